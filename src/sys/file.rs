@@ -1,0 +1,135 @@
+//! Calls on one open file that nix does not wrap: statx, pwritev2, sync_file_range.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+/// What statx(2) says of direct I/O on a file (`STATX_DIOALIGN`, Linux 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DioAlign {
+    /// The kernel or the file system does not answer.
+    Unknown,
+    /// Answered with zero: direct I/O is accepted by open(2) perhaps, but is not done on this file.
+    None,
+    /// Answered: alignments in bytes of memory and of file offset and length.
+    Bytes {
+        /// `stx_dio_mem_align`
+        mem: u32,
+        /// `stx_dio_offset_align`
+        offset: u32,
+    },
+}
+
+/// Asks statx(2) for the direct I/O alignment of an open file.
+///
+/// # Errors
+/// statx's own, ENOSYS on kernels before 4.11 among them.
+pub fn dio_align(file: impl AsFd) -> io::Result<DioAlign> {
+    const EMPTY: &CStr = c"";
+    let mut stx = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is a valid C string, and `stx` is writable and of the size the kernel fills.
+    let rc = unsafe {
+        libc::statx(
+            file.as_fd().as_raw_fd(),
+            EMPTY.as_ptr(),
+            libc::AT_EMPTY_PATH,
+            libc::STATX_DIOALIGN,
+            stx.as_mut_ptr(),
+        )
+    };
+    if rc != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `libc::statx` is made of integers, for which all-zero bytes are valid, and the kernel filled the rest.
+    let stx = unsafe { stx.assume_init() };
+    Ok(if stx.stx_mask & libc::STATX_DIOALIGN == 0 {
+        DioAlign::Unknown
+    } else if stx.stx_dio_offset_align == 0 || stx.stx_dio_mem_align == 0 {
+        DioAlign::None
+    } else {
+        DioAlign::Bytes {
+            mem: stx.stx_dio_mem_align,
+            offset: stx.stx_dio_offset_align,
+        }
+    })
+}
+
+/// Adds O_DIRECT to an open file, or takes it away. Done after open(2), because ramfs refuses it there only after it
+/// has made an empty file.
+///
+/// # Errors
+/// fcntl's own; EINVAL where the file system has no direct I/O.
+pub fn set_direct(file: impl AsFd, on: bool) -> io::Result<()> {
+    let fd = file.as_fd();
+    let now = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    let mut want = now;
+    want.set(OFlag::O_DIRECT, on);
+    if want != now {
+        fcntl(fd, FcntlArg::F_SETFL(want))?;
+    }
+    Ok(())
+}
+
+/// pwritev2(2) of one buffer with `RWF_DONTCACHE` (Linux 6.14).
+///
+/// # Errors
+/// EOPNOTSUPP where the kernel or the file system lacks it (glibc says so too when the call itself is ENOSYS).
+pub fn pwrite_dontcache(file: impl AsFd, data: &[u8], offset: u64) -> io::Result<usize> {
+    let iov = libc::iovec {
+        iov_base: data.as_ptr().cast_mut().cast(),
+        iov_len: data.len(),
+    };
+    // SAFETY: one iovec over a live slice; pwritev2 only reads it.
+    let n = unsafe {
+        libc::pwritev2(
+            file.as_fd().as_raw_fd(),
+            &raw const iov,
+            1,
+            offset as libc::off_t,
+            libc::RWF_DONTCACHE,
+        )
+    };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// How far [`sync_range`] goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncRange {
+    /// Start writing out what is dirty, and do not wait.
+    Start,
+    /// Wait for what is under way, write the rest, wait for it.
+    Finish,
+}
+
+/// sync_file_range(2): pages of this range, not the metadata, not the disk's own cache.
+///
+/// # Errors
+/// EIO or ENOSPC from writeback; ESPIPE for what is no file.
+pub fn sync_range(file: impl AsFd, offset: u64, len: u64, how: SyncRange) -> io::Result<()> {
+    let flags = match how {
+        SyncRange::Start => libc::SYNC_FILE_RANGE_WRITE,
+        SyncRange::Finish => {
+            libc::SYNC_FILE_RANGE_WAIT_BEFORE
+                | libc::SYNC_FILE_RANGE_WRITE
+                | libc::SYNC_FILE_RANGE_WAIT_AFTER
+        }
+    };
+    // SAFETY: no pointer is passed.
+    let rc = unsafe {
+        libc::sync_file_range(
+            file.as_fd().as_raw_fd(),
+            offset as libc::off64_t,
+            len as libc::off64_t,
+            flags,
+        )
+    };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

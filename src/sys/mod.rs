@@ -1,0 +1,9 @@
+//! Thin calls that `nix` and `memmap2` lack. The only unsafe code of the crate lives in this room.
+//!
+//! Nothing here decides anything: each function is one system call, or one buffer, with its errors passed on.
+
+pub mod buffer;
+pub mod cpu;
+pub mod file;
+pub mod map;
+pub mod residency;

@@ -1,0 +1,164 @@
+//! `mmap` or `splice`: measured on this host, on this file, once.
+
+use std::time::{Duration, Instant};
+
+use super::event::Trial;
+use crate::sys::cpu::thread_time;
+
+/// Bytes each of the two moves in its trial.
+///
+/// Two windows of mmap. On 4 KiB pages the dearer one costs four times as much, so that a trial of 16 MiB adds 3 % to a
+/// copy of 1.5 GB and under 15 % from [`LEAST`] on; `cargo bench --bench engines -- stretch` shows how often stretches
+/// of other lengths choose right.
+pub const STRETCH: u64 = 16 << 20;
+
+/// A file with less data is not worth the trial.
+pub const LEAST: u64 = 16 * STRETCH;
+
+/// Page size from which `mmap` is expected to win: five times cheaper on 2 MiB pages, four times dearer on 4 KiB.
+pub const HUGE: u64 = 2 << 20;
+
+/// CPU costs closer than this ratio are taken for equal, and wall time decides.
+const CLOSE: f64 = 1.25;
+
+/// The cost of one row's stretch so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cost {
+    bytes: u64,
+    cpu: Duration,
+    wall: Duration,
+}
+
+impl Cost {
+    fn per_gb(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e9 / self.bytes.max(1) as f64
+    }
+
+    fn trial(&self, engine: &'static str) -> Trial {
+        Trial {
+            engine,
+            cpu_per_gb: self.per_gb(self.cpu),
+            wall_per_gb: self.per_gb(self.wall),
+        }
+    }
+}
+
+/// A trial of two rows, one stretch each.
+#[derive(Debug, Default)]
+pub struct Choice {
+    costs: Vec<(&'static str, Cost)>,
+}
+
+/// What comes after a chunk of a trial.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The same row goes on.
+    Same,
+    /// The other row's turn.
+    Other,
+    /// This row goes on to the end.
+    Decided(&'static str),
+}
+
+/// A clock pair, read before a chunk.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(Duration, Instant);
+
+impl Clock {
+    /// Now.
+    #[must_use]
+    pub fn read() -> Self {
+        Self(thread_time(), Instant::now())
+    }
+}
+
+impl Choice {
+    /// Accounts a chunk that `engine` moved since `since`.
+    pub fn moved(&mut self, engine: &'static str, bytes: u64, since: Clock) -> Next {
+        self.account(
+            engine,
+            Cost {
+                bytes,
+                cpu: thread_time().saturating_sub(since.0),
+                wall: since.1.elapsed(),
+            },
+        )
+    }
+
+    fn account(&mut self, engine: &'static str, more: Cost) -> Next {
+        if self.costs.last().is_none_or(|(name, _)| *name != engine) {
+            self.costs.push((engine, Cost::default()));
+        }
+        let tried = self.costs.len();
+        let Some((_, cost)) = self.costs.last_mut() else {
+            return Next::Same;
+        };
+        cost.bytes += more.bytes;
+        cost.cpu += more.cpu;
+        cost.wall += more.wall;
+        match (cost.bytes >= STRETCH, tried) {
+            (false, _) => Next::Same,
+            (true, 1) => Next::Other,
+            (true, _) => Next::Decided(self.cheaper()),
+        }
+    }
+
+    fn cheaper(&self) -> &'static str {
+        let by = |time: fn(&Cost) -> Duration| {
+            let mut all: Vec<_> = self.costs.iter().map(|(n, c)| (c.per_gb(time(c)), *n)).collect();
+            all.sort_by(|a, b| a.0.total_cmp(&b.0));
+            all
+        };
+        let cpu = by(|c| c.cpu);
+        match cpu.as_slice() {
+            [best, second, ..] if second.0 <= best.0 * CLOSE => by(|c| c.wall)[0].1,
+            all => all.first().map_or("", |best| best.1),
+        }
+    }
+
+    /// What was measured.
+    #[must_use]
+    pub fn tried(&self) -> Vec<Trial> {
+        self.costs.iter().map(|(name, cost)| cost.trial(name)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(cpu: u64, wall: u64) -> Cost {
+        Cost {
+            bytes: STRETCH,
+            cpu: Duration::from_millis(cpu),
+            wall: Duration::from_millis(wall),
+        }
+    }
+
+    fn decide(mmap: Cost, splice: Cost) -> Next {
+        let mut choice = Choice::default();
+        assert_eq!(choice.account("mmap", mmap), Next::Other);
+        choice.account("splice", splice)
+    }
+
+    #[test]
+    fn the_one_with_less_cpu_goes_on() {
+        assert_eq!(decide(cost(40, 50), cost(10, 90)), Next::Decided("splice"));
+        assert_eq!(decide(cost(10, 90), cost(40, 50)), Next::Decided("mmap"));
+    }
+
+    #[test]
+    fn wall_time_decides_when_cpu_is_close() {
+        assert_eq!(decide(cost(10, 90), cost(11, 50)), Next::Decided("splice"));
+        assert_eq!(decide(cost(11, 50), cost(10, 90)), Next::Decided("mmap"));
+    }
+
+    #[test]
+    fn a_stretch_may_take_many_chunks() {
+        let mut choice = Choice::default();
+        let part = Cost { bytes: STRETCH / 2, ..cost(1, 1) };
+        assert_eq!(choice.account("mmap", part), Next::Same);
+        assert_eq!(choice.account("mmap", part), Next::Other);
+        assert_eq!(choice.account("splice", part), Next::Same);
+    }
+}

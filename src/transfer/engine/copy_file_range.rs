@@ -1,0 +1,62 @@
+//! `copy-file-range`: the kernel copies, or shares, within one file system; the destination's cache is dropped behind.
+
+use std::io;
+
+use nix::fcntl::copy_file_range;
+
+use super::{Engine, Pair, Row, needs_file};
+use crate::transfer::facts::{DestFacts, SourceFacts, fs_name};
+use crate::transfer::fault::{Fault, Side, retry};
+use crate::transfer::sink::Leaving;
+
+pub(super) static ROW: Row = Row {
+    name: "copy-file-range",
+    how: "the kernel copies or shares extents; page cache dropped behind",
+    when: "source and destination on one file system",
+    leaving: Leaving::Cached,
+    chunk: 8 << 20,
+    fits,
+    make: |chunk, _, _| Ok(Box::new(CopyFileRange { chunk })),
+};
+
+fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+    needs_file(source, dest)?;
+    if !dest.regular {
+        return Err("destination is not a regular file".into());
+    }
+    // Two mounts of one type may still share a superblock or a server: the kernel is asked then.
+    if source.fs == dest.fs {
+        Ok(())
+    } else {
+        Err(format!("from {} to {} is EXDEV", fs_name(source.fs), fs_name(dest.fs)))
+    }
+}
+
+struct CopyFileRange {
+    chunk: usize,
+}
+
+impl Engine for CopyFileRange {
+    fn transfer(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
+        let (mut from, mut to) = (at.cast_signed(), at.cast_signed());
+        let dest = pair.sink.file;
+        let len = len.min(self.chunk);
+        match retry(|| copy_file_range(pair.source, Some(&mut from), dest, Some(&mut to), len)) {
+            Ok(0) => Err(nothing_copied(at, pair)),
+            Ok(n) => pair.sink.moved(at, n).map(|()| n),
+            Err(e) => Err(Fault::new(Side::Dest, e)),
+        }
+    }
+}
+
+/// Zero with data left is a file that has shrunk, or a file system that cannot: some kernels answer so for files whose
+/// size lies.
+fn nothing_copied(at: u64, pair: &Pair<'_>) -> Fault {
+    match pair.source.metadata() {
+        Ok(now) if now.len() <= at => Fault::SourceEnd,
+        _ => Fault::Unsupported(
+            Side::Source,
+            io::Error::other("copy_file_range copied nothing"),
+        ),
+    }
+}

@@ -1,0 +1,167 @@
+//! The table of engines: every way this program can move bytes, in order of preference.
+
+mod buffered;
+mod copy_file_range;
+mod direct;
+mod dontcache;
+mod mmap;
+mod null;
+mod sendfile;
+mod splice;
+
+use std::fs::File;
+use std::io;
+
+use super::facts::{DestFacts, SourceFacts};
+use super::fault::Fault;
+use super::sink::{Leaving, Sink};
+use crate::sys::buffer::AlignedBuffer;
+
+/// Moves ranges of one source to the same offsets of one destination.
+///
+/// An engine lives for one file. It holds what its calls need (a window, a pipe, a buffer) and no position: each call
+/// names its range, so another engine can go on where this one gave up.
+pub trait Engine {
+    /// Moves bytes from `at`, `len` of them or fewer, at least one.
+    ///
+    /// # Errors
+    /// [`Fault::Unsupported`] where another engine may do better; nothing of the range is moved then.
+    fn transfer(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault>;
+}
+
+/// The two files of a copy.
+#[derive(Debug)]
+pub struct Pair<'a> {
+    /// Read from, or mapped.
+    pub source: &'a File,
+    /// What is known of it.
+    pub facts: &'a SourceFacts,
+    /// Written to.
+    pub sink: Sink<'a>,
+    /// Degradations that engines met, to be told.
+    pub notes: Vec<String>,
+}
+
+/// A row of the table.
+pub struct Row {
+    /// The name for `--engine` and in every report.
+    pub name: &'static str,
+    /// How it moves bytes, in a phrase.
+    pub how: &'static str,
+    /// When it is taken, in a phrase.
+    pub when: &'static str,
+    /// The way its bytes leave.
+    pub leaving: Leaving,
+    /// The most it moves in one call, in bytes.
+    pub chunk: usize,
+    fits: fn(&SourceFacts, &DestFacts) -> Result<(), String>,
+    make: fn(usize, &SourceFacts, &DestFacts) -> io::Result<Box<dyn Engine>>,
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Row {
+    /// Whether this row can serve this pair of files, or why not.
+    ///
+    /// # Errors
+    /// The reason, for `plan.refused`.
+    pub fn fits(&self, source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+        (self.fits)(source, dest)
+    }
+
+    /// Makes the engine, for chunks of at most `chunk` bytes.
+    ///
+    /// # Errors
+    /// What its buffer or pipe failed with.
+    pub fn make(
+        &self,
+        chunk: usize,
+        source: &SourceFacts,
+        dest: &DestFacts,
+    ) -> io::Result<Box<dyn Engine>> {
+        (self.make)(chunk, source, dest)
+    }
+}
+
+/// The table, in order of preference.
+pub static TABLE: [&Row; 7] = [
+    &mmap::ROW,
+    &splice::ROW,
+    &direct::ROW,
+    &dontcache::ROW,
+    &copy_file_range::ROW,
+    &sendfile::ROW,
+    &buffered::ROW,
+];
+
+/// The engine that moves nothing, to price the loop around the others. No command line reaches it.
+pub static NULL: &Row = &null::ROW;
+
+/// The row called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Row> {
+    TABLE.iter().copied().find(|row| row.name == name)
+}
+
+/// Reading into an aligned buffer, and writing it in the sink's way: all that `direct`, `dontcache` and `buffered`
+/// differ in is that way.
+struct Buffer {
+    buffer: AlignedBuffer,
+    read_direct: bool,
+}
+
+impl Buffer {
+    fn boxed(chunk: usize, source: &SourceFacts, _: &DestFacts) -> io::Result<Box<dyn Engine>> {
+        Ok(Box::new(Self {
+            buffer: AlignedBuffer::new(chunk)?,
+            read_direct: source.read_direct.is_some(),
+        }))
+    }
+
+    fn read(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
+        super::read::at(
+            pair.source,
+            &mut self.buffer[..len],
+            at,
+            &mut self.read_direct,
+            &mut pair.notes,
+        )
+    }
+}
+
+impl Engine for Buffer {
+    fn transfer(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
+        let n = self.read(at, len.min(self.buffer.len()), pair)?;
+        pair.sink.write_at(&self.buffer[..n], at)
+    }
+}
+
+/// A regular source that is in memory, for the rows that write from where the bytes are.
+fn needs_memory(source: &SourceFacts) -> Result<(), String> {
+    if source.kind.is_memory() {
+        Ok(())
+    } else {
+        Err("source is not in memory (tmpfs, ramfs or hugetlbfs)".into())
+    }
+}
+
+/// A source with offsets, for the rows whose call takes one.
+fn needs_file(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+    if source.kind == super::facts::SourceKind::Stream {
+        Err("source is a stream, read to its end".into())
+    } else if dest.stream {
+        Err("destination is a stream".into())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! `splice`: source to pipe to O_DIRECT destination; the page references travel, no byte is copied.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::unistd::pipe2;
+
+use super::{Engine, Pair, Row, needs_file, needs_memory};
+use crate::transfer::facts::{DestFacts, SourceFacts, SourceKind};
+use crate::transfer::fault::{Fault, Side, retry};
+use crate::transfer::sink::Leaving;
+
+/// What the pipe is asked to hold: the most that an unprivileged process may have (pipe-max-size). Chunks of 64 KiB
+/// cost four times the CPU of chunks of 1 MiB.
+const PIPE: i32 = 1 << 20;
+
+pub(super) static ROW: Row = Row {
+    name: "splice",
+    how: "source to pipe to O_DIRECT destination, by page reference",
+    when: "source in memory: tmpfs, ramfs",
+    leaving: Leaving::Direct,
+    chunk: PIPE as usize,
+    fits,
+    make: |chunk, _, dest| Ok(Box::new(Splice::new(chunk, dest)?)),
+};
+
+fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+    needs_memory(source)?;
+    needs_file(source, dest)?;
+    if source.kind == SourceKind::Hugetlbfs {
+        return Err("splice from hugetlbfs is EINVAL".into());
+    }
+    Ok(())
+}
+
+struct Splice {
+    input: OwnedFd,
+    output: OwnedFd,
+    chunk: usize,
+    unit: usize,
+}
+
+impl Splice {
+    fn new(chunk: usize, dest: &DestFacts) -> io::Result<Self> {
+        let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
+        // Beyond pipe-max-size it is EPERM, and past a user's quota smaller pipes come: what counts is what we got.
+        let _ = fcntl(&input, FcntlArg::F_SETPIPE_SZ(PIPE));
+        let size = fcntl(&input, FcntlArg::F_GETPIPE_SZ)?;
+        Ok(Self {
+            input,
+            output,
+            chunk: chunk.min(usize::try_from(size).unwrap_or(chunk)),
+            unit: dest.align.unit() as usize,
+        })
+    }
+
+    /// Puts source pages into the empty pipe.
+    fn fill(&self, at: u64, len: usize, pair: &Pair<'_>) -> Result<usize, Fault> {
+        let mut offset = at.cast_signed();
+        let flags = SpliceFFlags::SPLICE_F_MOVE;
+        match retry(|| splice(pair.source, Some(&mut offset), &self.input, None, len, flags)) {
+            Ok(0) => Err(Fault::SourceEnd),
+            Ok(n) => Ok(n),
+            Err(e) => Err(Fault::new(Side::Source, e)),
+        }
+    }
+
+    /// Empties the pipe into the destination, whole units only. Whatever is left in it is thrown away by the caller.
+    fn drain(&self, at: u64, len: usize, pair: &Pair<'_>) -> Result<usize, Fault> {
+        let mut done = 0;
+        while done < len {
+            let mut offset = (at + done as u64).cast_signed();
+            let flags = SpliceFFlags::SPLICE_F_MOVE;
+            let (dest, rest) = (pair.sink.file, len - done);
+            match retry(|| splice(&self.output, None, dest, Some(&mut offset), rest, flags)) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                // What the device took counts; the error comes again with the rest.
+                Err(_) if done > 0 => break,
+                Err(e) => return Err(Fault::new(Side::Dest, e)),
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Engine for Splice {
+    fn transfer(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
+        let filled = self.fill(at, len.min(self.chunk), pair)?;
+        // A shrinking source leaves a last piece that is no whole unit, which O_DIRECT would refuse.
+        let whole = filled - filled % self.unit;
+        let moved = if whole > 0 { self.drain(at, whole, pair) } else { Err(Fault::SourceEnd) };
+        if !matches!(moved, Ok(n) if n == filled) {
+            // References that nobody wants stay in the pipe otherwise, and would come first next time.
+            let fresh = pipe2(OFlag::O_CLOEXEC).map_err(|e| Fault::Unsupported(Side::Source, e.into()))?;
+            let _ = fcntl(&fresh.1, FcntlArg::F_SETPIPE_SZ(PIPE));
+            (self.output, self.input) = fresh;
+        }
+        moved
+    }
+}

@@ -1,0 +1,57 @@
+//! How a transfer fails: what was being done, so that the caller can say it of the right file.
+
+use std::fmt;
+use std::io;
+
+use super::fault::Side;
+
+/// Why a file was not copied, or not faithfully.
+#[derive(Debug)]
+pub enum Error {
+    /// A call on one of the files failed.
+    Io(Side, io::Error),
+    /// The destination could not be cut or extended to its size.
+    Resize(io::Error),
+    /// No row of the table can do what was asked.
+    Impossible(String),
+    /// The source is not what it was: sizes then and now. Equal sizes: its modification time differs.
+    SourceChanged {
+        /// Size when the copy began.
+        was: u64,
+        /// Size at its end.
+        now: u64,
+    },
+    /// The observer asked to stop.
+    Interrupted,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(Side::Source, e) => write!(f, "reading: {e}"),
+            Self::Io(Side::Dest, e) => write!(f, "writing: {e}"),
+            Self::Resize(e) => write!(f, "setting the size: {e}"),
+            Self::Impossible(why) => f.write_str(why),
+            Self::SourceChanged { was, now } if was == now => {
+                write!(f, "source was modified meanwhile, its size is {now} as before")
+            }
+            Self::SourceChanged { was, now } => {
+                write!(f, "source changed meanwhile from {was} to {now} bytes")
+            }
+            Self::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A transfer that did not succeed, and how far it came.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: Error,
+    /// Bytes of the destination, from its start, that are as they should be.
+    pub copied: u64,
+    /// Whether anything was written at all.
+    pub begun: bool,
+}

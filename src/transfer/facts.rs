@@ -1,0 +1,302 @@
+//! What the kernel says of a source and a destination, asked once before a byte moves.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use nix::sys::statfs::{self, FsType, Statfs, fstatfs};
+use nix::unistd::{Whence, lseek64};
+
+use super::align::Align;
+use super::extents::Finder;
+use super::fault::retry;
+use super::writeback::Flush;
+use crate::sys::file::{DioAlign, dio_align};
+use crate::sys::residency;
+
+/// ramfs(5) has its magic in <linux/magic.h> only.
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
+/// Sources of this size and more on a disk are looked at for being cached already; below, a direct read saves less
+/// than the look costs.
+const BIG: u64 = 64 << 20;
+
+/// File systems whose files are made up on reading: their sizes lie (/proc says 0, sysfs 4096).
+const MADE_UP: [FsType; 9] = [
+    statfs::PROC_SUPER_MAGIC,
+    statfs::SYSFS_MAGIC,
+    statfs::DEBUGFS_MAGIC,
+    statfs::TRACEFS_MAGIC,
+    statfs::CGROUP_SUPER_MAGIC,
+    statfs::CGROUP2_SUPER_MAGIC,
+    statfs::SECURITYFS_MAGIC,
+    statfs::SELINUX_MAGIC,
+    statfs::RDTGROUP_SUPER_MAGIC,
+];
+
+/// What a source is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// tmpfs, memfd and SysV shared memory among them.
+    Tmpfs,
+    /// Huge pages from the reserved pool.
+    Hugetlbfs,
+    /// Memory without a size limit or swap.
+    Ramfs,
+    /// A regular file on anything else.
+    Disk,
+    /// A block device.
+    BlockDevice,
+    /// Read to its end, whatever size it claims: pipes, character devices, /proc and sysfs.
+    Stream,
+}
+
+impl SourceKind {
+    /// Whether the bytes are in memory already and can be written from where they are.
+    #[must_use]
+    pub fn is_memory(self) -> bool {
+        matches!(self, Self::Tmpfs | Self::Hugetlbfs | Self::Ramfs)
+    }
+}
+
+/// The facts of a source.
+#[derive(Debug, Clone)]
+pub struct SourceFacts {
+    /// What it is made of.
+    pub kind: SourceKind,
+    /// Bytes; 0 for a stream.
+    pub size: u64,
+    /// Bytes that are allocated, at most `size`: an estimate of the data.
+    pub data: u64,
+    /// `st_blksize`: 2 MiB and more where the memory is in huge pages.
+    pub block: u64,
+    /// `st_dev`
+    pub device: u64,
+    /// File system type.
+    pub fs: FsType,
+    /// Modification time, seconds and nanoseconds.
+    pub mtime: (i64, i64),
+    /// How its holes are found.
+    pub finder: Finder,
+    /// Alignment to read it with O_DIRECT, where that spares its page cache.
+    pub read_direct: Option<Align>,
+}
+
+impl SourceFacts {
+    /// Asks.
+    ///
+    /// # Errors
+    /// fstat's, fstatfs's and lseek's.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        let fs = type_of(file)?;
+        let kind = source_kind(&meta, fs);
+        let size = match kind {
+            SourceKind::Stream => 0,
+            // A block device has st_size 0.
+            SourceKind::BlockDevice => lseek64(file, 0, Whence::SeekEnd)?.cast_unsigned(),
+            _ => meta.len(),
+        };
+        let allocated = match kind {
+            // ramfs does not count its blocks.
+            SourceKind::BlockDevice | SourceKind::Ramfs => size,
+            _ => meta.blocks() * 512,
+        };
+        Ok(Self {
+            kind,
+            size,
+            data: allocated.min(size),
+            block: meta.blksize(),
+            device: meta.dev(),
+            fs,
+            mtime: (meta.mtime(), meta.mtime_nsec()),
+            finder: match kind {
+                SourceKind::Ramfs => Finder::Residency,
+                SourceKind::BlockDevice | SourceKind::Hugetlbfs => Finder::Everything,
+                _ => Finder::Seek,
+            },
+            read_direct: read_direct(file, kind, size),
+        })
+    }
+
+    /// Whether every byte is allocated, as far as the file system counts.
+    #[must_use]
+    pub fn is_dense(&self) -> bool {
+        self.data >= self.size
+    }
+}
+
+fn source_kind(meta: &std::fs::Metadata, fs: FsType) -> SourceKind {
+    let kind = meta.file_type();
+    if kind.is_block_device() {
+        SourceKind::BlockDevice
+    } else if !kind.is_file() || MADE_UP.contains(&fs) {
+        SourceKind::Stream
+    } else if fs == statfs::TMPFS_MAGIC {
+        SourceKind::Tmpfs
+    } else if fs == statfs::HUGETLBFS_MAGIC {
+        SourceKind::Hugetlbfs
+    } else if is_ramfs(fs) {
+        SourceKind::Ramfs
+    } else {
+        SourceKind::Disk
+    }
+}
+
+/// A big source on a disk that is mostly not cached is read past the cache, to leave no pages of ours there. One that is
+/// cached is read from there: those bytes are in memory already.
+fn read_direct(file: &File, kind: SourceKind, size: u64) -> Option<Align> {
+    if !matches!(kind, SourceKind::Disk | SourceKind::BlockDevice) || size < BIG {
+        return None;
+    }
+    let answer = dio_align(file).unwrap_or(DioAlign::Unknown);
+    let cached = residency::resident_bytes(file, 0, size).ok()?;
+    (answer != DioAlign::None && cached < size / 2).then(|| Align::from_statx(answer))
+}
+
+/// Whether O_DIRECT on a destination keeps its bytes out of the page cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Direct {
+    /// statx says so, with alignments.
+    Genuine,
+    /// Nothing says no; the first write will show.
+    Unproven,
+    /// It does not, and this is why.
+    No(String),
+}
+
+/// The facts of a destination.
+#[derive(Debug, Clone)]
+pub struct DestFacts {
+    /// A regular file: it can be sparse and be cut to size.
+    pub regular: bool,
+    /// Written front to back only: a pipe, a terminal, /dev/null.
+    pub stream: bool,
+    /// `st_dev`
+    pub device: u64,
+    /// File system type.
+    pub fs: FsType,
+    /// Whether O_DIRECT is real.
+    pub direct: Direct,
+    /// Why RWF_DONTCACHE is known not to keep its word here, if it is.
+    pub dontcache: Result<(), String>,
+    /// Alignment of direct writes.
+    pub align: Align,
+    /// How its dirty pages can be brought to the device.
+    pub flush: Flush,
+    /// Whether space can be reserved at no harm, or why not.
+    pub reserve: Result<(), &'static str>,
+}
+
+impl DestFacts {
+    /// Asks.
+    ///
+    /// # Errors
+    /// fstat's and fstatfs's.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        let kind = meta.file_type();
+        let stream = !kind.is_file() && !kind.is_block_device();
+        let fs = type_of(file)?;
+        let answer = dio_align(file);
+        Ok(Self {
+            regular: kind.is_file(),
+            stream,
+            device: meta.dev(),
+            fs,
+            direct: direct_of(stream, kind.is_file(), fs, &answer),
+            dontcache: dontcache_of(stream, fs, &answer),
+            align: answer.map_or_else(|_| Align::default(), Align::from_statx),
+            flush: if stream || is_memory(fs) && kind.is_file() {
+                Flush::Nothing
+            } else if fs == statfs::OVERLAYFS_SUPER_MAGIC || fs == statfs::FUSE_SUPER_MAGIC {
+                Flush::Datasync
+            } else {
+                Flush::Range
+            },
+            reserve: if kind.is_file() { reserve_of(fs) } else { Err("not a regular file") },
+        })
+    }
+
+    /// Whether the bytes rest in the page cache by nature.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        self.regular && is_memory(self.fs)
+    }
+}
+
+fn direct_of(stream: bool, regular: bool, fs: FsType, answer: &io::Result<DioAlign>) -> Direct {
+    if stream {
+        return Direct::No("destination is neither a file nor a block device".into());
+    }
+    if regular && is_memory(fs) {
+        return Direct::No(format!("{} is memory: its files are page cache", fs_name(fs)));
+    }
+    if fs == statfs::FUSE_SUPER_MAGIC {
+        return Direct::No("FUSE: the daemon behind caches what it is given".into());
+    }
+    match answer {
+        Ok(DioAlign::None) => Direct::No(format!(
+            "{}: statx reports no direct I/O for this file (as with data=journal), though open accepts O_DIRECT",
+            fs_name(fs)
+        )),
+        Ok(DioAlign::Bytes { mem, .. }) if u64::from(*mem) > residency::page_size() => {
+            Direct::No(format!("direct I/O here wants memory aligned to {mem} bytes"))
+        }
+        Ok(DioAlign::Bytes { .. }) => Direct::Genuine,
+        Ok(DioAlign::Unknown) | Err(_) => Direct::Unproven,
+    }
+}
+
+fn dontcache_of(stream: bool, fs: FsType, answer: &io::Result<DioAlign>) -> Result<(), String> {
+    if stream {
+        Err("destination is neither a file nor a block device".into())
+    } else if fs == statfs::EXT4_SUPER_MAGIC && matches!(answer, Ok(DioAlign::None)) {
+        // Measured on 6.18.
+        Err("ext4 with data=journal accepts RWF_DONTCACHE and caches everything".into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Reserving is harmless where fallocate(2) costs little and changes nothing else.
+fn reserve_of(fs: FsType) -> Result<(), &'static str> {
+    match fs {
+        statfs::EXT4_SUPER_MAGIC | statfs::XFS_SUPER_MAGIC | statfs::F2FS_SUPER_MAGIC => Ok(()),
+        statfs::BTRFS_SUPER_MAGIC => Err("on btrfs any fallocate switches compression off"),
+        fs if is_memory(fs) => Err("on tmpfs fallocate costs as much as writing"),
+        _ => Err("unknown what fallocate does on this file system"),
+    }
+}
+
+fn type_of(file: &File) -> io::Result<FsType> {
+    retry(|| fstatfs(file)).map(|s: Statfs| s.filesystem_type())
+}
+
+fn is_ramfs(fs: FsType) -> bool {
+    i64::from(fs.0) == RAMFS_MAGIC
+}
+
+fn is_memory(fs: FsType) -> bool {
+    fs == statfs::TMPFS_MAGIC || fs == statfs::HUGETLBFS_MAGIC || is_ramfs(fs)
+}
+
+/// The name of a file system type, for reasons and `--debug`.
+#[must_use]
+pub fn fs_name(fs: FsType) -> String {
+    match fs {
+        statfs::TMPFS_MAGIC => "tmpfs".into(),
+        statfs::HUGETLBFS_MAGIC => "hugetlbfs".into(),
+        statfs::EXT4_SUPER_MAGIC => "ext4".into(),
+        statfs::XFS_SUPER_MAGIC => "xfs".into(),
+        statfs::BTRFS_SUPER_MAGIC => "btrfs".into(),
+        statfs::F2FS_SUPER_MAGIC => "f2fs".into(),
+        statfs::NFS_SUPER_MAGIC => "nfs".into(),
+        statfs::OVERLAYFS_SUPER_MAGIC => "overlay".into(),
+        statfs::FUSE_SUPER_MAGIC => "fuse".into(),
+        statfs::PROC_SUPER_MAGIC => "proc".into(),
+        statfs::SYSFS_MAGIC => "sysfs".into(),
+        fs if is_ramfs(fs) => "ramfs".into(),
+        fs => format!("file system type {:#x}", fs.0),
+    }
+}

@@ -1,0 +1,100 @@
+//! The one errno classifier: try again, cannot be done this way, or over.
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// What an errno from a data call means for the copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A signal came in between: the same call again.
+    Retry,
+    /// This way does not work here; another may.
+    Unsupported,
+    /// No way will do better.
+    Fatal,
+}
+
+/// Sorts an error. Refused optional calls come back as EPERM, ENOSYS, EOPNOTSUPP, EINVAL or EXDEV (file systems,
+/// seccomp and old kernels each in their own way, measured): all of them mean "another way".
+#[must_use]
+pub fn classify(error: &io::Error) -> Class {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EINTR) => Class::Retry,
+        Some(
+            Errno::EPERM
+            | Errno::ENOSYS
+            | Errno::EOPNOTSUPP
+            | Errno::EINVAL
+            | Errno::EXDEV
+            | Errno::ENOTTY,
+        ) => Class::Unsupported,
+        _ => Class::Fatal,
+    }
+}
+
+/// Which file an error belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The source: cp says "error reading".
+    Source,
+    /// The destination: cp says "error writing".
+    Dest,
+}
+
+/// Why an engine moved nothing more.
+#[derive(Debug)]
+pub enum Fault {
+    /// This engine cannot do this range; the next row may.
+    Unsupported(Side, io::Error),
+    /// The copy of this file is over.
+    Fatal(Side, io::Error),
+    /// The source has ended before the size it had.
+    SourceEnd,
+}
+
+impl Fault {
+    /// An error of a call on `side`, sorted by [`classify`].
+    #[must_use]
+    pub fn new(side: Side, error: io::Error) -> Self {
+        match classify(&error) {
+            Class::Unsupported => Self::Unsupported(side, error),
+            Class::Retry | Class::Fatal => Self::Fatal(side, error),
+        }
+    }
+}
+
+/// Repeats a call for as long as signals interrupt it.
+///
+/// # Errors
+/// The call's own, except EINTR.
+pub fn retry<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+    loop {
+        match call().map_err(Into::into) {
+            Err(e) if classify(&e) == Class::Retry => {}
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_call_is_made_again() {
+        let mut calls = 0;
+        let got = retry(|| {
+            calls += 1;
+            if calls < 3 { Err(Errno::EINTR) } else { Ok(7) }
+        });
+        assert_eq!((got.ok(), calls), (Some(7), 3));
+    }
+
+    #[test]
+    fn space_and_media_errors_are_no_reason_to_try_another_way() {
+        for e in [Errno::ENOSPC, Errno::EIO, Errno::EFBIG, Errno::EDQUOT, Errno::EACCES] {
+            assert_eq!(classify(&e.into()), Class::Fatal, "{e}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What can be done with this pair of files, and for each thing that cannot, why.
+
+use std::fs::File;
+use std::io;
+
+use super::choice;
+use super::engine::{Row, TABLE};
+use super::event::{Event, Refusal};
+use super::facts::{DestFacts, Direct, SourceFacts};
+use super::sink::Leaving;
+
+/// May the page cache be used: cp's WHEN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DirectPolicy {
+    /// Only where O_DIRECT cannot be had.
+    #[default]
+    Auto,
+    /// Never: fail instead.
+    Always,
+    /// Rows that write with O_DIRECT are skipped.
+    Never,
+}
+
+/// What becomes of holes: cp's WHEN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sparse {
+    /// Holes stay holes.
+    #[default]
+    Auto,
+    /// Blocks of zeros become holes, too.
+    Always,
+    /// Holes are written as zeros.
+    Never,
+}
+
+/// What the caller asks of a transfer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// This row only.
+    pub engine: Option<&'static Row>,
+    /// May the page cache be used.
+    pub direct: DirectPolicy,
+    /// What becomes of holes.
+    pub sparse: Sparse,
+    /// Bytes a call, instead of the row's own; for benches and tests.
+    pub chunk: Option<usize>,
+}
+
+/// The decisions for one pair of files.
+#[derive(Debug)]
+pub struct Plan {
+    /// Of the source.
+    pub source: SourceFacts,
+    /// Of the destination.
+    pub dest: DestFacts,
+    /// The rows that fit, the first to be tried first.
+    pub rows: Vec<&'static Row>,
+    /// The others.
+    pub refused: Vec<Refusal>,
+    /// Whether `mmap` and `splice` shall be measured against each other.
+    pub measure: bool,
+    /// As asked.
+    pub options: Options,
+}
+
+impl Plan {
+    /// Looks at both files and sorts the rows.
+    ///
+    /// # Errors
+    /// When a file cannot be asked.
+    pub fn of(source: SourceFacts, dest: &File, options: Options) -> io::Result<Self> {
+        let dest = DestFacts::of(dest)?;
+        let (mut rows, mut refused) = (Vec::new(), Vec::new());
+        let all = TABLE.iter().copied().chain(options.engine.filter(|row| !TABLE.contains(row)));
+        for row in all {
+            match wanted(row, &options).and_then(|()| possible(row, &source, &dest)) {
+                Ok(()) => rows.push(row),
+                Err(why) => refused.push(Refusal { engine: row.name, why }),
+            }
+        }
+        let pair = rows.iter().filter(|r| matches!(r.name, "mmap" | "splice")).count() == 2;
+        let measure = pair && source.data >= choice::LEAST;
+        if pair && !measure && source.block < choice::HUGE {
+            rows[..2].reverse();
+        }
+        Ok(Self { source, dest, rows, refused, measure, options })
+    }
+
+    /// The event that tells of it.
+    #[must_use]
+    pub fn event(&self, unreserved: Option<String>) -> Event {
+        Event::Plan {
+            size: self.source.size,
+            data: self.source.data,
+            engine: self.rows.first().map(|row| row.name),
+            direct: match self.dest.direct {
+                Direct::Genuine => "genuine",
+                Direct::Unproven => "unproven",
+                Direct::No(_) => "no",
+            },
+            mem_align: self.dest.align.mem,
+            offset_align: self.dest.align.offset,
+            refused: self.refused.clone(),
+            unreserved,
+        }
+    }
+
+    /// Why nothing can be done, when no row is left.
+    #[must_use]
+    pub fn why_not(&self) -> String {
+        let of = |name| self.refused.iter().find(|r| r.engine == name);
+        let engine = self.options.engine.map_or("direct", |row| row.name);
+        let why = of(engine).map_or("no engine fits", |r| &r.why);
+        match self.options.direct {
+            _ if self.options.engine.is_some() => format!("engine {engine} cannot do it: {why}"),
+            DirectPolicy::Always => format!("--direct=always cannot be kept: {why}"),
+            _ => why.into(),
+        }
+    }
+}
+
+fn wanted(row: &Row, options: &Options) -> Result<(), String> {
+    if options.engine.is_some_and(|only| only != row) {
+        return Err("not the engine asked for".into());
+    }
+    match (options.direct, row.leaving) {
+        (DirectPolicy::Never, Leaving::Direct) => Err("writes with O_DIRECT, and --direct=never".into()),
+        (DirectPolicy::Always, Leaving::DontCache | Leaving::Cached) => {
+            Err("uses the page cache, and --direct=always".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn possible(row: &Row, source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+    if let (Leaving::Direct, Direct::No(why)) = (row.leaving, &dest.direct) {
+        return Err(why.clone());
+    }
+    row.fits(source, dest)
+}

@@ -1,0 +1,86 @@
+//! Space before data: ENOSPC and EFBIG are better known before the first byte than in the middle.
+
+use std::fs::File;
+use std::io;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::statfs::{self, fstatfs};
+
+use super::extents::Extents;
+use super::fault::retry;
+use super::plan::{Plan, Sparse};
+use super::sink::file_size_limit;
+
+/// Files with less data than this are written in one or two calls, which tell of ENOSPC themselves.
+const LEAST: u64 = 4 << 20;
+
+/// A source in more pieces than this is reserved in part: each piece is a call, and a journal entry.
+const MOST_EXTENTS: u64 = 1024;
+
+/// Reserves the blocks of the source's data in the destination, or says why not.
+///
+/// # Errors
+/// EFBIG beyond the file size limit, ENOSPC and EDQUOT: the copy could not succeed.
+pub fn reserve(plan: &Plan, source: &File, dest: &File) -> io::Result<Option<String>> {
+    if !plan.dest.regular {
+        return Ok(Some("not a regular file".into()));
+    }
+    if plan.source.size > file_size_limit() {
+        return Err(Errno::EFBIG.into());
+    }
+    if let Err(why) = plan.dest.reserve {
+        return Ok(Some(why.into()));
+    }
+    if plan.source.data < LEAST || plan.options.sparse == Sparse::Always {
+        return Ok(Some("little data, or zeros that may become holes".into()));
+    }
+    match reserve_extents(plan, source, dest) {
+        Ok(()) => Ok(None),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO)) => Err(e),
+        Err(e) => Ok(Some(format!("fallocate: {e}"))),
+    }
+}
+
+/// `FALLOC_FL_KEEP_SIZE`: the size of the destination then tells how far the copy is, and a failure leaves no file of
+/// full length.
+fn reserve_extents(plan: &Plan, source: &File, dest: &File) -> io::Result<()> {
+    let allocate = |start: u64, end: u64| {
+        let (offset, len) = (start.cast_signed(), (end - start).cast_signed());
+        retry(|| fallocate(dest, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len))
+    };
+    if plan.options.sparse == Sparse::Never {
+        return allocate(0, plan.source.size);
+    }
+    let mut extents = Extents::new(source, plan.source.size, plan.source.finder);
+    let mut pos = 0;
+    while let Some(data) = extents.next_whole(pos)? {
+        allocate(data.start, data.end)?;
+        pos = data.end;
+        if extents.found >= MOST_EXTENTS {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `data` bytes can fit into the file system that `dest` lies on, where `freed` bytes of it will be given back
+/// first. Only a certain "no" is an answer: file systems that compress, share or grow are not asked.
+///
+/// # Errors
+/// ENOSPC, when it is certain.
+pub fn can_fit(dest: &File, data: u64, freed: u64) -> io::Result<()> {
+    let Ok(stat) = fstatfs(dest) else {
+        return Ok(());
+    };
+    let counts = matches!(
+        stat.filesystem_type(),
+        statfs::EXT4_SUPER_MAGIC | statfs::XFS_SUPER_MAGIC | statfs::TMPFS_MAGIC
+    );
+    // f_bfree counts root's reserve, which we may be allowed to use; f_blocks is 0 on a tmpfs without a limit.
+    let free = stat.blocks_free().saturating_mul(stat.block_size().unsigned_abs());
+    if counts && stat.blocks() > 0 && data > free.saturating_add(freed) {
+        return Err(Errno::ENOSPC.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! A bounded dirty window for the rows that go through the page cache: write out, wait, drop, a little behind the cursor.
+
+use std::fs::File;
+use std::io;
+
+use nix::errno::Errno;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+use super::fault::{Class, classify, retry};
+use crate::sys::file::{SyncRange, sync_range};
+
+/// How many bytes may be dirty or under writeback at once.
+///
+/// Enough for a queue of 1 MiB requests, little enough that a bystander's fsync does not wait long: at 50 MB/s it is a
+/// third of a second.
+const LIMIT: u64 = 16 << 20;
+
+/// How the pages of a destination can be brought to its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// sync_file_range(2), without the metadata.
+    Range,
+    /// fdatasync(2): on overlayfs and FUSE sync_file_range returns 0 and does nothing (measured).
+    Datasync,
+    /// Memory file systems and what is no file: there is no device behind.
+    Nothing,
+}
+
+/// What has been written through the cache and is not yet known to be on the device.
+#[derive(Debug)]
+pub struct Writeback {
+    flush: Flush,
+    flushed: u64,
+    written: u64,
+}
+
+impl Writeback {
+    /// An empty window.
+    #[must_use]
+    pub fn new(flush: Flush) -> Self {
+        Self {
+            flush,
+            flushed: 0,
+            written: 0,
+        }
+    }
+
+    /// Bytes up to the cursor that the device has not confirmed.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.written - self.flushed
+    }
+
+    /// Notes a write that ended at `end`, and holds the window to its limit.
+    ///
+    /// # Errors
+    /// Writeback's errors: EIO, and ENOSPC from file systems that allocate late.
+    pub fn wrote(&mut self, file: &File, at: u64, end: u64) -> io::Result<()> {
+        if self.pending() == 0 {
+            self.flushed = at;
+        }
+        self.written = end;
+        if self.flush == Flush::Range {
+            match retry(|| sync_range(file, at, end - at, SyncRange::Start)) {
+                // A kernel or a filter without the call.
+                Err(e) if classify(&e) == Class::Unsupported => self.flush = Flush::Datasync,
+                other => other?,
+            }
+        }
+        if self.pending() >= LIMIT {
+            // Half of the window stays queued, so that the device is not idle while we wait.
+            let until = match self.flush {
+                Flush::Range => end - LIMIT / 2,
+                Flush::Datasync | Flush::Nothing => end,
+            };
+            self.flush_until(file, until)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the rest to the device and drops it.
+    ///
+    /// # Errors
+    /// As [`Self::wrote`].
+    pub fn finish(&mut self, file: &File) -> io::Result<()> {
+        if self.pending() > 0 {
+            self.flush_until(file, self.written)?;
+        }
+        Ok(())
+    }
+
+    fn flush_until(&mut self, file: &File, until: u64) -> io::Result<()> {
+        settle(file, self.flush, self.flushed, until - self.flushed)?;
+        self.flushed = until;
+        Ok(())
+    }
+}
+
+/// Writes one range out, waits for it, and drops it from the cache. Only ever the destination: the source's pages belong
+/// to someone else.
+///
+/// # Errors
+/// Errors of writeback. A refused advice is none: the pages are clean then, and the kernel can take them.
+pub fn settle(file: &File, flush: Flush, offset: u64, len: u64) -> io::Result<()> {
+    match flush {
+        Flush::Nothing => return Ok(()),
+        Flush::Datasync => retry(|| nix::unistd::fdatasync(file))?,
+        Flush::Range => match retry(|| sync_range(file, offset, len, SyncRange::Finish)) {
+            Err(e) if classify(&e) == Class::Unsupported => {
+                retry(|| nix::unistd::fdatasync(file))?;
+            }
+            other => other?,
+        },
+    }
+    // The page that the range ends in goes as well: DONTNEED keeps partial pages, except where the file ends.
+    let page = crate::sys::residency::page_size();
+    let start = offset - offset % page;
+    let end = (offset + len).next_multiple_of(page);
+    match posix_fadvise(
+        file,
+        start.cast_signed(),
+        (end - start).cast_signed(),
+        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+    ) {
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM | Errno::ESPIPE) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}

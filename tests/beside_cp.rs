@@ -1,0 +1,197 @@
+//! The runner that sets mmapcp beside cp: two equal trees, `/bin/cp` in one and `mmapcp` in the other; status, words and trees must agree.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use nix::sys::stat::{Mode, SFlag, mknod};
+
+use crate::support::*;
+
+/// What a case is called, how its tree differs from the standard one (sh), and the command (sh; `$CP` is the program).
+pub(crate) type Case<'a> = (&'a str, &'a str, &'a str);
+
+/// The tree that every case begins with. `sock` comes from the runner: the shell has no word for it.
+const STANDARD: &str = "
+    umask 022
+    printf alpha > a; printf bravo > b; : > empty; ln a hard; ln -s a link; ln -s nowhere dangling
+    mkdir dir dir/sub dir/void other; printf x-ray > dir/x; printf yankee > dir/sub/y
+    ln -s dir dlink; ln -s x dir/rel; ln -s ../nowhere dir/sub/dangling; ln -s sub dir/sublink
+";
+
+/// Old times on everything, so that a time which was kept differs from one which is new.
+const AGE: &str = "find . -exec touch -h -d '2011-11-11 11:11:11.123456789' {} +";
+
+/// Times before this are told apart to the nanosecond; later ones are just `new`.
+const YEAR_2021: i64 = 1_609_459_200;
+
+// ---------------------------------------------------------------- the runner
+
+/// Where and as whom a table runs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Style {
+    /// As a user who owns nothing.
+    pub(crate) nobody: bool,
+    /// Directory order is the kernel's business: compare the lines sorted.
+    pub(crate) any_order: bool,
+    /// How much was copied before the failure depends on directory order: compare only that what was there is unharmed.
+    pub(crate) any_amount: bool,
+}
+
+/// Runs every case of a table and reports all that disagree at once.
+pub(crate) fn agree(cases: &[Case], style: Style) {
+    let mut wrong = Vec::new();
+    for parent in [Path::new("/dev/shm"), Path::new(env!("CARGO_TARGET_TMPDIR"))] {
+        // Nobody may be unable to reach the build directory: one open place serves.
+        let parent = if style.nobody { std::env::temp_dir() } else { parent.to_owned() };
+        for case in cases {
+            if let Some(difference) = disagreement(case, &parent, style) {
+                wrong.push(format!("=== {} (in {}): {}\n{difference}", case.0, parent.display(), case.2));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} cases disagree with cp\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What `mmapcp` did differently from `/bin/cp`, if anything.
+fn disagreement(case: &Case, parent: &Path, style: Style) -> Option<String> {
+    let cp = scratch(parent);
+    let ours = scratch(parent);
+    let (cp_out, our_out) = (run_case(case, cp.path(), "cp", style), run_case(case, ours.path(), "mmapcp", style));
+    assert!(!lossy(&cp_out.stderr).contains("sh: "), "{}: the command itself is wrong: {}", case.0, told(&cp_out));
+    let mut lines = Vec::new();
+    if cp_out.status != our_out.status {
+        lines.push(format!("status: cp {}, mmapcp {}", cp_out.status, our_out.status));
+    }
+    for (stream, theirs, ours) in
+        [("stdout", &cp_out.stdout, &our_out.stdout), ("stderr", &cp_out.stderr, &our_out.stderr)]
+    {
+        let (theirs, ours) = (in_our_name(theirs, style), in_our_name(ours, style));
+        if theirs != ours {
+            lines.push(format!("{stream}:\n--- cp\n{theirs}\n--- mmapcp\n{ours}"));
+        }
+    }
+    let (mut cp_tree, mut our_tree) = (tree(cp.path()), tree(ours.path()));
+    if style.any_amount {
+        cp_tree.retain(|_, node| node.is_old_leaf());
+        our_tree.retain(|_, node| node.is_old_leaf());
+    }
+    lines.extend(tree_differences(&cp_tree, &our_tree));
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// Builds the tree and runs the case's command in it with `$CP` set to `program`.
+fn run_case(case: &Case, root: &Path, program: &str, style: Style) -> Output {
+    mknod(&root.join("sock"), SFlag::S_IFSOCK, Mode::from_bits_truncate(0o644), 0).unwrap();
+    let made = run(&mut shell(&format!("set -e; {STANDARD}\n{}\n{AGE}", case.1), root));
+    assert!(made.status.success(), "set-up of {}: {}", case.0, told(&made));
+    let (_place, bin) = if style.nobody {
+        let (place, bin) = open_place();
+        (Some(place), bin)
+    } else {
+        (None, Path::new(MMAPCP).parent().unwrap().to_owned())
+    };
+    let mut command = shell(case.2, root);
+    command.env("CP", program);
+    command.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()));
+    if style.nobody {
+        as_nobody(&mut command);
+    }
+    run(&mut command)
+}
+
+fn shell(script: &str, root: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).current_dir(root).env("LC_ALL", "C");
+    command
+}
+
+/// A stream as it reads when the program is called mmapcp.
+fn in_our_name(stream: &[u8], style: Style) -> String {
+    let text = stream.escape_ascii().to_string().replace("\\n", "\n").replace("\\'", "'");
+    let mut lines: Vec<String> = text
+        .lines()
+        .map(|line| match line.strip_prefix("cp: ") {
+            Some(rest) => format!("mmapcp: {rest}"),
+            None => line.replace("'cp --help'", "'mmapcp --help'"),
+        })
+        .collect();
+    if style.any_order {
+        lines.sort();
+    }
+    lines.join("\n")
+}
+
+// ---------------------------------------------------------------- trees
+
+/// All that `ls -lan --full-time` and `cat` would show of one name.
+#[derive(Debug, PartialEq)]
+struct Node {
+    kind: &'static str,
+    mode: String,
+    owner: (u32, u32),
+    links: u64,
+    time: String,
+    body: String,
+}
+
+impl Node {
+    /// Was there before the copy, and is no directory, whose time changes with what is copied into it.
+    fn is_old_leaf(&self) -> bool {
+        self.kind != "directory" && self.time != "new"
+    }
+}
+
+/// Everything below `root`, by relative name.
+fn tree(root: &Path) -> BTreeMap<PathBuf, Node> {
+    let mut nodes = BTreeMap::new();
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            let node = node(&path);
+            if node.kind == "directory" {
+                dirs.push(path.clone());
+            }
+            nodes.insert(path.strip_prefix(root).unwrap().to_owned(), node);
+        }
+    }
+    nodes
+}
+
+fn node(path: &Path) -> Node {
+    let meta = fs::symlink_metadata(path).unwrap();
+    let kind = meta.file_type();
+    let (kind, body) = if kind.is_dir() {
+        ("directory", Vec::new())
+    } else if kind.is_symlink() {
+        ("symlink", fs::read_link(path).unwrap().as_os_str().as_bytes().to_vec())
+    } else if kind.is_fifo() {
+        ("fifo", Vec::new())
+    } else if kind.is_socket() {
+        ("socket", Vec::new())
+    } else {
+        ("file", fs::read(path).unwrap())
+    };
+    let old = meta.mtime() < YEAR_2021;
+    Node {
+        kind,
+        mode: format!("{:o}", meta.mode()),
+        owner: (meta.uid(), meta.gid()),
+        links: meta.nlink(),
+        time: if old { format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()) } else { "new".into() },
+        body: body.escape_ascii().to_string(),
+    }
+}
+
+fn tree_differences(cp: &BTreeMap<PathBuf, Node>, ours: &BTreeMap<PathBuf, Node>) -> Vec<String> {
+    let names: std::collections::BTreeSet<_> = cp.keys().chain(ours.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| cp.get(*name) != ours.get(*name))
+        .map(|name| format!("{}:\n  cp     {:?}\n  mmapcp {:?}", name.display(), cp.get(name), ours.get(name)))
+        .collect()
+}

@@ -1,0 +1,272 @@
+//! File systems for the length of a test: made, mounted, and gone again when the guard is dropped, also in a panic.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{HOME, PREFIX, run};
+
+const POOL: &str = "/proc/sys/vm/nr_hugepages";
+const FREE_PAGES: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+
+/// What the lab can mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Btrfs,
+    BtrfsCompressed,
+    BtrfsNodatacow,
+    Ext4,
+    Ext4Journalled,
+    Ext4SmallBlocks,
+    Fuse,
+    Hugetlbfs,
+    Overlay,
+    Ramfs,
+    Tmpfs,
+    TmpfsHuge,
+    Xfs,
+    XfsBigSectors,
+}
+
+impl Kind {
+    /// The mkfs line without the image, for kinds that live in one.
+    fn mkfs(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Btrfs | Self::BtrfsCompressed | Self::BtrfsNodatacow => Some(&["mkfs.btrfs", "-q", "-f"]),
+            Self::Ext4 | Self::Ext4Journalled => Some(&["mkfs.ext4", "-q", "-F", "-b", "4096"]),
+            Self::Ext4SmallBlocks => Some(&["mkfs.ext4", "-q", "-F", "-b", "1024"]),
+            Self::Xfs => Some(&["mkfs.xfs", "-q", "-f"]),
+            Self::XfsBigSectors => Some(&["mkfs.xfs", "-q", "-f", "-s", "size=4096"]),
+            Self::Fuse | Self::Hugetlbfs | Self::Overlay | Self::Ramfs | Self::Tmpfs | Self::TmpfsHuge => None,
+        }
+    }
+
+    fn mount_options(self) -> &'static str {
+        match self {
+            Self::BtrfsCompressed => "loop,compress-force=zstd",
+            Self::BtrfsNodatacow => "loop,nodatacow",
+            Self::Ext4Journalled => "loop,data=journal",
+            _ => "loop",
+        }
+    }
+
+    /// The line that checks an image without changing it.
+    fn fsck(self) -> &'static [&'static str] {
+        match self {
+            Self::Btrfs | Self::BtrfsCompressed | Self::BtrfsNodatacow => &["btrfs", "check", "--readonly"],
+            Self::Xfs | Self::XfsBigSectors => &["xfs_repair", "-n", "-f"],
+            _ => &["e2fsck", "-f", "-n"],
+        }
+    }
+}
+
+/// What has to be undone, in reverse.
+enum Undo {
+    Image(PathBuf),
+    Pool(String),
+    Unmount(PathBuf),
+}
+
+/// A mounted file system; `dir` is where.
+pub(super) struct Mount {
+    pub(super) dir: PathBuf,
+    pub(super) kind: Kind,
+    home: Option<TempDir>,
+    undo: Vec<Undo>,
+}
+
+impl Mount {
+    pub(super) fn new(kind: Kind, mib: u64) -> Result<Self, String> {
+        let mut mount = Self::prepare(kind)?;
+        mount.build(mib)?;
+        Ok(mount)
+    }
+
+    pub(super) fn thin(kind: Kind, mib: u64, backing: u64) -> Result<Self, String> {
+        let mut mount = Self::prepare(kind)?;
+        let store = mount.subdir("store")?;
+        mount.mount_at(&store, &["-t", "tmpfs", "-o", &format!("size={backing}m"), "thin"])?;
+        let dir = mount.dir.clone();
+        mount.mount_image(kind, mib, &store, &dir)?;
+        Ok(mount)
+    }
+
+    /// A second view of a directory.
+    pub(super) fn bind(original: &Path) -> Result<Self, String> {
+        let mut mount = Self::prepare(Kind::Ext4)?;
+        let dir = mount.dir.clone();
+        mount.mount_at(&dir, &["--bind", &original.to_string_lossy()])?;
+        Ok(mount)
+    }
+
+    /// One file under a second name.
+    pub(super) fn bind_file(original: &Path, name: &Path) -> Result<Self, String> {
+        let mut mount = Self::prepare(Kind::Ext4)?;
+        mount.mount_at(name, &["--bind", &original.to_string_lossy()])?;
+        Ok(mount)
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Bytes that an ordinary write can still take; root may use the reserve, so `f_bfree`.
+    pub(super) fn free(&self) -> u64 {
+        let stat = nix::sys::statvfs::statvfs(&self.dir).expect("statvfs");
+        stat.blocks_free() * stat.fragment_size()
+    }
+
+    pub(super) fn make_read_only(&self) -> Result<(), String> {
+        run("mount", &[Path::new("-o"), Path::new("remount,ro"), &self.dir]).map(drop)
+    }
+
+    /// Unmounts, lets the file system's own checker judge the image, and mounts it again.
+    pub(super) fn check(&mut self) -> Result<(), String> {
+        let dir = self.dir.clone();
+        unmount(&dir)?;
+        self.undo.pop();
+        let Some(Undo::Image(image)) = self.undo.last() else { return Err("there is no image".into()) };
+        release(image)?;
+        let image = image.to_string_lossy().into_owned();
+        let (tool, args) = self.kind.fsck().split_first().expect("a checker");
+        run(tool, &[args, &[&image]].concat())?;
+        self.mount_at(&dir, &["-o", self.kind.mount_options(), &image])
+    }
+
+    fn prepare(kind: Kind) -> Result<Self, String> {
+        let home = tempfile::Builder::new().prefix(PREFIX).tempdir_in(HOME).map_err(|why| why.to_string())?;
+        let dir = home.path().join("mnt");
+        fs::create_dir(&dir).map_err(|why| why.to_string())?;
+        Ok(Self { dir, kind, home: Some(home), undo: Vec::new() })
+    }
+
+    fn build(&mut self, mib: u64) -> Result<(), String> {
+        let dir = self.dir.clone();
+        match self.kind {
+            Kind::Fuse => {
+                let below = self.lower(mib)?;
+                run("bindfs", &[&below, &dir])?;
+                self.undo.push(Undo::Unmount(dir));
+                Ok(())
+            }
+            Kind::Hugetlbfs => {
+                self.grow_pool(mib / 2)?;
+                self.mount_at(&dir, &["-t", "hugetlbfs", "-o", "pagesize=2M", "lab"])
+            }
+            Kind::Overlay => self.mount_overlay(mib, &dir),
+            Kind::Ramfs => self.mount_at(&dir, &["-t", "ramfs", "lab"]),
+            Kind::Tmpfs => self.mount_at(&dir, &["-t", "tmpfs", "-o", &format!("size={mib}m"), "lab"]),
+            Kind::TmpfsHuge => self.mount_at(&dir, &["-t", "tmpfs", "-o", &format!("size={mib}m,huge=always"), "lab"]),
+            kind => {
+                let home = self.home().to_owned();
+                self.mount_image(kind, mib, &home, &dir)
+            }
+        }
+    }
+
+    fn home(&self) -> &Path {
+        self.home.as_ref().expect("a home until the drop").path()
+    }
+
+    fn subdir(&self, name: &str) -> Result<PathBuf, String> {
+        let dir = self.home().join(name);
+        fs::create_dir(&dir).map_err(|why| why.to_string())?;
+        Ok(dir)
+    }
+
+    /// The ext4 below an overlay or a FUSE mount.
+    fn lower(&mut self, mib: u64) -> Result<PathBuf, String> {
+        let lower = self.subdir("lower")?;
+        let home = self.home().to_owned();
+        self.mount_image(Kind::Ext4, mib, &home, &lower)?;
+        Ok(lower)
+    }
+
+    fn mount_overlay(&mut self, mib: u64, dir: &Path) -> Result<(), String> {
+        let lower = self.lower(mib)?;
+        for name in ["base", "upper", "work"] {
+            fs::create_dir(lower.join(name)).map_err(|why| why.to_string())?;
+        }
+        let at = lower.display();
+        let options = format!("lowerdir={at}/base,upperdir={at}/upper,workdir={at}/work");
+        self.mount_at(dir, &["-t", "overlay", "-o", &options, "lab"])
+    }
+
+    fn mount_image(&mut self, kind: Kind, mib: u64, store: &Path, dir: &Path) -> Result<(), String> {
+        let image = store.join("image");
+        File::create(&image).and_then(|file| file.set_len(mib << 20)).map_err(|why| why.to_string())?;
+        let name = image.to_string_lossy().into_owned();
+        let (tool, args) = kind.mkfs().expect("a kind with an image").split_first().expect("a tool");
+        run(tool, &[args, &[&name]].concat())?;
+        self.undo.push(Undo::Image(image));
+        self.mount_at(dir, &["-o", kind.mount_options(), &name])
+    }
+
+    fn mount_at(&mut self, dir: &Path, args: &[&str]) -> Result<(), String> {
+        run("mount", &[args, &[&dir.to_string_lossy()]].concat())?;
+        self.undo.push(Undo::Unmount(dir.to_owned()));
+        Ok(())
+    }
+
+    /// Adds pages to the pool of huge pages. Only the holder of the lab's turn does this, so the value it restores is
+    /// the one the machine had.
+    fn grow_pool(&mut self, pages: u64) -> Result<(), String> {
+        let number = |path| fs::read_to_string(path).map_err(|why| format!("{path}: {why}"));
+        let before = number(POOL)?;
+        let had: u64 = before.trim().parse().map_err(|why| format!("{POOL}: {why}"))?;
+        self.undo.push(Undo::Pool(before));
+        fs::write(POOL, (had + pages).to_string()).map_err(|why| format!("{POOL}: {why}"))?;
+        let free = number(FREE_PAGES)?;
+        if free.trim().parse::<u64>().is_ok_and(|free| free >= pages) {
+            Ok(())
+        } else {
+            Err(format!("only {} of {pages} huge pages could be had", free.trim()))
+        }
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        while let Some(step) = self.undo.pop() {
+            let undone = match &step {
+                Undo::Image(image) => release(image),
+                Undo::Pool(pages) => fs::write(POOL, pages).map_err(|why| why.to_string()),
+                Undo::Unmount(dir) => unmount(dir),
+            };
+            if let Err(why) = undone {
+                // Deleting a directory that is still mounted would delete through it.
+                let kept = self.home.take().map(TempDir::keep);
+                eprintln!("the lab could not clean up {kept:?}: {why}");
+                return;
+            }
+        }
+    }
+}
+
+/// Something may hold the mount for a moment more (a FUSE daemon on its way out, udev): retry, then detach lazily.
+fn unmount(dir: &Path) -> Result<(), String> {
+    for _ in 0..50 {
+        if run("umount", &[dir]).is_ok() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    run("umount", &[Path::new("-l"), dir]).map(drop)
+}
+
+/// Waits until no loop device holds the image; `mount -o loop` detaches by itself, a moment after the unmount.
+fn release(image: &Path) -> Result<(), String> {
+    let name = image.to_string_lossy();
+    for attempt in 0..100 {
+        let devices = run("losetup", &["-n", "-O", "NAME", "-j", &name])?;
+        let Some(device) = devices.split_whitespace().next() else { return Ok(()) };
+        if attempt > 50 {
+            let _ = run("losetup", &["-d", device]);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Err(format!("a loop device still holds {name}"))
+}

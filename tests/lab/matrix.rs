@@ -1,0 +1,240 @@
+//! Every kind of source onto every kind of destination: the right engine, the right bytes, and nothing left in memory.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use mmapcp::sys::residency::resident_bytes;
+
+use super::Lab;
+use super::dump::{Dump, Origin, Shape, allocated};
+use super::image::{Kind, Mount};
+use super::program::{ENGINES, Outcome, mmapcp, words};
+
+const TOOLS: [&str; 5] = ["losetup", "mkfs.ext4", "mount", "umount", "xfs_io"];
+
+/// Extent records, a padded tail and blocks cut off at the edges of the data may come on top of the data.
+const SLACK: u64 = 64 << 10;
+
+macro_rules! destinations {
+    ($($name:ident: $kind:ident,)*) => {
+        $(#[test]
+        fn $name() {
+            every_source_onto(Kind::$kind);
+        })*
+    };
+}
+
+destinations! {
+    btrfs: Btrfs,
+    btrfs_compressed: BtrfsCompressed,
+    btrfs_nodatacow: BtrfsNodatacow,
+    ext4: Ext4,
+    ext4_journalled: Ext4Journalled,
+    ext4_small_blocks: Ext4SmallBlocks,
+    fuse: Fuse,
+    overlay: Overlay,
+    ramfs: Ramfs,
+    tmpfs: Tmpfs,
+    tmpfs_huge: TmpfsHuge,
+    xfs: Xfs,
+    xfs_big_sectors: XfsBigSectors,
+}
+
+fn every_source_onto(kind: Kind) {
+    let Some(lab) = Lab::enter(&TOOLS) else { return };
+    let Some(disk) = lab.mount(kind, 384) else { return };
+    let Some(shelf) = Shelf::stock(&lab, &disk) else { return };
+    let mut wrong = Vec::new();
+    for dump in &shelf.dumps {
+        let pair = Pair { disk: &disk, dump };
+        for (options, expected) in pair.trials() {
+            if let Err(why) = pair.copy(&options, &expected) {
+                wrong.push(format!("{:?} {:?} to {kind:?} {options:?}: {why}", dump.origin, dump.shape));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The sources, and the mounts they lie on.
+struct Shelf {
+    dumps: Vec<Dump>,
+    _mounts: Vec<Mount>,
+}
+
+impl Shelf {
+    fn stock(lab: &Lab, disk: &Mount) -> Option<Self> {
+        let mut shelf = Self { dumps: Vec::new(), _mounts: Vec::new() };
+        let kinds = [
+            (Kind::Ext4, Origin::Disk),
+            (Kind::Ramfs, Origin::Ramfs),
+            (Kind::Tmpfs, Origin::Tmpfs),
+            (Kind::TmpfsHuge, Origin::TmpfsHuge),
+        ];
+        for (kind, origin) in kinds {
+            let mount = lab.mount(kind, 128)?;
+            shelf.add(Shape::ALL.map(|shape| Dump::in_dir(&mount.dir, origin, shape)));
+            shelf._mounts.push(mount);
+        }
+        let mount = lab.mount(Kind::Hugetlbfs, 64)?;
+        shelf.add([Shape::HoleLast, Shape::Whole].map(|shape| Dump::in_hugetlbfs(&mount.dir, shape)));
+        shelf._mounts.push(mount);
+        shelf.add(Shape::ALL.map(Dump::in_memfd));
+        shelf.add([Dump::in_dir(&disk.dir, Origin::Sibling, Shape::DataLast)]);
+        Some(shelf)
+    }
+
+    fn add<const N: usize>(&mut self, dumps: [std::io::Result<Dump>; N]) {
+        self.dumps.extend(dumps.map(|dump| dump.expect("write a dump")));
+    }
+}
+
+/// What a trial has to end in.
+#[derive(Debug)]
+enum Expected {
+    /// Exit 0, by one of these engines.
+    By(Vec<&'static str>),
+    /// Exit 1, with a message that holds each of these, and nothing left behind.
+    Refused(Vec<&'static str>),
+}
+
+/// One source and one destination, and what the facts about both promise.
+struct Pair<'a> {
+    disk: &'a Mount,
+    dump: &'a Dump,
+}
+
+impl Pair<'_> {
+    fn trials(&self) -> Vec<(Vec<String>, Expected)> {
+        let mut trials = vec![(vec![], Expected::By(self.auto()))];
+        // Holes are the same to every option that follows; sparse hugetlbfs is a case of its own.
+        if self.dump.shape == Shape::HoleLast && self.dump.origin != Origin::Hugetlbfs {
+            return trials;
+        }
+        let always = if self.direct_is_real() { Expected::By(self.auto()) } else { Expected::Refused(vec!["--direct"]) };
+        trials.push((vec!["--direct=always".into()], always));
+        trials.push((vec!["--direct=never".into()], Expected::By(vec![self.cached()])));
+        for engine in ENGINES {
+            let expected = if self.can(engine) { Expected::By(vec![engine]) } else { Expected::Refused(vec![engine]) };
+            trials.push((vec![format!("--engine={engine}")], expected));
+        }
+        trials
+    }
+
+    /// Whether O_DIRECT really goes past the cache; FACTS.md has the measurements.
+    fn direct_is_real(&self) -> bool {
+        !matches!(self.disk.kind, Kind::Ext4Journalled | Kind::Fuse | Kind::Ramfs | Kind::Tmpfs | Kind::TmpfsHuge)
+    }
+
+    /// Whether an uncached buffered write goes past the cache; data=journal accepts it and caches everything.
+    fn dontcache_is_real(&self) -> bool {
+        matches!(self.disk.kind, Kind::Ext4 | Kind::Ext4SmallBlocks | Kind::Xfs | Kind::XfsBigSectors)
+    }
+
+    /// Whether the source's pages can be lent to the device: memory, all of it allocated or its holes known.
+    fn lends_pages(&self) -> bool {
+        match self.dump.origin {
+            Origin::Disk | Origin::Sibling => false,
+            // Touching an unallocated page would allocate it, and hugetlbfs tells no holes.
+            Origin::Hugetlbfs => self.dump.shape == Shape::Whole,
+            Origin::Memfd | Origin::Ramfs | Origin::Tmpfs | Origin::TmpfsHuge => true,
+        }
+    }
+
+    fn can(&self, engine: &str) -> bool {
+        match engine {
+            "mmap" => self.direct_is_real() && self.lends_pages(),
+            "splice" => self.direct_is_real() && self.lends_pages() && self.dump.origin != Origin::Hugetlbfs,
+            "direct" => self.direct_is_real(),
+            "dontcache" => self.dontcache_is_real(),
+            "copy-file-range" => self.dump.origin == Origin::Sibling,
+            "sendfile" => self.dump.origin != Origin::Hugetlbfs,
+            _ => true,
+        }
+    }
+
+    /// What `auto` may choose. A short file goes by its page size, a longer one by what was measured.
+    fn auto(&self) -> Vec<&'static str> {
+        match self.dump.origin {
+            _ if !self.direct_is_real() => vec![self.cached()],
+            Origin::Hugetlbfs if self.lends_pages() => vec!["mmap"],
+            _ if self.lends_pages() => vec!["mmap", "splice"],
+            _ => vec!["direct"],
+        }
+    }
+
+    /// The gentlest row that goes through the page cache.
+    fn cached(&self) -> &'static str {
+        let rows = ["dontcache", "copy-file-range", "sendfile", "buffered"];
+        rows.into_iter().find(|row| self.can(row)).expect("buffered always can")
+    }
+
+    fn copy(&self, options: &[String], expected: &Expected) -> Result<(), String> {
+        let dest = self.disk.path("copy");
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let before = self.dump.allocated();
+        let outcome = mmapcp(&words(&options, &self.dump.path, &dest));
+        let grown = self.dump.allocated().saturating_sub(before);
+        let verdict = match expected {
+            Expected::By(engines) => self.judge(&outcome, engines, &dest),
+            Expected::Refused(parts) => judge_refusal(&outcome, parts, &dest),
+        };
+        let _ = fs::remove_file(&dest);
+        verdict?;
+        ensure(grown == 0, || format!("the source took {grown} bytes more"))
+    }
+
+    fn judge(&self, outcome: &Outcome, engines: &[&str], dest: &Path) -> Result<(), String> {
+        ensure(outcome.code == Some(0), || format!("exit {:?}: {}", outcome.code, outcome.stderr))?;
+        let engine = outcome.engine();
+        ensure(engines.contains(&engine), || format!("engine {engine} instead of {engines:?}; plan {}", plan(outcome)))?;
+        // Measuring takes a stretch by each of the two; nothing else may move bytes.
+        let measured = outcome.event("choice").is_some();
+        let strangers: Vec<&str> =
+            outcome.movers().into_iter().filter(|mover| *mover != engine && !(measured && engines.contains(mover))).collect();
+        ensure(strangers.is_empty(), || format!("{strangers:?} moved bytes beside {engine}: {:?}", outcome.event("fallback")))?;
+        self.judge_memory(dest)?;
+        let copied = fs::read(dest).map_err(|why| why.to_string())?;
+        ensure(copied == self.dump.bytes, || difference(&copied, &self.dump.bytes))
+    }
+
+    /// Before anything reads the destination: no page of it is cached, and its holes are holes.
+    fn judge_memory(&self, dest: &Path) -> Result<(), String> {
+        let huge = self.disk.kind == Kind::TmpfsHuge;
+        if !matches!(self.disk.kind, Kind::Ramfs | Kind::Tmpfs | Kind::TmpfsHuge) {
+            let file = File::open(dest).map_err(|why| why.to_string())?;
+            let size = self.dump.bytes.len() as u64;
+            let cached = resident_bytes(&file, 0, size).map_err(|why| format!("mincore: {why}"))?;
+            ensure(cached == 0, || format!("{cached} bytes of the destination are cached"))?;
+        }
+        if !self.dump.tells_holes() || huge {
+            return Ok(());
+        }
+        let (source, copy) = (self.dump.allocated(), allocated(dest));
+        ensure(copy <= source + SLACK, || format!("{copy} bytes allocated for a source that takes {source}"))
+    }
+}
+
+fn judge_refusal(outcome: &Outcome, parts: &[&str], dest: &Path) -> Result<(), String> {
+    let said = &outcome.stderr;
+    ensure(outcome.code == Some(1), || format!("exit {:?} instead of a refusal, by {:?}", outcome.code, outcome.movers()))?;
+    ensure(!dest.exists(), || format!("refused but a destination is left: {said}"))?;
+    ensure(said.starts_with("mmapcp: "), || format!("no message: {said:?}"))?;
+    for part in parts {
+        ensure(said.contains(part), || format!("the message does not hold {part:?}: {said}"))?;
+    }
+    ensure(outcome.event("error").is_some(), || "no error event".into())
+}
+
+fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(why()) }
+}
+
+fn plan(outcome: &Outcome) -> String {
+    outcome.event("plan").map(ToString::to_string).unwrap_or_default()
+}
+
+fn difference(copied: &[u8], original: &[u8]) -> String {
+    let at = copied.iter().zip(original).position(|(a, b)| a != b);
+    format!("bytes differ first at {at:?}; {} bytes copied of {}", copied.len(), original.len())
+}

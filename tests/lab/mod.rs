@@ -1,0 +1,105 @@
+//! The lab: tests that need root, loop mounts or extra packages; one at a time, and skipped with a reason where they cannot run.
+
+mod bind;
+mod dump;
+mod image;
+mod matrix;
+mod program;
+mod space;
+mod truncated;
+
+use std::env;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use nix::fcntl::{Flock, FlockArg};
+
+use image::{Kind, Mount};
+
+/// Images and mount points lie below the target directory: `/tmp` may be a tmpfs, and an image there would eat memory.
+const HOME: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// The prefix of every directory the lab makes in `HOME`, by which leftovers of a killed run are known.
+const PREFIX: &str = "lab-";
+
+/// The right to mount. A lock on a file rather than a mutex: each test opens the file for itself, so it excludes the
+/// other threads as well as other test processes, it cannot be poisoned, and it dies with its holder.
+struct Lab {
+    _turn: Flock<File>,
+}
+
+impl Lab {
+    /// Waits for the turn. `None` after saying why, when this machine cannot run what needs root and `tools`.
+    fn enter(tools: &[&str]) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            return skip("the lab needs root, for mounts");
+        }
+        if let Some(tool) = tools.iter().find(|tool| !installed(tool)) {
+            return skip(&format!("{tool} is not installed"));
+        }
+        let file = File::create(Path::new(HOME).join("lab.lock")).expect("create the lab's lock file");
+        let turn = Flock::lock(file, FlockArg::LockExclusive).expect("lock the lab");
+        sweep();
+        Some(Self { _turn: turn })
+    }
+
+    /// A fresh file system of this kind. `None` after saying why, when it cannot be made here.
+    fn mount(&self, kind: Kind, mib: u64) -> Option<Mount> {
+        Mount::new(kind, mib).map_or_else(|why| skip(&format!("no {kind:?} here: {why}")), Some)
+    }
+
+    /// A file system whose image lies on a tmpfs of only `backing` MiB, as on a thinly provisioned disk.
+    fn mount_thin(&self, kind: Kind, mib: u64, backing: u64) -> Option<Mount> {
+        Mount::thin(kind, mib, backing).map_or_else(|why| skip(&format!("no thin {kind:?} here: {why}")), Some)
+    }
+}
+
+/// A set-up that fails is not a test that fails, unless whoever runs the tests demands a complete lab.
+fn skip<T>(reason: &str) -> Option<T> {
+    let required = env::var_os("MMAPCP_REQUIRE_LAB").is_some_and(|value| value == "1");
+    assert!(!required, "MMAPCP_REQUIRE_LAB=1, but {reason}");
+    eprintln!("skipped: {reason}");
+    None
+}
+
+/// The search path with the directories of mkfs and mount, which a service's or user's path often lacks.
+fn search_path() -> String {
+    format!("{}:/usr/sbin:/sbin", env::var("PATH").unwrap_or_default())
+}
+
+fn installed(tool: &str) -> bool {
+    env::split_paths(&search_path()).any(|dir| dir.join(tool).is_file())
+}
+
+/// Runs a tool of the system; its standard output, or what it complained about.
+fn run<S: AsRef<std::ffi::OsStr>>(tool: &str, args: &[S]) -> Result<String, String> {
+    let output = Command::new(tool)
+        .args(args)
+        .env("PATH", search_path())
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|why| format!("{tool}: {why}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("{tool}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
+
+/// Clears what a killed run left. Whoever holds the turn is alone, so every mount of the lab that exists now is such.
+fn sweep() {
+    let ours = format!("{HOME}/{PREFIX}");
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for dir in table.lines().rev().filter_map(|line| line.split(' ').nth(1)).filter(|dir| dir.starts_with(&ours)) {
+        if let Err(why) = run("umount", &["-l", dir]) {
+            eprintln!("left over from an earlier run: {why}");
+            return;
+        }
+    }
+    for entry in fs::read_dir(HOME).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! No room: file systems that are full before or during the copy, thin backing stores that fill up, and read-only mounts.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use mmapcp::sys::residency::resident_bytes;
+use nix::fcntl::posix_fallocate;
+
+use super::Lab;
+use super::dump::write_dense;
+use super::image::{Kind, Mount};
+use super::program::{Outcome, cp, mmapcp, words};
+
+const TOOLS: [&str; 4] = ["losetup", "mkfs.ext4", "mount", "umount"];
+const NO_SPACE: &str = "No space left on device";
+const DUMP: u64 = 32 << 20;
+
+/// Less than the dump needs, and more than any file system rounds to.
+const ROOM: u64 = 8 << 20;
+
+/// `auto` first; the others are the rows that can copy from memory to any of these.
+const EVERYWHERE: [&str; 6] =
+    ["--direct=auto", "--engine=mmap", "--engine=splice", "--engine=direct", "--engine=sendfile", "--engine=buffered"];
+
+#[test]
+fn ext4_without_room() {
+    without_room(Kind::Ext4, 64, &[&EVERYWHERE[..], &["--engine=dontcache"]].concat());
+}
+
+#[test]
+fn xfs_without_room() {
+    without_room(Kind::Xfs, 320, &[&EVERYWHERE[..], &["--engine=dontcache"]].concat());
+}
+
+#[test]
+fn btrfs_without_room() {
+    without_room(Kind::Btrfs, 256, &EVERYWHERE);
+}
+
+#[test]
+fn copy_file_range_without_room() {
+    let Some(lab) = Lab::enter(&TOOLS) else { return };
+    let Some(mut disk) = lab.mount(Kind::Ext4, 96) else { return };
+    let source = disk.path("dump");
+    write_dense(&File::create(&source).expect("create the dump"), 0..DUMP).expect("write the dump");
+    fill_up(&disk, ROOM);
+    assert_no_space(&disk, &source, "--engine=copy-file-range");
+    disk.check().expect("a sound image");
+}
+
+#[test]
+fn thin_backing_store() {
+    let Some(lab) = Lab::enter(&TOOLS) else { return };
+    let Some((_memory, source)) = dump_in_memory(&lab) else { return };
+    for option in EVERYWHERE.iter().chain(&["--engine=dontcache"]) {
+        // A new one for each: what a full backing store leaves of a file system is nobody's promise.
+        let Some(disk) = lab.mount_thin(Kind::Ext4, 96, 24) else { return };
+        let outcome = mmapcp(&words(&[option], &source, disk.path("copy")));
+        assert_eq!(outcome.code, Some(1), "{option}: the disk lost bytes: {outcome:?}");
+        let told = [NO_SPACE, "Input/output error"].iter().any(|words| outcome.stderr.contains(words));
+        assert!(told, "{option}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn read_only() {
+    let Some(lab) = Lab::enter(&TOOLS) else { return };
+    let Some(disk) = lab.mount(Kind::Ext4, 64) else { return };
+    let (source, existing) = (disk.path("dump"), disk.path("existing"));
+    fs::write(&source, b"new").expect("write the dump");
+    fs::write(&existing, b"old").expect("write the existing file");
+    disk.make_read_only().expect("remount read-only");
+    for dest in [disk.path("copy"), existing.clone(), disk.dir.clone()] {
+        let (ours, theirs) = (mmapcp(&words(&[], &source, &dest)), cp(&words(&[], &source, &dest)));
+        assert_eq!((ours.code, ours.stderr), (theirs.code, theirs.stderr), "to {}", dest.display());
+    }
+    assert_eq!(fs::read(&existing).expect("read the existing file"), b"old");
+}
+
+/// Full to the last block, then with room for a part; each engine; then the checker's word, and a copy that fits.
+fn without_room(kind: Kind, mib: u64, options: &[&str]) {
+    let Some(lab) = Lab::enter(&TOOLS) else { return };
+    let Some((_memory, source)) = dump_in_memory(&lab) else { return };
+    let Some(mut disk) = lab.mount(kind, mib) else { return };
+    for room in [0, ROOM] {
+        let filler = fill_up(&disk, room);
+        for option in options {
+            assert_no_space(&disk, &source, option);
+        }
+        disk.check().expect("a sound image");
+        fs::remove_file(filler).expect("remove the filler");
+    }
+    if reserves(kind) {
+        assert_existing_unharmed(&disk, &source, options);
+    }
+    let dest = disk.path("copy");
+    let outcome = mmapcp(&words(&[], &source, &dest));
+    assert_eq!(outcome.code, Some(0), "with room again: {outcome:?}");
+    assert!(fs::read(&source).expect("read") == fs::read(&dest).expect("read"), "bytes differ");
+}
+
+/// Whether the tool can reserve the space before it writes; on btrfs that would switch compression off.
+fn reserves(kind: Kind) -> bool {
+    kind != Kind::Btrfs
+}
+
+fn assert_no_space(disk: &Mount, source: &Path, option: &str) {
+    let dest = disk.path("copy");
+    let free = disk.free();
+    let outcome = mmapcp(&words(&[option], source, &dest));
+    assert_eq!(outcome.code, Some(1), "{option} with {free} bytes free: {outcome:?}");
+    assert_told(&outcome, option);
+    if reserves(disk.kind) {
+        assert!(!dest.exists(), "{option}: a file that this run created is left: {}", outcome.stderr);
+        assert!(disk.free() + (1 << 20) > free, "{option}: {} bytes free of {free} before", disk.free());
+    } else if let Ok(file) = File::open(&dest) {
+        let cached = resident_bytes(&file, 0, DUMP).expect("mincore");
+        assert_eq!(cached, 0, "{option}: the partial destination is cached");
+        fs::remove_file(&dest).expect("remove the partial destination");
+    }
+}
+
+fn assert_told(outcome: &Outcome, option: &str) {
+    assert!(outcome.stderr.starts_with("mmapcp: "), "{option}: {}", outcome.stderr);
+    assert!(outcome.stderr.contains(NO_SPACE), "{option}: {}", outcome.stderr);
+    assert!(outcome.event("error").is_some(), "{option}: no error event in {:?}", outcome.events);
+}
+
+/// What clearly does not fit is refused before the old content is touched; plain cp would have cut it off first.
+fn assert_existing_unharmed(disk: &Mount, source: &Path, options: &[&str]) {
+    let filler = fill_up(disk, 2 * ROOM);
+    let dest = disk.path("existing");
+    write_dense(&File::create(&dest).expect("create"), DUMP..DUMP + (1 << 20)).expect("write the existing file");
+    let old = fs::read(&dest).expect("read the existing file");
+    for option in options {
+        let outcome = mmapcp(&words(&[option], source, &dest));
+        assert_eq!(outcome.code, Some(1), "{option}: {outcome:?}");
+        assert_told(&outcome, option);
+        assert!(fs::read(&dest).expect("read the existing file") == old, "{option}: the existing file was harmed");
+    }
+    fs::remove_file(dest).expect("remove the existing file");
+    fs::remove_file(filler).expect("remove the filler");
+}
+
+fn dump_in_memory(lab: &Lab) -> Option<(Mount, PathBuf)> {
+    let memory = lab.mount(Kind::Tmpfs, 64)?;
+    let source = memory.path("dump");
+    write_dense(&File::create(&source).expect("create the dump"), 0..DUMP).expect("write the dump");
+    Some((memory, source))
+}
+
+/// Takes all space but `room` bytes. What statvfs calls free is more than can be had, so it steps down to what can.
+fn fill_up(disk: &Mount, room: u64) -> PathBuf {
+    let path = disk.path("filler");
+    let file = File::create(&path).expect("create the filler");
+    let mut size = disk.free().saturating_sub(room);
+    while size > 0 && posix_fallocate(file.as_fd(), 0, size.cast_signed()).is_err() {
+        file.set_len(0).expect("empty the filler");
+        size = size.saturating_sub(256 << 10);
+    }
+    file.sync_all().expect("sync the filler");
+    path
+}

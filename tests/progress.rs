@@ -1,0 +1,313 @@
+//! What a copy tells about itself: the bar, the lines of `--progress=always`, the events of `--json`, and `--debug`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::*;
+
+/// Long enough to be caught in the middle.
+const SIZE: u64 = 200 * MIB;
+
+/// A bar appears after a second; a copy held for longer has one.
+const HOLD: Duration = Duration::from_millis(1500);
+
+/// A dump in memory, and a place for its copy on the disk.
+struct Pair {
+    shm: TempDir,
+    disk: TempDir,
+}
+
+impl Pair {
+    fn new(size: u64) -> Pair {
+        let pair = Pair { shm: shm_dir(), disk: disk_dir() };
+        make_full(&pair.source(), size);
+        pair
+    }
+
+    fn source(&self) -> PathBuf {
+        self.shm.path().join("dump")
+    }
+
+    fn destination(&self) -> PathBuf {
+        self.disk.path().join("copy")
+    }
+}
+
+/// A copy with `options` that was held for longer than a second in its middle.
+fn slow_copy(pair: &Pair, options: &[&str]) -> Output {
+    let mut ended = None;
+    until_met("a copy held in the middle", || {
+        let _ = fs::remove_file(pair.destination());
+        let mut command = mmapcp();
+        command.args(options).arg(pair.source()).arg(pair.destination());
+        let Some(running) = stopped_midway(&mut command, &pair.destination()) else {
+            return false;
+        };
+        thread::sleep(HOLD);
+        running.signal(Signal::SIGCONT);
+        let output = running.finish();
+        assert!(output.status.success(), "{}", told(&output));
+        ended = Some(output);
+        true
+    });
+    assert_same(&pair.source(), &pair.destination(), "a slow copy");
+    ended.unwrap()
+}
+
+// ---------------------------------------------------------------- pipes and terminals
+
+#[test]
+fn nothing_on_a_pipe() {
+    let output = slow_copy(&Pair::new(SIZE), &[]);
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{}", told(&output));
+}
+
+#[test]
+fn lines_on_a_pipe_when_asked() {
+    let output = slow_copy(&Pair::new(SIZE), &["--progress=always"]);
+    let stderr = lossy(&output.stderr);
+    assert!(output.stdout.is_empty(), "{}", told(&output));
+    assert!(stderr.ends_with('\n'), "whole lines: {stderr:?}");
+    assert!(!stderr.contains(['\r', '\x1b']), "no terminal's language in a log: {stderr:?}");
+    assert!(stderr.lines().all(|line| line.contains("/s")), "each with a rate: {stderr}");
+}
+
+#[test]
+fn a_bar_on_a_terminal() {
+    let pair = Pair::new(SIZE);
+    let screen = on_terminal(&pair, &[pair.source()], "", &pair.destination());
+    assert!(screen.contains(['\r', '\x1b']), "a bar redraws itself: {screen:?}");
+    assert!(screen.contains("/s"), "the rate: {screen:?}");
+    assert!(ENGINES.iter().any(|engine| screen.contains(engine)), "the engine: {screen:?}");
+    assert!(screen.contains("200"), "the whole: {screen:?}");
+}
+
+#[test]
+fn no_bar_when_told_never() {
+    let pair = Pair::new(SIZE);
+    let screen = on_terminal(&pair, &[pair.source()], "--progress=never", &pair.destination());
+    assert_eq!(screen, "");
+}
+
+#[test]
+fn no_bar_for_a_short_copy() {
+    let pair = Pair::new(5000);
+    let line = format!("{MMAPCP} {} {}", pair.source().display(), pair.destination().display());
+    let output = run(Command::new("script").args(["-qec", &line, "/dev/null"]).env("TERM", "xterm"));
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(lossy(&output.stdout), "");
+    assert_same(&pair.source(), &pair.destination(), "a short copy on a terminal");
+}
+
+#[test]
+fn the_current_file_of_many_on_a_terminal() {
+    let pair = Pair::new(SIZE);
+    let second = pair.shm.path().join("second");
+    make_full(&second, MIB);
+    fs::create_dir(pair.destination()).unwrap();
+    let screen = on_terminal(&pair, &[pair.source(), second], "", &pair.destination().join("dump"));
+    assert!(screen.contains("dump"), "the current file: {screen:?}");
+    assert!(screen.contains("/s"), "the rate: {screen:?}");
+}
+
+/// What a terminal showed during a copy to the pair's destination that was held once `first` had begun.
+fn on_terminal(pair: &Pair, sources: &[PathBuf], option: &str, first: &Path) -> String {
+    let pidfile = pair.shm.path().join("pid");
+    let sources: Vec<String> = sources.iter().map(|source| source.display().to_string()).collect();
+    let line = format!(
+        "echo $$ > {}; exec {MMAPCP} {option} {} {}",
+        pidfile.display(),
+        sources.join(" "),
+        pair.destination().display()
+    );
+    let mut screen = String::new();
+    until_met("a copy held on a terminal", || {
+        let _ = fs::remove_file(first);
+        let mut command = Command::new("script");
+        let mut script = Running::start(command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm"));
+        if !hold(&mut script, &pidfile, first) {
+            return false;
+        }
+        let output = script.finish();
+        assert!(output.status.success(), "{}", told(&output));
+        screen = lossy(&output.stdout);
+        true
+    });
+    screen
+}
+
+/// Stops the copier below `script` for a while, once the destination has blocks; false if it was too quick.
+fn hold(script: &mut Running, pidfile: &Path, destination: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let started = Instant::now();
+    while fs::metadata(destination).map_or(0, |m| m.blocks()) == 0 {
+        if script.has_ended() {
+            return false;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "the destination never appeared");
+        thread::sleep(Duration::from_micros(50));
+    }
+    let copier = Pid::from_raw(fs::read_to_string(pidfile).unwrap().trim().parse().unwrap());
+    if kill(copier, Signal::SIGSTOP).is_err() {
+        return false;
+    }
+    thread::sleep(HOLD);
+    // script(1) stops itself when its child stops; it would wake the child, but it may not have noticed yet.
+    script.signal(Signal::SIGCONT);
+    kill(copier, Signal::SIGCONT).is_ok()
+}
+
+// ---------------------------------------------------------------- JSON
+
+/// The fields that scripts hold on to, by event.
+const FIELDS: &[(&str, &[&str])] = &[
+    ("plan", &["source", "destination", "size", "data", "engine", "direct", "mem_align", "offset_align", "refused"]),
+    ("progress", &["copied", "size", "rate", "elapsed"]),
+    ("choice", &["engine"]),
+    ("fallback", &["from", "to", "why", "at"]),
+    (
+        "done",
+        &[
+            "source", "destination", "bytes", "data_bytes", "engine", "engines", "elapsed", "rate", "cpu_user", "cpu_system",
+            "max_rss",
+        ],
+    ),
+    ("error", &["source", "destination", "error"]),
+];
+
+/// Every event is known and has all its fields.
+fn has_fields(events: &[Value]) {
+    for event in events {
+        let name = event["event"].as_str().unwrap();
+        let (_, fields) = FIELDS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("unknown: {event}"));
+        for field in *fields {
+            assert!(event.get(field).is_some(), "{name} lacks {field}: {event}");
+        }
+    }
+}
+
+#[test]
+fn json_of_a_slow_copy() {
+    let pair = Pair::new(SIZE);
+    let output = slow_copy(&pair, &["--json"]);
+    assert!(output.stderr.is_empty(), "{}", told(&output));
+    let events = events(&output);
+    has_fields(&events);
+    assert_eq!(events[0]["event"], "plan", "first the plan");
+    assert_eq!(events.last().unwrap()["event"], "done", "last the end");
+    let progress: Vec<&Value> = events.iter().filter(|event| event["event"] == "progress").collect();
+    assert!(!progress.is_empty(), "a copy that lasts shows progress: {events:#?}");
+    let copied: Vec<u64> = progress.iter().map(|event| event["copied"].as_u64().unwrap()).collect();
+    assert!(copied.is_sorted() && copied.iter().all(|&bytes| bytes <= SIZE), "{copied:?}");
+}
+
+#[test]
+fn json_plan_and_done_tell_the_truth() {
+    let pair = Pair::new(0);
+    // Two extents, one with a ragged end, and a hole between and behind them.
+    make_dump(&pair.source(), 9 * MIB, &[(0, MIB), (4 * MIB, MIB + 5)]);
+    let events = copy_json::<&str>(&[], &pair.source(), &pair.destination());
+    has_fields(&events);
+    let (plan, done) = (the(&events, "plan"), the(&events, "done"));
+    // tmpfs counts data in pages.
+    let data = allocated(&pair.source());
+    assert_eq!((plan["size"].as_u64(), plan["data"].as_u64()), (Some(9 * MIB), Some(data)), "{plan}");
+    assert_eq!((done["bytes"].as_u64(), done["data_bytes"].as_u64()), (Some(9 * MIB), Some(data)), "{done}");
+    let by_engine: u64 = done["engines"].as_object().unwrap().values().map(|bytes| bytes.as_u64().unwrap()).sum();
+    assert_eq!(by_engine, data, "the engines' shares make up the data: {done}");
+    assert!(done["engines"].get(done["engine"].as_str().unwrap()).is_some(), "{done}");
+    for field in ["elapsed", "rate"] {
+        assert!(done[field].as_f64().is_some_and(|number| number > 0.0), "{field}: {done}");
+    }
+    for field in ["cpu_user", "cpu_system"] {
+        assert!(done[field].as_f64().is_some_and(|number| (0.0..60.0).contains(&number)), "{field}: {done}");
+    }
+    let rss = done["max_rss"].as_u64().unwrap();
+    assert!((MIB..16 * MIB).contains(&rss), "a small process, counted in bytes: {rss}");
+    for refusal in plan["refused"].as_array().unwrap() {
+        assert!(refusal["engine"].is_string(), "{plan}");
+        assert!(refusal["why"].as_str().is_some_and(|why| !why.is_empty()), "a reason: {plan}");
+    }
+}
+
+#[test]
+fn json_choice_between_mmap_and_splice() {
+    let pair = Pair::new(2 * SIZE);
+    let events = copy_json::<&str>(&[], &pair.source(), &pair.destination());
+    has_fields(&events);
+    let (choice, done) = (the(&events, "choice"), the(&events, "done"));
+    assert_eq!(choice["engine"], done["engine"], "what was chosen is what went on");
+    for engine in ["mmap", "splice"] {
+        assert!(done["engines"][engine].as_u64().is_some_and(|bytes| bytes > 0), "{engine} was tried: {done}");
+        assert!(choice.to_string().contains(engine), "the price of {engine}: {choice}");
+    }
+    assert_same(&pair.source(), &pair.destination(), "a measured choice");
+}
+
+#[test]
+fn json_stays_json_beside_other_words() {
+    let pair = Pair::new(5000);
+    let output =
+        run(mmapcp().args(["--json", "-v", "--debug", "--progress=always"]).arg(pair.source()).arg(pair.destination()));
+    assert!(output.status.success(), "{}", told(&output));
+    has_fields(&events(&output));
+}
+
+#[test]
+fn json_of_errors_and_the_files_beside_them() {
+    let pair = Pair::new(5000);
+    let missing = pair.shm.path().join("missing");
+    let output = run(mmapcp().arg("--json").arg(&missing).arg(pair.source()).arg(pair.disk.path()));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let events = events(&output);
+    has_fields(&events);
+    let error = the(&events, "error");
+    assert_eq!(error["source"], missing.to_str().unwrap(), "{error}");
+    assert!(error["error"].as_str().unwrap().contains("No such file or directory"), "{error}");
+    assert_eq!(
+        lossy(&output.stderr),
+        format!("mmapcp: cannot stat '{}': No such file or directory\n", missing.display()),
+        "people are told too"
+    );
+    assert_eq!(the(&events, "done")["source"], pair.source().to_str().unwrap());
+}
+
+#[test]
+fn json_of_a_tree_is_a_plan_and_a_done_a_file() {
+    let pair = Pair::new(5000);
+    fs::create_dir(pair.shm.path().join("sub")).unwrap();
+    make_full(&pair.shm.path().join("sub/other"), 7000);
+    let events = copy_json(&["-r"], pair.shm.path(), &pair.destination());
+    has_fields(&events);
+    for name in ["plan", "done"] {
+        let mut sources: Vec<&str> =
+            events.iter().filter(|e| e["event"] == name).map(|e| e["source"].as_str().unwrap()).collect();
+        sources.sort_unstable();
+        let expected = [pair.source(), pair.shm.path().join("sub/other")];
+        assert_eq!(sources, expected.each_ref().map(|path| path.to_str().unwrap()), "{name}");
+    }
+}
+
+// ---------------------------------------------------------------- --debug
+
+#[test]
+fn debug_names_the_engine_and_why_not_the_others() {
+    let pair = Pair::new(3 * MIB + 5);
+    // From the disk: the two rows that need a source in memory are refused, and `direct` is taken.
+    let on_disk = pair.disk.path().join("dump");
+    fs::copy(pair.source(), &on_disk).unwrap();
+    let output = run(mmapcp().arg("--debug").arg(&on_disk).arg(pair.destination()));
+    assert!(output.status.success(), "{}", told(&output));
+    let text = lossy(&output.stdout) + &lossy(&output.stderr);
+    for word in ["mmap", "splice", "direct", "align", "extent", on_disk.to_str().unwrap()] {
+        assert!(text.contains(word), "{word} is missing in:\n{text}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Signals in the middle of a copy, and standard output that nobody reads.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::beside_cp::{Style, agree};
+use crate::support::*;
+
+/// Long enough to be caught in the middle, short enough for two at a time.
+const SIZE: u64 = 200 * MIB;
+
+#[test]
+fn interrupted_dies_by_the_same_signal() {
+    dies_by(Signal::SIGINT);
+}
+
+#[test]
+fn terminated_dies_by_the_same_signal() {
+    dies_by(Signal::SIGTERM);
+}
+
+/// A shell that waits for the copier must see a death by the signal, and the operator what was left behind.
+fn dies_by(signal: Signal) {
+    let (shm, disk) = (shm_dir(), disk_dir());
+    let (source, destination) = (shm.path().join("dump"), disk.path().join("copy"));
+    make_full(&source, SIZE);
+    until_met("a copy interrupted in the middle", || {
+        let _ = fs::remove_file(&destination);
+        let mut command = mmapcp();
+        let Some(running) = stopped_midway(command.arg(&source).arg(&destination), &destination) else {
+            return false;
+        };
+        running.signal(signal);
+        running.signal(Signal::SIGCONT);
+        let output = running.finish();
+        // The last chunk may have been on its way already.
+        if output.status.success() {
+            return false;
+        }
+        assert_eq!(output.status.signal(), Some(signal as i32), "{}", told(&output));
+        says_what_was_left(&lossy(&output.stderr), &destination);
+        true
+    });
+}
+
+/// The destination by name, and how many of how many bytes.
+fn says_what_was_left(stderr: &str, destination: &Path) {
+    assert!(stderr.starts_with("mmapcp: "), "{stderr}");
+    assert!(stderr.contains(&format!("'{}'", destination.display())), "{stderr}");
+    assert!(stderr.contains(&SIZE.to_string()), "how much there was: {stderr}");
+    let counts = stderr.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse::<u64>().ok());
+    assert!(counts.clone().count() >= 2, "how much was done: {stderr}");
+}
+
+#[test]
+fn interrupted_does_not_begin_the_next_file() {
+    let (shm, disk) = (shm_dir(), disk_dir());
+    let (first, second) = (shm.path().join("first"), shm.path().join("second"));
+    make_full(&first, SIZE);
+    make_full(&second, MIB);
+    until_met("several copies interrupted in the first", || {
+        let copy = disk.path().join("first");
+        let _ = fs::remove_file(&copy);
+        let _ = fs::remove_file(disk.path().join("second"));
+        let mut command = mmapcp();
+        let Some(running) = stopped_midway(command.args([&first, &second]).arg(disk.path()), &copy) else {
+            return false;
+        };
+        running.signal(Signal::SIGINT);
+        running.signal(Signal::SIGCONT);
+        let output = running.finish();
+        // The first may have been complete by then.
+        if disk.path().join("second").exists() {
+            return false;
+        }
+        assert_eq!(output.status.signal(), Some(Signal::SIGINT as i32), "{}", told(&output));
+        true
+    });
+}
+
+/// A shell starts its background jobs with SIGINT ignored, and nohup with SIGHUP: cp lives on through those, and so do we.
+#[test]
+fn a_signal_ignored_from_the_start_stays_ignored() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let (shm, disk) = (shm_dir(), disk_dir());
+        let (source, destination) = (shm.path().join("dump"), disk.path().join("copy"));
+        make_full(&source, SIZE);
+        until_met("a copy that ignores its signal", || {
+            let _ = fs::remove_file(&destination);
+            let mut command = Command::new("sh");
+            let ignoring = format!("trap '' {}; exec \"$@\"", signal as i32);
+            command.args(["-c", &ignoring, "sh", MMAPCP]).arg(&source).arg(&destination);
+            let Some(running) = stopped_midway(&mut command, &destination) else {
+                return false;
+            };
+            running.signal(signal);
+            running.signal(Signal::SIGCONT);
+            let output = running.finish();
+            assert!(output.status.success(), "{signal}: {}", told(&output));
+            assert_same(&source, &destination, "after an ignored signal");
+            true
+        });
+    }
+}
+
+#[test]
+fn usr1_prints_one_line_and_the_copy_goes_on() {
+    let (shm, disk) = (shm_dir(), disk_dir());
+    let (source, destination) = (shm.path().join("dump"), disk.path().join("copy"));
+    make_full(&source, SIZE);
+    until_met("a status line from the middle of a copy", || {
+        let _ = fs::remove_file(&destination);
+        let mut command = mmapcp();
+        let Some(running) = stopped_midway(command.arg(&source).arg(&destination), &destination) else {
+            return false;
+        };
+        running.signal(Signal::SIGUSR1);
+        running.signal(Signal::SIGCONT);
+        let output = running.finish();
+        assert!(output.status.success(), "{}", told(&output));
+        assert_same(&source, &destination, "after SIGUSR1");
+        let stderr = lossy(&output.stderr);
+        if stderr.is_empty() {
+            return false;
+        }
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.ends_with('\n') && stderr.contains("/s"), "a whole line with a rate: {stderr:?}");
+        true
+    });
+}
+
+/// Bytes that cannot be said are a failure, as for cp; with nothing to say there is none.
+#[test]
+fn output_that_cannot_be_written() {
+    let cases = [
+        ("verbose to a full device", "", "$CP -v a new >/dev/full"),
+        ("verbose, several, to a full device", "", "$CP -v a b other >/dev/full"),
+        ("silent to a full device", "", "$CP a new >/dev/full"),
+        ("help to a full device", "", "$CP --help >/dev/full"),
+        ("version to a full device", "", "$CP --version >/dev/full"),
+        ("verbose to a closed descriptor", "", "$CP -v a new >&-"),
+        ("silent to a closed descriptor", "", "$CP a new >&-"),
+        ("an error to a closed descriptor", "", "$CP nofile new 2>&-"),
+        ("an error to a full device", "", "$CP nofile new 2>/dev/full"),
+        ("all closed", "", "$CP a b other <&- >&- 2>&-"),
+    ];
+    agree(&cases, Style::default());
+}
+
+/// cp dies of SIGPIPE or, where that is ignored, says so: both tell a script, and neither harms the copy.
+#[test]
+fn a_reader_that_went_away() {
+    for words in ["-v", "--json"] {
+        let shm = shm_dir();
+        let (source, destination) = (shm.path().join("dump"), shm.path().join("copy"));
+        make_full(&source, 3 * MIB);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = mmapcp();
+        let output = Running::start_to(command.arg(words).arg(&source).arg(&destination), writer).finish();
+        let by_signal = output.status.signal() == Some(Signal::SIGPIPE as i32);
+        let told_so = output.status.code() == Some(1) && output.stderr == b"mmapcp: write error: Broken pipe\n";
+        assert!(by_signal || told_so, "{words}: {}", told(&output));
+        if told_so {
+            assert_same(&source, &destination, words);
+        }
+    }
+}
