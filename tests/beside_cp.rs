@@ -11,8 +11,33 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 
 use crate::support::*;
 
-/// What a case is called, how its tree differs from the standard one (sh), and the command (sh; `$CP` is the program).
-pub(crate) type Case<'a> = (&'a str, &'a str, &'a str);
+/// One command, run twice.
+struct Case<'a> {
+    name: &'a str,
+    /// How its tree differs from the standard one (sh).
+    prepare: &'a str,
+    /// The command (sh); `$CP` is the program.
+    command: &'a str,
+}
+
+impl<'a> Case<'a> {
+    /// Reads `name :: prepare :: command` or `name :: command`.
+    fn parse(line: &'a str) -> Case<'a> {
+        match line.split(" :: ").collect::<Vec<_>>()[..] {
+            [name, command] => Case {
+                name,
+                prepare: "",
+                command,
+            },
+            [name, prepare, command] => Case {
+                name,
+                prepare,
+                command,
+            },
+            _ => panic!("not a case: {line}"),
+        }
+    }
+}
 
 /// The tree that every case begins with. `sock` comes from the runner: the shell has no word for it.
 const STANDARD: &str = "
@@ -22,53 +47,113 @@ const STANDARD: &str = "
     ln -s dir dlink; ln -s x dir/rel; ln -s ../nowhere dir/sub/dangling; ln -s sub dir/sublink
 ";
 
-/// Old times on everything, so that a time which was kept differs from one which is new.
-const AGE: &str = "find . -exec touch -h -d '2011-11-11 11:11:11.123456789' {} +";
+/// Old times on everything that has none yet, so that a time which was kept differs from one which is new.
+const AGE: &str =
+    "find . -newermt 2021-01-01 -exec touch -h -d '2011-11-11 11:11:11.123456789' {} +";
 
 /// Times before this are told apart to the nanosecond; later ones are just `new`.
 const YEAR_2021: i64 = 1_609_459_200;
 
 // ---------------------------------------------------------------- the runner
 
-/// Where and as whom a table runs.
-#[derive(Clone, Copy, Default)]
+/// As whom a table runs, and how exactly the outcome is known.
+#[derive(Clone, Copy)]
 pub(crate) struct Style {
     /// As a user who owns nothing.
-    pub(crate) nobody: bool,
+    nobody: bool,
     /// Directory order is the kernel's business: compare the lines sorted.
-    pub(crate) any_order: bool,
+    any_order: bool,
     /// How much was copied before the failure depends on directory order: compare only that what was there is unharmed.
-    pub(crate) any_amount: bool,
+    any_amount: bool,
 }
 
-/// Runs every case of a table and reports all that disagree at once.
-pub(crate) fn agree(cases: &[Case], style: Style) {
+impl Style {
+    pub(crate) const PLAIN: Style = Style {
+        nobody: false,
+        any_order: false,
+        any_amount: false,
+    };
+    pub(crate) const ANY_ORDER: Style = Style {
+        any_order: true,
+        ..Style::PLAIN
+    };
+    pub(crate) const ANY_AMOUNT: Style = Style {
+        any_amount: true,
+        ..Style::ANY_ORDER
+    };
+    pub(crate) const NOBODY: Style = Style {
+        nobody: true,
+        ..Style::PLAIN
+    };
+    pub(crate) const NOBODY_ANY_ORDER: Style = Style {
+        nobody: true,
+        ..Style::ANY_ORDER
+    };
+}
+
+/// Runs every case of a table, one a line, and reports all that disagree at once.
+pub(crate) fn agree(table: &str, style: Style) {
+    let cases: Vec<Case> = table
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(Case::parse)
+        .collect();
     let mut wrong = Vec::new();
-    for parent in [Path::new("/dev/shm"), Path::new(env!("CARGO_TARGET_TMPDIR"))] {
+    for parent in [
+        Path::new("/dev/shm"),
+        Path::new(env!("CARGO_TARGET_TMPDIR")),
+    ] {
         // Nobody may be unable to reach the build directory: one open place serves.
-        let parent = if style.nobody { std::env::temp_dir() } else { parent.to_owned() };
-        for case in cases {
+        let parent = if style.nobody {
+            std::env::temp_dir()
+        } else {
+            parent.to_owned()
+        };
+        for case in &cases {
             if let Some(difference) = disagreement(case, &parent, style) {
-                wrong.push(format!("=== {} (in {}): {}\n{difference}", case.0, parent.display(), case.2));
+                wrong.push(format!(
+                    "=== {} (in {}): {}\n{difference}",
+                    case.name,
+                    parent.display(),
+                    case.command
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} cases disagree with cp\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} cases disagree with cp\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// What `mmapcp` did differently from `/bin/cp`, if anything.
 fn disagreement(case: &Case, parent: &Path, style: Style) -> Option<String> {
     let cp = scratch(parent);
     let ours = scratch(parent);
-    let (cp_out, our_out) = (run_case(case, cp.path(), "cp", style), run_case(case, ours.path(), "mmapcp", style));
-    assert!(!lossy(&cp_out.stderr).contains("sh: "), "{}: the command itself is wrong: {}", case.0, told(&cp_out));
+    let (cp_out, our_out) = (
+        run_case(case, cp.path(), "cp", style),
+        run_case(case, ours.path(), "mmapcp", style),
+    );
+    assert!(
+        !lossy(&cp_out.stderr).contains("sh: "),
+        "{}: the command itself is wrong: {}",
+        case.name,
+        told(&cp_out)
+    );
     let mut lines = Vec::new();
     if cp_out.status != our_out.status {
-        lines.push(format!("status: cp {}, mmapcp {}", cp_out.status, our_out.status));
+        lines.push(format!(
+            "status: cp {}, mmapcp {}",
+            cp_out.status, our_out.status
+        ));
     }
-    for (stream, theirs, ours) in
-        [("stdout", &cp_out.stdout, &our_out.stdout), ("stderr", &cp_out.stderr, &our_out.stderr)]
-    {
+    for (stream, theirs, ours) in [
+        ("stdout", &cp_out.stdout, &our_out.stdout),
+        ("stderr", &cp_out.stderr, &our_out.stderr),
+    ] {
         let (theirs, ours) = (in_our_name(theirs, style), in_our_name(ours, style));
         if theirs != ours {
             lines.push(format!("{stream}:\n--- cp\n{theirs}\n--- mmapcp\n{ours}"));
@@ -85,18 +170,35 @@ fn disagreement(case: &Case, parent: &Path, style: Style) -> Option<String> {
 
 /// Builds the tree and runs the case's command in it with `$CP` set to `program`.
 fn run_case(case: &Case, root: &Path, program: &str, style: Style) -> Output {
-    mknod(&root.join("sock"), SFlag::S_IFSOCK, Mode::from_bits_truncate(0o644), 0).unwrap();
-    let made = run(&mut shell(&format!("set -e; {STANDARD}\n{}\n{AGE}", case.1), root));
-    assert!(made.status.success(), "set-up of {}: {}", case.0, told(&made));
+    mknod(
+        &root.join("sock"),
+        SFlag::S_IFSOCK,
+        Mode::from_bits_truncate(0o644),
+        0,
+    )
+    .unwrap();
+    let made = run(&mut shell(
+        &format!("set -e; {STANDARD}\n{}\n{AGE}", case.prepare),
+        root,
+    ));
+    assert!(
+        made.status.success(),
+        "set-up of {}: {}",
+        case.name,
+        told(&made)
+    );
     let (_place, bin) = if style.nobody {
         let (place, bin) = open_place();
         (Some(place), bin)
     } else {
         (None, Path::new(MMAPCP).parent().unwrap().to_owned())
     };
-    let mut command = shell(case.2, root);
+    let mut command = shell(case.command, root);
     command.env("CP", program);
-    command.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()));
+    command.env(
+        "PATH",
+        format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()),
+    );
     if style.nobody {
         as_nobody(&mut command);
     }
@@ -105,13 +207,20 @@ fn run_case(case: &Case, root: &Path, program: &str, style: Style) -> Output {
 
 fn shell(script: &str, root: &Path) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", script]).current_dir(root).env("LC_ALL", "C");
+    command
+        .args(["-c", script])
+        .current_dir(root)
+        .env("LC_ALL", "C");
     command
 }
 
 /// A stream as it reads when the program is called mmapcp.
 fn in_our_name(stream: &[u8], style: Style) -> String {
-    let text = stream.escape_ascii().to_string().replace("\\n", "\n").replace("\\'", "'");
+    let text = stream
+        .escape_ascii()
+        .to_string()
+        .replace("\\n", "\n")
+        .replace("\\'", "'");
     let mut lines: Vec<String> = text
         .lines()
         .map(|line| match line.strip_prefix("cp: ") {
@@ -168,7 +277,10 @@ fn node(path: &Path) -> Node {
     let (kind, body) = if kind.is_dir() {
         ("directory", Vec::new())
     } else if kind.is_symlink() {
-        ("symlink", fs::read_link(path).unwrap().as_os_str().as_bytes().to_vec())
+        (
+            "symlink",
+            fs::read_link(path).unwrap().as_os_str().as_bytes().to_vec(),
+        )
     } else if kind.is_fifo() {
         ("fifo", Vec::new())
     } else if kind.is_socket() {
@@ -182,7 +294,11 @@ fn node(path: &Path) -> Node {
         mode: format!("{:o}", meta.mode()),
         owner: (meta.uid(), meta.gid()),
         links: meta.nlink(),
-        time: if old { format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()) } else { "new".into() },
+        time: if old {
+            format!("{}.{:09}", meta.mtime(), meta.mtime_nsec())
+        } else {
+            "new".into()
+        },
         body: body.escape_ascii().to_string(),
     }
 }
@@ -192,6 +308,13 @@ fn tree_differences(cp: &BTreeMap<PathBuf, Node>, ours: &BTreeMap<PathBuf, Node>
     names
         .into_iter()
         .filter(|name| cp.get(*name) != ours.get(*name))
-        .map(|name| format!("{}:\n  cp     {:?}\n  mmapcp {:?}", name.display(), cp.get(name), ours.get(name)))
+        .map(|name| {
+            format!(
+                "{}:\n  cp     {:?}\n  mmapcp {:?}",
+                name.display(),
+                cp.get(name),
+                ours.get(name)
+            )
+        })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! cp's words: everyday copies and every bad input, each beside `/bin/cp` in an equal tree (see `beside_cp`).
+//! cp's words: everyday copies and every bad input, each beside `/bin/cp` in an equal tree. A line is a case: its name, how its
+//! tree differs from the standard one (may be left out), and the command, between ` :: ` (see `beside_cp`).
 
 use std::process::Command;
 
@@ -7,255 +8,256 @@ use crate::support::*;
 
 #[test]
 fn everyday() {
-    let cases = [
-        ("a new file", "", "$CP a new"),
-        ("an existing file", "", "$CP b a"),
-        ("a longer file is cut", "printf longer-than-alpha > b", "$CP a b"),
-        ("an empty file", "", "$CP empty new"),
-        ("empty over full", "", "$CP empty a"),
-        ("into a directory", "", "$CP a other"),
-        ("into a directory with a slash", "", "$CP a other/"),
-        ("several into a directory", "", "$CP a b empty other"),
-        ("several, one missing", "", "$CP a nofile b other"),
-        ("through a symlink source", "", "$CP link new"),
-        ("over a symlink destination", "ln -s b blink", "$CP a blink"),
-        ("through a directory link", "", "$CP b dlink"),
-        ("two names of one file", "", "$CP a hard other"),
-        ("twice the same argument", "", "$CP a a other"),
-        ("two sources, one name", "", "$CP a dir/x ./dir/x other"),
-        ("two sources, one name, different files", "mkdir two; printf 2 > two/x", "$CP dir/x two/x other"),
-        ("absolute-looking dots", "", "$CP ./dir/../a ./other/../new"),
-        ("a name of one dash", "printf d > ./-", "$CP - new"),
-        ("to a name of one dash", "", "$CP a -"),
-        ("double dash", "printf d > ./-a", "$CP -- -a new"),
-        ("options after operands", "", "$CP a new -v"),
-        ("options between operands", "", "$CP a -v new"),
-        ("double dash makes options names", "", "$CP -- a -v"),
-        ("verbose", "", "$CP -v a new"),
-        ("verbose, several", "", "$CP -v a b other"),
-        ("verbose, one fails", "", "$CP -v a nofile b other"),
-        ("verbose twice", "", "$CP -v --verbose -v a new"),
-    ];
-    agree(&cases, Style::default());
+    let cases = r#"
+        a new file :: $CP a new
+        an existing file :: $CP b a
+        a longer file is cut :: printf longer-than-alpha > b :: $CP a b
+        an empty file :: $CP empty new
+        empty over full :: $CP empty a
+        into a directory :: $CP a other
+        into a directory with a slash :: $CP a other/
+        several into a directory :: $CP a b empty other
+        several, one missing :: $CP a nofile b other
+        through a symlink source :: $CP link new
+        over a symlink destination :: ln -s b blink :: $CP a blink
+        through a directory link :: $CP b dlink
+        two names of one file :: $CP a hard other
+        twice the same argument :: $CP a a other
+        two sources, one name :: $CP a dir/x ./dir/x other
+        two sources, one name, different files :: mkdir two; printf 2 > two/x :: $CP dir/x two/x other
+        absolute-looking dots :: $CP ./dir/../a ./other/../new
+        a name of one dash :: printf d > ./- :: $CP - new
+        to a name of one dash :: $CP a -
+        double dash :: printf d > ./-a :: $CP -- -a new
+        options after operands :: $CP a new -v
+        options between operands :: $CP a -v new
+        double dash makes options names :: $CP -- a -v
+        verbose :: $CP -v a new
+        verbose, several :: $CP -v a b other
+        verbose, one fails :: $CP -v a nofile b other
+        verbose twice :: $CP -v --verbose -v a new
+    "#;
+    agree(cases, Style::PLAIN);
 }
 
 #[test]
 fn target_directory_words() {
-    let cases = [
-        ("-t", "", "$CP -t other a b"),
-        ("-t joined", "", "$CP -tother a"),
-        ("-t last", "", "$CP a b -t other"),
-        ("-t in a bundle", "", "$CP -vt other a"),
-        ("long form", "", "$CP --target-directory other a"),
-        ("long form joined", "", "$CP --target-directory=other a"),
-        ("-t through a link", "", "$CP -t dlink a"),
-        ("-t missing", "", "$CP -t nodir a"),
-        ("-t a file", "", "$CP -t b a"),
-        ("-t a dangling link", "", "$CP -t dangling a"),
-        ("-t without sources", "", "$CP -t other"),
-        ("-t without an argument", "", "$CP a b -t"),
-        ("-t empty", "", "$CP -t '' a"),
-        ("-t twice", "", "$CP -t other -t dir a"),
-        ("-t and -T", "", "$CP -T -t other a"),
-        ("-T file to file", "", "$CP -T a new"),
-        ("-T onto a directory", "", "$CP -T a other"),
-        ("-T directory onto a directory", "", "$CP -rT dir other"),
-        ("-T directory to a new name", "", "$CP -rT dir new"),
-        ("-T directory onto a file", "", "$CP -rT dir a"),
-        ("-T three operands", "", "$CP -T a b c"),
-        ("-T one operand", "", "$CP -T a"),
-        ("-T long", "", "$CP --no-target-directory a new"),
-        ("-T over a link to a directory", "", "$CP -T a dlink"),
-    ];
-    agree(&cases, Style::default());
+    let cases = r#"
+        -t :: $CP -t other a b
+        -t joined :: $CP -tother a
+        -t last :: $CP a b -t other
+        -t in a bundle :: $CP -vt other a
+        long form :: $CP --target-directory other a
+        long form joined :: $CP --target-directory=other a
+        -t through a link :: $CP -t dlink a
+        -t missing :: $CP -t nodir a
+        -t a file :: $CP -t b a
+        -t a dangling link :: $CP -t dangling a
+        -t without sources :: $CP -t other
+        -t without an argument :: $CP a b -t
+        -t empty :: $CP -t '' a
+        -t twice :: $CP -t other -t dir a
+        -t and -T :: $CP -T -t other a
+        -T file to file :: $CP -T a new
+        -T onto a directory :: $CP -T a other
+        -T directory onto a directory :: $CP -rT dir other
+        -T directory to a new name :: $CP -rT dir new
+        -T directory onto a file :: $CP -rT dir a
+        -T three operands :: $CP -T a b c
+        -T one operand :: $CP -T a
+        -T long :: $CP --no-target-directory a new
+        -T over a link to a directory :: $CP -T a dlink
+    "#;
+    agree(cases, Style::PLAIN);
 }
 
 #[test]
 fn wrong_words() {
-    let cases = [
-        ("no operand", "", "$CP"),
-        ("no operand but options", "", "$CP -v"),
-        ("one operand", "", "$CP a"),
-        ("unknown long option", "", "$CP --foo a new"),
-        ("unknown long option with a value", "", "$CP --foo=bar a new"),
-        ("unknown short option", "", "$CP -y a new"),
-        ("unknown short option in a bundle", "", "$CP -vy a new"),
-        ("unknown option after operands", "", "$CP a new -y"),
-        ("sparse with a wrong word", "", "$CP --sparse=bogus a new"),
-        ("sparse with an empty word", "", "$CP --sparse= a new"),
-        ("sparse without a word", "", "$CP a new --sparse"),
-        ("a flag with a value", "", "$CP --recursive=yes dir new"),
-        ("an ambiguous abbreviation", "", "$CP --ver a new"),
-        ("empty source", "", "$CP '' new"),
-        ("empty destination", "", "$CP a ''"),
-        ("both empty", "", "$CP '' ''"),
-    ];
-    agree(&cases, Style::default());
+    let cases = r#"
+        no operand :: $CP
+        no operand but options :: $CP -v
+        one operand :: $CP a
+        unknown long option :: $CP --foo a new
+        unknown long option with a value :: $CP --foo=bar a new
+        unknown short option :: $CP -y a new
+        unknown short option in a bundle :: $CP -vy a new
+        unknown option after operands :: $CP a new -y
+        sparse with a wrong word :: $CP --sparse=bogus a new
+        sparse with an empty word :: $CP --sparse= a new
+        sparse without a word :: $CP a new --sparse
+        a flag with a value :: $CP --recursive=yes dir new
+        an ambiguous abbreviation :: $CP --ver a new
+        empty source :: $CP '' new
+        empty destination :: $CP a ''
+        both empty :: $CP '' ''
+    "#;
+    agree(cases, Style::PLAIN);
 }
 
 #[test]
 fn abbreviated_and_repeated_words() {
-    let cases = [
-        ("--recurs", "", "$CP --recurs dir new"),
-        ("--verb", "", "$CP --verb a new"),
-        ("--no-c", "", "$CP --no-c a b"),
-        ("--target=DIR", "", "$CP --target=other a"),
-        ("--sparse=alw", "", "$CP --sparse=alw a new"),
-        ("--sparse NEVER", "", "$CP --sparse never a new"),
-        ("sparse, the last counts", "", "$CP --sparse=never --sparse=auto a new"),
-        ("-r -R --recursive", "", "$CP -r -R --recursive dir new"),
-        ("-f -f", "", "$CP -ff a new"),
-        ("-p -p", "", "$CP -p -p a new"),
-        ("-rpv", "", "$CP -rpv empty new"),
-        ("-fn", "", "$CP -fn a b"),
-        ("-nf", "", "$CP -nf a b"),
-        ("-T -T", "", "$CP -T -T a new"),
-    ];
-    agree(&cases, Style::default());
+    let cases = r#"
+        --recurs :: $CP --recurs dir new
+        --verb :: $CP --verb a new
+        --no-c :: $CP --no-c a b
+        --target=DIR :: $CP --target=other a
+        --sparse=alw :: $CP --sparse=alw a new
+        --sparse NEVER :: $CP --sparse never a new
+        sparse, the last counts :: $CP --sparse=never --sparse=auto a new
+        -r -R --recursive :: $CP -r -R --recursive dir new
+        -f -f :: $CP -ff a new
+        -p -p :: $CP -p -p a new
+        -rpv :: $CP -rpv empty new
+        -fn :: $CP -fn a b
+        -nf :: $CP -nf a b
+        -T -T :: $CP -T -T a new
+    "#;
+    agree(cases, Style::PLAIN);
 }
 
 #[test]
 fn missing_things() {
-    let cases = [
-        ("source", "", "$CP nofile new"),
-        ("source, destination exists", "", "$CP nofile b"),
-        ("source through a file", "", "$CP a/x new"),
-        ("source file with a slash", "", "$CP a/ new"),
-        ("dangling source", "", "$CP dangling new"),
-        ("a loop of links", "ln -s loop loop", "$CP loop new"),
-        ("to a loop of links", "ln -s loop loop", "$CP a loop"),
-        ("directory of the destination", "", "$CP a nodir/new"),
-        ("directory named with a slash", "", "$CP a nodir/"),
-        ("directory for several", "", "$CP a b nodir"),
-        ("destination below a file", "", "$CP a b/new"),
-        ("a file with a slash as destination", "", "$CP a b/"),
-        ("several onto a file", "", "$CP a b empty"),
-        ("several onto a dangling link", "", "$CP a b dangling"),
-        ("onto a dangling link", "", "$CP a dangling"),
-        ("onto a dangling link with -f", "", "$CP -f a dangling"),
-        ("onto a dangling link with -n", "", "$CP -n a dangling"),
-        ("a tree onto a dangling link", "", "$CP -r dir dangling"),
-        ("with -r", "", "$CP -r nofile new"),
-    ];
-    agree(&cases, Style::default());
+    let cases = r#"
+        source :: $CP nofile new
+        source, destination exists :: $CP nofile b
+        source through a file :: $CP a/x new
+        source file with a slash :: $CP a/ new
+        dangling source :: $CP dangling new
+        a loop of links :: ln -s loop loop :: $CP loop new
+        to a loop of links :: ln -s loop loop :: $CP a loop
+        directory of the destination :: $CP a nodir/new
+        directory named with a slash :: $CP a nodir/
+        directory for several :: $CP a b nodir
+        destination below a file :: $CP a b/new
+        a file with a slash as destination :: $CP a b/
+        several onto a file :: $CP a b empty
+        several onto a dangling link :: $CP a b dangling
+        onto a dangling link :: $CP a dangling
+        onto a dangling link with -f :: $CP -f a dangling
+        onto a dangling link with -n :: $CP -n a dangling
+        a tree onto a dangling link :: $CP -r dir dangling
+        with -r :: $CP -r nofile new
+    "#;
+    agree(cases, Style::PLAIN);
 }
 
 #[test]
 fn directories_and_files_in_each_others_way() {
-    let cases = [
-        ("directory without -r", "", "$CP dir new"),
-        ("directory without -r, others go on", "", "$CP dir a other"),
-        ("link to a directory without -r", "", "$CP dlink new"),
-        ("file over directory", "mkdir other/a", "$CP a other"),
-        ("directory over file", "printf f > other/dir", "$CP -r dir other"),
-        ("directory onto a file", "", "$CP -r dir b"),
-        ("inner file over inner directory", "mkdir -p other/dir/x", "$CP -r dir other"),
-        ("inner directory over inner file", "mkdir other/dir; printf f > other/dir/sub", "$CP -r dir other"),
-        ("symlink over directory", "mkdir other/dlink", "$CP -r dlink other"),
-        ("symlink over file", "printf f > other/link", "$CP -r link other"),
-        ("directory over a link to a directory", "ln -s ../dir/sub other/dir", "$CP -r dir other"),
-        ("dot without -r", "", "$CP . other"),
-        ("two directories of one name", "mkdir two two/dir; printf 2 > two/dir/z", "$CP -r dir two/dir other"),
-        ("a directory twice", "", "$CP -r dir dir other"),
-    ];
-    agree(&cases, Style { any_order: true, ..Style::default() });
+    let cases = r#"
+        directory without -r :: $CP dir new
+        directory without -r, others go on :: $CP dir a other
+        link to a directory without -r :: $CP dlink new
+        file over directory :: mkdir other/a :: $CP a other
+        directory over file :: printf f > other/dir :: $CP -r dir other
+        directory onto a file :: $CP -r dir b
+        inner file over inner directory :: mkdir -p other/dir/x :: $CP -r dir other
+        inner directory over inner file :: mkdir other/dir; printf f > other/dir/sub :: $CP -r dir other
+        symlink over directory :: mkdir other/dlink :: $CP -r dlink other
+        symlink over file :: printf f > other/link :: $CP -r link other
+        directory over a link to a directory :: ln -s ../dir/sub other/dir :: $CP -r dir other
+        dot without -r :: $CP . other
+        two directories of one name :: mkdir two two/dir; printf 2 > two/dir/z :: $CP -r dir two/dir other
+        a directory twice :: $CP -r dir dir other
+    "#;
+    agree(cases, Style::ANY_ORDER);
 }
 
 #[test]
 fn same_file() {
-    let cases = [
-        ("same name", "", "$CP a a"),
-        ("other spelling", "", "$CP a ./a"),
-        ("through a directory", "", "$CP a dir/../a"),
-        ("through a directory link", "", "$CP dir/x dlink/x"),
-        ("into its own directory", "", "$CP a ."),
-        ("several into their own directory", "", "$CP a b ."),
-        ("hard link", "", "$CP a hard"),
-        ("hard link with -f", "", "$CP -f a hard"),
-        ("onto a link to it", "", "$CP a link"),
-        ("onto a link to it with -f", "", "$CP -f a link"),
-        ("from a link to it", "", "$CP link a"),
-        ("from a link to it with -r", "", "$CP -r link a"),
-        ("from a link to it with -f", "", "$CP -f link a"),
-        ("from a link to its hard link", "", "$CP link hard"),
-        ("two links to it", "ln -s a link2", "$CP link link2"),
-        ("two links to it with -r", "ln -s a link2", "$CP -r link link2"),
-        ("a link onto itself", "", "$CP -r link link"),
-        ("same name with -n", "", "$CP -n a a"),
-        ("same name with -f", "", "$CP -f a a"),
-        ("same name with -p", "", "$CP -p a a"),
-        ("empty onto itself", "", "$CP empty empty"),
-        ("a dangling link onto itself", "", "$CP -r dangling dangling"),
-    ];
-    agree(&cases, Style::default());
+    let cases = r#"
+        same name :: $CP a a
+        other spelling :: $CP a ./a
+        through a directory :: $CP a dir/../a
+        through a directory link :: $CP dir/x dlink/x
+        into its own directory :: $CP a .
+        several into their own directory :: $CP a b .
+        hard link :: $CP a hard
+        hard link with -f :: $CP -f a hard
+        onto a link to it :: $CP a link
+        onto a link to it with -f :: $CP -f a link
+        from a link to it :: $CP link a
+        from a link to it with -r :: $CP -r link a
+        from a link to it with -f :: $CP -f link a
+        from a link to its hard link :: $CP link hard
+        two links to it :: ln -s a link2 :: $CP link link2
+        two links to it with -r :: ln -s a link2 :: $CP -r link link2
+        a link onto itself :: $CP -r link link
+        same name with -n :: $CP -n a a
+        same name with -f :: $CP -f a a
+        same name with -p :: $CP -p a a
+        empty onto itself :: $CP empty empty
+        a dangling link onto itself :: $CP -r dangling dangling
+    "#;
+    agree(cases, Style::PLAIN);
 }
 
 #[test]
 fn into_itself() {
-    let cases = [
-        ("directory into itself", "", "$CP -r dir dir"),
-        ("directory to a new name inside", "", "$CP -r dir dir/new"),
-        ("directory into its child", "", "$CP -r dir dir/sub"),
-        ("directory over itself", "", "$CP -rT dir dir"),
-        ("directory over itself with a slash", "", "$CP -r dir/. dir"),
-        ("dot into a child", "", "$CP -r . other"),
-        ("through a link to itself", "", "$CP -r dir dlink"),
-        ("child into its parent", "", "$CP -r dir/sub dir"),
-        ("child over its parent", "", "$CP -rT dir/sub dir"),
-        ("others go on", "", "$CP -r dir a dir"),
-    ];
-    agree(&cases, Style { any_order: true, any_amount: true, ..Style::default() });
+    let cases = r#"
+        directory into itself :: $CP -r dir dir
+        directory to a new name inside :: $CP -r dir dir/new
+        directory into its child :: $CP -r dir dir/sub
+        directory over itself :: $CP -rT dir dir
+        directory over itself with a slash :: $CP -r dir/. dir
+        dot into a child :: $CP -r . other
+        through a link to itself :: $CP -r dir dlink
+        child into its parent :: $CP -r dir/sub dir
+        child over its parent :: $CP -rT dir/sub dir
+        others go on :: $CP -r dir a dir
+    "#;
+    agree(cases, Style::ANY_AMOUNT);
 }
 
 #[test]
 fn trees() {
-    let cases = [
-        ("to a new name", "", "$CP -r dir new"),
-        ("into a directory", "", "$CP -R dir other"),
-        ("the long word", "", "$CP --recursive dir other"),
-        ("with slashes", "", "$CP -r dir/ other/"),
-        ("its contents", "", "$CP -r dir/. other"),
-        ("to a new name with a slash", "", "$CP -r dir new/"),
-        ("a file with -r", "", "$CP -r a new"),
-        ("a symlink", "", "$CP -r link new"),
-        ("a dangling symlink", "", "$CP -r dangling new"),
-        ("a link to a directory", "", "$CP -r dlink new"),
-        ("a link to a directory with a slash", "", "$CP -r dlink/ new"),
-        ("a long link", "ln -s \"$(printf '%01000d' 7)\" long", "$CP -r long new"),
-        ("merge", "mkdir -p other/dir/sub; printf old > other/dir/x; printf stays > other/dir/sub/z", "$CP -r dir other"),
-        ("verbose", "", "$CP -rv dir new"),
-        ("verbose into existing directories", "mkdir -p other/dir/sub", "$CP -rv dir other"),
-        ("not over existing files", "mkdir other/dir; printf old > other/dir/x", "$CP -rn dir other"),
-        ("not over existing files, told", "mkdir other/dir; printf old > other/dir/x", "$CP -rnv dir other"),
-        ("parent missing", "", "$CP -r dir nodir/new"),
-        ("deep", "mkdir -p dir/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15; printf d > dir/1/2/3/4/5/6/7/8/9/10/f", "$CP -r dir new"),
-        ("hard links in a tree", "ln dir/x dir/x2", "$CP -r dir new"),
-        ("parent as a source", "", "cd dir; $CP -r ../other ../new"),
-    ];
-    agree(&cases, Style { any_order: true, ..Style::default() });
+    let cases = r#"
+        to a new name :: $CP -r dir new
+        into a directory :: $CP -R dir other
+        the long word :: $CP --recursive dir other
+        with slashes :: $CP -r dir/ other/
+        its contents :: $CP -r dir/. other
+        to a new name with a slash :: $CP -r dir new/
+        a file with -r :: $CP -r a new
+        a symlink :: $CP -r link new
+        a dangling symlink :: $CP -r dangling new
+        a link to a directory :: $CP -r dlink new
+        a link to a directory with a slash :: $CP -r dlink/ new
+        a long link :: ln -s "$(printf '%01000d' 7)" long :: $CP -r long new
+        merge :: mkdir -p other/dir/sub; printf old > other/dir/x; printf stays > other/dir/sub/z :: $CP -r dir other
+        verbose :: $CP -rv dir new
+        verbose into existing directories :: mkdir -p other/dir/sub :: $CP -rv dir other
+        not over existing files :: mkdir other/dir; printf old > other/dir/x :: $CP -rn dir other
+        not over existing files, told :: mkdir other/dir; printf old > other/dir/x :: $CP -rnv dir other
+        parent missing :: $CP -r dir nodir/new
+        deep :: mkdir -p dir/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15; printf d > dir/1/2/3/4/5/6/7/8/9/10/f :: $CP -r dir new
+        hard links in a tree :: ln dir/x dir/x2 :: $CP -r dir new
+        parent as a source :: cd dir; $CP -r ../other ../new
+    "#;
+    agree(cases, Style::ANY_ORDER);
 }
 
 #[test]
 fn modes() {
-    let set = "chmod 4755 a; chmod 2750 b; chmod 0000 empty; chmod 1777 dir; chmod 2775 dir/sub; chmod 0500 dir/void; chmod 0400 dir/x";
-    let cases = [
-        ("special bits", set, "for f in a b empty; do $CP $f new-$f; done"),
-        ("special bits with -p", set, "for f in a b empty; do $CP -p $f new-$f; done"),
-        ("a tree", set, "$CP -r dir new"),
-        ("a tree with -p", set, "$CP -rp dir new"),
-        ("umask 077", set, "umask 077; $CP a new; $CP -r dir newdir"),
-        ("umask 077 with -p", set, "umask 077; $CP -p a new; $CP -rp dir newdir"),
-        ("umask 000", "chmod 0666 a; chmod 0777 dir", "umask 000; $CP a new; $CP -r dir newdir"),
-        ("umask 777", set, "umask 777; $CP a new; $CP -r dir newdir"),
-        ("umask 022 on 0666", "chmod 0666 a", "umask 022; $CP a new"),
-        ("an existing file keeps its mode", "chmod 0600 b; chmod 0755 a", "$CP a b"),
-        ("an existing setuid file", "chmod 4755 b", "$CP a b"),
-        ("an existing file with -p", "chmod 0600 b; chmod 0755 a", "$CP -p a b"),
-        ("existing directories keep their mode", "chmod 0700 dir; mkdir -m 0750 other/dir", "$CP -r dir other"),
-        ("existing directories with -p", "chmod 0700 dir; mkdir -m 0750 other/dir", "$CP -rp dir other"),
-        ("a directory without write permission", "chmod 0555 dir dir/sub", "$CP -r dir new"),
-    ];
-    agree(&cases, Style { any_order: true, ..Style::default() });
+    let table = r#"
+        special bits :: SPECIAL :: for f in a b empty; do $CP $f new-$f; done
+        special bits with -p :: SPECIAL :: for f in a b empty; do $CP -p $f new-$f; done
+        a tree :: SPECIAL :: $CP -r dir new
+        a tree with -p :: SPECIAL :: $CP -rp dir new
+        umask 077 :: SPECIAL :: umask 077; $CP a new; $CP -r dir newdir
+        umask 077 with -p :: SPECIAL :: umask 077; $CP -p a new; $CP -rp dir newdir
+        umask 000 :: chmod 0666 a; chmod 0777 dir :: umask 000; $CP a new; $CP -r dir newdir
+        umask 777 :: SPECIAL :: umask 777; $CP a new; $CP -r dir newdir
+        umask 022 on 0666 :: chmod 0666 a :: umask 022; $CP a new
+        an existing file keeps its mode :: chmod 0600 b; chmod 0755 a :: $CP a b
+        an existing setuid file :: chmod 4755 b :: $CP a b
+        an existing file with -p :: chmod 0600 b; chmod 0755 a :: $CP -p a b
+        existing directories keep their mode :: chmod 0700 dir; mkdir -m 0750 other/dir :: $CP -r dir other
+        existing directories with -p :: chmod 0700 dir; mkdir -m 0750 other/dir :: $CP -rp dir other
+        a directory without write permission :: chmod 0555 dir dir/sub :: $CP -r dir new
+    "#;
+    let special = "chmod 4755 a; chmod 2750 b; chmod 0000 empty; chmod 1777 dir; chmod 2775 dir/sub; chmod 0500 dir/void; chmod 0400 dir/x";
+    let cases = table.replace("SPECIAL", special);
+    agree(&cases, Style::ANY_ORDER);
 }
 
 #[test]
@@ -263,77 +265,74 @@ fn owners_and_times() {
     if !is_root_or_skip("owners_and_times") {
         return;
     }
-    let set = "chown 1234:2345 a dir dir/x; chown -h 77:88 dir/rel; chmod 6755 a; chmod 2755 dir";
-    let late = "touch -d '1999-09-09 09:09:09.999999999' a; touch -d '1969-12-31 23:59:58.000000001 UTC' b";
-    let cases = [
-        ("owners without -p", set, "$CP a new; $CP -r dir newdir"),
-        ("owners with -p", set, "$CP -p a new; $CP -rp dir newdir"),
-        ("onto a file of someone else", "chown 55:66 b", "$CP a b"),
-        ("onto a file of someone else with -p", "chown 55:66 b; chown 77:88 a", "$CP -p a b"),
-        ("onto an existing directory", "mkdir other/dir; chown 55:66 other/dir", "$CP -rp dir other"),
-        ("times with -p", "", "$CP -p a b empty other"),
-        ("odd times with -p", late, "$CP -p a b other"),
-        ("a symlink with -p", "chown -h 77:88 link", "$CP -rp link new"),
-        ("through a symlink with -p", "chown -h 77:88 link; chown 5:6 a", "$CP -p link new"),
-        ("empty with -p", "chown 5:6 empty", "$CP -p empty new"),
-    ];
-    agree(&cases, Style { any_order: true, ..Style::default() });
+    let table = r#"
+        owners without -p :: OWNED :: $CP a new; $CP -r dir newdir
+        owners with -p :: OWNED :: $CP -p a new; $CP -rp dir newdir
+        onto a file of someone else :: chown 55:66 b :: $CP a b
+        onto a file of someone else with -p :: chown 55:66 b; chown 77:88 a :: $CP -p a b
+        onto an existing directory :: mkdir other/dir; chown 55:66 other/dir :: $CP -rp dir other
+        times with -p :: $CP -p a b empty other
+        odd times with -p :: touch -d '1999-09-09 09:09:09.999999999' a; touch -d '1969-12-31 23:59:58.000000001 UTC' b :: $CP -p a b other
+        access time with -p :: touch -d 2010-10-10 a; touch -a -d '2001-02-03 04:05:06.7' a :: $CP -p a new; stat -c %.9X new
+        a symlink with -p :: chown -h 77:88 link :: $CP -rp link new
+        through a symlink with -p :: chown -h 77:88 link; chown 5:6 a :: $CP -p link new
+        empty with -p :: chown 5:6 empty :: $CP -p empty new
+    "#;
+    let owned = "chown 1234:2345 a dir dir/x; chown -h 77:88 dir/rel; chmod 6755 a; chmod 2755 dir";
+    let cases = table.replace("OWNED", owned);
+    agree(&cases, Style::ANY_ORDER);
 }
 
 #[test]
 fn force_and_no_clobber() {
-    let cases = [
-        ("-n over a file", "", "$CP -n a b"),
-        ("-n to a new name", "", "$CP -n a new"),
-        ("-n over a file, told", "", "$CP -nv a b"),
-        ("-n into a directory", "printf old > other/a", "$CP -n a b other"),
-        ("-n over a directory", "", "$CP -nT a other"),
-        ("-n over a symlink", "", "$CP -n b link"),
-        ("-n long", "", "$CP --no-clobber a b"),
-        ("-n a missing source", "", "$CP -n nofile b"),
-        ("-n a directory", "", "$CP -n dir b"),
-        ("-f to a new name", "", "$CP -f a new"),
-        ("-f over a file", "", "$CP -f a b"),
-        ("-f over a symlink", "", "$CP -f b link"),
-        ("-f over a directory", "", "$CP -fT a other"),
-        ("-f long", "", "$CP --force a b"),
-        ("over a socket", "", "$CP a sock"),
-        ("over a socket with -f", "", "$CP -f a sock"),
-        ("over a socket with -n", "", "$CP -n a sock"),
-    ];
-    agree(&cases, Style::default());
+    let cases = r#"
+        -n over a file :: $CP -n a b
+        -n to a new name :: $CP -n a new
+        -n over a file, told :: $CP -nv a b
+        -n into a directory :: printf old > other/a :: $CP -n a b other
+        -n over a directory :: $CP -nT a other
+        -n over a symlink :: $CP -n b link
+        -n long :: $CP --no-clobber a b
+        -n a missing source :: $CP -n nofile b
+        -n a directory :: $CP -n dir b
+        -f to a new name :: $CP -f a new
+        -f over a file :: $CP -f a b
+        -f over a symlink :: $CP -f b link
+        -f over a directory :: $CP -fT a other
+        -f long :: $CP --force a b
+        over a socket :: $CP a sock
+        over a socket with -f :: $CP -f a sock
+        over a socket with -n :: $CP -n a sock
+    "#;
+    agree(cases, Style::PLAIN);
 }
 
 /// The FIFO's writer has a deadline, so that a copier which never opens it leaves nobody behind.
 #[test]
 fn special_files() {
-    let writer = "timeout 20 sh -c 'printf through-a-pipe > fifo' >/dev/null 2>&1 &";
-    let fifo = format!("{writer} $CP fifo new");
-    let fifo_over = format!("{writer} $CP fifo a");
-    let sized = "for f in /proc/version /proc/filesystems /sys/kernel/mm/transparent_hugepage/enabled; do $CP $f new-${f##*/}; done";
-    let cases = [
-        ("a FIFO", "mkfifo fifo", fifo.as_str()),
-        ("a FIFO over a file", "mkfifo fifo", fifo_over.as_str()),
-        ("a FIFO with -r", "mkfifo -m 0640 fifo", "$CP -r fifo new"),
-        ("a FIFO in a tree", "mkfifo dir/fifo", "$CP -r dir new"),
-        ("a FIFO in a tree with -p", "mkfifo -m 0606 dir/fifo", "$CP -rp dir new"),
-        ("into a FIFO", "mkfifo fifo", "timeout 20 cat fifo > caught & $CP a fifo; wait"),
-        ("a socket", "", "$CP sock new"),
-        ("a socket, others go on", "", "$CP sock a other"),
-        ("a socket with -r", "", "$CP -r sock new"),
-        ("from /dev/null", "", "$CP /dev/null new"),
-        ("from /dev/null over a file", "", "$CP /dev/null a"),
-        ("to /dev/null", "", "$CP a /dev/null"),
-        ("several to /dev/null", "", "$CP a b /dev/null"),
-        ("to /dev/full", "", "$CP a /dev/full"),
-        ("empty to /dev/full", "", "$CP empty /dev/full"),
-        ("files whose size lies", "", sized),
-        ("a proc directory without -r", "", "$CP /proc/self new"),
-        ("standard input by name", "", "$CP /dev/stdin new < a"),
-        ("standard input from a pipe", "", "printf piped | $CP /dev/stdin new"),
-        ("standard output by name", "", "$CP a /dev/stdout | cat"),
-    ];
-    agree(&cases, Style { any_order: true, ..Style::default() });
+    let cases = r#"
+        a FIFO :: mkfifo fifo :: timeout 20 sh -c 'printf through-a-pipe > fifo' >/dev/null 2>&1 & $CP fifo new
+        a FIFO over a file :: mkfifo fifo :: timeout 20 sh -c 'printf through-a-pipe > fifo' >/dev/null 2>&1 & $CP fifo a
+        a FIFO with -r :: mkfifo -m 0640 fifo :: $CP -r fifo new
+        a FIFO in a tree :: mkfifo dir/fifo :: $CP -r dir new
+        a FIFO in a tree with -p :: mkfifo -m 0606 dir/fifo :: $CP -rp dir new
+        into a FIFO :: mkfifo fifo :: timeout 20 cat fifo > caught & $CP a fifo; wait
+        a socket :: $CP sock new
+        a socket, others go on :: $CP sock a other
+        a socket with -r :: $CP -r sock new
+        from /dev/null :: $CP /dev/null new
+        from /dev/null over a file :: $CP /dev/null a
+        to /dev/null :: $CP a /dev/null
+        several to /dev/null :: $CP a b /dev/null
+        to /dev/full :: $CP a /dev/full
+        empty to /dev/full :: $CP empty /dev/full
+        files whose size lies :: for f in /proc/version /proc/filesystems /sys/kernel/mm/transparent_hugepage/enabled; do $CP $f new-${f##*/}; done
+        a proc directory without -r :: $CP /proc/self new
+        standard input by name :: $CP /dev/stdin new < a
+        standard input from a pipe :: printf piped | $CP /dev/stdin new
+        standard output by name :: $CP a /dev/stdout | cat
+    "#;
+    agree(cases, Style::ANY_ORDER);
 }
 
 #[test]
@@ -341,29 +340,28 @@ fn without_permission() {
     if !is_root_or_skip("without_permission") {
         return;
     }
-    let mine = "chown -hR 65534:65534 .";
-    let cases = [
-        ("source unreadable", "chmod 0600 a", "$CP a new"),
-        ("source unreadable, others go on", "chmod 0600 a; chmod 777 other", "$CP a b other"),
-        ("source in a closed directory", "chmod 0700 dir", "$CP dir/x new"),
-        ("destination directory not writable", "", "$CP a other"),
-        ("destination directory closed", "chmod 0700 other", "$CP a other/new"),
-        ("destination directory closed, -t", "chmod 0700 other", "$CP -t other a"),
-        ("destination read-only", "chmod 0444 b", "$CP a b"),
-        ("destination read-only with -f", "chmod 0444 b", "$CP -f a b"),
-        ("destination read-only with -f, told", "chmod 0444 b", "$CP -fv a b"),
-        ("destination read-only with -f, directory too", "printf o > other/b; chmod 0444 other/b", "$CP -f b other"),
-        ("destination read-only with -n", "chmod 0444 b", "$CP -n a b"),
-        ("own destination read-only", "chown 65534 b; chmod 0444 b", "$CP a b"),
-        ("own destination read-only with -f", "chown 65534 b; chmod 0444 b", "$CP -f a b"),
-        ("someone else's file with -p", "chmod 0644 a", "$CP -p a new"),
-        ("someone else's setuid file with -p", "chmod 6755 a", "$CP -p a new"),
-        ("someone else's tree with -p", "chmod 2755 dir", "$CP -rp dir new"),
-        ("own file with -p", mine, "$CP -p a new"),
-        ("own setuid file without -p", "chown 65534:65534 a; chmod 6755 a", "$CP a new"),
-        ("over someone else's writable file with -p", "chmod 0666 b", "$CP -p a b"),
-    ];
-    agree(&cases, Style { nobody: true, ..Style::default() });
+    let cases = r#"
+        source unreadable :: chmod 0600 a :: $CP a new
+        source unreadable, others go on :: chmod 0600 a; chmod 777 other :: $CP a b other
+        source in a closed directory :: chmod 0700 dir :: $CP dir/x new
+        destination directory not writable :: $CP a other
+        destination directory closed :: chmod 0700 other :: $CP a other/new
+        destination directory closed, -t :: chmod 0700 other :: $CP -t other a
+        destination read-only :: chmod 0444 b :: $CP a b
+        destination read-only with -f :: chmod 0444 b :: $CP -f a b
+        destination read-only with -f, told :: chmod 0444 b :: $CP -fv a b
+        destination read-only with -f, directory too :: printf o > other/b; chmod 0444 other/b :: $CP -f b other
+        destination read-only with -n :: chmod 0444 b :: $CP -n a b
+        own destination read-only :: chown 65534 b; chmod 0444 b :: $CP a b
+        own destination read-only with -f :: chown 65534 b; chmod 0444 b :: $CP -f a b
+        someone else's file with -p :: chmod 0644 a :: $CP -p a new
+        someone else's setuid file with -p :: chmod 6755 a :: $CP -p a new
+        someone else's tree with -p :: chmod 2755 dir :: $CP -rp dir new
+        own file with -p :: chown -hR 65534:65534 . :: $CP -p a new
+        own setuid file without -p :: chown 65534:65534 a; chmod 6755 a :: $CP a new
+        over someone else's writable file with -p :: chmod 0666 b :: $CP -p a b
+    "#;
+    agree(cases, Style::NOBODY);
 }
 
 #[test]
@@ -371,41 +369,36 @@ fn trees_without_permission() {
     if !is_root_or_skip("trees_without_permission") {
         return;
     }
-    let cases = [
-        ("an unreadable file inside", "chmod 0600 dir/x", "$CP -r dir new"),
-        ("an unreadable directory inside", "chmod 0700 dir/sub", "$CP -r dir new"),
-        ("a directory that cannot be searched", "chmod 0744 dir/sub", "$CP -r dir new"),
-        ("an unreadable directory", "chmod 0700 dir", "$CP -r dir new"),
-        ("into a directory that is not writable", "", "$CP -r dir other"),
-        ("over a directory that is not writable", "mkdir -p other/dir/sub", "$CP -r dir other"),
-        ("a read-only directory", "chmod 0555 dir dir/sub", "$CP -r dir new"),
-        ("umask 077", "", "umask 077; $CP -r dir new"),
-        ("umask 577", "", "umask 577; $CP a new; $CP -r dir newdir"),
-    ];
-    agree(&cases, Style { nobody: true, any_order: true, ..Style::default() });
+    let cases = r#"
+        an unreadable file inside :: chmod 0600 dir/x :: $CP -r dir new
+        an unreadable directory inside :: chmod 0700 dir/sub :: $CP -r dir new
+        a directory that cannot be searched :: chmod 0744 dir/sub :: $CP -r dir new
+        an unreadable directory :: chmod 0700 dir :: $CP -r dir new
+        into a directory that is not writable :: $CP -r dir other
+        over a directory that is not writable :: mkdir -p other/dir/sub :: $CP -r dir other
+        a read-only directory :: chmod 0555 dir dir/sub :: $CP -r dir new
+        umask 077 :: umask 077; $CP -r dir new
+        umask 577 :: umask 577; $CP a new; $CP -r dir newdir
+    "#;
+    agree(cases, Style::NOBODY_ANY_ORDER);
 }
 
 /// What only a mount can show. The mounts live and die with a namespace of their own.
 #[test]
 fn mounts() {
-    if !run(Command::new("unshare").args(["-m", "true"])).status.success() {
+    if !run(Command::new("unshare").args(["-m", "true"]))
+        .status
+        .success()
+    {
         return skip("mounts", "no mount namespaces here");
     }
-    let cases = [
-        ("same file by a bind mount", "", "unshare -m sh -c 'mount --bind dir other && exec $CP dir/x other/x'"),
-        ("into itself by a bind mount", "", "unshare -m sh -c 'mount --bind dir other && exec $CP -r dir other'"),
-        ("read-only file system", "", "unshare -m sh -c 'mount -t tmpfs -o ro none other && exec $CP a other/new'"),
-        ("tree to a read-only file system", "", "unshare -m sh -c 'mount -t tmpfs -o ro none other && exec $CP -r dir other/new'"),
-        (
-            "over a file on a read-only file system",
-            "printf old > other/a",
-            "unshare -m sh -c 'mount --bind other other && mount -o remount,bind,ro other && exec $CP -f a other'",
-        ),
-        (
-            "no room before the first byte",
-            "truncate -s 3000000 big; dd if=/dev/zero of=big bs=1M count=2 conv=notrunc status=none",
-            "unshare -m sh -c 'mount -t tmpfs -o size=1M none other && exec $CP --sparse=never a big other'",
-        ),
-    ];
-    agree(&cases, Style::default());
+    let cases = r#"
+        same file by a bind mount :: unshare -m sh -c 'mount --bind dir other && exec $CP dir/x other/x'
+        into itself by a bind mount :: unshare -m sh -c 'mount --bind dir other && exec $CP -r dir other'
+        read-only file system :: unshare -m sh -c 'mount -t tmpfs -o ro none other && exec $CP a other/new'
+        tree to a read-only file system :: unshare -m sh -c 'mount -t tmpfs -o ro none other && exec $CP -r dir other/new'
+        over a file on a read-only file system :: printf old > other/a :: unshare -m sh -c 'mount --bind other other && mount -o remount,bind,ro other && exec $CP -f a other'
+        no room before the first byte :: truncate -s 3000000 big; dd if=/dev/zero of=big bs=1M count=2 conv=notrunc status=none :: unshare -m sh -c 'mount -t tmpfs -o size=1M none other && exec $CP --sparse=never a big other'
+    "#;
+    agree(cases, Style::PLAIN);
 }

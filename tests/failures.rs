@@ -17,12 +17,20 @@ const SIZE: u64 = 160 * MIB;
 
 /// A directory for the source which this row can copy from.
 fn source_dir(engine: &str) -> TempDir {
-    if engine == "copy-file-range" { disk_dir() } else { shm_dir() }
+    if engine == "copy-file-range" {
+        disk_dir()
+    } else {
+        shm_dir()
+    }
 }
 
 /// `--engine=NAME`, or nothing for `auto`.
 fn option(engine: &str) -> Vec<String> {
-    if engine == "auto" { vec![] } else { vec![format!("--engine={engine}")] }
+    if engine == "auto" {
+        vec![]
+    } else {
+        vec![format!("--engine={engine}")]
+    }
 }
 
 /// Every row by name, and what a user gets who names none.
@@ -43,10 +51,22 @@ fn file_size_limit() {
             let (source, destination) = (from.path().join("dump"), to.path().join("copy"));
             make_full(&source, 20 * MIB);
             let mut command = Command::new("prlimit");
-            command.arg(format!("--fsize={limit}")).arg(MMAPCP).args(option(engine)).env("LC_ALL", "C");
+            command
+                .arg(format!("--fsize={limit}"))
+                .arg(MMAPCP)
+                .args(option(engine))
+                .env("LC_ALL", "C");
             let output = run(command.arg(&source).arg(&destination));
-            assert_eq!(output.status.code(), Some(1), "{engine}, {limit}: {}", told(&output));
-            let words = format!("mmapcp: error writing '{}': File too large\n", destination.display());
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{engine}, {limit}: {}",
+                told(&output)
+            );
+            let words = format!(
+                "mmapcp: error writing '{}': File too large\n",
+                destination.display()
+            );
             assert_eq!(lossy(&output.stderr), words, "{engine}, {limit}");
             assert!(!destination.exists(), "{engine}, {limit}: a part was left");
         }
@@ -62,9 +82,17 @@ fn a_file_within_the_size_limit() {
             let (source, destination) = (from.path().join("dump"), to.path().join("copy"));
             make_full(&source, size);
             let mut command = Command::new("prlimit");
-            command.arg(format!("--fsize={size}")).arg(MMAPCP).args(option(engine)).env("LC_ALL", "C");
+            command
+                .arg(format!("--fsize={size}"))
+                .arg(MMAPCP)
+                .args(option(engine))
+                .env("LC_ALL", "C");
             let output = run(command.arg(&source).arg(&destination));
-            assert!(output.status.success(), "{engine}, {size}: {}", told(&output));
+            assert!(
+                output.status.success(),
+                "{engine}, {size}: {}",
+                told(&output)
+            );
             assert_same(&source, &destination, engine);
         }
     }
@@ -78,25 +106,42 @@ fn a_full_device() {
     for engine in ["auto", "buffered"] {
         let output = run(mmapcp().args(option(engine)).arg(&source).arg("/dev/full"));
         assert_eq!(output.status.code(), Some(1), "{engine}: {}", told(&output));
-        assert_eq!(lossy(&output.stderr), "mmapcp: error writing '/dev/full': No space left on device\n", "{engine}");
-        assert!(fs::metadata("/dev/full").is_ok(), "{engine}: a device is never removed");
+        assert_eq!(
+            lossy(&output.stderr),
+            "mmapcp: error writing '/dev/full': No space left on device\n",
+            "{engine}"
+        );
+        assert!(
+            fs::metadata("/dev/full").is_ok(),
+            "{engine}: a device is never removed"
+        );
     }
 }
 
 /// A small tmpfs in a namespace of its own, filled in the middle of the copy.
 #[test]
 fn a_full_file_system() {
-    if !run(Command::new("unshare").args(["-m", "true"])).status.success() {
+    if !run(Command::new("unshare").args(["-m", "true"]))
+        .status
+        .success()
+    {
         return skip("a_full_file_system", "no mount namespaces here");
     }
     let (shm, disk) = (shm_dir(), disk_dir());
     let source = shm.path().join("dump");
     make_full(&source, 20 * MIB);
     let script = "mount -t tmpfs -o size=8M none \"$1\" && { \"$2\" \"$3\" \"$1/copy\"; status=$?; ls \"$1\"; exit $status; }";
-    let output =
-        run(Command::new("unshare").args(["-m", "sh", "-c", script, "sh"]).arg(disk.path()).arg(MMAPCP).arg(&source));
+    let output = run(Command::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh"])
+        .arg(disk.path())
+        .arg(MMAPCP)
+        .arg(&source));
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-    assert!(lossy(&output.stderr).ends_with("copy': No space left on device\n"), "{}", told(&output));
+    assert!(
+        lossy(&output.stderr).ends_with("copy': No space left on device\n"),
+        "{}",
+        told(&output)
+    );
     assert_eq!(lossy(&output.stdout), "", "the part was removed");
 }
 
@@ -114,9 +159,22 @@ fn an_error_from_the_disk_is_never_success() {
             let mut command = mmapcp();
             command.args(option(engine)).arg(&source).arg(&destination);
             let output = run_refused(&calls, errno as i32, command);
-            assert_eq!(output.status.code(), Some(1), "{engine}, {errno}: {}", told(&output));
-            assert!(lossy(&output.stderr).contains(errno.desc()), "{engine}, {errno}: {}", told(&output));
-            assert!(lossy(&output.stderr).contains(destination.to_str().unwrap()), "{engine}: {}", told(&output));
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{engine}, {errno}: {}",
+                told(&output)
+            );
+            assert!(
+                lossy(&output.stderr).contains(errno.desc()),
+                "{engine}, {errno}: {}",
+                told(&output)
+            );
+            assert!(
+                lossy(&output.stderr).contains(destination.to_str().unwrap()),
+                "{engine}: {}",
+                told(&output)
+            );
         }
     }
 }
@@ -142,7 +200,11 @@ fn changed_midway(engine: &str, change: impl Fn(&Path)) -> (Output, PathBuf, [Te
         // The copy may have been complete when it was stopped: only then is success the truth.
         if output.status.success() {
             let whole = fs::metadata(&destination).unwrap().len() == SIZE;
-            assert!(whole, "{engine}: success with a short copy: {}", told(&output));
+            assert!(
+                whole,
+                "{engine}: success with a short copy: {}",
+                told(&output)
+            );
             return false;
         }
         ended = Some(output);
@@ -157,9 +219,15 @@ fn told_both_sizes(engine: &str, output: &Output, after: u64) {
     assert_eq!(output.status.code(), Some(1), "{engine}: {}", told(output));
     let stderr = lossy(&output.stderr);
     assert_eq!(stderr.lines().count(), 1, "{engine}: {stderr}");
-    assert!(stderr.starts_with("mmapcp: ") && stderr.contains("/dump'"), "{engine}: the source by name: {stderr}");
+    assert!(
+        stderr.starts_with("mmapcp: ") && stderr.contains("/dump'"),
+        "{engine}: the source by name: {stderr}"
+    );
     for size in [SIZE, after] {
-        assert!(stderr.contains(&size.to_string()), "{engine}: {size} is not said: {stderr}");
+        assert!(
+            stderr.contains(&size.to_string()),
+            "{engine}: {size} is not said: {stderr}"
+        );
     }
 }
 
@@ -167,7 +235,9 @@ fn told_both_sizes(engine: &str, output: &Output, after: u64) {
 fn source_truncated() {
     for engine in all_rows() {
         let left = 3 * MIB + 1000;
-        let (output, ..) = changed_midway(engine, |source| open_to_write(source).set_len(left).unwrap());
+        let (output, ..) = changed_midway(engine, |source| {
+            open_to_write(source).set_len(left).unwrap()
+        });
         told_both_sizes(engine, &output, left);
     }
 }
@@ -175,7 +245,8 @@ fn source_truncated() {
 #[test]
 fn source_truncated_to_nothing() {
     for engine in all_rows() {
-        let (output, ..) = changed_midway(engine, |source| open_to_write(source).set_len(0).unwrap());
+        let (output, ..) =
+            changed_midway(engine, |source| open_to_write(source).set_len(0).unwrap());
         told_both_sizes(engine, &output, 0);
     }
 }
@@ -183,16 +254,23 @@ fn source_truncated_to_nothing() {
 #[test]
 fn source_grown() {
     for engine in all_rows() {
-        let (output, destination, _dirs) = changed_midway(engine, |source| append(source, &[7; 5000]));
+        let (output, destination, _dirs) =
+            changed_midway(engine, |source| append(source, &[7; 5000]));
         told_both_sizes(engine, &output, SIZE + 5000);
-        assert_eq!(fs::metadata(destination).unwrap().len(), SIZE, "{engine}: the size that the source had");
+        assert_eq!(
+            fs::metadata(destination).unwrap().len(),
+            SIZE,
+            "{engine}: the size that the source had"
+        );
     }
 }
 
 #[test]
 fn source_modified() {
     for engine in all_rows() {
-        let (output, ..) = changed_midway(engine, |source| write_noise(&open_to_write(source), 0, 4096));
+        let (output, ..) = changed_midway(engine, |source| {
+            write_noise(&open_to_write(source), 0, 4096)
+        });
         told_both_sizes(engine, &output, SIZE);
     }
 }
@@ -216,7 +294,8 @@ fn a_later_source_vanishes() {
             let _ = fs::remove_file(disk.path().join(name));
         }
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(command.args(&sources).arg(disk.path()), &first_copy) else {
+        let Some(running) = stopped_midway(command.args(&sources).arg(disk.path()), &first_copy)
+        else {
             return false;
         };
         fs::remove_file(&sources[1]).unwrap();
@@ -226,7 +305,10 @@ fn a_later_source_vanishes() {
             return false;
         }
         assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-        let words = format!("mmapcp: cannot stat '{}': No such file or directory\n", sources[1].display());
+        let words = format!(
+            "mmapcp: cannot stat '{}': No such file or directory\n",
+            sources[1].display()
+        );
         assert_eq!(lossy(&output.stderr), words);
         assert_same(&sources[0], &first_copy, "the file before");
         assert_same(&sources[2], &disk.path().join("third"), "the file behind");
@@ -244,27 +326,45 @@ fn files_of_a_tree_vanish() {
         let _ = fs::remove_dir_all(&copy);
         let _ = fs::remove_dir_all(&tree);
         fs::create_dir(&tree).unwrap();
-        names.iter().for_each(|name| make_full(&tree.join(name), 40 * MIB));
+        names
+            .iter()
+            .for_each(|name| make_full(&tree.join(name), 40 * MIB));
         let mut running = Running::start(mmapcp().arg("-r").arg(&tree).arg(&copy));
         while !names.iter().any(|name| copy.join(name).exists()) {
             assert!(!running.has_ended(), "it ended without a copy");
         }
         running.signal(Signal::SIGSTOP);
-        let vanishing: Vec<&String> = names.iter().filter(|name| !copy.join(name).exists()).collect();
-        vanishing.iter().for_each(|name| fs::remove_file(tree.join(name)).unwrap());
+        let vanishing: Vec<&String> = names
+            .iter()
+            .filter(|name| !copy.join(name).exists())
+            .collect();
+        vanishing
+            .iter()
+            .for_each(|name| fs::remove_file(tree.join(name)).unwrap());
         running.signal(Signal::SIGCONT);
         let output = running.finish();
-        let lost = vanishing.iter().filter(|name| !copy.join(name).exists()).count();
+        let lost = vanishing
+            .iter()
+            .filter(|name| !copy.join(name).exists())
+            .count();
         if lost == 0 {
             return false;
         }
         assert_eq!(output.status.code(), Some(1), "{}", told(&output));
         let stderr = lossy(&output.stderr);
         assert_eq!(stderr.lines().count(), lost, "{stderr}");
-        assert!(stderr.lines().all(|line| line.ends_with(": No such file or directory")), "{stderr}");
-        names.iter().filter(|name| tree.join(name).exists()).for_each(|name| {
-            assert_same(&tree.join(name), &copy.join(name), "a file that stayed");
-        });
+        assert!(
+            stderr
+                .lines()
+                .all(|line| line.ends_with(": No such file or directory")),
+            "{stderr}"
+        );
+        names
+            .iter()
+            .filter(|name| tree.join(name).exists())
+            .for_each(|name| {
+                assert_same(&tree.join(name), &copy.join(name), "a file that stayed");
+            });
         true
     });
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::beside_cp::{Case, Style, agree};
+use crate::beside_cp::{Style, agree};
 use crate::support::*;
 
 /// Names in the notation of printf(1), which the shell turns into the bytes.
@@ -49,71 +49,100 @@ const HARD: &[&str] = &[
 
 /// Runs one command for each hard name, which is in `$f`.
 fn agree_on(what: &str, prepare: &str, command: &str) {
-    let scripts: Vec<(String, String, String)> = HARD
-        .iter()
-        .map(|name| {
-            let set = format!("f=$(printf -- '{}')", name.replace('%', "%%"));
-            (format!("{what}: {name}"), format!("{set}; {prepare}"), format!("{set}; {command}"))
-        })
-        .collect();
-    let cases: Vec<Case> = scripts.iter().map(|(n, p, c)| (n.as_str(), p.as_str(), c.as_str())).collect();
-    agree(&cases, Style::default());
+    let line = |name: &&str| {
+        format!(
+            "{what}: {name} :: f=$(printf -- '{name}'); {prepare} :: f=$(printf -- '{name}'); {command}\n"
+        )
+    };
+    agree(&HARD.iter().map(line).collect::<String>(), Style::PLAIN);
 }
 
 #[test]
 fn quoted_in_verbose_lines() {
-    agree_on("copied", "printf s > \"./$f\"", "$CP -v -- \"$f\" other; $CP -rv \"./$f\" \"new$f\"");
+    agree_on(
+        "copied",
+        "printf s > \"./$f\"",
+        "$CP -v -- \"$f\" other; $CP -rv \"./$f\" \"new$f\"",
+    );
 }
 
 #[test]
 fn quoted_in_errors() {
-    agree_on("missing", "", "$CP -- \"$f\" new; $CP a \"nodir/$f\"; $CP -t \"$f\" -- a; $CP -- \"$f\"");
+    agree_on(
+        "missing",
+        "",
+        "$CP -- \"$f\" new; $CP a \"nodir/$f\"; $CP -t \"$f\" -- a; $CP -- \"$f\"",
+    );
 }
 
 #[test]
 fn quoted_in_same_file_and_directory_errors() {
-    agree_on("directory", "mkdir \"./$f\"", "$CP -- \"$f\" new; $CP -r \"./$f\" \"./$f\"; $CP -T a \"./$f\"");
+    agree_on(
+        "directory",
+        "mkdir \"./$f\"",
+        "$CP -- \"$f\" new; $CP -r \"./$f\" \"./$f\"; $CP -T a \"./$f\"",
+    );
 }
 
 #[test]
 fn in_trees() {
-    agree_on("in a tree", "mkdir \"dir/d$f\"; printf s > \"dir/d$f/$f\"", "$CP -r dir new");
+    agree_on(
+        "in a tree",
+        "mkdir \"dir/d$f\"; printf s > \"dir/d$f/$f\"",
+        "$CP -r dir new",
+    );
 }
 
 #[test]
 fn long_names() {
-    let name_255 = "n=$(printf '%0255d' 7)";
-    let name_256 = "n=$(printf '%0256d' 7)";
-    let rows = [
-        ("255 bytes, source", "printf l > \"$n\"", "$CP -v \"$n\" new", name_255),
-        ("255 bytes, destination", "", "$CP -v a \"$n\"", name_255),
-        ("255 bytes, into a directory", "printf l > \"$n\"", "$CP \"$n\" other", name_255),
-        ("255 bytes, in a tree", "mkdir \"dir/$n\"; printf l > \"dir/$n/$n\"", "$CP -r dir new", name_255),
-        ("256 bytes, source", "", "$CP \"$n\" new", name_256),
-        ("256 bytes, destination", "", "$CP a \"$n\"", name_256),
-        ("256 bytes, directory", "", "$CP -r dir \"$n\"", name_256),
-        ("256 bytes, below a directory", "", "$CP a \"other/$n\"", name_256),
-        ("256 bytes, -t", "", "$CP -t \"$n\" a", name_256),
-    ];
-    let scripts = rows.map(|(name, prepare, command, set)| (name, format!("{set}; {prepare}"), format!("{set}; {command}")));
-    let cases: Vec<Case> = scripts.iter().map(|(n, p, c)| (*n, p.as_str(), c.as_str())).collect();
-    agree(&cases, Style::default());
+    let table = r#"
+        source :: SET; printf l > "$n" :: SET; $CP -v "$n" new
+        destination :: SET; $CP -v a "$n"
+        into a directory :: SET; printf l > "$n" :: SET; $CP "$n" other
+        in a tree :: SET; mkdir "dir/$n"; printf l > "dir/$n/$n" :: $CP -r dir new
+    "#;
+    agree(
+        &table.replace("SET", "n=$(printf '%0255d' 7)"),
+        Style::PLAIN,
+    );
+    let table = r#"
+        too long, source :: SET; $CP "$n" new
+        too long, destination :: SET; $CP a "$n"
+        too long, directory :: SET; $CP -r dir "$n"
+        too long, below a directory :: SET; $CP a "other/$n"
+        too long, -t :: SET; $CP -t "$n" a
+    "#;
+    agree(
+        &table.replace("SET", "n=$(printf '%0256d' 7)"),
+        Style::PLAIN,
+    );
 }
 
 /// JSON knows no bytes: a path that is not UTF-8 comes as hexadecimal under another key, and never mangled.
 #[test]
 fn json_of_a_name_that_is_not_utf8() {
     let (shm, disk) = (shm_dir(), disk_dir());
-    let source = shm.path().join(OsString::from_vec(b"core\xff\xfe.1".to_vec()));
+    let source = shm
+        .path()
+        .join(OsString::from_vec(b"core\xff\xfe.1".to_vec()));
     let destination = disk.path().join("plain");
     make_full(&source, 5000);
     let events = copy_json::<&str>(&[], &source, &destination);
-    let hex: String = source.as_os_str().as_encoded_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = source
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     for name in ["plan", "done"] {
         let event = the(&events, name);
         assert_eq!(event["source_hex"], hex.as_str(), "{event}");
         assert!(event.get("source").is_none(), "{event}");
-        assert_eq!(event["destination"], destination.to_str().unwrap(), "{event}");
+        assert_eq!(
+            event["destination"],
+            destination.to_str().unwrap(),
+            "{event}"
+        );
     }
     assert_same(&source, &destination, "a name that is not UTF-8");
 }
@@ -122,11 +151,28 @@ fn json_of_a_name_that_is_not_utf8() {
 fn json_of_a_missing_name_that_is_not_utf8() {
     let shm = shm_dir();
     let source = shm.path().join(OsString::from_vec(b"gone\xff".to_vec()));
-    let output = run(mmapcp().arg("--json").arg(&source).arg(shm.path().join("new")));
+    let output = run(mmapcp()
+        .arg("--json")
+        .arg(&source)
+        .arg(shm.path().join("new")));
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     let events = events(&output);
     let error = the(&events, "error");
-    assert!(error["source_hex"].as_str().is_some_and(|hex| hex.ends_with("ff")), "{error}");
-    assert!(error["error"].as_str().is_some_and(|text| text.contains("No such file")), "{error}");
-    assert_eq!(fs::read_dir(shm.path()).unwrap().count(), 0, "nothing was made");
+    assert!(
+        error["source_hex"]
+            .as_str()
+            .is_some_and(|hex| hex.ends_with("ff")),
+        "{error}"
+    );
+    assert!(
+        error["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("No such file")),
+        "{error}"
+    );
+    assert_eq!(
+        fs::read_dir(shm.path()).unwrap().count(),
+        0,
+        "nothing was made"
+    );
 }

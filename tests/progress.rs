@@ -27,7 +27,10 @@ struct Pair {
 
 impl Pair {
     fn new(size: u64) -> Pair {
-        let pair = Pair { shm: shm_dir(), disk: disk_dir() };
+        let pair = Pair {
+            shm: shm_dir(),
+            disk: disk_dir(),
+        };
         make_full(&pair.source(), size);
         pair
     }
@@ -47,7 +50,10 @@ fn slow_copy(pair: &Pair, options: &[&str]) -> Output {
     until_met("a copy held in the middle", || {
         let _ = fs::remove_file(pair.destination());
         let mut command = mmapcp();
-        command.args(options).arg(pair.source()).arg(pair.destination());
+        command
+            .args(options)
+            .arg(pair.source())
+            .arg(pair.destination());
         let Some(running) = stopped_midway(&mut command, &pair.destination()) else {
             return false;
         };
@@ -67,7 +73,11 @@ fn slow_copy(pair: &Pair, options: &[&str]) -> Output {
 #[test]
 fn nothing_on_a_pipe() {
     let output = slow_copy(&Pair::new(SIZE), &[]);
-    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{}", told(&output));
+    assert!(
+        output.stdout.is_empty() && output.stderr.is_empty(),
+        "{}",
+        told(&output)
+    );
 }
 
 #[test]
@@ -76,35 +86,62 @@ fn lines_on_a_pipe_when_asked() {
     let stderr = lossy(&output.stderr);
     assert!(output.stdout.is_empty(), "{}", told(&output));
     assert!(stderr.ends_with('\n'), "whole lines: {stderr:?}");
-    assert!(!stderr.contains(['\r', '\x1b']), "no terminal's language in a log: {stderr:?}");
-    assert!(stderr.lines().all(|line| line.contains("/s")), "each with a rate: {stderr}");
+    assert!(
+        !stderr.contains(['\r', '\x1b']),
+        "no terminal's language in a log: {stderr:?}"
+    );
+    assert!(
+        stderr.lines().all(|line| line.contains("/s")),
+        "each with a rate: {stderr}"
+    );
 }
 
 #[test]
 fn a_bar_on_a_terminal() {
     let pair = Pair::new(SIZE);
     let screen = on_terminal(&pair, &[pair.source()], "", &pair.destination());
-    assert!(screen.contains(['\r', '\x1b']), "a bar redraws itself: {screen:?}");
+    assert!(
+        screen.contains(['\r', '\x1b']),
+        "a bar redraws itself: {screen:?}"
+    );
     assert!(screen.contains("/s"), "the rate: {screen:?}");
-    assert!(ENGINES.iter().any(|engine| screen.contains(engine)), "the engine: {screen:?}");
+    assert!(
+        ENGINES.iter().any(|engine| screen.contains(engine)),
+        "the engine: {screen:?}"
+    );
     assert!(screen.contains("200"), "the whole: {screen:?}");
 }
 
 #[test]
 fn no_bar_when_told_never() {
     let pair = Pair::new(SIZE);
-    let screen = on_terminal(&pair, &[pair.source()], "--progress=never", &pair.destination());
+    let screen = on_terminal(
+        &pair,
+        &[pair.source()],
+        "--progress=never",
+        &pair.destination(),
+    );
     assert_eq!(screen, "");
 }
 
 #[test]
 fn no_bar_for_a_short_copy() {
     let pair = Pair::new(5000);
-    let line = format!("{MMAPCP} {} {}", pair.source().display(), pair.destination().display());
-    let output = run(Command::new("script").args(["-qec", &line, "/dev/null"]).env("TERM", "xterm"));
+    let line = format!(
+        "{MMAPCP} {} {}",
+        pair.source().display(),
+        pair.destination().display()
+    );
+    let output = run(Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env("TERM", "xterm"));
     assert!(output.status.success(), "{}", told(&output));
     assert_eq!(lossy(&output.stdout), "");
-    assert_same(&pair.source(), &pair.destination(), "a short copy on a terminal");
+    assert_same(
+        &pair.source(),
+        &pair.destination(),
+        "a short copy on a terminal",
+    );
 }
 
 #[test]
@@ -113,7 +150,12 @@ fn the_current_file_of_many_on_a_terminal() {
     let second = pair.shm.path().join("second");
     make_full(&second, MIB);
     fs::create_dir(pair.destination()).unwrap();
-    let screen = on_terminal(&pair, &[pair.source(), second], "", &pair.destination().join("dump"));
+    let screen = on_terminal(
+        &pair,
+        &[pair.source(), second],
+        "",
+        &pair.destination().join("dump"),
+    );
     assert!(screen.contains("dump"), "the current file: {screen:?}");
     assert!(screen.contains("/s"), "the rate: {screen:?}");
 }
@@ -121,7 +163,10 @@ fn the_current_file_of_many_on_a_terminal() {
 /// What a terminal showed during a copy to the pair's destination that was held once `first` had begun.
 fn on_terminal(pair: &Pair, sources: &[PathBuf], option: &str, first: &Path) -> String {
     let pidfile = pair.shm.path().join("pid");
-    let sources: Vec<String> = sources.iter().map(|source| source.display().to_string()).collect();
+    let sources: Vec<String> = sources
+        .iter()
+        .map(|source| source.display().to_string())
+        .collect();
     let line = format!(
         "echo $$ > {}; exec {MMAPCP} {option} {} {}",
         pidfile.display(),
@@ -132,7 +177,11 @@ fn on_terminal(pair: &Pair, sources: &[PathBuf], option: &str, first: &Path) -> 
     until_met("a copy held on a terminal", || {
         let _ = fs::remove_file(first);
         let mut command = Command::new("script");
-        let mut script = Running::start(command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm"));
+        let mut script = Running::start(
+            command
+                .args(["-qec", &line, "/dev/null"])
+                .env("TERM", "xterm"),
+        );
         if !hold(&mut script, &pidfile, first) {
             return false;
         }
@@ -152,7 +201,10 @@ fn hold(script: &mut Running, pidfile: &Path, destination: &Path) -> bool {
         if script.has_ended() {
             return false;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "the destination never appeared");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "the destination never appeared"
+        );
         thread::sleep(Duration::from_micros(50));
     }
     let copier = Pid::from_raw(fs::read_to_string(pidfile).unwrap().trim().parse().unwrap());
@@ -169,14 +221,36 @@ fn hold(script: &mut Running, pidfile: &Path, destination: &Path) -> bool {
 
 /// The fields that scripts hold on to, by event.
 const FIELDS: &[(&str, &[&str])] = &[
-    ("plan", &["source", "destination", "size", "data", "engine", "direct", "mem_align", "offset_align", "refused"]),
+    (
+        "plan",
+        &[
+            "source",
+            "destination",
+            "size",
+            "data",
+            "engine",
+            "direct",
+            "mem_align",
+            "offset_align",
+            "refused",
+        ],
+    ),
     ("progress", &["copied", "size", "rate", "elapsed"]),
     ("choice", &["engine"]),
     ("fallback", &["from", "to", "why", "at"]),
     (
         "done",
         &[
-            "source", "destination", "bytes", "data_bytes", "engine", "engines", "elapsed", "rate", "cpu_user", "cpu_system",
+            "source",
+            "destination",
+            "bytes",
+            "data_bytes",
+            "engine",
+            "engines",
+            "elapsed",
+            "rate",
+            "cpu_user",
+            "cpu_system",
             "max_rss",
         ],
     ),
@@ -187,7 +261,10 @@ const FIELDS: &[(&str, &[&str])] = &[
 fn has_fields(events: &[Value]) {
     for event in events {
         let name = event["event"].as_str().unwrap();
-        let (_, fields) = FIELDS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("unknown: {event}"));
+        let (_, fields) = FIELDS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .unwrap_or_else(|| panic!("unknown: {event}"));
         for field in *fields {
             assert!(event.get(field).is_some(), "{name} lacks {field}: {event}");
         }
@@ -203,10 +280,22 @@ fn json_of_a_slow_copy() {
     has_fields(&events);
     assert_eq!(events[0]["event"], "plan", "first the plan");
     assert_eq!(events.last().unwrap()["event"], "done", "last the end");
-    let progress: Vec<&Value> = events.iter().filter(|event| event["event"] == "progress").collect();
-    assert!(!progress.is_empty(), "a copy that lasts shows progress: {events:#?}");
-    let copied: Vec<u64> = progress.iter().map(|event| event["copied"].as_u64().unwrap()).collect();
-    assert!(copied.is_sorted() && copied.iter().all(|&bytes| bytes <= SIZE), "{copied:?}");
+    let progress: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["event"] == "progress")
+        .collect();
+    assert!(
+        !progress.is_empty(),
+        "a copy that lasts shows progress: {events:#?}"
+    );
+    let copied: Vec<u64> = progress
+        .iter()
+        .map(|event| event["copied"].as_u64().unwrap())
+        .collect();
+    assert!(
+        copied.is_sorted() && copied.iter().all(|&bytes| bytes <= SIZE),
+        "{copied:?}"
+    );
 }
 
 #[test]
@@ -219,35 +308,81 @@ fn json_plan_and_done_tell_the_truth() {
     let (plan, done) = (the(&events, "plan"), the(&events, "done"));
     // tmpfs counts data in pages.
     let data = allocated(&pair.source());
-    assert_eq!((plan["size"].as_u64(), plan["data"].as_u64()), (Some(9 * MIB), Some(data)), "{plan}");
-    assert_eq!((done["bytes"].as_u64(), done["data_bytes"].as_u64()), (Some(9 * MIB), Some(data)), "{done}");
-    let by_engine: u64 = done["engines"].as_object().unwrap().values().map(|bytes| bytes.as_u64().unwrap()).sum();
-    assert_eq!(by_engine, data, "the engines' shares make up the data: {done}");
-    assert!(done["engines"].get(done["engine"].as_str().unwrap()).is_some(), "{done}");
+    assert_eq!(
+        (plan["size"].as_u64(), plan["data"].as_u64()),
+        (Some(9 * MIB), Some(data)),
+        "{plan}"
+    );
+    assert_eq!(
+        (done["bytes"].as_u64(), done["data_bytes"].as_u64()),
+        (Some(9 * MIB), Some(data)),
+        "{done}"
+    );
+    let by_engine: u64 = done["engines"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|bytes| bytes.as_u64().unwrap())
+        .sum();
+    assert_eq!(
+        by_engine, data,
+        "the engines' shares make up the data: {done}"
+    );
+    assert!(
+        done["engines"]
+            .get(done["engine"].as_str().unwrap())
+            .is_some(),
+        "{done}"
+    );
     for field in ["elapsed", "rate"] {
-        assert!(done[field].as_f64().is_some_and(|number| number > 0.0), "{field}: {done}");
+        assert!(
+            done[field].as_f64().is_some_and(|number| number > 0.0),
+            "{field}: {done}"
+        );
     }
     for field in ["cpu_user", "cpu_system"] {
-        assert!(done[field].as_f64().is_some_and(|number| (0.0..60.0).contains(&number)), "{field}: {done}");
+        assert!(
+            done[field]
+                .as_f64()
+                .is_some_and(|number| (0.0..60.0).contains(&number)),
+            "{field}: {done}"
+        );
     }
     let rss = done["max_rss"].as_u64().unwrap();
-    assert!((MIB..16 * MIB).contains(&rss), "a small process, counted in bytes: {rss}");
+    assert!(
+        (MIB..16 * MIB).contains(&rss),
+        "a small process, counted in bytes: {rss}"
+    );
     for refusal in plan["refused"].as_array().unwrap() {
         assert!(refusal["engine"].is_string(), "{plan}");
-        assert!(refusal["why"].as_str().is_some_and(|why| !why.is_empty()), "a reason: {plan}");
+        assert!(
+            refusal["why"].as_str().is_some_and(|why| !why.is_empty()),
+            "a reason: {plan}"
+        );
     }
 }
 
 #[test]
 fn json_choice_between_mmap_and_splice() {
-    let pair = Pair::new(2 * SIZE);
+    let pair = Pair::new(280 * MIB);
     let events = copy_json::<&str>(&[], &pair.source(), &pair.destination());
     has_fields(&events);
     let (choice, done) = (the(&events, "choice"), the(&events, "done"));
-    assert_eq!(choice["engine"], done["engine"], "what was chosen is what went on");
+    assert_eq!(
+        choice["engine"], done["engine"],
+        "what was chosen is what went on"
+    );
     for engine in ["mmap", "splice"] {
-        assert!(done["engines"][engine].as_u64().is_some_and(|bytes| bytes > 0), "{engine} was tried: {done}");
-        assert!(choice.to_string().contains(engine), "the price of {engine}: {choice}");
+        assert!(
+            done["engines"][engine]
+                .as_u64()
+                .is_some_and(|bytes| bytes > 0),
+            "{engine} was tried: {done}"
+        );
+        assert!(
+            choice.to_string().contains(engine),
+            "the price of {engine}: {choice}"
+        );
     }
     assert_same(&pair.source(), &pair.destination(), "a measured choice");
 }
@@ -255,8 +390,10 @@ fn json_choice_between_mmap_and_splice() {
 #[test]
 fn json_stays_json_beside_other_words() {
     let pair = Pair::new(5000);
-    let output =
-        run(mmapcp().args(["--json", "-v", "--debug", "--progress=always"]).arg(pair.source()).arg(pair.destination()));
+    let output = run(mmapcp()
+        .args(["--json", "-v", "--debug", "--progress=always"])
+        .arg(pair.source())
+        .arg(pair.destination()));
     assert!(output.status.success(), "{}", told(&output));
     has_fields(&events(&output));
 }
@@ -265,19 +402,35 @@ fn json_stays_json_beside_other_words() {
 fn json_of_errors_and_the_files_beside_them() {
     let pair = Pair::new(5000);
     let missing = pair.shm.path().join("missing");
-    let output = run(mmapcp().arg("--json").arg(&missing).arg(pair.source()).arg(pair.disk.path()));
+    let output = run(mmapcp()
+        .arg("--json")
+        .arg(&missing)
+        .arg(pair.source())
+        .arg(pair.disk.path()));
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     let events = events(&output);
     has_fields(&events);
     let error = the(&events, "error");
     assert_eq!(error["source"], missing.to_str().unwrap(), "{error}");
-    assert!(error["error"].as_str().unwrap().contains("No such file or directory"), "{error}");
+    assert!(
+        error["error"]
+            .as_str()
+            .unwrap()
+            .contains("No such file or directory"),
+        "{error}"
+    );
     assert_eq!(
         lossy(&output.stderr),
-        format!("mmapcp: cannot stat '{}': No such file or directory\n", missing.display()),
+        format!(
+            "mmapcp: cannot stat '{}': No such file or directory\n",
+            missing.display()
+        ),
         "people are told too"
     );
-    assert_eq!(the(&events, "done")["source"], pair.source().to_str().unwrap());
+    assert_eq!(
+        the(&events, "done")["source"],
+        pair.source().to_str().unwrap()
+    );
 }
 
 #[test]
@@ -288,11 +441,18 @@ fn json_of_a_tree_is_a_plan_and_a_done_a_file() {
     let events = copy_json(&["-r"], pair.shm.path(), &pair.destination());
     has_fields(&events);
     for name in ["plan", "done"] {
-        let mut sources: Vec<&str> =
-            events.iter().filter(|e| e["event"] == name).map(|e| e["source"].as_str().unwrap()).collect();
+        let mut sources: Vec<&str> = events
+            .iter()
+            .filter(|e| e["event"] == name)
+            .map(|e| e["source"].as_str().unwrap())
+            .collect();
         sources.sort_unstable();
         let expected = [pair.source(), pair.shm.path().join("sub/other")];
-        assert_eq!(sources, expected.each_ref().map(|path| path.to_str().unwrap()), "{name}");
+        assert_eq!(
+            sources,
+            expected.each_ref().map(|path| path.to_str().unwrap()),
+            "{name}"
+        );
     }
 }
 
@@ -304,10 +464,20 @@ fn debug_names_the_engine_and_why_not_the_others() {
     // From the disk: the two rows that need a source in memory are refused, and `direct` is taken.
     let on_disk = pair.disk.path().join("dump");
     fs::copy(pair.source(), &on_disk).unwrap();
-    let output = run(mmapcp().arg("--debug").arg(&on_disk).arg(pair.destination()));
+    let output = run(mmapcp()
+        .arg("--debug")
+        .arg(&on_disk)
+        .arg(pair.destination()));
     assert!(output.status.success(), "{}", told(&output));
     let text = lossy(&output.stdout) + &lossy(&output.stderr);
-    for word in ["mmap", "splice", "direct", "align", "extent", on_disk.to_str().unwrap()] {
+    for word in [
+        "mmap",
+        "splice",
+        "direct",
+        "align",
+        "extent",
+        on_disk.to_str().unwrap(),
+    ] {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
 }

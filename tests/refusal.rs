@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::thread;
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 
 use crate::support::*;
 
@@ -46,7 +49,10 @@ impl Call {
     /// Which of these calls are meant; none: all.
     fn rules(self) -> Vec<SeccompRule> {
         let conditions = match self {
-            Call::ODirect => vec![equal(1, u64::MAX, libc::F_SETFL), equal(2, libc::O_DIRECT as u64, libc::O_DIRECT)],
+            Call::ODirect => vec![
+                equal(1, u64::MAX, libc::F_SETFL),
+                equal(2, libc::O_DIRECT as u64, libc::O_DIRECT),
+            ],
             Call::Mmap => vec![equal(3, libc::MAP_SHARED as u64, libc::MAP_SHARED)],
             _ => return vec![],
         };
@@ -56,16 +62,28 @@ impl Call {
 
 /// Argument `index`, through a mask, equals `value`.
 fn equal(index: u8, mask: u64, value: i32) -> SeccompCondition {
-    SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask & 0xffff_ffff), value as u64).unwrap()
+    SeccompCondition::new(
+        index,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(mask & 0xffff_ffff),
+        value as u64,
+    )
+    .unwrap()
 }
 
 /// Runs `command` to its end with each of `calls` answered by `errno`. The filter binds the thread that starts the command and
 /// all that it starts, so it gets a thread of its own.
 pub(crate) fn run_refused(calls: &[Call], errno: i32, mut command: Command) -> Output {
-    let rules: BTreeMap<i64, Vec<SeccompRule>> = calls.iter().map(|call| (call.number(), call.rules())).collect();
+    let rules: BTreeMap<i64, Vec<SeccompRule>> = calls
+        .iter()
+        .map(|call| (call.number(), call.rules()))
+        .collect();
     let refuse = SeccompAction::Errno(errno as u32);
     let arch = std::env::consts::ARCH.try_into().unwrap();
-    let filter: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap().try_into().unwrap();
+    let filter: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)
+        .unwrap()
+        .try_into()
+        .unwrap();
     let filtered = move || {
         seccompiler::apply_filter(&filter).expect("a kernel with seccomp");
         run(&mut command)

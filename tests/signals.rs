@@ -31,7 +31,8 @@ fn dies_by(signal: Signal) {
     until_met("a copy interrupted in the middle", || {
         let _ = fs::remove_file(&destination);
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(command.arg(&source).arg(&destination), &destination) else {
+        let Some(running) = stopped_midway(command.arg(&source).arg(&destination), &destination)
+        else {
             return false;
         };
         running.signal(signal);
@@ -41,7 +42,12 @@ fn dies_by(signal: Signal) {
         if output.status.success() {
             return false;
         }
-        assert_eq!(output.status.signal(), Some(signal as i32), "{}", told(&output));
+        assert_eq!(
+            output.status.signal(),
+            Some(signal as i32),
+            "{}",
+            told(&output)
+        );
         says_what_was_left(&lossy(&output.stderr), &destination);
         true
     });
@@ -50,9 +56,17 @@ fn dies_by(signal: Signal) {
 /// The destination by name, and how many of how many bytes.
 fn says_what_was_left(stderr: &str, destination: &Path) {
     assert!(stderr.starts_with("mmapcp: "), "{stderr}");
-    assert!(stderr.contains(&format!("'{}'", destination.display())), "{stderr}");
-    assert!(stderr.contains(&SIZE.to_string()), "how much there was: {stderr}");
-    let counts = stderr.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse::<u64>().ok());
+    assert!(
+        stderr.contains(&format!("'{}'", destination.display())),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains(&SIZE.to_string()),
+        "how much there was: {stderr}"
+    );
+    let counts = stderr
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|word| word.parse::<u64>().ok());
     assert!(counts.clone().count() >= 2, "how much was done: {stderr}");
 }
 
@@ -67,7 +81,8 @@ fn interrupted_does_not_begin_the_next_file() {
         let _ = fs::remove_file(&copy);
         let _ = fs::remove_file(disk.path().join("second"));
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(command.args([&first, &second]).arg(disk.path()), &copy) else {
+        let Some(running) = stopped_midway(command.args([&first, &second]).arg(disk.path()), &copy)
+        else {
             return false;
         };
         running.signal(Signal::SIGINT);
@@ -77,7 +92,12 @@ fn interrupted_does_not_begin_the_next_file() {
         if disk.path().join("second").exists() {
             return false;
         }
-        assert_eq!(output.status.signal(), Some(Signal::SIGINT as i32), "{}", told(&output));
+        assert_eq!(
+            output.status.signal(),
+            Some(Signal::SIGINT as i32),
+            "{}",
+            told(&output)
+        );
         true
     });
 }
@@ -93,7 +113,10 @@ fn a_signal_ignored_from_the_start_stays_ignored() {
             let _ = fs::remove_file(&destination);
             let mut command = Command::new("sh");
             let ignoring = format!("trap '' {}; exec \"$@\"", signal as i32);
-            command.args(["-c", &ignoring, "sh", MMAPCP]).arg(&source).arg(&destination);
+            command
+                .args(["-c", &ignoring, "sh", MMAPCP])
+                .arg(&source)
+                .arg(&destination);
             let Some(running) = stopped_midway(&mut command, &destination) else {
                 return false;
             };
@@ -115,7 +138,8 @@ fn usr1_prints_one_line_and_the_copy_goes_on() {
     until_met("a status line from the middle of a copy", || {
         let _ = fs::remove_file(&destination);
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(command.arg(&source).arg(&destination), &destination) else {
+        let Some(running) = stopped_midway(command.arg(&source).arg(&destination), &destination)
+        else {
             return false;
         };
         running.signal(Signal::SIGUSR1);
@@ -128,7 +152,10 @@ fn usr1_prints_one_line_and_the_copy_goes_on() {
             return false;
         }
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
-        assert!(stderr.ends_with('\n') && stderr.contains("/s"), "a whole line with a rate: {stderr:?}");
+        assert!(
+            stderr.ends_with('\n') && stderr.contains("/s"),
+            "a whole line with a rate: {stderr:?}"
+        );
         true
     });
 }
@@ -136,19 +163,19 @@ fn usr1_prints_one_line_and_the_copy_goes_on() {
 /// Bytes that cannot be said are a failure, as for cp; with nothing to say there is none.
 #[test]
 fn output_that_cannot_be_written() {
-    let cases = [
-        ("verbose to a full device", "", "$CP -v a new >/dev/full"),
-        ("verbose, several, to a full device", "", "$CP -v a b other >/dev/full"),
-        ("silent to a full device", "", "$CP a new >/dev/full"),
-        ("help to a full device", "", "$CP --help >/dev/full"),
-        ("version to a full device", "", "$CP --version >/dev/full"),
-        ("verbose to a closed descriptor", "", "$CP -v a new >&-"),
-        ("silent to a closed descriptor", "", "$CP a new >&-"),
-        ("an error to a closed descriptor", "", "$CP nofile new 2>&-"),
-        ("an error to a full device", "", "$CP nofile new 2>/dev/full"),
-        ("all closed", "", "$CP a b other <&- >&- 2>&-"),
-    ];
-    agree(&cases, Style::default());
+    let cases = r#"
+        verbose to a full device :: $CP -v a new >/dev/full
+        verbose, several, to a full device :: $CP -v a b other >/dev/full
+        silent to a full device :: $CP a new >/dev/full
+        help to a full device :: $CP --help >/dev/full
+        version to a full device :: $CP --version >/dev/full
+        verbose to a closed descriptor :: $CP -v a new >&-
+        silent to a closed descriptor :: $CP a new >&-
+        an error to a closed descriptor :: $CP nofile new 2>&-
+        an error to a full device :: $CP nofile new 2>/dev/full
+        all closed :: $CP a b other <&- >&- 2>&-
+    "#;
+    agree(cases, Style::PLAIN);
 }
 
 /// cp dies of SIGPIPE or, where that is ignored, says so: both tell a script, and neither harms the copy.
@@ -161,9 +188,11 @@ fn a_reader_that_went_away() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = mmapcp();
-        let output = Running::start_to(command.arg(words).arg(&source).arg(&destination), writer).finish();
+        let output =
+            Running::start_to(command.arg(words).arg(&source).arg(&destination), writer).finish();
         let by_signal = output.status.signal() == Some(Signal::SIGPIPE as i32);
-        let told_so = output.status.code() == Some(1) && output.stderr == b"mmapcp: write error: Broken pipe\n";
+        let told_so = output.status.code() == Some(1)
+            && output.stderr == b"mmapcp: write error: Broken pipe\n";
         assert!(by_signal || told_so, "{words}: {}", told(&output));
         if told_so {
             assert_same(&source, &destination, words);

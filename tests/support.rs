@@ -17,8 +17,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Every row of the engine table that `--engine` takes and that writes bytes.
-pub(crate) const ENGINES: [&str; 7] =
-    ["mmap", "splice", "direct", "dontcache", "copy-file-range", "sendfile", "buffered"];
+pub(crate) const ENGINES: [&str; 7] = [
+    "mmap",
+    "splice",
+    "direct",
+    "dontcache",
+    "copy-file-range",
+    "sendfile",
+    "buffered",
+];
 
 /// The user and group that own nothing (nobody).
 pub(crate) const NOBODY: u32 = 65534;
@@ -53,7 +60,10 @@ pub(crate) fn disk_dir() -> TempDir {
 
 /// A scratch directory below `parent` which other users may enter and write to.
 pub(crate) fn scratch(parent: &Path) -> TempDir {
-    let dir = tempfile::Builder::new().prefix("mmapcp-test-").tempdir_in(parent).unwrap();
+    let dir = tempfile::Builder::new()
+        .prefix("mmapcp-test-")
+        .tempdir_in(parent)
+        .unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     dir
 }
@@ -69,7 +79,10 @@ pub(crate) fn is_root_or_skip(test: &str) -> bool {
 
 /// Says why a test cannot run here; with `MMAPCP_REQUIRE_LAB=1` that is a failure.
 pub(crate) fn skip(test: &str, why: &str) {
-    assert!(std::env::var_os("MMAPCP_REQUIRE_LAB").is_none_or(|v| v != "1"), "{test}: {why}");
+    assert!(
+        std::env::var_os("MMAPCP_REQUIRE_LAB").is_none_or(|v| v != "1"),
+        "{test}: {why}"
+    );
     eprintln!("skipped: {test}: {why}");
 }
 
@@ -104,7 +117,11 @@ pub(crate) fn write_noise(file: &File, offset: u64, len: u64) {
 fn noise(offset: u64, len: u64) -> Vec<u8> {
     const SECTOR: u64 = 512;
     static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
-    let pattern = PATTERN.get_or_init(|| (0..MIB / 8).flat_map(|word| mix(word).to_ne_bytes()).collect());
+    let pattern = PATTERN.get_or_init(|| {
+        (0..MIB / 8)
+            .flat_map(|word| mix(word).to_ne_bytes())
+            .collect()
+    });
     let first = offset / SECTOR;
     let end = (offset + len).div_ceil(SECTOR);
     let mut bytes = Vec::with_capacity(((end - first) * SECTOR) as usize);
@@ -129,7 +146,10 @@ fn mix(word: u64) -> u64 {
 /// Where two files first differ, in words; `None` when they hold the same bytes.
 pub(crate) fn difference(left: &Path, right: &Path) -> Option<String> {
     let (left, right) = (File::open(left).unwrap(), File::open(right).unwrap());
-    let sizes = (left.metadata().unwrap().len(), right.metadata().unwrap().len());
+    let sizes = (
+        left.metadata().unwrap().len(),
+        right.metadata().unwrap().len(),
+    );
     if sizes.0 != sizes.1 {
         return Some(format!("sizes {} and {}", sizes.0, sizes.1));
     }
@@ -150,7 +170,11 @@ pub(crate) fn difference(left: &Path, right: &Path) -> Option<String> {
 /// Panics, naming the first differing byte, unless two files are equal.
 pub(crate) fn assert_same(left: &Path, right: &Path, context: &str) {
     if let Some(difference) = difference(left, right) {
-        panic!("{context}: {} and {}: {difference}", left.display(), right.display());
+        panic!(
+            "{context}: {} and {}: {difference}",
+            left.display(),
+            right.display()
+        );
     }
 }
 
@@ -194,7 +218,12 @@ impl Running {
             .unwrap_or_else(|error| panic!("{words}: {error}"));
         let stdout = child.stdout.take().map(collect);
         let stderr = child.stderr.take().map(collect);
-        Running { child, stdout, stderr, words }
+        Running {
+            child,
+            stdout,
+            stderr,
+            words,
+        }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -223,9 +252,16 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(1));
         };
-        let stdout = self.stdout.take().map_or(Vec::new(), |reader| reader.join().unwrap());
+        let stdout = self
+            .stdout
+            .take()
+            .map_or(Vec::new(), |reader| reader.join().unwrap());
         let stderr = self.stderr.take().unwrap().join().unwrap();
-        Output { status, stdout, stderr }
+        Output {
+            status,
+            stdout,
+            stderr,
+        }
     }
 
     fn end_group(&mut self) {
@@ -263,9 +299,23 @@ pub(crate) fn as_nobody(command: &mut Command) -> &mut Command {
 }
 
 /// Copies with `--json` and `options`, expects success, and returns the events.
-pub(crate) fn copy_json<S: AsRef<OsStr>>(options: &[S], source: &Path, destination: &Path) -> Vec<Value> {
-    let output = run(mmapcp().arg("--json").args(options).arg(source).arg(destination));
-    assert!(output.status.success(), "{} -> {}: {}", source.display(), destination.display(), told(&output));
+pub(crate) fn copy_json<S: AsRef<OsStr>>(
+    options: &[S],
+    source: &Path,
+    destination: &Path,
+) -> Vec<Value> {
+    let output = run(mmapcp()
+        .arg("--json")
+        .args(options)
+        .arg(source)
+        .arg(destination));
+    assert!(
+        output.status.success(),
+        "{} -> {}: {}",
+        source.display(),
+        destination.display(),
+        told(&output)
+    );
     events(&output)
 }
 
@@ -284,19 +334,32 @@ pub(crate) fn events(output: &Output) -> Vec<Value> {
 
 /// The only event of a name.
 pub(crate) fn the<'a>(events: &'a [Value], name: &str) -> &'a Value {
-    let all: Vec<&Value> = events.iter().filter(|event| event["event"] == name).collect();
+    let all: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["event"] == name)
+        .collect();
     assert_eq!(all.len(), 1, "one `{name}` event in {events:#?}");
     all[0]
 }
 
 /// The engines that moved bytes, from the `done` event.
 pub(crate) fn engines_used(events: &[Value]) -> Vec<String> {
-    the(events, "done")["engines"].as_object().expect("engines is an object").keys().cloned().collect()
+    the(events, "done")["engines"]
+        .as_object()
+        .expect("engines is an object")
+        .keys()
+        .cloned()
+        .collect()
 }
 
 /// Status and both streams, for the message of a failed assertion.
 pub(crate) fn told(output: &Output) -> String {
-    format!("{}\nstdout: {}\nstderr: {}", output.status, lossy(&output.stdout), lossy(&output.stderr))
+    format!(
+        "{}\nstdout: {}\nstderr: {}",
+        output.status,
+        lossy(&output.stdout),
+        lossy(&output.stderr)
+    )
 }
 
 pub(crate) fn lossy(bytes: &[u8]) -> String {
@@ -310,7 +373,9 @@ pub(crate) fn open_place() -> (TempDir, PathBuf) {
     fs::create_dir(&bin).unwrap();
     // A link where that is possible: the debug build is large.
     let program = bin.join("mmapcp");
-    fs::hard_link(MMAPCP, &program).or_else(|_| fs::copy(MMAPCP, &program).map(drop)).unwrap();
+    fs::hard_link(MMAPCP, &program)
+        .or_else(|_| fs::copy(MMAPCP, &program).map(drop))
+        .unwrap();
     (dir, bin)
 }
 
@@ -325,7 +390,10 @@ pub(crate) fn stopped_midway(command: &mut Command, destination: &Path) -> Optio
         if running.has_ended() {
             return None;
         }
-        assert!(started.elapsed() < PATIENCE, "the destination never appeared: {command:?}");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "the destination never appeared: {command:?}"
+        );
         thread::sleep(Duration::from_micros(50));
     }
     running.signal(Signal::SIGSTOP);
@@ -348,10 +416,18 @@ fn wait_stopped(running: &Running) -> bool {
 
 /// Tries `attempt` until it says that it met the moment it was looking for.
 pub(crate) fn until_met(what: &str, mut attempt: impl FnMut() -> bool) {
-    assert!((0..40).any(|_| attempt()), "{what}: never met in 40 attempts");
+    assert!(
+        (0..40).any(|_| attempt()),
+        "{what}: never met in 40 attempts"
+    );
 }
 
 /// Appends to a file, as a process that is still writing its dump would.
 pub(crate) fn append(path: &Path, bytes: &[u8]) {
-    fs::OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
+    fs::OpenOptions::new()
+        .append(true)
+        .open(path)
+        .unwrap()
+        .write_all(bytes)
+        .unwrap();
 }

@@ -25,8 +25,7 @@ pub struct Usages {
 /// Reads getrusage(2) for the whole process.
 #[must_use]
 pub fn usage() -> Usages {
-    let seconds =
-        |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1_000_000.0;
+    let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1_000_000.0;
     getrusage(UsageWho::RUSAGE_SELF).map_or_else(
         |_| Usages::default(),
         |u: Usage| Usages {

@@ -73,8 +73,7 @@ fn pages(file: &File, start: u64, len: u64, vector: &mut Vec<u8>) -> io::Result<
     vector.clear();
     vector.resize(len.div_ceil(page_size() as usize), 0);
     // SAFETY: the range is exactly the mapping made above, and `vector` has a byte for each of its pages.
-    let rc =
-        unsafe { libc::mincore(map.as_mut_ptr().cast(), len, vector.as_mut_ptr()) };
+    let rc = unsafe { libc::mincore(map.as_mut_ptr().cast(), len, vector.as_mut_ptr()) };
     if rc == 0 {
         Ok(())
     } else {

@@ -105,7 +105,11 @@ impl Choice {
 
     fn cheaper(&self) -> &'static str {
         let by = |time: fn(&Cost) -> Duration| {
-            let mut all: Vec<_> = self.costs.iter().map(|(n, c)| (c.per_gb(time(c)), *n)).collect();
+            let mut all: Vec<_> = self
+                .costs
+                .iter()
+                .map(|(n, c)| (c.per_gb(time(c)), *n))
+                .collect();
             all.sort_by(|a, b| a.0.total_cmp(&b.0));
             all
         };
@@ -119,7 +123,10 @@ impl Choice {
     /// What was measured.
     #[must_use]
     pub fn tried(&self) -> Vec<Trial> {
-        self.costs.iter().map(|(name, cost)| cost.trial(name)).collect()
+        self.costs
+            .iter()
+            .map(|(name, cost)| cost.trial(name))
+            .collect()
     }
 }
 
@@ -156,7 +163,10 @@ mod tests {
     #[test]
     fn a_stretch_may_take_many_chunks() {
         let mut choice = Choice::default();
-        let part = Cost { bytes: STRETCH / 2, ..cost(1, 1) };
+        let part = Cost {
+            bytes: STRETCH / 2,
+            ..cost(1, 1)
+        };
         assert_eq!(choice.account("mmap", part), Next::Same);
         assert_eq!(choice.account("mmap", part), Next::Other);
         assert_eq!(choice.account("splice", part), Next::Same);

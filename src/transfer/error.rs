@@ -33,7 +33,10 @@ impl fmt::Display for Error {
             Self::Resize(e) => write!(f, "setting the size: {e}"),
             Self::Impossible(why) => f.write_str(why),
             Self::SourceChanged { was, now } if was == now => {
-                write!(f, "source was modified meanwhile, its size is {now} as before")
+                write!(
+                    f,
+                    "source was modified meanwhile, its size is {now} as before"
+                )
             }
             Self::SourceChanged { was, now } => {
                 write!(f, "source changed meanwhile from {was} to {now} bytes")

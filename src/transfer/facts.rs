@@ -214,7 +214,11 @@ impl DestFacts {
             } else {
                 Flush::Range
             },
-            reserve: if kind.is_file() { reserve_of(fs) } else { Err("not a regular file") },
+            reserve: if kind.is_file() {
+                reserve_of(fs)
+            } else {
+                Err("not a regular file")
+            },
         })
     }
 
@@ -230,7 +234,10 @@ fn direct_of(stream: bool, regular: bool, fs: FsType, answer: &io::Result<DioAli
         return Direct::No("destination is neither a file nor a block device".into());
     }
     if regular && is_memory(fs) {
-        return Direct::No(format!("{} is memory: its files are page cache", fs_name(fs)));
+        return Direct::No(format!(
+            "{} is memory: its files are page cache",
+            fs_name(fs)
+        ));
     }
     if fs == statfs::FUSE_SUPER_MAGIC {
         return Direct::No("FUSE: the daemon behind caches what it is given".into());
@@ -240,9 +247,9 @@ fn direct_of(stream: bool, regular: bool, fs: FsType, answer: &io::Result<DioAli
             "{}: statx reports no direct I/O for this file (as with data=journal), though open accepts O_DIRECT",
             fs_name(fs)
         )),
-        Ok(DioAlign::Bytes { mem, .. }) if u64::from(*mem) > residency::page_size() => {
-            Direct::No(format!("direct I/O here wants memory aligned to {mem} bytes"))
-        }
+        Ok(DioAlign::Bytes { mem, .. }) if u64::from(*mem) > residency::page_size() => Direct::No(
+            format!("direct I/O here wants memory aligned to {mem} bytes"),
+        ),
         Ok(DioAlign::Bytes { .. }) => Direct::Genuine,
         Ok(DioAlign::Unknown) | Err(_) => Direct::Unproven,
     }
@@ -274,7 +281,7 @@ fn type_of(file: &File) -> io::Result<FsType> {
 }
 
 fn is_ramfs(fs: FsType) -> bool {
-    i64::from(fs.0) == RAMFS_MAGIC
+    fs.0 == RAMFS_MAGIC
 }
 
 fn is_memory(fs: FsType) -> bool {

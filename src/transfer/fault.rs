@@ -93,7 +93,13 @@ mod tests {
 
     #[test]
     fn space_and_media_errors_are_no_reason_to_try_another_way() {
-        for e in [Errno::ENOSPC, Errno::EIO, Errno::EFBIG, Errno::EDQUOT, Errno::EACCES] {
+        for e in [
+            Errno::ENOSPC,
+            Errno::EIO,
+            Errno::EFBIG,
+            Errno::EDQUOT,
+            Errno::EACCES,
+        ] {
             assert_eq!(classify(&e.into()), Class::Fatal, "{e}");
         }
     }

@@ -71,19 +71,36 @@ impl Plan {
     pub fn of(source: SourceFacts, dest: &File, options: Options) -> io::Result<Self> {
         let dest = DestFacts::of(dest)?;
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
-        let all = TABLE.iter().copied().chain(options.engine.filter(|row| !TABLE.contains(row)));
+        let all = TABLE
+            .iter()
+            .copied()
+            .chain(options.engine.filter(|row| !TABLE.contains(row)));
         for row in all {
             match wanted(row, &options).and_then(|()| possible(row, &source, &dest)) {
                 Ok(()) => rows.push(row),
-                Err(why) => refused.push(Refusal { engine: row.name, why }),
+                Err(why) => refused.push(Refusal {
+                    engine: row.name,
+                    why,
+                }),
             }
         }
-        let pair = rows.iter().filter(|r| matches!(r.name, "mmap" | "splice")).count() == 2;
+        let pair = rows
+            .iter()
+            .filter(|r| matches!(r.name, "mmap" | "splice"))
+            .count()
+            == 2;
         let measure = pair && source.data >= choice::LEAST;
         if pair && !measure && source.block < choice::HUGE {
             rows[..2].reverse();
         }
-        Ok(Self { source, dest, rows, refused, measure, options })
+        Ok(Self {
+            source,
+            dest,
+            rows,
+            refused,
+            measure,
+            options,
+        })
     }
 
     /// The event that tells of it.
@@ -124,7 +141,9 @@ fn wanted(row: &Row, options: &Options) -> Result<(), String> {
         return Err("not the engine asked for".into());
     }
     match (options.direct, row.leaving) {
-        (DirectPolicy::Never, Leaving::Direct) => Err("writes with O_DIRECT, and --direct=never".into()),
+        (DirectPolicy::Never, Leaving::Direct) => {
+            Err("writes with O_DIRECT, and --direct=never".into())
+        }
         (DirectPolicy::Always, Leaving::DontCache | Leaving::Cached) => {
             Err("uses the page cache, and --direct=always".into())
         }

@@ -13,7 +13,7 @@ use crate::sys::file::set_direct;
 ///
 /// # Errors
 /// [`Fault::SourceEnd`] when not a byte is there, else read errors.
-pub fn at(
+pub(super) fn at(
     source: &File,
     buffer: &mut [u8],
     at: u64,
@@ -21,10 +21,15 @@ pub fn at(
     notes: &mut Vec<String>,
 ) -> Result<usize, Fault> {
     if *direct {
-        match set_direct(source, true).map_err(|e| Fault::new(Side::Source, e)).and_then(|()| fill(source, buffer, at)) {
+        match set_direct(source, true)
+            .map_err(|e| Fault::new(Side::Source, e))
+            .and_then(|()| fill(source, buffer, at))
+        {
             Err(Fault::Unsupported(_, e)) => {
                 *direct = false;
-                notes.push(format!("source refuses O_DIRECT ({e}): read through the page cache"));
+                notes.push(format!(
+                    "source refuses O_DIRECT ({e}): read through the page cache"
+                ));
                 // A flag that could not be set is not there to be taken away.
                 let _ = set_direct(source, false);
             }

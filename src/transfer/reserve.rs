@@ -37,7 +37,14 @@ pub fn reserve(plan: &Plan, source: &File, dest: &File) -> io::Result<Option<Str
     }
     match reserve_extents(plan, source, dest) {
         Ok(()) => Ok(None),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO)) => Err(e),
+        Err(e)
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO)
+            ) =>
+        {
+            Err(e)
+        }
         Err(e) => Ok(Some(format!("fallocate: {e}"))),
     }
 }
@@ -78,7 +85,9 @@ pub fn can_fit(dest: &File, data: u64, freed: u64) -> io::Result<()> {
         statfs::EXT4_SUPER_MAGIC | statfs::XFS_SUPER_MAGIC | statfs::TMPFS_MAGIC
     );
     // f_bfree counts root's reserve, which we may be allowed to use; f_blocks is 0 on a tmpfs without a limit.
-    let free = stat.blocks_free().saturating_mul(stat.block_size().unsigned_abs());
+    let free = stat
+        .blocks_free()
+        .saturating_mul(stat.block_size().unsigned_abs());
     if counts && stat.blocks() > 0 && data > free.saturating_add(freed) {
         return Err(Errno::ENOSPC.into());
     }

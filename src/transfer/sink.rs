@@ -154,6 +154,6 @@ fn beyond_limit(error: io::Error, end: u64) -> io::Error {
 
 /// RLIMIT_FSIZE in bytes.
 #[must_use]
-pub fn file_size_limit() -> u64 {
+pub(super) fn file_size_limit() -> u64 {
     getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft)
 }

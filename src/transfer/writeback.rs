@@ -28,7 +28,7 @@ pub enum Flush {
 
 /// What has been written through the cache and is not yet known to be on the device.
 #[derive(Debug)]
-pub struct Writeback {
+pub(super) struct Writeback {
     flush: Flush,
     flushed: u64,
     written: u64,
@@ -37,7 +37,7 @@ pub struct Writeback {
 impl Writeback {
     /// An empty window.
     #[must_use]
-    pub fn new(flush: Flush) -> Self {
+    pub(super) fn new(flush: Flush) -> Self {
         Self {
             flush,
             flushed: 0,
@@ -47,7 +47,7 @@ impl Writeback {
 
     /// Bytes up to the cursor that the device has not confirmed.
     #[must_use]
-    pub fn pending(&self) -> u64 {
+    pub(super) fn pending(&self) -> u64 {
         self.written - self.flushed
     }
 
@@ -55,7 +55,7 @@ impl Writeback {
     ///
     /// # Errors
     /// Writeback's errors: EIO, and ENOSPC from file systems that allocate late.
-    pub fn wrote(&mut self, file: &File, at: u64, end: u64) -> io::Result<()> {
+    pub(super) fn wrote(&mut self, file: &File, at: u64, end: u64) -> io::Result<()> {
         if self.pending() == 0 {
             self.flushed = at;
         }
@@ -82,7 +82,7 @@ impl Writeback {
     ///
     /// # Errors
     /// As [`Self::wrote`].
-    pub fn finish(&mut self, file: &File) -> io::Result<()> {
+    pub(super) fn finish(&mut self, file: &File) -> io::Result<()> {
         if self.pending() > 0 {
             self.flush_until(file, self.written)?;
         }
@@ -101,7 +101,7 @@ impl Writeback {
 ///
 /// # Errors
 /// Errors of writeback. A refused advice is none: the pages are clean then, and the kernel can take them.
-pub fn settle(file: &File, flush: Flush, offset: u64, len: u64) -> io::Result<()> {
+pub(super) fn settle(file: &File, flush: Flush, offset: u64, len: u64) -> io::Result<()> {
     match flush {
         Flush::Nothing => return Ok(()),
         Flush::Datasync => retry(|| nix::unistd::fdatasync(file))?,

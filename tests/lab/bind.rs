@@ -8,33 +8,75 @@ use super::{HOME, Lab, PREFIX, skip};
 
 #[test]
 fn the_same_file_through_a_bind_mount() {
-    let Some(_lab) = Lab::enter(&["mount", "umount"]) else { return };
-    let home = tempfile::Builder::new().prefix(PREFIX).tempdir_in(HOME).expect("a directory");
-    let Some(view) = Mount::bind(home.path()).map_or_else(|why| skip(&why), Some) else { return };
+    let Some(_lab) = Lab::enter(&["mount", "umount"]) else {
+        return;
+    };
+    let home = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .tempdir_in(HOME)
+        .expect("a directory");
+    let Some(view) = Mount::bind(home.path()).map_or_else(|why| skip(&why), Some) else {
+        return;
+    };
     let (here, there) = (home.path().join("dump"), view.path("dump"));
     fs::write(&here, b"precious").expect("write the dump");
     for (source, dest) in [(&here, &there), (&there, &here)] {
-        assert_same(source, dest, &format!("'{}' and '{}' are the same file", source.display(), dest.display()));
+        assert_same(
+            source,
+            dest,
+            &format!(
+                "'{}' and '{}' are the same file",
+                source.display(),
+                dest.display()
+            ),
+        );
     }
-    assert_same(&here, &view.dir, &format!("'{}' and '{}' are the same file", here.display(), there.display()));
+    assert_same(
+        &here,
+        &view.dir,
+        &format!(
+            "'{}' and '{}' are the same file",
+            here.display(),
+            there.display()
+        ),
+    );
     assert_eq!(fs::read(&here).expect("read the dump"), b"precious");
 }
 
 #[test]
 fn the_same_file_bound_onto_another() {
-    let Some(_lab) = Lab::enter(&["mount", "umount"]) else { return };
-    let home = tempfile::Builder::new().prefix(PREFIX).tempdir_in(HOME).expect("a directory");
+    let Some(_lab) = Lab::enter(&["mount", "umount"]) else {
+        return;
+    };
+    let home = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .tempdir_in(HOME)
+        .expect("a directory");
     let (original, other) = (home.path().join("original"), home.path().join("other"));
     fs::write(&original, b"precious").expect("write the original");
     File::create(&other).expect("create the other name");
-    let Some(_bound) = Mount::bind_file(&original, &other).map_or_else(|why| skip(&why), Some) else { return };
-    assert_same(&original, &other, &format!("'{}' and '{}' are the same file", original.display(), other.display()));
+    let Some(_bound) = Mount::bind_file(&original, &other).map_or_else(|why| skip(&why), Some)
+    else {
+        return;
+    };
+    assert_same(
+        &original,
+        &other,
+        &format!(
+            "'{}' and '{}' are the same file",
+            original.display(),
+            other.display()
+        ),
+    );
     assert_eq!(fs::read(&original).expect("read the original"), b"precious");
 }
 
 /// Exit 1 in cp's words, by cp's own mouth.
 fn assert_same(source: &std::path::Path, dest: &std::path::Path, sentence: &str) {
-    let (ours, theirs) = (mmapcp(&words(&[], source, dest)), cp(&words(&[], source, dest)));
+    let (ours, theirs) = (
+        mmapcp(&words(&[], source, dest)),
+        cp(&words(&[], source, dest)),
+    );
     assert_eq!(ours.stderr, format!("mmapcp: {sentence}\n"));
     assert_eq!(ours.stderr, theirs.stderr);
     assert_eq!((ours.code, theirs.code), (Some(1), Some(1)));

@@ -55,7 +55,10 @@ impl Shape {
         match self {
             Self::DataLast => vec![HUGE..2 * HUGE + 4096, 4 * HUGE..self.size()],
             Self::HoleLast => vec![HUGE..2 * HUGE, 4 * HUGE..5 * HUGE + 5000],
-            Self::Whole => Vec::from([Range { start: 0, end: self.size() }]),
+            Self::Whole => Vec::from([Range {
+                start: 0,
+                end: self.size(),
+            }]),
         }
     }
 }
@@ -77,15 +80,31 @@ impl Dump {
         let path = dir.join(format!("{shape:?}.dump"));
         let file = File::create_new(&path)?;
         let bytes = write_sparse(&file, shape)?;
-        Ok(Self { bytes, origin, path, shape, _held: None })
+        Ok(Self {
+            bytes,
+            origin,
+            path,
+            shape,
+            _held: None,
+        })
     }
 
     /// A dump in a memfd, named by this process's descriptor, as a collector would name one.
     pub(super) fn in_memfd(shape: Shape) -> io::Result<Self> {
         let file = File::from(memfd_create("lab", MFdFlags::MFD_CLOEXEC)?);
         let bytes = write_sparse(&file, shape)?;
-        let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
-        Ok(Self { bytes, origin: Origin::Memfd, path, shape, _held: Some(file) })
+        let path = PathBuf::from(format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            file.as_raw_fd()
+        ));
+        Ok(Self {
+            bytes,
+            origin: Origin::Memfd,
+            path,
+            shape,
+            _held: Some(file),
+        })
     }
 
     /// A dump on hugetlbfs, which knows no write(2): xfs_io fills it through a mapping. `HoleLast` leaves pages unallocated.
@@ -102,7 +121,13 @@ impl Dump {
             }
         }
         xfs_io(&path, &script)?;
-        Ok(Self { bytes, origin: Origin::Hugetlbfs, path, shape, _held: None })
+        Ok(Self {
+            bytes,
+            origin: Origin::Hugetlbfs,
+            path,
+            shape,
+            _held: None,
+        })
     }
 
     /// What it takes of memory or disk, in bytes.
@@ -126,7 +151,11 @@ pub(super) fn allocated(path: &Path) -> u64 {
 fn fill(bytes: &mut [u8], at: u64) {
     for (index, word) in bytes.chunks_mut(8).enumerate() {
         let place = at / 8 + index as u64;
-        let value = if place % 512 < 256 { scramble(place) } else { place };
+        let value = if place % 512 < 256 {
+            scramble(place)
+        } else {
+            place
+        };
         word.copy_from_slice(&value.to_le_bytes()[..word.len()]);
     }
 }
@@ -187,7 +216,15 @@ fn xfs_io(path: &Path, script: &str) -> io::Result<()> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()?;
-    child.stdin.take().expect("a piped standard input").write_all(script.as_bytes())?;
+    child
+        .stdin
+        .take()
+        .expect("a piped standard input")
+        .write_all(script.as_bytes())?;
     let status = child.wait()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("xfs_io: {status}"))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("xfs_io: {status}")))
+    }
 }

@@ -35,12 +35,19 @@ impl Kind {
     /// The mkfs line without the image, for kinds that live in one.
     fn mkfs(self) -> Option<&'static [&'static str]> {
         match self {
-            Self::Btrfs | Self::BtrfsCompressed | Self::BtrfsNodatacow => Some(&["mkfs.btrfs", "-q", "-f"]),
+            Self::Btrfs | Self::BtrfsCompressed | Self::BtrfsNodatacow => {
+                Some(&["mkfs.btrfs", "-q", "-f"])
+            }
             Self::Ext4 | Self::Ext4Journalled => Some(&["mkfs.ext4", "-q", "-F", "-b", "4096"]),
             Self::Ext4SmallBlocks => Some(&["mkfs.ext4", "-q", "-F", "-b", "1024"]),
             Self::Xfs => Some(&["mkfs.xfs", "-q", "-f"]),
             Self::XfsBigSectors => Some(&["mkfs.xfs", "-q", "-f", "-s", "size=4096"]),
-            Self::Fuse | Self::Hugetlbfs | Self::Overlay | Self::Ramfs | Self::Tmpfs | Self::TmpfsHuge => None,
+            Self::Fuse
+            | Self::Hugetlbfs
+            | Self::Overlay
+            | Self::Ramfs
+            | Self::Tmpfs
+            | Self::TmpfsHuge => None,
         }
     }
 
@@ -56,7 +63,9 @@ impl Kind {
     /// The line that checks an image without changing it.
     fn fsck(self) -> &'static [&'static str] {
         match self {
-            Self::Btrfs | Self::BtrfsCompressed | Self::BtrfsNodatacow => &["btrfs", "check", "--readonly"],
+            Self::Btrfs | Self::BtrfsCompressed | Self::BtrfsNodatacow => {
+                &["btrfs", "check", "--readonly"]
+            }
             Self::Xfs | Self::XfsBigSectors => &["xfs_repair", "-n", "-f"],
             _ => &["e2fsck", "-f", "-n"],
         }
@@ -66,7 +75,7 @@ impl Kind {
 /// What has to be undone, in reverse.
 enum Undo {
     Image(PathBuf),
-    Pool(String),
+    Pool,
     Unmount(PathBuf),
 }
 
@@ -88,7 +97,10 @@ impl Mount {
     pub(super) fn thin(kind: Kind, mib: u64, backing: u64) -> Result<Self, String> {
         let mut mount = Self::prepare(kind)?;
         let store = mount.subdir("store")?;
-        mount.mount_at(&store, &["-t", "tmpfs", "-o", &format!("size={backing}m"), "thin"])?;
+        mount.mount_at(
+            &store,
+            &["-t", "tmpfs", "-o", &format!("size={backing}m"), "thin"],
+        )?;
         let dir = mount.dir.clone();
         mount.mount_image(kind, mib, &store, &dir)?;
         Ok(mount)
@@ -120,7 +132,11 @@ impl Mount {
     }
 
     pub(super) fn make_read_only(&self) -> Result<(), String> {
-        run("mount", &[Path::new("-o"), Path::new("remount,ro"), &self.dir]).map(drop)
+        run(
+            "mount",
+            &[Path::new("-o"), Path::new("remount,ro"), &self.dir],
+        )
+        .map(drop)
     }
 
     /// Unmounts, lets the file system's own checker judge the image, and mounts it again.
@@ -128,7 +144,9 @@ impl Mount {
         let dir = self.dir.clone();
         unmount(&dir)?;
         self.undo.pop();
-        let Some(Undo::Image(image)) = self.undo.last() else { return Err("there is no image".into()) };
+        let Some(Undo::Image(image)) = self.undo.last() else {
+            return Err("there is no image".into());
+        };
         release(image)?;
         let image = image.to_string_lossy().into_owned();
         let (tool, args) = self.kind.fsck().split_first().expect("a checker");
@@ -137,10 +155,18 @@ impl Mount {
     }
 
     fn prepare(kind: Kind) -> Result<Self, String> {
-        let home = tempfile::Builder::new().prefix(PREFIX).tempdir_in(HOME).map_err(|why| why.to_string())?;
+        let home = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(HOME)
+            .map_err(|why| why.to_string())?;
         let dir = home.path().join("mnt");
         fs::create_dir(&dir).map_err(|why| why.to_string())?;
-        Ok(Self { dir, kind, home: Some(home), undo: Vec::new() })
+        Ok(Self {
+            dir,
+            kind,
+            home: Some(home),
+            undo: Vec::new(),
+        })
     }
 
     fn build(&mut self, mib: u64) -> Result<(), String> {
@@ -158,8 +184,19 @@ impl Mount {
             }
             Kind::Overlay => self.mount_overlay(mib, &dir),
             Kind::Ramfs => self.mount_at(&dir, &["-t", "ramfs", "lab"]),
-            Kind::Tmpfs => self.mount_at(&dir, &["-t", "tmpfs", "-o", &format!("size={mib}m"), "lab"]),
-            Kind::TmpfsHuge => self.mount_at(&dir, &["-t", "tmpfs", "-o", &format!("size={mib}m,huge=always"), "lab"]),
+            Kind::Tmpfs => {
+                self.mount_at(&dir, &["-t", "tmpfs", "-o", &format!("size={mib}m"), "lab"])
+            }
+            Kind::TmpfsHuge => self.mount_at(
+                &dir,
+                &[
+                    "-t",
+                    "tmpfs",
+                    "-o",
+                    &format!("size={mib}m,huge=always"),
+                    "lab",
+                ],
+            ),
             kind => {
                 let home = self.home().to_owned();
                 self.mount_image(kind, mib, &home, &dir)
@@ -195,11 +232,23 @@ impl Mount {
         self.mount_at(dir, &["-t", "overlay", "-o", &options, "lab"])
     }
 
-    fn mount_image(&mut self, kind: Kind, mib: u64, store: &Path, dir: &Path) -> Result<(), String> {
+    fn mount_image(
+        &mut self,
+        kind: Kind,
+        mib: u64,
+        store: &Path,
+        dir: &Path,
+    ) -> Result<(), String> {
         let image = store.join("image");
-        File::create(&image).and_then(|file| file.set_len(mib << 20)).map_err(|why| why.to_string())?;
+        File::create(&image)
+            .and_then(|file| file.set_len(mib << 20))
+            .map_err(|why| why.to_string())?;
         let name = image.to_string_lossy().into_owned();
-        let (tool, args) = kind.mkfs().expect("a kind with an image").split_first().expect("a tool");
+        let (tool, args) = kind
+            .mkfs()
+            .expect("a kind with an image")
+            .split_first()
+            .expect("a tool");
         run(tool, &[args, &[&name]].concat())?;
         self.undo.push(Undo::Image(image));
         self.mount_at(dir, &["-o", kind.mount_options(), &name])
@@ -216,14 +265,21 @@ impl Mount {
     fn grow_pool(&mut self, pages: u64) -> Result<(), String> {
         let number = |path| fs::read_to_string(path).map_err(|why| format!("{path}: {why}"));
         let before = number(POOL)?;
-        let had: u64 = before.trim().parse().map_err(|why| format!("{POOL}: {why}"))?;
-        self.undo.push(Undo::Pool(before));
+        let had: u64 = before
+            .trim()
+            .parse()
+            .map_err(|why| format!("{POOL}: {why}"))?;
+        fs::write(pool_note(), before).map_err(|why| why.to_string())?;
+        self.undo.push(Undo::Pool);
         fs::write(POOL, (had + pages).to_string()).map_err(|why| format!("{POOL}: {why}"))?;
         let free = number(FREE_PAGES)?;
         if free.trim().parse::<u64>().is_ok_and(|free| free >= pages) {
             Ok(())
         } else {
-            Err(format!("only {} of {pages} huge pages could be had", free.trim()))
+            Err(format!(
+                "only {} of {pages} huge pages could be had",
+                free.trim()
+            ))
         }
     }
 }
@@ -233,7 +289,7 @@ impl Drop for Mount {
         while let Some(step) = self.undo.pop() {
             let undone = match &step {
                 Undo::Image(image) => release(image),
-                Undo::Pool(pages) => fs::write(POOL, pages).map_err(|why| why.to_string()),
+                Undo::Pool => restore_pool(),
                 Undo::Unmount(dir) => unmount(dir),
             };
             if let Err(why) = undone {
@@ -244,6 +300,21 @@ impl Drop for Mount {
             }
         }
     }
+}
+
+/// Where the pool's earlier size is noted while the lab has changed it: a killed run cannot restore it, the next one can.
+fn pool_note() -> PathBuf {
+    Path::new(HOME).join("lab.pool")
+}
+
+/// Gives the pool of huge pages the size it had before the lab changed it.
+pub(super) fn restore_pool() -> Result<(), String> {
+    let Ok(before) = fs::read_to_string(pool_note()) else {
+        return Ok(());
+    };
+    fs::write(POOL, before)
+        .and_then(|()| fs::remove_file(pool_note()))
+        .map_err(|why| format!("{POOL}: {why}"))
 }
 
 /// Something may hold the mount for a moment more (a FUSE daemon on its way out, udev): retry, then detach lazily.
@@ -262,7 +333,9 @@ fn release(image: &Path) -> Result<(), String> {
     let name = image.to_string_lossy();
     for attempt in 0..100 {
         let devices = run("losetup", &["-n", "-O", "NAME", "-j", &name])?;
-        let Some(device) = devices.split_whitespace().next() else { return Ok(()) };
+        let Some(device) = devices.split_whitespace().next() else {
+            return Ok(());
+        };
         if attempt > 50 {
             let _ = run("losetup", &["-d", device]);
         }

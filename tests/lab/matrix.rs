@@ -41,19 +41,33 @@ destinations! {
 }
 
 fn every_source_onto(kind: Kind) {
-    let Some(lab) = Lab::enter(&TOOLS) else { return };
-    let Some(disk) = lab.mount(kind, 384) else { return };
-    let Some(shelf) = Shelf::stock(&lab, &disk) else { return };
+    let Some(lab) = Lab::enter(&TOOLS) else {
+        return;
+    };
+    let Some(disk) = lab.mount(kind, 384) else {
+        return;
+    };
+    let Some(shelf) = Shelf::stock(&lab, &disk) else {
+        return;
+    };
     let mut wrong = Vec::new();
     for dump in &shelf.dumps {
         let pair = Pair { disk: &disk, dump };
         for (options, expected) in pair.trials() {
             if let Err(why) = pair.copy(&options, &expected) {
-                wrong.push(format!("{:?} {:?} to {kind:?} {options:?}: {why}", dump.origin, dump.shape));
+                wrong.push(format!(
+                    "{:?} {:?} to {kind:?} {options:?}: {why}",
+                    dump.origin, dump.shape
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// The sources, and the mounts they lie on.
@@ -64,7 +78,10 @@ struct Shelf {
 
 impl Shelf {
     fn stock(lab: &Lab, disk: &Mount) -> Option<Self> {
-        let mut shelf = Self { dumps: Vec::new(), _mounts: Vec::new() };
+        let mut shelf = Self {
+            dumps: Vec::new(),
+            _mounts: Vec::new(),
+        };
         let kinds = [
             (Kind::Ext4, Origin::Disk),
             (Kind::Ramfs, Origin::Ramfs),
@@ -77,7 +94,9 @@ impl Shelf {
             shelf._mounts.push(mount);
         }
         let mount = lab.mount(Kind::Hugetlbfs, 64)?;
-        shelf.add([Shape::HoleLast, Shape::Whole].map(|shape| Dump::in_hugetlbfs(&mount.dir, shape)));
+        shelf.add(
+            [Shape::HoleLast, Shape::Whole].map(|shape| Dump::in_hugetlbfs(&mount.dir, shape)),
+        );
         shelf._mounts.push(mount);
         shelf.add(Shape::ALL.map(Dump::in_memfd));
         shelf.add([Dump::in_dir(&disk.dir, Origin::Sibling, Shape::DataLast)]);
@@ -85,7 +104,8 @@ impl Shelf {
     }
 
     fn add<const N: usize>(&mut self, dumps: [std::io::Result<Dump>; N]) {
-        self.dumps.extend(dumps.map(|dump| dump.expect("write a dump")));
+        self.dumps
+            .extend(dumps.map(|dump| dump.expect("write a dump")));
     }
 }
 
@@ -111,11 +131,22 @@ impl Pair<'_> {
         if self.dump.shape == Shape::HoleLast && self.dump.origin != Origin::Hugetlbfs {
             return trials;
         }
-        let always = if self.direct_is_real() { Expected::By(self.auto()) } else { Expected::Refused(vec!["--direct"]) };
+        let always = if self.direct_is_real() {
+            Expected::By(self.auto())
+        } else {
+            Expected::Refused(vec!["--direct"])
+        };
         trials.push((vec!["--direct=always".into()], always));
-        trials.push((vec!["--direct=never".into()], Expected::By(vec![self.cached()])));
+        trials.push((
+            vec!["--direct=never".into()],
+            Expected::By(vec![self.cached()]),
+        ));
         for engine in ENGINES {
-            let expected = if self.can(engine) { Expected::By(vec![engine]) } else { Expected::Refused(vec![engine]) };
+            let expected = if self.can(engine) {
+                Expected::By(vec![engine])
+            } else {
+                Expected::Refused(vec![engine])
+            };
             trials.push((vec![format!("--engine={engine}")], expected));
         }
         trials
@@ -123,12 +154,18 @@ impl Pair<'_> {
 
     /// Whether O_DIRECT really goes past the cache; FACTS.md has the measurements.
     fn direct_is_real(&self) -> bool {
-        !matches!(self.disk.kind, Kind::Ext4Journalled | Kind::Fuse | Kind::Ramfs | Kind::Tmpfs | Kind::TmpfsHuge)
+        !matches!(
+            self.disk.kind,
+            Kind::Ext4Journalled | Kind::Fuse | Kind::Ramfs | Kind::Tmpfs | Kind::TmpfsHuge
+        )
     }
 
     /// Whether an uncached buffered write goes past the cache; data=journal accepts it and caches everything.
     fn dontcache_is_real(&self) -> bool {
-        matches!(self.disk.kind, Kind::Ext4 | Kind::Ext4SmallBlocks | Kind::Xfs | Kind::XfsBigSectors)
+        matches!(
+            self.disk.kind,
+            Kind::Ext4 | Kind::Ext4SmallBlocks | Kind::Xfs | Kind::XfsBigSectors
+        )
     }
 
     /// Whether the source's pages can be lent to the device: memory, all of it allocated or its holes known.
@@ -144,7 +181,9 @@ impl Pair<'_> {
     fn can(&self, engine: &str) -> bool {
         match engine {
             "mmap" => self.direct_is_real() && self.lends_pages(),
-            "splice" => self.direct_is_real() && self.lends_pages() && self.dump.origin != Origin::Hugetlbfs,
+            "splice" => {
+                self.direct_is_real() && self.lends_pages() && self.dump.origin != Origin::Hugetlbfs
+            }
             "direct" => self.direct_is_real(),
             "dontcache" => self.dontcache_is_real(),
             "copy-file-range" => self.dump.origin == Origin::Sibling,
@@ -166,7 +205,9 @@ impl Pair<'_> {
     /// The gentlest row that goes through the page cache.
     fn cached(&self) -> &'static str {
         let rows = ["dontcache", "copy-file-range", "sendfile", "buffered"];
-        rows.into_iter().find(|row| self.can(row)).expect("buffered always can")
+        rows.into_iter()
+            .find(|row| self.can(row))
+            .expect("buffered always can")
     }
 
     fn copy(&self, options: &[String], expected: &Expected) -> Result<(), String> {
@@ -185,17 +226,34 @@ impl Pair<'_> {
     }
 
     fn judge(&self, outcome: &Outcome, engines: &[&str], dest: &Path) -> Result<(), String> {
-        ensure(outcome.code == Some(0), || format!("exit {:?}: {}", outcome.code, outcome.stderr))?;
+        ensure(outcome.code == Some(0), || {
+            format!("exit {:?}: {}", outcome.code, outcome.stderr)
+        })?;
         let engine = outcome.engine();
-        ensure(engines.contains(&engine), || format!("engine {engine} instead of {engines:?}; plan {}", plan(outcome)))?;
+        ensure(engines.contains(&engine), || {
+            format!(
+                "engine {engine} instead of {engines:?}; plan {}",
+                plan(outcome)
+            )
+        })?;
         // Measuring takes a stretch by each of the two; nothing else may move bytes.
         let measured = outcome.event("choice").is_some();
-        let strangers: Vec<&str> =
-            outcome.movers().into_iter().filter(|mover| *mover != engine && !(measured && engines.contains(mover))).collect();
-        ensure(strangers.is_empty(), || format!("{strangers:?} moved bytes beside {engine}: {:?}", outcome.event("fallback")))?;
+        let strangers: Vec<&str> = outcome
+            .movers()
+            .into_iter()
+            .filter(|mover| *mover != engine && !(measured && engines.contains(mover)))
+            .collect();
+        ensure(strangers.is_empty(), || {
+            format!(
+                "{strangers:?} moved bytes beside {engine}: {:?}",
+                outcome.event("fallback")
+            )
+        })?;
         self.judge_memory(dest)?;
         let copied = fs::read(dest).map_err(|why| why.to_string())?;
-        ensure(copied == self.dump.bytes, || difference(&copied, &self.dump.bytes))
+        ensure(copied == self.dump.bytes, || {
+            difference(&copied, &self.dump.bytes)
+        })
     }
 
     /// Before anything reads the destination: no page of it is cached, and its holes are holes.
@@ -205,23 +263,39 @@ impl Pair<'_> {
             let file = File::open(dest).map_err(|why| why.to_string())?;
             let size = self.dump.bytes.len() as u64;
             let cached = resident_bytes(&file, 0, size).map_err(|why| format!("mincore: {why}"))?;
-            ensure(cached == 0, || format!("{cached} bytes of the destination are cached"))?;
+            ensure(cached == 0, || {
+                format!("{cached} bytes of the destination are cached")
+            })?;
         }
         if !self.dump.tells_holes() || huge {
             return Ok(());
         }
         let (source, copy) = (self.dump.allocated(), allocated(dest));
-        ensure(copy <= source + SLACK, || format!("{copy} bytes allocated for a source that takes {source}"))
+        ensure(copy <= source + SLACK, || {
+            format!("{copy} bytes allocated for a source that takes {source}")
+        })
     }
 }
 
 fn judge_refusal(outcome: &Outcome, parts: &[&str], dest: &Path) -> Result<(), String> {
     let said = &outcome.stderr;
-    ensure(outcome.code == Some(1), || format!("exit {:?} instead of a refusal, by {:?}", outcome.code, outcome.movers()))?;
-    ensure(!dest.exists(), || format!("refused but a destination is left: {said}"))?;
-    ensure(said.starts_with("mmapcp: "), || format!("no message: {said:?}"))?;
+    ensure(outcome.code == Some(1), || {
+        format!(
+            "exit {:?} instead of a refusal, by {:?}",
+            outcome.code,
+            outcome.movers()
+        )
+    })?;
+    ensure(!dest.exists(), || {
+        format!("refused but a destination is left: {said}")
+    })?;
+    ensure(said.starts_with("mmapcp: "), || {
+        format!("no message: {said:?}")
+    })?;
     for part in parts {
-        ensure(said.contains(part), || format!("the message does not hold {part:?}: {said}"))?;
+        ensure(said.contains(part), || {
+            format!("the message does not hold {part:?}: {said}")
+        })?;
     }
     ensure(outcome.event("error").is_some(), || "no error event".into())
 }
@@ -231,10 +305,17 @@ fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 fn plan(outcome: &Outcome) -> String {
-    outcome.event("plan").map(ToString::to_string).unwrap_or_default()
+    outcome
+        .event("plan")
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 fn difference(copied: &[u8], original: &[u8]) -> String {
     let at = copied.iter().zip(original).position(|(a, b)| a != b);
-    format!("bytes differ first at {at:?}; {} bytes copied of {}", copied.len(), original.len())
+    format!(
+        "bytes differ first at {at:?}; {} bytes copied of {}",
+        copied.len(),
+        original.len()
+    )
 }

@@ -38,7 +38,8 @@ impl Lab {
         if let Some(tool) = tools.iter().find(|tool| !installed(tool)) {
             return skip(&format!("{tool} is not installed"));
         }
-        let file = File::create(Path::new(HOME).join("lab.lock")).expect("create the lab's lock file");
+        let file =
+            File::create(Path::new(HOME).join("lab.lock")).expect("create the lab's lock file");
         let turn = Flock::lock(file, FlockArg::LockExclusive).expect("lock the lab");
         sweep();
         Some(Self { _turn: turn })
@@ -51,7 +52,8 @@ impl Lab {
 
     /// A file system whose image lies on a tmpfs of only `backing` MiB, as on a thinly provisioned disk.
     fn mount_thin(&self, kind: Kind, mib: u64, backing: u64) -> Option<Mount> {
-        Mount::thin(kind, mib, backing).map_or_else(|why| skip(&format!("no thin {kind:?} here: {why}")), Some)
+        Mount::thin(kind, mib, backing)
+            .map_or_else(|why| skip(&format!("no thin {kind:?} here: {why}")), Some)
     }
 }
 
@@ -83,7 +85,11 @@ fn run<S: AsRef<std::ffi::OsStr>>(tool: &str, args: &[S]) -> Result<String, Stri
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(format!("{tool}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+        Err(format!(
+            "{tool}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))
     }
 }
 
@@ -91,11 +97,19 @@ fn run<S: AsRef<std::ffi::OsStr>>(tool: &str, args: &[S]) -> Result<String, Stri
 fn sweep() {
     let ours = format!("{HOME}/{PREFIX}");
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    for dir in table.lines().rev().filter_map(|line| line.split(' ').nth(1)).filter(|dir| dir.starts_with(&ours)) {
+    for dir in table
+        .lines()
+        .rev()
+        .filter_map(|line| line.split(' ').nth(1))
+        .filter(|dir| dir.starts_with(&ours))
+    {
         if let Err(why) = run("umount", &["-l", dir]) {
             eprintln!("left over from an earlier run: {why}");
             return;
         }
+    }
+    if let Err(why) = image::restore_pool() {
+        eprintln!("left over from an earlier run: {why}");
     }
     for entry in fs::read_dir(HOME).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX) {

@@ -10,8 +10,15 @@ use serde_json::Value;
 const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// Every row of the table of engines that a user can name and that copies.
-pub(super) const ENGINES: [&str; 7] =
-    ["mmap", "splice", "direct", "dontcache", "copy-file-range", "sendfile", "buffered"];
+pub(super) const ENGINES: [&str; 7] = [
+    "mmap",
+    "splice",
+    "direct",
+    "dontcache",
+    "copy-file-range",
+    "sendfile",
+    "buffered",
+];
 
 /// How a run ended.
 #[derive(Debug)]
@@ -29,13 +36,20 @@ impl Outcome {
 
     /// The engine that `done` names.
     pub(super) fn engine(&self) -> &str {
-        self.event("done").and_then(|done| done["engine"].as_str()).unwrap_or("no done event")
+        self.event("done")
+            .and_then(|done| done["engine"].as_str())
+            .unwrap_or("no done event")
     }
 
     /// The engines that moved bytes.
     pub(super) fn movers(&self) -> Vec<&str> {
-        let engines = self.event("done").and_then(|done| done["engines"].as_object());
-        let moved = engines.into_iter().flatten().filter(|(_, bytes)| bytes.as_u64() != Some(0));
+        let engines = self
+            .event("done")
+            .and_then(|done| done["engines"].as_object());
+        let moved = engines
+            .into_iter()
+            .flatten()
+            .filter(|(_, bytes)| bytes.as_u64() != Some(0));
         moved.map(|(name, _)| name.as_str()).collect()
     }
 }
@@ -50,7 +64,9 @@ pub(super) fn mmapcp<S: AsRef<OsStr>>(words: &[S]) -> Outcome {
         .output()
         .expect("run mmapcp");
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    let events = lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| Value::from(line)));
+    let events = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| Value::from(line)));
     Outcome {
         code: output.status.code(),
         events: events.collect(),
@@ -60,14 +76,30 @@ pub(super) fn mmapcp<S: AsRef<OsStr>>(words: &[S]) -> Outcome {
 
 /// Runs the system's cp with the same words and speaks its messages with mmapcp's name.
 pub(super) fn cp<S: AsRef<OsStr>>(words: &[S]) -> Outcome {
-    let output = Command::new("/bin/cp").args(words).env("LC_ALL", "C").timeout(WATCHDOG).output().expect("run cp");
+    let output = Command::new("/bin/cp")
+        .args(words)
+        .env("LC_ALL", "C")
+        .timeout(WATCHDOG)
+        .output()
+        .expect("run cp");
     let said = String::from_utf8_lossy(&output.stderr).replace("/bin/cp: ", "cp: ");
-    let stderr = said.lines().map(|line| line.replacen("cp: ", "mmapcp: ", 1) + "\n").collect();
-    Outcome { code: output.status.code(), events: Vec::new(), stderr }
+    let stderr = said
+        .lines()
+        .map(|line| line.replacen("cp: ", "mmapcp: ", 1) + "\n")
+        .collect();
+    Outcome {
+        code: output.status.code(),
+        events: Vec::new(),
+        stderr,
+    }
 }
 
 /// The words of one copy: options, source, destination.
-pub(super) fn words(options: &[&str], source: impl AsRef<OsStr>, dest: impl AsRef<OsStr>) -> Vec<OsString> {
+pub(super) fn words(
+    options: &[&str],
+    source: impl AsRef<OsStr>,
+    dest: impl AsRef<OsStr>,
+) -> Vec<OsString> {
     let mut words: Vec<OsString> = options.iter().map(OsString::from).collect();
     words.extend([source.as_ref().to_owned(), dest.as_ref().to_owned()]);
     words

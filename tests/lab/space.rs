@@ -20,17 +20,31 @@ const DUMP: u64 = 32 << 20;
 const ROOM: u64 = 8 << 20;
 
 /// `auto` first; the others are the rows that can copy from memory to any of these.
-const EVERYWHERE: [&str; 6] =
-    ["--direct=auto", "--engine=mmap", "--engine=splice", "--engine=direct", "--engine=sendfile", "--engine=buffered"];
+const EVERYWHERE: [&str; 6] = [
+    "--direct=auto",
+    "--engine=mmap",
+    "--engine=splice",
+    "--engine=direct",
+    "--engine=sendfile",
+    "--engine=buffered",
+];
 
 #[test]
 fn ext4_without_room() {
-    without_room(Kind::Ext4, 64, &[&EVERYWHERE[..], &["--engine=dontcache"]].concat());
+    without_room(
+        Kind::Ext4,
+        64,
+        &[&EVERYWHERE[..], &["--engine=dontcache"]].concat(),
+    );
 }
 
 #[test]
 fn xfs_without_room() {
-    without_room(Kind::Xfs, 320, &[&EVERYWHERE[..], &["--engine=dontcache"]].concat());
+    without_room(
+        Kind::Xfs,
+        320,
+        &[&EVERYWHERE[..], &["--engine=dontcache"]].concat(),
+    );
 }
 
 #[test]
@@ -40,8 +54,12 @@ fn btrfs_without_room() {
 
 #[test]
 fn copy_file_range_without_room() {
-    let Some(lab) = Lab::enter(&TOOLS) else { return };
-    let Some(mut disk) = lab.mount(Kind::Ext4, 96) else { return };
+    let Some(lab) = Lab::enter(&TOOLS) else {
+        return;
+    };
+    let Some(mut disk) = lab.mount(Kind::Ext4, 96) else {
+        return;
+    };
     let source = disk.path("dump");
     write_dense(&File::create(&source).expect("create the dump"), 0..DUMP).expect("write the dump");
     fill_up(&disk, ROOM);
@@ -51,38 +69,68 @@ fn copy_file_range_without_room() {
 
 #[test]
 fn thin_backing_store() {
-    let Some(lab) = Lab::enter(&TOOLS) else { return };
-    let Some((_memory, source)) = dump_in_memory(&lab) else { return };
+    let Some(lab) = Lab::enter(&TOOLS) else {
+        return;
+    };
+    let Some((_memory, source)) = dump_in_memory(&lab) else {
+        return;
+    };
     for option in EVERYWHERE.iter().chain(&["--engine=dontcache"]) {
         // A new one for each: what a full backing store leaves of a file system is nobody's promise.
-        let Some(disk) = lab.mount_thin(Kind::Ext4, 96, 24) else { return };
+        let Some(disk) = lab.mount_thin(Kind::Ext4, 96, 24) else {
+            return;
+        };
         let outcome = mmapcp(&words(&[option], &source, disk.path("copy")));
-        assert_eq!(outcome.code, Some(1), "{option}: the disk lost bytes: {outcome:?}");
-        let told = [NO_SPACE, "Input/output error"].iter().any(|words| outcome.stderr.contains(words));
+        assert_eq!(
+            outcome.code,
+            Some(1),
+            "{option}: the disk lost bytes: {outcome:?}"
+        );
+        let told = [NO_SPACE, "Input/output error"]
+            .iter()
+            .any(|words| outcome.stderr.contains(words));
         assert!(told, "{option}: {}", outcome.stderr);
     }
 }
 
 #[test]
 fn read_only() {
-    let Some(lab) = Lab::enter(&TOOLS) else { return };
-    let Some(disk) = lab.mount(Kind::Ext4, 64) else { return };
+    let Some(lab) = Lab::enter(&TOOLS) else {
+        return;
+    };
+    let Some(disk) = lab.mount(Kind::Ext4, 64) else {
+        return;
+    };
     let (source, existing) = (disk.path("dump"), disk.path("existing"));
     fs::write(&source, b"new").expect("write the dump");
     fs::write(&existing, b"old").expect("write the existing file");
     disk.make_read_only().expect("remount read-only");
     for dest in [disk.path("copy"), existing.clone(), disk.dir.clone()] {
-        let (ours, theirs) = (mmapcp(&words(&[], &source, &dest)), cp(&words(&[], &source, &dest)));
-        assert_eq!((ours.code, ours.stderr), (theirs.code, theirs.stderr), "to {}", dest.display());
+        let (ours, theirs) = (
+            mmapcp(&words(&[], &source, &dest)),
+            cp(&words(&[], &source, &dest)),
+        );
+        assert_eq!(
+            (ours.code, ours.stderr),
+            (theirs.code, theirs.stderr),
+            "to {}",
+            dest.display()
+        );
     }
     assert_eq!(fs::read(&existing).expect("read the existing file"), b"old");
 }
 
 /// Full to the last block, then with room for a part; each engine; then the checker's word, and a copy that fits.
 fn without_room(kind: Kind, mib: u64, options: &[&str]) {
-    let Some(lab) = Lab::enter(&TOOLS) else { return };
-    let Some((_memory, source)) = dump_in_memory(&lab) else { return };
-    let Some(mut disk) = lab.mount(kind, mib) else { return };
+    let Some(lab) = Lab::enter(&TOOLS) else {
+        return;
+    };
+    let Some((_memory, source)) = dump_in_memory(&lab) else {
+        return;
+    };
+    let Some(mut disk) = lab.mount(kind, mib) else {
+        return;
+    };
     for room in [0, ROOM] {
         let filler = fill_up(&disk, room);
         for option in options {
@@ -97,7 +145,10 @@ fn without_room(kind: Kind, mib: u64, options: &[&str]) {
     let dest = disk.path("copy");
     let outcome = mmapcp(&words(&[], &source, &dest));
     assert_eq!(outcome.code, Some(0), "with room again: {outcome:?}");
-    assert!(fs::read(&source).expect("read") == fs::read(&dest).expect("read"), "bytes differ");
+    assert!(
+        fs::read(&source).expect("read") == fs::read(&dest).expect("read"),
+        "bytes differ"
+    );
 }
 
 /// Whether the tool can reserve the space before it writes; on btrfs that would switch compression off.
@@ -109,11 +160,23 @@ fn assert_no_space(disk: &Mount, source: &Path, option: &str) {
     let dest = disk.path("copy");
     let free = disk.free();
     let outcome = mmapcp(&words(&[option], source, &dest));
-    assert_eq!(outcome.code, Some(1), "{option} with {free} bytes free: {outcome:?}");
+    assert_eq!(
+        outcome.code,
+        Some(1),
+        "{option} with {free} bytes free: {outcome:?}"
+    );
     assert_told(&outcome, option);
     if reserves(disk.kind) {
-        assert!(!dest.exists(), "{option}: a file that this run created is left: {}", outcome.stderr);
-        assert!(disk.free() + (1 << 20) > free, "{option}: {} bytes free of {free} before", disk.free());
+        assert!(
+            !dest.exists(),
+            "{option}: a file that this run created is left: {}",
+            outcome.stderr
+        );
+        assert!(
+            disk.free() + (1 << 20) > free,
+            "{option}: {} bytes free of {free} before",
+            disk.free()
+        );
     } else if let Ok(file) = File::open(&dest) {
         let cached = resident_bytes(&file, 0, DUMP).expect("mincore");
         assert_eq!(cached, 0, "{option}: the partial destination is cached");
@@ -122,22 +185,41 @@ fn assert_no_space(disk: &Mount, source: &Path, option: &str) {
 }
 
 fn assert_told(outcome: &Outcome, option: &str) {
-    assert!(outcome.stderr.starts_with("mmapcp: "), "{option}: {}", outcome.stderr);
-    assert!(outcome.stderr.contains(NO_SPACE), "{option}: {}", outcome.stderr);
-    assert!(outcome.event("error").is_some(), "{option}: no error event in {:?}", outcome.events);
+    assert!(
+        outcome.stderr.starts_with("mmapcp: "),
+        "{option}: {}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.stderr.contains(NO_SPACE),
+        "{option}: {}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.event("error").is_some(),
+        "{option}: no error event in {:?}",
+        outcome.events
+    );
 }
 
 /// What clearly does not fit is refused before the old content is touched; plain cp would have cut it off first.
 fn assert_existing_unharmed(disk: &Mount, source: &Path, options: &[&str]) {
     let filler = fill_up(disk, 2 * ROOM);
     let dest = disk.path("existing");
-    write_dense(&File::create(&dest).expect("create"), DUMP..DUMP + (1 << 20)).expect("write the existing file");
+    write_dense(
+        &File::create(&dest).expect("create"),
+        DUMP..DUMP + (1 << 20),
+    )
+    .expect("write the existing file");
     let old = fs::read(&dest).expect("read the existing file");
     for option in options {
         let outcome = mmapcp(&words(&[option], source, &dest));
         assert_eq!(outcome.code, Some(1), "{option}: {outcome:?}");
         assert_told(&outcome, option);
-        assert!(fs::read(&dest).expect("read the existing file") == old, "{option}: the existing file was harmed");
+        assert!(
+            fs::read(&dest).expect("read the existing file") == old,
+            "{option}: the existing file was harmed"
+        );
     }
     fs::remove_file(dest).expect("remove the existing file");
     fs::remove_file(filler).expect("remove the filler");
@@ -150,15 +232,19 @@ fn dump_in_memory(lab: &Lab) -> Option<(Mount, PathBuf)> {
     Some((memory, source))
 }
 
-/// Takes all space but `room` bytes. What statvfs calls free is more than can be had, so it steps down to what can.
+/// Takes all space that can be had, in ever smaller steps since statvfs promises more than that, and gives `room` back.
 fn fill_up(disk: &Mount, room: u64) -> PathBuf {
     let path = disk.path("filler");
     let file = File::create(&path).expect("create the filler");
-    let mut size = disk.free().saturating_sub(room);
-    while size > 0 && posix_fallocate(file.as_fd(), 0, size.cast_signed()).is_err() {
-        file.set_len(0).expect("empty the filler");
-        size = size.saturating_sub(256 << 10);
+    let mut size = 0_u64;
+    for step in [16 << 20, 1 << 20, 64 << 10, 4 << 10] {
+        while posix_fallocate(file.as_fd(), size.cast_signed(), step).is_ok() {
+            size += step.cast_unsigned();
+        }
     }
-    file.sync_all().expect("sync the filler");
+    file.set_len(size.saturating_sub(room))
+        .expect("give room back");
+    // btrfs frees extents only with the next commit.
+    nix::unistd::syncfs(&file).expect("sync the file system");
     path
 }

@@ -20,8 +20,14 @@ const SIZE: u64 = 128 << 20;
 /// Enough to meet each engine; `MMAPCP_LAB_ROUNDS=200` for the figure the project promises.
 const ROUNDS: u64 = 12;
 
-const OPTIONS: [&str; 6] =
-    ["--direct=auto", "--engine=mmap", "--engine=splice", "--engine=direct", "--engine=sendfile", "--engine=buffered"];
+const OPTIONS: [&str; 6] = [
+    "--direct=auto",
+    "--engine=mmap",
+    "--engine=splice",
+    "--engine=direct",
+    "--engine=sendfile",
+    "--engine=buffered",
+];
 
 #[test]
 fn onto_btrfs() {
@@ -39,13 +45,23 @@ fn onto_xfs() {
 }
 
 fn truncated_onto(kind: Kind) {
-    let Some(lab) = Lab::enter(&TOOLS) else { return };
-    let Some(memory) = lab.mount(Kind::Tmpfs, 192) else { return };
-    let Some(disk) = lab.mount(kind, 512) else { return };
+    let Some(lab) = Lab::enter(&TOOLS) else {
+        return;
+    };
+    let Some(memory) = lab.mount(Kind::Tmpfs, 192) else {
+        return;
+    };
+    let Some(disk) = lab.mount(kind, 512) else {
+        return;
+    };
     let seed = number("MMAPCP_LAB_SEED").unwrap_or_else(now);
     let rounds = number("MMAPCP_LAB_ROUNDS").unwrap_or(ROUNDS);
     eprintln!("{kind:?}: {rounds} rounds, MMAPCP_LAB_SEED={seed}");
-    let race = Race { memory: &memory, disk: &disk, file: source(&memory) };
+    let race = Race {
+        memory: &memory,
+        disk: &disk,
+        file: source(&memory),
+    };
     let spans = OPTIONS.map(|option| race.undisturbed(option));
     let mut hits = 0;
     for round in 0..rounds {
@@ -56,16 +72,27 @@ fn truncated_onto(kind: Kind) {
         let outcome = race.run(OPTIONS[turn], delay, cut);
         match race.judge(&outcome, cut) {
             Ok(hit) => hits += u64::from(hit),
-            Err(why) => panic!("{kind:?} {} round {round} cut to {cut} after {delay:?}: {why}", OPTIONS[turn]),
+            Err(why) => panic!(
+                "{kind:?} {} round {round} cut to {cut} after {delay:?}: {why}",
+                OPTIONS[turn]
+            ),
         }
     }
     eprintln!("{kind:?}: {hits} of {rounds} truncations hit the copy");
-    assert!(hits > 0 || rounds == 0, "no truncation hit a copy; spans {spans:?}");
+    assert!(
+        hits > 0 || rounds == 0,
+        "no truncation hit a copy; spans {spans:?}"
+    );
 }
 
 fn source(memory: &Mount) -> File {
     let path = memory.path("dump");
-    let file = OpenOptions::new().create_new(true).read(true).write(true).open(path).expect("create the dump");
+    let file = OpenOptions::new()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("create the dump");
     write_dense(&file, 0..SIZE).expect("write the dump");
     file
 }
@@ -81,7 +108,11 @@ impl Race<'_> {
     /// How long a copy takes that nobody disturbs.
     fn undisturbed(&self, option: &str) -> Duration {
         let start = Instant::now();
-        let outcome = mmapcp(&words(&[option], self.memory.path("dump"), self.disk.path("copy")));
+        let outcome = mmapcp(&words(
+            &[option],
+            self.memory.path("dump"),
+            self.disk.path("copy"),
+        ));
         let span = start.elapsed();
         assert_eq!(outcome.code, Some(0), "{option}: {outcome:?}");
         fs::remove_file(self.disk.path("copy")).expect("remove the copy");
@@ -90,9 +121,16 @@ impl Race<'_> {
 
     fn run(&self, option: &str, delay: Duration, cut: u64) -> Outcome {
         let _ = fs::remove_file(self.disk.path("copy"));
-        write_dense(&self.file, self.file.metadata().expect("stat").len()..SIZE).expect("restore the dump");
+        write_dense(&self.file, self.file.metadata().expect("stat").len()..SIZE)
+            .expect("restore the dump");
         thread::scope(|scope| {
-            let copier = scope.spawn(|| mmapcp(&words(&[option], self.memory.path("dump"), self.disk.path("copy"))));
+            let copier = scope.spawn(|| {
+                mmapcp(&words(
+                    &[option],
+                    self.memory.path("dump"),
+                    self.disk.path("copy"),
+                ))
+            });
             thread::sleep(delay);
             self.file.set_len(cut).expect("truncate the dump");
             copier.join().expect("the copier's thread")
@@ -104,9 +142,20 @@ impl Race<'_> {
         let source = self.memory.path("dump");
         match outcome.code {
             Some(1) => {
-                let parts = [source.display().to_string(), SIZE.to_string(), cut.to_string()];
-                let silent = parts.iter().find(|part| !outcome.stderr.contains(part.as_str()));
-                silent.map_or(Ok(true), |part| Err(format!("the message does not hold {part}: {}", outcome.stderr)))
+                let parts = [
+                    source.display().to_string(),
+                    SIZE.to_string(),
+                    cut.to_string(),
+                ];
+                let silent = parts
+                    .iter()
+                    .find(|part| !outcome.stderr.contains(part.as_str()));
+                silent.map_or(Ok(true), |part| {
+                    Err(format!(
+                        "the message does not hold {part}: {}",
+                        outcome.stderr
+                    ))
+                })
             }
             Some(0) => {
                 // It saw either the whole file or, truncated before it looked, the short one; never a mixture.
@@ -144,5 +193,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }

@@ -28,7 +28,11 @@ fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
     if source.fs == dest.fs {
         Ok(())
     } else {
-        Err(format!("from {} to {} is EXDEV", fs_name(source.fs), fs_name(dest.fs)))
+        Err(format!(
+            "from {} to {} is EXDEV",
+            fs_name(source.fs),
+            fs_name(dest.fs)
+        ))
     }
 }
 

@@ -28,7 +28,11 @@ pub(super) static ROW: Row = Row {
     make: |chunk, _, dest| {
         let populate = dest.fs == BTRFS_SUPER_MAGIC;
         Ok(Box::new(Mmap {
-            chunk: if populate { chunk.min(BTRFS_CHUNK) } else { chunk },
+            chunk: if populate {
+                chunk.min(BTRFS_CHUNK)
+            } else {
+                chunk
+            },
             populate,
             window: None,
         }))
@@ -40,7 +44,9 @@ fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
     needs_file(source, dest)?;
     if source.kind == SourceKind::Hugetlbfs && !source.is_dense() {
         // It reports everything as data, so the holes cannot be stepped around.
-        return Err("hugetlbfs source has unallocated pages, and a mapping would allocate them".into());
+        return Err(
+            "hugetlbfs source has unallocated pages, and a mapping would allocate them".into(),
+        );
     }
     Ok(())
 }
@@ -60,13 +66,17 @@ impl Engine for Mmap {
             self.window = Some(map(at, len, pair)?);
         }
         let Some(window) = &self.window else {
-            return Err(Fault::Unsupported(Side::Source, io::ErrorKind::Unsupported.into()));
+            return Err(Fault::Unsupported(
+                Side::Source,
+                io::ErrorKind::Unsupported.into(),
+            ));
         };
         if self.populate {
             // Linux before 5.14 has no populate; the write then faults the pages in itself.
             let _ = window.populate(at, len);
         }
-        retry(|| window.pwrite(at, len, pair.sink.file)).map_err(|e| write_fault(e, at + len as u64, pair))
+        retry(|| window.pwrite(at, len, pair.sink.file))
+            .map_err(|e| write_fault(e, at + len as u64, pair))
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Row {
     /// When it is taken, in a phrase.
     pub when: &'static str,
     /// The way its bytes leave.
-    pub leaving: Leaving,
+    pub(super) leaving: Leaving,
     /// The most it moves in one call, in bytes.
     pub chunk: usize,
     fits: fn(&SourceFacts, &DestFacts) -> Result<(), String>,
@@ -71,6 +71,12 @@ impl PartialEq for Row {
 }
 
 impl Row {
+    /// Whether its writes are O_DIRECT.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.leaving == Leaving::Direct
+    }
+
     /// Whether this row can serve this pair of files, or why not.
     ///
     /// # Errors

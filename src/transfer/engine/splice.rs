@@ -59,7 +59,16 @@ impl Splice {
     fn fill(&self, at: u64, len: usize, pair: &Pair<'_>) -> Result<usize, Fault> {
         let mut offset = at.cast_signed();
         let flags = SpliceFFlags::SPLICE_F_MOVE;
-        match retry(|| splice(pair.source, Some(&mut offset), &self.input, None, len, flags)) {
+        match retry(|| {
+            splice(
+                pair.source,
+                Some(&mut offset),
+                &self.input,
+                None,
+                len,
+                flags,
+            )
+        }) {
             Ok(0) => Err(Fault::SourceEnd),
             Ok(n) => Ok(n),
             Err(e) => Err(Fault::new(Side::Source, e)),
@@ -90,10 +99,15 @@ impl Engine for Splice {
         let filled = self.fill(at, len.min(self.chunk), pair)?;
         // A shrinking source leaves a last piece that is no whole unit, which O_DIRECT would refuse.
         let whole = filled - filled % self.unit;
-        let moved = if whole > 0 { self.drain(at, whole, pair) } else { Err(Fault::SourceEnd) };
+        let moved = if whole > 0 {
+            self.drain(at, whole, pair)
+        } else {
+            Err(Fault::SourceEnd)
+        };
         if !matches!(moved, Ok(n) if n == filled) {
             // References that nobody wants stay in the pipe otherwise, and would come first next time.
-            let fresh = pipe2(OFlag::O_CLOEXEC).map_err(|e| Fault::Unsupported(Side::Source, e.into()))?;
+            let fresh =
+                pipe2(OFlag::O_CLOEXEC).map_err(|e| Fault::Unsupported(Side::Source, e.into()))?;
             let _ = fcntl(&fresh.1, FcntlArg::F_SETPIPE_SZ(PIPE));
             (self.output, self.input) = fresh;
         }

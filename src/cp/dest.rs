@@ -1,0 +1,189 @@
+//! A regular file's destination, from open to commit. Commit is a function that can fail, never a Drop.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{BorrowedFd, IntoRawFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
+
+use crate::report::quote::{quote, reason};
+use crate::transfer::fault::retry;
+use crate::transfer::reserve::can_fit;
+
+/// A name in an open directory, and how messages call it.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The directory; the current one for operands.
+    pub dir: BorrowedFd<'a>,
+    /// The name in it.
+    pub base: &'a OsStr,
+    /// For messages.
+    pub shown: &'a Path,
+}
+
+impl Place<'_> {
+    /// What is there, the link itself where `follow` is false.
+    ///
+    /// # Errors
+    /// fstatat's.
+    pub fn stat(&self, follow: bool) -> nix::Result<FileStat> {
+        let flags = if follow {
+            AtFlags::empty()
+        } else {
+            AtFlags::AT_SYMLINK_NOFOLLOW
+        };
+        fstatat(self.dir, self.base, flags)
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// openat's.
+    pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<File> {
+        retry(|| {
+            openat(
+                self.dir,
+                self.base,
+                flags | OFlag::O_CLOEXEC,
+                Mode::from_bits_truncate(mode),
+            )
+        })
+        .map(File::from)
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// A message in cp's words.
+    pub fn unlink(&self) -> Result<(), String> {
+        match unlinkat(self.dir, self.base, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(format!(
+                "cannot remove {}: {}",
+                quote(self.shown),
+                reason(&e.into())
+            )),
+        }
+    }
+}
+
+/// An open destination.
+#[derive(Debug)]
+pub struct Destination {
+    /// Empty, if it is a regular file.
+    pub file: File,
+    /// Whether this run made it, and may remove it.
+    pub created: bool,
+}
+
+/// Opens an existing destination for writing, and empties it, unless the data certainly cannot fit.
+///
+/// # Errors
+/// What open(2) and ftruncate(2) say, or ENOSPC before anything was changed.
+fn open_existing(place: &Place<'_>, data: u64) -> io::Result<File> {
+    // O_TRUNC would destroy before we know that there is room.
+    let file = place.open(OFlag::O_WRONLY, 0)?;
+    let stat = fstat(&file)?;
+    if is_regular(&stat) {
+        can_fit(&file, data, stat.st_blocks.unsigned_abs() * 512)
+            .map_err(|e| io::Error::new(io::ErrorKind::StorageFull, e))?;
+        retry(|| ftruncate(&file, 0))?;
+    }
+    Ok(file)
+}
+
+/// Whether a stat is of a regular file.
+#[must_use]
+pub fn is_regular(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
+}
+
+/// Opens the destination of a regular file: an existing one is emptied, with `force` a refusing one is replaced.
+///
+/// `removed` is called when a file was removed for that. `mode` is what a new file may have at most for now.
+///
+/// # Errors
+/// A message in cp's words; nothing was changed then, save what `removed` was told of.
+pub fn open(
+    place: &Place<'_>,
+    exists: bool,
+    mode: u32,
+    data: u64,
+    force: bool,
+    mut removed: impl FnMut(),
+) -> Result<Destination, String> {
+    if exists {
+        match open_existing(place, data) {
+            Ok(file) => {
+                return Ok(Destination {
+                    file,
+                    created: false,
+                });
+            }
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => return Err(no_space(place)),
+            Err(_) if force => {
+                place.unlink()?;
+                removed();
+            }
+            Err(e) => return Err(cannot_create(place, &e)),
+        }
+    }
+    create(place, mode)
+}
+
+fn create(place: &Place<'_>, mode: u32) -> Result<Destination, String> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    match place.open(flags, mode) {
+        Ok(file) => Ok(Destination {
+            file,
+            created: true,
+        }),
+        Err(e) if e.raw_os_error() == Some(libc::EEXIST) && dangling(place) => Err(format!(
+            "not writing through dangling symlink {}",
+            quote(place.shown)
+        )),
+        Err(e) => Err(cannot_create(place, &e)),
+    }
+}
+
+fn dangling(place: &Place<'_>) -> bool {
+    place
+        .stat(false)
+        .is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
+}
+
+fn cannot_create(place: &Place<'_>, e: &io::Error) -> String {
+    // cp's words for a name with a slash behind that is no directory.
+    let slash = place.base.as_encoded_bytes().ends_with(b"/");
+    let text = match e.raw_os_error() {
+        Some(libc::EISDIR) if slash => reason(&io::Error::from_raw_os_error(libc::ENOTDIR)),
+        _ => reason(e),
+    };
+    format!("cannot create regular file {}: {text}", quote(place.shown))
+}
+
+fn no_space(place: &Place<'_>) -> String {
+    let text = reason(&io::Error::from_raw_os_error(libc::ENOSPC));
+    format!("error writing {}: {text}", quote(place.shown))
+}
+
+/// Closes, and tells of an error that only close(2) reports (NFS, FUSE).
+///
+/// # Errors
+/// A message in cp's words.
+pub fn close(file: File, shown: &Path) -> Result<(), String> {
+    match nix::unistd::close(file.into_raw_fd()) {
+        // On Linux the descriptor is gone even then.
+        Ok(()) | Err(Errno::EINTR) => Ok(()),
+        Err(e) => Err(format!(
+            "failed to close {}: {}",
+            quote(shown),
+            reason(&e.into())
+        )),
+    }
+}

@@ -1,0 +1,42 @@
+//! What cp means: the words of its command line, names, trees and attributes.
+
+pub mod attrs;
+pub mod cli;
+pub mod dest;
+mod file;
+pub mod operands;
+pub mod options;
+pub mod tree;
+pub mod usage;
+
+use std::process::ExitCode;
+
+use crate::report::Reporter;
+use crate::report::signals::Signals;
+
+/// Runs `mmapcp` with the words of the command line, program name first.
+#[must_use]
+pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let options = match cli::parse(words).and_then(options::Options::resolve) {
+        Ok(options) => options,
+        Err(answer) => return answer.print(),
+    };
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(e) => return usage::Answer::error(&format!("cannot handle signals: {e}")).print(),
+    };
+    let mut reporter = Reporter::new(&options.report, signals);
+    let copied = match operands::jobs(&options) {
+        Ok(jobs) => tree::copy_all(&jobs, &options, &mut reporter),
+        Err(message) => {
+            reporter.diagnose(&message);
+            false
+        }
+    };
+    let told = reporter.finish();
+    if copied && told {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

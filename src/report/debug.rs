@@ -1,0 +1,80 @@
+//! What --debug says of a file: the decisions of the transfer in plain lines.
+
+use std::path::Path;
+
+use super::quote::quote;
+use super::units::{bytes, rate};
+use crate::transfer::Event;
+
+/// The lines for one event.
+#[must_use]
+pub fn lines(event: &Event, source: &Path) -> Vec<String> {
+    let name = quote(source);
+    match event {
+        Event::Plan {
+            size,
+            data,
+            engine,
+            direct,
+            mem_align,
+            offset_align,
+            refused,
+            unreserved,
+        } => {
+            let mut lines = vec![
+                format!("{name}: size {size}, allocated {data}"),
+                format!("{name}: engine {}", engine.unwrap_or("none")),
+                format!(
+                    "{name}: O_DIRECT {direct}, alignment {mem_align} of memory, {offset_align} of offset"
+                ),
+            ];
+            lines.extend(
+                refused
+                    .iter()
+                    .map(|r| format!("{name}: not {}: {}", r.engine, r.why)),
+            );
+            lines.push(match unreserved {
+                Some(why) => format!("{name}: space not reserved: {why}"),
+                None => format!("{name}: space reserved"),
+            });
+            lines
+        }
+        Event::Fallback { from, to, why, at } => {
+            vec![format!(
+                "{name}: {from} gave up at {at}, {to} goes on: {why}"
+            )]
+        }
+        Event::Choice { engine, tried } => tried
+            .iter()
+            .map(|t| {
+                format!(
+                    "{name}: {} took {:.3} CPU s and {:.3} s for a GB",
+                    t.engine, t.cpu_per_gb, t.wall_per_gb
+                )
+            })
+            .chain([format!("{name}: {engine} goes on")])
+            .collect(),
+        Event::Note { text } => vec![format!("{name}: {text}")],
+        Event::Done {
+            bytes: size,
+            data_bytes,
+            engine,
+            extents,
+            rate: r,
+            cpu_user,
+            cpu_system,
+            max_rss,
+            ..
+        } => {
+            vec![format!(
+                "{name}: {} by {}, {} of data in {extents} extents, {}, {:.3} CPU s, peak {} resident",
+                bytes(*size),
+                engine.unwrap_or("none"),
+                bytes(*data_bytes),
+                rate(*r),
+                cpu_user + cpu_system,
+                bytes(*max_rss)
+            )]
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Events as JSON, one object a line: the interface that scripts hold on to.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::transfer::{Event, Progress};
+
+/// Version of the events. A field may be added under the same number; none changes its meaning.
+const VERSION: u32 = 1;
+
+/// One event of a file. Notes are for people; they have no event.
+#[must_use]
+pub fn event(event: &Event, source: &Path, dest: &Path) -> Option<String> {
+    let Ok(Value::Object(fields)) = serde_json::to_value(event) else {
+        return None;
+    };
+    let named = matches!(event, Event::Plan { .. } | Event::Done { .. });
+    let mut object = head(fields.get("event")?.as_str()?);
+    if named {
+        path(&mut object, "source", source);
+        path(&mut object, "destination", dest);
+    }
+    object.extend(fields);
+    Some(Value::Object(object).to_string())
+}
+
+/// The error that ended one file.
+#[must_use]
+pub fn error(source: &Path, dest: &Path, message: &str) -> String {
+    let mut object = head("error");
+    path(&mut object, "source", source);
+    path(&mut object, "destination", dest);
+    object.insert("error".into(), message.into());
+    Value::Object(object).to_string()
+}
+
+/// How far one file is.
+#[must_use]
+pub fn progress(progress: &Progress, rate: f64) -> String {
+    let mut object = head("progress");
+    object.insert("copied".into(), progress.copied.into());
+    object.insert("size".into(), progress.size.into());
+    object.insert("rate".into(), json!(rate));
+    object.insert("elapsed".into(), json!(progress.elapsed.as_secs_f64()));
+    Value::Object(object).to_string()
+}
+
+fn head(event: &str) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("event".into(), event.into());
+    object.insert("v".into(), VERSION.into());
+    object
+}
+
+/// A path as a string, or its bytes in hexadecimal under `NAME_hex` where it is not UTF-8.
+fn path(object: &mut Map<String, Value>, name: &str, path: &Path) {
+    match path.to_str() {
+        Some(text) => object.insert(name.into(), text.into()),
+        None => {
+            let bytes = path.as_os_str().as_bytes();
+            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            object.insert(format!("{name}_hex"), hex.into())
+        }
+    };
+}

@@ -1,0 +1,141 @@
+//! Names and errors in messages: names quoted as cp quotes them (for a shell, always, with escapes for what cannot be
+//! printed), errors in strerror's words.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
+
+/// Quotes a name: gnulib's `shell-escape-always`.
+#[must_use]
+pub fn quote(name: impl AsRef<OsStr>) -> String {
+    static UTF8: OnceLock<bool> = OnceLock::new();
+    quote_bytes(name.as_ref().as_bytes(), *UTF8.get_or_init(locale_is_utf8))
+}
+
+/// The first of these that is set decides, as in setlocale(3).
+fn locale_is_utf8() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty())
+        .is_some_and(|value| {
+            let value = value.to_ascii_lowercase();
+            value.ends_with("utf-8") || value.ends_with("utf8")
+        })
+}
+
+fn quote_bytes(bytes: &[u8], utf8: bool) -> String {
+    let pieces = pieces(bytes, utf8);
+    let plain = pieces
+        .iter()
+        .all(|p| matches!(p, Piece::Printed(c) if compatible(*c)));
+    if plain && bytes.contains(&b'\'') {
+        return format!("\"{}\"", String::from_utf8_lossy(bytes));
+    }
+    let mut out = String::from("'");
+    let mut escaping = false;
+    for piece in pieces {
+        match piece {
+            Piece::Printed(c) => {
+                if escaping {
+                    out.push_str("''");
+                    escaping = false;
+                }
+                if c == '\'' {
+                    out.push_str("'\\''")
+                } else {
+                    out.push(c)
+                }
+            }
+            Piece::Escaped(b) => {
+                if !escaping {
+                    out.push_str("'$'");
+                    escaping = true;
+                }
+                push_escape(&mut out, b);
+            }
+        }
+    }
+    out.push('\'');
+    out
+}
+
+enum Piece {
+    Printed(char),
+    Escaped(u8),
+}
+
+fn pieces(bytes: &[u8], utf8: bool) -> Vec<Piece> {
+    let mut out = Vec::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_ascii() && !c.is_ascii_control() || utf8 && !c.is_ascii() && !c.is_control() {
+                out.push(Piece::Printed(c));
+            } else {
+                let mut buffer = [0; 4];
+                out.extend(c.encode_utf8(&mut buffer).bytes().map(Piece::Escaped));
+            }
+        }
+        out.extend(chunk.invalid().iter().copied().map(Piece::Escaped));
+    }
+    out
+}
+
+/// Characters that mean the same between double quotes in C and in a shell.
+fn compatible(c: char) -> bool {
+    c.is_alphanumeric() || " '%+,-./:]_{}".contains(c) || !c.is_ascii()
+}
+
+fn push_escape(out: &mut String, byte: u8) {
+    match byte {
+        7 => out.push_str("\\a"),
+        8 => out.push_str("\\b"),
+        9 => out.push_str("\\t"),
+        10 => out.push_str("\\n"),
+        11 => out.push_str("\\v"),
+        12 => out.push_str("\\f"),
+        13 => out.push_str("\\r"),
+        b => out.push_str(&format!("\\{b:03o}")),
+    }
+}
+
+/// An error in strerror's words alone, as cp prints it.
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => strerror(code),
+        None => error.to_string(),
+    }
+}
+
+fn strerror(code: i32) -> String {
+    // std says "No space left on device (os error 28)".
+    let text = io::Error::from_raw_os_error(code).to_string();
+    match text.rfind(" (os error") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_as_gnulib_does() {
+        for (name, want) in [
+            (&b"a"[..], "'a'"),
+            (b"a b$c", "'a b$c'"),
+            (b"it's", "\"it's\""),
+            (b"it's $5", "'it'\\''s $5'"),
+            (b"a\xffb", "'a'$'\\377''b'"),
+            (b"\n\t", "''$'\\n\\t'"),
+            ("é".as_bytes(), "''$'\\303\\251'"),
+            (b"", "''"),
+        ] {
+            assert_eq!(quote_bytes(name, false), want);
+        }
+        assert_eq!(quote_bytes("é".as_bytes(), true), "'é'");
+    }
+}

@@ -1,0 +1,25 @@
+//! One file's bytes, from a source descriptor to a destination descriptor.
+//!
+//! [`plan`] asks the kernel what this pair can do, [`run`] moves the bytes by the rows of [`engine`], and nothing here knows
+//! of names, options or terminals.
+
+pub mod align;
+pub mod choice;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod extents;
+pub mod facts;
+pub mod fault;
+pub mod plan;
+mod read;
+pub mod reserve;
+pub mod run;
+mod sink;
+mod stream;
+mod writeback;
+
+pub use error::{Error, Failure};
+pub use event::{Event, Observer, Progress, Refusal};
+pub use plan::{DirectPolicy, Options, Sparse};
+pub use run::copy;

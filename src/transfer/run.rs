@@ -1,0 +1,515 @@
+//! The one loop: next extent, next chunk, engine, account; then the tail and the final size.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::time::Instant;
+
+use nix::unistd::ftruncate;
+
+use super::choice::{Choice, Clock, Next};
+use super::engine::{Engine, Pair, Row};
+use super::error::{Error, Failure};
+use super::event::{Event, Observer, Progress};
+use super::extents::{Extents, nonzero_runs};
+use super::facts::{Direct, SourceFacts, SourceKind};
+use super::fault::{Fault, Side, retry};
+use super::plan::{Options, Plan, Sparse};
+use super::sink::{Leaving, Sink};
+use super::{read, reserve, stream};
+use crate::sys::buffer::AlignedBuffer;
+use crate::sys::residency;
+use crate::sys::{cpu, cpu::Usages};
+
+/// Bytes of zeros written at once, and of data scanned for zeros at once.
+const BLANK: usize = 1 << 20;
+
+/// Copies all of `source` to `dest`, which is empty or no regular file.
+///
+/// # Errors
+/// What stopped it, and how much of the destination is good. What was reserved or cached beyond that is given back.
+pub fn copy(
+    source: &File,
+    facts: SourceFacts,
+    dest: &File,
+    options: Options,
+    observer: &mut dyn Observer,
+) -> Result<(), Failure> {
+    let fail = |error| Failure {
+        error,
+        copied: 0,
+        begun: false,
+    };
+    let plan = Plan::of(facts, dest, options).map_err(|e| fail(Error::Io(Side::Dest, e)))?;
+    let reserved = reserve::reserve(&plan, source, dest);
+    let unreserved = reserved.as_ref().ok().cloned().flatten();
+    observer.event(&plan.event(unreserved));
+    if plan.rows.is_empty() {
+        return Err(fail(Error::Impossible(plan.why_not())));
+    }
+    if let Err(e) = reserved {
+        // ext4 leaves what it could get behind a failed fallocate.
+        let _ = ftruncate(dest, 0);
+        return Err(fail(Error::Io(Side::Dest, e)));
+    }
+    let mut run = Run::new(&plan, source, dest, observer);
+    match run.all() {
+        Ok(()) => {
+            run.done();
+            Ok(())
+        }
+        Err(error) => Err(run.give_up(error)),
+    }
+}
+
+/// What one attempt shall write.
+pub(super) enum Work<'b> {
+    /// So many bytes of the source, from the same offset.
+    Move(usize),
+    /// These bytes; padded with the zeros behind them where the way needs whole units.
+    Put(&'b [u8], usize),
+}
+
+/// One file on its way.
+pub(super) struct Run<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) pair: Pair<'a>,
+    pub(super) pos: u64,
+    size: u64,
+    rows: Vec<&'static Row>,
+    engine: Option<Box<dyn Engine>>,
+    choice: Option<Choice>,
+    proven: bool,
+    padded: bool,
+    stalls: u32,
+    moved: BTreeMap<&'static str, u64>,
+    extents: u64,
+    observer: &'a mut dyn Observer,
+    started: Instant,
+    before: Usages,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        plan: &'a Plan,
+        source: &'a File,
+        dest: &'a File,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        Self {
+            plan,
+            pair: Pair {
+                source,
+                facts: &plan.source,
+                sink: Sink::new(dest, &plan.dest),
+                notes: Vec::new(),
+            },
+            pos: 0,
+            size: plan.source.size,
+            rows: plan.rows.clone(),
+            engine: None,
+            choice: plan.measure.then(Choice::default),
+            proven: plan.dest.direct == Direct::Genuine,
+            padded: false,
+            stalls: 0,
+            moved: BTreeMap::new(),
+            extents: 0,
+            observer,
+            started: Instant::now(),
+            before: cpu::usage(),
+        }
+    }
+
+    fn all(&mut self) -> Result<(), Error> {
+        if self.plan.source.kind == SourceKind::Stream {
+            stream::copy(self)?;
+            self.size = self.pos;
+        } else {
+            self.extents()?;
+        }
+        self.settle()?;
+        self.compare_source()
+    }
+
+    /// Every extent of the source, and the holes between them.
+    fn extents(&mut self) -> Result<(), Error> {
+        let mut extents = Extents::new(self.pair.source, self.size, self.plan.source.finder);
+        let align = self.plan.dest.align;
+        while let Some(data) = extents
+            .next(self.pos)
+            .map_err(|e| Error::Io(Side::Source, e))?
+        {
+            self.hole_until(align.down(data.start))?;
+            let end = align.up(data.end).min(self.size);
+            while self.pos < end {
+                let len = self.chunk(end);
+                if self.plan.options.sparse == Sparse::Always && self.plan.dest.regular {
+                    self.without_zeros(len)?;
+                } else {
+                    self.step(&Work::Move(len))?;
+                }
+            }
+        }
+        self.extents = extents.found;
+        self.hole_until(self.size)
+    }
+
+    /// The next chunk: up to a multiple of the row's length, so that windows stay aligned, and no further than the
+    /// body where only whole units can be written.
+    fn chunk(&self, end: u64) -> usize {
+        let row = self.rows[0];
+        let chunk = self.plan.options.chunk.unwrap_or(row.chunk) as u64;
+        let end = end.min((self.pos / chunk + 1) * chunk);
+        let body = self.plan.dest.align.down(self.size);
+        let end = if row.leaving == Leaving::Direct && self.pos < body {
+            end.min(body)
+        } else {
+            end
+        };
+        (end - self.pos) as usize
+    }
+
+    /// A range in which blocks of zeros shall become holes: they are looked for in a copy of ours, read past the map.
+    fn without_zeros(&mut self, len: usize) -> Result<(), Error> {
+        let at = self.pos;
+        let mut buffer =
+            AlignedBuffer::new(len.min(BLANK)).map_err(|e| Error::Io(Side::Source, e))?;
+        let n = read::at(
+            self.pair.source,
+            &mut buffer,
+            at,
+            &mut false,
+            &mut Vec::new(),
+        )
+        .map_err(|fault| self.fatal(fault))?;
+        for run in nonzero_runs(&buffer[..n], self.plan.dest.align.unit() as usize) {
+            self.pos = at + run.start as u64;
+            let end = at + run.end as u64;
+            while self.pos < end {
+                let len = self.chunk(end);
+                self.step(&Work::Move(len))?;
+            }
+        }
+        self.pos = at + n as u64;
+        self.report()
+    }
+
+    /// A hole stays one where that is wanted and can be; else zeros are written.
+    fn hole_until(&mut self, end: u64) -> Result<(), Error> {
+        if end <= self.pos {
+            return Ok(());
+        }
+        if self.plan.dest.regular && self.plan.options.sparse != Sparse::Never {
+            self.pos = end;
+            return self.report();
+        }
+        let zeros = AlignedBuffer::new(BLANK).map_err(|e| Error::Io(Side::Dest, e))?;
+        while self.pos < end {
+            let len = (end - self.pos).min(BLANK as u64) as usize;
+            self.step(&Work::Put(&zeros, len))?;
+        }
+        Ok(())
+    }
+
+    /// Does one piece of work at the cursor, by the first row that can.
+    pub(super) fn step(&mut self, work: &Work<'_>) -> Result<(), Error> {
+        self.report()?;
+        let clock = Clock::read();
+        let n = loop {
+            match self.attempt(work) {
+                Ok(n) => break n as u64,
+                Err(Fault::Unsupported(side, e)) => self.fall_back(side, e)?,
+                Err(fault) => return Err(self.fatal(fault)),
+            }
+        };
+        for text in self.pair.notes.drain(..) {
+            self.observer.event(&Event::Note { text });
+        }
+        let row = self.rows[0];
+        *self.moved.entry(row.name).or_default() += n;
+        self.pos += n;
+        if let Some(choice) = &mut self.choice {
+            let next = choice.moved(row.name, n, clock);
+            self.choose(&next);
+        }
+        Ok(())
+    }
+
+    fn attempt(&mut self, work: &Work<'_>) -> Result<usize, Fault> {
+        let row = self.rows[0];
+        if self.engine.is_none() {
+            self.pair.sink.leave_by(row.leaving)?;
+            let chunk = self.plan.options.chunk.unwrap_or(row.chunk);
+            let made = row.make(chunk, &self.plan.source, &self.plan.dest);
+            self.engine = Some(made.map_err(|e| Fault::Unsupported(Side::Source, e))?);
+        }
+        let unit = self.plan.dest.align.unit() as usize;
+        let direct = row.leaving == Leaving::Direct;
+        let n = match (work, &mut self.engine) {
+            (Work::Put(data, len), _) => self.put(data, *len)?,
+            (Work::Move(len), _) if direct && *len < unit => self.tail(*len)?,
+            (Work::Move(len), Some(engine)) => {
+                let n = engine.transfer(self.pos, *len, &mut self.pair)?;
+                // A short direct write may end inside a unit: that unit is written again.
+                if direct { n - n % unit } else { n }
+            }
+            (Work::Move(_), None) => 0,
+        };
+        self.prove(n)?;
+        self.progressed(n)
+    }
+
+    /// A call that moved nothing is made again, and when that moves nothing either it is an error, not a loop.
+    fn progressed(&mut self, n: usize) -> Result<usize, Fault> {
+        self.stalls = if n == 0 { self.stalls + 1 } else { 0 };
+        if self.stalls > 2 {
+            return Err(Fault::Fatal(Side::Dest, io::ErrorKind::WriteZero.into()));
+        }
+        Ok(n)
+    }
+
+    /// Writes bytes of ours. In the direct way a piece that is no whole unit ends the file: it is padded, and the file
+    /// gets its size at the end.
+    fn put(&mut self, data: &[u8], len: usize) -> Result<usize, Fault> {
+        let unit = self.plan.dest.align.unit() as usize;
+        let sink = &mut self.pair.sink;
+        if sink.leaving() != Leaving::Direct || len.is_multiple_of(unit) {
+            sink.write_all_at(&data[..len], self.pos)?;
+        } else if self.plan.dest.regular {
+            sink.write_all_at(&data[..len.next_multiple_of(unit)], self.pos)?;
+            self.padded = true;
+        } else {
+            // A device has no size to cut to: what is behind must stay.
+            let body = len - len % unit;
+            sink.write_all_at(&data[..body], self.pos)?;
+            sink.leave_by(Leaving::Cached)?;
+            sink.write_all_at(&data[body..len], self.pos + body as u64)?;
+            sink.leave_by(Leaving::Direct)?;
+            self.padded = true;
+        }
+        Ok(len)
+    }
+
+    /// The last bytes that are no whole unit, read without the map.
+    fn tail(&mut self, len: usize) -> Result<usize, Fault> {
+        let unit = self.plan.dest.align.unit() as usize;
+        let mut buffer = AlignedBuffer::new(unit).map_err(|e| Fault::Fatal(Side::Source, e))?;
+        let (source, notes) = (self.pair.source, &mut self.pair.notes);
+        let mut direct = self.plan.source.read_direct.is_some();
+        let n = read::at(source, &mut buffer, self.pos, &mut direct, notes)?;
+        if n < len {
+            return Err(Fault::SourceEnd);
+        }
+        // A source that has grown since gives more than is its share.
+        buffer[len..].fill(0);
+        self.put(&buffer, len)
+    }
+
+    /// Where nothing told whether O_DIRECT is real, the first write does.
+    fn prove(&mut self, n: usize) -> Result<(), Fault> {
+        if self.proven || self.pair.sink.leaving() != Leaving::Direct || n == 0 {
+            return Ok(());
+        }
+        self.proven = true;
+        let sink = &self.pair.sink;
+        match cached(sink.file, self.pos, n as u64) {
+            Ok(left) if left * 2 > n as u64 => {
+                sink.settle(self.pos, n as u64)
+                    .map_err(|e| Fault::Fatal(Side::Dest, e))?;
+                // The rows behind this one that write in the same way are no better.
+                let first = self.rows[0];
+                self.rows
+                    .retain(|row| row.leaving != Leaving::Direct || *row == first);
+                Err(Fault::Unsupported(
+                    Side::Dest,
+                    io::Error::other(
+                        "O_DIRECT is accepted, but what it writes stays in the page cache",
+                    ),
+                ))
+            }
+            Ok(_) => Ok(()),
+            Err(e) => {
+                self.pair
+                    .notes
+                    .push(format!("cannot see whether O_DIRECT is real here: {e}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn fall_back(&mut self, side: Side, error: io::Error) -> Result<(), Error> {
+        self.engine = None;
+        self.choice = None;
+        let from = self.rows.remove(0);
+        let Some(to) = self.rows.first() else {
+            return Err(if self.plan.options.engine.is_some() {
+                Error::Impossible(format!("engine {} cannot do it: {error}", from.name))
+            } else if self.plan.options.direct == super::DirectPolicy::Always {
+                Error::Impossible(format!("--direct=always cannot be kept: {error}"))
+            } else {
+                Error::Io(side, error)
+            });
+        };
+        self.observer.event(&Event::Fallback {
+            from: from.name,
+            to: to.name,
+            why: error.to_string(),
+            at: self.pos,
+        });
+        Ok(())
+    }
+
+    fn choose(&mut self, next: &Next) {
+        match *next {
+            Next::Same => {}
+            Next::Other => {
+                self.rows.swap(0, 1);
+                self.engine = None;
+            }
+            Next::Decided(name) => {
+                if self.rows[0].name != name {
+                    self.rows.swap(0, 1);
+                    self.engine = None;
+                }
+                let tried = self.choice.take().map(|c| c.tried()).unwrap_or_default();
+                self.observer.event(&Event::Choice {
+                    engine: name,
+                    tried,
+                });
+            }
+        }
+    }
+
+    fn fatal(&self, fault: Fault) -> Error {
+        match fault {
+            Fault::Fatal(side, e) | Fault::Unsupported(side, e) => Error::Io(side, e),
+            Fault::SourceEnd => match self.pair.source.metadata() {
+                Ok(now) if now.len() != self.size => Error::SourceChanged {
+                    was: self.size,
+                    now: now.len(),
+                },
+                Ok(_) => Error::Io(Side::Source, io::ErrorKind::UnexpectedEof.into()),
+                Err(e) => Error::Io(Side::Source, e),
+            },
+        }
+    }
+
+    /// Tells how far the device is, and asks whether to go on.
+    pub(super) fn report(&mut self) -> Result<(), Error> {
+        self.observer.progress(&Progress {
+            copied: self.pos - self.pair.sink.pending().min(self.pos),
+            size: self.size,
+            engine: self.rows.first().map_or("", |row| row.name),
+            elapsed: self.started.elapsed(),
+        });
+        if self.observer.interrupted() {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What is still on its way, then the true size, then the page that cutting to it left in the cache.
+    fn settle(&mut self) -> Result<(), Error> {
+        let dest = self.pair.sink.file;
+        let write = |e| Error::Io(Side::Dest, e);
+        self.pair.sink.finish().map_err(write)?;
+        if !self.plan.dest.regular {
+            return Ok(());
+        }
+        let now = dest.metadata().map_err(write)?.len();
+        if now != self.size && !self.only_pretends() {
+            retry(|| ftruncate(dest, self.size.cast_signed())).map_err(Error::Resize)?;
+        }
+        if self.padded {
+            let last = self.plan.dest.align.down(self.size);
+            self.pair
+                .sink
+                .settle(last, self.size - last)
+                .map_err(write)?;
+        }
+        self.report()
+    }
+
+    /// The null engine moves nothing, so there is nothing to give a size to.
+    fn only_pretends(&self) -> bool {
+        self.plan.options.engine == Some(super::engine::NULL)
+    }
+
+    /// The bytes written while a source shrinks can be zeros from the cut on, with every call a success (measured): only
+    /// the source itself can tell, afterwards.
+    fn compare_source(&self) -> Result<(), Error> {
+        if matches!(
+            self.plan.source.kind,
+            SourceKind::Stream | SourceKind::BlockDevice
+        ) {
+            return Ok(());
+        }
+        let now = self
+            .pair
+            .source
+            .metadata()
+            .map_err(|e| Error::Io(Side::Source, e))?;
+        use std::os::unix::fs::MetadataExt;
+        if now.len() != self.size || (now.mtime(), now.mtime_nsec()) != self.plan.source.mtime {
+            return Err(Error::SourceChanged {
+                was: self.size,
+                now: now.len(),
+            });
+        }
+        Ok(())
+    }
+
+    fn done(&mut self) {
+        let (after, elapsed) = (cpu::usage(), self.started.elapsed().as_secs_f64());
+        let engine = self
+            .moved
+            .iter()
+            .max_by_key(|(_, bytes)| **bytes)
+            .map(|(name, _)| *name);
+        self.observer.event(&Event::Done {
+            bytes: self.size,
+            data_bytes: self.moved.values().sum(),
+            engine,
+            engines: std::mem::take(&mut self.moved),
+            extents: self.extents,
+            elapsed,
+            rate: self.size as f64 / elapsed.max(1e-9),
+            cpu_user: after.user - self.before.user,
+            cpu_system: after.system - self.before.system,
+            max_rss: after.max_rss,
+        });
+    }
+
+    /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved behind.
+    fn give_up(&mut self, error: Error) -> Failure {
+        let begun = !self.moved.is_empty();
+        // A second error of writeback adds nothing: the copy has failed, and only confirmed bytes are kept.
+        let _ = self.pair.sink.finish();
+        let copied = match error {
+            Error::SourceChanged { .. } => self.pos,
+            _ => self.pos - self.pair.sink.pending().min(self.pos),
+        };
+        if self.plan.dest.regular {
+            let dest = self.pair.sink.file;
+            let _ = retry(|| ftruncate(dest, copied.cast_signed()));
+            let _ = self
+                .pair
+                .sink
+                .settle(copied - copied % residency::page_size(), 1);
+        }
+        Failure {
+            error,
+            copied,
+            begun,
+        }
+    }
+}
+
+/// Bytes of a range of the destination that are in the page cache. Asked through a descriptor of its own, because
+/// mincore needs one that can read.
+fn cached(dest: &File, at: u64, len: u64) -> io::Result<u64> {
+    use std::os::fd::AsRawFd;
+    let again = File::open(format!("/proc/self/fd/{}", dest.as_raw_fd()))?;
+    residency::resident_bytes(&again, at, len)
+}

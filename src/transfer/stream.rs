@@ -1,0 +1,70 @@
+//! Sources that are read to their end: pipes, character devices, and files of /proc and sysfs whose size lies.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::error::Error;
+use super::fault::{Side, retry};
+use super::run::{Run, Work};
+use crate::sys::buffer::AlignedBuffer;
+
+/// Bytes collected before they are written.
+const CHUNK: usize = 1 << 20;
+
+/// How long a read may wait, in milliseconds, before the observer is asked again whether to stop.
+const PATIENCE: u16 = 200;
+
+/// Copies until the source says that it has no more.
+pub(super) fn copy(run: &mut Run<'_>) -> Result<(), Error> {
+    let mut buffer = AlignedBuffer::new(CHUNK).map_err(|e| Error::Io(Side::Source, e))?;
+    // What waits at the other end of a pipe wants its bytes as they come.
+    let eager = run.plan.dest.stream;
+    let waits = !run.pair.source.metadata().is_ok_and(|meta| meta.is_file());
+    loop {
+        let mut filled = 0;
+        let mut ended = false;
+        while filled < CHUNK && !(eager && filled > 0) {
+            match read(run, &mut buffer[filled..], waits)? {
+                0 => {
+                    ended = true;
+                    break;
+                }
+                n => filled += n,
+            }
+        }
+        if filled > 0 {
+            // What the last round left behind the end would else be written as padding.
+            buffer[filled..].fill(0);
+            run.step(&Work::Put(&buffer, filled))?;
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+/// One read, interruptible while nothing comes.
+fn read(run: &mut Run<'_>, buffer: &mut [u8], waits: bool) -> Result<usize, Error> {
+    let source: &File = run.pair.source;
+    loop {
+        if waits && !ready(source).map_err(|e| Error::Io(Side::Source, e))? {
+            run.report()?;
+            continue;
+        }
+        let mut reader = source;
+        match retry(|| reader.read(buffer)) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => run.report()?,
+            other => return other.map_err(|e| Error::Io(Side::Source, e)),
+        }
+    }
+}
+
+/// Whether a read would return at once.
+fn ready(source: &File) -> io::Result<bool> {
+    let mut fds = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
+    let n = retry(|| poll(&mut fds, PollTimeout::from(PATIENCE)))?;
+    Ok(n > 0)
+}
