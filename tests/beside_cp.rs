@@ -259,9 +259,10 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, Node> {
     let mut nodes = BTreeMap::new();
     let mut dirs = vec![root.to_owned()];
     while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).unwrap() {
+        // A copy that went into itself without end is deeper than a path can say: the walk ends there.
+        for entry in fs::read_dir(&dir).into_iter().flatten() {
             let path = entry.unwrap().path();
-            let node = node(&path);
+            let Some(node) = node(&path) else { continue };
             if node.kind == "directory" {
                 dirs.push(path.clone());
             }
@@ -271,8 +272,8 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, Node> {
     nodes
 }
 
-fn node(path: &Path) -> Node {
-    let meta = fs::symlink_metadata(path).unwrap();
+fn node(path: &Path) -> Option<Node> {
+    let meta = fs::symlink_metadata(path).ok()?;
     let kind = meta.file_type();
     let (kind, body) = if kind.is_dir() {
         ("directory", Vec::new())
@@ -289,7 +290,7 @@ fn node(path: &Path) -> Node {
         ("file", fs::read(path).unwrap())
     };
     let old = meta.mtime() < YEAR_2021;
-    Node {
+    Some(Node {
         kind,
         mode: format!("{:o}", meta.mode()),
         owner: (meta.uid(), meta.gid()),
@@ -300,7 +301,7 @@ fn node(path: &Path) -> Node {
             "new".into()
         },
         body: body.escape_ascii().to_string(),
-    }
+    })
 }
 
 fn tree_differences(cp: &BTreeMap<PathBuf, Node>, ours: &BTreeMap<PathBuf, Node>) -> Vec<String> {
@@ -308,6 +309,7 @@ fn tree_differences(cp: &BTreeMap<PathBuf, Node>, ours: &BTreeMap<PathBuf, Node>
     names
         .into_iter()
         .filter(|name| cp.get(*name) != ours.get(*name))
+        .take(20)
         .map(|name| {
             format!(
                 "{}:\n  cp     {:?}\n  mmapcp {:?}",

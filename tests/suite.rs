@@ -1,1 +1,14 @@
+//! All integration tests in one binary: a module a subject.
 
+mod support;
+
+mod beside_cp;
+mod boundaries;
+mod cp_words;
+mod failures;
+mod lab;
+mod names;
+mod progress;
+mod refusal;
+mod refused;
+mod signals;

@@ -381,12 +381,16 @@ pub(crate) fn open_place() -> (TempDir, PathBuf) {
 
 // ---------------------------------------------------------------- a copy held in the middle
 
-/// Starts a copy and stops it (SIGSTOP) once `destination` has blocks: by then the plan is made and the first bytes are on
-/// their way. `None` when the copy was over before it could be stopped; the caller tries again.
+/// Whether a copy has written its first bytes: by then the plan is made. Reserved space alone has blocks, but no size.
+pub(crate) fn has_begun(destination: &Path) -> bool {
+    fs::metadata(destination).is_ok_and(|meta| meta.len() > 0 && meta.blocks() > 0)
+}
+
+/// Starts a copy and stops it (SIGSTOP) once `destination` has bytes. `None` when the copy was over before it could be stopped; the caller tries again.
 pub(crate) fn stopped_midway(command: &mut Command, destination: &Path) -> Option<Running> {
     let mut running = Running::start(command);
     let started = Instant::now();
-    while fs::metadata(destination).map_or(0, |m| m.blocks()) == 0 {
+    while !has_begun(destination) {
         if running.has_ended() {
             return None;
         }

@@ -18,11 +18,12 @@ const LEAST: u64 = 4 << 20;
 /// A source in more pieces than this is reserved in part: each piece is a call, and a journal entry.
 const MOST_EXTENTS: u64 = 1024;
 
-/// Reserves the blocks of the source's data in the destination, or says why not.
+/// Reserves the blocks of the source's data in the destination, or says why not. What it learns of the extents is used
+/// again: a dense source is walked once.
 ///
 /// # Errors
 /// EFBIG beyond the file size limit, ENOSPC and EDQUOT: the copy could not succeed.
-pub fn reserve(plan: &Plan, source: &File, dest: &File) -> io::Result<Option<String>> {
+pub fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Result<Option<String>> {
     if !plan.dest.regular {
         return Ok(Some("not a regular file".into()));
     }
@@ -35,7 +36,7 @@ pub fn reserve(plan: &Plan, source: &File, dest: &File) -> io::Result<Option<Str
     if plan.source.data < LEAST || plan.options.sparse == Sparse::Always {
         return Ok(Some("little data, or zeros that may become holes".into()));
     }
-    match reserve_extents(plan, source, dest) {
+    match reserve_extents(plan, extents, dest) {
         Ok(()) => Ok(None),
         Err(e)
             if matches!(
@@ -51,7 +52,7 @@ pub fn reserve(plan: &Plan, source: &File, dest: &File) -> io::Result<Option<Str
 
 /// `FALLOC_FL_KEEP_SIZE`: the size of the destination then tells how far the copy is, and a failure leaves no file of
 /// full length.
-fn reserve_extents(plan: &Plan, source: &File, dest: &File) -> io::Result<()> {
+fn reserve_extents(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Result<()> {
     let allocate = |start: u64, end: u64| {
         let (offset, len) = (start.cast_signed(), (end - start).cast_signed());
         retry(|| fallocate(dest, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len))
@@ -59,12 +60,11 @@ fn reserve_extents(plan: &Plan, source: &File, dest: &File) -> io::Result<()> {
     if plan.options.sparse == Sparse::Never {
         return allocate(0, plan.source.size);
     }
-    let mut extents = Extents::new(source, plan.source.size, plan.source.finder);
     let mut pos = 0;
     while let Some(data) = extents.next_whole(pos)? {
         allocate(data.start, data.end)?;
         pos = data.end;
-        if extents.found >= MOST_EXTENTS {
+        if extents.found() >= MOST_EXTENTS {
             break;
         }
     }

@@ -41,7 +41,9 @@ pub fn copy(
         begun: false,
     };
     let plan = Plan::of(facts, dest, options).map_err(|e| fail(Error::Io(Side::Dest, e)))?;
-    let reserved = reserve::reserve(&plan, source, dest);
+    let mut extents = Extents::new(source, plan.source.size, plan.source.finder);
+    let reserved = reserve::reserve(&plan, &mut extents, dest);
+    extents.rewind();
     let unreserved = reserved.as_ref().ok().cloned().flatten();
     observer.event(&plan.event(unreserved));
     if plan.rows.is_empty() {
@@ -53,7 +55,7 @@ pub fn copy(
         return Err(fail(Error::Io(Side::Dest, e)));
     }
     let mut run = Run::new(&plan, source, dest, observer);
-    match run.all() {
+    match run.all(&mut extents) {
         Ok(()) => {
             run.done();
             Ok(())
@@ -83,7 +85,7 @@ pub(super) struct Run<'a> {
     padded: bool,
     stalls: u32,
     moved: BTreeMap<&'static str, u64>,
-    extents: u64,
+    found: u64,
     observer: &'a mut dyn Observer,
     started: Instant,
     before: Usages,
@@ -113,27 +115,26 @@ impl<'a> Run<'a> {
             padded: false,
             stalls: 0,
             moved: BTreeMap::new(),
-            extents: 0,
+            found: 0,
             observer,
             started: Instant::now(),
             before: cpu::usage(),
         }
     }
 
-    fn all(&mut self) -> Result<(), Error> {
+    fn all(&mut self, extents: &mut Extents<'_>) -> Result<(), Error> {
         if self.plan.source.kind == SourceKind::Stream {
             stream::copy(self)?;
             self.size = self.pos;
         } else {
-            self.extents()?;
+            self.extents(extents)?;
         }
         self.settle()?;
         self.compare_source()
     }
 
     /// Every extent of the source, and the holes between them.
-    fn extents(&mut self) -> Result<(), Error> {
-        let mut extents = Extents::new(self.pair.source, self.size, self.plan.source.finder);
+    fn extents(&mut self, extents: &mut Extents<'_>) -> Result<(), Error> {
         let align = self.plan.dest.align;
         while let Some(data) = extents
             .next(self.pos)
@@ -150,7 +151,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        self.extents = extents.found;
+        self.found = extents.found();
         self.hole_until(self.size)
     }
 
@@ -472,7 +473,7 @@ impl<'a> Run<'a> {
             data_bytes: self.moved.values().sum(),
             engine,
             engines: std::mem::take(&mut self.moved),
-            extents: self.extents,
+            extents: self.found,
             elapsed,
             rate: self.size as f64 / elapsed.max(1e-9),
             cpu_user: after.user - self.before.user,

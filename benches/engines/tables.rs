@@ -1,0 +1,201 @@
+//! The tables: who runs against whom, medians, and ratios.
+
+use anyhow::Result;
+use mmapcp::transfer::engine::TABLE;
+
+use super::Settings;
+use super::measure::{Cost, Tool, run};
+use super::tmpfs::Dump;
+
+fn tool(name: &str, command: &[&str]) -> Tool {
+    Tool {
+        name: name.into(),
+        command: command.iter().map(ToString::to_string).collect(),
+        copies: true,
+    }
+}
+
+fn mmapcp(name: &str, options: &[&str]) -> Tool {
+    let mut command = vec![env!("CARGO_BIN_EXE_mmapcp")];
+    command.extend(options);
+    command.extend(["{source}", "{dest}"]);
+    tool(name, &command)
+}
+
+/// The library's copy with a chunk of so many KiB.
+fn chunked(engine: &str, kib: usize) -> Result<Tool> {
+    let exe = std::env::current_exe()?;
+    let exe = exe.to_string_lossy();
+    let mut tool = tool(
+        &format!("{engine}, {kib} KiB"),
+        &[
+            &exe,
+            "--copy",
+            engine,
+            &kib.to_string(),
+            "{source}",
+            "{dest}",
+        ],
+    );
+    tool.copies = engine != "null";
+    Ok(tool)
+}
+
+/// cp first: the ratios are to it.
+fn peers() -> Vec<Tool> {
+    vec![
+        tool("cp", &["cp", "{source}", "{dest}"]),
+        tool(
+            "dd bs=8M oflag=direct",
+            &[
+                "dd",
+                "if={source}",
+                "of={dest}",
+                "bs=8M",
+                "oflag=direct",
+                "status=none",
+            ],
+        ),
+    ]
+}
+
+/// Every engine as users run it, beside cp and dd, on small and on huge pages.
+pub(crate) fn tools(settings: &Settings) -> Result<()> {
+    let mut tools = peers();
+    tools.push(mmapcp("mmapcp", &[]));
+    for row in TABLE {
+        // From tmpfs to a disk it is always EXDEV.
+        if row.name != "copy-file-range" {
+            tools.push(mmapcp(
+                &format!("mmapcp --engine={}", row.name),
+                &[&format!("--engine={}", row.name)],
+            ));
+        }
+    }
+    tools.push(chunked("null", 1024)?);
+    each_source(settings, &tools)
+}
+
+/// Engines over chunk lengths.
+pub(crate) fn chunks(settings: &Settings) -> Result<()> {
+    let mut tools = peers();
+    for engine in [
+        "mmap",
+        "splice",
+        "direct",
+        "dontcache",
+        "buffered",
+        "sendfile",
+    ] {
+        for kib in [64, 256, 1024, 2048, 8192] {
+            // A pipe holds no more than 1 MiB.
+            if engine != "splice" || kib <= 1024 {
+                tools.push(chunked(engine, kib)?);
+            }
+        }
+    }
+    each_source(settings, &tools)
+}
+
+fn each_source(settings: &Settings, tools: &[Tool]) -> Result<()> {
+    let dump = Dump::small_pages(settings.size)?;
+    table("pages of 4 KiB", &dump, tools, settings)?;
+    drop(dump);
+    match Dump::huge_pages(settings.size) {
+        Ok(dump) => table("huge pages", &dump, tools, settings),
+        Err(e) => {
+            println!("\nhuge pages: not run: {e}");
+            Ok(())
+        }
+    }
+}
+
+fn table(title: &str, dump: &Dump, tools: &[Tool], settings: &Settings) -> Result<()> {
+    let mut costs = vec![Vec::new(); tools.len()];
+    for round in 0..settings.rounds {
+        let mut order: Vec<usize> = (0..tools.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for i in order {
+            costs[i].push(run(&tools[i], &dump.path(), &settings.on)?);
+        }
+    }
+    let gb = settings.size as f64 / 1e9;
+    println!(
+        "\n{title}, {} MiB, medians of {} rounds\n",
+        settings.size >> 20,
+        settings.rounds
+    );
+    println!(
+        "| tool | system CPU s/GB | to cp | all CPU s/GB | durable s/GB | to cp | cache left MB | peak RSS MB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    let (cp_system, cp_durable) = (
+        median(&costs[0], |c| c.system),
+        median(&costs[0], |c| c.durable),
+    );
+    for (tool, costs) in tools.iter().zip(&costs) {
+        let (system, durable) = (median(costs, |c| c.system), median(costs, |c| c.durable));
+        println!(
+            "| {} | {:.3} | {:.2} | {:.3} | {:.3} | {:.2} | {:.1} | {:.1} |",
+            tool.name,
+            system / gb,
+            system / cp_system,
+            median(costs, |c| c.system + c.user) / gb,
+            durable / gb,
+            durable / cp_durable,
+            median(costs, |c| c.cached as f64) / 1e6,
+            median(costs, |c| c.max_rss as f64) / 1e6,
+        );
+    }
+    Ok(())
+}
+
+/// How often a trial of so many bytes finds the engine that is cheaper over the whole file.
+pub(crate) fn stretch(settings: &Settings) -> Result<()> {
+    println!(
+        "| pages | stretch MiB | trials | chose the cheaper | mmap CPU s/GB | splice CPU s/GB |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for huge in [false, true] {
+        for mib in [1u64, 2, 4, 8, 16, 32, 64] {
+            let make = if huge {
+                Dump::huge_pages
+            } else {
+                Dump::small_pages
+            };
+            let dump = match make(mib << 20) {
+                Ok(dump) => dump,
+                Err(e) => {
+                    println!("huge pages: not run: {e}");
+                    return Ok(());
+                }
+            };
+            let (mmap, splice) = (chunked("mmap", 8192)?, chunked("splice", 1024)?);
+            let (mut right, mut costs) = (0, (Vec::new(), Vec::new()));
+            for _ in 0..settings.rounds {
+                let a = run(&mmap, &dump.path(), &settings.on)?;
+                let b = run(&splice, &dump.path(), &settings.on)?;
+                right += usize::from((a.system < b.system) == huge);
+                costs.0.push(a);
+                costs.1.push(b);
+            }
+            let gb = (mib << 20) as f64 / 1e9;
+            println!(
+                "| {} | {mib} | {} | {right} | {:.3} | {:.3} |",
+                if huge { "2 MiB" } else { "4 KiB" },
+                settings.rounds,
+                median(&costs.0, |c| c.system) / gb,
+                median(&costs.1, |c| c.system) / gb,
+            );
+        }
+    }
+    Ok(())
+}
+
+fn median(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> f64 {
+    let mut all: Vec<f64> = costs.iter().map(of).collect();
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
