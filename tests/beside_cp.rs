@@ -100,16 +100,7 @@ pub(crate) fn agree(table: &str, style: Style) {
         .map(Case::parse)
         .collect();
     let mut wrong = Vec::new();
-    for parent in [
-        Path::new("/dev/shm"),
-        Path::new(env!("CARGO_TARGET_TMPDIR")),
-    ] {
-        // Nobody may be unable to reach the build directory: one open place serves.
-        let parent = if style.nobody {
-            std::env::temp_dir()
-        } else {
-            parent.to_owned()
-        };
+    for parent in places(style) {
         for case in &cases {
             if let Some(difference) = disagreement(case, &parent, style) {
                 wrong.push(format!(
@@ -127,6 +118,15 @@ pub(crate) fn agree(table: &str, style: Style) {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// Memory and disk. Nobody may be unable to reach the build directory: there the temporary directory serves.
+fn places(style: Style) -> Vec<PathBuf> {
+    if style.nobody {
+        vec![std::env::temp_dir()]
+    } else {
+        vec!["/dev/shm".into(), env!("CARGO_TARGET_TMPDIR").into()]
+    }
 }
 
 /// What `mmapcp` did differently from `/bin/cp`, if anything.

@@ -5,6 +5,8 @@ mod support;
 mod beside_cp;
 mod boundaries;
 mod cp_words;
+mod docs;
+mod equal;
 mod failures;
 mod lab;
 mod names;

@@ -1,19 +1,22 @@
-//! Mode, owner and times of what was made, in cp's order: owner, mode with its ACL, then times.
+//! Times, owner and mode of what was made, in cp's order: on a descriptor none of them disturbs an earlier one.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fchmod, futimens, utimensat};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, futimens, utimensat,
+};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use xattr::FileExt;
 
-use crate::report::quote::{quote, reason};
+use super::dest::Place;
+use crate::report::quote::quote;
+use crate::sys::words::reason;
 
 /// The extended attribute that holds the access ACL; cp counts it as part of the mode.
 const ACL: &str = "system.posix_acl_access";
@@ -22,69 +25,55 @@ const ACL: &str = "system.posix_acl_access";
 const ALL_BITS: u32 = 0o7777;
 const SET_ID: u32 = 0o7000;
 
-/// Gives an open file or directory the owner, mode and times of `from`.
+/// Gives an open file or directory the times, owner and mode of `from`.
 ///
 /// # Errors
-/// A message for each required attribute that could not be set. That an owner cannot be given away by who is not root is
-/// none, as with cp; the set-id bits are dropped then.
-pub fn preserve(source: &File, from: &FileStat, dest: &File, name: &Path) -> Vec<String> {
-    let mut failed = Vec::new();
-    let mut mode = from.st_mode & ALL_BITS;
-    match own(dest, from) {
-        Ok(true) => {}
-        Ok(false) => mode &= !SET_ID,
-        Err(e) => failed.push(message("failed to preserve ownership for", name, e)),
-    }
-    if let Err(e) = fchmod(dest, Mode::from_bits_truncate(mode)) {
-        failed.push(message("preserving permissions for", name, e));
-    } else if let Err(e) = copy_acl(source, dest) {
-        failed.push(format!(
-            "preserving permissions for {}: {}",
-            quote(name),
-            reason(&e)
-        ));
-    }
+/// A message for the first that could not be set, where cp stops, too. That an owner cannot be given away by who is not
+/// root is no error; the set-id bits are dropped then.
+pub fn preserve(source: &File, from: &FileStat, dest: &File, name: &Path) -> Result<(), String> {
+    let failed = |what, e| message(what, name, e);
     let (accessed, modified) = times(from);
-    if let Err(e) = futimens(dest, &accessed, &modified) {
-        failed.push(message("preserving times for", name, e));
-    }
-    failed
+    futimens(dest, &accessed, &modified).map_err(|e| failed("preserving times for", e))?;
+    let kept = own(dest, from).map_err(|e| failed("failed to preserve ownership for", e))?;
+    fchmod(dest, wanted_mode(from, kept)).map_err(|e| failed("preserving permissions for", e))?;
+    copy_acl(source, dest)
+        .map_err(|e| format!("preserving permissions for {}: {}", quote(name), reason(&e)))
 }
 
-/// The same for what cannot be opened: a symbolic link, a FIFO, a device.
-#[must_use]
-pub fn preserve_at(
-    from: &FileStat,
-    dir: BorrowedFd<'_>,
-    base: &OsStr,
-    name: &Path,
-    link: bool,
-) -> Vec<String> {
-    let mut failed = Vec::new();
-    let mut mode = from.st_mode & ALL_BITS;
-    let give = |uid, gid| fchownat(dir, base, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW);
-    match give_away(from, give) {
-        Ok(true) => {}
-        Ok(false) => mode &= !SET_ID,
-        Err(e) => failed.push(message("failed to preserve ownership for", name, e)),
-    }
-    if !link {
-        let flag = nix::sys::stat::FchmodatFlags::FollowSymlink;
-        if let Err(e) = nix::sys::stat::fchmodat(dir, base, Mode::from_bits_truncate(mode), flag) {
-            failed.push(message("preserving permissions for", name, e));
-        }
-    }
+/// The same for what cannot be opened: a symbolic link, which has no mode, a FIFO, a device.
+///
+/// # Errors
+/// As [`preserve`].
+pub fn preserve_at(from: &FileStat, place: &Place<'_>, link: bool) -> Result<(), String> {
+    let (dir, base) = (place.dir, place.base);
+    let failed = |what, e| message(what, place.shown, e);
     let (accessed, modified) = times(from);
-    if let Err(e) = utimensat(
+    utimensat(
         dir,
         base,
         &accessed,
         &modified,
         UtimensatFlags::NoFollowSymlink,
-    ) {
-        failed.push(message("preserving times for", name, e));
+    )
+    .map_err(|e| failed("preserving times for", e))?;
+    let give = |uid, gid| fchownat(dir, base, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW);
+    let kept = give_away(from, give).map_err(|e| failed("failed to preserve ownership for", e))?;
+    if link {
+        return Ok(());
     }
-    failed
+    fchmodat(
+        dir,
+        base,
+        wanted_mode(from, kept),
+        FchmodatFlags::NoFollowSymlink,
+    )
+    .map_err(|e| failed("preserving permissions for", e))
+}
+
+/// The set-id bits belong to an owner: without the one they were given to, they go.
+fn wanted_mode(from: &FileStat, owner_kept: bool) -> Mode {
+    let dropped = if owner_kept { 0 } else { SET_ID };
+    Mode::from_bits_truncate(from.st_mode & ALL_BITS & !dropped)
 }
 
 /// Whether the owner is as wanted in the end.

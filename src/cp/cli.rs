@@ -1,22 +1,85 @@
 //! The words of the command line, as clap reads them. No system call, and no decision.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::builder::{OsStringValueParser, PossibleValue, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, Command, CommandFactory, Parser, ValueEnum};
 
 use super::usage::Answer;
 use crate::transfer::engine::TABLE;
 
-/// When to do a thing: cp's WHEN.
+/// When to do a thing: cp's WHEN, in cp's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum When {
+    /// In no case.
+    Never,
     /// Where it serves.
     Auto,
     /// In any case.
     Always,
-    /// In no case.
-    Never,
+}
+
+/// Reads a WHEN as GNU tools do: any unambiguous beginning of a word will do.
+#[derive(Debug, Clone)]
+struct WhenParser;
+
+impl TypedValueParser for WhenParser {
+    type Value = When;
+
+    fn parse_ref(
+        &self,
+        cmd: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<When, clap::Error> {
+        let text = value.to_string_lossy();
+        let named = |w: &When| {
+            w.to_possible_value()
+                .is_some_and(|v| v.get_name().starts_with(&*text))
+        };
+        let found: Vec<When> = When::value_variants()
+            .iter()
+            .copied()
+            .filter(named)
+            .collect();
+        let kind = match found.as_slice() {
+            [one] => return Ok(*one),
+            [] => ErrorKind::InvalidValue,
+            _ => ErrorKind::ValueValidation,
+        };
+        let mut error = clap::Error::new(kind).with_cmd(cmd);
+        let words = self
+            .possible_values()
+            .into_iter()
+            .flatten()
+            .map(|v| v.get_name().to_owned());
+        let option = arg.map(ToString::to_string).unwrap_or_default();
+        error.insert(ContextKind::InvalidArg, ContextValue::String(option));
+        error.insert(
+            ContextKind::InvalidValue,
+            ContextValue::String(text.into_owned()),
+        );
+        error.insert(
+            ContextKind::ValidValue,
+            ContextValue::Strings(words.collect()),
+        );
+        Err(error)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(
+            When::value_variants()
+                .iter()
+                .filter_map(ValueEnum::to_possible_value),
+        ))
+    }
+}
+
+/// A path of any bytes, the empty one too: what is wrong with it is for the kernel to say, in cp's words.
+fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Copy SOURCE to DEST, or several SOURCEs to DIRECTORY, past the page cache.
@@ -34,12 +97,19 @@ pub enum When {
 )]
 pub struct Words {
     /// What to copy, and last where to, unless -t names that
-    #[arg(value_name = "SOURCE", hide = true)]
+    #[arg(value_name = "SOURCE", hide = true, value_parser = any_path())]
     pub operands: Vec<PathBuf>,
 
     /// Copy all SOURCEs into DIRECTORY
-    #[arg(short = 't', long, value_name = "DIRECTORY")]
-    pub target_directory: Option<PathBuf>,
+    #[arg(
+        short = 't',
+        long,
+        value_name = "DIRECTORY",
+        action = ArgAction::Append,
+        allow_hyphen_values = true,
+        value_parser = any_path()
+    )]
+    pub target_directory: Vec<PathBuf>,
 
     /// Treat DEST as a file, never as a directory to copy into
     #[arg(short = 'T', long)]
@@ -66,7 +136,7 @@ pub struct Words {
     pub verbose: bool,
 
     /// Holes: keep them (auto), make more of zeros (always), fill them (never)
-    #[arg(long, value_name = "WHEN", value_enum)]
+    #[arg(long, value_name = "WHEN", value_parser = WhenParser)]
     pub sparse: Option<When>,
 
     /// Use this engine only, and fail where it cannot do it
@@ -74,11 +144,11 @@ pub struct Words {
     pub engine: Option<String>,
 
     /// O_DIRECT: where it is real (auto), or fail (always), or not at all (never)
-    #[arg(long, value_name = "WHEN", value_enum)]
+    #[arg(long, value_name = "WHEN", value_parser = WhenParser)]
     pub direct: Option<When>,
 
     /// A bar on a terminal for copies that last (auto), lines elsewhere too (always), nothing (never)
-    #[arg(long, value_name = "WHEN", value_enum)]
+    #[arg(long, value_name = "WHEN", value_parser = WhenParser)]
     pub progress: Option<When>,
 
     /// One JSON object a line on standard output for each event; -v and --debug then write to standard error
@@ -122,8 +192,9 @@ pub fn command() -> clap::Command {
 /// # Errors
 /// Help, version, or what is wrong, ready to be printed.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Words, Answer> {
-    let matches = command().try_get_matches_from(words);
+    let words: Vec<OsString> = words.into_iter().collect();
+    let matches = command().try_get_matches_from(&words);
     matches
         .and_then(|m| <Words as clap::FromArgMatches>::from_arg_matches(&m))
-        .map_err(Answer::from_clap)
+        .map_err(|e| Answer::from_clap(&e, &words))
 }

@@ -11,7 +11,8 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
-use crate::report::quote::{quote, reason};
+use crate::report::quote::quote;
+use crate::sys::words::reason;
 use crate::transfer::fault::retry;
 use crate::transfer::reserve::can_fit;
 

@@ -5,9 +5,11 @@ use std::fs::File;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
+use super::attrs;
 use super::dest::{self, Destination, Place};
-use super::tree::{Outcome, Walk, identity};
-use crate::report::quote::{quote, reason};
+use super::tree::{Failed, Outcome, Walk, identity};
+use crate::report::quote::quote;
+use crate::sys::words::reason;
 use crate::transfer::facts::SourceFacts;
 use crate::transfer::fault::Side;
 use crate::transfer::{self, Error, Failure};
@@ -19,47 +21,37 @@ pub(super) fn copy(
     from: &FileStat,
     exists: bool,
 ) -> Outcome {
-    let opened = match open_source(source, from, walk.options.recursive) {
-        Ok(file) => file,
-        Err(message) => return walk.fail(&message),
-    };
-    let facts = match SourceFacts::of(&opened) {
-        Ok(facts) => facts,
-        Err(e) => {
-            return walk.fail(&format!(
-                "cannot fstat {}: {}",
-                quote(source.shown),
-                reason(&e)
-            ));
-        }
-    };
     let options = walk.options;
+    let opened = open_source(source, from, options.recursive)?;
+    let facts = SourceFacts::of(&opened)
+        .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
     // With -p the mode comes last, and others wait for it: the owner must be right before.
     let mode = from.st_mode & 0o777 & if options.preserve { !0o077 } else { !0 };
     let reporter = &mut *walk.reporter;
     let removed = || reporter.verbose(&format!("removed {}", quote(dest.shown)));
-    let target = match dest::open(dest, exists, mode, facts.data, options.force, removed) {
-        Ok(target) => target,
-        Err(message) => return walk.fail(&message),
-    };
+    let target = dest::open(dest, exists, mode, facts.data, options.force, removed)?;
     let mut observer = walk.reporter.file(source.shown, dest.shown);
-    let copied = transfer::copy(
+    match transfer::copy(
         &opened,
         facts,
         &target.file,
         options.transfer,
         &mut observer,
-    );
-    if let Err(failure) = copied {
-        drop(observer);
-        return failed(walk, &failure, source, dest, target);
+    ) {
+        Ok(()) => observer.finish(),
+        Err(failure) => {
+            drop(observer);
+            return Err(failed(walk, &failure, source, dest, target));
+        }
     }
-    observer.finish();
-    let attributes = walk.finish_file(&opened, from, &target.file, dest.shown);
-    match dest::close(target.file, dest.shown) {
-        Ok(()) => attributes,
-        Err(message) => walk.fail(&message),
-    }
+    let attributes = if options.preserve {
+        attrs::preserve(&opened, from, &target.file, dest.shown)
+    } else {
+        Ok(())
+    };
+    // A file that was written is closed, whatever became of its attributes; the first error is the one to tell.
+    let closed = dest::close(target.file, dest.shown);
+    Ok(attributes.and(closed)?)
 }
 
 fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<File, String> {
@@ -92,16 +84,28 @@ fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<Fi
     }
 }
 
-/// Says what went wrong, and removes a destination that holds nothing and would not be there without us.
+/// What to say of a transfer that failed. A destination that holds nothing and would not be there without us is removed.
 fn failed(
     walk: &mut Walk<'_>,
     failure: &Failure,
     source: &Place<'_>,
     dest: &Place<'_>,
     target: Destination,
-) -> Outcome {
+) -> Failed {
+    let text = message(failure, source, dest);
+    let changed = matches!(failure.error, Error::SourceChanged { .. });
+    let unwanted = target.created && !failure.begun && !changed;
+    let closed = dest::close(target.file, dest.shown);
+    let cleaned = if unwanted { dest.unlink() } else { closed };
+    if let Err(also) = cleaned {
+        walk.reporter.diagnose(&also);
+    }
+    Failed::Say(text)
+}
+
+fn message(failure: &Failure, source: &Place<'_>, dest: &Place<'_>) -> String {
     let (from, to) = (quote(source.shown), quote(dest.shown));
-    let text = match &failure.error {
+    match &failure.error {
         Error::Io(Side::Source, e) => format!("error reading {from}: {}", reason(e)),
         Error::Io(Side::Dest, e) => format!("error writing {to}: {}", reason(e)),
         Error::Resize(e) => format!("failed to extend {to}: {}", reason(e)),
@@ -109,19 +113,12 @@ fn failed(
         Error::SourceChanged { .. } => {
             format!("{from}: {}, so {to} is not a copy of it", failure.error)
         }
+        Error::Interrupted if !failure.begun => {
+            format!("interrupted before a byte of {from} was copied to {to}")
+        }
         Error::Interrupted => format!(
-            "interrupted: {to} holds the first {} bytes of {from}",
-            failure.copied
+            "interrupted: {to} holds the first {} bytes of the {} of {from}",
+            failure.copied, failure.size
         ),
-    };
-    walk.reporter.error(source.shown, dest.shown, &text);
-    let never_begun = target.created && !failure.begun && failure.copied == 0;
-    let unwanted = never_begun && !matches!(failure.error, Error::SourceChanged { .. });
-    let closed = dest::close(target.file, dest.shown);
-    if unwanted && let Err(message) = dest.unlink() {
-        walk.reporter.diagnose(&message);
-    } else if let Err(message) = closed {
-        walk.reporter.diagnose(&message);
     }
-    None
 }

@@ -29,7 +29,7 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let copied = match operands::jobs(&options) {
         Ok(jobs) => tree::copy_all(&jobs, &options, &mut reporter),
         Err(message) => {
-            reporter.diagnose(&message);
+            reporter.error_without_file(&message);
             false
         }
     };

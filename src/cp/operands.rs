@@ -9,7 +9,8 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::options::{Options, Target};
-use crate::report::quote::{quote, reason};
+use crate::report::quote::quote;
+use crate::sys::words::reason;
 
 /// One operand and the name it is copied to.
 #[derive(Debug, PartialEq, Eq)]

@@ -112,11 +112,14 @@ fn transfer(words: &Words) -> Result<Transfer, Answer> {
 
 fn operands(
     mut operands: Vec<PathBuf>,
-    directory: Option<PathBuf>,
+    mut directories: Vec<PathBuf>,
     exact: bool,
 ) -> Result<(Vec<PathBuf>, Target), Answer> {
     let missing = || Answer::usage("missing file operand");
-    if let Some(directory) = directory {
+    if directories.len() > 1 {
+        return Err(Answer::error("multiple target directories specified"));
+    }
+    if let Some(directory) = directories.pop() {
         if operands.is_empty() {
             return Err(missing());
         }

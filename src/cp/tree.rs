@@ -1,14 +1,19 @@
 //! The walk: which file goes where, directories before what is in them, each by its own descriptor.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, mkdirat, mknodat};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat, mknodat, stat,
+};
 use nix::unistd::symlinkat;
 
 use super::attrs;
@@ -17,7 +22,8 @@ use super::file;
 use super::operands::{Job, join};
 use super::options::Options;
 use crate::report::Reporter;
-use crate::report::quote::{quote, reason};
+use crate::report::quote::quote;
+use crate::sys::words::reason;
 
 /// A file by what does not change when it is renamed.
 type Identity = (u64, u64);
@@ -34,10 +40,10 @@ pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> boo
         options,
         reporter,
         umask: attrs::umask(),
-        made: HashMap::new(),
-        operands: HashMap::new(),
+        made: HashSet::new(),
+        operands: HashSet::new(),
         remember: jobs.len() > 1,
-        top: None,
+        made_directories: Vec::new(),
     };
     let mut ok = true;
     for job in jobs {
@@ -45,7 +51,7 @@ pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> boo
             return false;
         }
         let shown = job.dest.clone();
-        walk.top = None;
+        walk.made_directories.clear();
         let source = Place {
             dir: AT_FDCWD,
             base: job.source.as_os_str(),
@@ -56,7 +62,7 @@ pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> boo
             base: shown.as_os_str(),
             shown: &shown,
         };
-        ok &= walk.entry(&source, &dest, true, job).is_some();
+        ok &= walk.entry(&source, &dest, true, job);
     }
     ok
 }
@@ -67,35 +73,50 @@ pub(super) struct Walk<'a> {
     pub(super) reporter: &'a mut Reporter,
     pub(super) umask: u32,
     /// Files that this run made, so that a second source of the same name does not overwrite the first.
-    made: HashMap<Identity, ()>,
+    made: HashSet<Identity>,
     /// Operands already copied.
-    operands: HashMap<(std::path::PathBuf, Identity), ()>,
+    operands: HashSet<(OsString, Option<Identity>, Identity)>,
     remember: bool,
-    /// The first directory made for this operand: met as a source, it is the copy itself.
-    top: Option<Identity>,
+    /// The first directory made for this operand, and those that lie above the cursor: met as a source, they are the copy
+    /// itself.
+    made_directories: Vec<Identity>,
 }
 
-/// Done, or failed with the message said.
-pub(super) type Outcome = Option<()>;
+/// What became of one entry.
+pub(super) type Outcome = Result<(), Failed>;
+
+/// Why an entry was not copied.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// This is to be said of it.
+    Say(String),
+    /// It has been said, by what is below it or by the transfer.
+    Said,
+}
+
+impl From<String> for Failed {
+    fn from(message: String) -> Self {
+        Self::Say(message)
+    }
+}
 
 impl Walk<'_> {
-    pub(super) fn fail(&mut self, message: &str) -> Outcome {
-        self.reporter.diagnose(message);
-        None
-    }
-
-    fn fail_all(&mut self, messages: &[String]) -> Outcome {
-        for message in messages {
-            self.reporter.diagnose(message);
+    /// One file of whatever type, and what is to be said of it. Returns whether it was copied.
+    fn entry(&mut self, source: &Place<'_>, dest: &Place<'_>, operand: bool, job: &Job) -> bool {
+        match self.copy(source, dest, operand, job) {
+            Ok(()) => true,
+            Err(Failed::Said) => false,
+            Err(Failed::Say(message)) => {
+                self.reporter.error(source.shown, dest.shown, &message);
+                false
+            }
         }
-        messages.is_empty().then_some(())
     }
 
-    /// One file of whatever type.
-    fn entry(&mut self, source: &Place<'_>, dest: &Place<'_>, operand: bool, job: &Job) -> Outcome {
+    fn copy(&mut self, source: &Place<'_>, dest: &Place<'_>, operand: bool, job: &Job) -> Outcome {
         let from = match source.stat(!self.options.recursive) {
             Ok(stat) => stat,
-            Err(e) => return self.cannot("stat", source.shown, e),
+            Err(e) => return cannot("stat", source.shown, e),
         };
         let directory = kind(&from) == SFlag::S_IFDIR;
         if directory && !self.options.recursive {
@@ -103,10 +124,10 @@ impl Walk<'_> {
                 "-r not specified; omitting directory {}",
                 quote(source.shown)
             );
-            return self.fail(&text);
+            return Err(text.into());
         }
         if operand && self.repeated(source.shown, &from, directory) {
-            return Some(());
+            return Ok(());
         }
         // The link itself is looked at where it would be replaced rather than written through.
         let plain = is_regular(&from) || !(self.options.recursive || directory);
@@ -115,14 +136,14 @@ impl Walk<'_> {
             Err(Errno::ENOENT) => None,
             // With -f cp replaces a loop of links as it would a file that cannot be opened.
             Err(Errno::ELOOP) if self.options.force => dest.stat(false).ok(),
-            Err(e) => return self.cannot("stat", dest.shown, e),
+            Err(e) => return cannot("stat", dest.shown, e),
         };
         let exists = match existing {
             Some(there) => match self.may_replace(source, dest, &from, &there) {
                 Verdict::Write => true,
                 Verdict::New => false,
-                Verdict::Skip => return Some(()),
-                Verdict::Refuse(message) => return self.fail(&message),
+                Verdict::Skip => return Ok(()),
+                Verdict::Refuse(message) => return Err(message.into()),
             },
             None => false,
         };
@@ -138,29 +159,29 @@ impl Walk<'_> {
             _ => self.special(dest, &from),
         }?;
         self.note_made(dest);
-        Some(())
-    }
-
-    fn cannot(&mut self, what: &str, shown: &Path, e: Errno) -> Outcome {
-        self.fail(&format!(
-            "cannot {what} {}: {}",
-            quote(shown),
-            reason(&e.into())
-        ))
+        Ok(())
     }
 
     fn note_made(&mut self, dest: &Place<'_>) {
         if self.remember
             && let Ok(stat) = dest.stat(false)
         {
-            self.made.insert(identity(&stat), ());
+            self.made.insert(identity(&stat));
         }
     }
 
     /// Whether this operand was named before, which cp warns of and passes over.
     fn repeated(&mut self, shown: &Path, from: &FileStat, directory: bool) -> bool {
-        let key = (shown.to_owned(), identity(from));
-        if !self.remember || self.operands.insert(key, ()).is_none() {
+        // Two paths are one name when they end alike and lead to one directory.
+        let parent = shown.parent().filter(|p| !p.as_os_str().is_empty());
+        let parent = stat(parent.unwrap_or(Path::new("."))).ok();
+        let name = shown.file_name().unwrap_or(shown.as_os_str());
+        let key = (
+            name.to_owned(),
+            parent.as_ref().map(identity),
+            identity(from),
+        );
+        if !self.remember || self.operands.insert(key) {
             return false;
         }
         let what = if directory { "directory" } else { "file" };
@@ -182,7 +203,7 @@ impl Walk<'_> {
     ) -> Verdict {
         let (from_dir, there_dir) = (kind(from) == SFlag::S_IFDIR, kind(there) == SFlag::S_IFDIR);
         let keep = self.options.no_clobber;
-        if !keep && !from_dir && self.same(source, dest, from, there) {
+        if !keep && self.same(source, dest, from, there) {
             return Verdict::Refuse(format!(
                 "{} and {} are the same file",
                 quote(source.shown),
@@ -209,7 +230,7 @@ impl Walk<'_> {
             }
             (false, false) => {}
         }
-        if self.made.contains_key(&identity(there)) {
+        if self.made.contains(&identity(there)) {
             return Verdict::Refuse(format!(
                 "will not overwrite just-created {} with {}",
                 quote(dest.shown),
@@ -260,173 +281,137 @@ impl Walk<'_> {
         exists: bool,
         job: &Job,
     ) -> Outcome {
-        if self.top == Some(identity(from)) {
-            return self.fail(&format!(
+        if self.made_directories.contains(&identity(from)) {
+            let text = format!(
                 "cannot copy a directory, {}, into itself, {}",
                 quote(&job.source),
                 quote(&job.dest)
-            ));
+            );
+            return Err(text.into());
         }
-        let made = if exists {
-            None
-        } else {
-            Some(self.make_directory(source, dest, from)?)
-        };
+        if !exists {
+            self.make_directory(source, dest, from)?;
+        }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        // An operand may end in a slash or be a link that a component leads through; only what the walk finds itself is
-        // held to be no link.
-        let target = match dest.open(flags, 0) {
-            Ok(file) => file,
-            Err(e) => {
-                return self.fail(&format!(
-                    "cannot access {}: {}",
-                    quote(dest.shown),
-                    reason(&e)
-                ));
-            }
-        };
-        if made.is_some() && self.top.is_none() {
-            self.top = nix::sys::stat::fstat(&target)
-                .ok()
-                .map(|stat| identity(&stat));
+        let target = dest
+            .open(flags, 0)
+            .map_err(|e| cannot_access(dest.shown, &e))?;
+        let now = fstat(&target).map_err(|e| cannot_access(dest.shown, &e.into()))?;
+        if !exists {
+            self.made_directories.push(identity(&now));
         }
-        let (listing, mut ok) = match source.open(flags, 0) {
-            Ok(file) => (Some(file), true),
-            Err(e) => {
-                self.fail(&format!(
-                    "cannot access {}: {}",
-                    quote(source.shown),
-                    reason(&e)
-                ));
-                (None, false)
-            }
+        let opened = source.open(flags, 0);
+        let copied = match &opened {
+            Ok(listing) => self.children(listing, &target, source.shown, dest.shown, job),
+            Err(e) => Err(cannot_access(source.shown, e)),
         };
-        if let Some(listing) = &listing {
-            ok = self
-                .children(
-                    listing.as_fd(),
-                    target.as_fd(),
-                    source.shown,
-                    dest.shown,
-                    job,
-                )
-                .is_some();
+        if self.made_directories.len() > 1 && !exists {
+            self.made_directories.pop();
         }
-        let finished = self.finish_directory(listing.as_ref(), from, &target, made, dest.shown);
-        if ok { finished } else { None }
+        let made = (!exists).then_some(now.st_mode);
+        let finished = self.finish_directory(opened.ok().as_ref(), from, &target, made, dest.shown);
+        copied.and(finished)
     }
 
-    /// Makes a directory that only its owner can use until it is complete; returns the mode it shall end with.
-    fn make_directory(
-        &mut self,
-        source: &Place<'_>,
-        dest: &Place<'_>,
-        from: &FileStat,
-    ) -> Option<u32> {
-        let wanted = from.st_mode & 0o7777;
-        // Others may not write into it while it is being filled, nor enter it before its owner is right.
-        let withheld = if self.options.preserve { 0o077 } else { 0o022 };
-        let mode = Mode::from_bits_truncate(wanted & !withheld | 0o700);
-        if let Err(e) = mkdirat(dest.dir, dest.base, mode) {
-            self.cannot("create directory", dest.shown, e);
-            return None;
+    /// Makes a directory that only its owner can use until it is complete.
+    fn make_directory(&mut self, source: &Place<'_>, dest: &Place<'_>, from: &FileStat) -> Outcome {
+        let mode = from.st_mode & 0o7777 & !self.withheld() | 0o700;
+        if let Err(e) = mkdirat(dest.dir, dest.base, Mode::from_bits_truncate(mode)) {
+            return cannot("create directory", dest.shown, e);
+        }
+        if self.umask & 0o700 != 0 {
+            // A mask that keeps even its owner out would keep us out.
+            let mode = Mode::from_bits_truncate(mode & !self.umask | 0o700);
+            let flag = FchmodatFlags::NoFollowSymlink;
+            if let Err(e) = fchmodat(dest.dir, dest.base, mode, flag) {
+                return cannot("access", dest.shown, e);
+            }
         }
         self.reporter
             .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
-        Some(wanted & !self.umask)
+        Ok(())
     }
 
+    /// Permissions that a directory gets only when it is complete: others may not write into it while it is being
+    /// filled, nor enter it before its owner is right.
+    fn withheld(&self) -> u32 {
+        if self.options.preserve { 0o077 } else { 0o022 }
+    }
+
+    /// What -p asks of a directory; else, for one that was made with mode `made`, the permissions of its source. Set-id
+    /// bits are what mkdir gave it: its parent's, not its source's.
     fn finish_directory(
         &mut self,
-        source: Option<&std::fs::File>,
+        source: Option<&File>,
         from: &FileStat,
-        target: &std::fs::File,
+        target: &File,
         made: Option<u32>,
         shown: &Path,
     ) -> Outcome {
-        match (self.options.preserve, source, made) {
-            (true, Some(source), _) => {
-                let failed = attrs::preserve(source, from, target, shown);
-                self.fail_all(&failed)
-            }
-            (_, _, Some(mode)) => match attrs::set_mode(target, mode, shown) {
-                Ok(()) => Some(()),
-                Err(message) => self.fail(&message),
-            },
-            _ => Some(()),
+        if self.options.preserve
+            && let Some(source) = source
+        {
+            return Ok(attrs::preserve(source, from, target, shown)?);
         }
+        let Some(made) = made else {
+            return Ok(());
+        };
+        let mode = made & 0o7000 | from.st_mode & 0o777 & !self.umask;
+        Ok(attrs::set_mode(target, mode, shown)?)
     }
 
     fn children(
         &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
+        from: &File,
+        to: &File,
         source: &Path,
         dest: &Path,
         job: &Job,
     ) -> Outcome {
-        let unreadable =
-            |e: Errno| format!("cannot access {}: {}", quote(source), reason(&e.into()));
-        let again = match from.try_clone_to_owned() {
-            Ok(fd) => fd,
-            Err(e) => {
-                return self.fail(&format!("cannot access {}: {}", quote(source), reason(&e)));
-            }
-        };
-        let mut listing = match Dir::from_fd(again) {
-            Ok(dir) => dir,
-            Err(e) => return self.fail(&unreadable(e)),
-        };
+        let again = from.try_clone().map_err(|e| cannot_access(source, &e))?;
+        let mut listing =
+            Dir::from_fd(again.into()).map_err(|e| cannot_access(source, &e.into()))?;
         let mut ok = true;
         for entry in listing.iter() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(e) => {
-                    let text = format!(
-                        "error reading directory {}: {}",
-                        quote(source),
-                        reason(&e.into())
-                    );
-                    return self.fail(&text);
-                }
-            };
-            let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
+            let entry = entry.map_err(|e| {
+                let text = reason(&e.into());
+                format!("error reading directory {}: {text}", quote(source))
+            })?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
                 continue;
             }
             if self.reporter.interrupted() {
-                return None;
+                return Err(Failed::Said);
             }
-            let name = <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
             let (shown_from, shown_to) = (join(source, name), join(dest, name));
             let child = Place {
-                dir: from,
+                dir: from.as_fd(),
                 base: name,
                 shown: &shown_from,
             };
             let copy = Place {
-                dir: to,
+                dir: to.as_fd(),
                 base: name,
                 shown: &shown_to,
             };
-            ok &= self.entry(&child, &copy, false, job).is_some();
+            ok &= self.entry(&child, &copy, false, job);
         }
-        ok.then_some(())
+        if ok { Ok(()) } else { Err(Failed::Said) }
     }
 
     fn link(&mut self, source: &Place<'_>, dest: &Place<'_>, from: &FileStat) -> Outcome {
         let target = match readlinkat(source.dir, source.base) {
             Ok(target) => target,
-            Err(e) => return self.cannot("read symbolic link", source.shown, e),
+            Err(e) => return cannot("read symbolic link", source.shown, e),
         };
         if let Err(e) = symlinkat(target.as_os_str(), dest.dir, dest.base) {
-            return self.cannot("create symbolic link", dest.shown, e);
+            return cannot("create symbolic link", dest.shown, e);
         }
-        if !self.options.preserve {
-            return Some(());
+        if self.options.preserve {
+            attrs::preserve_at(from, dest, true)?;
         }
-        let failed = attrs::preserve_at(from, dest.dir, dest.base, dest.shown, true);
-        self.fail_all(&failed)
+        Ok(())
     }
 
     /// A FIFO, a socket or a device, made anew as it is with -r.
@@ -445,28 +430,12 @@ impl Walk<'_> {
             } else {
                 "create special file"
             };
-            return self.cannot(what, dest.shown, e);
+            return cannot(what, dest.shown, e);
         }
-        if !self.options.preserve {
-            return Some(());
+        if self.options.preserve {
+            attrs::preserve_at(from, dest, false)?;
         }
-        let failed = attrs::preserve_at(from, dest.dir, dest.base, dest.shown, false);
-        self.fail_all(&failed)
-    }
-
-    /// Sets what -p asks of a regular file, or the mode it was kept from having while it was written.
-    pub(super) fn finish_file(
-        &mut self,
-        source: &std::fs::File,
-        from: &FileStat,
-        dest: &std::fs::File,
-        shown: &Path,
-    ) -> Outcome {
-        if !self.options.preserve {
-            return Some(());
-        }
-        let failed = attrs::preserve(source, from, dest, shown);
-        self.fail_all(&failed)
+        Ok(())
     }
 }
 
@@ -483,4 +452,16 @@ enum Verdict {
 
 fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn cannot_access(shown: &Path, e: &io::Error) -> Failed {
+    Failed::Say(format!("cannot access {}: {}", quote(shown), reason(e)))
+}
+
+fn cannot(what: &str, shown: &Path, e: Errno) -> Outcome {
+    let text = reason(&e.into());
+    Err(Failed::Say(format!(
+        "cannot {what} {}: {text}",
+        quote(shown)
+    )))
 }

@@ -36,6 +36,14 @@ pub fn error(source: &Path, dest: &Path, message: &str) -> String {
     Value::Object(object).to_string()
 }
 
+/// An error that belongs to no file.
+#[must_use]
+pub fn error_without_file(message: &str) -> String {
+    let mut object = head("error");
+    object.insert("error".into(), message.into());
+    Value::Object(object).to_string()
+}
+
 /// How far one file is.
 #[must_use]
 pub fn progress(progress: &Progress, rate: f64) -> String {

@@ -10,9 +10,9 @@ pub mod units;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::sys::words::reason;
 use crate::transfer::{Event, Observer, Progress};
 use progress::{Display, When};
-use quote::reason;
 use signals::Signals;
 
 /// The name that diagnostics begin with.
@@ -64,6 +64,14 @@ impl Reporter {
         self.diagnose(message);
         if self.report.json {
             self.line(&json::error(source, dest, message));
+        }
+    }
+
+    /// An error that ends the run before there is a file to name.
+    pub fn error_without_file(&mut self, message: &str) {
+        self.diagnose(message);
+        if self.report.json {
+            self.line(&json::error_without_file(message));
         }
     }
 

@@ -1,8 +1,6 @@
-//! Names and errors in messages: names quoted as cp quotes them (for a shell, always, with escapes for what cannot be
-//! printed), errors in strerror's words.
+//! Names in messages, quoted as cp quotes them: for a shell, always, with escapes for what cannot be printed.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
@@ -97,24 +95,6 @@ fn push_escape(out: &mut String, byte: u8) {
         12 => out.push_str("\\f"),
         13 => out.push_str("\\r"),
         b => out.push_str(&format!("\\{b:03o}")),
-    }
-}
-
-/// An error in strerror's words alone, as cp prints it.
-#[must_use]
-pub fn reason(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => strerror(code),
-        None => error.to_string(),
-    }
-}
-
-fn strerror(code: i32) -> String {
-    // std says "No space left on device (os error 28)".
-    let text = io::Error::from_raw_os_error(code).to_string();
-    match text.rfind(" (os error") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
     }
 }
 

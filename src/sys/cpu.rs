@@ -18,7 +18,7 @@ pub struct Usages {
     pub user: f64,
     /// Seconds of CPU in the kernel.
     pub system: f64,
-    /// Peak resident set in bytes.
+    /// Peak resident size in bytes.
     pub max_rss: u64,
 }
 
@@ -31,8 +31,17 @@ pub fn usage() -> Usages {
         |u: Usage| Usages {
             user: seconds(u.user_time()),
             system: seconds(u.system_time()),
-            // getrusage(2): ru_maxrss is in kilobytes.
-            max_rss: u.max_rss().unsigned_abs() * 1024,
+            max_rss: peak().unwrap_or_else(|| u.max_rss().unsigned_abs() * 1024),
         },
     )
+}
+
+/// `VmHWM` of proc(5), in bytes. `ru_maxrss` of getrusage(2) would count the process that we were forked from, too.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }

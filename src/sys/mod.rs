@@ -7,3 +7,4 @@ pub mod cpu;
 pub mod file;
 pub mod map;
 pub mod residency;
+pub mod words;

@@ -55,6 +55,8 @@ pub struct Failure {
     pub error: Error,
     /// Bytes of the destination, from its start, that are as they should be.
     pub copied: u64,
+    /// Bytes that the source had; 0 for a stream.
+    pub size: u64,
     /// Whether anything was written at all.
     pub begun: bool,
 }

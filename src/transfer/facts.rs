@@ -98,8 +98,7 @@ impl SourceFacts {
             _ => meta.len(),
         };
         let allocated = match kind {
-            // ramfs does not count its blocks.
-            SourceKind::BlockDevice | SourceKind::Ramfs => size,
+            SourceKind::BlockDevice => size,
             _ => meta.blocks() * 512,
         };
         Ok(Self {

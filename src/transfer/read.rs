@@ -6,6 +6,7 @@ use nix::sys::uio::pread;
 
 use super::fault::{Fault, Side, retry};
 use crate::sys::file::set_direct;
+use crate::sys::words::reason;
 
 /// Reads as much of `buffer` as the source has at `at`, in one go or more: short only at the end of the source.
 ///
@@ -28,7 +29,8 @@ pub(super) fn at(
             Err(Fault::Unsupported(_, e)) => {
                 *direct = false;
                 notes.push(format!(
-                    "source refuses O_DIRECT ({e}): read through the page cache"
+                    "source refuses O_DIRECT ({}): read through the page cache",
+                    reason(&e)
                 ));
                 // A flag that could not be set is not there to be taken away.
                 let _ = set_direct(source, false);

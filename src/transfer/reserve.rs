@@ -11,6 +11,7 @@ use super::extents::Extents;
 use super::fault::retry;
 use super::plan::{Plan, Sparse};
 use super::sink::file_size_limit;
+use crate::sys::words::reason;
 
 /// Files with less data than this are written in one or two calls, which tell of ENOSPC themselves.
 const LEAST: u64 = 4 << 20;
@@ -30,6 +31,9 @@ pub fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Resul
     if plan.source.size > file_size_limit() {
         return Err(Errno::EFBIG.into());
     }
+    if plan.options.sparse != Sparse::Always {
+        can_fit(dest, plan.source.data, 0)?;
+    }
     if let Err(why) = plan.dest.reserve {
         return Ok(Some(why.into()));
     }
@@ -46,7 +50,7 @@ pub fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Resul
         {
             Err(e)
         }
-        Err(e) => Ok(Some(format!("fallocate: {e}"))),
+        Err(e) => Ok(Some(format!("fallocate: {}", reason(&e)))),
     }
 }
 

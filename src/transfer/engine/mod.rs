@@ -147,7 +147,15 @@ impl Buffer {
 
 impl Engine for Buffer {
     fn transfer(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
-        let n = self.read(at, len.min(self.buffer.len()), pair)?;
+        let len = len.min(self.buffer.len());
+        let mut n = self.read(at, len, pair)?;
+        if n < len && pair.sink.leaving() == Leaving::Direct {
+            // A source that has shrunk ends where it likes; a direct write does not.
+            n -= n % pair.sink.align.unit() as usize;
+            if n == 0 {
+                return Err(Fault::SourceEnd);
+            }
+        }
         pair.sink.write_at(&self.buffer[..n], at)
     }
 }
