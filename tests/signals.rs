@@ -177,7 +177,6 @@ fn output_that_cannot_be_written() {
         silent to a full device :: $CP a new >/dev/full
         help to a full device :: $CP --help >/dev/full
         version to a full device :: $CP --version >/dev/full
-        verbose to a closed descriptor :: $CP -v a new >&-
         silent to a closed descriptor :: $CP a new >&-
         an error to a closed descriptor :: $CP nofile new 2>&-
         an error to a full device :: $CP nofile new 2>/dev/full

@@ -44,6 +44,7 @@ pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> boo
         operands: HashSet::new(),
         remember: jobs.len() > 1,
         made_directories: Vec::new(),
+        said_itself: false,
     };
     let mut ok = true;
     for job in jobs {
@@ -52,6 +53,7 @@ pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> boo
         }
         let shown = job.dest.clone();
         walk.made_directories.clear();
+        walk.said_itself = false;
         let source = Place {
             dir: AT_FDCWD,
             base: job.source.as_os_str(),
@@ -80,6 +82,8 @@ pub(super) struct Walk<'a> {
     /// The first directory made for this operand, and those that lie above the cursor: met as a source, they are the copy
     /// itself.
     made_directories: Vec<Identity>,
+    /// Whether that was said of this operand: once is enough.
+    said_itself: bool,
 }
 
 /// What became of one entry.
@@ -282,6 +286,9 @@ impl Walk<'_> {
         job: &Job,
     ) -> Outcome {
         if self.made_directories.contains(&identity(from)) {
+            if std::mem::replace(&mut self.said_itself, true) {
+                return Err(Failed::Said);
+            }
             let text = format!(
                 "cannot copy a directory, {}, into itself, {}",
                 quote(&job.source),
@@ -321,7 +328,7 @@ impl Walk<'_> {
         }
         if self.umask & 0o700 != 0 {
             // A mask that keeps even its owner out would keep us out.
-            let mode = Mode::from_bits_truncate(mode & !self.umask | 0o700);
+            let mode = Mode::from_bits_truncate(mode & 0o1777 & !self.umask | 0o700);
             let flag = FchmodatFlags::NoFollowSymlink;
             if let Err(e) = fchmodat(dest.dir, dest.base, mode, flag) {
                 return cannot("access", dest.shown, e);

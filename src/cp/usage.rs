@@ -43,7 +43,10 @@ impl Answer {
             _ => String::new(),
         };
         let (option, value) = (get(ContextKind::InvalidArg), get(ContextKind::InvalidValue));
-        let valid = error.get(ContextKind::ValidValue);
+        // clap gives an empty list where any value would do.
+        let valid = error
+            .get(ContextKind::ValidValue)
+            .filter(|v| matches!(v, ContextValue::Strings(all) if !all.is_empty()));
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Self::Text(error.render().to_string())
