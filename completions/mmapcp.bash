@@ -23,7 +23,7 @@ _mmapcp() {
 
     case "${cmd}" in
         mmapcp)
-            opts="-t -T -r -R -f -n -p -v -h -V --target-directory --no-target-directory --recursive --force --no-clobber --verbose --sparse --engine --direct --progress --json --debug --help --version"
+            opts="-t -T -r -R -f -n -p -v --target-directory --no-target-directory --recursive --force --no-clobber --verbose --sparse --engine --direct --progress --json --debug --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -143,12 +143,12 @@ fn over_sizes(engine: &str, places: Places) {
 fn over_layouts(engine: &str, places: Places) {
     for (name, size, extents) in LAYOUTS {
         make_dump(&places.source(), size, extents);
-        let data = allocated(&places.source());
+        let data = data_bytes(&places.source());
         for word in ["auto", "always", "never"] {
             places.copy(engine, &[&format!("--sparse={word}")], name);
-            let filled = allocated(&places.destination());
+            let filled = data_bytes(&places.destination());
             let context = format!(
-                "{engine}, {}, {name}, --sparse={word}: {filled} bytes allocated",
+                "{engine}, {}, {name}, --sparse={word}: {filled} bytes of data",
                 places.name
             );
             if word == "never" {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use mmapcp::transfer::engine::TABLE;
 
 use super::Settings;
-use super::measure::{Cost, Tool, run};
+use super::measure::{Cost, Tool, cpu_of, run};
 use super::tmpfs::Dump;
 
 fn tool(name: &str, command: &[&str]) -> Tool {
@@ -172,22 +172,21 @@ pub(crate) fn stretch(settings: &Settings) -> Result<()> {
                     return Ok(());
                 }
             };
-            let (mmap, splice) = (chunked("mmap", 8192)?, chunked("splice", 1024)?);
-            let (mut right, mut costs) = (0, (Vec::new(), Vec::new()));
+            let (mut right, mut costs) = (0, [Vec::new(), Vec::new()]);
             for _ in 0..settings.rounds {
-                let a = run(&mmap, &dump.path(), &settings.on)?;
-                let b = run(&splice, &dump.path(), &settings.on)?;
-                right += usize::from((a.system < b.system) == huge);
-                costs.0.push(a);
-                costs.1.push(b);
+                let [mmap, splice] =
+                    ["mmap", "splice"].map(|e| cpu_of(e, &dump.path(), &settings.on));
+                let (mmap, splice) = (mmap?.as_secs_f64(), splice?.as_secs_f64());
+                right += usize::from((mmap < splice) == huge);
+                costs[0].push(mmap);
+                costs[1].push(splice);
             }
             let gb = (mib << 20) as f64 / 1e9;
+            let [mmap, splice] = costs.map(|all| middle(all) / gb);
             println!(
-                "| {} | {mib} | {} | {right} | {:.3} | {:.3} |",
+                "| {} | {mib} | {} | {right} | {mmap:.3} | {splice:.3} |",
                 if huge { "2 MiB" } else { "4 KiB" },
                 settings.rounds,
-                median(&costs.0, |c| c.system) / gb,
-                median(&costs.1, |c| c.system) / gb,
             );
         }
     }
@@ -195,7 +194,10 @@ pub(crate) fn stretch(settings: &Settings) -> Result<()> {
 }
 
 fn median(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> f64 {
-    let mut all: Vec<f64> = costs.iter().map(of).collect();
+    middle(costs.iter().map(of).collect())
+}
+
+fn middle(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all[all.len() / 2]
 }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, Command, CommandFactory, Parser, ValueEnum};
+use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 
 use super::usage::Answer;
 use crate::transfer::engine::TABLE;
 
-/// When to do a thing: cp's WHEN, in cp's order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// When to do a thing: cp's WHEN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// In no case.
     Never,
@@ -20,6 +20,13 @@ pub enum When {
     /// In any case.
     Always,
 }
+
+/// The words for it, in the order in which cp lists them.
+const WHEN: [(&str, When); 3] = [
+    ("never", When::Never),
+    ("auto", When::Auto),
+    ("always", When::Always),
+];
 
 /// Reads a WHEN as GNU tools do: any unambiguous beginning of a word will do.
 #[derive(Debug, Clone)]
@@ -35,14 +42,10 @@ impl TypedValueParser for WhenParser {
         value: &OsStr,
     ) -> Result<When, clap::Error> {
         let text = value.to_string_lossy();
-        let named = |w: &When| {
-            w.to_possible_value()
-                .is_some_and(|v| v.get_name().starts_with(&*text))
-        };
-        let found: Vec<When> = When::value_variants()
+        let found: Vec<When> = WHEN
             .iter()
-            .copied()
-            .filter(named)
+            .filter(|(name, _)| name.starts_with(&*text))
+            .map(|(_, when)| *when)
             .collect();
         let kind = match found.as_slice() {
             [one] => return Ok(*one),
@@ -70,9 +73,7 @@ impl TypedValueParser for WhenParser {
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new(
-            When::value_variants()
-                .iter()
-                .filter_map(ValueEnum::to_possible_value),
+            WHEN.iter().map(|(name, _)| PossibleValue::new(*name)),
         ))
     }
 }
@@ -91,6 +92,8 @@ fn any_path() -> impl TypedValueParser<Value = PathBuf> {
 #[command(
     name = "mmapcp",
     version,
+    disable_help_flag = true,
+    disable_version_flag = true,
     args_override_self = true,
     infer_long_args = true,
     override_usage = "mmapcp [OPTION]... [-T] SOURCE DEST\n       mmapcp [OPTION]... SOURCE... DIRECTORY\n       mmapcp [OPTION]... -t DIRECTORY SOURCE..."
@@ -115,7 +118,7 @@ pub struct Words {
     #[arg(short = 'T', long)]
     pub no_target_directory: bool,
 
-    /// Copy directories with all that is in them; symbolic links stay links
+    /// Copy directories with all that is in them (-r is the same); symbolic links stay links
     #[arg(short = 'R', visible_short_alias = 'r', long)]
     pub recursive: bool,
 
@@ -158,6 +161,15 @@ pub struct Words {
     /// Say which engine is taken and why no other, alignment, extents and cost; implies -v
     #[arg(long)]
     pub debug: bool,
+
+    // cp has neither -h nor -V.
+    /// Print this help
+    #[arg(long, action = ArgAction::HelpLong)]
+    help: Option<bool>,
+
+    /// Print the version
+    #[arg(long, action = ArgAction::Version)]
+    version: Option<bool>,
 }
 
 fn engine_names() -> Vec<&'static str> {

@@ -8,13 +8,12 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 use crate::transfer::fault::retry;
-use crate::transfer::reserve::can_fit;
 
 /// A name in an open directory, and how messages call it.
 #[derive(Debug, Clone, Copy)]
@@ -76,26 +75,10 @@ impl Place<'_> {
 /// An open destination.
 #[derive(Debug)]
 pub struct Destination {
-    /// Empty, if it is a regular file.
+    /// Open for writing.
     pub file: File,
     /// Whether this run made it, and may remove it.
     pub created: bool,
-}
-
-/// Opens an existing destination for writing, and empties it, unless the data certainly cannot fit.
-///
-/// # Errors
-/// What open(2) and ftruncate(2) say, or ENOSPC before anything was changed.
-fn open_existing(place: &Place<'_>, data: u64) -> io::Result<File> {
-    // O_TRUNC would destroy before we know that there is room.
-    let file = place.open(OFlag::O_WRONLY, 0)?;
-    let stat = fstat(&file)?;
-    if is_regular(&stat) {
-        can_fit(&file, data, stat.st_blocks.unsigned_abs() * 512)
-            .map_err(|e| io::Error::new(io::ErrorKind::StorageFull, e))?;
-        retry(|| ftruncate(&file, 0))?;
-    }
-    Ok(file)
 }
 
 /// Whether a stat is of a regular file.
@@ -104,7 +87,7 @@ pub fn is_regular(stat: &FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
 }
 
-/// Opens the destination of a regular file: an existing one is emptied, with `force` a refusing one is replaced.
+/// Opens the destination of a regular file. An existing one is as it was; with `force` one that refuses is replaced.
 ///
 /// `removed` is called when a file was removed for that. `mode` is what a new file may have at most for now.
 ///
@@ -114,19 +97,18 @@ pub fn open(
     place: &Place<'_>,
     exists: bool,
     mode: u32,
-    data: u64,
     force: bool,
     mut removed: impl FnMut(),
 ) -> Result<Destination, String> {
     if exists {
-        match open_existing(place, data) {
+        // Without O_TRUNC, which would destroy before we know that there is room.
+        match place.open(OFlag::O_WRONLY, 0) {
             Ok(file) => {
                 return Ok(Destination {
                     file,
                     created: false,
                 });
             }
-            Err(e) if e.kind() == io::ErrorKind::StorageFull => return Err(no_space(place)),
             Err(_) if force => {
                 place.unlink()?;
                 removed();
@@ -166,11 +148,6 @@ fn cannot_create(place: &Place<'_>, e: &io::Error) -> String {
         _ => reason(e),
     };
     format!("cannot create regular file {}: {text}", quote(place.shown))
-}
-
-fn no_space(place: &Place<'_>) -> String {
-    let text = reason(&io::Error::from_raw_os_error(libc::ENOSPC));
-    format!("error writing {}: {text}", quote(place.shown))
 }
 
 /// Closes, and tells of an error that only close(2) reports (NFS, FUSE).

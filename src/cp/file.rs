@@ -29,7 +29,7 @@ pub(super) fn copy(
     let mode = from.st_mode & 0o777 & if options.preserve { !0o077 } else { !0 };
     let reporter = &mut *walk.reporter;
     let removed = || reporter.verbose(&format!("removed {}", quote(dest.shown)));
-    let target = dest::open(dest, exists, mode, facts.data, options.force, removed)?;
+    let target = dest::open(dest, exists, mode, options.force, removed)?;
     let mut observer = walk.reporter.file(source.shown, dest.shown);
     match transfer::copy(
         &opened,

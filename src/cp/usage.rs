@@ -113,15 +113,11 @@ fn unknown(option: &str, words: &[OsString]) -> String {
         return format!("invalid option -- '{}'", option.trim_start_matches('-'));
     };
     let command = super::cli::command();
-    let longs = command
-        .get_arguments()
-        .filter_map(clap::Arg::get_long)
-        .chain(["help", "version"]);
-    let mut possible: Vec<String> = longs
+    let longs = command.get_arguments().filter_map(clap::Arg::get_long);
+    let possible: Vec<String> = longs
         .filter(|long| long.starts_with(name))
         .map(|long| format!("'--{long}'"))
         .collect();
-    possible.dedup();
     if possible.len() > 1 {
         return format!(
             "option '{option}' is ambiguous; possibilities: {}",

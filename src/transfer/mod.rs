@@ -13,7 +13,7 @@ pub mod facts;
 pub mod fault;
 pub mod plan;
 mod read;
-pub mod reserve;
+mod reserve;
 pub mod run;
 mod sink;
 mod stream;

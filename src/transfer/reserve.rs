@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::statfs::{self, fstatfs};
+use nix::unistd::ftruncate;
 
 use super::extents::Extents;
 use super::fault::retry;
@@ -19,21 +22,35 @@ const LEAST: u64 = 4 << 20;
 /// A source in more pieces than this is reserved in part: each piece is a call, and a journal entry.
 const MOST_EXTENTS: u64 = 1024;
 
-/// Reserves the blocks of the source's data in the destination, or says why not. What it learns of the extents is used
-/// again: a dense source is walked once.
+/// Empties an existing destination, once nothing speaks against the copy that can be known before, and reserves the
+/// blocks of the source's data, or says why not. What it learns of the extents is used again: a dense source is walked
+/// once.
 ///
 /// # Errors
-/// EFBIG beyond the file size limit, ENOSPC and EDQUOT: the copy could not succeed.
-pub fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Result<Option<String>> {
+/// EFBIG beyond the file size limit, and ENOSPC where the data certainly cannot fit: the destination is as it was then.
+/// ENOSPC and EDQUOT of the reservation: it is empty.
+pub(super) fn make_room(
+    plan: &Plan,
+    extents: &mut Extents<'_>,
+    dest: &File,
+) -> io::Result<Option<String>> {
     if !plan.dest.regular {
         return Ok(Some("not a regular file".into()));
     }
     if plan.source.size > file_size_limit() {
         return Err(Errno::EFBIG.into());
     }
+    let before = dest.metadata()?;
     if plan.options.sparse != Sparse::Always {
-        can_fit(dest, plan.source.data, 0)?;
+        can_fit(dest, plan.source.data, before.blocks() * 512)?;
     }
+    if before.len() > 0 {
+        retry(|| ftruncate(dest, 0))?;
+    }
+    reserve(plan, extents, dest)
+}
+
+fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Result<Option<String>> {
     if let Err(why) = plan.dest.reserve {
         return Ok(Some(why.into()));
     }
@@ -48,6 +65,8 @@ pub fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Resul
                 Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO)
             ) =>
         {
+            // ext4 keeps what it could get.
+            let _ = ftruncate(dest, 0);
             Err(e)
         }
         Err(e) => Ok(Some(format!("fallocate: {}", reason(&e)))),
@@ -75,25 +94,36 @@ fn reserve_extents(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::R
     Ok(())
 }
 
+/// How often, and how far apart, a file system without room is asked again: xfs gives back the blocks of removed files in
+/// the background (it was seen to say "full" for some milliseconds after a removal), and asking sets that to work.
+const ASK: u32 = 10;
+const APART: Duration = Duration::from_millis(20);
+
 /// Whether `data` bytes can fit into the file system that `dest` lies on, where `freed` bytes of it will be given back
 /// first. Only a certain "no" is an answer: file systems that compress, share or grow are not asked.
 ///
 /// # Errors
 /// ENOSPC, when it is certain.
-pub fn can_fit(dest: &File, data: u64, freed: u64) -> io::Result<()> {
+fn can_fit(dest: &File, data: u64, freed: u64) -> io::Result<()> {
+    for _ in 0..ASK {
+        if !is_full_for(dest, data, freed) {
+            return Ok(());
+        }
+        std::thread::sleep(APART);
+    }
+    Err(Errno::ENOSPC.into())
+}
+
+fn is_full_for(dest: &File, data: u64, freed: u64) -> bool {
     let Ok(stat) = fstatfs(dest) else {
-        return Ok(());
+        return false;
     };
     let counts = matches!(
         stat.filesystem_type(),
         statfs::EXT4_SUPER_MAGIC | statfs::XFS_SUPER_MAGIC | statfs::TMPFS_MAGIC
     );
     // f_bfree counts root's reserve, which we may be allowed to use; f_blocks is 0 on a tmpfs without a limit.
-    let free = stat
-        .blocks_free()
-        .saturating_mul(stat.block_size().unsigned_abs());
-    if counts && stat.blocks() > 0 && data > free.saturating_add(freed) {
-        return Err(Errno::ENOSPC.into());
-    }
-    Ok(())
+    let block = stat.block_size().unsigned_abs();
+    let free = stat.blocks_free().saturating_mul(block);
+    counts && stat.blocks() > 0 && data > free.saturating_add(freed)
 }

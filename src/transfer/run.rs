@@ -25,7 +25,7 @@ use crate::sys::{cpu, cpu::Usages};
 /// Bytes of zeros written at once, and of data scanned for zeros at once.
 const BLANK: usize = 1 << 20;
 
-/// Copies all of `source` to `dest`, which is empty or no regular file.
+/// Copies all of `source` to `dest`, which is emptied first, but not before it is known that something can be done.
 ///
 /// # Errors
 /// What stopped it, and how much of the destination is good. What was reserved or cached beyond that is given back.
@@ -44,17 +44,15 @@ pub fn copy(
         begun: false,
     };
     let plan = Plan::of(facts, dest, options).map_err(|e| fail(Error::Io(Side::Dest, e)))?;
-    let mut extents = Extents::new(source, plan.source.size, plan.source.finder);
-    let reserved = reserve::reserve(&plan, &mut extents, dest);
-    extents.rewind();
-    let unreserved = reserved.as_ref().ok().cloned().flatten();
-    observer.event(&plan.event(unreserved));
     if plan.rows.is_empty() {
+        observer.event(&plan.event(None));
         return Err(fail(Error::Impossible(plan.why_not())));
     }
-    if let Err(e) = reserved {
-        // ext4 leaves what it could get behind a failed fallocate.
-        let _ = ftruncate(dest, 0);
+    let mut extents = Extents::new(source, plan.source.size, plan.source.finder);
+    let room = reserve::make_room(&plan, &mut extents, dest);
+    extents.rewind();
+    observer.event(&plan.event(room.as_ref().ok().cloned().flatten()));
+    if let Err(e) = room {
         return Err(fail(Error::Io(Side::Dest, e)));
     }
     let mut run = Run::new(&plan, source, dest, observer);
@@ -84,6 +82,7 @@ pub(super) struct Run<'a> {
     rows: Vec<&'static Row>,
     engine: Option<Box<dyn Engine>>,
     choice: Option<Choice>,
+    scan: Option<AlignedBuffer>,
     proven: bool,
     padded: bool,
     stalls: u32,
@@ -114,6 +113,7 @@ impl<'a> Run<'a> {
             rows: plan.rows.clone(),
             engine: None,
             choice: plan.measure.then(Choice::default),
+            scan: None,
             proven: plan.dest.direct == Direct::Genuine,
             padded: false,
             stalls: 0,
@@ -176,11 +176,14 @@ impl<'a> Run<'a> {
     /// A range in which blocks of zeros shall become holes: they are looked for in a copy of ours, read past the map.
     fn without_zeros(&mut self, len: usize) -> Result<(), Error> {
         let at = self.pos;
-        let mut buffer =
-            AlignedBuffer::new(len.min(BLANK)).map_err(|e| Error::Io(Side::Source, e))?;
+        let mut buffer = match self.scan.take() {
+            Some(buffer) => buffer,
+            None => AlignedBuffer::new(BLANK).map_err(|e| Error::Io(Side::Source, e))?,
+        };
+        let len = len.min(BLANK);
         let n = read::at(
             self.pair.source,
-            &mut buffer,
+            &mut buffer[..len],
             at,
             &mut false,
             &mut Vec::new(),
@@ -195,6 +198,7 @@ impl<'a> Run<'a> {
             }
         }
         self.pos = at + n as u64;
+        self.scan = Some(buffer);
         self.report()
     }
 
@@ -434,18 +438,24 @@ impl<'a> Run<'a> {
         if now != self.size && !self.only_pretends() {
             retry(|| ftruncate(dest, self.size.cast_signed())).map_err(Error::Resize)?;
         }
-        if self.plan.dest.direct == Direct::Unproven {
-            // btrfs takes direct writes through the cache where it has checksums, and a few pages stay (some in 7 of 120
-            // copies on 6.18).
-            self.pair.sink.settle(0, self.size).map_err(write)?;
-        } else if self.padded {
-            let last = self.plan.dest.align.down(self.size);
-            self.pair
-                .sink
-                .settle(last, self.size - last)
-                .map_err(write)?;
-        }
+        self.drop_leftovers(self.size).map_err(write)?;
         self.report()
+    }
+
+    /// Direct writes leave no page behind, with two exceptions: the page that cutting a file to its size zeroes, and what
+    /// btrfs, which takes direct writes through the cache where it has checksums, forgets there (some pages in 7 of 120
+    /// copies on 6.18).
+    fn drop_leftovers(&self, size: u64) -> io::Result<()> {
+        let whole = self.plan.dest.direct == Direct::Unproven;
+        let from = if whole {
+            0
+        } else {
+            self.plan.dest.align.down(size)
+        };
+        if size > from {
+            self.pair.sink.settle(from, size - from)?;
+        }
+        Ok(())
     }
 
     /// The null engine moves nothing, so there is nothing to give a size to.
@@ -510,10 +520,7 @@ impl<'a> Run<'a> {
         if self.plan.dest.regular {
             let dest = self.pair.sink.file;
             let _ = retry(|| ftruncate(dest, copied.cast_signed()));
-            let _ = self
-                .pair
-                .sink
-                .settle(copied - copied % residency::page_size(), 1);
+            let _ = self.drop_leftovers(copied);
         }
         Failure {
             error,
