@@ -5,12 +5,14 @@
 
 pub mod align;
 pub mod choice;
+mod edge;
 pub mod engine;
 pub mod error;
 pub mod event;
 pub mod extents;
 pub mod facts;
 pub mod fault;
+mod finish;
 pub mod plan;
 mod read;
 mod reserve;

@@ -5,20 +5,17 @@ use std::fs::File;
 use std::io;
 use std::time::Instant;
 
-use nix::unistd::ftruncate;
-
 use super::choice::{Choice, Clock, Next};
 use super::engine::{Engine, Pair, Row};
 use super::error::{Error, Failure};
 use super::event::{Event, Observer, Progress};
 use super::extents::{Extents, nonzero_runs};
 use super::facts::{Direct, SourceFacts, SourceKind};
-use super::fault::{Fault, Side, retry};
+use super::fault::{Fault, Side};
 use super::plan::{Options, Plan, Sparse};
-use super::sink::{Leaving, Sink, file_size_limit};
+use super::sink::{Leaving, Sink};
 use super::{read, reserve, stream};
 use crate::sys::buffer::AlignedBuffer;
-use crate::sys::residency;
 use crate::sys::words::reason;
 use crate::sys::{cpu, cpu::Usages};
 
@@ -78,19 +75,18 @@ pub(super) struct Run<'a> {
     pub(super) plan: &'a Plan,
     pub(super) pair: Pair<'a>,
     pub(super) pos: u64,
-    size: u64,
-    rows: Vec<&'static Row>,
-    engine: Option<Box<dyn Engine>>,
-    choice: Option<Choice>,
-    scan: Option<AlignedBuffer>,
-    proven: bool,
-    padded: bool,
-    stalls: u32,
-    moved: BTreeMap<&'static str, u64>,
-    found: u64,
-    observer: &'a mut dyn Observer,
-    started: Instant,
-    before: Usages,
+    pub(super) size: u64,
+    pub(super) rows: Vec<&'static Row>,
+    pub(super) engine: Option<Box<dyn Engine>>,
+    pub(super) choice: Option<Choice>,
+    pub(super) scan: Option<AlignedBuffer>,
+    pub(super) proven: bool,
+    pub(super) stalls: u32,
+    pub(super) moved: BTreeMap<&'static str, u64>,
+    pub(super) found: u64,
+    pub(super) observer: &'a mut dyn Observer,
+    pub(super) started: Instant,
+    pub(super) before: Usages,
 }
 
 impl<'a> Run<'a> {
@@ -115,7 +111,6 @@ impl<'a> Run<'a> {
             choice: plan.measure.then(Choice::default),
             scan: None,
             proven: plan.dest.direct == Direct::Genuine,
-            padded: false,
             stalls: 0,
             moved: BTreeMap::new(),
             found: 0,
@@ -276,77 +271,6 @@ impl<'a> Run<'a> {
         Ok(n)
     }
 
-    /// Writes bytes of ours. In the direct way a piece that is no whole unit ends the file: it is padded, and the file
-    /// gets its size at the end.
-    fn put(&mut self, data: &[u8], len: usize) -> Result<usize, Fault> {
-        let unit = self.plan.dest.align.unit() as usize;
-        let padded = len.next_multiple_of(unit);
-        let sink = &mut self.pair.sink;
-        if sink.leaving() != Leaving::Direct || len.is_multiple_of(unit) {
-            sink.write_all_at(&data[..len], self.pos)?;
-        } else if self.plan.dest.regular && self.pos + padded as u64 <= file_size_limit() {
-            sink.write_all_at(&data[..padded], self.pos)?;
-            self.padded = true;
-        } else {
-            // A device has no size to cut to: what is behind must stay. Nor may padding pass the file size limit.
-            let body = len - len % unit;
-            sink.write_all_at(&data[..body], self.pos)?;
-            sink.leave_by(Leaving::Cached)?;
-            sink.write_all_at(&data[body..len], self.pos + body as u64)?;
-            sink.leave_by(Leaving::Direct)?;
-            self.padded = true;
-        }
-        Ok(len)
-    }
-
-    /// The last bytes that are no whole unit, read without the map.
-    fn tail(&mut self, len: usize) -> Result<usize, Fault> {
-        let unit = self.plan.dest.align.unit() as usize;
-        let mut buffer = AlignedBuffer::new(unit).map_err(|e| Fault::Fatal(Side::Source, e))?;
-        let (source, notes) = (self.pair.source, &mut self.pair.notes);
-        let mut direct = self.plan.source.read_direct.is_some();
-        let n = read::at(source, &mut buffer, self.pos, &mut direct, notes)?;
-        if n < len {
-            return Err(Fault::SourceEnd);
-        }
-        // A source that has grown since gives more than is its share.
-        buffer[len..].fill(0);
-        self.put(&buffer, len)
-    }
-
-    /// Where nothing told whether O_DIRECT is real, the first write does.
-    fn prove(&mut self, n: usize) -> Result<(), Fault> {
-        if self.proven || self.pair.sink.leaving() != Leaving::Direct || n == 0 {
-            return Ok(());
-        }
-        self.proven = true;
-        let sink = &self.pair.sink;
-        match cached(sink.file, self.pos, n as u64) {
-            Ok(left) if left * 2 > n as u64 => {
-                sink.settle(self.pos, n as u64)
-                    .map_err(|e| Fault::Fatal(Side::Dest, e))?;
-                // The rows behind this one that write in the same way are no better.
-                let first = self.rows[0];
-                self.rows
-                    .retain(|row| row.leaving != Leaving::Direct || *row == first);
-                Err(Fault::Unsupported(
-                    Side::Dest,
-                    io::Error::other(
-                        "O_DIRECT is accepted, but what it writes stays in the page cache",
-                    ),
-                ))
-            }
-            Ok(_) => Ok(()),
-            Err(e) => {
-                self.pair.notes.push(format!(
-                    "cannot see whether O_DIRECT is real here: {}",
-                    reason(&e)
-                ));
-                Ok(())
-            }
-        }
-    }
-
     fn fall_back(&mut self, side: Side, error: io::Error) -> Result<(), Error> {
         self.engine = None;
         self.choice = None;
@@ -425,116 +349,4 @@ impl<'a> Run<'a> {
             Ok(())
         }
     }
-
-    /// What is still on its way, then the true size, then the page that cutting to it left in the cache.
-    fn settle(&mut self) -> Result<(), Error> {
-        let dest = self.pair.sink.file;
-        let write = |e| Error::Io(Side::Dest, e);
-        self.pair.sink.finish().map_err(write)?;
-        if !self.plan.dest.regular {
-            return Ok(());
-        }
-        let now = dest.metadata().map_err(write)?.len();
-        if now != self.size && !self.only_pretends() {
-            retry(|| ftruncate(dest, self.size.cast_signed())).map_err(Error::Resize)?;
-        }
-        self.drop_leftovers(self.size).map_err(write)?;
-        self.report()
-    }
-
-    /// Direct writes leave no page behind, with two exceptions: the page that cutting a file to its size zeroes, and what
-    /// btrfs, which takes direct writes through the cache where it has checksums, forgets there (some pages in 7 of 120
-    /// copies on 6.18).
-    fn drop_leftovers(&self, size: u64) -> io::Result<()> {
-        let whole = self.plan.dest.direct == Direct::Unproven;
-        let from = if whole {
-            0
-        } else {
-            self.plan.dest.align.down(size)
-        };
-        if size > from {
-            self.pair.sink.settle(from, size - from)?;
-        }
-        Ok(())
-    }
-
-    /// The null engine moves nothing, so there is nothing to give a size to.
-    fn only_pretends(&self) -> bool {
-        self.plan.options.engine == Some(super::engine::NULL)
-    }
-
-    /// The bytes written while a source shrinks can be zeros from the cut on, with every call a success (measured): only
-    /// the source itself can tell, afterwards.
-    fn compare_source(&self) -> Result<(), Error> {
-        if matches!(
-            self.plan.source.kind,
-            SourceKind::Stream | SourceKind::BlockDevice
-        ) {
-            return Ok(());
-        }
-        let now = self
-            .pair
-            .source
-            .metadata()
-            .map_err(|e| Error::Io(Side::Source, e))?;
-        use std::os::unix::fs::MetadataExt;
-        if now.len() != self.size || (now.mtime(), now.mtime_nsec()) != self.plan.source.mtime {
-            return Err(Error::SourceChanged {
-                was: self.size,
-                now: now.len(),
-            });
-        }
-        Ok(())
-    }
-
-    fn done(&mut self) {
-        let (after, elapsed) = (cpu::usage(), self.started.elapsed().as_secs_f64());
-        let engine = self
-            .moved
-            .iter()
-            .max_by_key(|(_, bytes)| **bytes)
-            .map(|(name, _)| *name);
-        self.observer.event(&Event::Done {
-            bytes: self.size,
-            data_bytes: self.moved.values().sum(),
-            engine,
-            engines: std::mem::take(&mut self.moved),
-            extents: self.found,
-            elapsed,
-            rate: self.size as f64 / elapsed.max(1e-9),
-            cpu_user: after.user - self.before.user,
-            cpu_system: after.system - self.before.system,
-            max_rss: after.max_rss,
-        });
-    }
-
-    /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved behind.
-    fn give_up(&mut self, error: Error) -> Failure {
-        let begun = !self.moved.is_empty();
-        // A second error of writeback adds nothing: the copy has failed, and only confirmed bytes are kept.
-        let _ = self.pair.sink.finish();
-        let copied = match error {
-            Error::SourceChanged { .. } => self.pos,
-            _ => self.pos - self.pair.sink.pending().min(self.pos),
-        };
-        if self.plan.dest.regular {
-            let dest = self.pair.sink.file;
-            let _ = retry(|| ftruncate(dest, copied.cast_signed()));
-            let _ = self.drop_leftovers(copied);
-        }
-        Failure {
-            error,
-            copied,
-            size: self.size,
-            begun,
-        }
-    }
-}
-
-/// Bytes of a range of the destination that are in the page cache. Asked through a descriptor of its own, because
-/// mincore needs one that can read.
-fn cached(dest: &File, at: u64, len: u64) -> io::Result<u64> {
-    use std::os::fd::AsRawFd;
-    let again = File::open(format!("/proc/self/fd/{}", dest.as_raw_fd()))?;
-    residency::resident_bytes(&again, at, len)
 }
