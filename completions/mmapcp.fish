@@ -16,7 +16,7 @@ complete -c mmapcp -l progress -d 'A bar on a terminal for copies that last (aut
 auto\t''
 always\t''"
 complete -c mmapcp -s T -l no-target-directory -d 'Treat DEST as a file, never as a directory to copy into'
-complete -c mmapcp -s R -s r -l recursive -d 'Copy directories with all that is in them; symbolic links stay links'
+complete -c mmapcp -s R -s r -l recursive -d 'Copy directories with all that is in them (-r is the same); symbolic links stay links'
 complete -c mmapcp -s f -l force -d 'Remove an existing destination file that cannot be opened, and try again'
 complete -c mmapcp -s n -l no-clobber -d 'Leave existing files alone'
 complete -c mmapcp -s p -d 'Preserve mode, ownership and times'

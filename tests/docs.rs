@@ -4,9 +4,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use clap_complete::{Shell, generate};
 use mmapcp::cp::cli;
+
+use crate::support::skip;
 
 /// Every generated file, by its path in the repository.
 fn generated() -> Vec<(&'static str, Vec<u8>)> {
@@ -80,5 +83,22 @@ fn the_readme_names_every_option_and_every_engine() {
     for row in mmapcp::transfer::engine::TABLE {
         let line = format!("| `{}` | {} | {} |", row.name, row.how, row.when);
         assert!(readme.contains(&line), "README.md lacks the row\n{line}");
+    }
+}
+
+#[test]
+fn the_shells_can_read_their_completions() {
+    for (shell, path) in [
+        ("bash", "completions/mmapcp.bash"),
+        ("zsh", "completions/_mmapcp"),
+        ("fish", "completions/mmapcp.fish"),
+    ] {
+        match Command::new(shell).arg("-n").arg(repository(path)).output() {
+            Ok(output) => assert!(output.status.success(), "{shell}: {output:?}"),
+            Err(e) => skip(
+                "the_shells_can_read_their_completions",
+                &format!("{shell}: {e}"),
+            ),
+        }
     }
 }

@@ -370,3 +370,32 @@ fn files_of_a_tree_vanish() {
         true
     });
 }
+
+/// What is known to be impossible before the first byte leaves an older file as it was.
+#[test]
+fn an_older_file_outlives_a_refusal() {
+    let disk = disk_dir();
+    let (source, older) = (disk.path().join("dump"), disk.path().join("older"));
+    make_full(&source, 8 << 20);
+    fs::write(&older, b"precious").unwrap();
+    // The source is not in memory, so no row of these can serve.
+    for engine in ["mmap", "splice"] {
+        let word = format!("--engine={engine}");
+        let output = run(mmapcp().args([&word]).arg(&source).arg(&older));
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(told(&output).contains(engine), "{}", told(&output));
+        assert_eq!(fs::read(&older).unwrap(), b"precious", "{engine}");
+    }
+    let limited = Command::new("prlimit")
+        .args(["--fsize=1048576", env!("CARGO_BIN_EXE_mmapcp")])
+        .args([&source, &older])
+        .output()
+        .unwrap();
+    assert_eq!(limited.status.code(), Some(1), "{}", told(&limited));
+    assert!(
+        told(&limited).contains("File too large"),
+        "{}",
+        told(&limited)
+    );
+    assert_eq!(fs::read(&older).unwrap(), b"precious", "file size limit");
+}

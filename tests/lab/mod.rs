@@ -1,6 +1,7 @@
 //! The lab: tests that need root, loop mounts or extra packages; one at a time, and skipped with a reason where they cannot run.
 
 mod bind;
+mod device;
 mod dump;
 mod image;
 mod matrix;
