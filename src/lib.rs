@@ -2,8 +2,8 @@
 //!
 //! Rooms, each knowing only what stands below it:
 //!
-//! - [`report`]: progress, JSON events, human units
 //! - [`cp`]: what cp means: names, trees, attributes
+//! - [`report`]: what is said meanwhile: diagnostics, progress, JSON events
 //! - [`transfer`]: one file's bytes, from descriptor to descriptor
 //! - [`sys`]: the only unsafe code
 //!

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, futimens, utimensat,
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, futimens, utimensat,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
@@ -18,8 +18,9 @@ use super::dest::Place;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
-/// The extended attribute that holds the access ACL; cp counts it as part of the mode.
-const ACL: &str = "system.posix_acl_access";
+/// The extended attributes that hold ACLs; cp counts them as part of the mode.
+const ACCESS_ACL: &str = "system.posix_acl_access";
+const DEFAULT_ACL: &str = "system.posix_acl_default";
 
 /// The permission bits of a mode, set-id and sticky ones with them.
 const ALL_BITS: u32 = 0o7777;
@@ -35,9 +36,10 @@ pub fn preserve(source: &File, from: &FileStat, dest: &File, name: &Path) -> Res
     let (accessed, modified) = times(from);
     futimens(dest, &accessed, &modified).map_err(|e| failed("preserving times for", e))?;
     let kept = own(dest, from).map_err(|e| failed("failed to preserve ownership for", e))?;
-    fchmod(dest, wanted_mode(from, kept)).map_err(|e| failed("preserving permissions for", e))?;
-    copy_acl(source, dest)
-        .map_err(|e| format!("preserving permissions for {}: {}", quote(name), reason(&e)))
+    let directory = from.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
+    copy_acls(source, dest, directory)
+        .map_err(|e| format!("preserving permissions for {}: {}", quote(name), reason(&e)))?;
+    fchmod(dest, wanted_mode(from, kept)).map_err(|e| failed("preserving permissions for", e))
 }
 
 /// The same for what cannot be opened: a symbolic link, which has no mode, a FIFO, a device.
@@ -102,18 +104,24 @@ fn give_away(
     }
 }
 
-fn copy_acl(source: &File, dest: &File) -> io::Result<()> {
-    let unsupported = |e: &io::Error| {
-        matches!(
-            e.raw_os_error(),
-            Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM)
-        )
+/// Gives `dest` the ACLs of `source`, and takes away what a default ACL of its directory gave it beyond them.
+fn copy_acls(source: &File, dest: &File, directory: bool) -> io::Result<()> {
+    copy_acl(ACCESS_ACL, source, dest)?;
+    if directory {
+        copy_acl(DEFAULT_ACL, source, dest)?;
+    }
+    Ok(())
+}
+
+fn copy_acl(name: &str, source: &File, dest: &File) -> io::Result<()> {
+    let none = |e: io::Error| match e.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::ENODATA) => Ok(()),
+        _ => Err(e),
     };
-    match source.get_xattr(ACL) {
-        Ok(Some(acl)) => dest.set_xattr(ACL, &acl),
-        Ok(None) => Ok(()),
-        Err(e) if unsupported(&e) => Ok(()),
-        Err(e) => Err(e),
+    match source.get_xattr(name) {
+        Ok(Some(acl)) => dest.set_xattr(name, &acl),
+        Ok(None) => dest.remove_xattr(name).or_else(none),
+        Err(e) => none(e),
     }
 }
 
@@ -131,16 +139,6 @@ fn times(from: &FileStat) -> (TimeSpec, TimeSpec) {
 pub fn set_mode(dest: impl AsFd, mode: u32, name: &Path) -> Result<(), String> {
     fchmod(dest, Mode::from_bits_truncate(mode & ALL_BITS))
         .map_err(|e| message("setting permissions for", name, e))
-}
-
-/// The file mode creation mask, read without changing it: umask(2) can only be asked by setting it, which another thread
-/// might notice. Linux 4.7 and later say it in /proc.
-#[must_use]
-pub fn umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("Umask:"));
-    line.and_then(|v| u32::from_str_radix(v.trim(), 8).ok())
-        .unwrap_or(0o022)
 }
 
 fn message(what: &str, name: &Path, e: Errno) -> String {

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::report::quote::quote;
@@ -95,20 +96,16 @@ pub fn is_regular(stat: &FileStat) -> bool {
 /// A message in cp's words; nothing was changed then, save what `removed` was told of.
 pub fn open(
     place: &Place<'_>,
-    exists: bool,
+    there: Option<&FileStat>,
     mode: u32,
     force: bool,
     mut removed: impl FnMut(),
 ) -> Result<Destination, String> {
-    if exists {
-        // Without O_TRUNC, which would destroy before we know that there is room.
-        match place.open(OFlag::O_WRONLY, 0) {
-            Ok(file) => {
-                return Ok(Destination {
-                    file,
-                    created: false,
-                });
-            }
+    if let Some(there) = there {
+        // Without O_TRUNC, which would destroy before we know that there is room; and what was swapped in since we looked
+        // is left alone.
+        match place.open(OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, 0) {
+            Ok(file) => return same_as(file, there, place),
             Err(_) if force => {
                 place.unlink()?;
                 removed();
@@ -117,6 +114,53 @@ pub fn open(
         }
     }
     create(place, mode)
+}
+
+fn same_as(file: File, there: &FileStat, place: &Place<'_>) -> Result<Destination, String> {
+    let now = fstat(&file).map_err(|e| cannot_create(place, &e.into()))?;
+    if (now.st_dev, now.st_ino) != (there.st_dev, there.st_ino) {
+        return Err(format!(
+            "not writing to {}, as it was replaced while being copied to",
+            quote(place.shown)
+        ));
+    }
+    blocking(file, place)
+}
+
+/// An open file that waits again where it must, now that it is known to be the right one.
+fn blocking(file: File, place: &Place<'_>) -> Result<Destination, String> {
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_WRONLY))
+        .map_err(|e| cannot_create(place, &e.into()))?;
+    Ok(Destination {
+        file,
+        created: false,
+    })
+}
+
+/// How long to wait for a reader of a FIFO before asking again whether to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Opens a FIFO for writing when it has a reader, or gives up when `interrupted` says so: open(2) itself would not return
+/// for a signal.
+///
+/// # Errors
+/// A message in cp's words.
+pub fn open_fifo(place: &Place<'_>, interrupted: impl Fn() -> bool) -> Result<Destination, String> {
+    loop {
+        match place.open(OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0) {
+            Ok(file) => return blocking(file, place),
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) && !interrupted() => {
+                std::thread::sleep(PATIENCE);
+            }
+            Err(e) => return Err(cannot_create(place, &e)),
+        }
+    }
+}
+
+/// Whether a stat is of a FIFO.
+#[must_use]
+pub fn is_fifo(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
 }
 
 fn create(place: &Place<'_>, mode: u32) -> Result<Destination, String> {

@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::sys::stat::{FileStat, fstat};
 
 use super::attrs;
 use super::dest::{self, Destination, Place};
@@ -19,7 +19,7 @@ pub(super) fn copy(
     source: &Place<'_>,
     dest: &Place<'_>,
     from: &FileStat,
-    exists: bool,
+    there: Option<&FileStat>,
 ) -> Outcome {
     let options = walk.options;
     let opened = open_source(source, from, options.recursive)?;
@@ -27,9 +27,13 @@ pub(super) fn copy(
         .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
     // With -p the mode comes last, and others wait for it: the owner must be right before.
     let mode = from.st_mode & 0o777 & if options.preserve { !0o077 } else { !0 };
+    let interrupted = walk.reporter.stopper();
     let reporter = &mut *walk.reporter;
     let removed = || reporter.verbose(&format!("removed {}", quote(dest.shown)));
-    let target = dest::open(dest, exists, mode, options.force, removed)?;
+    let target = match there.filter(|there| dest::is_fifo(there)) {
+        Some(_) => dest::open_fifo(dest, interrupted)?,
+        None => dest::open(dest, there, mode, options.force, removed)?,
+    };
     let mut observer = walk.reporter.file(source.shown, dest.shown);
     match transfer::copy(
         &opened,
@@ -55,13 +59,11 @@ pub(super) fn copy(
 }
 
 fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<File, String> {
-    let mut flags = OFlag::O_RDONLY;
+    // Without O_NONBLOCK, what was swapped for a FIFO meanwhile would hold us in open(2). For a FIFO, waiting is done in
+    // the transfer, where a signal can end it; for files the flag means nothing.
+    let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     if nofollow {
         flags |= OFlag::O_NOFOLLOW;
-    }
-    // Waiting for a writer is done in the transfer, where a signal can end it.
-    if from.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits() {
-        flags |= OFlag::O_NONBLOCK;
     }
     let file = source.open(flags, 0).map_err(|e| {
         format!(
@@ -92,7 +94,7 @@ fn failed(
     dest: &Place<'_>,
     target: Destination,
 ) -> Failed {
-    let text = message(failure, source, dest);
+    let text = message(failure, walk.options.transfer, source, dest);
     let changed = matches!(failure.error, Error::SourceChanged { .. });
     let unwanted = target.created && !failure.begun && !changed;
     let closed = dest::close(target.file, dest.shown);
@@ -103,22 +105,44 @@ fn failed(
     Failed::Say(text)
 }
 
-fn message(failure: &Failure, source: &Place<'_>, dest: &Place<'_>) -> String {
+fn message(
+    failure: &Failure,
+    options: transfer::Options,
+    source: &Place<'_>,
+    dest: &Place<'_>,
+) -> String {
     let (from, to) = (quote(source.shown), quote(dest.shown));
     match &failure.error {
         Error::Io(Side::Source, e) => format!("error reading {from}: {}", reason(e)),
         Error::Io(Side::Dest, e) => format!("error writing {to}: {}", reason(e)),
         Error::Resize(e) => format!("failed to extend {to}: {}", reason(e)),
-        Error::Impossible(why) => format!("cannot copy {from} to {to}: {why}"),
+        Error::Impossible(why) => format!("cannot copy {from} to {to}: {}{why}", demand(options)),
         Error::SourceChanged { .. } => {
             format!("{from}: {}, so {to} is not a copy of it", failure.error)
         }
         Error::Interrupted if !failure.begun => {
             format!("interrupted before a byte of {from} was copied to {to}")
         }
+        Error::Interrupted if failure.size == 0 => {
+            format!(
+                "interrupted: {to} holds the first {} bytes of {from}",
+                failure.copied
+            )
+        }
         Error::Interrupted => format!(
             "interrupted: {to} holds the first {} bytes of the {} of {from}",
             failure.copied, failure.size
         ),
+    }
+}
+
+/// The words of the command line that leave no other way.
+fn demand(options: transfer::Options) -> String {
+    match options.engine {
+        Some(row) => format!("engine {} cannot do it: ", row.name),
+        None if options.direct == transfer::DirectPolicy::Always => {
+            "--direct=always cannot be kept: ".into()
+        }
+        None => String::new(),
     }
 }

@@ -11,6 +11,8 @@ pub mod usage;
 
 use std::process::ExitCode;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use crate::report::Reporter;
 use crate::report::signals::Signals;
 
@@ -25,6 +27,7 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Ok(signals) => signals,
         Err(e) => return usage::Answer::error(&format!("cannot handle signals: {e}")).print(),
     };
+    raise_descriptor_limit();
     let mut reporter = Reporter::new(&options.report, signals);
     let copied = match operands::jobs(&options) {
         Ok(jobs) => tree::copy_all(&jobs, &options, &mut reporter),
@@ -38,5 +41,14 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// A walk holds descriptors for each level it is deep. Where the limit cannot be raised, a tree too deep is an error then.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

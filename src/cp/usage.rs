@@ -5,11 +5,9 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::report::PROGRAM;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
-
-/// The name that diagnostics begin with.
-pub const PROGRAM: &str = "mmapcp";
 
 /// What to print instead of copying.
 #[derive(Debug)]

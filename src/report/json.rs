@@ -13,6 +13,9 @@ const VERSION: u32 = 1;
 /// One event of a file. Notes are for people; they have no event.
 #[must_use]
 pub fn event(event: &Event, source: &Path, dest: &Path) -> Option<String> {
+    if matches!(event, Event::Note { .. }) {
+        return None;
+    }
     let Ok(Value::Object(fields)) = serde_json::to_value(event) else {
         return None;
     };

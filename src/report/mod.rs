@@ -16,7 +16,7 @@ use progress::{Display, When};
 use signals::Signals;
 
 /// The name that diagnostics begin with.
-const PROGRAM: &str = env!("CARGO_PKG_NAME");
+pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// What is told, and how.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +105,12 @@ impl Reporter {
     #[must_use]
     pub fn interrupted(&self) -> bool {
         self.signals.pending().is_some()
+    }
+
+    /// The same question, for who waits while the reporter is lent elsewhere.
+    pub fn stopper(&self) -> impl Fn() -> bool + use<> {
+        let signals = self.signals.clone();
+        move || signals.pending().is_some()
     }
 
     /// Listens to the copy of one file.

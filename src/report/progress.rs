@@ -88,7 +88,7 @@ impl Display {
 
     /// A file has ended.
     pub fn end(&mut self) {
-        if self.mode == Mode::Lines && self.told.is_some() {
+        if self.mode == Mode::Lines {
             eprint_line(&line(&self.last, &self.source));
         }
         self.before += self.last.copied;
@@ -106,6 +106,7 @@ impl Display {
                 None
             }
             Mode::Lines => {
+                self.told.get_or_insert(self.started);
                 if self.due(LINE_EVERY) {
                     eprint_line(&line(progress, &self.source));
                 }
@@ -185,19 +186,22 @@ fn speed(progress: &Progress) -> f64 {
 /// A line for a log.
 fn line(progress: &Progress, source: &str) -> String {
     let speed = speed(progress);
-    let left = progress.size.saturating_sub(progress.copied) as f64 / speed.max(1.0);
-    let of = if progress.size > 0 {
-        format!(" of {}", bytes(progress.size))
-    } else {
-        String::new()
+    let copied = bytes(progress.copied);
+    let mut line = match progress.size {
+        0 => format!("{source}: {copied}"),
+        size => format!("{source}: {copied} of {}", bytes(size)),
     };
-    format!(
-        "{source}: {}{of}, {}, {} left, {}",
-        bytes(progress.copied),
-        rate(speed),
-        time(Duration::from_secs(left as u64)),
-        progress.engine
-    )
+    line.push_str(&format!(", {}", rate(speed)));
+    // Before the first byte there is nothing to reckon with.
+    if progress.size > 0 && speed > 0.0 {
+        let left = progress.size.saturating_sub(progress.copied) as f64 / speed;
+        let left = Duration::from_secs(left as u64);
+        line.push_str(&format!(", {} left", time(left)));
+    }
+    if !progress.engine.is_empty() {
+        line.push_str(&format!(", {}", progress.engine));
+    }
+    line
 }
 
 /// The answer to SIGUSR1.

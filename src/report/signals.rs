@@ -12,6 +12,7 @@ use signal_hook::{flag, low_level};
 pub struct Signals {
     stop: Arc<AtomicUsize>,
     status: Arc<AtomicBool>,
+    again: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -23,10 +24,15 @@ impl Signals {
         let signals = Self {
             stop: Arc::default(),
             status: Arc::default(),
+            again: Arc::default(),
         };
         let ignored = ignored();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             if ignored & (1 << (signal - 1)) == 0 {
+                // A call that does not come back (a pipe that nobody reads) does not see the flag: the second signal ends
+                // the program at once.
+                flag::register_conditional_default(signal, Arc::clone(&signals.again))?;
+                flag::register(signal, Arc::clone(&signals.again))?;
                 flag::register_usize(signal, Arc::clone(&signals.stop), signal as usize)?;
             }
         }

@@ -2,11 +2,22 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::fs::Metadata;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+/// `st_blocks` counts in this unit, whatever the block size of the file system: S_BLKSIZE of stat(3type).
+const BLOCK: u64 = 512;
+
+/// Bytes that are allocated for a file.
+#[must_use]
+pub fn allocated(meta: &Metadata) -> u64 {
+    meta.blocks() * BLOCK
+}
 
 /// What statx(2) says of direct I/O on a file (`STATX_DIOALIGN`, Linux 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

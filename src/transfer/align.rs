@@ -35,7 +35,7 @@ impl Align {
     /// The unit this program writes in: a multiple of what the kernel demands.
     #[must_use]
     pub fn unit(self) -> u64 {
-        self.offset.max(UNIT)
+        UNIT.next_multiple_of(self.offset)
     }
 
     /// `offset` rounded down to the unit.

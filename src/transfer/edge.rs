@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 
 use super::fault::{Fault, Side};
+use super::plan::DirectPolicy;
 use super::read;
 use super::run::Run;
 use super::sink::{Leaving, file_size_limit};
@@ -38,8 +39,8 @@ impl Run<'_> {
         let unit = self.plan.dest.align.unit() as usize;
         let mut buffer = AlignedBuffer::new(unit).map_err(|e| Fault::Fatal(Side::Source, e))?;
         let (source, notes) = (self.pair.source, &mut self.pair.notes);
-        let mut direct = self.plan.source.read_direct.is_some();
-        let n = read::at(source, &mut buffer, self.pos, &mut direct, notes)?;
+        let mut direct = self.plan.source.read_direct;
+        let n = read::at(source, &mut buffer, unit, self.pos, &mut direct, notes)?;
         if n < len {
             return Err(Fault::SourceEnd);
         }
@@ -71,6 +72,13 @@ impl Run<'_> {
                 ))
             }
             Ok(_) => Ok(()),
+            Err(e) if self.plan.options.direct == DirectPolicy::Always => Err(Fault::Unsupported(
+                Side::Dest,
+                io::Error::other(format!(
+                    "nothing tells whether O_DIRECT is real here: {}",
+                    reason(&e)
+                )),
+            )),
             Err(e) => {
                 self.pair.notes.push(format!(
                     "cannot see whether O_DIRECT is real here: {}",

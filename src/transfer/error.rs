@@ -12,7 +12,7 @@ pub enum Error {
     Io(Side, io::Error),
     /// The destination could not be cut or extended to its size.
     Resize(io::Error),
-    /// No row of the table can do what was asked.
+    /// No row of the table can do what was asked, for this reason.
     Impossible(String),
     /// The source is not what it was: sizes then and now. Equal sizes: its modification time differs.
     SourceChanged {

@@ -79,7 +79,8 @@ impl<'a> Extents<'a> {
                 other => other?,
             },
         };
-        Ok(found.map(|r| {
+        // A source that has grown has data behind what is ours to copy.
+        Ok(found.filter(|r| r.start < self.size).map(|r| {
             self.found += u64::from(self.found == 0 || r.start > self.found_until);
             self.found_until = self.found_until.max(r.end);
             r.start..r.end.min(self.size)
@@ -118,6 +119,8 @@ impl<'a> Extents<'a> {
         let stale = blocks != self.known_blocks && start >= self.ask_hole_at;
         if !self.known.contains(&start) || stale {
             let end = match lseek64(self.source, start.cast_signed(), Whence::SeekHole) {
+                // A file system that answers with the place asked about would hold us there for ever.
+                Ok(end) if end.cast_unsigned() <= start => window_end(start),
                 Ok(end) => end.cast_unsigned(),
                 // The file ended between the two questions.
                 Err(Errno::ENXIO) => return Ok(None),

@@ -5,13 +5,14 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::sys::statfs::{self, FsType, Statfs, fstatfs};
+use nix::sys::uio::pread;
 use nix::unistd::{Whence, lseek64};
 
 use super::align::Align;
 use super::extents::Finder;
 use super::fault::retry;
 use super::writeback::Flush;
-use crate::sys::file::{DioAlign, dio_align};
+use crate::sys::file::{DioAlign, allocated, dio_align};
 use crate::sys::residency;
 
 /// ramfs(5) has its magic in <linux/magic.h> only.
@@ -22,7 +23,7 @@ const RAMFS_MAGIC: i64 = 0x8584_58f6;
 const BIG: u64 = 64 << 20;
 
 /// File systems whose files are made up on reading: their sizes lie (/proc says 0, sysfs 4096).
-const MADE_UP: [FsType; 9] = [
+const MADE_UP: [FsType; 15] = [
     statfs::PROC_SUPER_MAGIC,
     statfs::SYSFS_MAGIC,
     statfs::DEBUGFS_MAGIC,
@@ -32,6 +33,13 @@ const MADE_UP: [FsType; 9] = [
     statfs::SECURITYFS_MAGIC,
     statfs::SELINUX_MAGIC,
     statfs::RDTGROUP_SUPER_MAGIC,
+    statfs::BPF_FS_MAGIC,
+    // mqueue, binfmt_misc, configfs, efivarfs, pstore: <linux/magic.h> and their sources.
+    FsType(0x1980_0202),
+    FsType(0x4249_4e4d),
+    FsType(0x6265_6570),
+    FsType(0xde5e_81e4),
+    FsType(0x6165_676c),
 ];
 
 /// What a source is made of.
@@ -90,7 +98,10 @@ impl SourceFacts {
     pub fn of(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
         let fs = type_of(file)?;
-        let kind = source_kind(&meta, fs);
+        let kind = match source_kind(&meta, fs) {
+            SourceKind::Disk if meta.len() == 0 && has_bytes(file) => SourceKind::Stream,
+            kind => kind,
+        };
         let size = match kind {
             SourceKind::Stream => 0,
             // A block device has st_size 0.
@@ -99,7 +110,7 @@ impl SourceFacts {
         };
         let allocated = match kind {
             SourceKind::BlockDevice => size,
-            _ => meta.blocks() * 512,
+            _ => allocated(&meta),
         };
         Ok(Self {
             kind,
@@ -123,6 +134,11 @@ impl SourceFacts {
     pub fn is_dense(&self) -> bool {
         self.data >= self.size
     }
+}
+
+/// Whether a file that says it is empty is not: one that is made up on reading, on a file system that no list has.
+fn has_bytes(file: &File) -> bool {
+    matches!(retry(|| pread(file, &mut [0], 0)), Ok(1))
 }
 
 fn source_kind(meta: &std::fs::Metadata, fs: FsType) -> SourceKind {

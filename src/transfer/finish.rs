@@ -98,11 +98,11 @@ impl Run<'_> {
     /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved behind.
     pub(super) fn give_up(&mut self, error: Error) -> Failure {
         let begun = !self.moved.is_empty();
-        // A second error of writeback adds nothing: the copy has failed, and only confirmed bytes are kept.
+        // Brings out what is still good. After an error of writeback it does nothing, and what is in doubt is cut off.
         let _ = self.pair.sink.finish();
         let copied = match error {
             Error::SourceChanged { .. } => self.pos,
-            _ => self.pos - self.pair.sink.pending().min(self.pos),
+            _ => self.pair.sink.confirmed(self.pos),
         };
         if self.plan.dest.regular {
             let dest = self.pair.sink.file;

@@ -122,17 +122,12 @@ impl Plan {
         }
     }
 
-    /// Why nothing can be done, when no row is left.
+    /// Why nothing can be done, when no row is left: what speaks against the engine asked for, or against O_DIRECT.
     #[must_use]
     pub fn why_not(&self) -> String {
-        let of = |name| self.refused.iter().find(|r| r.engine == name);
         let engine = self.options.engine.map_or("direct", |row| row.name);
-        let why = of(engine).map_or("no engine fits", |r| &r.why);
-        match self.options.direct {
-            _ if self.options.engine.is_some() => format!("engine {engine} cannot do it: {why}"),
-            DirectPolicy::Always => format!("--direct=always cannot be kept: {why}"),
-            _ => why.into(),
-        }
+        let refusal = self.refused.iter().find(|r| r.engine == engine);
+        refusal.map_or_else(|| "no engine fits".into(), |r| r.why.clone())
     }
 }
 
@@ -142,10 +137,10 @@ fn wanted(row: &Row, options: &Options) -> Result<(), String> {
     }
     match (options.direct, row.leaving) {
         (DirectPolicy::Never, Leaving::Direct) => {
-            Err("writes with O_DIRECT, and --direct=never".into())
+            Err("writes with O_DIRECT, which is not wanted".into())
         }
         (DirectPolicy::Always, Leaving::DontCache | Leaving::Cached) => {
-            Err("uses the page cache, and --direct=always".into())
+            Err("uses the page cache, which is not allowed".into())
         }
         _ => Ok(()),
     }

@@ -4,41 +4,47 @@ use std::fs::File;
 
 use nix::sys::uio::pread;
 
+use super::align::Align;
 use super::fault::{Fault, Side, retry};
 use crate::sys::file::set_direct;
 use crate::sys::words::reason;
 
-/// Reads as much of `buffer` as the source has at `at`, in one go or more: short only at the end of the source.
+/// Reads the `len` bytes that the source has at `at` into the front of `buffer`; fewer only at the end of the source.
 ///
-/// With `direct` O_DIRECT is set for the reads; a refusal is noted and clears it, for good.
+/// With `direct` it is read with O_DIRECT, in whole units of that alignment where the buffer has room for them; a refusal
+/// is noted and clears it, for good.
 ///
 /// # Errors
 /// [`Fault::SourceEnd`] when not a byte is there, else read errors.
 pub(super) fn at(
     source: &File,
     buffer: &mut [u8],
+    len: usize,
     at: u64,
-    direct: &mut bool,
+    direct: &mut Option<Align>,
     notes: &mut Vec<String>,
 ) -> Result<usize, Fault> {
-    if *direct {
-        match set_direct(source, true)
-            .map_err(|e| Fault::new(Side::Source, e))
-            .and_then(|()| fill(source, buffer, at))
-        {
-            Err(Fault::Unsupported(_, e)) => {
-                *direct = false;
-                notes.push(format!(
-                    "source refuses O_DIRECT ({}): read through the page cache",
-                    reason(&e)
-                ));
-                // A flag that could not be set is not there to be taken away.
-                let _ = set_direct(source, false);
+    if let Some(align) = *direct {
+        let whole = align.up(len as u64) as usize;
+        if whole <= buffer.len() {
+            let read = set_direct(source, true)
+                .map_err(|e| Fault::new(Side::Source, e))
+                .and_then(|()| fill(source, &mut buffer[..whole], at));
+            match read {
+                Err(Fault::Unsupported(_, e)) => {
+                    *direct = None;
+                    notes.push(format!(
+                        "source refuses O_DIRECT ({}): read through the page cache",
+                        reason(&e)
+                    ));
+                }
+                other => return other.map(|n| n.min(len)),
             }
-            other => return other,
         }
     }
-    fill(source, buffer, at)
+    // Another read may have left the flag. One that cannot be cleared shows in the read itself.
+    let _ = set_direct(source, false);
+    fill(source, &mut buffer[..len], at)
 }
 
 fn fill(source: &File, buffer: &mut [u8], at: u64) -> Result<usize, Fault> {

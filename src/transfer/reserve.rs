@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,6 +13,7 @@ use super::extents::Extents;
 use super::fault::retry;
 use super::plan::{Plan, Sparse};
 use super::sink::file_size_limit;
+use crate::sys::file::allocated;
 use crate::sys::words::reason;
 
 /// Files with less data than this are written in one or two calls, which tell of ENOSPC themselves.
@@ -42,7 +42,11 @@ pub(super) fn make_room(
     }
     let before = dest.metadata()?;
     if plan.options.sparse != Sparse::Always {
-        can_fit(dest, plan.source.data, before.blocks() * 512)?;
+        let data = match plan.options.sparse {
+            Sparse::Never => plan.source.size,
+            Sparse::Auto | Sparse::Always => plan.source.data,
+        };
+        can_fit(dest, data, allocated(&before))?;
     }
     if before.len() > 0 {
         retry(|| ftruncate(dest, 0))?;
@@ -58,7 +62,7 @@ fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Result<Op
         return Ok(Some("little data, or zeros that may become holes".into()));
     }
     match reserve_extents(plan, extents, dest) {
-        Ok(()) => Ok(None),
+        Ok(why) => Ok(why),
         Err(e)
             if matches!(
                 e.raw_os_error(),
@@ -75,23 +79,33 @@ fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Result<Op
 
 /// `FALLOC_FL_KEEP_SIZE`: the size of the destination then tells how far the copy is, and a failure leaves no file of
 /// full length.
-fn reserve_extents(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Result<()> {
+fn reserve_extents(
+    plan: &Plan,
+    extents: &mut Extents<'_>,
+    dest: &File,
+) -> io::Result<Option<String>> {
     let allocate = |start: u64, end: u64| {
         let (offset, len) = (start.cast_signed(), (end - start).cast_signed());
         retry(|| fallocate(dest, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len))
     };
     if plan.options.sparse == Sparse::Never {
-        return allocate(0, plan.source.size);
+        return allocate(0, plan.source.size).map(|()| None);
     }
     let mut pos = 0;
-    while let Some(data) = extents.next_whole(pos)? {
-        allocate(data.start, data.end)?;
-        pos = data.end;
+    loop {
+        match extents.next_whole(pos) {
+            Ok(Some(data)) => {
+                allocate(data.start, data.end)?;
+                pos = data.end;
+            }
+            Ok(None) => return Ok(None),
+            // The copy itself asks again, and tells.
+            Err(e) => return Ok(Some(format!("the source's extents: {}", reason(&e)))),
+        }
         if extents.found() >= MOST_EXTENTS {
-            break;
+            return Ok(Some(format!("only for the first {MOST_EXTENTS} extents")));
         }
     }
-    Ok(())
 }
 
 /// How often, and how far apart, a file system without room is asked again: xfs gives back the blocks of removed files in

@@ -16,6 +16,7 @@ use super::plan::{Options, Plan, Sparse};
 use super::sink::{Leaving, Sink};
 use super::{read, reserve, stream};
 use crate::sys::buffer::AlignedBuffer;
+use crate::sys::file::set_direct;
 use crate::sys::words::reason;
 use crate::sys::{cpu, cpu::Usages};
 
@@ -178,9 +179,10 @@ impl<'a> Run<'a> {
         let len = len.min(BLANK);
         let n = read::at(
             self.pair.source,
-            &mut buffer[..len],
+            &mut buffer,
+            len,
             at,
-            &mut false,
+            &mut self.plan.source.read_direct.clone(),
             &mut Vec::new(),
         )
         .map_err(|fault| self.fatal(fault))?;
@@ -199,6 +201,7 @@ impl<'a> Run<'a> {
 
     /// A hole stays one where that is wanted and can be; else zeros are written.
     fn hole_until(&mut self, end: u64) -> Result<(), Error> {
+        let end = end.min(self.size);
         if end <= self.pos {
             return Ok(());
         }
@@ -231,7 +234,7 @@ impl<'a> Run<'a> {
         let row = self.rows[0];
         *self.moved.entry(row.name).or_default() += n;
         self.pos += n;
-        if let Some(choice) = &mut self.choice {
+        if let (Some(choice), Work::Move(_)) = (&mut self.choice, work) {
             let next = choice.moved(row.name, n, clock);
             self.choose(&next);
         }
@@ -242,6 +245,8 @@ impl<'a> Run<'a> {
         let row = self.rows[0];
         if self.engine.is_none() {
             self.pair.sink.leave_by(row.leaving)?;
+            // A row before may have read with O_DIRECT; the kernel's own copies would trip over that.
+            let _ = set_direct(self.pair.source, false);
             let chunk = self.plan.options.chunk.unwrap_or(row.chunk);
             let made = row.make(chunk, &self.plan.source, &self.plan.dest);
             self.engine = Some(made.map_err(|e| Fault::Unsupported(Side::Source, e))?);
@@ -266,7 +271,17 @@ impl<'a> Run<'a> {
     fn progressed(&mut self, n: usize) -> Result<usize, Fault> {
         self.stalls = if n == 0 { self.stalls + 1 } else { 0 };
         if self.stalls > 2 {
-            return Err(Fault::Fatal(Side::Dest, io::ErrorKind::WriteZero.into()));
+            // A source that is being cut off gives direct writes less than a unit.
+            let shrunk = self
+                .pair
+                .source
+                .metadata()
+                .is_ok_and(|now| now.len() < self.size);
+            return Err(if shrunk {
+                Fault::SourceEnd
+            } else {
+                Fault::Fatal(Side::Dest, io::ErrorKind::WriteZero.into())
+            });
         }
         Ok(n)
     }
@@ -276,17 +291,10 @@ impl<'a> Run<'a> {
         self.choice = None;
         let from = self.rows.remove(0);
         let Some(to) = self.rows.first() else {
-            return Err(if self.plan.options.engine.is_some() {
-                Error::Impossible(format!(
-                    "engine {} cannot do it: {}",
-                    from.name,
-                    reason(&error)
-                ))
-            } else if self.plan.options.direct == super::DirectPolicy::Always {
-                Error::Impossible(format!(
-                    "--direct=always cannot be kept: {}",
-                    reason(&error)
-                ))
+            let narrowed = self.plan.options.engine.is_some()
+                || self.plan.options.direct == super::DirectPolicy::Always;
+            return Err(if narrowed {
+                Error::Impossible(reason(&error))
             } else {
                 Error::Io(side, error)
             });
@@ -338,7 +346,7 @@ impl<'a> Run<'a> {
     /// Tells how far the device is, and asks whether to go on.
     pub(super) fn report(&mut self) -> Result<(), Error> {
         self.observer.progress(&Progress {
-            copied: self.pos - self.pair.sink.pending().min(self.pos),
+            copied: self.pair.sink.confirmed(self.pos),
             size: self.size,
             engine: self.rows.first().map_or("", |row| row.name),
             elapsed: self.started.elapsed(),

@@ -119,10 +119,10 @@ impl<'a> Sink<'a> {
             .map_err(|e| Fault::Fatal(Side::Dest, e))
     }
 
-    /// Bytes written that the device has not confirmed.
+    /// How far the device is, when `pos` is how far we are.
     #[must_use]
-    pub fn pending(&self) -> u64 {
-        self.behind.pending()
+    pub fn confirmed(&self, pos: u64) -> u64 {
+        self.behind.confirmed(pos)
     }
 
     /// Brings everything to the device that went through the cache.

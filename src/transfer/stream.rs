@@ -22,12 +22,11 @@ pub(super) fn copy(run: &mut Run<'_>) -> Result<(), Error> {
     let mut buffer = AlignedBuffer::new(CHUNK).map_err(|e| Error::Io(Side::Source, e))?;
     // What waits at the other end of a pipe wants its bytes as they come.
     let eager = run.plan.dest.stream;
-    let waits = !run.pair.source.metadata().is_ok_and(|meta| meta.is_file());
     loop {
         let mut filled = 0;
         let mut ended = false;
         while filled < CHUNK && !(eager && filled > 0) {
-            match read(run, &mut buffer[filled..], waits)? {
+            match read(run, &mut buffer[filled..])? {
                 0 => {
                     ended = true;
                     break;
@@ -47,10 +46,10 @@ pub(super) fn copy(run: &mut Run<'_>) -> Result<(), Error> {
 }
 
 /// One read, interruptible while nothing comes.
-fn read(run: &mut Run<'_>, buffer: &mut [u8], waits: bool) -> Result<usize, Error> {
+fn read(run: &mut Run<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
     let source: &File = run.pair.source;
     loop {
-        if waits && !ready(source).map_err(|e| Error::Io(Side::Source, e))? {
+        if !ready(source).map_err(|e| Error::Io(Side::Source, e))? {
             run.report()?;
             continue;
         }

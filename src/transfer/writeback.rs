@@ -32,6 +32,8 @@ pub(super) struct Writeback {
     flush: Flush,
     flushed: u64,
     written: u64,
+    /// The kernel tells an error of writeback once, and says yes ever after.
+    failed: bool,
 }
 
 impl Writeback {
@@ -42,6 +44,7 @@ impl Writeback {
             flush,
             flushed: 0,
             written: 0,
+            failed: false,
         }
     }
 
@@ -49,6 +52,15 @@ impl Writeback {
     #[must_use]
     pub(super) fn pending(&self) -> u64 {
         self.written - self.flushed
+    }
+
+    /// How far the device is, when the cursor is at `pos`.
+    pub(super) fn confirmed(&self, pos: u64) -> u64 {
+        if self.pending() > 0 {
+            self.flushed.min(pos)
+        } else {
+            pos
+        }
     }
 
     /// Notes a write that ended at `end`, and holds the window to its limit.
@@ -64,7 +76,11 @@ impl Writeback {
             match retry(|| sync_range(file, at, end - at, SyncRange::Start)) {
                 // A kernel or a filter without the call.
                 Err(e) if classify(&e) == Class::Unsupported => self.flush = Flush::Datasync,
-                other => other?,
+                Err(e) => {
+                    self.failed = true;
+                    return Err(e);
+                }
+                Ok(()) => {}
             }
         }
         if self.pending() >= LIMIT {
@@ -78,21 +94,24 @@ impl Writeback {
         Ok(())
     }
 
-    /// Brings the rest to the device and drops it.
+    /// Brings the rest to the device and drops it; nothing, once writeback has failed: what is in doubt stays pending.
     ///
     /// # Errors
     /// As [`Self::wrote`].
     pub(super) fn finish(&mut self, file: &File) -> io::Result<()> {
-        if self.pending() > 0 {
+        if self.pending() > 0 && !self.failed {
             self.flush_until(file, self.written)?;
         }
         Ok(())
     }
 
     fn flush_until(&mut self, file: &File, until: u64) -> io::Result<()> {
-        settle(file, self.flush, self.flushed, until - self.flushed)?;
-        self.flushed = until;
-        Ok(())
+        let settled = settle(file, self.flush, self.flushed, until - self.flushed);
+        match settled {
+            Ok(()) => self.flushed = until,
+            Err(_) => self.failed = true,
+        }
+        settled
     }
 }
 

@@ -1,10 +1,8 @@
 //! `copy-file-range`: the kernel copies, or shares, within one file system; the destination's cache is dropped behind.
 
-use std::io;
-
 use nix::fcntl::copy_file_range;
 
-use super::{Engine, Pair, Row, needs_file};
+use super::{Engine, Pair, Row, needs_file, nothing_copied};
 use crate::transfer::facts::{DestFacts, SourceFacts, fs_name};
 use crate::transfer::fault::{Fault, Side, retry};
 use crate::transfer::sink::Leaving;
@@ -50,17 +48,5 @@ impl Engine for CopyFileRange {
             Ok(n) => pair.sink.moved(at, n).map(|()| n),
             Err(e) => Err(Fault::new(Side::Dest, e)),
         }
-    }
-}
-
-/// Zero with data left is a file that has shrunk, or a file system that cannot: some kernels answer so for files whose
-/// size lies.
-fn nothing_copied(at: u64, pair: &Pair<'_>) -> Fault {
-    match pair.source.metadata() {
-        Ok(now) if now.len() <= at => Fault::SourceEnd,
-        _ => Fault::Unsupported(
-            Side::Source,
-            io::Error::other("copy_file_range copied nothing"),
-        ),
     }
 }

@@ -6,6 +6,7 @@ use nix::sys::statfs::BTRFS_SUPER_MAGIC;
 
 use super::{Engine, Pair, Row, needs_file, needs_memory};
 use crate::sys::map::SourceWindow;
+use crate::sys::residency;
 use crate::transfer::facts::{DestFacts, SourceFacts, SourceKind};
 use crate::transfer::fault::{Fault, Side, retry};
 use crate::transfer::sink::Leaving;
@@ -42,6 +43,10 @@ pub(super) static ROW: Row = Row {
 fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
     needs_memory(source)?;
     needs_file(source, dest)?;
+    if dest.align.unit() > residency::page_size() && !source.is_dense() {
+        // Extents are widened to whole units of the destination, into the holes beside them.
+        return Err("destination wants units larger than a page, and the source has holes".into());
+    }
     if source.kind == SourceKind::Hugetlbfs && !source.is_dense() {
         // It reports everything as data, so the holes cannot be stepped around.
         return Err(

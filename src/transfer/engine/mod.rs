@@ -12,6 +12,7 @@ mod splice;
 use std::fs::File;
 use std::io;
 
+use super::align::Align;
 use super::facts::{DestFacts, SourceFacts};
 use super::fault::Fault;
 use super::sink::{Leaving, Sink};
@@ -123,21 +124,22 @@ pub fn find(name: &str) -> Option<&'static Row> {
 /// differ in is that way.
 struct Buffer {
     buffer: AlignedBuffer,
-    read_direct: bool,
+    read_direct: Option<Align>,
 }
 
 impl Buffer {
     fn boxed(chunk: usize, source: &SourceFacts, _: &DestFacts) -> io::Result<Box<dyn Engine>> {
         Ok(Box::new(Self {
             buffer: AlignedBuffer::new(chunk)?,
-            read_direct: source.read_direct.is_some(),
+            read_direct: source.read_direct,
         }))
     }
 
     fn read(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
         super::read::at(
             pair.source,
-            &mut self.buffer[..len],
+            &mut self.buffer,
+            len,
             at,
             &mut self.read_direct,
             &mut pair.notes,
@@ -177,5 +179,17 @@ fn needs_file(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
         Err("destination is a stream".into())
     } else {
         Ok(())
+    }
+}
+
+/// What it means that a call copied nothing though data was left: a file that has shrunk, or a kernel that cannot do it
+/// here and says so in this way.
+fn nothing_copied(at: u64, pair: &Pair<'_>) -> Fault {
+    match pair.source.metadata() {
+        Ok(now) if now.len() <= at => Fault::SourceEnd,
+        _ => Fault::Unsupported(
+            super::fault::Side::Source,
+            io::Error::other("the call copied nothing"),
+        ),
     }
 }

@@ -35,24 +35,43 @@ fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
 }
 
 struct Splice {
-    input: OwnedFd,
-    output: OwnedFd,
+    pipe: Pipe,
     chunk: usize,
     unit: usize,
 }
 
-impl Splice {
-    fn new(chunk: usize, dest: &DestFacts) -> io::Result<Self> {
+struct Pipe {
+    input: OwnedFd,
+    output: OwnedFd,
+    size: usize,
+}
+
+impl Pipe {
+    fn new() -> io::Result<Self> {
         let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
         // Beyond pipe-max-size it is EPERM, and past a user's quota smaller pipes come: what counts is what we got.
         let _ = fcntl(&input, FcntlArg::F_SETPIPE_SZ(PIPE));
         let size = fcntl(&input, FcntlArg::F_GETPIPE_SZ)?;
+        let size = usize::try_from(size).unwrap_or_default();
         Ok(Self {
             input,
             output,
-            chunk: chunk.min(usize::try_from(size).unwrap_or(chunk)),
-            unit: dest.align.unit() as usize,
+            size,
         })
+    }
+}
+
+impl Splice {
+    fn new(chunk: usize, dest: &DestFacts) -> io::Result<Self> {
+        let unit = dest.align.unit() as usize;
+        let pipe = Pipe::new()?;
+        if pipe.size < unit {
+            return Err(io::Error::other(format!(
+                "a pipe of {} bytes is all there is, and the destination wants {unit}",
+                pipe.size
+            )));
+        }
+        Ok(Self { pipe, chunk, unit })
     }
 
     /// Puts source pages into the empty pipe.
@@ -63,7 +82,7 @@ impl Splice {
             splice(
                 pair.source,
                 Some(&mut offset),
-                &self.input,
+                &self.pipe.input,
                 None,
                 len,
                 flags,
@@ -82,7 +101,16 @@ impl Splice {
             let mut offset = (at + done as u64).cast_signed();
             let flags = SpliceFFlags::SPLICE_F_MOVE;
             let (dest, rest) = (pair.sink.file, len - done);
-            match retry(|| splice(&self.output, None, dest, Some(&mut offset), rest, flags)) {
+            match retry(|| {
+                splice(
+                    &self.pipe.output,
+                    None,
+                    dest,
+                    Some(&mut offset),
+                    rest,
+                    flags,
+                )
+            }) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 // What the device took counts; the error comes again with the rest.
@@ -96,7 +124,7 @@ impl Splice {
 
 impl Engine for Splice {
     fn transfer(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
-        let filled = self.fill(at, len.min(self.chunk), pair)?;
+        let filled = self.fill(at, len.min(self.chunk).min(self.pipe.size), pair)?;
         // A shrinking source leaves a last piece that is no whole unit, which O_DIRECT would refuse.
         let whole = filled - filled % self.unit;
         let moved = if whole > 0 {
@@ -106,10 +134,7 @@ impl Engine for Splice {
         };
         if !matches!(moved, Ok(n) if n == filled) {
             // References that nobody wants stay in the pipe otherwise, and would come first next time.
-            let fresh =
-                pipe2(OFlag::O_CLOEXEC).map_err(|e| Fault::Unsupported(Side::Source, e.into()))?;
-            let _ = fcntl(&fresh.1, FcntlArg::F_SETPIPE_SZ(PIPE));
-            (self.output, self.input) = fresh;
+            self.pipe = Pipe::new().map_err(|e| Fault::Unsupported(Side::Source, e))?;
         }
         moved
     }
