@@ -24,6 +24,7 @@ fn everyday() {
         two names of one file :: $CP a hard other
         twice the same argument :: $CP a a other
         two sources, one name :: $CP a dir/x ./dir/x other
+        through a symlink just made :: mkdir l t; ln -s ../a l/x; printf 2 > t/x :: $CP -r l/x t/x other
         two sources, one name, different files :: mkdir two; printf 2 > two/x :: $CP dir/x two/x other
         absolute-looking dots :: $CP ./dir/../a ./other/../new
         a name of one dash :: printf d > ./- :: $CP - new

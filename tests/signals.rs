@@ -206,3 +206,31 @@ fn a_reader_that_went_away() {
         }
     }
 }
+
+/// A FIFO without a reader holds open(2) itself, which a handled signal does not end.
+#[test]
+fn waiting_for_a_reader_ends_by_a_signal() {
+    let shm = shm_dir();
+    let (source, fifo) = (shm.path().join("dump"), shm.path().join("fifo"));
+    fs::write(&source, b"bytes").unwrap();
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let running = Running::start(mmapcp().arg(&source).arg(&fifo));
+    let ignored = |pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let caught = status.lines().find_map(|l| l.strip_prefix("SigCgt:"));
+        let mask = caught.and_then(|m| u64::from_str_radix(m.trim(), 16).ok());
+        mask.is_some_and(|m| m & (1 << (Signal::SIGTERM as i32 - 1)) != 0)
+    };
+    until_met("the handler is in place", || {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        ignored(running.pid())
+    });
+    running.signal(Signal::SIGTERM);
+    let output = running.finish();
+    assert_eq!(
+        output.status.signal(),
+        Some(Signal::SIGTERM as i32),
+        "{}",
+        told(&output)
+    );
+}

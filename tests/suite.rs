@@ -14,3 +14,5 @@ mod progress;
 mod refusal;
 mod refused;
 mod signals;
+mod sources;
+mod trees;

@@ -209,3 +209,30 @@ pub fn close(file: File, shown: &Path) -> Result<(), String> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::AT_FDCWD;
+    use std::fs;
+
+    #[test]
+    fn what_was_swapped_in_since_we_looked_is_left_alone() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (path, victim) = (dir.path().join("dest"), dir.path().join("victim"));
+        fs::write(&path, "old")?;
+        fs::write(&victim, "precious")?;
+        let place = Place {
+            dir: AT_FDCWD,
+            base: path.as_os_str(),
+            shown: &path,
+        };
+        let there = place.stat(true)?;
+        fs::remove_file(&path)?;
+        std::os::unix::fs::symlink(&victim, &path)?;
+        let opened = open(&place, Some(&there), 0o600, false, || {});
+        assert!(opened.is_err_and(|why| why.contains("was replaced")));
+        assert_eq!(fs::read(&victim)?, b"precious");
+        Ok(())
+    }
+}

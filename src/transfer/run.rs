@@ -186,6 +186,8 @@ impl<'a> Run<'a> {
             &mut Vec::new(),
         )
         .map_err(|fault| self.fatal(fault))?;
+        // The engine that moves these bytes decides for itself how it reads.
+        let _ = set_direct(self.pair.source, false);
         for run in nonzero_runs(&buffer[..n], self.plan.dest.align.unit() as usize) {
             self.pos = at + run.start as u64;
             let end = at + run.end as u64;

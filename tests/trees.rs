@@ -1,0 +1,89 @@
+//! Trees beyond the everyday: deep ones, and permissions that a directory hands down.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::*;
+
+/// More levels than PATH_MAX has room for, and more than an 8 MiB stack had in a debug build.
+const LEVELS: usize = 3000;
+
+#[test]
+fn a_tree_deeper_than_a_path_is_long() {
+    let shm = shm_dir();
+    let script = format!(
+        "i=0; while [ $i -lt {LEVELS} ]; do mkdir d && cd -P d || exit 9; i=$((i+1)); done; echo leaf > leaf"
+    );
+    let (from, to) = (shm.path().join("from"), shm.path().join("to"));
+    fs::create_dir(&from).unwrap();
+    let made = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(&from)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let output = run(mmapcp().arg("-r").arg(&from).arg(&to));
+    assert!(output.status.success(), "{}", told(&output));
+    let count = |dir| {
+        let found = Command::new("find")
+            .arg(dir)
+            .args(["-printf", "x"])
+            .output()
+            .unwrap();
+        found.stdout.len()
+    };
+    assert_eq!(count(&to), LEVELS + 2);
+}
+
+/// With -p a copy has the ACLs of its source and no others, as cp's has.
+#[test]
+fn acls_are_those_of_the_source() {
+    let disk = disk_dir();
+    let script = r#"
+        set -e
+        mkdir from plain given
+        touch from/none from/some; chmod 664 from/none
+        setfacl -m u:daemon:rw from/some
+        mkdir from/dir; setfacl -d -m u:daemon:rx from/dir
+        setfacl -d -m u:bin:rwx given
+        for dir in plain given; do
+            mkdir $dir/cp $dir/own
+            cp -rp from $dir/cp; "$OWN" -rp from $dir/own
+            (cd $dir/cp; getfacl -R from) > $dir.cp; (cd $dir/own; getfacl -R from) > $dir.own
+            diff $dir.cp $dir.own
+        done
+    "#;
+    if Command::new("setfacl").arg("--version").output().is_err() {
+        return skip("acls_are_those_of_the_source", "setfacl is not installed");
+    }
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .env("OWN", MMAPCP)
+        .current_dir(disk.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+}
+
+/// cp of coreutils 9.1 refuses this for operands only, and writes out of the tree otherwise.
+#[test]
+fn a_link_that_was_just_made_is_not_written_through() {
+    let shm = shm_dir();
+    let at = |name: &str| shm.path().join(name);
+    for dir in ["links", "files", "to"] {
+        fs::create_dir(at(dir)).unwrap();
+    }
+    fs::write(at("victim"), b"precious").unwrap();
+    std::os::unix::fs::symlink(at("victim"), at("links/x")).unwrap();
+    fs::write(at("files/x"), b"other").unwrap();
+    let output = run(mmapcp()
+        .arg("-r")
+        .args([at("links/."), at("files/."), at("to")]));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(
+        told(&output).contains("through just-created symlink"),
+        "{}",
+        told(&output)
+    );
+    assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
+}
