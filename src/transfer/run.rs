@@ -177,12 +177,13 @@ impl<'a> Run<'a> {
             None => AlignedBuffer::new(BLANK).map_err(|e| Error::Io(Side::Source, e))?,
         };
         let len = len.min(BLANK);
+        let mut direct = self.plan.source.read_direct;
         let n = read::at(
             self.pair.source,
             &mut buffer,
             len,
             at,
-            &mut self.plan.source.read_direct.clone(),
+            &mut direct,
             &mut Vec::new(),
         )
         .map_err(|fault| self.fatal(fault))?;
