@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mmapcp::transfer::engine::TABLE;
 use mmapcp::transfer::facts::SourceFacts;
-use mmapcp::transfer::{self, Event, Observer, Options, Progress, Sparse};
+use mmapcp::transfer::{self, Options, Sparse};
 use proptest::prelude::*;
 
 /// Extents of the source as (hole before, data), in bytes, and what is cut off its end.
@@ -65,23 +65,13 @@ fn make(path: &Path, shape: &Shape) {
     file.set_len(at + shape.trailing).expect("size");
 }
 
-struct Silent;
-
-impl Observer for Silent {
-    fn event(&mut self, _: &Event) {}
-    fn progress(&mut self, _: &Progress) {}
-    fn interrupted(&self) -> bool {
-        false
-    }
-}
-
 fn check(source: &Path, dest: &Path, options: Options, plain: &[u8]) -> Result<(), TestCaseError> {
     let file = File::open(source).expect("source");
     let facts = SourceFacts::of(&file).expect("facts");
     let blocks = file.metadata().expect("source").blocks();
     let to = File::create(dest).expect("destination");
     let name = options.engine.map_or("auto", |row| row.name);
-    if let Err(failure) = transfer::copy(&file, facts, &to, options, &mut Silent) {
+    if let Err(failure) = transfer::copy(&file, facts, &to, options, &mut ()) {
         // Only the one row that no pair of different file systems has may refuse.
         let only =
             matches!(failure.error, transfer::Error::Impossible(_)) && name == "copy-file-range";

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use mmapcp::sys::cpu::thread_time;
 use mmapcp::sys::residency::resident_bytes;
 use mmapcp::transfer::facts::SourceFacts;
-use mmapcp::transfer::{Event, Observer, Options, Progress, engine};
+use mmapcp::transfer::{Options, engine};
 use nix::sys::resource::{UsageWho, getrusage};
 
 /// Something that copies a file.
@@ -146,16 +146,6 @@ fn copy(engine: &str, chunk: Option<usize>, source: &Path, dest: &Path) -> Resul
     };
     let (source, dest) = (File::open(source)?, File::create(dest)?);
     let facts = SourceFacts::of(&source)?;
-    mmapcp::transfer::copy(&source, facts, &dest, options, &mut Silent)
+    mmapcp::transfer::copy(&source, facts, &dest, options, &mut ())
         .map_err(|f| anyhow::anyhow!("{}", f.error))
-}
-
-struct Silent;
-
-impl Observer for Silent {
-    fn event(&mut self, _: &Event) {}
-    fn progress(&mut self, _: &Progress) {}
-    fn interrupted(&self) -> bool {
-        false
-    }
 }

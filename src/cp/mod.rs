@@ -3,6 +3,7 @@
 pub mod attrs;
 pub mod cli;
 pub mod dest;
+mod directory;
 mod file;
 pub mod operands;
 pub mod options;

@@ -1,25 +1,18 @@
 //! The walk: which file goes where, directories before what is in them, each by its own descriptor.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 use std::path::Path;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, readlinkat};
-use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat, mknodat, stat,
-};
+use nix::fcntl::{AT_FDCWD, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, mknodat, stat};
 use nix::unistd::symlinkat;
 
 use super::attrs;
 use super::dest::{Place, is_regular};
 use super::file;
-use super::operands::{Job, join};
+use super::operands::Job;
 use super::options::Options;
 use crate::report::Reporter;
 use crate::report::quote::quote;
@@ -27,7 +20,7 @@ use crate::sys::words::reason;
 
 /// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
 /// not a crash. A path of PATH_MAX has 2048 at the most.
-const DEEPEST: usize = 4096;
+pub(super) const DEEPEST: usize = 4096;
 
 /// Stack for that: a level took 5.4 KB in a debug build, and memory that is not touched costs nothing.
 const STACK: usize = DEEPEST * 16 * 1024;
@@ -72,7 +65,7 @@ fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u3
         operands: HashSet::new(),
         remember: jobs.len() > 1,
         made_directories: Vec::new(),
-        said_itself: false,
+        met_itself: false,
         depth: 0,
     };
     let mut ok = true;
@@ -82,7 +75,7 @@ fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u3
         }
         let shown = job.dest.clone();
         walk.made_directories.clear();
-        walk.said_itself = false;
+        walk.met_itself = false;
         let source = Place {
             dir: AT_FDCWD,
             base: job.source.as_os_str(),
@@ -104,17 +97,17 @@ pub(super) struct Walk<'a> {
     pub(super) reporter: &'a mut Reporter,
     pub(super) umask: u32,
     /// Files that this run made, so that a second source of the same name does not overwrite the first.
-    made: HashSet<Identity>,
+    pub(super) made: HashSet<Identity>,
     /// Operands already copied.
-    operands: HashSet<(OsString, Option<Identity>, Identity)>,
-    remember: bool,
+    pub(super) operands: HashSet<(OsString, Option<Identity>, Identity)>,
+    pub(super) remember: bool,
     /// The first directory made for this operand, and those that lie above the cursor: met as a source, they are the copy
     /// itself.
-    made_directories: Vec<Identity>,
-    /// Whether that was said of this operand: once is enough.
-    said_itself: bool,
+    pub(super) made_directories: Vec<Identity>,
+    /// Whether that happened.
+    pub(super) met_itself: bool,
     /// Directories above the cursor.
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 /// What became of one entry.
@@ -137,7 +130,13 @@ impl From<String> for Failed {
 
 impl Walk<'_> {
     /// One file of whatever type, and what is to be said of it. Returns whether it was copied.
-    fn entry(&mut self, source: &Place<'_>, dest: &Place<'_>, operand: bool, job: &Job) -> bool {
+    pub(super) fn entry(
+        &mut self,
+        source: &Place<'_>,
+        dest: &Place<'_>,
+        operand: bool,
+        job: &Job,
+    ) -> bool {
         match self.copy(source, dest, operand, job) {
             Ok(()) => true,
             Err(Failed::Said) => false,
@@ -319,139 +318,6 @@ impl Walk<'_> {
                 .is_ok_and(|stat| kind(&stat) != SFlag::S_IFLNK)
     }
 
-    fn directory(
-        &mut self,
-        source: &Place<'_>,
-        dest: &Place<'_>,
-        from: &FileStat,
-        exists: bool,
-        job: &Job,
-    ) -> Outcome {
-        if self.made_directories.contains(&identity(from)) {
-            if std::mem::replace(&mut self.said_itself, true) {
-                return Err(Failed::Said);
-            }
-            let text = format!(
-                "cannot copy a directory, {}, into itself, {}",
-                quote(&job.source),
-                quote(&job.dest)
-            );
-            return Err(text.into());
-        }
-        if !exists {
-            self.make_directory(source, dest, from)?;
-        }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        let target = dest
-            .open(flags, 0)
-            .map_err(|e| cannot_access(dest.shown, &e))?;
-        let now = fstat(&target).map_err(|e| cannot_access(dest.shown, &e.into()))?;
-        if !exists {
-            self.made_directories.push(identity(&now));
-        }
-        let opened = source.open(flags, 0);
-        self.depth += 1;
-        let copied = match &opened {
-            Ok(_) if self.depth > DEEPEST => Err(cannot_access(source.shown, &Errno::ELOOP.into())),
-            Ok(listing) => self.children(listing, &target, source.shown, dest.shown, job),
-            Err(e) => Err(cannot_access(source.shown, e)),
-        };
-        self.depth -= 1;
-        if self.made_directories.len() > 1 && !exists {
-            self.made_directories.pop();
-        }
-        let made = (!exists).then_some(now.st_mode);
-        let finished = self.finish_directory(opened.ok().as_ref(), from, &target, made, dest.shown);
-        copied.and(finished)
-    }
-
-    /// Makes a directory that only its owner can use until it is complete.
-    fn make_directory(&mut self, source: &Place<'_>, dest: &Place<'_>, from: &FileStat) -> Outcome {
-        let mode = from.st_mode & 0o7777 & !self.withheld() | 0o700;
-        if let Err(e) = mkdirat(dest.dir, dest.base, Mode::from_bits_truncate(mode)) {
-            return cannot("create directory", dest.shown, e);
-        }
-        if self.umask & 0o700 != 0 {
-            // A mask that keeps even its owner out would keep us out.
-            let mode = Mode::from_bits_truncate(mode & 0o1777 & !self.umask | 0o700);
-            let flag = FchmodatFlags::NoFollowSymlink;
-            if let Err(e) = fchmodat(dest.dir, dest.base, mode, flag) {
-                return cannot("access", dest.shown, e);
-            }
-        }
-        self.reporter
-            .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
-        Ok(())
-    }
-
-    /// Permissions that a directory gets only when it is complete: others may not write into it while it is being
-    /// filled, nor enter it before its owner is right.
-    fn withheld(&self) -> u32 {
-        if self.options.preserve { 0o077 } else { 0o022 }
-    }
-
-    /// What -p asks of a directory; else, for one that was made with mode `made`, the permissions of its source. Set-id
-    /// bits are what mkdir gave it: its parent's, not its source's.
-    fn finish_directory(
-        &mut self,
-        source: Option<&File>,
-        from: &FileStat,
-        target: &File,
-        made: Option<u32>,
-        shown: &Path,
-    ) -> Outcome {
-        if self.options.preserve
-            && let Some(source) = source
-        {
-            return Ok(attrs::preserve(source, from, target, shown)?);
-        }
-        let Some(made) = made else {
-            return Ok(());
-        };
-        let mode = made & 0o7000 | from.st_mode & 0o777 & !self.umask;
-        Ok(attrs::set_mode(target, mode, shown)?)
-    }
-
-    fn children(
-        &mut self,
-        from: &File,
-        to: &File,
-        source: &Path,
-        dest: &Path,
-        job: &Job,
-    ) -> Outcome {
-        let again = from.try_clone().map_err(|e| cannot_access(source, &e))?;
-        let mut listing =
-            Dir::from_fd(again.into()).map_err(|e| cannot_access(source, &e.into()))?;
-        let mut ok = true;
-        for entry in listing.iter() {
-            let entry = entry.map_err(|e| {
-                let text = reason(&e.into());
-                format!("error reading directory {}: {text}", quote(source))
-            })?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
-            if self.reporter.interrupted() {
-                return Err(Failed::Said);
-            }
-            let (shown_from, shown_to) = (join(source, name), join(dest, name));
-            let child = Place {
-                dir: from.as_fd(),
-                base: name,
-                shown: &shown_from,
-            };
-            let copy = Place {
-                dir: to.as_fd(),
-                base: name,
-                shown: &shown_to,
-            };
-            ok &= self.entry(&child, &copy, false, job);
-        }
-        if ok { Ok(()) } else { Err(Failed::Said) }
-    }
-
     fn link(&mut self, source: &Place<'_>, dest: &Place<'_>, from: &FileStat) -> Outcome {
         let target = match readlinkat(source.dir, source.base) {
             Ok(target) => target,
@@ -506,11 +372,7 @@ fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
-fn cannot_access(shown: &Path, e: &io::Error) -> Failed {
-    Failed::Say(format!("cannot access {}: {}", quote(shown), reason(e)))
-}
-
-fn cannot(what: &str, shown: &Path, e: Errno) -> Outcome {
+pub(super) fn cannot(what: &str, shown: &Path, e: Errno) -> Outcome {
     let text = reason(&e.into());
     Err(Failed::Say(format!(
         "cannot {what} {}: {text}",

@@ -120,3 +120,12 @@ pub trait Observer {
     /// Asked before each chunk: whether to stop.
     fn interrupted(&self) -> bool;
 }
+
+/// Nobody listens, and nothing stops the transfer.
+impl Observer for () {
+    fn event(&mut self, _: &Event) {}
+    fn progress(&mut self, _: &Progress) {}
+    fn interrupted(&self) -> bool {
+        false
+    }
+}

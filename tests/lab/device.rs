@@ -5,7 +5,9 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::program::{ENGINES, mmapcp};
+use crate::support::ENGINES;
+
+use super::program::mmapcp;
 use super::{HOME, Lab, PREFIX, run, skip};
 
 const SIZE: u64 = 16 << 20;

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use mmapcp::sys::residency::resident_bytes;
 
+use crate::support::ENGINES;
+
 use super::Lab;
 use super::dump::{Dump, Origin, Shape, allocated, write_dense};
 use super::image::{Kind, Mount};
-use super::program::{ENGINES, Outcome, mmapcp, words};
+use super::program::{Outcome, mmapcp, words};
 
 const TOOLS: [&str; 5] = ["losetup", "mkfs.ext4", "mount", "umount", "xfs_io"];
 

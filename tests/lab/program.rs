@@ -9,15 +9,14 @@ use serde_json::Value;
 /// No copy of the lab takes a tenth of this; whatever does hangs.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// Every row of the table of engines that a user can name and that copies.
-pub(super) const ENGINES: [&str; 7] = [
-    "mmap",
-    "splice",
-    "direct",
-    "dontcache",
-    "copy-file-range",
-    "sendfile",
-    "buffered",
+/// `auto`, and the rows that can copy from memory to any file system that has O_DIRECT.
+pub(super) const EVERYWHERE: [&str; 6] = [
+    "--direct=auto",
+    "--engine=mmap",
+    "--engine=splice",
+    "--engine=direct",
+    "--engine=sendfile",
+    "--engine=buffered",
 ];
 
 /// How a run ended.

@@ -10,7 +10,7 @@ use nix::fcntl::posix_fallocate;
 use super::Lab;
 use super::dump::write_dense;
 use super::image::{Kind, Mount};
-use super::program::{Outcome, cp, mmapcp, words};
+use super::program::{EVERYWHERE, Outcome, cp, mmapcp, words};
 
 const TOOLS: [&str; 4] = ["losetup", "mkfs.ext4", "mount", "umount"];
 const NO_SPACE: &str = "No space left on device";
@@ -18,16 +18,6 @@ const DUMP: u64 = 32 << 20;
 
 /// Less than the dump needs, and more than any file system rounds to.
 const ROOM: u64 = 8 << 20;
-
-/// `auto` first; the others are the rows that can copy from memory to any of these.
-const EVERYWHERE: [&str; 6] = [
-    "--direct=auto",
-    "--engine=mmap",
-    "--engine=splice",
-    "--engine=direct",
-    "--engine=sendfile",
-    "--engine=buffered",
-];
 
 #[test]
 fn ext4_without_room() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::Lab;
 use super::dump::{dense, scramble, write_dense};
 use super::image::{Kind, Mount};
-use super::program::{Outcome, mmapcp, words};
+use super::program::{EVERYWHERE, Outcome, mmapcp, words};
 
 const TOOLS: [&str; 3] = ["losetup", "mount", "umount"];
 
@@ -19,15 +19,6 @@ const SIZE: u64 = 128 << 20;
 
 /// Enough to meet each engine; `MMAPCP_LAB_ROUNDS=200` for the figure the project promises.
 const ROUNDS: u64 = 12;
-
-const OPTIONS: [&str; 6] = [
-    "--direct=auto",
-    "--engine=mmap",
-    "--engine=splice",
-    "--engine=direct",
-    "--engine=sendfile",
-    "--engine=buffered",
-];
 
 #[test]
 fn onto_btrfs() {
@@ -62,20 +53,20 @@ fn truncated_onto(kind: Kind) {
         disk: &disk,
         file: source(&memory),
     };
-    let spans = OPTIONS.map(|option| race.undisturbed(option));
+    let spans = EVERYWHERE.map(|option| race.undisturbed(option));
     let mut hits = 0;
     let mut wrong = Vec::new();
     for round in 0..rounds {
-        let turn = round as usize % OPTIONS.len();
+        let turn = round as usize % EVERYWHERE.len();
         let random = scramble(seed.wrapping_add(round));
         let delay = spans[turn].mul_f64((random >> 40) as f64 / (1_u64 << 24) as f64);
         let cut = scramble(random) % SIZE;
-        let outcome = race.run(OPTIONS[turn], delay, cut);
+        let outcome = race.run(EVERYWHERE[turn], delay, cut);
         match race.judge(&outcome, cut) {
             Ok(hit) => hits += u64::from(hit),
             Err(why) => wrong.push(format!(
                 "{} round {round} cut to {cut} after {delay:?}: {why}",
-                OPTIONS[turn]
+                EVERYWHERE[turn]
             )),
         }
     }
