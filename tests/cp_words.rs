@@ -395,7 +395,7 @@ fn mounts() {
     }
     let cases = r#"
         same file by a bind mount :: unshare -m sh -c 'mount --bind dir other && exec $CP dir/x other/x'
-        into itself by a bind mount :: unshare -m sh -c 'mount --bind dir other && exec $CP -r dir other'
+        into itself by a bind mount :: unshare -m sh -c 'mount --bind dir other && $CP -r dir other; s=$?; rm -r dir/dir; exit $s'
         read-only file system :: unshare -m sh -c 'mount -t tmpfs -o ro none other && exec $CP a other/new'
         tree to a read-only file system :: unshare -m sh -c 'mount -t tmpfs -o ro none other && exec $CP -r dir other/new'
         over a file on a read-only file system :: printf old > other/a :: unshare -m sh -c 'mount --bind other other && mount -o remount,bind,ro other && exec $CP -f a other'
