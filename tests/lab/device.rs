@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::ENGINES;
 
+use super::dump::allocated;
 use super::program::mmapcp;
 use super::{HOME, Lab, PREFIX, run, skip};
 
@@ -136,4 +137,36 @@ fn a_device_that_is_too_small_is_an_error() {
         let words = format!("error writing '{to}': No space left on device");
         assert!(outcome.stderr.contains(&words), "{outcome:?}");
     });
+}
+
+/// Sectors larger than a page widen extents into the holes beside them, which a mapping would allocate.
+#[test]
+fn sectors_larger_than_a_page_keep_the_holes_of_the_source() {
+    let Some(_lab) = Lab::enter(&["losetup"]) else {
+        return;
+    };
+    let device = match Device::new("16384") {
+        Ok(device) => device,
+        Err(why) => return skip(&why).unwrap_or_default(),
+    };
+    let memory = tempfile::tempdir_in("/dev/shm").expect("memory");
+    let source = memory.path().join("islands");
+    let file = File::create(&source).expect("make the dump");
+    for at in (0..SIZE / 2).step_by(64 << 10) {
+        file.write_all_at(&[5; 4096], at).expect("an island");
+    }
+    file.set_len(SIZE / 2 + 4096).expect("size");
+    let before = allocated(&source);
+    let (from, to) = (
+        source.display().to_string(),
+        device.node.display().to_string(),
+    );
+    let refused = mmapcp(&["--engine=mmap", &from, &to]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("larger than a page"), "{refused:?}");
+    let copied = mmapcp(&[&from, &to]);
+    assert_eq!(copied.code, Some(0), "{copied:?}");
+    assert_eq!(allocated(&source), before, "{copied:?}");
+    let wanted = fs::read(&source).expect("read the dump");
+    assert!(device.bytes()[..wanted.len()] == wanted);
 }
