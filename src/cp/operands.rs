@@ -26,42 +26,31 @@ pub struct Job {
 /// # Errors
 /// A message in cp's words when what must be a directory is none.
 pub fn jobs(options: &Options) -> Result<Vec<Job>, String> {
-    let into = |directory: &Path| {
-        options
-            .sources
-            .iter()
-            .map(|source| Job {
-                source: source.clone(),
-                dest: inside(directory, source),
-            })
-            .collect()
+    let each = |dest: &dyn Fn(&Path) -> PathBuf| {
+        let job = |source: &PathBuf| Job {
+            source: source.clone(),
+            dest: dest(source),
+        };
+        Ok(options.sources.iter().map(job).collect())
     };
-    let exactly = |dest: &Path| {
-        options
-            .sources
-            .iter()
-            .map(|source| Job {
-                source: source.clone(),
-                dest: dest.into(),
-            })
-            .collect()
-    };
+    let into = |directory: &Path| each(&|source| inside(directory, source));
+    let exactly = |dest: &Path| each(&|_| dest.to_owned());
     match &options.target {
         Target::Directory(dir) => match directory(dir) {
-            Ok(()) => Ok(into(dir)),
+            Ok(()) => into(dir),
             Err(e) => Err(format!(
                 "target directory {}: {}",
                 quote(dir),
                 reason(&e.into())
             )),
         },
-        Target::Exact(dest) => Ok(exactly(dest)),
+        Target::Exact(dest) => exactly(dest),
         Target::Either(dest) => match directory(dest) {
-            Ok(()) => Ok(into(dest)),
+            Ok(()) => into(dest),
             Err(e) if options.sources.len() > 1 => {
                 Err(format!("target {}: {}", quote(dest), reason(&e.into())))
             }
-            Err(_) => Ok(exactly(dest)),
+            Err(_) => exactly(dest),
         },
     }
 }

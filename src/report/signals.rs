@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
+use crate::sys::status;
+
 /// The signals that this program answers. It notices them between two chunks.
 #[derive(Debug, Clone)]
 pub struct Signals {
@@ -68,8 +70,7 @@ impl Signals {
 
 /// The mask of signals that were ignored when this process began.
 fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
-    line.and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
+    let mask = status::field("SigIgn");
+    mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok())
         .unwrap_or(0)
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::time::{ClockId, clock_gettime};
 
+use super::status;
+
 /// CPU time of the calling thread (`CLOCK_THREAD_CPUTIME_ID`): nanoseconds, not scheduler ticks.
 #[must_use]
 pub fn thread_time() -> Duration {
@@ -38,10 +40,7 @@ pub fn usage() -> Usages {
 
 /// `VmHWM` of proc(5), in bytes. `ru_maxrss` of getrusage(2) would count the process that we were forked from, too.
 fn peak() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let value = status::field("VmHWM")?;
+    let kilobytes: u64 = value.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }

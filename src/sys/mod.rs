@@ -7,4 +7,5 @@ pub mod cpu;
 pub mod file;
 pub mod map;
 pub mod residency;
+pub mod status;
 pub mod words;

@@ -78,8 +78,6 @@ pub struct SourceFacts {
     pub data: u64,
     /// `st_blksize`: 2 MiB and more where the memory is in huge pages.
     pub block: u64,
-    /// `st_dev`
-    pub device: u64,
     /// File system type.
     pub fs: FsType,
     /// Modification time, seconds and nanoseconds.
@@ -117,7 +115,6 @@ impl SourceFacts {
             size,
             data: allocated.min(size),
             block: meta.blksize(),
-            device: meta.dev(),
             fs,
             mtime: (meta.mtime(), meta.mtime_nsec()),
             finder: match kind {
@@ -187,8 +184,6 @@ pub struct DestFacts {
     pub regular: bool,
     /// Written front to back only: a pipe, a terminal, /dev/null.
     pub stream: bool,
-    /// `st_dev`
-    pub device: u64,
     /// File system type.
     pub fs: FsType,
     /// Whether O_DIRECT is real.
@@ -217,7 +212,6 @@ impl DestFacts {
         Ok(Self {
             regular: kind.is_file(),
             stream,
-            device: meta.dev(),
             fs,
             direct: direct_of(stream, kind.is_file(), fs, &answer),
             dontcache: dontcache_of(stream, fs, &answer),
@@ -235,12 +229,6 @@ impl DestFacts {
                 Err("not a regular file")
             },
         })
-    }
-
-    /// Whether the bytes rest in the page cache by nature.
-    #[must_use]
-    pub fn is_memory(&self) -> bool {
-        self.regular && is_memory(self.fs)
     }
 }
 

@@ -4,17 +4,14 @@ use std::fs::{self, File};
 
 use super::image::Mount;
 use super::program::{cp, mmapcp, words};
-use super::{HOME, Lab, PREFIX, skip};
+use super::{Lab, home, skip};
 
 #[test]
 fn the_same_file_through_a_bind_mount() {
     let Some(_lab) = Lab::enter(&["mount", "umount"]) else {
         return;
     };
-    let home = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .tempdir_in(HOME)
-        .expect("a directory");
+    let home = home().expect("a directory");
     let Some(view) = Mount::bind(home.path()).map_or_else(|why| skip(&why), Some) else {
         return;
     };
@@ -48,10 +45,7 @@ fn the_same_file_bound_onto_another() {
     let Some(_lab) = Lab::enter(&["mount", "umount"]) else {
         return;
     };
-    let home = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .tempdir_in(HOME)
-        .expect("a directory");
+    let home = home().expect("a directory");
     let (original, other) = (home.path().join("original"), home.path().join("other"));
     fs::write(&original, b"precious").expect("write the original");
     File::create(&other).expect("create the other name");

@@ -9,7 +9,7 @@ use crate::support::ENGINES;
 
 use super::dump::allocated;
 use super::program::mmapcp;
-use super::{HOME, Lab, PREFIX, run, skip};
+use super::{Lab, home, run, skip};
 
 const SIZE: u64 = 16 << 20;
 
@@ -21,10 +21,7 @@ struct Device {
 
 impl Device {
     fn new(sector: &str) -> Result<Self, String> {
-        let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir_in(HOME)
-            .map_err(|e| e.to_string())?;
+        let dir = home().map_err(|e| e.to_string())?;
         let image = dir.path().join("image");
         fs::write(&image, vec![0xEE; SIZE as usize]).map_err(|e| e.to_string())?;
         let image = image.display().to_string();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{HOME, PREFIX, run};
+use super::{HOME, home, run};
 
 const POOL: &str = "/proc/sys/vm/nr_hugepages";
 const FREE_PAGES: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
@@ -155,10 +155,7 @@ impl Mount {
     }
 
     fn prepare(kind: Kind) -> Result<Self, String> {
-        let home = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir_in(HOME)
-            .map_err(|why| why.to_string())?;
+        let home = home().map_err(|why| why.to_string())?;
         let dir = home.path().join("mnt");
         fs::create_dir(&dir).map_err(|why| why.to_string())?;
         Ok(Self {

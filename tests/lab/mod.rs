@@ -24,6 +24,11 @@ const HOME: &str = env!("CARGO_TARGET_TMPDIR");
 /// The prefix of every directory the lab makes in `HOME`, by which leftovers of a killed run are known.
 const PREFIX: &str = "lab-";
 
+/// A directory below `HOME`, removed when dropped, and known for the lab's if that never came.
+fn home() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(PREFIX).tempdir_in(HOME)
+}
+
 /// The right to mount. A lock on a file rather than a mutex: each test opens the file for itself, so it excludes the
 /// other threads as well as other test processes, it cannot be poisoned, and it dies with its holder.
 struct Lab {
