@@ -1,9 +1,12 @@
 //! mmapcp: the file copy that a machine does not feel.
 //!
+//! Two programs: `mmapcp` copies, `forklat` measures what a machine feels meanwhile.
 //! Rooms, each knowing only what stands below it:
 //!
 //! - [`cp`]: what cp means: names, trees, attributes
+//! - [`forklat`]: run, compare, scale: what is measured, prepared, restored and exported
 //! - [`report`]: what is said meanwhile: diagnostics, progress, JSON events
+//! - [`observe`]: probers and readers of what the machine goes through
 //! - [`transfer`]: one file's bytes, from descriptor to descriptor
 //! - [`sys`]: the only unsafe code
 //!
@@ -12,6 +15,8 @@
 //! can do, [`transfer::run`] moves extents by the rows of [`transfer::engine`], and [`cp::attrs`] finishes.
 
 pub mod cp;
+pub mod forklat;
+pub mod observe;
 pub mod report;
 pub mod sys;
 pub mod transfer;

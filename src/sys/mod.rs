@@ -3,9 +3,12 @@
 //! Nothing here decides anything: each function is one system call, or one buffer, with its errors passed on.
 
 pub mod buffer;
+pub mod clock;
 pub mod cpu;
 pub mod file;
 pub mod map;
+pub mod process;
 pub mod residency;
+pub mod shared;
 pub mod status;
 pub mod words;
