@@ -21,3 +21,86 @@ pub fn rate(per_second: f64) -> String {
 pub fn time(duration: Duration) -> String {
     FormattedDuration(duration).to_string()
 }
+
+/// Reads a count of bytes as coreutils does: `K`, `M`, `G`, `T` (also `KiB`...) are powers of 1024, `KB`, `MB`... of 1000.
+/// Fractions such as `1.5G` will do, too.
+///
+/// # Errors
+/// What is wrong with it, for the user: no number, an unknown unit, negative, or beyond 64 bits.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = scale(unit).ok_or_else(|| format!("unknown unit '{unit}' in '{text}'"))?;
+    let bad = || format!("'{text}' is not a size");
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole
+            .checked_mul(scale)
+            .ok_or_else(|| format!("'{text}' is too large"));
+    }
+    let value = number.parse::<f64>().map_err(|_| bad())? * scale as f64;
+    // 2^64 as f64: the first value that does not fit.
+    if value < 18_446_744_073_709_551_616.0 {
+        Ok(value as u64)
+    } else {
+        Err(format!("'{text}' is too large"))
+    }
+}
+
+fn scale(unit: &str) -> Option<u64> {
+    if unit.is_empty() || unit == "B" {
+        return Some(1);
+    }
+    let (letter, rest) = unit.split_at_checked(1)?;
+    let power = match letter {
+        "K" | "k" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return None,
+    };
+    match rest {
+        "" | "iB" => Some(1024_u64.pow(power)),
+        "B" => Some(1000_u64.pow(power)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_bytes;
+
+    #[test]
+    fn sizes_are_read_as_coreutils_reads_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("1K", 1024),
+            ("1kB", 1000),
+            ("1.5G", 1_610_612_736),
+            ("400M", 400 << 20),
+            ("2MiB", 2 << 20),
+            ("100MB", 100_000_000),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_said() {
+        for text in [
+            "",
+            "G",
+            "-1",
+            "1X",
+            "1.2.3",
+            "20000000T",
+            "99999999999999999999",
+            "nan",
+            "1 G",
+        ] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+}
