@@ -1,11 +1,194 @@
-//! What the machine feels while something runs.
+//! What the machine feels while something runs: measured, compared, exported.
+//!
+//! [`cli`] reads words, [`observing`] resolves what is asked, [`session`] keeps the observers, [`spans`] sorts what they hear,
+//! and [`model`] is what comes out, for [`export`] to print.
 
+mod assemble;
+pub mod child;
+pub mod cli;
+pub mod compare;
+pub mod export;
+pub mod live;
+pub mod merge;
 pub mod model;
+pub mod observing;
+mod run;
+pub mod seconds;
+pub mod session;
+pub mod spans;
 
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::FromArgMatches;
+
+use crate::report::quote::quote;
+use crate::report::signals::Signals;
+use crate::sys::words::reason;
+use cli::Words;
+use export::Exports;
+use model::Report;
+
+/// The name that diagnostics begin with.
+pub const PROGRAM: &str = "forklat";
+
+/// Exit status when forklat itself failed, usage errors among them: as of timeout(1), env(1) and nice(1), so that it can
+/// be told from the status of the command.
+const FAILED: i32 = 125;
+
+/// Why there is no result.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: i32,
+    message: String,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self {
+            status: FAILED,
+            message,
+        }
+    }
+}
+
+impl Failure {
+    /// A command that cannot be run: 127 where it is not found, else 126, as in a shell.
+    fn cannot_run(name: &OsStr, error: &io::Error) -> Self {
+        Self {
+            status: if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 },
+            message: format!("cannot run {}: {}", quote(name), reason(error)),
+        }
+    }
+
+    /// A signal ended it; that signal is raised again once all is restored.
+    fn interrupted() -> Self {
+        "interrupted".to_owned().into()
+    }
+}
+
+/// What all tasks have in common.
+#[derive(Debug)]
+pub(crate) struct Task {
+    signals: Signals,
+    exports: Exports,
+    command_line: Vec<String>,
+    date: String,
+}
+
+impl Task {
+    /// Prints the table and writes the exports.
+    fn publish(
+        &self,
+        report: &Report,
+        log: Option<Vec<u8>>,
+        verbose: bool,
+        aside: bool,
+    ) -> Result<(), Failure> {
+        let text = export::text::render(report, verbose);
+        let printed = if aside {
+            io::stderr().write_all(text.as_bytes())
+        } else {
+            io::stdout().write_all(text.as_bytes())
+        };
+        self.exports.write(report, log.as_deref())?;
+        printed.map_err(|e| format!("write error: {}", reason(&e)).into())
+    }
+}
 
 /// Runs `forklat` with the words of the command line, program name first.
 #[must_use]
-pub fn main(_words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
-    ExitCode::FAILURE
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    if is_mmapcp(&words) {
+        return crate::cp::main(words);
+    }
+    let parsed = cli::command()
+        .try_get_matches_from(&words)
+        .and_then(|matches| Words::from_arg_matches(&matches));
+    let words_read = match parsed {
+        Ok(words) => words,
+        Err(e) => return answer(&e),
+    };
+    match perform(&words_read.task, &words) {
+        Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)),
+        Err(failure) => {
+            say(&failure.message);
+            ExitCode::from(u8::try_from(failure.status).unwrap_or(u8::MAX))
+        }
+    }
+}
+
+/// `compare` starts this program as mmapcp, so that what it compares is of the same build.
+fn is_mmapcp(words: &[OsString]) -> bool {
+    let name = words.first().map(std::path::Path::new);
+    name.and_then(std::path::Path::file_name) == Some(OsStr::new(crate::report::PROGRAM))
+}
+
+/// Help, version, or what is wrong with the command line.
+fn answer(error: &clap::Error) -> ExitCode {
+    let printed = error.print();
+    match (error.exit_code(), printed) {
+        (0, Ok(())) => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILED as u8),
+    }
+}
+
+fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {
+    let command_line = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    match task {
+        cli::Task::Run(words) => {
+            let exports = words.export.with_log(words.export_hlog.clone());
+            measure(exports, command_line, date, |task| run::run(words, task))
+        }
+        cli::Task::Compare(words) => {
+            let exports = words.export.with_log(words.export_hlog.clone());
+            measure(exports, command_line, date, |task| compare::run(words, task))
+        }
+        cli::Task::Merge(words) => {
+            let exports = words.export.with_log(None);
+            measure(exports, command_line, date, |task| {
+                let report = merge::merge(&words.files)?;
+                task.publish(&report, None, words.verbose, false)?;
+                Ok(0)
+            })
+        }
+    }
+}
+
+/// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
+/// signal that ended it is raised again when all is restored.
+fn measure(
+    exports: Exports,
+    command_line: Vec<String>,
+    date: String,
+    body: impl FnOnce(&Task) -> Result<i32, Failure>,
+) -> Result<i32, Failure> {
+    for line in host::record::clear_leftovers() {
+        say(&line);
+    }
+    exports.check()?;
+    let signals = Signals::install().map_err(|e| format!("cannot handle signals: {e}"))?;
+    let task = Task {
+        signals,
+        exports,
+        command_line,
+        date,
+    };
+    let result = body(&task);
+    if result.is_err() {
+        task.exports.abandon();
+        if task.signals.pending().is_some() {
+            task.signals.raise_again();
+        }
+    }
+    result
+}
+
+/// A line on standard error. Where that is gone nobody can be told.
+pub(crate) fn say(message: &str) {
+    let _ = writeln!(io::stderr(), "{PROGRAM}: {message}");
 }

@@ -85,6 +85,11 @@ impl Ring {
         Some(sample)
     }
 
+    /// Processes forked from here on do not get it.
+    pub fn keep_from_forks(&self) {
+        self.words.keep_from_forks();
+    }
+
     /// Moments whose answers did not fit.
     #[must_use]
     pub fn lost(&self) -> u64 {

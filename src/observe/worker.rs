@@ -105,6 +105,7 @@ impl Worker {
         let control = Control::new()?;
         let pid = process::start_worker(|| {
             rename(name);
+            control.0.keep_from_forks();
             match body(&control) {
                 Ok(()) => 0,
                 Err(message) => {
@@ -113,6 +114,7 @@ impl Worker {
                 }
             }
         })?;
+        control.0.keep_from_forks();
         Ok(Self {
             name: name.to_owned(),
             pid,

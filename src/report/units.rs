@@ -67,9 +67,32 @@ fn scale(unit: &str) -> Option<u64> {
     }
 }
 
+/// Reads a span of time: `5ms`, `3s`, `1h30m`; a bare number is seconds, as sleep(1) has it.
+///
+/// # Errors
+/// What is wrong with it, for the user.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|e| format!("'{text}': {e}"));
+    }
+    humantime::parse_duration(text).map_err(|e| format!("'{text}' is not a time: {e}"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse_bytes;
+    use std::time::Duration;
+
+    use super::{parse_bytes, parse_time};
+
+    #[test]
+    fn times_are_seconds_unless_they_say_what_they_are() {
+        assert_eq!(parse_time("3"), Ok(Duration::from_secs(3)));
+        assert_eq!(parse_time("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("2ms"), Ok(Duration::from_millis(2)));
+        for text in ["", "-1", "nan", "1e30", "5 parsecs"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_coreutils_reads_them() {

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Deref;
 use std::sync::atomic::AtomicU64;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// A row of words in shared memory, zero at first, in the page tables from the start, the same in all processes forked
@@ -30,6 +30,12 @@ impl SharedWords {
         file.set_len(bytes as u64)?;
         let map = MmapOptions::new().len(bytes).populate().map_raw(&file)?;
         Ok(Self { map, words })
+    }
+
+    /// Processes forked from here on do not get it (`MADV_DONTFORK`): neither their fork nor their size pays for it.
+    pub fn keep_from_forks(&self) {
+        // Advice: without it a fork only has more to do.
+        let _ = self.map.advise(Advice::DontFork);
     }
 }
 

@@ -1,13 +1,36 @@
-//! What proc(5) says of this process in /proc/self/status.
+//! What proc(5) says of a process in /proc/PID/status.
 
-/// The value of one field, without the blanks around it; `None` where there is no /proc.
+use nix::unistd::Pid;
+
+/// The value of one field of this process, without the blanks around it; `None` where there is no /proc.
 #[must_use]
 pub fn field(name: &str) -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    field_in("/proc/self/status", name)
+}
+
+/// A size that this process has, in bytes.
+#[must_use]
+pub fn size(name: &str) -> Option<u64> {
+    bytes(&field(name)?)
+}
+
+/// A size that another process has, in bytes; `None` once it is a zombie.
+#[must_use]
+pub fn size_of_process(pid: Pid, name: &str) -> Option<u64> {
+    bytes(&field_in(&format!("/proc/{pid}/status"), name)?)
+}
+
+fn field_in(path: &str, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(path).ok()?;
     status
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(|value| value.trim().to_owned())
+}
+
+fn bytes(value: &str) -> Option<u64> {
+    let kilobytes: u64 = value.strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 #[cfg(test)]

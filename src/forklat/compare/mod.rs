@@ -1,0 +1,237 @@
+//! `forklat compare`: tools that copy, one after the other in turns, each from the same prepared state.
+
+mod dump;
+mod stage;
+mod tools;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::assemble::{Column, assemble};
+use super::child::{Ended, Running, shell_status};
+use super::cli::compare::CompareWords;
+use super::live::Live;
+use super::model::Copy;
+use super::observing::Observing;
+use super::session::{Session, TICK};
+use super::{Failure, Task, say};
+use crate::observe::memory::{Field, Reading};
+use crate::report::quote::quote;
+use crate::sys::words::reason;
+use stage::{Host, Stage};
+use tools::Tool;
+
+/// The column of the machine without a copy.
+const IDLE: &str = "idle";
+
+/// Exit status when a tool failed, or made a copy that is not the source.
+const WRONG: i32 = 1;
+
+/// Compares.
+///
+/// # Errors
+/// What kept it from comparing. Nothing of a table is printed then.
+pub(super) fn run(words: &CompareWords, task: &Task) -> Result<i32, Failure> {
+    let tools = Tool::all(&words.tool)?;
+    let on = words.probes.on.clone().unwrap_or_else(|| PathBuf::from("."));
+    let mut probes = words.probes.clone();
+    probes.on = Some(on.clone());
+    let observing = Observing::resolve(&probes)?;
+    // Both fork, so they come before the first thread.
+    let host = Host::take(words)?;
+    let session = Session::start(&observing, words.export_hlog.is_some())?;
+    let stage = Stage::set(words, &on, host)?;
+    let mut comparison = Comparison {
+        session,
+        live: Live::new(),
+        stage,
+        task,
+        copies: tools.iter().map(|_| Vec::new()).collect(),
+    };
+    comparison.all(words, &tools)?;
+    comparison.finish(words, &tools, &on)
+}
+
+struct Comparison<'a> {
+    session: Session,
+    live: Live,
+    stage: Stage,
+    task: &'a Task,
+    /// By tool, in the order of the runs.
+    copies: Vec<Vec<Copy>>,
+}
+
+impl Comparison<'_> {
+    fn all(&mut self, words: &CompareWords, tools: &[Tool]) -> Result<(), Failure> {
+        self.live.say("making the dump");
+        self.stage.make_source()?;
+        if !words.baseline.is_zero() {
+            self.prepare("idle")?;
+            self.idle(words.baseline)?;
+        }
+        for round in 0..words.runs {
+            for index in tools::order(round, tools.len()) {
+                let tool = &tools[index];
+                let doing = format!("{} ({} of {})", tool.name, round + 1, words.runs);
+                self.prepare(&doing)?;
+                let copy = self.copy(tool, &doing)?;
+                self.copies[index].push(copy);
+            }
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self) -> Result<(), Failure> {
+        if self.task.signals.pending().is_some() {
+            return Err(Failure::interrupted());
+        }
+        self.session.collect()?;
+        self.stage.check()?;
+        Ok(())
+    }
+
+    /// The same state each time: no earlier copy, nothing to write out, so much memory available, the disk held to its rate.
+    fn prepare(&mut self, doing: &str) -> Result<(), Failure> {
+        self.session.end();
+        self.live.say(&format!("{doing}: preparing"));
+        self.stage.clear()?;
+        let started = Instant::now();
+        let mut quiet = None;
+        while !super::run::is_quiet(&self.session, &mut quiet) {
+            if started.elapsed() > stage::PATIENCE {
+                let left = crate::report::units::bytes(self.session.unwritten());
+                self.session.notes.push(format!("{doing}: began while others had {left} to write out"));
+                break;
+            }
+            std::thread::sleep(TICK);
+            self.collect()?;
+        }
+        let signals = &self.task.signals;
+        self.stage.tighten(&|| signals.pending().is_some())?;
+        self.collect()
+    }
+
+    fn idle(&mut self, length: Duration) -> Result<(), Failure> {
+        self.session.begin(IDLE);
+        let started = Instant::now();
+        while started.elapsed() < length {
+            std::thread::sleep(TICK);
+            self.collect()?;
+            self.live.show(IDLE, &self.session);
+        }
+        self.stage.loosen()?;
+        Ok(())
+    }
+
+    /// One copy by one tool. The span goes on until the copy is on the disk: a tool that leaves it in the page cache has
+    /// not spared the machine from writing it.
+    fn copy(&mut self, tool: &Tool, doing: &str) -> Result<Copy, Failure> {
+        let (source, dest) = (self.stage.source().to_owned(), self.stage.dest());
+        let mut command = tool.command(&source, &dest);
+        let before = self.session.sampler.latest().copied();
+        self.session.begin(&tool.name);
+        let running = Running::start(&mut command, Some(dest.clone()))
+            .map_err(|e| Failure::cannot_run(tool.name.as_ref(), &e))?;
+        let ended = self.watch(&running, doing).inspect_err(|_| end_group(&running))?;
+        self.session.end();
+        self.collect()?;
+        self.stage.loosen()?;
+        self.live.say(&format!("{doing}: comparing the copy with its source"));
+        let copy = self.judge(tool, &ended, before, &source, &dest);
+        Ok(copy)
+    }
+
+    fn watch(&mut self, running: &Running, doing: &str) -> Result<Ended, Failure> {
+        loop {
+            let ended = running.wait(TICK);
+            if let Some(ended) = ended.map_err(|e| format!("{doing}: {}", reason(&e)))? {
+                return Ok(ended);
+            }
+            self.collect()?;
+            self.live.show(doing, &self.session);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        tool: &Tool,
+        ended: &Ended,
+        before: Option<Reading>,
+        source: &Path,
+        dest: &Path,
+    ) -> Copy {
+        let status = shell_status(ended.status);
+        let mut wrong = verify::difference(source, dest);
+        let until = match &ended.durable {
+            Ok(at) => *at,
+            Err(e) => {
+                wrong.get_or_insert_with(|| format!("fsync: {}", reason(e)));
+                ended.ended
+            }
+        };
+        if status != 0 {
+            for line in tools::last_words(&tool.name, &ended.said) {
+                self.live.suspend(|| say(&line));
+            }
+        }
+        let readings = self.session.sampler.readings();
+        let during: Vec<&Reading> = readings
+            .iter()
+            .filter(|reading| (ended.started..=until).contains(&reading.at))
+            .collect();
+        let cached = |reading: &Reading| {
+            Some(reading.get(Field::Cached)?.saturating_sub(reading.get(Field::Shmem)?))
+        };
+        let peak = |value: &dyn Fn(&Reading) -> Option<u64>| {
+            during.iter().filter_map(|reading| value(reading)).max().unwrap_or(0)
+        };
+        let at_start = before.as_ref().and_then(cached).unwrap_or(0);
+        let seconds = |until: u64| Duration::from_nanos(until - ended.started).as_secs_f64();
+        Copy {
+            wall: seconds(ended.ended),
+            durable: seconds(until),
+            user: ended.cost.user,
+            system: ended.cost.system,
+            cache_growth: peak(&cached).saturating_sub(at_start),
+            peak_dirty: peak(&|reading| reading.get(Field::Dirty)),
+            max_rss: ended.cost.max_rss,
+            status,
+            wrong,
+        }
+    }
+
+    fn finish(self, words: &CompareWords, tools: &[Tool], on: &Path) -> Result<i32, Failure> {
+        self.live.say("restoring the host");
+        let Self { mut session, live, stage, task, copies } = self;
+        session.notes.extend(stage.notes());
+        stage.restore()?;
+        let record = session.stop(&|| task.signals.pending().is_some())?;
+        live.finish();
+        let good = copies.iter().flatten().all(|copy| copy.status == 0 && copy.wrong.is_none());
+        let idle = Column { name: IDLE.to_owned(), aside: true, command: Vec::new(), copies: Vec::new() };
+        let columns = tools.iter().zip(copies).map(|(tool, copies)| Column {
+            name: tool.name.clone(),
+            aside: false,
+            command: tool.words().to_vec(),
+            copies,
+        });
+        let columns: Vec<Column> = std::iter::once(idle).chain(columns).collect();
+        let report = assemble("compare", &columns, &record, task, Some(on));
+        task.publish(&report, record.log, words.verbose, false)?;
+        Ok(if good { 0 } else { WRONG })
+    }
+}
+
+/// A tool that is given up is ended with all that it started, before its copy is removed.
+fn end_group(running: &Running) {
+    use nix::sys::signal::{Signal, killpg};
+    // Nobody may be left.
+    let _ = killpg(running.pid, Signal::SIGKILL);
+    while let Ok(None) = running.wait(TICK) {}
+}
+
+/// The name of a file in an error.
+fn named(path: &Path) -> String {
+    quote(path.as_os_str()).to_string()
+}

@@ -1,0 +1,211 @@
+//! The prepared host: the source, the place of the copies, and what memory and disk are held to.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::super::Failure;
+use super::super::cli::compare::CompareWords;
+use super::super::host::Restore;
+use super::super::host::limit::DiskLimit;
+use super::super::host::record::Record;
+use super::super::host::squeeze::Balloon;
+use super::super::host::sysctl::Setting;
+use super::{dump, named};
+use crate::observe::memory::Field;
+use crate::report::units::bytes;
+use crate::sys::clock::now;
+use crate::sys::words::reason;
+use crate::transfer::facts::SourceFacts;
+
+/// Where dumps come from.
+const MEMORY: &str = "/dev/shm";
+
+/// How long a run waits for what others have to write out; then it begins all the same, and says so.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What has to be started while this process has one thread.
+#[derive(Debug)]
+pub(super) struct Host {
+    balloon: Option<Balloon>,
+}
+
+impl Host {
+    pub(super) fn take(words: &CompareWords) -> Result<Self, Failure> {
+        let balloon = words.squeeze.map(|_| Balloon::start(Path::new("/"))).transpose()?;
+        Ok(Self { balloon })
+    }
+}
+
+/// The stage on which each tool plays.
+#[derive(Debug)]
+pub(super) struct Stage {
+    // The order is that of dropping: memory first, then what the record holds.
+    balloon: Option<Balloon>,
+    limit: Option<DiskLimit>,
+    restore: Restore,
+    squeeze: u64,
+    source: PathBuf,
+    /// Size of the dump that has to be made; `None` for a file that was given.
+    make: Option<u64>,
+    /// Given, and on a disk: it is read before each run, so that each tool finds it equally cached.
+    warm: bool,
+    copies: PathBuf,
+}
+
+impl Stage {
+    /// Checks and sets what stays the same for all runs. The balloon and the limit come and go with each.
+    pub(super) fn set(words: &CompareWords, on: &Path, host: Host) -> Result<Self, Failure> {
+        let mut restore = Restore::new(Record::open()?);
+        let record = restore.record();
+        let (source, make, warm) = match &words.source {
+            Some(path) => (path.clone(), None, check_source(path)?),
+            None => {
+                let size = match words.size {
+                    Some(size) => size,
+                    None => dump::default_size(available()?, Path::new(MEMORY), on)?,
+                };
+                let dir = record.scratch(Path::new(MEMORY))?;
+                (dir.join("dump"), Some(size), false)
+            }
+        };
+        let copies = record.scratch(on)?;
+        for text in &words.sysctl {
+            Setting::parse(text)?.apply(Path::new("/"), record)?;
+        }
+        let limit = words
+            .disk_limit
+            .map(|rate| DiskLimit::new(Path::new("/"), on, rate, record))
+            .transpose()?;
+        Ok(Self {
+            balloon: host.balloon,
+            limit,
+            restore,
+            squeeze: words.squeeze.unwrap_or(0),
+            source,
+            make,
+            warm,
+            copies,
+        })
+    }
+
+    /// Makes the dump, if one has to be made.
+    pub(super) fn make_source(&mut self) -> Result<(), Failure> {
+        if let Some(size) = self.make {
+            dump::make(&self.source, size)?;
+        }
+        let size = fs::metadata(&self.source).map_or(0, |meta| meta.len());
+        let room = dump::free(&self.copies)?;
+        if size > room {
+            return Err(format!(
+                "no room for a copy of {} in {}: {} are free",
+                bytes(size),
+                named(&self.copies),
+                bytes(room)
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// Where the copy goes.
+    pub(super) fn dest(&self) -> PathBuf {
+        self.copies.join("copy")
+    }
+
+    /// Removes the last copy and brings what there is to write to the disk.
+    pub(super) fn clear(&mut self) -> Result<(), Failure> {
+        let dest = self.dest();
+        match fs::remove_file(&dest) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(format!("cannot remove {}: {}", named(&dest), reason(&e)).into());
+            }
+            _ => {}
+        }
+        let dir = File::open(&self.copies)
+            .map_err(|e| format!("cannot open {}: {}", named(&self.copies), reason(&e)))?;
+        nix::unistd::syncfs(&dir)
+            .map_err(|e| format!("cannot sync {}: {}", named(&self.copies), reason(&e.into())))?;
+        if self.warm {
+            read_all(&self.source)
+                .map_err(|e| format!("cannot read {}: {}", named(&self.source), reason(&e)))?;
+        }
+        Ok(())
+    }
+
+    /// Fills the memory and holds the disk.
+    pub(super) fn tighten(&mut self, interrupted: &dyn Fn() -> bool) -> Result<(), Failure> {
+        if let Some(balloon) = &mut self.balloon {
+            balloon.inflate(self.squeeze, interrupted)?;
+        }
+        if let Some(limit) = &self.limit {
+            limit.on()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the limit off the disk, for what is ours to do between two runs.
+    pub(super) fn loosen(&self) -> Result<(), Failure> {
+        if let Some(limit) = &self.limit {
+            limit.off()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the host is still as it was prepared.
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
+        if let Some(balloon) = &mut self.balloon {
+            balloon.check()?;
+        }
+        Ok(())
+    }
+
+    /// What a reader of the figures must know of the host.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let let_go = self.balloon.as_ref().and_then(Balloon::let_go_at);
+        let let_go = let_go.map(|at| {
+            let ago = Duration::from_nanos(now() - at).as_secs();
+            format!("the squeeze let go {ago} s before the end, when less than half of it was available: figures after that are of a host with free memory")
+        });
+        let_go.into_iter().collect()
+    }
+
+    /// Undoes all of it.
+    pub(super) fn restore(mut self) -> Result<(), Failure> {
+        if let Some(balloon) = &mut self.balloon {
+            balloon.deflate()?;
+        }
+        self.loosen()?;
+        self.restore.restore().map_err(|lines| lines.join("; ").into())
+    }
+}
+
+/// Bytes of memory that are available now.
+fn available() -> Result<u64, String> {
+    let values = crate::observe::memory::Reader::open(Path::new("/"))?.read();
+    values[Field::MemAvailable as usize].ok_or_else(|| "the kernel does not say MemAvailable".into())
+}
+
+/// A source must be a file with a size; returns whether it has to be read into the page cache.
+fn check_source(path: &Path) -> Result<bool, String> {
+    let facts = File::open(path)
+        .and_then(|file| Ok((file.metadata()?.is_file(), SourceFacts::of(&file)?)))
+        .map_err(|e| format!("cannot open {}: {}", named(path), reason(&e)))?;
+    match facts {
+        (false, _) => Err(format!("{} is not a regular file", named(path))),
+        (true, facts) if facts.size == 0 => Err(format!("{} is empty", named(path))),
+        (true, facts) => Ok(!facts.kind.is_memory()),
+    }
+}
+
+fn read_all(path: &Path) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut chunk = vec![0; 1 << 20];
+    while file.read(&mut chunk)? > 0 {}
+    Ok(())
+}

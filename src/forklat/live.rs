@@ -1,0 +1,65 @@
+//! The line on a terminal while a measurement runs.
+
+use std::io::{IsTerminal, stderr};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::session::Session;
+use crate::observe::memory::Reading;
+use crate::report::units::bytes;
+
+/// The last answers of the fork prober that are shown would change too fast to be read; the worst since the span began does not.
+#[derive(Debug)]
+pub struct Live {
+    line: ProgressBar,
+}
+
+impl Live {
+    /// A line where standard error is a terminal, nothing elsewhere.
+    #[must_use]
+    pub fn new() -> Self {
+        let target = if stderr().is_terminal() {
+            ProgressDrawTarget::stderr_with_hz(4)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let line = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_msg}") {
+            line.set_style(style);
+        }
+        Self { line }
+    }
+
+    /// Says what is going on besides measuring.
+    pub fn say(&self, what: &str) {
+        self.line.set_message(what.to_owned());
+        self.line.tick();
+    }
+
+    /// Shows what the machine feels right now.
+    pub fn show(&self, doing: &str, session: &Session) {
+        if self.line.is_hidden() {
+            return;
+        }
+        let mut text = doing.to_owned();
+        for (index, prober) in session.probers.iter().enumerate() {
+            // Of several forkers one speaks for all: there is one line.
+            if prober.cpu.is_none_or(|cpu| cpu == 0)
+                && let Some(worst) = session.spans.worst(index)
+            {
+                let worst = humanize(Duration::from_nanos(worst));
+                text.push_str(&format!(", {} ≤ {worst}", prober.row.name));
+            }
+        }
+        if let Some(reading) = session.sampler.latest() {
+            text.push_str(&memory(reading));
+        }
+        self.say(&text);
+    }
+
+    /// Clears the line.
+    pub fn finish(&self) {
+        self.line.finish_and_clear();
+    }
+}
