@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::observe::memory::{Facts, Timeline};
+use crate::observe::facts::Facts;
+use crate::observe::memory::timeline::Timeline;
 
 /// The version of the JSON format.
 pub const VERSION: u32 = 1;
