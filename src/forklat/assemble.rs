@@ -9,6 +9,7 @@ use super::session::Record;
 use super::spans::{Heard, Span};
 use crate::observe::facts::Facts;
 use crate::observe::latency::Latency;
+use crate::observe::memory::Timeline;
 
 /// What the session does not know of a subject.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ fn subject(column: &Column, record: &Record) -> Subject {
         probes: probes(record.spans.heard(&column.name), record, started),
         timelines: spans
             .iter()
-            .map(|span| record.sampler.timeline(span.from, span.to))
+            .map(|span| Timeline::between(record.sampler.history(), span.from, span.to))
             .collect(),
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::session::Session;
-use crate::observe::memory::Reading;
+use crate::observe::memory::{Field, Reading};
 use crate::report::units::bytes;
 
-/// The last answers of the fork prober that are shown would change too fast to be read; the worst since the span began does not.
+/// A line of status.
 #[derive(Debug)]
 pub struct Live {
     line: ProgressBar,
@@ -48,8 +48,8 @@ impl Live {
             if prober.cpu.is_none_or(|cpu| cpu == 0)
                 && let Some(worst) = session.spans.worst(index)
             {
-                let worst = humanize(Duration::from_nanos(worst));
-                text.push_str(&format!(", {} ≤ {worst}", prober.row.name));
+                let milliseconds = Duration::from_nanos(worst).as_secs_f64() * 1e3;
+                text.push_str(&format!(", {} max {milliseconds:.1} ms", prober.row.name));
             }
         }
         if let Some(reading) = session.sampler.latest() {
@@ -58,8 +58,28 @@ impl Live {
         self.say(&text);
     }
 
+    /// Runs `print` with the line out of the way.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        self.line.suspend(print);
+    }
+
     /// Clears the line.
     pub fn finish(&self) {
         self.line.finish_and_clear();
     }
+}
+
+fn memory(reading: &Reading) -> String {
+    let shown = [
+        ("available", Field::MemAvailable),
+        ("dirty", Field::Dirty),
+        ("writeback", Field::Writeback),
+    ];
+    let mut text = String::new();
+    for (name, field) in shown {
+        if let Some(value) = reading.get(field) {
+            text.push_str(&format!(", {} {name}", bytes(value)));
+        }
+    }
+    text
 }

@@ -8,6 +8,7 @@ pub mod child;
 pub mod cli;
 pub mod compare;
 pub mod export;
+pub mod host;
 pub mod live;
 pub mod merge;
 pub mod model;
@@ -28,7 +29,8 @@ use crate::report::quote::quote;
 use crate::report::signals::Signals;
 use crate::sys::words::reason;
 use cli::Words;
-use export::Exports;
+use export::hlog::Log;
+use export::{Exports, Opened};
 use model::Report;
 
 /// The name that diagnostics begin with.
@@ -73,28 +75,33 @@ impl Failure {
 #[derive(Debug)]
 pub(crate) struct Task {
     signals: Signals,
-    exports: Exports,
     command_line: Vec<String>,
     date: String,
 }
 
-impl Task {
+/// What a task comes to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The exit status.
+    status: i32,
+    report: Report,
+    log: Option<Log>,
+    /// The table goes to standard error: a command had standard output for itself.
+    aside: bool,
+}
+
+impl Outcome {
     /// Prints the table and writes the exports.
-    fn publish(
-        &self,
-        report: &Report,
-        log: Option<Vec<u8>>,
-        verbose: bool,
-        aside: bool,
-    ) -> Result<(), Failure> {
-        let text = export::text::render(report, verbose);
-        let printed = if aside {
+    fn publish(self, exports: Opened, verbose: bool) -> Result<i32, Failure> {
+        let text = export::text::render(&self.report, verbose);
+        let printed = if self.aside || exports.take_standard_output() {
             io::stderr().write_all(text.as_bytes())
         } else {
             io::stdout().write_all(text.as_bytes())
         };
-        self.exports.write(report, log.as_deref())?;
-        printed.map_err(|e| format!("write error: {}", reason(&e)).into())
+        exports.write(&self.report, self.log.as_ref())?;
+        printed.map_err(|e| format!("write error: {}", reason(&e)))?;
+        Ok(self.status)
     }
 }
 
@@ -137,23 +144,25 @@ fn answer(error: &clap::Error) -> ExitCode {
 }
 
 fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {
-    let command_line = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let line = || words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     match task {
         cli::Task::Run(words) => {
-            let exports = words.export.with_log(words.export_hlog.clone());
-            measure(exports, command_line, date, |task| run::run(words, task))
+            let exports = words.export.with_log(words.export_hlog.as_ref());
+            measure(&exports, line(), words.verbose, |task| run::run(words, task))
         }
         cli::Task::Compare(words) => {
-            let exports = words.export.with_log(words.export_hlog.clone());
-            measure(exports, command_line, date, |task| compare::run(words, task))
+            let exports = words.export.with_log(words.export_hlog.as_ref());
+            measure(&exports, line(), words.verbose, |task| compare::run(words, task))
         }
         cli::Task::Merge(words) => {
             let exports = words.export.with_log(None);
-            measure(exports, command_line, date, |task| {
-                let report = merge::merge(&words.files)?;
-                task.publish(&report, None, words.verbose, false)?;
-                Ok(0)
+            measure(&exports, line(), words.verbose, |_| {
+                Ok(Outcome {
+                    status: 0,
+                    report: merge::merge(&words.files)?,
+                    log: None,
+                    aside: false,
+                })
             })
         }
     }
@@ -162,30 +171,29 @@ fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {
 /// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
 /// signal that ended it is raised again when all is restored.
 fn measure(
-    exports: Exports,
+    exports: &Exports,
     command_line: Vec<String>,
-    date: String,
-    body: impl FnOnce(&Task) -> Result<i32, Failure>,
+    verbose: bool,
+    body: impl FnOnce(&Task) -> Result<Outcome, Failure>,
 ) -> Result<i32, Failure> {
     for line in host::record::clear_leftovers() {
         say(&line);
     }
-    exports.check()?;
+    let opened = exports.open()?;
     let signals = Signals::install().map_err(|e| format!("cannot handle signals: {e}"))?;
     let task = Task {
         signals,
-        exports,
         command_line,
-        date,
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };
-    let result = body(&task);
-    if result.is_err() {
-        task.exports.abandon();
-        if task.signals.pending().is_some() {
+    match body(&task) {
+        Ok(outcome) => outcome.publish(opened, verbose),
+        Err(failure) => {
+            opened.abandon();
             task.signals.raise_again();
+            Err(failure)
         }
     }
-    result
 }
 
 /// A line on standard error. Where that is gone nobody can be told.

@@ -15,7 +15,7 @@ use super::cli::run::RunWords;
 use super::live::Live;
 use super::observing::Observing;
 use super::session::{Session, TICK};
-use super::{Failure, Task, say};
+use super::{Failure, Outcome, Task, say};
 use crate::report::quote::quote;
 use crate::report::units;
 use crate::sys::status::start_time;
@@ -72,7 +72,7 @@ impl Target {
 ///
 /// # Errors
 /// What kept it from measuring. Nothing of a table is printed then.
-pub(super) fn run(words: &RunWords, task: &Task) -> Result<i32, Failure> {
+pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
     let target = Target::resolve(words)?;
     let observing = Observing::resolve(&words.probes)?;
     let mut session = Session::start(&observing, words.export_hlog.is_some())?;
@@ -90,10 +90,12 @@ pub(super) fn run(words: &RunWords, task: &Task) -> Result<i32, Failure> {
         command: if name == DURING { target.words() } else { Vec::new() },
         copies: Vec::new(),
     });
-    let report = assemble("run", &columns, &record, task, words.probes.on.as_deref());
-    // A command has standard output for itself.
-    task.publish(&report, record.log, words.verbose, status.is_some())?;
-    Ok(status.unwrap_or(0))
+    Ok(Outcome {
+        status: status.unwrap_or(0),
+        report: assemble("run", &columns, &record, task, words.probes.on.as_deref()),
+        log: record.log,
+        aside: status.is_some(),
+    })
 }
 
 struct Measuring<'a> {

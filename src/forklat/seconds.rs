@@ -75,8 +75,8 @@ impl Seconds {
 
     /// The whole log, with what the last second had.
     #[must_use]
-    pub fn into_log(mut self, now: u64) -> Vec<u8> {
+    pub fn into_log(mut self, now: u64) -> Log {
         self.end(now);
-        self.log.into_bytes()
+        self.log
     }
 }

@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::export::hlog::Log;
 use super::model::Observer;
 use super::observing::Observing;
 use super::seconds::Seconds;
 use super::spans::Spans;
-use crate::observe::memory::Reading;
+use crate::observe::memory::{Field, Reading};
 use crate::observe::probe::Prober;
 use crate::observe::sampler::Sampler;
 use crate::observe::worker::Worker;
 use crate::sys::clock::now;
+use crate::sys::process::Cost;
+use crate::sys::status;
 use crate::sys::words::reason;
 
 /// Between two looks at the rings: they hold 40 s.
@@ -54,7 +57,7 @@ pub struct Record {
     /// What each observer cost.
     pub observers: Vec<Observer>,
     /// The interval log, if one is wanted.
-    pub log: Option<Vec<u8>>,
+    pub log: Option<Log>,
 }
 
 impl Session {
@@ -72,7 +75,8 @@ impl Session {
         sampler.wait_ready()?;
         let epoch = wall_clock().saturating_sub(Duration::from_nanos(now()));
         let mut notes = observing.notes.clone();
-        notes.extend(unlocked(probers.iter().map(|prober| &prober.worker)));
+        let workers = probers.iter().map(|prober| &prober.worker);
+        notes.extend(unlocked(workers.chain([sampler.worker()])));
         Ok(Self {
             spans: Spans::new(probers.len()),
             seconds: log.then(|| Seconds::new(&probers, now(), epoch)),
@@ -86,7 +90,14 @@ impl Session {
 
     /// Begins a span of the subject `name`.
     pub fn begin(&mut self, name: &str) {
+        self.sampler.ask_slabs();
         self.spans.begin(name, now());
+    }
+
+    /// Ends the span under way.
+    pub fn end(&mut self) {
+        self.sampler.ask_slabs();
+        self.spans.end(now());
     }
 
     /// Takes in what the observers have heard.
@@ -123,7 +134,7 @@ impl Session {
     /// Dirty and Writeback together as last read.
     #[must_use]
     pub fn unwritten(&self) -> u64 {
-        self.sampler.latest().map_or(0, Reading::unwritten)
+        self.sampler.latest().map_or(0, unwritten)
     }
 
     /// Stops all observers: each gives the answer that it still owes.
@@ -140,7 +151,9 @@ impl Session {
         for index in 0..self.probers.len() {
             observers.push(self.finish(index, ran, interrupted)?);
         }
-        observers.push(self.sampler.stop(ran)?);
+        let max_rss = resident(self.sampler.worker());
+        let cost = self.sampler.stop()?;
+        observers.push(observer(self.sampler.worker(), ran, cost, max_rss));
         Ok(Record {
             probers: self
                 .probers
@@ -167,16 +180,11 @@ impl Session {
         loop {
             self.take_in(index);
             let worker = &mut self.probers[index].worker;
-            let max_rss = worker.resident();
+            let max_rss = resident(worker);
             if let Some(cost) = worker.finished()? {
-                let name = worker.name().to_owned();
+                let observer = observer(worker, ran, cost, max_rss);
                 self.take_in(index);
-                return Ok(Observer {
-                    name,
-                    seconds: ran.as_secs_f64(),
-                    cpu: cost.user + cost.system,
-                    max_rss: max_rss.unwrap_or(cost.max_rss),
-                });
+                return Ok(observer);
             }
             if interrupted() {
                 return Err("interrupted".into());
@@ -208,6 +216,25 @@ fn start_probers(observing: &Observing) -> Result<Vec<Prober>, String> {
         }
     }
     Ok(probers)
+}
+
+fn unwritten(reading: &Reading) -> u64 {
+    let of = |field| reading.get(field).unwrap_or(0);
+    of(Field::Dirty) + of(Field::Writeback)
+}
+
+/// Peak resident size as long as it lives: what wait4(2) says afterwards counts its children, too.
+fn resident(worker: &Worker) -> Option<u64> {
+    status::size_of_process(worker.pid(), "VmHWM")
+}
+
+fn observer(worker: &Worker, ran: Duration, cost: Cost, max_rss: Option<u64>) -> Observer {
+    Observer {
+        name: worker.name().to_owned(),
+        seconds: ran.as_secs_f64(),
+        cpu: cost.user + cost.system,
+        max_rss: max_rss.unwrap_or(cost.max_rss),
+    }
 }
 
 /// One note for all observers that may be swapped out or lose their pages.

@@ -111,6 +111,14 @@ impl Spans {
         subject.map_or(&[], |subject| &subject.heard)
     }
 
+    /// The greatest latency that a prober has heard in the subject under way.
+    #[must_use]
+    pub fn worst(&self, prober: usize) -> Option<u64> {
+        let span = self.spans.last()?;
+        let heard = &self.subjects[span.subject].heard[prober];
+        heard.answer.worst().first().map(|moment| moment.latency)
+    }
+
     /// The spans of a subject.
     pub fn of(&self, name: &str) -> impl Iterator<Item = Span> {
         self.spans

@@ -20,6 +20,20 @@ pub fn size_of_process(pid: Pid, name: &str) -> Option<u64> {
     bytes(&field_in(&format!("/proc/{pid}/status"), name)?)
 }
 
+/// When a process was started, in ticks since boot (field 22 of /proc/PID/stat); with its number it names a process for
+/// good. `None` when there is none, or it is a zombie.
+#[must_use]
+pub fn start_time(pid: Pid) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name in parentheses, which may hold anything.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    if matches!(fields.first(), Some(&("Z" | "X"))) {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
 fn field_in(path: &str, name: &str) -> Option<String> {
     let status = std::fs::read_to_string(path).ok()?;
     status

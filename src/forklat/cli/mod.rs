@@ -6,6 +6,7 @@ pub mod run;
 
 use std::path::PathBuf;
 
+use super::export::Exports;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Measure what a machine feels while something runs.
@@ -52,6 +53,19 @@ pub struct ExportWords {
     /// The table in Markdown
     #[arg(long, value_name = "FILE")]
     pub export_markdown: Option<PathBuf>,
+}
+
+impl ExportWords {
+    /// With the log, which not every task has.
+    #[must_use]
+    pub fn with_log(&self, hlog: Option<&PathBuf>) -> Exports {
+        Exports {
+            json: self.export_json.clone(),
+            csv: self.export_csv.clone(),
+            markdown: self.export_markdown.clone(),
+            hlog: hlog.cloned(),
+        }
+    }
 }
 
 /// `forklat merge`

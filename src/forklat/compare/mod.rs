@@ -15,7 +15,7 @@ use super::live::Live;
 use super::model::Copy;
 use super::observing::Observing;
 use super::session::{Session, TICK};
-use super::{Failure, Task, say};
+use super::{Failure, Outcome, Task, say};
 use crate::observe::memory::{Field, Reading};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
@@ -32,7 +32,7 @@ const WRONG: i32 = 1;
 ///
 /// # Errors
 /// What kept it from comparing. Nothing of a table is printed then.
-pub(super) fn run(words: &CompareWords, task: &Task) -> Result<i32, Failure> {
+pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure> {
     let tools = Tool::all(&words.tool)?;
     let on = words.probes.on.clone().unwrap_or_else(|| PathBuf::from("."));
     let mut probes = words.probes.clone();
@@ -50,7 +50,7 @@ pub(super) fn run(words: &CompareWords, task: &Task) -> Result<i32, Failure> {
         copies: tools.iter().map(|_| Vec::new()).collect(),
     };
     comparison.all(words, &tools)?;
-    comparison.finish(words, &tools, &on)
+    comparison.finish(&tools, &on)
 }
 
 struct Comparison<'a> {
@@ -201,7 +201,7 @@ impl Comparison<'_> {
         }
     }
 
-    fn finish(self, words: &CompareWords, tools: &[Tool], on: &Path) -> Result<i32, Failure> {
+    fn finish(self, tools: &[Tool], on: &Path) -> Result<Outcome, Failure> {
         self.live.say("restoring the host");
         let Self { mut session, live, stage, task, copies } = self;
         session.notes.extend(stage.notes());
@@ -217,9 +217,12 @@ impl Comparison<'_> {
             copies,
         });
         let columns: Vec<Column> = std::iter::once(idle).chain(columns).collect();
-        let report = assemble("compare", &columns, &record, task, Some(on));
-        task.publish(&report, record.log, words.verbose, false)?;
-        Ok(if good { 0 } else { WRONG })
+        Ok(Outcome {
+            status: if good { 0 } else { WRONG },
+            report: assemble("compare", &columns, &record, task, Some(on)),
+            log: record.log,
+            aside: false,
+        })
     }
 }
 
