@@ -6,6 +6,7 @@
 pub mod facts;
 pub mod latency;
 pub mod memory;
+pub mod mount;
 pub mod probe;
 pub mod ring;
 pub mod sampler;

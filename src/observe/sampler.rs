@@ -3,7 +3,7 @@
 //! All files are open and all memory is locked before it is ready. From then on it reads, and allocates, forks and opens
 //! nothing, so that it answers on a host on which a shell could not be started any more. What it reads goes through shared
 //! memory to the process that started it, which keeps all of it: 336 bytes a reading and at most 4 KiB of slab caches a
-//! second, 26 MiB an hour.
+//! second, 26 MiB an hour at most. It costs 0.2 % of a CPU and 4 MB of memory (measured on 6.18, slab caches included).
 
 use std::io;
 use std::path::Path;
@@ -231,9 +231,10 @@ const NAME_WORDS: usize = NAME / 8;
 
 /// Readings of the slab caches on their way, with the names of the caches, each of which goes over once.
 ///
-/// Once a second, and not with every reading: on Linux 6.18 with 236 caches it takes 0.5 ms where all other files together
-/// take 0.05 to 0.2, holds slab_mutex, which whoever makes or removes a cache waits for, and, with interrupts off, walks
-/// the list of partly used slabs of each cache, all of it before Linux 6.10 (commit 046f4c69090c) and up to 10 000 since.
+/// Once a second, and not with every reading: on Linux 6.18 with 236 caches it takes 0.36 ms (at most 0.46 of 100) where
+/// all other files together take 0.09. It holds slab_mutex, which whoever makes or removes a cache waits for, and with
+/// interrupts off walks the list of partly used slabs of each cache: all of it before Linux 6.10 (commit 046f4c69090c), up
+/// to 10 000 slabs since. A machine whose slabs are in disorder pays for that as often as we ask.
 #[derive(Debug)]
 struct SlabRows {
     rows: Rows,

@@ -225,6 +225,12 @@ impl Reader {
     }
 }
 
+/// Why there is no PSI on the machine of `root`; `None` where there is.
+#[must_use]
+pub fn why_no_pressure(root: &Path) -> Option<String> {
+    Pressure::open(root).err()
+}
+
 /// /proc/slabinfo, opened once.
 #[derive(Debug)]
 pub struct SlabReader {
