@@ -4,7 +4,9 @@
 
 pub mod slab;
 pub mod text;
-pub mod timeline;
+mod timeline;
+
+pub use timeline::Timeline;
 
 mod meminfo;
 mod pressure;
