@@ -1,5 +1,7 @@
 //! What the machine feels while something runs.
 
+pub mod export;
+pub mod merge;
 pub mod model;
 
 use std::process::ExitCode;
