@@ -2,10 +2,17 @@
 //!
 //! Latencies are microseconds, times seconds, sizes bytes.
 
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
 use crate::observe::facts::Facts;
-use crate::observe::memory::timeline::Timeline;
+use crate::observe::latency::{self, Latency};
+use crate::observe::memory::Timeline;
 
 /// The version of the JSON format.
 pub const VERSION: u32 = 1;
@@ -82,8 +89,8 @@ pub struct Probe {
     pub name: String,
     /// The CPU, for one prober of several; `None` for all together.
     pub cpu: Option<u32>,
-    /// Period between two intended moments.
-    pub period: f64,
+    /// Seconds between two intended moments; `None` where an interval log does not say.
+    pub period: Option<f64>,
     /// From the intended moment.
     pub latency: Distribution,
     /// From the asking.
@@ -108,6 +115,16 @@ pub struct Moment {
 pub struct Distribution {
     /// How many values.
     pub count: u64,
+    /// What they come to; `None`, and no field in JSON, where there is no value.
+    #[serde(flatten)]
+    pub figures: Option<Figures>,
+    /// The whole histogram of nanoseconds: HdrHistogram V2, deflated, in base64.
+    pub histogram: String,
+}
+
+/// Figures of one distribution: microseconds, within 0.1 % of what was measured.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
+pub struct Figures {
     /// Least.
     pub min: f64,
     /// Arithmetic mean.
@@ -122,8 +139,6 @@ pub struct Distribution {
     pub p999: f64,
     /// Greatest.
     pub max: f64,
-    /// The whole histogram of nanoseconds: HdrHistogram V2, deflated, in base64.
-    pub histogram: String,
 }
 
 /// What one observer cost.
@@ -137,4 +152,111 @@ pub struct Observer {
     pub cpu: f64,
     /// Peak resident size in bytes.
     pub max_rss: u64,
+}
+
+impl Probe {
+    /// What `latency` comes to. `started` is when the subject began, CLOCK_MONOTONIC in nanoseconds as `period`, and
+    /// `epoch` is the time of day at which that clock was zero, since 1970.
+    #[must_use]
+    pub fn of(
+        name: &str,
+        cpu: Option<u32>,
+        period: u64,
+        latency: &Latency,
+        started: u64,
+        epoch: Duration,
+    ) -> Self {
+        let moment = |moment: &latency::Moment| Moment {
+            latency: microseconds(moment.latency as f64),
+            time: (epoch + Duration::from_nanos(moment.at)).as_secs_f64(),
+            offset: Duration::from_nanos(moment.at.saturating_sub(started)).as_secs_f64(),
+        };
+        let mut probe = Self {
+            name: name.to_owned(),
+            cpu,
+            period: Some(Duration::from_nanos(period).as_secs_f64()),
+            latency: Distribution::of(&latency.latency),
+            service: Distribution::of(&latency.service),
+            worst: latency.worst().iter().map(moment).collect(),
+        };
+        probe.use_exact_max();
+        probe
+    }
+
+    /// The histogram knows the greatest latency within 0.1 %, the worst moment knows it exactly, where it is the same: of
+    /// values from an interval log no moment is known.
+    pub(super) fn use_exact_max(&mut self) {
+        if let (Some(figures), Some(worst)) = (&mut self.latency.figures, self.worst.first())
+            && (0.999..=1.0).contains(&(worst.latency / figures.max))
+        {
+            figures.max = worst.latency;
+        }
+    }
+}
+
+impl Distribution {
+    /// What a histogram of nanoseconds comes to.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let quantile = |q| microseconds(histogram.value_at_quantile(q) as f64);
+        let figures = || Figures {
+            min: microseconds(histogram.min() as f64),
+            mean: microseconds(histogram.mean()),
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            max: microseconds(histogram.max() as f64),
+        };
+        Self {
+            count: histogram.len(),
+            figures: (!histogram.is_empty()).then(figures),
+            histogram: encode(histogram),
+        }
+    }
+
+    /// The histogram of nanoseconds, which grows as it must.
+    ///
+    /// # Errors
+    /// What is wrong with it, where it is damaged.
+    pub fn read(&self) -> Result<Histogram<u64>, String> {
+        let histogram = decode(&self.histogram)?;
+        if histogram.len() == self.count {
+            Ok(histogram)
+        } else {
+            Err(format!(
+                "a histogram holds {} values, not {} as is said beside it",
+                histogram.len(),
+                self.count
+            ))
+        }
+    }
+}
+
+fn microseconds(nanoseconds: f64) -> f64 {
+    nanoseconds / 1e3
+}
+
+/// HdrHistogram V2, deflated, in base64: what interval logs hold and every port of the library reads.
+pub(super) fn encode(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("a vector takes every byte, and no count here has 64 bits");
+    STANDARD.encode(bytes)
+}
+
+/// What [`encode`] wrote.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn decode(text: &str) -> Result<Histogram<u64>, String> {
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|e| format!("a histogram is not base64: {e}"))?;
+    let mut histogram: Histogram<u64> = Deserializer::new()
+        .deserialize(&mut bytes.as_slice())
+        .map_err(|e| format!("a histogram is damaged: {e}"))?;
+    histogram.auto(true);
+    Ok(histogram)
 }

@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod clock;
 pub mod cpu;
 pub mod file;
+pub mod local;
 pub mod map;
 pub mod process;
 pub mod residency;
