@@ -1,5 +1,6 @@
 //! What the machine feels while something runs.
 
+pub mod host;
 pub mod model;
 
 use std::process::ExitCode;
