@@ -97,7 +97,9 @@ fn the_readme_names_every_option_and_every_engine() {
     let readme = fs::read_to_string(repository("README.md")).expect("README.md");
     for (name, command) in programs() {
         let tasks = command.get_subcommands().filter(|c| !c.is_hide_set());
-        let options = std::iter::once(&command).chain(tasks).flat_map(clap::Command::get_arguments);
+        let options = std::iter::once(&command)
+            .chain(tasks)
+            .flat_map(clap::Command::get_arguments);
         for option in options.filter_map(clap::Arg::get_long) {
             assert!(
                 readme.contains(&format!("--{option}")),

@@ -13,8 +13,8 @@ use mmapcp::forklat::merge::merge;
 use mmapcp::forklat::model::{
     Copy, Distribution, Figures, Moment, Observer, Probe, Report, Subject, VERSION,
 };
+use mmapcp::observe::facts::Facts;
 use mmapcp::observe::latency::{histogram, record};
-use mmapcp::observe::memory::Facts;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

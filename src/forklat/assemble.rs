@@ -81,7 +81,10 @@ fn probes(heard: &[Heard], record: &Record, started: u64) -> Vec<Probe> {
             }
             probes.push(make(None, &together));
             if kind.len() > 1 {
-                probes.extend(kind.iter().map(|((_, cpu, _), heard)| make(*cpu, pick(heard))));
+                probes.extend(
+                    kind.iter()
+                        .map(|((_, cpu, _), heard)| make(*cpu, pick(heard))),
+                );
             }
         };
         add(name, |heard| &heard.answer);

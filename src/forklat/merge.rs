@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use super::export::{hlog, json};
 use super::model::{Distribution, Observer, Probe, Report, Subject, VERSION};
+use crate::observe::facts::Facts;
 use crate::observe::latency::{WORST, histogram};
-use crate::observe::memory::Facts;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 

@@ -29,8 +29,9 @@ use crate::report::quote::quote;
 use crate::report::signals::Signals;
 use crate::sys::words::reason;
 use cli::Words;
+use export::Opened;
 use export::hlog::Log;
-use export::{Exports, Opened};
+use export::rows::Detail;
 use model::Report;
 
 /// The name that diagnostics begin with.
@@ -60,7 +61,11 @@ impl Failure {
     /// A command that cannot be run: 127 where it is not found, else 126, as in a shell.
     fn cannot_run(name: &OsStr, error: &io::Error) -> Self {
         Self {
-            status: if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 },
+            status: if error.kind() == io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            },
             message: format!("cannot run {}: {}", quote(name), reason(error)),
         }
     }
@@ -93,13 +98,17 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Prints the table and writes the exports.
     fn publish(self, exports: Opened, verbose: bool) -> Result<i32, Failure> {
-        let text = export::text::render(&self.report, verbose);
+        let detail = if verbose { Detail::Full } else { Detail::Short };
+        let text = export::text::render(&self.report, detail);
         let printed = if self.aside || exports.take_standard_output() {
             io::stderr().write_all(text.as_bytes())
         } else {
             io::stdout().write_all(text.as_bytes())
         };
-        exports.write(&self.report, self.log.as_ref())?;
+        let log = self
+            .log
+            .map_or_else(|| Log::of(&self.report, SystemTime::now()), Ok)?;
+        exports.write(&self.report, &log)?;
         printed.map_err(|e| format!("write error: {}", reason(&e)))?;
         Ok(self.status)
     }
@@ -144,34 +153,34 @@ fn answer(error: &clap::Error) -> ExitCode {
 }
 
 fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {
-    let line = || words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let line = || {
+        words
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
+    };
     match task {
-        cli::Task::Run(words) => {
-            let exports = words.export.with_log(words.export_hlog.as_ref());
-            measure(&exports, line(), words.verbose, |task| run::run(words, task))
-        }
-        cli::Task::Compare(words) => {
-            let exports = words.export.with_log(words.export_hlog.as_ref());
-            measure(&exports, line(), words.verbose, |task| compare::run(words, task))
-        }
-        cli::Task::Merge(words) => {
-            let exports = words.export.with_log(None);
-            measure(&exports, line(), words.verbose, |_| {
-                Ok(Outcome {
-                    status: 0,
-                    report: merge::merge(&words.files)?,
-                    log: None,
-                    aside: false,
-                })
+        cli::Task::Run(words) => measure(&words.export, line(), words.verbose, |task| {
+            run::run(words, task)
+        }),
+        cli::Task::Compare(words) => measure(&words.export, line(), words.verbose, |task| {
+            compare::run(words, task)
+        }),
+        cli::Task::Merge(words) => measure(&words.export, line(), words.verbose, |_| {
+            Ok(Outcome {
+                status: 0,
+                report: merge::merge(&words.files)?,
+                log: None,
+                aside: false,
             })
-        }
+        }),
     }
 }
 
 /// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
 /// signal that ended it is raised again when all is restored.
 fn measure(
-    exports: &Exports,
+    exports: &cli::ExportWords,
     command_line: Vec<String>,
     verbose: bool,
     body: impl FnOnce(&Task) -> Result<Outcome, Failure>,
@@ -179,7 +188,7 @@ fn measure(
     for line in host::record::clear_leftovers() {
         say(&line);
     }
-    let opened = exports.open()?;
+    let opened = exports.files().open()?;
     let signals = Signals::install().map_err(|e| format!("cannot handle signals: {e}"))?;
     let task = Task {
         signals,

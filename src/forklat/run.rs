@@ -35,8 +35,15 @@ const QUIET: Duration = Duration::from_secs(1);
 /// What the machine is watched during.
 #[derive(Debug)]
 enum Target {
-    Command { path: PathBuf, words: Vec<OsString> },
-    Process { pid: Pid, started: u64, at_most: Option<Duration> },
+    Command {
+        path: PathBuf,
+        words: Vec<OsString>,
+    },
+    Process {
+        pid: Pid,
+        started: u64,
+        at_most: Option<Duration>,
+    },
     Time(Duration),
 }
 
@@ -50,19 +57,27 @@ impl Target {
             }
             (_, Some(pid), at_most) => {
                 let pid = Pid::from_raw(pid);
-                let started = start_time(pid).ok_or_else(|| format!("there is no process {pid}"))?;
-                Ok(Self::Process { pid, started, at_most })
+                let started =
+                    start_time(pid).ok_or_else(|| format!("there is no process {pid}"))?;
+                Ok(Self::Process {
+                    pid,
+                    started,
+                    at_most,
+                })
             }
             (_, None, Some(time)) => Ok(Self::Time(time)),
-            (_, None, None) => Err("no command, and neither --attach nor --for".to_owned().into()),
+            (_, None, None) => Err("no command, and neither --attach nor --for"
+                .to_owned()
+                .into()),
         }
     }
 
     fn words(&self) -> Vec<String> {
         match self {
-            Self::Command { words, .. } => {
-                words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
-            }
+            Self::Command { words, .. } => words
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -75,9 +90,13 @@ impl Target {
 pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
     let target = Target::resolve(words)?;
     let observing = Observing::resolve(&words.probes)?;
-    let mut session = Session::start(&observing, words.export_hlog.is_some())?;
+    let mut session = Session::start(&observing, words.export.export_hlog.is_some())?;
     let live = Live::new();
-    let mut measuring = Measuring { session: &mut session, live: &live, task };
+    let mut measuring = Measuring {
+        session: &mut session,
+        live: &live,
+        task,
+    };
     measuring.baseline(words.baseline)?;
     let status = measuring.during(&target)?;
     measuring.after(words.settle)?;
@@ -87,7 +106,11 @@ pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
     let columns = [BASELINE, DURING, AFTER].map(|name| Column {
         name: name.to_owned(),
         aside: false,
-        command: if name == DURING { target.words() } else { Vec::new() },
+        command: if name == DURING {
+            target.words()
+        } else {
+            Vec::new()
+        },
         copies: Vec::new(),
     });
     Ok(Outcome {
@@ -149,11 +172,16 @@ impl Measuring<'_> {
                 self.session.begin(DURING);
                 self.watch("watching", *length, |_| false).map(|_| None)
             }
-            Target::Process { pid, started, at_most } => {
+            Target::Process {
+                pid,
+                started,
+                at_most,
+            } => {
                 self.session.begin(DURING);
                 let gone = |_: &Session| start_time(*pid) != Some(*started);
                 let doing = format!("watching process {pid}");
-                self.watch(&doing, at_most.unwrap_or(forever), gone).map(|_| None)
+                self.watch(&doing, at_most.unwrap_or(forever), gone)
+                    .map(|_| None)
             }
         }
     }
@@ -162,13 +190,13 @@ impl Measuring<'_> {
         let mut command = Command::new(path);
         command.arg0(&words[0]).args(&words[1..]);
         self.session.begin(DURING);
-        let running = Running::start(&mut command, None)
-            .map_err(|e| Failure::cannot_run(&words[0], &e))?;
+        let running =
+            Running::start(&mut command, None).map_err(|e| Failure::cannot_run(&words[0], &e))?;
         let (mut passed_on, mut failed) = (None, None);
         let ended = loop {
-            let ended = running.wait(TICK).map_err(|e| {
-                format!("cannot wait for {}: {}", quote(&words[0]), reason(&e))
-            })?;
+            let ended = running
+                .wait(TICK)
+                .map_err(|e| format!("cannot wait for {}: {}", quote(&words[0]), reason(&e)))?;
             if let Some(ended) = ended {
                 break ended;
             }
@@ -176,7 +204,9 @@ impl Measuring<'_> {
                 // The command may be someone's work: it is left to end, but there will be no figures.
                 failed = self.session.collect().err();
                 match &failed {
-                    Some(message) => say(&format!("{message}; the command goes on, without figures")),
+                    Some(message) => {
+                        say(&format!("{message}; the command goes on, without figures"))
+                    }
                     None => self.live.show("running", self.session),
                 }
             }
@@ -202,7 +232,9 @@ impl Measuring<'_> {
         })?;
         if !settled {
             let left = units::bytes(self.session.unwritten());
-            self.session.notes.push(format!("writeback had not settled: {left} were left to write"));
+            self.session.notes.push(format!(
+                "writeback had not settled: {left} were left to write"
+            ));
         }
         Ok(())
     }

@@ -1,57 +1,43 @@
 //! What the probers heard second by second: the interval log.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 
 use super::export::hlog::Log;
-use crate::observe::latency::{histogram, moments, record};
-use crate::observe::probe::Prober;
-use crate::observe::ring::Sample;
+use crate::observe::latency::{histogram, record};
 
 /// The length of an interval, in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
-/// A log that is being written: an interval holds the answers that came in it, as every log of the kind does.
+/// A log that is being written. An interval holds the answers that came in it, as in every log of the kind; its tag is the
+/// subject in which they were wanted, and the kind of prober, all CPUs together.
 #[derive(Debug)]
 pub struct Seconds {
     log: Log,
-    tags: Vec<&'static str>,
-    /// One for each kind of prober: those on several CPUs are one tag.
-    current: Vec<(&'static str, Histogram<u64>)>,
+    current: BTreeMap<(String, &'static str), Histogram<u64>>,
     start: u64,
     since: u64,
 }
 
 impl Seconds {
-    /// For these probers, from `start` of CLOCK_MONOTONIC on, which was zero at `epoch`.
+    /// From `start` of CLOCK_MONOTONIC on, which was zero at `epoch`.
     #[must_use]
-    pub fn new(probers: &[Prober], start: u64, epoch: Duration) -> Self {
-        let tags: Vec<&'static str> = probers.iter().map(|prober| prober.row.name).collect();
-        let mut current: Vec<(&'static str, Histogram<u64>)> = Vec::new();
-        for tag in &tags {
-            if current.last().is_none_or(|(last, _)| last != tag) {
-                current.push((tag, histogram()));
-            }
-        }
+    pub fn new(start: u64, epoch: Duration) -> Self {
         let wall = SystemTime::UNIX_EPOCH + epoch + Duration::from_nanos(start);
         Self {
             log: Log::new(wall),
-            tags,
-            current,
+            current: BTreeMap::new(),
             start,
             since: start,
         }
     }
 
-    /// Counts an answer.
-    pub fn record(&mut self, prober: usize, period: u64, sample: &Sample) {
-        let tag = self.tags[prober];
-        if let Some((_, histogram)) = self.current.iter_mut().find(|(name, _)| *name == tag) {
-            for moment in moments(sample, period) {
-                record(histogram, sample.end - moment);
-            }
-        }
+    /// Counts what one intended moment got.
+    pub fn record(&mut self, subject: &str, probe: &'static str, latency: u64) {
+        let tag = (subject.to_owned(), probe);
+        record(self.current.entry(tag).or_insert_with(histogram), latency);
     }
 
     /// Ends the interval when a second has passed.
@@ -64,11 +50,9 @@ impl Seconds {
     fn end(&mut self, now: u64) {
         let offset = Duration::from_nanos(self.since - self.start);
         let length = Duration::from_nanos(now - self.since);
-        for (tag, histogram) in &mut self.current {
-            if !histogram.is_empty() {
-                self.log.interval(tag, offset, length, histogram);
-                histogram.reset();
-            }
+        for ((subject, probe), histogram) in std::mem::take(&mut self.current) {
+            self.log
+                .interval((&subject, probe), offset, length, &histogram);
         }
         self.since = now;
     }

@@ -8,6 +8,7 @@ use super::model::Observer;
 use super::observing::Observing;
 use super::seconds::Seconds;
 use super::spans::Spans;
+use crate::observe::latency::moments;
 use crate::observe::memory::{Field, Reading};
 use crate::observe::probe::Prober;
 use crate::observe::sampler::Sampler;
@@ -79,7 +80,7 @@ impl Session {
         notes.extend(unlocked(workers.chain([sampler.worker()])));
         Ok(Self {
             spans: Spans::new(probers.len()),
-            seconds: log.then(|| Seconds::new(&probers, now(), epoch)),
+            seconds: log.then(|| Seconds::new(now(), epoch)),
             probers,
             sampler,
             notes,
@@ -111,7 +112,10 @@ impl Session {
             prober.worker.check()?;
             if prober.lost() > 0 {
                 let name = prober.worker.name();
-                return Err(format!("{name}: {} answers came too fast to be counted", prober.lost()));
+                return Err(format!(
+                    "{name}: {} answers came too fast to be counted",
+                    prober.lost()
+                ));
             }
         }
         if let Some(seconds) = &mut self.seconds {
@@ -125,8 +129,13 @@ impl Session {
         let prober = &self.probers[index];
         while let Some(sample) = prober.pop() {
             self.spans.record(index, prober.period, &sample);
-            if let Some(seconds) = &mut self.seconds {
-                seconds.record(index, prober.period, &sample);
+            let Some(seconds) = &mut self.seconds else {
+                continue;
+            };
+            for moment in moments(&sample, prober.period) {
+                if let Some(subject) = self.spans.subject_at(moment) {
+                    seconds.record(subject, prober.row.name, sample.end - moment);
+                }
             }
         }
     }

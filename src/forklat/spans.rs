@@ -95,8 +95,20 @@ impl Spans {
     }
 
     fn at(&mut self, prober: usize, moment: u64) -> Option<&mut Heard> {
+        let span = self.span_at(moment)?;
+        Some(&mut self.subjects[span.subject].heard[prober])
+    }
+
+    fn span_at(&self, moment: u64) -> Option<Span> {
         let span = self.spans.iter().rev().find(|span| span.from <= moment)?;
-        (moment < span.to).then(|| &mut self.subjects[span.subject].heard[prober])
+        (moment < span.to).then_some(*span)
+    }
+
+    /// The subject to which a moment belongs.
+    #[must_use]
+    pub fn subject_at(&self, moment: u64) -> Option<&str> {
+        let span = self.span_at(moment)?;
+        Some(&self.subjects[span.subject].name)
     }
 
     /// Names in the order in which they began.

@@ -131,7 +131,7 @@ impl Ring {
 
     /// Processes forked from here on do not get it.
     pub fn keep_from_forks(&self) {
-        self.words.keep_from_forks();
+        self.0.words.keep_from_forks();
     }
 
     /// Moments whose answers did not fit.

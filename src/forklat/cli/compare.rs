@@ -55,8 +55,4 @@ pub struct CompareWords {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub export: ExportWords,
-
-    /// HdrHistogram V2 interval log, a line a second for each probe
-    #[arg(long, value_name = "FILE", help_heading = "Export")]
-    pub export_hlog: Option<PathBuf>,
 }

@@ -53,17 +53,21 @@ pub struct ExportWords {
     /// The table in Markdown
     #[arg(long, value_name = "FILE")]
     pub export_markdown: Option<PathBuf>,
+
+    /// HdrHistogram V2 interval log of the latencies in nanoseconds, a line a second for each probe
+    #[arg(long, value_name = "FILE")]
+    pub export_hlog: Option<PathBuf>,
 }
 
 impl ExportWords {
-    /// With the log, which not every task has.
+    /// The files.
     #[must_use]
-    pub fn with_log(&self, hlog: Option<&PathBuf>) -> Exports {
+    pub fn files(&self) -> Exports {
         Exports {
             json: self.export_json.clone(),
             csv: self.export_csv.clone(),
             markdown: self.export_markdown.clone(),
-            hlog: hlog.cloned(),
+            hlog: self.export_hlog.clone(),
         }
     }
 }

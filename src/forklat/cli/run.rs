@@ -1,7 +1,6 @@
 //! The words of `forklat run`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -51,8 +50,4 @@ pub struct RunWords {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub export: ExportWords,
-
-    /// HdrHistogram V2 interval log, a line a second for each probe
-    #[arg(long, value_name = "FILE", help_heading = "Export")]
-    pub export_hlog: Option<PathBuf>,
 }

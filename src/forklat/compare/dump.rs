@@ -44,7 +44,13 @@ pub(super) fn default_size(available: u64, memory: &Path, disk: &Path) -> Result
 pub(super) fn free(dir: &Path) -> Result<u64, String> {
     statvfs(dir)
         .map(|stat| stat.blocks_available() * stat.fragment_size())
-        .map_err(|e| format!("cannot statvfs {}: {}", quote(dir.as_os_str()), reason(&e.into())))
+        .map_err(|e| {
+            format!(
+                "cannot statvfs {}: {}",
+                quote(dir.as_os_str()),
+                reason(&e.into())
+            )
+        })
 }
 
 /// Makes it.
@@ -52,8 +58,13 @@ pub(super) fn free(dir: &Path) -> Result<u64, String> {
 /// # Errors
 /// What the file system says: no room.
 pub(super) fn make(path: &Path, size: u64) -> Result<(), String> {
-    write(path, size)
-        .map_err(|e| format!("cannot make the dump {}: {}", quote(path.as_os_str()), reason(&e)))
+    write(path, size).map_err(|e| {
+        format!(
+            "cannot make the dump {}: {}",
+            quote(path.as_os_str()),
+            reason(&e)
+        )
+    })
 }
 
 fn write(path: &Path, size: u64) -> io::Result<()> {
@@ -77,7 +88,11 @@ fn write(path: &Path, size: u64) -> io::Result<()> {
 fn data(size: u64) -> [(u64, u64); 2] {
     let hole = size / PART / GRAIN * GRAIN;
     let middle = size / 2 / GRAIN * GRAIN;
-    let last = if hole == 0 { size } else { (size - hole) / GRAIN * GRAIN };
+    let last = if hole == 0 {
+        size
+    } else {
+        (size - hole) / GRAIN * GRAIN
+    };
     [(hole, middle), (middle + hole, last)]
 }
 
@@ -101,7 +116,10 @@ mod tests {
     fn a_dump_begins_and_ends_with_a_hole_and_has_one_in_the_middle() {
         let size = 1 << 30;
         let hole = size / 32;
-        assert_eq!(data(size), [(hole, size / 2), (size / 2 + hole, size - hole)]);
+        assert_eq!(
+            data(size),
+            [(hole, size / 2), (size / 2 + hole, size - hole)]
+        );
         for size in [0, 1, GRAIN, 100 * GRAIN - 777] {
             let [(a, b), (c, d)] = data(size);
             assert!(a <= b && b <= c && c <= d && d <= size, "{size}");

@@ -34,13 +34,17 @@ const WRONG: i32 = 1;
 /// What kept it from comparing. Nothing of a table is printed then.
 pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure> {
     let tools = Tool::all(&words.tool)?;
-    let on = words.probes.on.clone().unwrap_or_else(|| PathBuf::from("."));
+    let on = words
+        .probes
+        .on
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("."));
     let mut probes = words.probes.clone();
     probes.on = Some(on.clone());
     let observing = Observing::resolve(&probes)?;
     // Both fork, so they come before the first thread.
     let host = Host::take(words)?;
-    let session = Session::start(&observing, words.export_hlog.is_some())?;
+    let session = Session::start(&observing, words.export.export_hlog.is_some())?;
     let stage = Stage::set(words, &on, host)?;
     let mut comparison = Comparison {
         session,
@@ -101,7 +105,9 @@ impl Comparison<'_> {
         while !super::run::is_quiet(&self.session, &mut quiet) {
             if started.elapsed() > stage::PATIENCE {
                 let left = crate::report::units::bytes(self.session.unwritten());
-                self.session.notes.push(format!("{doing}: began while others had {left} to write out"));
+                self.session.notes.push(format!(
+                    "{doing}: began while others had {left} to write out"
+                ));
                 break;
             }
             std::thread::sleep(TICK);
@@ -133,11 +139,14 @@ impl Comparison<'_> {
         self.session.begin(&tool.name);
         let running = Running::start(&mut command, Some(dest.clone()))
             .map_err(|e| Failure::cannot_run(tool.name.as_ref(), &e))?;
-        let ended = self.watch(&running, doing).inspect_err(|_| end_group(&running))?;
+        let ended = self
+            .watch(&running, doing)
+            .inspect_err(|_| end_group(&running))?;
         self.session.end();
         self.collect()?;
         self.stage.loosen()?;
-        self.live.say(&format!("{doing}: comparing the copy with its source"));
+        self.live
+            .say(&format!("{doing}: comparing the copy with its source"));
         let copy = self.judge(tool, &ended, before, &source, &dest);
         Ok(copy)
     }
@@ -181,10 +190,18 @@ impl Comparison<'_> {
             .filter(|reading| (ended.started..=until).contains(&reading.at))
             .collect();
         let cached = |reading: &Reading| {
-            Some(reading.get(Field::Cached)?.saturating_sub(reading.get(Field::Shmem)?))
+            Some(
+                reading
+                    .get(Field::Cached)?
+                    .saturating_sub(reading.get(Field::Shmem)?),
+            )
         };
         let peak = |value: &dyn Fn(&Reading) -> Option<u64>| {
-            during.iter().filter_map(|reading| value(reading)).max().unwrap_or(0)
+            during
+                .iter()
+                .filter_map(|reading| value(reading))
+                .max()
+                .unwrap_or(0)
         };
         let at_start = before.as_ref().and_then(cached).unwrap_or(0);
         let seconds = |until: u64| Duration::from_nanos(until - ended.started).as_secs_f64();
@@ -203,13 +220,27 @@ impl Comparison<'_> {
 
     fn finish(self, tools: &[Tool], on: &Path) -> Result<Outcome, Failure> {
         self.live.say("restoring the host");
-        let Self { mut session, live, stage, task, copies } = self;
+        let Self {
+            mut session,
+            live,
+            stage,
+            task,
+            copies,
+        } = self;
         session.notes.extend(stage.notes());
         stage.restore()?;
         let record = session.stop(&|| task.signals.pending().is_some())?;
         live.finish();
-        let good = copies.iter().flatten().all(|copy| copy.status == 0 && copy.wrong.is_none());
-        let idle = Column { name: IDLE.to_owned(), aside: true, command: Vec::new(), copies: Vec::new() };
+        let good = copies
+            .iter()
+            .flatten()
+            .all(|copy| copy.status == 0 && copy.wrong.is_none());
+        let idle = Column {
+            name: IDLE.to_owned(),
+            aside: true,
+            command: Vec::new(),
+            copies: Vec::new(),
+        };
         let columns = tools.iter().zip(copies).map(|(tool, copies)| Column {
             name: tool.name.clone(),
             aside: false,

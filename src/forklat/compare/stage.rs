@@ -33,7 +33,10 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn take(words: &CompareWords) -> Result<Self, Failure> {
-        let balloon = words.squeeze.map(|_| Balloon::start(Path::new("/"))).transpose()?;
+        let balloon = words
+            .squeeze
+            .map(|_| Balloon::start(Path::new("/")))
+            .transpose()?;
         Ok(Self { balloon })
     }
 }
@@ -181,14 +184,17 @@ impl Stage {
             balloon.deflate()?;
         }
         self.loosen()?;
-        self.restore.restore().map_err(|lines| lines.join("; ").into())
+        self.restore
+            .restore()
+            .map_err(|lines| lines.join("; ").into())
     }
 }
 
 /// Bytes of memory that are available now.
 fn available() -> Result<u64, String> {
     let values = crate::observe::memory::Reader::open(Path::new("/"))?.read();
-    values[Field::MemAvailable as usize].ok_or_else(|| "the kernel does not say MemAvailable".into())
+    values[Field::MemAvailable as usize]
+        .ok_or_else(|| "the kernel does not say MemAvailable".into())
 }
 
 /// A source must be a file with a size; returns whether it has to be read into the page cache.

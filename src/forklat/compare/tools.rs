@@ -19,7 +19,10 @@ const DEST: &str = "{dest}";
 /// gain nothing.
 const DEFAULTS: [(&str, &str); 3] = [
     ("cp", "cp {source} {dest}"),
-    ("dd oflag=direct", "dd if={source} of={dest} bs=8M oflag=direct status=none"),
+    (
+        "dd oflag=direct",
+        "dd if={source} of={dest} bs=8M oflag=direct status=none",
+    ),
     (OURS, "mmapcp --progress=never {source} {dest}"),
 ];
 
@@ -39,9 +42,15 @@ impl Tool {
     /// The tools of the command line, or the usual ones.
     pub(super) fn all(given: &[String]) -> Result<Vec<Self>, Failure> {
         let tools: Vec<Self> = if given.is_empty() {
-            DEFAULTS.iter().map(|(name, line)| Self::new(name, line)).collect::<Result<_, _>>()?
+            DEFAULTS
+                .iter()
+                .map(|(name, line)| Self::new(name, line))
+                .collect::<Result<_, _>>()?
         } else {
-            given.iter().map(|text| Self::parse(text)).collect::<Result<_, _>>()?
+            given
+                .iter()
+                .map(|text| Self::parse(text))
+                .collect::<Result<_, _>>()?
         };
         for (n, tool) in tools.iter().enumerate() {
             if tool.name == IDLE || tools[..n].iter().any(|other| other.name == tool.name) {
@@ -66,7 +75,9 @@ impl Tool {
 
     fn new(name: &str, line: &str) -> Result<Self, Failure> {
         let words = shell_words::split(line).map_err(|e| format!("--tool={name}: {e}"))?;
-        let first = words.first().ok_or_else(|| format!("--tool={name}: no command"))?;
+        let first = words
+            .first()
+            .ok_or_else(|| format!("--tool={name}: no command"))?;
         let program = if first == OURS {
             // The same code as the program of that name, and never another build of it.
             std::env::current_exe().map_err(|e| format!("cannot find myself: {}", reason(&e)))?
@@ -91,7 +102,10 @@ impl Tool {
         let mut command = Command::new(&self.program);
         let words = self.words[1..].iter().map(|word| fill(word, source, dest));
         command.arg0(&self.words[0]).args(words);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         command.process_group(0);
         die_with_parent(&mut command);
         command
@@ -167,12 +181,18 @@ mod tests {
             ("a=cat {source}", "no {dest}"),
             ("a=cat {dest}", "no {source}"),
             ("a=cat '{source} {dest}", "quote"),
-            ("a=no-such-program {source} {dest}", "cannot run 'no-such-program'"),
+            (
+                "a=no-such-program {source} {dest}",
+                "cannot run 'no-such-program'",
+            ),
         ] {
             let failure = Tool::all(&[text.to_owned()]).unwrap_err();
             assert!(failure.message.contains(why), "{text}: {}", failure.message);
         }
-        let twice = ["a=cat {source} {dest}".to_owned(), "a=cp {source} {dest}".to_owned()];
+        let twice = [
+            "a=cat {source} {dest}".to_owned(),
+            "a=cp {source} {dest}".to_owned(),
+        ];
         assert!(Tool::all(&twice).unwrap_err().message.contains("taken"));
     }
 }

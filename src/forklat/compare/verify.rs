@@ -44,8 +44,15 @@ fn compare(source: &Path, copy: &Path) -> io::Result<Option<String>> {
             return Ok(Some(format!("changed while it was compared, at {at}")));
         }
         if ours[..got] != theirs[..got] {
-            let first = ours.iter().zip(theirs.iter()).position(|(a, b)| a != b).unwrap_or(0);
-            return Ok(Some(format!("first different byte at {}", at + first as u64)));
+            let first = ours
+                .iter()
+                .zip(theirs.iter())
+                .position(|(a, b)| a != b)
+                .unwrap_or(0);
+            return Ok(Some(format!(
+                "first different byte at {}",
+                at + first as u64
+            )));
         }
         at += got as u64;
     }
@@ -88,7 +95,10 @@ mod tests {
             assert_eq!(difference(&a, &b), Some(expected));
         }
         fs::write(&b, &bytes[1..]).unwrap();
-        assert_eq!(difference(&a, &b), Some("size 5000000 instead of 5000001".into()));
+        assert_eq!(
+            difference(&a, &b),
+            Some("size 5000000 instead of 5000001".into())
+        );
         fs::remove_file(&b).unwrap();
         let missing = difference(&a, &b).unwrap();
         assert!(missing.contains("No such file"), "{missing}");

@@ -29,6 +29,7 @@ pub fn above(report: &Report) -> Vec<Paragraph> {
 pub fn below(report: &Report, detail: Detail) -> Vec<Paragraph> {
     let mut all = vec![paragraph("copies", copies(&report.subjects))];
     all.extend(worst(&report.subjects));
+    all.extend(slabs(&report.subjects, detail));
     if detail == Detail::Full {
         let lines = report.observers.iter().map(observer).collect();
         all.push(paragraph("observers", lines));
@@ -84,6 +85,23 @@ fn worst(subjects: &[Subject]) -> Vec<Paragraph> {
         .map(|subject| {
             let lines = subject.probes.iter().filter_map(worst_of).collect();
             paragraph(&format!("worst moments {}", subject.name), lines)
+        })
+        .collect()
+}
+
+/// Of what is compared with an idle machine; of tools only when everything is asked for.
+fn slabs(subjects: &[Subject], detail: Detail) -> Vec<Paragraph> {
+    subjects
+        .iter()
+        .filter(|subject| !subject.aside)
+        .enumerate()
+        .filter(|(n, subject)| match subject.copies.len() {
+            0 => *n > 0,
+            _ => detail == Detail::Full,
+        })
+        .map(|(_, subject)| {
+            let lines = machine::slabs(&subject.timelines);
+            paragraph(&format!("slab caches {}", subject.name), lines)
         })
         .collect()
 }

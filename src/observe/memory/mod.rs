@@ -6,7 +6,7 @@ pub mod slab;
 pub mod text;
 mod timeline;
 
-pub use timeline::Timeline;
+pub use timeline::{Extremes, Growth, Timeline};
 
 mod meminfo;
 mod pressure;
