@@ -10,8 +10,9 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
+use crate::observe::facts::Facts;
 use crate::observe::latency::{self, Latency};
-use crate::observe::memory::{Facts, Timeline};
+use crate::observe::memory::timeline::Timeline;
 
 /// The version of the JSON format.
 pub const VERSION: u32 = 1;

@@ -1,9 +1,75 @@
-//! Answers on their way from a prober to who counts them: a ring in shared memory, one writer, one reader.
+//! What an observer sees, on its way to who counts it: rings in shared memory, one writer, one reader.
 
 use std::io;
 use std::sync::atomic::Ordering;
 
 use crate::sys::shared::SharedWords;
+
+/// The words before the rows: written so far, read so far, and what was lost because nobody read in time.
+const HEAD: usize = 0;
+const TAIL: usize = 1;
+const LOST: usize = 2;
+const ROWS: usize = 3;
+
+/// A ring of rows of words.
+#[derive(Debug)]
+pub struct Rows {
+    words: SharedWords,
+    width: usize,
+    capacity: usize,
+}
+
+impl Rows {
+    /// Room for `capacity` rows of `width` words.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(width: usize, capacity: usize) -> io::Result<Self> {
+        Ok(Self {
+            words: SharedWords::new(ROWS + capacity * width)?,
+            width,
+            capacity,
+        })
+    }
+
+    /// The writer's side. A full ring loses the row, and counts it in [`lost`](Self::lost) for `weight`.
+    pub fn push(&self, row: &[u64], weight: u64) {
+        debug_assert_eq!(row.len(), self.width);
+        let head = self.words[HEAD].load(Ordering::Relaxed);
+        if head - self.words[TAIL].load(Ordering::Acquire) >= self.capacity as u64 {
+            self.words[LOST].fetch_add(weight, Ordering::Relaxed);
+            return;
+        }
+        for (word, value) in self.words[self.slot(head)..].iter().zip(row) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        self.words[HEAD].store(head + 1, Ordering::Release);
+    }
+
+    /// The reader's side: copies the oldest row that has not been read into `row`. False when there is none.
+    pub fn pop(&self, row: &mut [u64]) -> bool {
+        debug_assert_eq!(row.len(), self.width);
+        let tail = self.words[TAIL].load(Ordering::Relaxed);
+        if tail == self.words[HEAD].load(Ordering::Acquire) {
+            return false;
+        }
+        for (value, word) in row.iter_mut().zip(&self.words[self.slot(tail)..]) {
+            *value = word.load(Ordering::Relaxed);
+        }
+        self.words[TAIL].store(tail + 1, Ordering::Release);
+        true
+    }
+
+    /// The weight of all rows that did not fit.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.words[LOST].load(Ordering::Relaxed)
+    }
+
+    fn slot(&self, index: u64) -> usize {
+        ROWS + (index % self.capacity as u64) as usize * self.width
+    }
+}
 
 /// One answer, for one or more moments at which it was asked for. Times are CLOCK_MONOTONIC in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,18 +88,9 @@ pub struct Sample {
 
 const FIELDS: usize = 5;
 
-/// The words before the samples: written so far, read so far, moments lost because nobody read in time.
-const HEAD: usize = 0;
-const TAIL: usize = 1;
-const LOST: usize = 2;
-const SAMPLES: usize = 3;
-
-/// The ring.
+/// A ring of samples.
 #[derive(Debug)]
-pub struct Ring {
-    words: SharedWords,
-    capacity: usize,
-}
+pub struct Ring(Rows);
 
 impl Ring {
     /// Room for `capacity` answers.
@@ -41,16 +98,11 @@ impl Ring {
     /// # Errors
     /// Out of memory.
     pub fn new(capacity: usize) -> io::Result<Self> {
-        SharedWords::new(SAMPLES + capacity * FIELDS).map(|words| Self { words, capacity })
+        Rows::new(FIELDS, capacity).map(Self)
     }
 
     /// The writer's side. A full ring loses the sample, and says so in [`lost`](Self::lost).
     pub fn push(&self, sample: Sample) {
-        let head = self.words[HEAD].load(Ordering::Relaxed);
-        if head - self.words[TAIL].load(Ordering::Acquire) >= self.capacity as u64 {
-            self.words[LOST].fetch_add(sample.moments, Ordering::Relaxed);
-            return;
-        }
         let Sample {
             intended,
             moments,
@@ -58,47 +110,39 @@ impl Ring {
             end,
             first,
         } = sample;
-        let values = [intended, moments, start, end, first];
-        let slot = self.slot(head);
-        for (word, value) in self.words[slot..].iter().zip(values) {
-            word.store(value, Ordering::Relaxed);
-        }
-        self.words[HEAD].store(head + 1, Ordering::Release);
+        self.0
+            .push(&[intended, moments, start, end, first], moments);
     }
 
     /// The reader's side: the oldest sample that has not been read.
     pub fn pop(&self) -> Option<Sample> {
-        let tail = self.words[TAIL].load(Ordering::Relaxed);
-        if tail == self.words[HEAD].load(Ordering::Acquire) {
-            return None;
-        }
-        let slot = self.slot(tail);
-        let get = |field: usize| self.words[slot + field].load(Ordering::Relaxed);
-        let sample = Sample {
-            intended: get(0),
-            moments: get(1),
-            start: get(2),
-            end: get(3),
-            first: get(4),
-        };
-        self.words[TAIL].store(tail + 1, Ordering::Release);
-        Some(sample)
+        let mut row = [0; FIELDS];
+        self.0.pop(&mut row).then(|| {
+            let [intended, moments, start, end, first] = row;
+            Sample {
+                intended,
+                moments,
+                start,
+                end,
+                first,
+            }
+        })
     }
 
     /// Moments whose answers did not fit.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.words[LOST].load(Ordering::Relaxed)
-    }
-
-    fn slot(&self, index: u64) -> usize {
-        SAMPLES + (index % self.capacity as u64) as usize * FIELDS
+        self.0.lost()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ring, Sample};
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::{Ring, Rows, Sample};
 
     fn sample(n: u64) -> Sample {
         Sample {
@@ -120,6 +164,30 @@ mod tests {
                 assert_eq!(ring.pop(), Some(sample(round * 10 + n)));
             }
             assert_eq!(ring.pop(), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_a_bounded_queue(
+            width in 1_usize..6,
+            capacity in 1_usize..6,
+            steps in prop::collection::vec(prop::option::weighted(0.6, any::<u64>()), 0..200),
+        ) {
+            let rows = Rows::new(width, capacity).unwrap();
+            let (mut model, mut lost) = (VecDeque::new(), 0);
+            for step in steps {
+                if let Some(value) = step {
+                    let row: Vec<u64> = (0..width as u64).map(|n| value.wrapping_add(n)).collect();
+                    rows.push(&row, 3);
+                    if model.len() < capacity { model.push_back(row) } else { lost += 3 }
+                } else {
+                    let mut row = vec![0; width];
+                    let popped = rows.pop(&mut row).then_some(row);
+                    prop_assert_eq!(popped, model.pop_front());
+                }
+                prop_assert_eq!(rows.lost(), lost);
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ const MEASURES: [Measure; 7] = [
 #[must_use]
 pub fn grid(report: &Report, detail: Detail) -> Grid {
     let subjects = &report.subjects;
-    let compares = subjects.iter().any(|subject| !subject.copies.is_empty());
+    let compares = compares(subjects);
     let mut groups = Vec::new();
     if compares {
         groups.push(copies(subjects));
@@ -66,6 +66,11 @@ pub fn grid(report: &Report, detail: Detail) -> Grid {
             Ratios::Column
         },
     }
+}
+
+/// Whether tools that copy are compared, not phases.
+pub(super) fn compares(subjects: &[Subject]) -> bool {
+    subjects.iter().any(|subject| !subject.copies.is_empty())
 }
 
 fn copies(subjects: &[Subject]) -> Group {
