@@ -244,7 +244,10 @@ fn timeline(dirty: &[u64], stalls: &[u64], stalled: &[f64], pressure: bool) -> T
         pressure: Pressure {
             supported: pressure,
             why: None,
-            resources: [("memory".to_owned(), stalls_of_memory)].into(),
+            resources: pressure
+                .then(|| ("memory".to_owned(), stalls_of_memory))
+                .into_iter()
+                .collect(),
         },
         slabs: SlabGrowth {
             why: None,
