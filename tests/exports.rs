@@ -15,6 +15,7 @@ use mmapcp::forklat::model::{
 };
 use mmapcp::observe::facts::Facts;
 use mmapcp::observe::latency::{histogram, record};
+use mmapcp::observe::memory::timeline::{Growth, Pressure, SlabGrowth, Stalls, Timeline};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -221,6 +222,84 @@ fn what_was_not_measured_is_a_dash_and_never_nothing() {
     let csv = csv::render(&report);
     assert!(csv.contains("\nbaseline,fork,,p50,us,,,\n"), "{csv}");
     assert!(csv.contains("\nafter,fork,,count,count,0,,\n"), "{csv}");
+}
+
+/// Readings of Dirty, allocstall and the seconds stalled for memory; nothing else is known.
+fn timeline(dirty: &[u64], stalls: &[u64], stalled: &[f64], pressure: bool) -> Timeline {
+    let some = |values: &[u64]| values.iter().copied().map(Some).collect();
+    let stalls_of_memory = Stalls {
+        some: stalled.iter().copied().map(Some).collect(),
+        full: vec![None; stalled.len()],
+    };
+    Timeline {
+        start: 0.0,
+        seconds: (0..dirty.len()).map(|n| n as f64).collect(),
+        late: 0.25,
+        series: [
+            ("Dirty".to_owned(), some(dirty)),
+            ("allocstall".to_owned(), some(stalls)),
+            ("oom_kill".to_owned(), vec![None; dirty.len()]),
+        ]
+        .into(),
+        pressure: Pressure {
+            supported: pressure,
+            why: None,
+            resources: pressure
+                .then(|| ("memory".to_owned(), stalls_of_memory))
+                .into_iter()
+                .collect(),
+        },
+        slabs: SlabGrowth {
+            why: None,
+            grown: vec![Growth {
+                name: "dentry".into(),
+                before: 0,
+                peak: 1 << 20,
+                growth: 1 << 20,
+            }],
+        },
+    }
+}
+
+#[test]
+fn the_machine_has_rows_of_extremes_over_all_runs() {
+    let mut report = run();
+    let seconds = [0.0, 0.5, 0.5];
+    report.subjects[0].timelines = vec![timeline(&[1 << 20; 3], &[7; 3], &seconds, true)];
+    report.subjects[1].timelines = vec![
+        timeline(&[0, 5 << 20, 0], &[7, 9, 12], &[0.0, 0.0, 1.0], true),
+        timeline(&[0, 3 << 20, 0], &[7, 7, 8], &seconds, true),
+    ];
+    report.subjects[2].timelines = vec![timeline(&[0; 3], &[0; 3], &seconds, false)];
+    let text = text::render(&report, Detail::Short);
+    let row = |label: &str| {
+        let line = text.lines().find(|line| line.contains(label)).unwrap();
+        let (_, values) = line.split_once(label).unwrap();
+        values.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row("Dirty max"), "MiB 1.00 5.00 5.00 0");
+    assert_eq!(row("allocstall"), "0 6 0");
+    assert_eq!(
+        row("PSI memory some worst second"),
+        "% 50.0 100 2.00 not supported"
+    );
+    assert_eq!(row("PSI memory some "), "% 25.0 37.5 1.50 not supported");
+    assert_eq!(row("PSI memory full "), "% - - not supported");
+    assert_eq!(row("oom_kill"), "not supported not supported not supported");
+    assert_eq!(row("sampler late"), "ms 250 250 1.00 250");
+    assert!(
+        text.contains("slab caches:\n  baseline: dentry +1.00 MiB\n"),
+        "{text}"
+    );
+    let csv = csv::render(&report);
+    assert!(
+        csv.contains("\nafter,,,oom_kill,count,,,not supported\n"),
+        "{csv}"
+    );
+    // Copying tools are told apart by their own rows.
+    report.subjects[1].copies = vec![copy(1.0)];
+    assert!(!text::render(&report, Detail::Short).contains("Dirty max"));
+    assert!(text::render(&report, Detail::Full).contains("Dirty max"));
 }
 
 #[test]
@@ -497,6 +576,29 @@ fn merging_adds_what_has_the_same_name() {
         save(dir.path(), "3", &run()),
     ];
     assert_eq!(latency(&merge(&again).unwrap(), 0).count, 27);
+}
+
+#[test]
+fn merging_says_where_the_machines_differ() {
+    let dir = disk_dir();
+    let on = |kernel: &str| {
+        let mut report = run();
+        report.facts.kernel = Some(kernel.into());
+        save(dir.path(), kernel, &report)
+    };
+    let same = save(
+        dir.path(),
+        "same",
+        &json::parse(&fs::read(on("6.18")).unwrap()).unwrap(),
+    );
+    let merged = merge(&[on("6.18"), same, on("5.10")]).unwrap();
+    assert_eq!(merged.facts.kernel.as_deref(), Some("6.18"));
+    let other = dir.path().join("5.10");
+    let note = format!(
+        "'{}' is of another machine than the first: kernel 5.10, not 6.18",
+        other.display()
+    );
+    assert_eq!(merged.notes, [note]);
 }
 
 #[test]

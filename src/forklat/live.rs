@@ -18,7 +18,7 @@ pub struct Live {
 impl Live {
     /// A line where standard error is a terminal, nothing elsewhere.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn on_terminal() -> Self {
         let target = if stderr().is_terminal() {
             ProgressDrawTarget::stderr_with_hz(4)
         } else {

@@ -9,6 +9,7 @@ use super::model::{Distribution, Observer, Probe, Report, Subject, VERSION};
 use crate::observe::facts::Facts;
 use crate::observe::latency::{WORST, histogram};
 use crate::report::quote::quote;
+use crate::report::units;
 use crate::sys::words::reason;
 
 /// Reads JSON exports and interval logs, told apart by what they hold, and adds what has the same names.
@@ -180,27 +181,37 @@ fn add_observer(observers: &mut Vec<Observer>, observer: Observer) {
     }
 }
 
-/// Facts that tell one machine from another, as JSON has them.
-const IDENTITY: [&str; 3] = ["host", "kernel", "cpus"];
-
 /// Says in what the machine of `file` is another one than that of the first file, whose facts are kept.
 fn other_machine(first: &Facts, other: &Facts, file: &Path) -> Option<String> {
-    let facts = [first, other].map(|facts| serde_json::to_value(facts).unwrap_or_default());
-    let other = |key: &&&str| {
-        facts.iter().all(|f| !f[**key].is_null()) && facts[0][**key] != facts[1][**key]
-    };
-    let differ: Vec<String> = IDENTITY
-        .iter()
-        .filter(other)
-        .map(|key| format!("{key} {}", facts[1][*key]))
+    // An interval log has no facts.
+    if *first == Facts::default() || *other == Facts::default() {
+        return None;
+    }
+    let [was, is] = [first, other].map(identity);
+    let differ: Vec<String> = was
+        .into_iter()
+        .zip(is)
+        .filter(|(was, is)| was != is)
+        .map(|((what, was), (_, is))| format!("{what} {is}, not {was}"))
         .collect();
     (!differ.is_empty()).then(|| {
         format!(
-            "{} is of another machine than the first file: {}",
+            "{} is of another machine than the first: {}",
             quote(file),
-            differ.join(", ")
+            differ.join("; ")
         )
     })
+}
+
+/// What tells one machine from another.
+fn identity(facts: &Facts) -> [(&'static str, String); 4] {
+    let or_unknown = |fact: Option<String>| fact.unwrap_or_else(|| "unknown".into());
+    [
+        ("kernel", or_unknown(facts.kernel.clone())),
+        ("CPUs", or_unknown(facts.cpus.map(|n| n.to_string()))),
+        ("CPU", or_unknown(facts.cpu_model.clone())),
+        ("memory", or_unknown(facts.memory.map(units::bytes))),
+    ]
 }
 
 /// Ten hosts say the same ten times.

@@ -154,6 +154,14 @@ pub struct Observer {
     pub max_rss: u64,
 }
 
+impl Copy {
+    /// Whether the tool said that it succeeded, and did.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.status == 0 && self.wrong.is_none()
+    }
+}
+
 impl Probe {
     /// What `latency` comes to. `started` is when the subject began, CLOCK_MONOTONIC in nanoseconds as `period`, and
     /// `epoch` is the time of day at which that clock was zero, since 1970.

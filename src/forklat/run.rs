@@ -14,7 +14,7 @@ use super::child::{Running, find, shell_status};
 use super::cli::run::RunWords;
 use super::live::Live;
 use super::observing::Observing;
-use super::session::{Session, TICK};
+use super::session::{Quiet, Session, TICK};
 use super::{Failure, Outcome, Task, say};
 use crate::report::quote::quote;
 use crate::report::units;
@@ -25,12 +25,6 @@ use crate::sys::words::reason;
 const BASELINE: &str = "baseline";
 const DURING: &str = "during";
 const AFTER: &str = "after";
-
-/// Writeback has settled when no more than this is unwritten: what an idle machine's own logs come to.
-pub(super) const SETTLED: u64 = 4 << 20;
-
-/// And for so long: between two flushes there are moments without any.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// What the machine is watched during.
 #[derive(Debug)]
@@ -91,7 +85,7 @@ pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
     let target = Target::resolve(words)?;
     let observing = Observing::resolve(&words.probes)?;
     let mut session = Session::start(&observing, words.export.export_hlog.is_some())?;
-    let live = Live::new();
+    let live = Live::on_terminal();
     let mut measuring = Measuring {
         session: &mut session,
         live: &live,
@@ -224,10 +218,11 @@ impl Measuring<'_> {
             return Ok(());
         }
         self.session.begin(AFTER);
-        let mut quiet_since = None;
+        // What others had to write out before is not waited for.
+        let mut quiet = Quiet::but_for(self.session.most_unwritten(BASELINE));
         let mut settled = false;
         self.watch("until writeback has settled", at_most, |session| {
-            settled = is_quiet(session, &mut quiet_since);
+            settled = quiet.has_come(session);
             settled
         })?;
         if !settled {
@@ -238,14 +233,6 @@ impl Measuring<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether there has been little to write for a second.
-pub(super) fn is_quiet(session: &Session, since: &mut Option<Instant>) -> bool {
-    if session.unwritten() > SETTLED {
-        *since = None;
-    }
-    since.get_or_insert_with(Instant::now).elapsed() >= QUIET
 }
 
 /// A signal that asked us to stop asks the command, once. An interrupt from a terminal has reached it already.

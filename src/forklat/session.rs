@@ -24,6 +24,13 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// An answer that is so late is said to be waited for.
 const LATE: Duration = Duration::from_secs(5);
 
+/// Writeback has settled when no more than this is unwritten: 400 KB a second by the write prober for the 30 s that the
+/// kernel lets it lie (vm.dirty_expire_centisecs), and the logs of an idle machine.
+const SETTLED: u64 = 16 << 20;
+
+/// And for so long: between two flushes there are moments without any.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// The observers and what they have heard.
 #[derive(Debug)]
 pub struct Session {
@@ -146,6 +153,14 @@ impl Session {
         self.sampler.latest().map_or(0, unwritten)
     }
 
+    /// The most that it was in the spans of a subject.
+    #[must_use]
+    pub fn most_unwritten(&self, subject: &str) -> u64 {
+        let within = |reading: &&Reading| self.spans.subject_at(reading.at) == Some(subject);
+        let readings = self.sampler.readings().iter().filter(within);
+        readings.map(unwritten).max().unwrap_or(0)
+    }
+
     /// Stops all observers: each gives the answer that it still owes.
     ///
     /// # Errors
@@ -204,6 +219,33 @@ impl Session {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+}
+
+/// Waits for a second in which there was little to write out.
+#[derive(Debug)]
+pub struct Quiet {
+    limit: u64,
+    since: Option<Instant>,
+}
+
+impl Quiet {
+    /// But for `others` bytes that do not count.
+    #[must_use]
+    pub fn but_for(others: u64) -> Self {
+        Self {
+            limit: others + SETTLED,
+            since: None,
+        }
+    }
+
+    /// Whether it has come; to be asked each tick.
+    pub fn has_come(&mut self, session: &Session) -> bool {
+        if session.unwritten() > self.limit {
+            self.since = None;
+            return false;
+        }
+        self.since.get_or_insert_with(Instant::now).elapsed() >= QUIET
     }
 }
 

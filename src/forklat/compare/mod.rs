@@ -14,7 +14,7 @@ use super::cli::compare::CompareWords;
 use super::live::Live;
 use super::model::Copy;
 use super::observing::Observing;
-use super::session::{Session, TICK};
+use super::session::{Quiet, Session, TICK};
 use super::{Failure, Outcome, Task, say};
 use crate::observe::memory::{Field, Reading};
 use crate::report::quote::quote;
@@ -48,7 +48,7 @@ pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure>
     let stage = Stage::set(words, &on, host)?;
     let mut comparison = Comparison {
         session,
-        live: Live::new(),
+        live: Live::on_terminal(),
         stage,
         task,
         copies: tools.iter().map(|_| Vec::new()).collect(),
@@ -101,8 +101,8 @@ impl Comparison<'_> {
         self.live.say(&format!("{doing}: preparing"));
         self.stage.clear()?;
         let started = Instant::now();
-        let mut quiet = None;
-        while !super::run::is_quiet(&self.session, &mut quiet) {
+        let mut quiet = Quiet::but_for(0);
+        while !quiet.has_come(&self.session) {
             if started.elapsed() > stage::PATIENCE {
                 let left = crate::report::units::bytes(self.session.unwritten());
                 self.session.notes.push(format!(

@@ -1,7 +1,7 @@
 //! HdrHistogram's interval log, V2: what HistogramLogAnalyzer, HistogramLogProcessor and their ports read.
 //!
 //! Values are nanoseconds. A tag is the subject, a slash and the probe: `during/fork`. The lines are those of the Java
-//! reference, `HistogramLogWriter` 2.2.2: seconds from the start, length in seconds, greatest value in milliseconds.
+//! `HistogramLogWriter`, with format 1.3's header: seconds from the start, length in seconds, greatest value in milliseconds.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};

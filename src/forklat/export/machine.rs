@@ -1,24 +1,54 @@
 //! What the machine said of itself, as rows and lines.
 
+use std::collections::BTreeMap;
+
 use super::grid::{Group, Row, Unit, Value};
 use crate::forklat::model::Subject;
-use crate::observe::facts::Facts;
-use crate::observe::memory::{Extremes, Field, Growth, Kind, Timeline};
-use crate::report::units::bytes;
+use crate::observe::memory::timeline::{Extremes, Stalled, Timeline};
+use crate::observe::memory::{Field, Kind};
 
-/// One figure of one subject.
-#[derive(Debug, Clone)]
-struct Figure {
-    label: String,
-    unit: Unit,
-    value: Value,
-}
+/// How many slab caches are told of each subject.
+const CACHES: usize = 5;
+
+/// What one subject's machine said, a timeline a run.
+type Said<'a> = Vec<(&'a Timeline, Extremes)>;
 
 /// Extremes of each subject's timelines.
 pub(super) fn group(subjects: &[Subject]) -> Option<Group> {
-    let figures: Vec<Vec<Figure>> = subjects.iter().map(|s| figures(&s.timelines)).collect();
-    let rows = rows(&figures);
-    (!rows.is_empty()).then(|| Group {
+    let said: Vec<Said> = subjects.iter().map(said).collect();
+    if said.iter().all(Vec::is_empty) {
+        return None;
+    }
+    let row = |label: String, unit, get: &dyn Fn(&Said) -> Value| Row {
+        label,
+        unit,
+        // Of two spans of different lengths the longer one has more events.
+        compared: unit != Unit::Count,
+        values: said.iter().map(get).collect(),
+    };
+    let mut rows = Vec::new();
+    // All tasks of a machine never wait for its CPUs: psi.rst leaves `cpu full` undefined.
+    for field in Field::ALL.into_iter().filter(|f| *f != Field::CpuFull) {
+        let name = field.name();
+        match field.kind() {
+            Kind::Gauge if falls(field) => {
+                rows.push(row(format!("{name} min"), Unit::Bytes, &|s| {
+                    least(s, field)
+                }));
+            }
+            Kind::Gauge => rows.push(row(format!("{name} max"), Unit::Bytes, &|s| most(s, field))),
+            Kind::Counter => rows.push(row(name.into(), Unit::Count, &|s| events(s, field))),
+            Kind::Stall => {
+                let label = format!("PSI {name}");
+                rows.push(row(label.clone(), Unit::Percent, &|s| share(s, field)));
+                let label = format!("{label} worst second");
+                rows.push(row(label, Unit::Percent, &|s| worst_second(s, field)));
+            }
+        }
+    }
+    let late = |said: &Said| greatest(said.iter().map(|(timeline, _)| timeline.late)).into();
+    rows.push(row("sampler late".into(), Unit::Seconds, &late));
+    Some(Group {
         title: "machine".into(),
         probe: None,
         cpu: None,
@@ -26,125 +56,114 @@ pub(super) fn group(subjects: &[Subject]) -> Option<Group> {
     })
 }
 
-/// A row for each label, in order of first appearance.
-fn rows(subjects: &[Vec<Figure>]) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
-    for (column, figures) in subjects.iter().enumerate() {
-        for figure in figures {
-            let place = rows.iter().position(|row| row.label == figure.label);
-            let place = place.unwrap_or_else(|| {
-                rows.push(Row {
-                    label: figure.label.clone(),
-                    unit: figure.unit,
-                    compared: true,
-                    values: vec![Value::Missing; subjects.len()],
-                });
-                rows.len() - 1
-            });
-            rows[place].values[column] = figure.value;
+/// A span without a reading says nothing, not even what this kernel lacks.
+fn said(subject: &Subject) -> Said<'_> {
+    let timelines = subject.timelines.iter();
+    timelines
+        .filter(|timeline| !timeline.seconds.is_empty())
+        .map(|timeline| (timeline, timeline.extremes()))
+        .collect()
+}
+
+/// Gauges of which the least value is the interesting one.
+fn falls(field: Field) -> bool {
+    matches!(field, Field::MemFree | Field::MemAvailable)
+}
+
+fn least(said: &Said, field: Field) -> Value {
+    let values = known(said, field, |e| &e.gauges).map(|range| range.min);
+    or_why(values.min().map(|n| n as f64), said, field)
+}
+
+fn most(said: &Said, field: Field) -> Value {
+    let values = known(said, field, |e| &e.gauges).map(|range| range.max);
+    or_why(values.max().map(|n| n as f64), said, field)
+}
+
+fn events(said: &Said, field: Field) -> Value {
+    let sum = known(said, field, |e| &e.counters).reduce(|a, b| a + b);
+    or_why(sum.map(|n| n as f64), said, field)
+}
+
+/// Of the time of all runs together.
+fn share(said: &Said, field: Field) -> Value {
+    let mut stalled = 0.0;
+    let mut all = 0.0;
+    for (timeline, extremes) in said {
+        let seconds = timeline.seconds.iter();
+        let length = seconds.clone().next_back().zip(seconds.clone().next());
+        let length = length.map_or(0.0, |(last, first)| last - first);
+        if let Some(Stalled { percent, .. }) = find(&extremes.stalls, field) {
+            stalled += percent * length;
+            all += length;
         }
     }
-    rows
+    or_why((all > 0.0).then(|| stalled / all), said, field)
 }
 
-/// Over all timelines of a subject: the least of what is better high, the most of what is better low, events in all,
-/// and the share of the time stalled.
-fn figures(timelines: &[Timeline]) -> Vec<Figure> {
-    let extremes: Vec<Extremes> = timelines.iter().map(Timeline::extremes).collect();
-    let mut figures = Vec::new();
-    for field in Field::ALL {
-        // The kernel does not define it for a whole machine: psi.rst.
-        if field == Field::CpuFull {
-            continue;
-        }
-        figures.extend(match field.kind() {
-            Kind::Gauge => gauge(field, &extremes),
-            Kind::Counter => counter(field, &extremes),
-            Kind::Stall => stall(field, timelines, &extremes),
-        });
+fn worst_second(said: &Said, field: Field) -> Value {
+    let values = known(said, field, |e| &e.stalls).filter_map(|stalled| stalled.worst);
+    or_why(greatest(values), said, field)
+}
+
+fn known<'a, T: Copy + 'a>(
+    said: &'a Said,
+    field: Field,
+    list: fn(&Extremes) -> &Vec<(Field, T)>,
+) -> impl Iterator<Item = T> + 'a {
+    said.iter()
+        .filter_map(move |(_, extremes)| find(list(extremes), field))
+}
+
+fn find<T: Copy>(list: &[(Field, T)], field: Field) -> Option<T> {
+    let mut list = list.iter();
+    list.find(|(other, _)| *other == field)
+        .map(|(_, value)| *value)
+}
+
+fn greatest(values: impl Iterator<Item = f64>) -> Option<f64> {
+    values.max_by(f64::total_cmp)
+}
+
+/// A number, or whether there is none because the kernel never says it.
+fn or_why(number: Option<f64>, said: &Said, field: Field) -> Value {
+    let silent = |(timeline, _): &(&Timeline, Extremes)| match field.kind() {
+        Kind::Stall => !timeline.pressure.supported,
+        _ => match timeline.series.get(field.name()) {
+            Some(series) => series.iter().all(Option::is_none),
+            None => true,
+        },
+    };
+    match number {
+        Some(number) => Value::Number(number),
+        None if !said.is_empty() && said.iter().all(silent) => Value::Unsupported,
+        None => Value::Missing,
     }
-    figures
 }
 
-fn gauge(field: Field, extremes: &[Extremes]) -> Option<Figure> {
-    let ranges = extremes
-        .iter()
-        .flat_map(|e| &e.gauges)
-        .filter(|(f, _)| *f == field)
-        .map(|(_, range)| range);
-    let scarce = matches!(field, Field::MemFree | Field::MemAvailable);
-    let (word, value) = if scarce {
-        ("least", ranges.map(|range| range.min).min()?)
-    } else {
-        ("most", ranges.map(|range| range.max).max()?)
-    };
-    Some(Figure {
-        label: format!("{} {word}", field.name()),
-        unit: Unit::Bytes,
-        value: Value::Number(value as f64),
-    })
-}
-
-fn counter(field: Field, extremes: &[Extremes]) -> Option<Figure> {
-    let mut increases = extremes
-        .iter()
-        .flat_map(|e| &e.counters)
-        .filter(|(f, _)| *f == field)
-        .map(|(_, increase)| increase)
-        .peekable();
-    increases.peek()?;
-    Some(Figure {
-        label: field.name().into(),
-        unit: Unit::Count,
-        value: Value::Number(increases.sum::<u64>() as f64),
-    })
-}
-
-/// Percent of the time of all timelines together.
-fn stall(field: Field, timelines: &[Timeline], extremes: &[Extremes]) -> Option<Figure> {
-    let (mut stalled, mut length) = (0.0, 0.0);
-    for (timeline, extremes) in timelines.iter().zip(extremes) {
-        let seconds = timeline.seconds.last()? - timeline.seconds.first()?;
-        if let Some((_, share)) = extremes.stalls.iter().find(|(f, _)| *f == field) {
-            stalled += share.percent * seconds;
-            length += seconds;
+/// The slab caches that grew most, a line a subject.
+pub(super) fn slabs(subjects: &[Subject]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for subject in subjects {
+        let mut grown: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut said: Vec<String> = Vec::new();
+        for slabs in subject.timelines.iter().map(|timeline| &timeline.slabs) {
+            for cache in &slabs.grown {
+                let most = grown.entry(&cache.name).or_default();
+                *most = cache.growth.max(*most);
+            }
+            said.extend(slabs.why.clone().filter(|why| !said.contains(why)));
         }
-    }
-    let supported = timelines.first()?.pressure.supported;
-    let value = if length > 0.0 {
-        Value::Number(stalled / length)
-    } else if supported {
-        Value::Missing
-    } else {
-        Value::Unsupported
-    };
-    Some(Figure {
-        label: format!("PSI {}", field.name()),
-        unit: Unit::Percent,
-        value,
-    })
-}
-
-/// The slab caches that grew most in each timeline of a subject, one after the other.
-pub(super) fn slabs(timelines: &[Timeline]) -> Vec<String> {
-    let growth = |growth: &Growth| {
-        let (before, more) = (bytes(growth.before), bytes(growth.growth));
-        format!("{} +{more} (from {before})", growth.name)
-    };
-    let line = |timeline: &Timeline| {
-        let grown: Vec<String> = timeline.slabs.grown.iter().map(growth).collect();
-        let why = timeline.slabs.why.clone();
-        let parts: Vec<String> = (!grown.is_empty())
-            .then(|| grown.join(", "))
-            .into_iter()
-            .chain(why)
+        let mut grown: Vec<(&str, u64)> = grown.into_iter().collect();
+        grown.sort_by_key(|(_, growth)| std::cmp::Reverse(*growth));
+        let grown = grown.into_iter().take(CACHES);
+        let mut words: Vec<String> = grown
+            .map(|(name, growth)| format!("{name} +{}", Unit::Bytes.show(growth as f64)))
             .collect();
-        (!parts.is_empty()).then(|| parts.join("; "))
-    };
-    timelines.iter().filter_map(line).collect()
-}
-
-/// The machine in a few lines.
-pub(super) fn facts(facts: &Facts) -> Vec<String> {
-    facts.lines()
+        words.append(&mut said);
+        if !words.is_empty() {
+            lines.push(format!("{}: {}", subject.name, words.join(", ")));
+        }
+    }
+    lines
 }

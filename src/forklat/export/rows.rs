@@ -43,7 +43,7 @@ const MEASURES: [Measure; 7] = [
 #[must_use]
 pub fn grid(report: &Report, detail: Detail) -> Grid {
     let subjects = &report.subjects;
-    let compares = subjects.iter().any(|subject| !subject.copies.is_empty());
+    let compares = compares(subjects);
     let mut groups = Vec::new();
     if compares {
         groups.push(copies(subjects));
@@ -66,6 +66,11 @@ pub fn grid(report: &Report, detail: Detail) -> Grid {
             Ratios::Column
         },
     }
+}
+
+/// Whether tools that copy are compared, not phases.
+pub(super) fn compares(subjects: &[Subject]) -> bool {
+    subjects.iter().any(|subject| !subject.copies.is_empty())
 }
 
 fn copies(subjects: &[Subject]) -> Group {
@@ -100,8 +105,10 @@ fn identical(subject: &Subject) -> Value {
     }
 }
 
+/// Of the copies that are good: a tool that gave up at once was not fast.
 fn median(copies: &[Copy], get: fn(&Copy) -> f64) -> Value {
-    let mut values: Vec<f64> = copies.iter().map(get).collect();
+    let good = copies.iter().filter(|copy| copy.is_good());
+    let mut values: Vec<f64> = good.map(get).collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

@@ -2,8 +2,9 @@
 
 use super::grid::Unit;
 use super::machine;
-use super::rows::Detail;
+use super::rows::{Detail, compares};
 use crate::forklat::model::{Copy, Moment, Observer, Probe, Report, Subject};
+use crate::observe::facts::Facts;
 use crate::sys::local;
 
 /// How many worst moments of a probe are shown; JSON has all that were kept.
@@ -21,7 +22,13 @@ pub struct Paragraph {
 /// What stands above the table: the machine.
 #[must_use]
 pub fn above(report: &Report) -> Vec<Paragraph> {
-    present([paragraph("machine", machine::facts(&report.facts))])
+    // A merge of interval logs knows nothing of the machine.
+    let lines = if report.facts == Facts::default() {
+        Vec::new()
+    } else {
+        report.facts.lines()
+    };
+    present([paragraph("machine", lines)])
 }
 
 /// What stands below the table.
@@ -29,7 +36,9 @@ pub fn above(report: &Report) -> Vec<Paragraph> {
 pub fn below(report: &Report, detail: Detail) -> Vec<Paragraph> {
     let mut all = vec![paragraph("copies", copies(&report.subjects))];
     all.extend(worst(&report.subjects));
-    all.extend(slabs(&report.subjects, detail));
+    if detail == Detail::Full || !compares(&report.subjects) {
+        all.push(paragraph("slab caches", machine::slabs(&report.subjects)));
+    }
     if detail == Detail::Full {
         let lines = report.observers.iter().map(observer).collect();
         all.push(paragraph("observers", lines));
@@ -85,23 +94,6 @@ fn worst(subjects: &[Subject]) -> Vec<Paragraph> {
         .map(|subject| {
             let lines = subject.probes.iter().filter_map(worst_of).collect();
             paragraph(&format!("worst moments {}", subject.name), lines)
-        })
-        .collect()
-}
-
-/// Of what is compared with an idle machine; of tools only when everything is asked for.
-fn slabs(subjects: &[Subject], detail: Detail) -> Vec<Paragraph> {
-    subjects
-        .iter()
-        .filter(|subject| !subject.aside)
-        .enumerate()
-        .filter(|(n, subject)| match subject.copies.len() {
-            0 => *n > 0,
-            _ => detail == Detail::Full,
-        })
-        .map(|(_, subject)| {
-            let lines = machine::slabs(&subject.timelines);
-            paragraph(&format!("slab caches {}", subject.name), lines)
         })
         .collect()
 }

@@ -4,9 +4,9 @@
 
 pub mod slab;
 pub mod text;
-mod timeline;
+pub mod timeline;
 
-pub use timeline::{Extremes, Growth, Timeline};
+pub use timeline::Timeline;
 
 mod meminfo;
 mod pressure;
