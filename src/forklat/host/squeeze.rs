@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use memmap2::MmapMut;
+use memmap2::{Advice, MmapMut};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::cgroup;
@@ -256,14 +256,19 @@ impl Host {
     }
 }
 
-/// Sum of the `high` watermarks of /proc/zoneinfo, in pages. (`high:` with a colon are those of the per-CPU lists.)
+/// Sum of the `high` watermarks of /proc/zoneinfo, in pages. (`high:` with a colon are those of the per-CPU lists.) Without
+/// what they are raised by after an allocation that fragmented memory: that passes, and is up to 1.5 times as much again
+/// (vm.watermark_boost_factor).
 fn high(zoneinfo: &str) -> u64 {
-    let marks = zoneinfo
-        .lines()
-        .filter_map(|line| line.trim_start().strip_prefix("high "));
-    marks
-        .filter_map(|pages| pages.trim().parse::<u64>().ok())
-        .sum()
+    let sum = |name: &str| {
+        let marks = zoneinfo
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(' '));
+        marks
+            .filter_map(|pages| pages.trim().parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    sum("high").saturating_sub(sum("boost"))
 }
 
 fn may_lock() -> Option<u64> {
@@ -286,6 +291,9 @@ impl Held {
     fn take(&mut self, size: u64, lock: bool) -> std::io::Result<()> {
         let page = residency::page_size() as usize;
         let mut chunk = MmapMut::map_anon((size as usize).next_multiple_of(page))?;
+        // Huge pages where they are to be had: 5 GiB were taken in 0.7 - 4 s instead of 2.7 - 8 s, and let go in 35 ms
+        // instead of 700 ms (6.18), which counts when memory is short.
+        let _ = chunk.advise(Advice::HugePage);
         if lock {
             // It touches, too.
             chunk.lock()?;
@@ -427,8 +435,8 @@ mod tests {
 
     #[test]
     fn only_the_watermarks_of_zones_are_counted() {
-        let zoneinfo = "Node 0, zone DMA\n  min  21\n  high     31\n    cpu: 0\n      high:     500\n      high_min: 13\n\
-            Node 0, zone Normal\n        high     1000\n";
+        let zoneinfo = "Node 0, zone DMA\n  boost    0\n  min  21\n  high     31\n    cpu: 0\n      high:     500\n      high_min: 13\n\
+            Node 0, zone Normal\n        boost    200\n        high     1200\n";
         assert_eq!(high(zoneinfo), 1031);
     }
 
