@@ -137,6 +137,12 @@ impl Balloon {
         self.worker.check()
     }
 
+    /// Why the pages of its own program could not be locked, if they could not: then its watch may itself be held up.
+    #[must_use]
+    pub fn unlocked(&self) -> Option<std::io::Error> {
+        self.worker.unlocked()
+    }
+
     fn order(&self, target: u64, lock: bool) {
         self.words[TARGET].store(target, Ordering::Relaxed);
         self.words[LOCK].store(u64::from(lock), Ordering::Relaxed);
