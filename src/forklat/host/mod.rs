@@ -60,3 +60,57 @@ impl Drop for Restore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::undo::Entry;
+    use super::*;
+
+    fn guard(dir: &Path) -> Restore {
+        let boot = dir.join("proc/sys/kernel/random");
+        std::fs::create_dir_all(&boot).unwrap();
+        std::fs::write(boot.join("boot_id"), "b").unwrap();
+        Restore::new(Record::open_in(dir, dir).unwrap())
+    }
+
+    fn records(dir: &Path) -> usize {
+        let names = std::fs::read_dir(dir).unwrap().flatten();
+        let is_record = |entry: &std::fs::DirEntry| entry.path().extension().is_some();
+        names.filter(is_record).count()
+    }
+
+    #[test]
+    fn what_cannot_be_restored_is_said_and_left_to_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut guard = guard(dir.path());
+        let scratch = guard.record().scratch(dir.path()).unwrap();
+        let entry = Entry::Sysctl {
+            file: dir.path().join("none"),
+            old: "1".into(),
+        };
+        guard.record().add(entry).unwrap();
+        let failed = guard.restore().unwrap_err();
+        assert_eq!(failed.len(), 1);
+        assert!(failed[0].contains("none'"), "{failed:?}");
+        assert!(!scratch.exists());
+        assert_eq!(records(dir.path()), 1);
+    }
+
+    #[test]
+    fn an_early_return_and_a_panic_restore() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut made = Vec::new();
+        for panics in [false, true] {
+            let run = std::panic::AssertUnwindSafe(|| {
+                let mut guard = guard(dir.path());
+                made.push(guard.record().scratch(dir.path()).unwrap());
+                assert!(!panics, "on purpose");
+            });
+            assert_eq!(std::panic::catch_unwind(run).is_err(), panics);
+        }
+        assert!(made.iter().all(|path| !path.exists()));
+        assert_eq!(records(dir.path()), 0);
+    }
+}

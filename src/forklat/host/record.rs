@@ -148,6 +148,9 @@ impl Record {
     /// Undoes everything, last change first. What fails stays in the record, and is returned in words.
     #[must_use]
     pub fn undo_all(&mut self) -> Vec<String> {
+        if self.document.entries.is_empty() {
+            return Vec::new();
+        }
         let mut failed = undo_entries(&mut self.document.entries, |_| {});
         failed.extend(self.write().err());
         if self.document.entries.is_empty() {
@@ -240,7 +243,11 @@ fn clear_one(left: &Found, boot: &str, locked: bool, lines: &mut Vec<String>) {
         left.pid
     );
     let failed = undo_entries(&mut document.entries, |entry| {
-        lines.push(format!("{who}: {}", entry.undone()));
+        let line = format!("{who}: {}", entry.undone());
+        // A device is limited by several files.
+        if lines.last() != Some(&line) {
+            lines.push(line);
+        }
     });
     lines.extend(
         failed
