@@ -22,6 +22,12 @@ pub fn time(duration: Duration) -> String {
     FormattedDuration(duration).to_string()
 }
 
+/// A short time: `2.5 ms`.
+#[must_use]
+pub fn milliseconds(time: Duration) -> String {
+    format!("{} ms", time.as_secs_f64() * 1e3)
+}
+
 /// Reads a count of bytes as coreutils does: `K`, `M`, `G`, `T` (also `KiB`...) are powers of 1024, `KB`, `MB`... of 1000.
 /// Fractions such as `1.5G` will do, too.
 ///

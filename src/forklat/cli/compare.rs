@@ -6,11 +6,16 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ExportWords;
+use super::help;
 use super::probes::ProbeWords;
 use crate::report::units::{parse_bytes, parse_time};
 
 /// `forklat compare`
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "forklat compare [OPTION]...",
+    after_long_help = help::compare()
+)]
 pub struct CompareWords {
     /// How often each tool copies; their order turns round each time
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
@@ -44,13 +49,13 @@ pub struct CompareWords {
     #[arg(long, value_name = "NAME=VALUE", help_heading = "The host")]
     pub sysctl: Vec<String>,
 
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub probes: ProbeWords,
-
     /// Each CPU, the service times, and what the observers cost, too
     #[arg(short, long)]
     pub verbose: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub probes: ProbeWords,
 
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -1,6 +1,7 @@
 //! The words of forklat's command line, as clap reads them. No system call, and no decision.
 
 pub mod compare;
+pub mod help;
 pub mod probes;
 pub mod run;
 
@@ -74,6 +75,10 @@ impl ExportWords {
 
 /// `forklat merge`
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "forklat merge [OPTION]... FILE...",
+    after_long_help = help::merge()
+)]
 pub struct MergeWords {
     /// Exports of run, compare or merge: JSON or HdrHistogram logs
     #[arg(required = true, value_name = "FILE")]

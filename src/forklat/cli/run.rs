@@ -6,13 +6,15 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ExportWords;
+use super::help;
 use super::probes::ProbeWords;
 use crate::report::units::parse_time;
 
 /// `forklat run`
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "forklat run [OPTION]... [--] COMMAND [ARGUMENT]...\n       forklat run [OPTION]... --attach PID\n       forklat run [OPTION]... --for TIME"
+    override_usage = "forklat run [OPTION]... [--] COMMAND [ARGUMENT]...\n       forklat run [OPTION]... --attach PID\n       forklat run [OPTION]... --for TIME",
+    after_long_help = help::run()
 )]
 pub struct RunWords {
     /// The command to run and its arguments
@@ -39,13 +41,13 @@ pub struct RunWords {
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "60s")]
     pub settle: Duration,
 
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub probes: ProbeWords,
-
     /// Each CPU, the service times, and what the observers cost, too
     #[arg(short, long)]
     pub verbose: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub probes: ProbeWords,
 
     #[command(flatten)]
     #[allow(missing_docs)]
