@@ -180,7 +180,7 @@ impl Worker {
         }
     }
 
-    /// Asks it to end; [`finish`](Self::finish) waits for that.
+    /// Asks it to end; [`finished`](Self::finished) waits for that.
     pub fn ask_to_stop(&self) {
         self.control.0[STOP].store(1, Ordering::Relaxed);
     }

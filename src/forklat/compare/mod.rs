@@ -127,7 +127,16 @@ impl Comparison<'_> {
             self.live.show(IDLE, &self.session);
         }
         self.stage.loosen()?;
+        self.note_squeeze(IDLE);
         Ok(())
+    }
+
+    fn note_squeeze(&mut self, doing: &str) {
+        if self.stage.has_let_go() {
+            self.session.notes.push(format!(
+                "{doing}: less than half of the squeeze was left, so it let go: the rest of this run had free memory"
+            ));
+        }
     }
 
     /// One copy by one tool. The span goes on until the copy is on the disk: a tool that leaves it in the page cache has

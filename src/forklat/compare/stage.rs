@@ -15,7 +15,6 @@ use super::super::host::sysctl::Setting;
 use super::{dump, named};
 use crate::observe::memory::Field;
 use crate::report::units::bytes;
-use crate::sys::clock::now;
 use crate::sys::words::reason;
 use crate::transfer::facts::SourceFacts;
 
@@ -168,14 +167,24 @@ impl Stage {
         Ok(())
     }
 
+    /// Whether the memory that was filled has been let go since the run began.
+    pub(super) fn has_let_go(&self) -> bool {
+        self.balloon
+            .as_ref()
+            .is_some_and(|balloon| balloon.let_go_at().is_some())
+    }
+
     /// What a reader of the figures must know of the host.
     pub(super) fn notes(&self) -> Vec<String> {
-        let let_go = self.balloon.as_ref().and_then(Balloon::let_go_at);
-        let let_go = let_go.map(|at| {
-            let ago = Duration::from_nanos(now() - at).as_secs();
-            format!("the squeeze let go {ago} s before the end, when less than half of it was available: figures after that are of a host with free memory")
+        let unlocked = self.balloon.as_ref().and_then(Balloon::unlocked);
+        let unlocked = unlocked.map(|e| {
+            format!(
+                "cannot lock the code of the squeeze in memory: {}",
+                reason(&e)
+            )
         });
-        let_go.into_iter().collect()
+        let limit = self.limit.as_ref().and_then(DiskLimit::note);
+        unlocked.into_iter().chain(limit).collect()
     }
 
     /// Undoes all of it.
