@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -51,8 +51,7 @@ impl Target {
             }
             (_, Some(pid), at_most) => {
                 let pid = Pid::from_raw(pid);
-                let started =
-                    start_time(pid).ok_or_else(|| format!("there is no process {pid}"))?;
+                let started = started(pid).ok_or_else(|| format!("there is no process {pid}"))?;
                 Ok(Self::Process {
                     pid,
                     started,
@@ -172,7 +171,7 @@ impl Measuring<'_> {
                 at_most,
             } => {
                 self.session.begin(DURING);
-                let gone = |_: &Session| start_time(*pid) != Some(*started);
+                let gone = |_: &Session| self::started(*pid) != Some(*started);
                 let doing = format!("watching process {pid}");
                 self.watch(&doing, at_most.unwrap_or(forever), gone)
                     .map(|_| None)
@@ -180,7 +179,7 @@ impl Measuring<'_> {
         }
     }
 
-    fn command(&mut self, path: &std::path::Path, words: &[OsString]) -> Result<i32, Failure> {
+    fn command(&mut self, path: &Path, words: &[OsString]) -> Result<i32, Failure> {
         let mut command = Command::new(path);
         command.arg0(&words[0]).args(&words[1..]);
         self.session.begin(DURING);
@@ -233,6 +232,10 @@ impl Measuring<'_> {
         }
         Ok(())
     }
+}
+
+fn started(pid: Pid) -> Option<u64> {
+    start_time(Path::new("/"), pid.as_raw().unsigned_abs())
 }
 
 /// A signal that asked us to stop asks the command, once. An interrupt from a terminal has reached it already.

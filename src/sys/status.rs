@@ -1,5 +1,7 @@
 //! What proc(5) says of a process in /proc/PID/status.
 
+use std::path::Path;
+
 use nix::unistd::Pid;
 
 /// The value of one field of this process, without the blanks around it; `None` where there is no /proc.
@@ -20,18 +22,21 @@ pub fn size_of_process(pid: Pid, name: &str) -> Option<u64> {
     bytes(&field_in(&format!("/proc/{pid}/status"), name)?)
 }
 
-/// When a process was started, in ticks since boot (field 22 of /proc/PID/stat); with its number it names a process for
-/// good. `None` when there is none, or it is a zombie.
+/// When a process was started, in ticks since boot (field 22 of /proc/PID/stat below `root`); with its number it names a
+/// process for good. `None` when it has ended, reaped or not.
 #[must_use]
-pub fn start_time(pid: Pid) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses, which may hold anything.
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let fields: Vec<&str> = rest.split(' ').collect();
-    if matches!(fields.first(), Some(&("Z" | "X"))) {
-        return None;
-    }
-    fields.get(19)?.parse().ok()
+pub fn start_time(root: &Path, pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(root.join(format!("proc/{pid}/stat"))).ok()?;
+    let mut fields = stat_fields(&stat);
+    let state = fields.next()?;
+    (state != "Z" && state != "X").then_some(())?;
+    fields.nth(18)?.parse().ok()
+}
+
+/// The fields of /proc/PID/stat from the third, the state, on: the second, a name, may hold anything.
+pub fn stat_fields(stat: &str) -> impl Iterator<Item = &str> {
+    let after = stat.rfind(')').map_or("", |at| &stat[at + 1..]);
+    after.split_ascii_whitespace()
 }
 
 fn field_in(path: &str, name: &str) -> Option<String> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::files::{below, cannot, read, try_write, write};
 use super::mounts;
+use crate::sys::status;
 
 /// One hierarchy as this process sees it. Paths are below the root that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +116,9 @@ fn family(root: &Path) -> Result<Vec<i32>, String> {
             .to_str()
             .and_then(|name| name.parse().ok());
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = stat_fields(&stat).nth(1).and_then(|p| p.parse().ok());
+        let parent = status::stat_fields(&stat)
+            .nth(1)
+            .and_then(|p| p.parse().ok());
         if let (Some(pid), Some(parent)) = (pid, parent) {
             children.entry(parent).or_default().push(pid);
         }
@@ -127,12 +130,6 @@ fn family(root: &Path) -> Result<Vec<i32>, String> {
         at += 1;
     }
     Ok(found)
-}
-
-/// The fields of /proc/PID/stat from the third, the state, on: the second, a name, may hold anything.
-pub(super) fn stat_fields(stat: &str) -> impl Iterator<Item = &str> {
-    let after = stat.rfind(')').map_or("", |at| &stat[at + 1..]);
-    after.split_ascii_whitespace()
 }
 
 /// How often, and how far apart, a group is asked to go: its last process leaves it some moments after its end.

@@ -14,10 +14,10 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::stat_fields;
 use super::files::{below, cannot, read};
 use super::undo::Entry;
 use crate::report::quote::quote;
+use crate::sys::status::start_time;
 
 /// Names another directory for the records.
 pub const STATE_DIR: &str = "FORKLAT_STATE_DIR";
@@ -349,15 +349,6 @@ fn try_lock(dir: &Path) -> Result<Option<Flock<File>>, String> {
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(cannot("lock", &path, &errno.into())),
     }
-}
-
-/// Field 22 of /proc/PID/stat, in clock ticks since boot; `None` for one that has ended, reaped or not.
-fn start_time(root: &Path, pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(below(root, format!("/proc/{pid}/stat"))).ok()?;
-    let mut fields = stat_fields(&stat);
-    let state = fields.next()?;
-    (state != "Z" && state != "X").then_some(())?;
-    fields.nth(18)?.parse().ok()
 }
 
 fn boot(root: &Path) -> Result<String, String> {
