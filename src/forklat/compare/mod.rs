@@ -8,6 +8,8 @@ mod verify;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+
 use super::assemble::{Column, assemble};
 use super::child::{Ended, Running, shell_status};
 use super::cli::compare::CompareWords;
@@ -148,9 +150,8 @@ impl Comparison<'_> {
         self.session.begin(&tool.name);
         let running = Running::start(&mut command, Some(dest.clone()))
             .map_err(|e| Failure::cannot_run(tool.name.as_ref(), &e))?;
-        let ended = self
-            .watch(&running, doing)
-            .inspect_err(|_| end_group(&running))?;
+        let ended = self.watch(&running, doing);
+        let ended = ended.inspect_err(|_| self.give_up(&running))?;
         self.session.end();
         self.collect()?;
         self.stage.loosen()?;
@@ -158,6 +159,16 @@ impl Comparison<'_> {
             .say(&format!("{doing}: comparing the copy with its source"));
         let copy = self.judge(tool, &ended, before, &source, &dest);
         Ok(copy)
+    }
+
+    /// Ends a tool with all that it started, before its copy is removed. What it has left to write shall not be waited for
+    /// at the rate of the limit.
+    fn give_up(&self, running: &Running) {
+        // The restoration that follows takes it off, too, and says why it could not.
+        let _ = self.stage.loosen();
+        // Nobody may be left.
+        let _ = killpg(running.pid, Signal::SIGKILL);
+        while let Ok(None) = running.wait(TICK) {}
     }
 
     fn watch(&mut self, running: &Running, doing: &str) -> Result<Ended, Failure> {
@@ -264,14 +275,6 @@ impl Comparison<'_> {
             aside: false,
         })
     }
-}
-
-/// A tool that is given up is ended with all that it started, before its copy is removed.
-fn end_group(running: &Running) {
-    use nix::sys::signal::{Signal, killpg};
-    // Nobody may be left.
-    let _ = killpg(running.pid, Signal::SIGKILL);
-    while let Ok(None) = running.wait(TICK) {}
 }
 
 /// The name of a file in an error.
