@@ -1,0 +1,3 @@
+//! The words of forklat's command line.
+
+pub mod scale;
