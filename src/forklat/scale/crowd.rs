@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::Caller;
@@ -105,6 +106,19 @@ impl<'a> Crowd<'a> {
             self.standing.push(child);
         }
         Ok(())
+    }
+
+    /// Looks whether all still stand: what is measured among fewer than N is not what it is said to be.
+    pub(super) fn all_stand(&self) -> Result<(), Stop> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::All, flags) {
+            Ok(WaitStatus::StillAlive) => Ok(()),
+            Ok(_) => {
+                let message = "one of the processes that stand was killed (by the OOM killer?)";
+                Err(Stop::Failed(message.into()))
+            }
+            Err(errno) => Err(cannot("look after the processes that stand", &errno.into())),
+        }
     }
 
     /// Starts and stops one more: the nanoseconds from before the start until it stands, and from the kill until it is

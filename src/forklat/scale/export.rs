@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::record::Scale;
 use super::render;
@@ -12,35 +12,37 @@ use crate::report::quote::quote;
 
 type Render = fn(&Scale) -> io::Result<String>;
 
-/// One of them. Where the run fails, a file that was there keeps what it had, and one that was made is removed.
+/// One of them.
 #[derive(Debug)]
-struct Target {
-    path: PathBuf,
-    file: File,
+struct Target<'a> {
+    path: &'a Path,
+    /// `None` where it is not there yet.
+    file: Option<File>,
     render: Render,
-    made: bool,
 }
 
 /// All of them.
 #[derive(Debug)]
-pub struct Exports(Vec<Target>);
+pub struct Exports<'a>(Vec<Target<'a>>);
 
-impl Exports {
-    /// Opens what the words ask for.
+impl<'a> Exports<'a> {
+    /// Opens what the words ask for. Nothing is changed: a run that fails leaves what was there.
     ///
     /// # Errors
     /// The file that cannot be written to.
-    pub fn open(words: &ScaleWords) -> Result<Self, Stop> {
+    pub fn open(words: &'a ScaleWords) -> Result<Self, Stop> {
         let json: Render = |scale| Ok(serde_json::to_string_pretty(scale)? + "\n");
         let asked = [
             (&words.export_json, json),
             (&words.export_csv, |scale| Ok(render::csv(scale))),
             (&words.export_markdown, |scale| Ok(render::markdown(scale))),
         ];
-        let targets = asked
-            .into_iter()
-            .filter_map(|(path, render)| Some((path.as_ref()?, render)));
-        let targets = targets.map(|(path, render)| Target::open(path, render));
+        let asked = asked.into_iter();
+        let targets = asked.filter_map(|(path, render)| Some((path.as_deref()?, render)));
+        let targets = targets.map(|(path, render)| {
+            let file = open(path).map_err(|e| failed(path, &e))?;
+            Ok(Target { path, file, render })
+        });
         targets.collect::<Result<_, _>>().map(Self)
     }
 
@@ -49,54 +51,42 @@ impl Exports {
     /// # Errors
     /// The file that could not be written.
     pub fn write(self, scale: &Scale) -> Result<(), Stop> {
-        for mut target in self.0 {
-            target
-                .write(scale)
-                .map_err(|e| cannot(&target.what(), &e))?;
+        for target in self.0 {
+            let path = target.path;
+            target.write(scale).map_err(|e| failed(path, &e))?;
         }
         Ok(())
     }
 }
 
-impl Target {
-    fn open(path: &Path, render: Render) -> Result<Self, Stop> {
-        let open = |new: bool| OpenOptions::new().write(true).create_new(new).open(path);
-        let (file, made) = match open(false) {
-            Ok(file) => (Ok(file), false),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => (open(true), true),
-            Err(e) => (Err(e), false),
-        };
-        match file {
-            Ok(file) => Ok(Self {
-                path: path.to_owned(),
-                file,
-                render,
-                made,
-            }),
-            Err(e) => Err(cannot(&format!("write to {}", quote(path)), &e)),
-        }
-    }
-
-    fn write(&mut self, scale: &Scale) -> io::Result<()> {
+impl Target<'_> {
+    fn write(self, scale: &Scale) -> io::Result<()> {
         let text = (self.render)(scale)?;
+        let mut file = match self.file {
+            Some(file) => file,
+            None => File::create(self.path)?,
+        };
         // A terminal or a pipe has no length to cut.
-        if self.file.metadata()?.is_file() {
-            self.file.set_len(0)?;
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
         }
-        self.file.write_all(text.as_bytes())?;
-        self.made = false;
-        Ok(())
-    }
-
-    fn what(&self) -> String {
-        format!("write to {}", quote(&self.path))
+        file.write_all(text.as_bytes())
     }
 }
 
-impl Drop for Target {
-    fn drop(&mut self) {
-        if self.made {
-            let _ = fs::remove_file(&self.path);
+/// Opens a file for writing. One that is not there is made and removed again, which tells whether it can be made.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().write(true).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            File::create_new(path)?;
+            fs::remove_file(path)?;
+            Ok(None)
         }
+        Err(e) => Err(e),
     }
+}
+
+fn failed(path: &Path, error: &io::Error) -> Stop {
+    cannot(&format!("write to {}", quote(path)), error)
 }

@@ -36,18 +36,21 @@ impl Ladder<'_> {
     ) -> Result<Table, Stop> {
         let (before, each) = (memory()?, self.each);
         let budget = Budget { before, each };
+        let last = self.steps.last().copied().unwrap_or(0);
+        self.allowed(budget.allow(before, 0, last.into()))?;
         let mut cells = vec![Vec::new(); self.series.len()];
         for n in self.steps {
             let (n, standing) = (*n, crowd.len() as u64);
-            self.status(&format!("{n} processes are started"));
+            self.status(&format!("starting {n}"));
             self.allowed(budget.allow(memory()?, standing, n.into()))?;
-            // One more than stand, and the program that starts it.
+            // One more than will stand is what is measured.
             let more = u64::from(n) - standing + 1;
             self.allowed(limits::allow(&limits::read(Path::new("/")), more))?;
             crowd.grow_to(n as usize)?;
-            self.status(&format!("{n} processes stand"));
+            self.status(&format!("measuring while {n} stand"));
             let mut histograms = vec![histogram(); self.series.len()];
             measure(&mut crowd, &mut histograms)?;
+            crowd.all_stand()?;
             for (cells, histogram) in cells.iter_mut().zip(&histograms) {
                 cells.push(Cell::new(n, histogram));
             }

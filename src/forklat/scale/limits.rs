@@ -25,7 +25,7 @@ pub(super) fn allow(limits: &[Limit], more: u64) -> Result<(), String> {
     match limits.iter().find(|l| l.used.saturating_add(more) > l.max) {
         None => Ok(()),
         Some(Limit { name, max, used }) => Err(format!(
-            "no room for {more} more processes: {name} is {max}, and {used} are there"
+            "no room for {more} more processes: {name} is {max}, and {used} are in use"
         )),
     }
 }
@@ -36,7 +36,7 @@ pub(super) fn reached(limits: &[Limit]) -> String {
         .iter()
         .find(|l| l.used.saturating_add(CLOSE) >= l.max);
     match close {
-        Some(Limit { name, max, used }) => format!("{name} is {max}, and {used} are there"),
+        Some(Limit { name, max, used }) => format!("{name} is {max}, and {used} are in use"),
         None => "none of the limits that can be seen is reached".into(),
     }
 }
@@ -48,7 +48,10 @@ pub(super) fn read(root: &Path) -> Vec<Limit> {
         let file = root.join("proc/sys/kernel").join(name);
         let max = number(&file)?.saturating_sub(reserved);
         let used = threads?;
-        let name = format!("kernel.{name}");
+        let name = match reserved {
+            0 => format!("kernel.{name}"),
+            _ => format!("kernel.{name} (less {reserved} that the kernel keeps)"),
+        };
         Some(Limit { name, max, used })
     };
     let system = [system("pid_max", RESERVED), system("threads-max", 0)];
@@ -110,10 +113,7 @@ fn cgroups(root: &Path) -> Vec<Limit> {
                 number(&dir.join("pids.max"))?,
                 number(&dir.join("pids.current"))?,
             );
-            let name = format!(
-                "pids.max of the cgroup {}",
-                dir.strip_prefix(root).ok()?.display()
-            );
+            let name = format!("pids.max of /{}", dir.strip_prefix(root).ok()?.display());
             Some(Limit { name, max, used })
         })
     });
@@ -183,12 +183,12 @@ mod tests {
         assert_eq!(allow(&limits, 10), Ok(()));
         let refused = allow(&limits, 11).unwrap_err();
         assert!(
-            refused.contains("ulimit -u) is 50, and 40 are there"),
+            refused.contains("ulimit -u) is 50, and 40 are in use"),
             "{refused}"
         );
         let refused = allow(&limits[3..], 61).unwrap_err();
         assert!(
-            refused.contains("cgroup sys/fs/cgroup/pids/a/b is 60"),
+            refused.contains("pids.max of /sys/fs/cgroup/pids/a/b is 60"),
             "{refused}"
         );
         assert!(reached(&limits).contains("ulimit"));

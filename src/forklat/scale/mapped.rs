@@ -12,6 +12,7 @@ use super::record::Table;
 use super::stop::{Stop, cannot, status};
 use super::{Bench, Question};
 use crate::report::quote::quote;
+use crate::report::units::bytes;
 use crate::sys::clock::now;
 use crate::sys::mapping::{Reader, Writer};
 use crate::sys::process::start_worker;
@@ -122,7 +123,11 @@ fn crowd<'a>(bench: &'a Bench<'a>, file: &'a File, len: usize) -> Result<Crowd<'
 fn scratch(bench: &Bench<'_>) -> Result<(File, usize), Stop> {
     let what = format!("make a file in {}", quote(bench.on));
     let file = tempfile::tempfile_in(bench.on).map_err(|e| cannot(&what, &e))?;
-    let what = format!("write {} to a file in {}", bench.file_size, quote(bench.on));
+    let what = format!(
+        "write {} to a file in {}",
+        bytes(bench.file_size),
+        quote(bench.on)
+    );
     let len = fill(&file, bench.file_size).map_err(|e| cannot(&what, &e))?;
     Ok((file, len))
 }

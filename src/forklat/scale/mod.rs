@@ -107,6 +107,8 @@ pub fn run(
     let changes = questions.contains(&Question::Modify);
     let notes = changes.then(|| mapped::note(bench.on)).flatten();
     let tables: Result<Vec<_>, Stop> = questions.iter().map(|q| q.table(&bench)).collect();
+    // A terminal's ^C also ends processes that stand: what failed for that did not fail.
+    let tables = tables.map_err(|stop| caller.check().err().unwrap_or(stop))?;
     Ok(Scale {
         v: VERSION,
         kind: "scale".into(),
@@ -118,7 +120,7 @@ pub fn run(
         file_size: words.file_size,
         on: words.on.clone(),
         notes: notes.into_iter().collect(),
-        tables: tables?,
+        tables,
     })
 }
 
