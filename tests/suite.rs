@@ -13,6 +13,7 @@ mod names;
 mod progress;
 mod refusal;
 mod refused;
+mod scale;
 mod signals;
 mod sources;
 mod trees;

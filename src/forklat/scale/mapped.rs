@@ -128,26 +128,24 @@ fn scratch(bench: &Bench<'_>) -> Result<(File, usize), Stop> {
         bytes(bench.file_size),
         quote(bench.on)
     );
-    let len = fill(&file, bench.file_size).map_err(|e| cannot(&what, &e))?;
-    Ok((file, len))
-}
-
-fn fill(file: &File, size: u64) -> io::Result<usize> {
-    let len = size - size % page_size();
+    let len = bench.file_size - bench.file_size % page_size();
     let block = [1; BLOCK];
     for offset in (0..len).step_by(BLOCK) {
-        file.write_all_at(&block, offset)?;
+        bench.caller.check()?;
+        let written = file.write_all_at(&block, offset);
+        written.map_err(|e| cannot(&what, &e))?;
     }
-    file.sync_all()?;
-    usize::try_from(len).map_err(io::Error::other)
+    file.sync_all().map_err(|e| cannot(&what, &e))?;
+    Ok((file, len as usize))
 }
 
-/// What the file system does for a file without a name that it does not do for others.
+/// Where a file without a name is synced at another price than one with a name. Counted on 6.18: a write and fdatasync of
+/// 4 KiB is 11 writes of 136 KiB in all on btrfs where the file has no name, 9 of 104 KiB where it has one; on ext4 and xfs
+/// two of 4 KiB in both cases.
 pub(super) fn note(on: &Path) -> Option<String> {
     use nix::sys::statfs::{BTRFS_SUPER_MAGIC, statfs};
     let kind = statfs(on).ok()?.filesystem_type();
-    // btrfs_log_inode_parent in fs/btrfs/tree-log.c: BTRFS_NO_LOG_SYNC where i_nlink is 0.
     (kind == BTRFS_SUPER_MAGIC).then(|| {
-        "btrfs keeps no log for a file without a name, as the measured one is: its sync commits the whole file system".into()
+        "the measured file has no name, and btrfs writes about a third more when it syncs such a file".into()
     })
 }

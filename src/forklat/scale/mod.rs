@@ -30,6 +30,7 @@ use super::cli::scale::{Question, ScaleWords};
 use super::model::VERSION;
 use crate::observe::memory::Facts;
 use crate::report::quote::quote;
+use crate::report::units::bytes;
 use crate::sys::residency::page_size;
 use record::Scale;
 
@@ -103,7 +104,7 @@ pub fn run(
     let bench = bench(words, caller)?;
     let asked = |question: &Question| words.only.is_empty() || words.only.contains(question);
     let questions: Vec<Question> = Question::ALL.into_iter().filter(asked).collect();
-    may_stand(words.max)?;
+    may_stand(words, &questions)?;
     let changes = questions.contains(&Question::Modify);
     let notes = changes.then(|| mapped::note(bench.on)).flatten();
     let tables: Result<Vec<_>, Stop> = questions.iter().map(|q| q.table(&bench)).collect();
@@ -148,8 +149,22 @@ fn bench<'a>(words: &'a ScaleWords, caller: &'a Caller<'a>) -> Result<Bench<'a>,
     })
 }
 
-/// Known before the first step is measured, and asked again before each.
-fn may_stand(max: u32) -> Result<(), Stop> {
-    let limits = limits::read(Path::new("/"));
-    Ok(limits::allow(&limits, u64::from(max) + 1)?)
+/// What is known before anything is made or measured; asked again, with what is known then, before each step.
+fn may_stand(words: &ScaleWords, questions: &[Question]) -> Result<(), Stop> {
+    // One more than stand is measured, and has as much memory as they.
+    let all = u64::from(words.max) + 1;
+    limits::allow(&limits::read(Path::new("/")), all)?;
+    let before = ladder::memory()?;
+    let asked = |any: [Question; 2]| any.iter().any(|q| questions.contains(q));
+    if asked([Question::Fork, Question::Exec]) {
+        let each = words.touch;
+        budget::Budget { before, each }.allow(before, 0, all)?;
+    }
+    if asked([Question::Join, Question::Modify]) && words.file_size > before / 2 {
+        let (size, half) = (bytes(words.file_size), bytes(before / 2));
+        let message =
+            format!("--file-size: {size} are more than half of the memory available, {half}");
+        return Err(Stop::Failed(message));
+    }
+    Ok(())
 }
