@@ -108,6 +108,12 @@ impl<'a> Crowd<'a> {
         Ok(())
     }
 
+    /// Ends some, until `n` stand. All are killed before the first is waited for: they end side by side.
+    pub(super) fn shrink_to(&mut self, n: usize) {
+        let ending = self.standing.split_off(n.min(self.len()));
+        ending.iter().for_each(Child::kill);
+    }
+
     /// Looks whether all still stand: what is measured among fewer than N is not what it is said to be.
     pub(super) fn all_stand(&self) -> Result<(), Stop> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
@@ -182,8 +188,7 @@ impl<'a> Crowd<'a> {
 }
 
 impl Drop for Crowd<'_> {
-    /// All are killed before the first is waited for: they end side by side.
     fn drop(&mut self) {
-        self.standing.iter().for_each(Child::kill);
+        self.shrink_to(0);
     }
 }

@@ -21,8 +21,7 @@ pub const STAND: &str = "__stand";
 
 pub(super) fn table(bench: &Bench<'_>) -> Result<Table, Stop> {
     let ladder = Ladder {
-        steps: &bench.steps,
-        caller: bench.caller,
+        bench,
         question: Question::Exec,
         title: format!(
             "One more of N that run one program by fork and exec, {} written to",
@@ -41,8 +40,8 @@ pub(super) fn table(bench: &Bench<'_>) -> Result<Table, Stop> {
         let child = command.spawn()?;
         Ok((began, Pid::from_raw(child.id().cast_signed())))
     })?;
-    ladder.climb(crowd, |crowd, histograms| {
-        for _ in 0..bench.repeat {
+    ladder.climb(crowd, |crowd, repeat, histograms| {
+        for _ in 0..repeat {
             let (start, stop) = crowd.one_more()?;
             add(histograms, &[start, stop]);
         }

@@ -15,8 +15,7 @@ use crate::sys::standing;
 pub(super) fn table(bench: &Bench<'_>) -> Result<Table, Stop> {
     let mut memory = memory(bench.touch)?;
     let ladder = Ladder {
-        steps: &bench.steps,
-        caller: bench.caller,
+        bench,
         question: Question::Fork,
         title: format!(
             "One more of N forked from one parent, {} written to after fork",
@@ -29,8 +28,8 @@ pub(super) fn table(bench: &Bench<'_>) -> Result<Table, Stop> {
     let crowd = Crowd::new(bench.caller, |ready| {
         standing::fork(&mut memory[..touched], ready.as_fd())
     })?;
-    ladder.climb(crowd, |crowd, histograms| {
-        for _ in 0..bench.repeat {
+    ladder.climb(crowd, |crowd, repeat, histograms| {
+        for _ in 0..repeat {
             let (start, stop) = crowd.one_more()?;
             add(histograms, &[start, stop]);
         }

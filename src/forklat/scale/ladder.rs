@@ -10,14 +10,16 @@ use super::crowd::Crowd;
 use super::limits;
 use super::record::{Cell, Series, Table};
 use super::stop::{Stop, cannot};
-use super::{Caller, Question};
+use super::{Bench, Question};
 use crate::observe::latency::{histogram, record};
+
+/// One for each thing that is timed. Nanoseconds.
+pub(super) type Histograms = Vec<Histogram<u64>>;
 
 /// What is measured at each step.
 #[derive(Debug, Clone)]
 pub(super) struct Ladder<'a> {
-    pub steps: &'a [u32],
-    pub caller: &'a Caller<'a>,
+    pub bench: &'a Bench<'a>,
     pub question: Question,
     pub title: String,
     /// What is timed.
@@ -27,44 +29,71 @@ pub(super) struct Ladder<'a> {
 }
 
 impl Ladder<'_> {
-    /// Goes up, and calls `measure` at each step, which adds a value in nanoseconds to each of the histograms as often as it
-    /// likes.
+    /// Goes up and down again, and calls `measure` at each step with how often to measure: half of the measurements are
+    /// made on the way down, so that what changes on the machine meanwhile does not look like growth. `measure` adds as many
+    /// values, in nanoseconds, to each of the histograms.
     pub(super) fn climb(
         &self,
         mut crowd: Crowd<'_>,
-        mut measure: impl FnMut(&mut Crowd<'_>, &mut [Histogram<u64>]) -> Result<(), Stop>,
+        mut measure: impl FnMut(&mut Crowd<'_>, usize, &mut Histograms) -> Result<(), Stop>,
     ) -> Result<Table, Stop> {
-        let (before, each) = (memory()?, self.each);
-        let budget = Budget { before, each };
-        let mut cells = vec![Vec::new(); self.series.len()];
-        for n in self.steps {
-            let (n, standing) = (*n, crowd.len() as u64);
-            self.status(&format!("starting {n}"));
-            self.allowed(budget.allow(memory()?, standing, n.into()))?;
-            // One more than will stand is what is measured.
-            let more = u64::from(n) - standing + 1;
-            self.allowed(limits::allow(&limits::read(Path::new("/")), more))?;
-            crowd.grow_to(n as usize)?;
-            self.status(&format!("measuring while {n} stand"));
+        let budget = Budget {
+            before: memory()?,
+            each: self.each,
+        };
+        let mut rungs: Vec<(u32, Histograms)> = Vec::new();
+        let up = self.bench.repeat.div_ceil(2);
+        for n in &self.bench.steps {
+            self.grow(&mut crowd, budget, *n)?;
             let mut histograms = vec![histogram(); self.series.len()];
-            measure(&mut crowd, &mut histograms)?;
-            crowd.all_stand()?;
-            for (cells, histogram) in cells.iter_mut().zip(&histograms) {
-                cells.push(Cell::new(n, histogram));
-            }
+            self.measured(&mut crowd, |crowd| measure(crowd, up, &mut histograms))?;
+            rungs.push((*n, histograms));
         }
-        let series = self.series.iter().zip(cells);
-        Ok(Table {
+        for (n, histograms) in rungs.iter_mut().rev() {
+            crowd.shrink_to(*n as usize);
+            let down = self.bench.repeat - up;
+            self.measured(&mut crowd, |crowd| measure(crowd, down, histograms))?;
+        }
+        Ok(self.table(&rungs))
+    }
+
+    /// Lets `n` stand, if so many may.
+    fn grow(&self, crowd: &mut Crowd<'_>, budget: Budget, n: u32) -> Result<(), Stop> {
+        self.status(&format!("starting {n}"));
+        let (all, standing) = (u64::from(n), crowd.len() as u64);
+        self.allowed(budget.allow(memory()?, standing, all))?;
+        // One more than will stand is what is measured.
+        let limits = limits::read(Path::new("/"));
+        self.allowed(limits::allow(&limits, all - standing + 1))?;
+        crowd.grow_to(n as usize)
+    }
+
+    fn measured(
+        &self,
+        crowd: &mut Crowd<'_>,
+        measure: impl FnOnce(&mut Crowd<'_>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        self.status(&format!("measuring while {} stand", crowd.len()));
+        measure(crowd)?;
+        crowd.all_stand()
+    }
+
+    fn table(&self, rungs: &[(u32, Histograms)]) -> Table {
+        let series = self.series.iter().enumerate().map(|(at, name)| {
+            let cells = rungs
+                .iter()
+                .map(|(n, histograms)| Cell::new(*n, &histograms[at]));
+            Series::new(name, cells.collect())
+        });
+        Table {
             name: self.question.name().to_owned(),
             title: self.title.clone(),
-            series: series
-                .map(|(name, cells)| Series::new(name, cells))
-                .collect(),
-        })
+            series: series.collect(),
+        }
     }
 
     fn status(&self, text: &str) {
-        (self.caller.status)(&format!("{}: {text}", self.question.name()));
+        (self.bench.caller.status)(&format!("{}: {text}", self.question.name()));
     }
 
     fn allowed(&self, answer: Result<(), String>) -> Result<(), Stop> {

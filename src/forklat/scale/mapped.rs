@@ -31,8 +31,8 @@ pub(super) fn join(bench: &Bench<'_>) -> Result<Table, Stop> {
     );
     let (file, len) = scratch(bench)?;
     let what = format!("map a file in {}", quote(bench.on));
-    ladder.climb(crowd(bench, &file, len)?, |_, histograms| {
-        aside::measure(bench.caller, &what, bench.repeat, histograms, || {
+    ladder.climb(crowd(bench, &file, len)?, |_, repeat, histograms| {
+        aside::measure(bench.caller, &what, repeat, histograms, || {
             Ok(|| {
                 let began = now();
                 let map = Reader::new(&file, len)?;
@@ -54,8 +54,8 @@ pub(super) fn modify(bench: &Bench<'_>) -> Result<Table, Stop> {
     );
     let (file, len) = scratch(bench)?;
     let what = format!("change a mapped file in {}", quote(bench.on));
-    ladder.climb(crowd(bench, &file, len)?, |_, histograms| {
-        aside::measure(bench.caller, &what, bench.repeat, histograms, || {
+    ladder.climb(crowd(bench, &file, len)?, |_, repeat, histograms| {
+        aside::measure(bench.caller, &what, repeat, histograms, || {
             let map = Writer::new(&file, len)?;
             map.touch();
             let mut pages = (0..len).step_by(page_size() as usize).cycle();
@@ -94,8 +94,7 @@ fn ladder<'a>(
     series: &'static [&'static str],
 ) -> Ladder<'a> {
     Ladder {
-        steps: &bench.steps,
-        caller: bench.caller,
+        bench,
         question,
         title: title.to_owned(),
         series,

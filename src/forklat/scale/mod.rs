@@ -58,6 +58,7 @@ impl Caller<'_> {
 }
 
 /// The words, resolved.
+#[derive(Debug)]
 struct Bench<'a> {
     steps: Vec<u32>,
     touch: u64,

@@ -8,39 +8,24 @@ use crate::report::units::bytes;
 /// The tables for a terminal, under each the growth.
 #[must_use]
 pub fn text(scale: &Scale) -> String {
-    let tables: String = scale
-        .tables
-        .iter()
-        .map(|table| {
-            let growths: String = growths(table).map(|line| format!("{line}\n")).collect();
-            format!("\n{}{growths}", grid(table).text())
-        })
-        .collect();
-    let notes: String = scale
-        .notes
-        .iter()
-        .map(|note| format!("\nNote: {note}.\n"))
-        .collect();
-    format!("{}{tables}{notes}", head(scale))
+    document(scale, Grid::text, "")
 }
 
 /// The same as Markdown.
 #[must_use]
 pub fn markdown(scale: &Scale) -> String {
-    let tables: String = scale
-        .tables
-        .iter()
-        .map(|table| {
-            let growths: String = growths(table).map(|line| format!("- {line}\n")).collect();
-            format!("\n{}\n{growths}", grid(table).markdown())
-        })
-        .collect();
-    let notes: String = scale
-        .notes
-        .iter()
-        .map(|note| format!("\nNote: {note}.\n"))
-        .collect();
-    format!("{}{tables}{notes}", head(scale))
+    document(scale, |grid| grid.markdown() + "\n", "- ")
+}
+
+fn document(scale: &Scale, show: fn(&Grid) -> String, bullet: &str) -> String {
+    let tables = scale.tables.iter().map(|table| {
+        let growths: String = growths(table)
+            .map(|line| format!("{bullet}{line}\n"))
+            .collect();
+        format!("\n{}{growths}", show(&grid(table)))
+    });
+    let notes = scale.notes.iter().map(|note| format!("\nNote: {note}.\n"));
+    head(scale) + &tables.chain(notes).collect::<String>()
 }
 
 /// All cells in one table, with full figures.
