@@ -17,7 +17,7 @@ use super::live::Live;
 use super::model::Copy;
 use super::observing::Observing;
 use super::session::{Quiet, Session, TICK};
-use super::{Failure, Outcome, Task, say};
+use super::{Failure, Findings, Outcome, Task, say};
 use crate::observe::memory::{Field, Reading};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
@@ -270,8 +270,10 @@ impl Comparison<'_> {
         let columns: Vec<Column> = std::iter::once(idle).chain(columns).collect();
         Ok(Outcome {
             status: if good { 0 } else { WRONG },
-            report: assemble("compare", &columns, &record, task, Some(on)),
-            log: record.log,
+            findings: Findings::Report(
+                Box::new(assemble("compare", &columns, &record, task, Some(on))),
+                record.log,
+            ),
             aside: false,
         })
     }

@@ -15,6 +15,7 @@ pub(super) struct Target {
     path: PathBuf,
     file: File,
     metadata: Metadata,
+    /// It was not there before.
     created: bool,
     standard_output: bool,
 }
@@ -63,7 +64,7 @@ impl Target {
     }
 
     /// Removes it where it was created.
-    pub(super) fn abandon(self) {
+    pub(super) fn set_aside(&self) {
         if self.created {
             remove(&self.path);
         }
@@ -83,6 +84,9 @@ impl Target {
     }
 
     fn store(self, content: &[u8]) -> io::Result<()> {
+        if self.created {
+            return finish(File::create(&self.path)?, content);
+        }
         if self.replaceable() {
             // Through a link: what it points to is replaced, not the link.
             let path = self.path.canonicalize()?;

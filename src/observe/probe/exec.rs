@@ -1,8 +1,9 @@
 //! `exec`: a tiny program is started and ends.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
@@ -41,8 +42,9 @@ pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
 /// The copy has no name; it is started by its descriptor, which must not be open for writing then (ETXTBSY).
 fn copy(program: &Path, dir: &Path) -> Result<(File, PathBuf), String> {
     let copied = || -> io::Result<File> {
-        let mut to = nameless::create(dir).map_err(io::Error::other)?;
+        let mut to = nameless(dir).map_err(io::Error::other)?;
         io::copy(&mut File::open(program)?, &mut to)?;
+        to.set_permissions(Permissions::from_mode(0o700))?;
         // Dirty pages cannot be dropped.
         to.sync_all()?;
         File::open(format!("/proc/self/fd/{}", to.as_raw_fd()))

@@ -34,7 +34,7 @@ pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
             reason(&e)
         )
     };
-    let file = nameless::create(&dir)?;
+    let file = nameless(&dir)?;
     let mut block = AlignedBuffer::new(BLOCK).map_err(|e| said("have a buffer to read", e))?;
     block.fill(b'.');
     for n in 0..BLOCKS {

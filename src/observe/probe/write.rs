@@ -34,7 +34,7 @@ pub(super) fn make_synced(setup: &Setup) -> Result<Box<dyn Probe>, String> {
 fn append(setup: &Setup, sync: bool) -> Result<Box<dyn Probe>, String> {
     let dir = setup.on.clone().ok_or("no directory to write in")?;
     Ok(Box::new(Append {
-        file: nameless::create(&dir)?,
+        file: nameless(&dir)?,
         dir,
         block: Box::new([b'.'; BLOCK]),
         written: 0,
