@@ -399,7 +399,7 @@ fn every_format_is_written() {
         hlog: at("hlog"),
     };
     let opened = exports.open().unwrap();
-    assert!(opened.want_log() && !opened.take_standard_output());
+    assert!(!opened.take_standard_output());
     opened.write(rendered).unwrap();
     let read = |path: &Option<PathBuf>| fs::read_to_string(path.as_ref().unwrap()).unwrap();
     assert_eq!(read(&exports.json), json::render(&run()).unwrap());
