@@ -470,7 +470,7 @@ fn exports_of_a_run_that_fails_leave_things_as_they_were() {
     };
     let opened = exports.open().unwrap();
     assert_eq!(fs::read_to_string(&old).unwrap(), "precious");
-    assert!(new.exists());
+    assert!(!new.exists());
     drop(opened);
     assert_eq!(fs::read_to_string(&old).unwrap(), "precious");
     assert!(!new.exists());
