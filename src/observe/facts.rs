@@ -7,10 +7,11 @@ use std::path::Path;
 use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
-use super::memory::text::under;
 use super::memory::why_no_pressure;
 use super::mount::{Device, Mount};
+use super::root::{below, said};
 use crate::report::units;
+use crate::sys::fields::{kilobytes, value};
 use crate::sys::residency::page_size;
 
 /// What decides when memory is written back and taken back, under /proc/sys.
@@ -89,9 +90,9 @@ impl Facts {
     /// Reads them from `proc` and `sys` under `root`; `on` is a path in the life of this process.
     #[must_use]
     pub fn of(root: &Path, on: Option<&Path>) -> Self {
-        let line = |name: &str| line(root, name);
-        let cpuinfo = fs::read_to_string(under(root, "proc/cpuinfo")).unwrap_or_default();
-        let meminfo = fs::read_to_string(under(root, "proc/meminfo")).unwrap_or_default();
+        let line = |name: &str| said(root, name);
+        let cpuinfo = fs::read_to_string(below(root, "proc/cpuinfo")).unwrap_or_default();
+        let meminfo = fs::read_to_string(below(root, "proc/meminfo")).unwrap_or_default();
         Self {
             forklat: env!("CARGO_PKG_VERSION").into(),
             kernel: line("proc/sys/kernel/osrelease"),
@@ -218,13 +219,6 @@ impl Place {
     }
 }
 
-/// The text of a file of one line.
-pub(super) fn line(root: &Path, name: &str) -> Option<String> {
-    let text = fs::read_to_string(under(root, name)).ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
 /// The choice that brackets stand around: `always [madvise] never`.
 pub(super) fn chosen(text: &str) -> Option<String> {
     let (_, rest) = text.split_once('[')?;
@@ -242,22 +236,9 @@ fn count(list: &str) -> Option<u32> {
         .sum()
 }
 
-/// The value of the first line `name : value`.
-fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        (key.trim_end() == name).then(|| value.trim())
-    })
-}
-
-fn kilobytes(value: &str) -> Option<u64> {
-    let number: u64 = value.strip_suffix("kB")?.trim_end().parse().ok()?;
-    number.checked_mul(1024)
-}
-
 fn sysctls(root: &Path) -> BTreeMap<String, String> {
     let read = |name: &&str| {
-        let value = line(root, &format!("proc/sys/{}", name.replace('.', "/")))?;
+        let value = said(root, format!("proc/sys/{}", name.replace('.', "/")))?;
         Some(((*name).to_owned(), value))
     };
     SYSCTLS.iter().filter_map(read).collect()

@@ -9,5 +9,6 @@ pub mod memory;
 pub mod mount;
 pub mod probe;
 pub mod ring;
+pub(crate) mod root;
 pub mod sampler;
 pub mod worker;

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{chosen, line};
-use super::memory::text::under;
+use super::facts::chosen;
+use super::root::{below, said};
 
 /// Mount options that name a host, a person or a place rather than a behaviour.
 const PRIVATE: [&str; 9] = [
@@ -48,9 +48,9 @@ impl Mount {
             .open(path)
             .ok()?;
         let info = format!("proc/self/fdinfo/{}", file.as_raw_fd());
-        let info = fs::read_to_string(under(root, &info)).ok()?;
+        let info = fs::read_to_string(below(root, &info)).ok()?;
         let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
-        let mounts = fs::read_to_string(under(root, "proc/self/mountinfo")).ok()?;
+        let mounts = fs::read_to_string(below(root, "proc/self/mountinfo")).ok()?;
         mounts
             .lines()
             .find(|line| line.split(' ').next() == Some(id.trim()))
@@ -126,11 +126,11 @@ impl Device {
     #[must_use]
     pub fn of(root: &Path, mount: &Mount) -> Option<Self> {
         let number = mount.block_device()?;
-        let found = fs::canonicalize(under(root, &format!("sys/dev/block/{number}"))).ok()?;
+        let found = fs::canonicalize(below(root, format!("sys/dev/block/{number}"))).ok()?;
         let is_part = found.join("partition").exists();
         let disk = if is_part { found.parent()? } else { &found };
         let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
-        let text = |name: &str| line(disk, name);
+        let text = |name: &str| said(disk, name);
         let number = |name: &str| text(name)?.parse().ok();
         let driver = fs::canonicalize(disk.join("device/driver")).ok();
         Some(Self {

@@ -5,8 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::{below, cannot, read, try_write, write};
+use super::files::{try_write, write};
 use super::mounts;
+use crate::observe::root::{below, read};
+use crate::report::quote::cannot;
 use crate::sys::status;
 
 /// One hierarchy as this process sees it. Paths are below the root that was given.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{major, minor};
 
-use super::files::{below, cannot, read};
 use super::mounts::{self, Mount};
-use crate::report::quote::quote;
+use crate::observe::root::{below, read};
+use crate::report::quote::{cannot, quote};
 
 /// An overlay may lie on an overlay; more layers than the kernel stacks (FILESYSTEM_MAX_STACK_DEPTH, 2) are a loop.
 const DEEPEST: u32 = 3;

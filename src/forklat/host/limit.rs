@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::cgroup::{self, Hierarchy};
 use super::device::Device;
-use super::files::{cannot, read, writable, write};
+use super::files::{writable, write};
 use super::record::Record;
 use super::undo::Entry;
+use crate::observe::root::read;
+use crate::report::quote::cannot;
 use crate::report::units;
 
 /// Requests are let through whole: at this rate the largest (a few MiB) is let through within seconds, below it a task

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::files::{below, cannot};
+use crate::observe::root::below;
+use crate::report::quote::cannot;
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]

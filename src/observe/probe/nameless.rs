@@ -7,8 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::report::quote::quote;
-use crate::sys::words::reason;
+use crate::report::quote::cannot;
 
 /// A new file in `dir` with no name: O_TMPFILE, or where the file system lacks that (FUSE), a file that is unlinked at once.
 ///
@@ -27,13 +26,7 @@ pub(super) fn create(dir: &Path) -> Result<File, String> {
             Some(libc::EOPNOTSUPP | libc::EISDIR) => unlinked(dir),
             _ => Err(e),
         })
-        .map_err(|e| {
-            format!(
-                "cannot create a file in {}: {}",
-                quote(dir.as_os_str()),
-                reason(&e)
-            )
-        })
+        .map_err(|e| cannot("create a file in", dir, &e))
 }
 
 fn unlinked(dir: &Path) -> io::Result<File> {
