@@ -7,8 +7,9 @@ use std::path::Path;
 use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
+use super::disk::{Disk, DiskFacts};
 use super::memory::why_no_pressure;
-use super::mount::{Device, Mount};
+use super::mount::Mount;
 use super::root::{below, said};
 use crate::report::units;
 use crate::sys::fields::{kilobytes, value};
@@ -82,8 +83,8 @@ pub struct Place {
     pub size: Option<u64>,
     /// Bytes that are free for all.
     pub free: Option<u64>,
-    /// The disk; `None` for a file system without one.
-    pub device: Option<Device>,
+    /// The disk; `None` for a file system on none, or on several.
+    pub device: Option<DiskFacts>,
 }
 
 impl Facts {
@@ -190,7 +191,7 @@ impl Facts {
 
 impl Place {
     fn of(root: &Path, path: &Path) -> Self {
-        let mount = Mount::of(root, path);
+        let mount = Mount::of(root, path).ok();
         let stat = statvfs(path).ok();
         // f_blocks is 0 for a file system without a size, such as a tmpfs without a limit.
         let bytes = |blocks: fn(&nix::sys::statvfs::Statvfs) -> u64| {
@@ -200,9 +201,12 @@ impl Place {
         Self {
             size: bytes(|stat| stat.blocks()),
             free: bytes(|stat| stat.blocks_available()),
-            device: mount.as_ref().and_then(|mount| Device::of(root, mount)),
+            device: mount.as_ref().and_then(|mount| {
+                let disk = Disk::of(root, mount).ok()?;
+                Some(DiskFacts::of(root, &disk))
+            }),
             file_system: mount.as_ref().map(|mount| mount.file_system.clone()),
-            options: mount.map(|mount| mount.options).unwrap_or_default(),
+            options: mount.map(|mount| mount.options()).unwrap_or_default(),
         }
     }
 
@@ -214,7 +218,7 @@ impl Place {
                 format!("{} free of {}", units::bytes(free), units::bytes(size))
             }),
         );
-        parts.extend(self.device.as_ref().map(Device::line));
+        parts.extend(self.device.as_ref().map(DiskFacts::line));
         parts.join(", ")
     }
 }

@@ -3,6 +3,7 @@
 //! Each observer is a process of its own, forked before anything is measured ([`worker`]); what it sees comes back through
 //! shared memory ([`ring`]), without a system call of its own.
 
+pub mod disk;
 pub mod facts;
 pub mod latency;
 pub mod memory;
