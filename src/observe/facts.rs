@@ -36,8 +36,6 @@ const THP: &str = "sys/kernel/mm/transparent_hugepage";
 /// The machine. What cannot be read is `None`, or not there.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Facts {
-    /// Version of forklat.
-    pub forklat: String,
     /// Release of the kernel.
     pub kernel: Option<String>,
     /// When and how it was built.
@@ -95,7 +93,6 @@ impl Facts {
         let cpuinfo = fs::read_to_string(below(root, "proc/cpuinfo")).unwrap_or_default();
         let meminfo = fs::read_to_string(below(root, "proc/meminfo")).unwrap_or_default();
         Self {
-            forklat: env!("CARGO_PKG_VERSION").into(),
             kernel: line("proc/sys/kernel/osrelease"),
             kernel_version: line("proc/sys/kernel/version"),
             architecture: line("proc/sys/kernel/arch")
