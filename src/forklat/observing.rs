@@ -44,7 +44,7 @@ impl Observing {
         if rows.iter().any(|(row, _)| row.name == "exec")
             && let Some(on) = words.on.as_deref().filter(|_| !on_runs)
         {
-            let (on, program) = (quote(on.as_os_str()), quote(program.as_os_str()));
+            let (on, program) = (quote(on), quote(&program));
             notes.push(format!(
                 "{on} is mounted noexec: exec runs {program} where it is"
             ));

@@ -17,7 +17,6 @@ use super::observing::Observing;
 use super::session::{Quiet, Session, TICK};
 use super::{Failure, Outcome, Task, say};
 use crate::observe::memory::{Field, Reading};
-use crate::report::quote::quote;
 use crate::sys::words::reason;
 use stage::{Host, Stage};
 use tools::Tool;
@@ -272,9 +271,4 @@ fn end_group(running: &Running) {
     // Nobody may be left.
     let _ = killpg(running.pid, Signal::SIGKILL);
     while let Ok(None) = running.wait(TICK) {}
-}
-
-/// The name of a file in an error.
-fn named(path: &Path) -> String {
-    quote(path.as_os_str()).to_string()
 }

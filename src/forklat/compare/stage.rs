@@ -12,9 +12,9 @@ use super::super::host::limit::DiskLimit;
 use super::super::host::record::Record;
 use super::super::host::squeeze::Balloon;
 use super::super::host::sysctl::Setting;
-use super::{dump, named};
+use super::dump;
 use crate::observe::memory::Field;
-use crate::report::quote::cannot;
+use crate::report::quote::{cannot, quote};
 use crate::report::units::bytes;
 use crate::sys::words::reason;
 use crate::transfer::facts::SourceFacts;
@@ -104,7 +104,7 @@ impl Stage {
             return Err(format!(
                 "no room for a copy of {} in {}: {} are free",
                 bytes(size),
-                named(&self.copies),
+                quote(&self.copies),
                 bytes(room)
             )
             .into());
@@ -210,8 +210,8 @@ fn check_source(path: &Path) -> Result<bool, String> {
         .and_then(|file| Ok((file.metadata()?.is_file(), SourceFacts::of(&file)?)))
         .map_err(|e| cannot("open", path, &e))?;
     match facts {
-        (false, _) => Err(format!("{} is not a regular file", named(path))),
-        (true, facts) if facts.size == 0 => Err(format!("{} is empty", named(path))),
+        (false, _) => Err(format!("{} is not a regular file", quote(path))),
+        (true, facts) if facts.size == 0 => Err(format!("{} is empty", quote(path))),
         (true, facts) => Ok(!facts.kind.is_memory()),
     }
 }

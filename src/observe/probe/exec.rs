@@ -48,7 +48,7 @@ fn copy(program: &Path, dir: &Path) -> Result<(File, PathBuf), String> {
         File::open(format!("/proc/self/fd/{}", to.as_raw_fd()))
     };
     let file = copied().map_err(|e| {
-        let (program, dir) = (quote(program.as_os_str()), quote(dir.as_os_str()));
+        let (program, dir) = (quote(program), quote(dir));
         format!("cannot copy {program} to {dir}: {}", reason(&e))
     })?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
