@@ -5,6 +5,7 @@
 pub mod buffer;
 pub mod clock;
 pub mod cpu;
+pub mod fields;
 pub mod file;
 pub mod local;
 pub mod map;

@@ -19,7 +19,6 @@ use super::observing::Observing;
 use super::session::{Quiet, Session, TICK};
 use super::{Failure, Findings, Outcome, Task, say};
 use crate::observe::memory::{Field, Reading};
-use crate::report::quote::quote;
 use crate::sys::words::reason;
 use stage::{Host, Stage};
 use tools::Tool;
@@ -277,9 +276,4 @@ impl Comparison<'_> {
             aside: false,
         })
     }
-}
-
-/// The name of a file in an error.
-fn named(path: &Path) -> String {
-    quote(path.as_os_str()).to_string()
 }

@@ -12,8 +12,9 @@ use super::super::host::limit::DiskLimit;
 use super::super::host::record::Record;
 use super::super::host::squeeze::Balloon;
 use super::super::host::sysctl::Setting;
-use super::{dump, named};
+use super::dump;
 use crate::observe::memory::Field;
+use crate::report::quote::{cannot, quote};
 use crate::report::units::bytes;
 use crate::sys::words::reason;
 use crate::transfer::facts::SourceFacts;
@@ -103,7 +104,7 @@ impl Stage {
             return Err(format!(
                 "no room for a copy of {} in {}: {} are free",
                 bytes(size),
-                named(&self.copies),
+                quote(&self.copies),
                 bytes(room)
             )
             .into());
@@ -125,17 +126,14 @@ impl Stage {
         let dest = self.dest();
         match fs::remove_file(&dest) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(format!("cannot remove {}: {}", named(&dest), reason(&e)).into());
+                return Err(cannot("remove", &dest, &e).into());
             }
             _ => {}
         }
-        let dir = File::open(&self.copies)
-            .map_err(|e| format!("cannot open {}: {}", named(&self.copies), reason(&e)))?;
-        nix::unistd::syncfs(&dir)
-            .map_err(|e| format!("cannot sync {}: {}", named(&self.copies), reason(&e.into())))?;
+        let dir = File::open(&self.copies).map_err(|e| cannot("open", &self.copies, &e))?;
+        nix::unistd::syncfs(&dir).map_err(|e| cannot("sync", &self.copies, &e.into()))?;
         if self.warm {
-            read_all(&self.source)
-                .map_err(|e| format!("cannot read {}: {}", named(&self.source), reason(&e)))?;
+            read_all(&self.source).map_err(|e| cannot("read", &self.source, &e))?;
         }
         Ok(())
     }
@@ -210,10 +208,10 @@ fn available() -> Result<u64, String> {
 fn check_source(path: &Path) -> Result<bool, String> {
     let facts = File::open(path)
         .and_then(|file| Ok((file.metadata()?.is_file(), SourceFacts::of(&file)?)))
-        .map_err(|e| format!("cannot open {}: {}", named(path), reason(&e)))?;
+        .map_err(|e| cannot("open", path, &e))?;
     match facts {
-        (false, _) => Err(format!("{} is not a regular file", named(path))),
-        (true, facts) if facts.size == 0 => Err(format!("{} is empty", named(path))),
+        (false, _) => Err(format!("{} is not a regular file", quote(path))),
+        (true, facts) if facts.size == 0 => Err(format!("{} is empty", quote(path))),
         (true, facts) => Ok(!facts.kind.is_memory()),
     }
 }

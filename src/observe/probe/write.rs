@@ -5,8 +5,7 @@ use std::io::{Seek, Write};
 use std::path::PathBuf;
 
 use super::{Probe, Setup, nameless};
-use crate::report::quote::quote;
-use crate::sys::words::reason;
+use crate::report::quote::cannot;
 
 /// One page: what a log line or a small record costs in the page cache.
 const BLOCK: usize = 4096;
@@ -44,11 +43,7 @@ fn append(setup: &Setup, sync: bool) -> Result<Box<dyn Probe>, String> {
 
 impl Append {
     fn failed(&self, what: &str, error: &std::io::Error) -> String {
-        format!(
-            "cannot {what} in {}: {}",
-            quote(self.dir.as_os_str()),
-            reason(error)
-        )
+        cannot(&format!("{what} in"), &self.dir, error)
     }
 }
 
