@@ -17,6 +17,7 @@ mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -69,14 +70,23 @@ struct Words {
     bench: bool,
 }
 
+/// Why there is no report of a host.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Missing {
+    /// We are not root, and forklat refused what may need it.
+    NeedsRoot,
+    /// How forklat ended.
+    Failed(String),
+}
+
 /// What one host came to.
 #[derive(Debug, Serialize)]
 struct Outcome {
     host: Host,
     /// The command line of forklat.
     command: Vec<String>,
-    /// Why there is no report.
-    missing: Option<String>,
+    missing: Option<Missing>,
     /// What forklat said meanwhile.
     said: Vec<String>,
     report: Option<Report>,
@@ -109,6 +119,16 @@ fn main() -> Result<()> {
     verdict(&outcomes)
 }
 
+impl Missing {
+    fn of(host: Host, status: &ExitStatus) -> Self {
+        if host.may_need_root() && !nix::unistd::geteuid().is_root() {
+            Self::NeedsRoot
+        } else {
+            Self::Failed(status.to_string())
+        }
+    }
+}
+
 impl Words {
     fn hosts(&self) -> Vec<Host> {
         match (self.hosts.is_empty(), self.quick) {
@@ -139,7 +159,7 @@ fn measure(host: Host, words: &Words, signals: &Signals) -> Result<Outcome> {
     }
     Ok(Outcome {
         host,
-        missing: report.is_none().then(|| status.to_string()),
+        missing: report.is_none().then(|| Missing::of(host, &status)),
         command,
         said,
         report,
@@ -158,21 +178,17 @@ fn write(outcomes: &[Outcome], words: &Words) -> Result<()> {
     Ok(())
 }
 
-/// Without root some hosts cannot be prepared; that is no failure. An engine that this disk refuses is none either, a wrong
-/// copy is one.
+/// A host that needs root is no failure without it, nor is an engine that this disk refuses; a wrong copy is one.
 fn verdict(outcomes: &[Outcome]) -> Result<()> {
-    let root = nix::unistd::geteuid().is_root();
     for outcome in outcomes {
         let name = outcome.host.name();
-        match &outcome.report {
-            None if root || !outcome.host.may_need_root() => bail!("{name} was not measured"),
-            None => println!("{name} was skipped: it needs root"),
-            Some(report) => {
-                let mut copies = report.subjects.iter().flat_map(|s| &s.copies);
-                if copies.any(|copy| copy.status == 0 && copy.wrong.is_some()) {
-                    bail!("{name}: a copy differs from its source");
-                }
-            }
+        if let Some(Missing::Failed(status)) = &outcome.missing {
+            bail!("{name}: forklat ended with {status}");
+        }
+        let subjects = outcome.report.iter().flat_map(|report| &report.subjects);
+        let mut copies = subjects.flat_map(|subject| &subject.copies);
+        if copies.any(|copy| copy.status == 0 && copy.wrong.is_some()) {
+            bail!("{name}: a copy differs from its source");
         }
     }
     Ok(())

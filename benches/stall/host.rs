@@ -99,20 +99,29 @@ impl Host {
     pub(crate) fn command(self, words: &Words, json: &Path) -> Vec<String> {
         let mut line: Vec<String> = ["forklat", "compare", "--runs"].map(Into::into).into();
         line.push(self.runs(words).to_string());
-        line.extend(["--size".into(), size(words).to_string()]);
+        line.extend(["--size".into(), mib(size(words))]);
         line.extend(["--baseline".into(), format!("{}s", idle(words).as_secs())]);
         line.extend(["--on".into(), words.on.display().to_string()]);
         if self.is_squeezed() {
-            line.extend(["--squeeze".into(), words.squeeze.to_string()]);
+            line.extend(["--squeeze".into(), mib(words.squeeze)]);
         }
         if self.is_slow() {
-            line.extend(["--disk-limit".into(), words.disk_limit.to_string()]);
+            line.extend(["--disk-limit".into(), mib(words.disk_limit)]);
         }
         for tool in tools() {
             line.extend(["--tool".into(), tool]);
         }
         line.extend(["--export-json".into(), json.display().to_string()]);
         line
+    }
+}
+
+/// As a person writes it, where that is exact.
+fn mib(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 20) {
+        format!("{}M", bytes >> 20)
+    } else {
+        bytes.to_string()
     }
 }
 

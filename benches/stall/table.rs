@@ -2,10 +2,9 @@
 
 use mmapcp::forklat::export::grid::{Grid, Row, Value, digits};
 use mmapcp::forklat::export::rows::{Detail, grid};
-use mmapcp::forklat::export::sentences::verdict;
 use mmapcp::forklat::model::{Copy, Report, Subject};
 
-use super::Outcome;
+use super::{Missing, Outcome};
 
 /// A column: one or two rows of forklat's table, turned.
 struct Column {
@@ -19,6 +18,9 @@ struct Column {
     compared: bool,
 }
 
+/// The group of what the copies cost.
+const COPY: &str = "copy";
+
 const fn copy(
     head: &'static str,
     rows: &'static [&'static str],
@@ -27,7 +29,7 @@ const fn copy(
 ) -> Column {
     Column {
         head,
-        group: "copy",
+        group: COPY,
         rows,
         unit,
         compared,
@@ -82,12 +84,12 @@ pub(crate) fn document(outcomes: &[Outcome]) -> String {
 /// One host.
 pub(crate) fn section(outcome: &Outcome) -> String {
     let mut text = format!("## {}\n\n", outcome.host.title());
-    match (&outcome.report, &outcome.missing) {
-        (Some(report), _) => text.push_str(&measured(report)),
-        (None, why) => text.push_str(&format!(
-            "Not measured: forklat ended with {}.\n",
-            why.as_deref().unwrap_or("no report")
-        )),
+    match &outcome.missing {
+        Some(Missing::NeedsRoot) => text.push_str("Skipped: not root, and forklat refused.\n"),
+        Some(Missing::Failed(status)) => {
+            text.push_str(&format!("Not measured: forklat ended with {status}.\n"));
+        }
+        None => text.extend(outcome.report.iter().map(measured)),
     }
     if !outcome.said.is_empty() {
         text.push_str(&format!("\n```text\n{}\n```\n", outcome.said.join("\n")));
@@ -156,46 +158,48 @@ fn cell(grid: &Grid, column: &Column, index: usize) -> String {
 /// What a reader must know to read the table.
 fn below(report: &Report) -> Vec<String> {
     let tools = || report.subjects.iter().filter(|subject| !subject.aside);
-    let failed = tools().filter(|subject| !has_figures(subject));
-    let mut lines: Vec<String> = failed
-        .map(|subject| format!("{}: {}", subject.name, verdict(&subject.copies).join("; ")))
-        .collect();
+    let mut lines: Vec<String> = tools().filter_map(failure).collect();
     let runs = tools().map(|subject| subject.copies.len()).max();
     let good = tools().filter(|subject| has_figures(subject)).count();
-    let all = tools().count();
     lines.push(format!(
-        "byte for byte identical in each of {} runs: {good} of {all} tools",
-        runs.unwrap_or(0)
+        "runs of each tool: {}; every copy byte for byte its source: {good} of {} tools",
+        runs.unwrap_or(0),
+        tools().count()
     ));
-    let fewest: Vec<String> = COLUMNS
-        .iter()
-        .filter_map(|column| {
-            Some(format!(
-                "{} {}",
-                column.group,
-                fewest(report, column.group)?
-            ))
-        })
+    let probes = COLUMNS.iter().filter(|column| column.group != COPY);
+    let fewest: Vec<String> = probes
+        .map(|column| format!("{} {}", column.group, fewest(report, column.group)))
         .collect();
     lines.push(format!(
-        "answers, of the tool with the fewest: {} (below 100, p99 is the max)",
+        "answers while a tool copied, where there were fewest: {} (of less than 100, the p99 is the max)",
         fewest.join(", ")
     ));
     lines.extend(report.notes.iter().cloned());
     lines
 }
 
-/// The least number of answers that one prober got while a tool copied.
-fn fewest(report: &Report, probe: &str) -> Option<u64> {
+/// What became of a tool that has no figures; what it said stands below.
+fn failure(subject: &Subject) -> Option<String> {
+    let bad = subject.copies.iter().find(|copy| !copy.is_good())?;
+    let why = match (bad.status, &bad.wrong) {
+        (0, Some(wrong)) => format!("WRONG: {wrong}"),
+        (status, _) => format!("failed, exit status {status}"),
+    };
+    Some(format!("{}: {why}", subject.name))
+}
+
+/// The least number of answers that one kind of prober got while a tool copied.
+fn fewest(report: &Report, probe: &str) -> u64 {
     let tools = report
         .subjects
         .iter()
         .filter(|s| !s.aside && has_figures(s));
-    let counts = tools.flat_map(|subject| {
+    let answers = |subject: &Subject| {
         let mut probes = subject.probes.iter();
-        probes.find(|p| p.name == probe && p.cpu.is_none())
-    });
-    counts.map(|probe| probe.latency.count).min()
+        let found = probes.find(|p| p.name == probe && p.cpu.is_none());
+        found.map_or(0, |probe| probe.latency.count)
+    };
+    tools.map(answers).min().unwrap_or(0)
 }
 
 /// To be pasted, a tool a line.
