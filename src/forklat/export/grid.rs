@@ -142,7 +142,8 @@ impl Unit {
 }
 
 /// Three significant digits, of which three decimals at most. No digit of a whole part is lost.
-fn digits(number: f64) -> String {
+#[must_use]
+pub fn digits(number: f64) -> String {
     let decimals = match number {
         0.0 => 0,
         n if n < 1.0 => 3,
