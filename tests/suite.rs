@@ -9,6 +9,7 @@ mod docs;
 mod equal;
 mod exports;
 mod failures;
+mod forklat;
 mod lab;
 mod latency;
 mod names;

@@ -147,6 +147,9 @@ pub fn find(name: &OsStr) -> io::Result<PathBuf> {
         return runnable(Path::new(name)).map(|()| name.into());
     }
     let mut error = io::Error::from_raw_os_error(libc::ENOENT);
+    if name.is_empty() {
+        return Err(error);
+    }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     for dir in std::env::split_paths(&path) {
         let candidate = dir.join(name);

@@ -43,14 +43,9 @@ impl Live {
             return;
         }
         let mut text = doing.to_owned();
-        for (index, prober) in session.probers.iter().enumerate() {
-            // Of several forkers one speaks for all: there is one line.
-            if prober.cpu.is_none_or(|cpu| cpu == 0)
-                && let Some(worst) = session.spans.worst(index)
-            {
-                let milliseconds = Duration::from_nanos(worst).as_secs_f64() * 1e3;
-                text.push_str(&format!(", {} max {milliseconds:.1} ms", prober.row.name));
-            }
+        for (name, worst) in worst(session) {
+            let milliseconds = Duration::from_nanos(worst).as_secs_f64() * 1e3;
+            text.push_str(&format!(", {name} max {milliseconds:.1} ms"));
         }
         if let Some(reading) = session.sampler.latest() {
             text.push_str(&memory(reading));
@@ -67,6 +62,21 @@ impl Live {
     pub fn finish(&self) {
         self.line.finish_and_clear();
     }
+}
+
+/// The greatest latency of each kind of prober that has heard something: there is one line for all CPUs.
+fn worst(session: &Session) -> Vec<(&'static str, u64)> {
+    let mut all: Vec<(&str, u64)> = Vec::new();
+    for (index, prober) in session.probers.iter().enumerate() {
+        let Some(worst) = session.spans.worst(index) else {
+            continue;
+        };
+        match all.last_mut() {
+            Some((name, known)) if *name == prober.row.name => *known = worst.max(*known),
+            _ => all.push((prober.row.name, worst)),
+        }
+    }
+    all
 }
 
 fn memory(reading: &Reading) -> String {

@@ -94,7 +94,9 @@ pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
     let status = measuring.during(&target)?;
     measuring.after(words.settle)?;
     live.say("stopping the observers");
-    let record = session.stop(&|| task.signals.pending().is_some() && status.is_none())?;
+    // A signal that ended the watching has been answered; a second one ends this process at once.
+    let answered = status.is_some() || task.signals.pending().is_some();
+    let record = session.stop(&|| !answered && task.signals.pending().is_some())?;
     live.finish();
     let columns = [BASELINE, DURING, AFTER].map(|name| Column {
         name: name.to_owned(),

@@ -18,11 +18,7 @@ use crate::report::units::parse_time;
 )]
 pub struct RunWords {
     /// The command to run and its arguments
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "COMMAND"
-    )]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 
     /// Instead of a command: until the process PID has ended
