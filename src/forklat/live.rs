@@ -42,13 +42,15 @@ impl Live {
         if self.line.is_hidden() {
             return;
         }
+        // What stands last is what a narrow terminal cuts.
         let mut text = doing.to_owned();
-        for (name, worst) in worst(session) {
-            let milliseconds = Duration::from_nanos(worst).as_secs_f64() * 1e3;
-            text.push_str(&format!(", {name} max {milliseconds:.1} ms"));
-        }
         if let Some(reading) = session.sampler.latest() {
             text.push_str(&memory(reading));
+        }
+        text.push_str(", max ms:");
+        for (name, worst) in worst(session) {
+            let milliseconds = Duration::from_nanos(worst).as_secs_f64() * 1e3;
+            text.push_str(&format!(" {name} {milliseconds:.1}"));
         }
         self.say(&text);
     }
@@ -80,11 +82,7 @@ fn worst(session: &Session) -> Vec<(&'static str, u64)> {
 }
 
 fn memory(reading: &Reading) -> String {
-    let shown = [
-        ("available", Field::MemAvailable),
-        ("dirty", Field::Dirty),
-        ("writeback", Field::Writeback),
-    ];
+    let shown = [("available", Field::MemAvailable), ("dirty", Field::Dirty)];
     let mut text = String::new();
     for (name, field) in shown {
         if let Some(value) = reading.get(field) {

@@ -216,7 +216,7 @@ impl Measuring<'_> {
             pass_on(running.pid, self.task.signals.pending(), &mut passed_on);
         };
         match failed {
-            Some(message) => Err(message.into()),
+            Some(_) => Err("no figures: the measurement failed".to_owned().into()),
             None => Ok(shell_status(ended.status)),
         }
     }
@@ -229,12 +229,10 @@ impl Measuring<'_> {
         self.session.begin(AFTER);
         // What others had to write out before is not waited for.
         let mut quiet = Quiet::but_for(self.session.most_unwritten(BASELINE));
-        let mut settled = false;
         self.watch("until writeback has settled", at_most, |session| {
-            settled = quiet.has_come(session);
-            settled
+            quiet.has_come(session)
         })?;
-        if !settled {
+        if !quiet.is_now(self.session) {
             let left = units::bytes(self.session.unwritten());
             self.session.notes.push(format!(
                 "writeback had not settled: {left} were left to write"

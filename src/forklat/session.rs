@@ -239,9 +239,15 @@ impl Quiet {
         }
     }
 
+    /// Whether there is little to write out at this moment.
+    #[must_use]
+    pub fn is_now(&self, session: &Session) -> bool {
+        session.unwritten() <= self.limit
+    }
+
     /// Whether it has come; to be asked each tick.
     pub fn has_come(&mut self, session: &Session) -> bool {
-        if session.unwritten() > self.limit {
+        if !self.is_now(session) {
             self.since = None;
             return false;
         }

@@ -20,7 +20,7 @@ fn shows_the_worst_and_the_memory() {
     let place = Place::new();
     let screen = screen(&place, "--probe=fork --for=1s");
     let mut lines = screen.split(['\r', '\n']);
-    let live = |line: &&str| line.contains("watching, fork max ") && line.contains(" available, ");
+    let live = |line: &&str| line.contains(" available, ") && line.contains("max ms: fork ");
     assert!(lines.any(|line| live(&line)), "{screen:?}");
     let (_, table) = screen.rsplit_once("machine:").expect("the table");
     assert!(!table.contains("watching"), "the line has gone: {screen:?}");

@@ -94,12 +94,12 @@ fn until_writeback_has_settled_or_not() {
     let place = Place::new();
     let words = [
         "--baseline=0",
-        "--settle=50ms",
+        "--settle=600ms",
         FORK,
         "--export-json=json",
         "sh",
         "-c",
-        "exit 3",
+        "head -c 40M /dev/zero >dirty; exit 3",
     ];
     let output = run(place.forklat().arg("run").args(words));
     assert_eq!(output.status.code(), Some(3), "{}", told(&output));

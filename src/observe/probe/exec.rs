@@ -58,12 +58,12 @@ fn copy(program: &Path, dir: &Path) -> Result<(File, PathBuf), String> {
 }
 
 impl Probe for Exec {
-    fn prepare(&mut self) -> Result<(), String> {
+    fn prepare(&mut self) -> Result<bool, String> {
         if self.cold {
             posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
                 .map_err(|e| cannot("drop the pages of", &self.name, &e.into()))?;
         }
-        Ok(())
+        Ok(self.cold)
     }
 
     fn ask(&mut self) -> Result<u64, String> {

@@ -19,12 +19,13 @@ pub use prober::Prober;
 
 /// One question that can be asked again and again. Everything it needs is made before the first.
 pub trait Probe {
-    /// What has to be done between two questions, off the clock.
+    /// What has to be done between two questions. True where it took time that nobody who asks would wait for: moments that
+    /// came meanwhile are passed over.
     ///
     /// # Errors
     /// What could not be done and why; the prober then ends.
-    fn prepare(&mut self) -> Result<(), String> {
-        Ok(())
+    fn prepare(&mut self) -> Result<bool, String> {
+        Ok(false)
     }
 
     /// Asks, and returns when the answer is there. For `fork`, the time of the child's first instruction; else 0.

@@ -104,8 +104,9 @@ fn ask_all(
 ) -> Result<(), String> {
     loop {
         let before = now();
-        probe.prepare()?;
-        schedule.pass_over(before, now());
+        if probe.prepare()? {
+            schedule.pass_over(before, now());
+        }
         while !schedule.is_due(now()) {
             if control.stopping() {
                 return Ok(());

@@ -19,9 +19,9 @@ pub(super) fn make(_: &Setup) -> Result<Box<dyn Probe>, String> {
 }
 
 impl Probe for Touch {
-    fn prepare(&mut self) -> Result<(), String> {
+    fn prepare(&mut self) -> Result<bool, String> {
         self.held = None;
-        Ok(())
+        Ok(false)
     }
 
     fn ask(&mut self) -> Result<u64, String> {

@@ -48,13 +48,14 @@ impl Append {
 }
 
 impl Probe for Append {
-    fn prepare(&mut self) -> Result<(), String> {
-        if self.written >= LIMIT {
+    fn prepare(&mut self) -> Result<bool, String> {
+        let full = self.written >= LIMIT;
+        if full {
             let fresh = self.file.set_len(0).and_then(|()| self.file.rewind());
             fresh.map_err(|e| self.failed("truncate a file", &e))?;
             self.written = 0;
         }
-        Ok(())
+        Ok(full)
     }
 
     fn ask(&mut self) -> Result<u64, String> {
