@@ -92,21 +92,23 @@ impl Stage {
         })
     }
 
-    /// Makes the dump, if one has to be made.
+    /// Makes the dump, if one has to be made. Whether there is room for it and for a copy is asked before: it is real
+    /// memory that it takes.
     pub(super) fn make_source(&mut self) -> Result<(), Failure> {
+        let size = match self.make {
+            Some(size) => size,
+            None => fs::metadata(&self.source).map_or(0, |meta| meta.len()),
+        };
+        has_room("a copy", size, &self.copies, dump::free(&self.copies)?)?;
         if let Some(size) = self.make {
+            let memory = Path::new(MEMORY);
+            has_room(
+                "a dump",
+                size,
+                memory,
+                dump::free(memory)?.min(available()?),
+            )?;
             dump::make(&self.source, size)?;
-        }
-        let size = fs::metadata(&self.source).map_or(0, |meta| meta.len());
-        let room = dump::free(&self.copies)?;
-        if size > room {
-            return Err(format!(
-                "no room for a copy of {} in {}: {} are free",
-                bytes(size),
-                named(&self.copies),
-                bytes(room)
-            )
-            .into());
         }
         Ok(())
     }
@@ -197,6 +199,17 @@ impl Stage {
             .restore()
             .map_err(|lines| lines.join("; ").into())
     }
+}
+
+fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), String> {
+    if size <= room {
+        return Ok(());
+    }
+    let (size, room) = (bytes(size), bytes(room));
+    Err(format!(
+        "no room for {what} of {size} in {}: {room} are free",
+        named(dir)
+    ))
 }
 
 /// Bytes of memory that are available now.
