@@ -38,11 +38,12 @@ fn the_usual_tools_make_identical_copies() {
         let seconds = |field: &str| copy[field].as_f64().unwrap();
         assert!(seconds("wall") > 0.0, "{tool}: {copy:#}");
         assert!(seconds("durable") >= seconds("wall"), "{tool}: {copy:#}");
-        let probes = subject(&report, tool)["probes"].as_array().unwrap();
-        for probe in ["fork", "exec", "touch", "write", "fsync", "read"] {
-            let found = probes.iter().any(|p| p["name"] == probe);
-            assert!(found, "{tool}: no {probe} in {probes:#?}");
-        }
+    }
+    // A copy may be over before the slowest prober has asked.
+    let probes = subject(&report, "idle")["probes"].as_array().unwrap();
+    for probe in ["fork", "exec", "touch", "write", "fsync", "read"] {
+        let found = probes.iter().any(|p| p["name"] == probe);
+        assert!(found, "no {probe} in {probes:#?}");
     }
     let text = lossy(&output.stdout);
     assert!(text.contains("mmapcp: identical in 1 of 1"), "{text}");
