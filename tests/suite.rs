@@ -17,6 +17,7 @@ mod names;
 mod progress;
 mod refusal;
 mod refused;
+mod scale;
 mod signals;
 mod sources;
 mod trees;

@@ -57,7 +57,9 @@ fn subject(column: &Column, record: &Record) -> Subject {
         probes: probes(record.spans.heard(&column.name), record, started),
         timelines: spans
             .iter()
-            .map(|span| Timeline::between(record.sampler.history(), span.from, span.to))
+            .map(|span| {
+                Timeline::between(record.sampler.history(), span.from, span.to, record.epoch)
+            })
             .collect(),
     }
 }

@@ -8,9 +8,8 @@ use super::export::{hlog, json};
 use super::model::{Distribution, Observer, Probe, Report, Subject, VERSION};
 use crate::observe::facts::Facts;
 use crate::observe::latency::{WORST, histogram};
-use crate::report::quote::quote;
+use crate::report::quote::{cannot, quote};
 use crate::report::units;
-use crate::sys::words::reason;
 
 /// Reads JSON exports and interval logs, told apart by what they hold, and adds what has the same names.
 ///
@@ -73,8 +72,7 @@ fn refuse_twins(files: &[PathBuf]) -> Result<(), String> {
 }
 
 fn read(file: &Path) -> Result<Report, String> {
-    let bytes =
-        fs::read(file).map_err(|e| format!("cannot read {}: {}", quote(file), reason(&e)))?;
+    let bytes = fs::read(file).map_err(|e| cannot("read", file, &e))?;
     let text = bytes.trim_ascii_start();
     let report = if text.starts_with(b"{") {
         json::parse(text)

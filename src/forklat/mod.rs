@@ -14,25 +14,30 @@ pub mod merge;
 pub mod model;
 pub mod observing;
 mod run;
+pub mod scale;
 pub mod seconds;
 pub mod session;
 pub mod spans;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::FromArgMatches;
 
+use crate::observe::facts::Facts;
 use crate::report::quote::quote;
 use crate::report::signals::Signals;
 use crate::sys::words::reason;
 use cli::Words;
-use export::Opened;
 use export::hlog::Log;
 use export::rows::Detail;
+use export::{Exports, Format, Opened};
+use live::Live;
 use model::Report;
+use scale::record::Scale;
 
 /// The name that diagnostics begin with.
 pub const PROGRAM: &str = "forklat";
@@ -84,13 +89,38 @@ pub(crate) struct Task {
     date: String,
 }
 
+/// What was found out.
+#[derive(Debug)]
+pub(crate) enum Findings {
+    /// By `run`, `compare` and `merge`; the log where one was asked for.
+    Report(Box<Report>, Option<Log>),
+    /// By `scale`.
+    Scale(Box<Scale>),
+}
+
+impl Findings {
+    /// For a terminal.
+    fn text(&self, detail: Detail) -> String {
+        match self {
+            Self::Report(report, _) => export::text::render(report, detail),
+            Self::Scale(scale) => scale::render::text(scale),
+        }
+    }
+
+    fn render(&self, format: Format) -> Result<String, String> {
+        match self {
+            Self::Report(report, log) => export::render(format, report, log.as_ref()),
+            Self::Scale(scale) => scale::render::export(scale, format),
+        }
+    }
+}
+
 /// What a task comes to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// The exit status.
     status: i32,
-    report: Report,
-    log: Option<Log>,
+    findings: Findings,
     /// The table goes to standard error: a command had standard output for itself.
     aside: bool,
 }
@@ -99,16 +129,13 @@ impl Outcome {
     /// Prints the table and writes the exports.
     fn publish(self, exports: Opened, verbose: bool) -> Result<i32, Failure> {
         let detail = if verbose { Detail::Full } else { Detail::Short };
-        let text = export::text::render(&self.report, detail);
+        let text = self.findings.text(detail);
         let printed = if self.aside || exports.take_standard_output() {
             io::stderr().write_all(text.as_bytes())
         } else {
             io::stdout().write_all(text.as_bytes())
         };
-        let log = self
-            .log
-            .map_or_else(|| Log::of(&self.report, SystemTime::now()), Ok)?;
-        exports.write(&self.report, &log)?;
+        exports.write(|format| self.findings.render(format))?;
         printed.map_err(|e| format!("write error: {}", reason(&e)))?;
         Ok(self.status)
     }
@@ -120,6 +147,10 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
     if is_mmapcp(&words) {
         return crate::cp::main(words);
+    }
+    if words.get(1).is_some_and(|word| word == scale::STAND) {
+        let errno = scale::stand(words.into_iter().skip(2));
+        return ExitCode::from(u8::try_from(errno).unwrap_or(u8::MAX));
     }
     let parsed = cli::command()
         .try_get_matches_from(&words)
@@ -139,8 +170,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// `compare` starts this program as mmapcp, so that what it compares is of the same build.
 fn is_mmapcp(words: &[OsString]) -> bool {
-    let name = words.first().map(std::path::Path::new);
-    name.and_then(std::path::Path::file_name) == Some(OsStr::new(crate::report::PROGRAM))
+    let name = words.first().map(Path::new);
+    name.and_then(Path::file_name) == Some(OsStr::new(crate::report::PROGRAM))
 }
 
 /// Help, version, or what is wrong with the command line.
@@ -153,34 +184,56 @@ fn answer(error: &clap::Error) -> ExitCode {
 }
 
 fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {
-    let line = || {
-        words
-            .iter()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect()
-    };
+    let line = words
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     match task {
-        cli::Task::Run(words) => measure(&words.export, line(), words.verbose, |task| {
+        cli::Task::Run(words) => measure(words.export.files(), line, words.verbose, |task| {
             run::run(words, task)
         }),
-        cli::Task::Compare(words) => measure(&words.export, line(), words.verbose, |task| {
+        cli::Task::Compare(words) => measure(words.export.files(), line, words.verbose, |task| {
             compare::run(words, task)
         }),
-        cli::Task::Merge(words) => measure(&words.export, line(), words.verbose, |_| {
+        cli::Task::Scale(words) => measure(words.files(), line, false, |task| {
+            let scale = grow(words, task)?;
             Ok(Outcome {
                 status: 0,
-                report: merge::merge(&words.files)?,
-                log: None,
+                findings: Findings::Scale(Box::new(scale)),
+                aside: false,
+            })
+        }),
+        cli::Task::Merge(words) => measure(words.export.files(), line, words.verbose, |_| {
+            let report = merge::merge(&words.files)?;
+            Ok(Outcome {
+                status: 0,
+                findings: Findings::Report(Box::new(report), None),
                 aside: false,
             })
         }),
     }
 }
 
+/// `forklat scale`
+fn grow(words: &cli::scale::ScaleWords, task: &Task) -> Result<Scale, Failure> {
+    let live = Live::on_terminal();
+    let facts = Facts::of(Path::new("/"), Some(&words.on));
+    let caller = scale::Caller {
+        interrupted: &|| task.signals.pending().is_some(),
+        status: &|text| live.say(text),
+    };
+    let scale = scale::run(words, task.command_line.clone(), facts, &caller);
+    live.finish();
+    scale.map_err(|stop| match stop {
+        scale::Stop::Interrupted => Failure::interrupted(),
+        scale::Stop::Failed(message) => message.into(),
+    })
+}
+
 /// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
 /// signal that ended it is raised again when all is restored.
 fn measure(
-    exports: &cli::ExportWords,
+    exports: Exports,
     command_line: Vec<String>,
     verbose: bool,
     body: impl FnOnce(&Task) -> Result<Outcome, Failure>,
@@ -188,7 +241,7 @@ fn measure(
     for line in host::record::clear_leftovers() {
         say(&line);
     }
-    let opened = exports.files().open()?;
+    let opened = exports.open()?;
     let signals = Signals::install().map_err(|e| format!("cannot handle signals: {e}"))?;
     let task = Task {
         signals,
@@ -198,7 +251,6 @@ fn measure(
     match body(&task) {
         Ok(outcome) => outcome.publish(opened, verbose),
         Err(failure) => {
-            opened.abandon();
             task.signals.raise_again();
             Err(failure)
         }

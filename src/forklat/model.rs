@@ -155,6 +155,12 @@ pub struct Observer {
 }
 
 impl Copy {
+    /// Whether the tool said that it succeeded, and did not.
+    #[must_use]
+    pub fn is_lie(&self) -> bool {
+        self.status == 0 && self.wrong.is_some()
+    }
+
     /// Whether the tool said that it succeeded, and did.
     #[must_use]
     pub fn is_good(&self) -> bool {
@@ -197,7 +203,17 @@ impl Probe {
         if let (Some(figures), Some(worst)) = (&mut self.latency.figures, self.worst.first())
             && (0.999..=1.0).contains(&(worst.latency / figures.max))
         {
-            figures.max = worst.latency;
+            let max = worst.latency;
+            figures.max = max;
+            // No percentile is greater, though the histogram may round it up.
+            for quantile in [
+                &mut figures.p50,
+                &mut figures.p90,
+                &mut figures.p99,
+                &mut figures.p999,
+            ] {
+                *quantile = quantile.min(max);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::cli::probes::ProbeWords;
 use crate::observe::probe::{Row, Setup, TABLE};
-use crate::report::quote::quote;
+use crate::report::quote::{cannot, quote};
 use crate::sys::words::reason;
 
 /// No question can be asked more often: a sleep alone takes some of this.
@@ -44,7 +44,7 @@ impl Observing {
         if rows.iter().any(|(row, _)| row.name == "exec")
             && let Some(on) = words.on.as_deref().filter(|_| !on_runs)
         {
-            let (on, program) = (quote(on.as_os_str()), quote(program.as_os_str()));
+            let (on, program) = (quote(on), quote(&program));
             notes.push(format!(
                 "{on} is mounted noexec: exec runs {program} where it is"
             ));
@@ -97,14 +97,13 @@ fn rows(words: &ProbeWords) -> Result<Vec<(&'static Row, Duration)>, String> {
 
 /// Whether a directory can be written to, and its file system lets programs run.
 fn runs_programs(on: &Path) -> Result<bool, String> {
-    let name = || quote(on.as_os_str());
     let is_dir = std::fs::metadata(on).map(|meta| meta.is_dir());
     match is_dir {
-        Err(e) => Err(format!("cannot access {}: {}", name(), reason(&e))),
-        Ok(false) => Err(format!("{} is not a directory", name())),
+        Err(e) => Err(cannot("access", on, &e)),
+        Ok(false) => Err(format!("{} is not a directory", quote(on))),
         Ok(true) => statvfs(on)
             .map(|stat| !stat.flags().contains(FsFlags::ST_NOEXEC))
-            .map_err(|e| format!("cannot statvfs {}: {}", name(), reason(&e.into()))),
+            .map_err(|e| cannot("statvfs", on, &e.into())),
     }
 }
 

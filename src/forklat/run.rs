@@ -15,7 +15,7 @@ use super::cli::run::RunWords;
 use super::live::Live;
 use super::observing::Observing;
 use super::session::{Quiet, Session, TICK};
-use super::{Failure, Outcome, Task, say};
+use super::{Failure, Findings, Outcome, Task, say};
 use crate::report::quote::quote;
 use crate::report::units;
 use crate::sys::status::start_time;
@@ -108,8 +108,16 @@ pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
     });
     Ok(Outcome {
         status: status.unwrap_or(0),
-        report: assemble("run", &columns, &record, task, words.probes.on.as_deref()),
-        log: record.log,
+        findings: Findings::Report(
+            Box::new(assemble(
+                "run",
+                &columns,
+                &record,
+                task,
+                words.probes.on.as_deref(),
+            )),
+            record.log,
+        ),
         aside: status.is_some(),
     })
 }

@@ -7,10 +7,12 @@ use std::path::Path;
 use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
-use super::memory::text::under;
+use super::disk::{Disk, DiskFacts};
 use super::memory::why_no_pressure;
-use super::mount::{Device, Mount};
+use super::mount::Mount;
+use super::root::{below, said};
 use crate::report::units;
+use crate::sys::fields::{kilobytes, value};
 use crate::sys::residency::page_size;
 
 /// What decides when memory is written back and taken back, under /proc/sys.
@@ -29,13 +31,28 @@ const SYSCTLS: [&str; 12] = [
     "vm.overcommit_ratio",
 ];
 
+/// Mount options that change what a write or an fsync costs: told beside a table, as the others are not (ext4(5), btrfs(5),
+/// xfs(5), tmpfs(5)).
+const TOLD: [&str; 12] = [
+    "sync",
+    "dirsync",
+    "data",
+    "commit",
+    "barrier",
+    "nobarrier",
+    "nodelalloc",
+    "discard",
+    "dax",
+    "compress",
+    "compress-force",
+    "huge",
+];
+
 const THP: &str = "sys/kernel/mm/transparent_hugepage";
 
 /// The machine. What cannot be read is `None`, or not there.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Facts {
-    /// Version of forklat.
-    pub forklat: String,
     /// Release of the kernel.
     pub kernel: Option<String>,
     /// When and how it was built.
@@ -81,19 +98,18 @@ pub struct Place {
     pub size: Option<u64>,
     /// Bytes that are free for all.
     pub free: Option<u64>,
-    /// The disk; `None` for a file system without one.
-    pub device: Option<Device>,
+    /// The disk; `None` for a file system on none, or on several.
+    pub device: Option<DiskFacts>,
 }
 
 impl Facts {
     /// Reads them from `proc` and `sys` under `root`; `on` is a path in the life of this process.
     #[must_use]
     pub fn of(root: &Path, on: Option<&Path>) -> Self {
-        let line = |name: &str| line(root, name);
-        let cpuinfo = fs::read_to_string(under(root, "proc/cpuinfo")).unwrap_or_default();
-        let meminfo = fs::read_to_string(under(root, "proc/meminfo")).unwrap_or_default();
+        let line = |name: &str| said(root, name);
+        let cpuinfo = fs::read_to_string(below(root, "proc/cpuinfo")).unwrap_or_default();
+        let meminfo = fs::read_to_string(below(root, "proc/meminfo")).unwrap_or_default();
         Self {
-            forklat: env!("CARGO_PKG_VERSION").into(),
             kernel: line("proc/sys/kernel/osrelease"),
             kernel_version: line("proc/sys/kernel/version"),
             architecture: line("proc/sys/kernel/arch")
@@ -128,7 +144,7 @@ impl Facts {
                 .as_ref()
                 .map(|why| format!("no pressure figures: {why}")),
         );
-        lines.extend(self.on.as_ref().map(Place::line));
+        lines.extend(self.on.iter().flat_map(Place::lines));
         lines
     }
 
@@ -189,7 +205,7 @@ impl Facts {
 
 impl Place {
     fn of(root: &Path, path: &Path) -> Self {
-        let mount = Mount::of(root, path);
+        let mount = Mount::of(root, path).ok();
         let stat = statvfs(path).ok();
         // f_blocks is 0 for a file system without a size, such as a tmpfs without a limit.
         let bytes = |blocks: fn(&nix::sys::statvfs::Statvfs) -> u64| {
@@ -199,30 +215,41 @@ impl Place {
         Self {
             size: bytes(|stat| stat.blocks()),
             free: bytes(|stat| stat.blocks_available()),
-            device: mount.as_ref().and_then(|mount| Device::of(root, mount)),
+            device: mount.as_ref().and_then(|mount| {
+                let disk = Disk::of(root, mount).ok()?;
+                Some(DiskFacts::of(root, &disk))
+            }),
             file_system: mount.as_ref().map(|mount| mount.file_system.clone()),
-            options: mount.map(|mount| mount.options).unwrap_or_default(),
+            options: mount.map(|mount| mount.options()).unwrap_or_default(),
         }
     }
 
-    fn line(&self) -> String {
+    fn lines(&self) -> Vec<String> {
         let name = self.file_system.as_deref().unwrap_or("unknown file system");
-        let mut parts = vec![format!("on {name} ({})", self.options.join(","))];
+        let told = |option: &&String| TOLD.contains(&option.split('=').next().unwrap_or(option));
+        let told: Vec<&str> = self
+            .options
+            .iter()
+            .filter(told)
+            .map(String::as_str)
+            .collect();
+        let mut parts = vec![match told[..] {
+            [] => format!("on {name}"),
+            _ => format!("on {name} ({})", told.join(",")),
+        }];
         parts.extend(
             self.free.zip(self.size).map(|(free, size)| {
                 format!("{} free of {}", units::bytes(free), units::bytes(size))
             }),
         );
-        parts.extend(self.device.as_ref().map(Device::line));
-        parts.join(", ")
+        let mut lines = vec![parts.join(", ")];
+        lines.extend(
+            self.device
+                .as_ref()
+                .map(|disk| format!("disk {}", disk.line())),
+        );
+        lines
     }
-}
-
-/// The text of a file of one line.
-pub(super) fn line(root: &Path, name: &str) -> Option<String> {
-    let text = fs::read_to_string(under(root, name)).ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// The choice that brackets stand around: `always [madvise] never`.
@@ -242,22 +269,9 @@ fn count(list: &str) -> Option<u32> {
         .sum()
 }
 
-/// The value of the first line `name : value`.
-fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        (key.trim_end() == name).then(|| value.trim())
-    })
-}
-
-fn kilobytes(value: &str) -> Option<u64> {
-    let number: u64 = value.strip_suffix("kB")?.trim_end().parse().ok()?;
-    number.checked_mul(1024)
-}
-
 fn sysctls(root: &Path) -> BTreeMap<String, String> {
     let read = |name: &&str| {
-        let value = line(root, &format!("proc/sys/{}", name.replace('.', "/")))?;
+        let value = said(root, format!("proc/sys/{}", name.replace('.', "/")))?;
         Some(((*name).to_owned(), value))
     };
     SYSCTLS.iter().filter_map(read).collect()
@@ -362,6 +376,20 @@ mod tests {
                 .iter()
                 .any(|line| line.contains("no pressure figures: no /proc/pressure"))
         );
+    }
+
+    #[test]
+    fn of_mount_options_those_that_cost_are_told() {
+        let mut place = Place {
+            file_system: Some("ext4".into()),
+            options: ["rw", "relatime", "discard", "data=journal", "resuid=65534"]
+                .map(String::from)
+                .into(),
+            ..Place::default()
+        };
+        assert_eq!(place.lines(), ["on ext4 (discard,data=journal)"]);
+        place.options.truncate(2);
+        assert_eq!(place.lines(), ["on ext4"]);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
+use super::fields::{kilobytes, value};
+
 /// The value of one field of this process, without the blanks around it; `None` where there is no /proc.
 #[must_use]
 pub fn field(name: &str) -> Option<String> {
@@ -13,13 +15,13 @@ pub fn field(name: &str) -> Option<String> {
 /// A size that this process has, in bytes.
 #[must_use]
 pub fn size(name: &str) -> Option<u64> {
-    bytes(&field(name)?)
+    kilobytes(&field(name)?)
 }
 
 /// A size that another process has, in bytes; `None` once it is a zombie.
 #[must_use]
 pub fn size_of_process(pid: Pid, name: &str) -> Option<u64> {
-    bytes(&field_in(&format!("/proc/{pid}/status"), name)?)
+    kilobytes(&field_in(&format!("/proc/{pid}/status"), name)?)
 }
 
 /// When a process was started, in ticks since boot (field 22 of /proc/PID/stat below `root`); with its number it names a
@@ -41,15 +43,7 @@ pub fn stat_fields(stat: &str) -> impl Iterator<Item = &str> {
 
 fn field_in(path: &str, name: &str) -> Option<String> {
     let status = std::fs::read_to_string(path).ok()?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(|value| value.trim().to_owned())
-}
-
-fn bytes(value: &str) -> Option<u64> {
-    let kilobytes: u64 = value.strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
+    value(&status, name).map(str::to_owned)
 }
 
 #[cfg(test)]

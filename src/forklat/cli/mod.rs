@@ -4,6 +4,7 @@ pub mod compare;
 pub mod help;
 pub mod probes;
 pub mod run;
+pub mod scale;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,8 @@ pub enum Task {
     Run(run::RunWords),
     /// Compare tools that copy: cp, dd and mmapcp, or those given
     Compare(compare::CompareWords),
+    /// How the cost of one more process grows
+    Scale(scale::ScaleWords),
     /// Add up the histograms of several exports
     Merge(MergeWords),
 }

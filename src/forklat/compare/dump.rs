@@ -7,8 +7,7 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 
-use crate::report::quote::quote;
-use crate::sys::words::reason;
+use crate::report::quote::cannot;
 
 /// Beyond this the default does not go: three tools three times shall take a minute.
 const MOST: u64 = 1 << 30;
@@ -44,13 +43,7 @@ pub(super) fn default_size(available: u64, memory: &Path, disk: &Path) -> Result
 pub(super) fn free(dir: &Path) -> Result<u64, String> {
     statvfs(dir)
         .map(|stat| stat.blocks_available() * stat.fragment_size())
-        .map_err(|e| {
-            format!(
-                "cannot statvfs {}: {}",
-                quote(dir.as_os_str()),
-                reason(&e.into())
-            )
-        })
+        .map_err(|e| cannot("statvfs", dir, &e.into()))
 }
 
 /// Makes it.
@@ -58,13 +51,7 @@ pub(super) fn free(dir: &Path) -> Result<u64, String> {
 /// # Errors
 /// What the file system says: no room.
 pub(super) fn make(path: &Path, size: u64) -> Result<(), String> {
-    write(path, size).map_err(|e| {
-        format!(
-            "cannot make the dump {}: {}",
-            quote(path.as_os_str()),
-            reason(&e)
-        )
-    })
+    write(path, size).map_err(|e| cannot("make the dump", path, &e))
 }
 
 fn write(path: &Path, size: u64) -> io::Result<()> {

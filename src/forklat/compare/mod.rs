@@ -17,9 +17,8 @@ use super::live::Live;
 use super::model::Copy;
 use super::observing::Observing;
 use super::session::{Quiet, Session, TICK};
-use super::{Failure, Outcome, Task, say};
+use super::{Failure, Findings, Outcome, Task, say};
 use crate::observe::memory::{Field, Reading};
-use crate::report::quote::quote;
 use crate::sys::words::reason;
 use stage::{Host, Stage};
 use tools::Tool;
@@ -103,8 +102,13 @@ impl Comparison<'_> {
         self.live.say(&format!("{doing}: preparing"));
         self.stage.clear()?;
         let started = Instant::now();
+        let mut synced = started;
         let mut quiet = Quiet::but_for(0);
         while !quiet.has_come(&self.session) {
+            if synced.elapsed() > stage::SYNC_EVERY {
+                self.stage.sync()?;
+                synced = Instant::now();
+            }
             if started.elapsed() > stage::PATIENCE {
                 let left = crate::report::units::bytes(self.session.unwritten());
                 self.session.notes.push(format!(
@@ -282,14 +286,11 @@ impl Comparison<'_> {
         let columns: Vec<Column> = std::iter::once(idle).chain(columns).collect();
         Ok(Outcome {
             status: if good { 0 } else { WRONG },
-            report: assemble("compare", &columns, &record, task, Some(on)),
-            log: record.log,
+            findings: Findings::Report(
+                Box::new(assemble("compare", &columns, &record, task, Some(on))),
+                record.log,
+            ),
             aside: false,
         })
     }
-}
-
-/// The name of a file in an error.
-fn named(path: &Path) -> String {
-    quote(path.as_os_str()).to_string()
 }

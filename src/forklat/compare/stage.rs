@@ -12,8 +12,9 @@ use super::super::host::limit::DiskLimit;
 use super::super::host::record::Record;
 use super::super::host::squeeze::Balloon;
 use super::super::host::sysctl::Setting;
-use super::{dump, named};
+use super::dump;
 use crate::observe::memory::Field;
+use crate::report::quote::{cannot, quote};
 use crate::report::units::bytes;
 use crate::sys::words::reason;
 use crate::transfer::facts::SourceFacts;
@@ -23,6 +24,9 @@ const MEMORY: &str = "/dev/shm";
 
 /// How long a run waits for what others have to write out; then it begins all the same, and says so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often others are made to write out meanwhile.
+pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// What has to be started while this process has one thread.
 #[derive(Debug)]
@@ -127,19 +131,22 @@ impl Stage {
         let dest = self.dest();
         match fs::remove_file(&dest) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(format!("cannot remove {}: {}", named(&dest), reason(&e)).into());
+                return Err(cannot("remove", &dest, &e).into());
             }
             _ => {}
         }
-        let dir = File::open(&self.copies)
-            .map_err(|e| format!("cannot open {}: {}", named(&self.copies), reason(&e)))?;
-        nix::unistd::syncfs(&dir)
-            .map_err(|e| format!("cannot sync {}: {}", named(&self.copies), reason(&e.into())))?;
+        self.sync()?;
         if self.warm {
-            read_all(&self.source)
-                .map_err(|e| format!("cannot read {}: {}", named(&self.source), reason(&e)))?;
+            read_all(&self.source).map_err(|e| cannot("read", &self.source, &e))?;
         }
         Ok(())
+    }
+
+    /// Has the file system of the copies write out what it has, whoever wrote it: the kernel would let it lie for 30 s
+    /// (vm.dirty_expire_centisecs).
+    pub(super) fn sync(&self) -> Result<(), Failure> {
+        let dir = File::open(&self.copies).map_err(|e| cannot("open", &self.copies, &e))?;
+        nix::unistd::syncfs(&dir).map_err(|e| cannot("sync", &self.copies, &e.into()).into())
     }
 
     /// Fills the memory and holds the disk.
@@ -208,7 +215,7 @@ fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), String> 
     let (size, room) = (bytes(size), bytes(room));
     Err(format!(
         "no room for {what} of {size} in {}: {room} are free",
-        named(dir)
+        quote(dir)
     ))
 }
 
@@ -223,10 +230,10 @@ fn available() -> Result<u64, String> {
 fn check_source(path: &Path) -> Result<bool, String> {
     let facts = File::open(path)
         .and_then(|file| Ok((file.metadata()?.is_file(), SourceFacts::of(&file)?)))
-        .map_err(|e| format!("cannot open {}: {}", named(path), reason(&e)))?;
+        .map_err(|e| cannot("open", path, &e))?;
     match facts {
-        (false, _) => Err(format!("{} is not a regular file", named(path))),
-        (true, facts) if facts.size == 0 => Err(format!("{} is empty", named(path))),
+        (false, _) => Err(format!("{} is not a regular file", quote(path))),
+        (true, facts) if facts.size == 0 => Err(format!("{} is empty", quote(path))),
         (true, facts) => Ok(!facts.kind.is_memory()),
     }
 }

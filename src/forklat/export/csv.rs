@@ -18,7 +18,7 @@ pub fn render(report: &Report) -> String {
         for group in &grid.groups {
             for row in &group.rows {
                 let note = match row.values[column] {
-                    Value::Identical(..) => verdict(&subject.copies).join("; "),
+                    Value::Identical(..) | Value::Failed(..) => verdict(&subject.copies).join("; "),
                     Value::Unsupported => "not supported".into(),
                     _ => String::new(),
                 };
@@ -48,6 +48,7 @@ fn fields(
     let value = match row.values[column] {
         Value::Number(number) => number.to_string(),
         Value::Identical(identical, _) => identical.to_string(),
+        Value::Failed(failed, made) => (made - failed).to_string(),
         Value::Missing | Value::Unsupported => String::new(),
     };
     [

@@ -62,6 +62,8 @@ pub enum Value {
     Number(f64),
     /// So many copies of so many were what they should be.
     Identical(usize, usize),
+    /// So many of so many were not made, and the tool said so.
+    Failed(usize, usize),
     /// Nobody measured it.
     Missing,
     /// This kernel cannot tell.
@@ -142,7 +144,8 @@ impl Unit {
 }
 
 /// Three significant digits, of which three decimals at most. No digit of a whole part is lost.
-fn digits(number: f64) -> String {
+#[must_use]
+pub fn digits(number: f64) -> String {
     let decimals = match number {
         0.0 => 0,
         n if n < 1.0 => 3,
@@ -232,6 +235,7 @@ fn show(value: Value, unit: Unit, size: f64) -> String {
         Value::Number(number) => digits(number / size),
         Value::Identical(identical, made) if identical == made => format!("{identical} of {made}"),
         Value::Identical(identical, made) => format!("WRONG {} of {made}", made - identical),
+        Value::Failed(failed, made) => format!("failed {failed} of {made}"),
         Value::Missing => "-".into(),
         Value::Unsupported => "not supported".into(),
     }

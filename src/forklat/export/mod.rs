@@ -12,6 +12,7 @@ mod target;
 pub mod text;
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use hlog::Log;
 use target::Target;
@@ -31,22 +32,27 @@ pub struct Exports {
     pub hlog: Option<PathBuf>,
 }
 
+/// What an export is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub enum Format {
+    /// Everything, for programs.
     Json,
+    /// A line a figure.
     Csv,
+    /// Tables.
     Markdown,
+    /// HdrHistogram interval log.
     Hlog,
 }
 
-/// The files, open, and as they were. End with [`write`](Self::write) or [`abandon`](Self::abandon).
+/// The files, open, and as they were; those that were not there are not there yet.
 #[derive(Debug)]
 pub struct Opened {
     targets: Vec<(Format, Target)>,
 }
 
 impl Exports {
-    /// Opens each file, creating those that are missing and changing none.
+    /// Opens each file and changes none; those that are missing are created, and removed again.
     ///
     /// # Errors
     /// One that cannot be written, or is asked for twice. Those that were created are removed again.
@@ -66,16 +72,24 @@ impl Exports {
             match target {
                 Ok(target) => opened.targets.push((format, target)),
                 Err(message) => {
-                    opened.abandon();
+                    opened.set_aside();
                     return Err(message);
                 }
             }
         }
+        opened.set_aside();
         Ok(opened)
     }
 }
 
 impl Opened {
+    /// Removes what was created, until it is written: a run that fails, or is killed, shall leave nothing.
+    fn set_aside(&self) {
+        for (_, target) in &self.targets {
+            target.set_aside();
+        }
+    }
+
     /// Refuses a file that another export has. What is no file holds nothing that a second could overwrite.
     fn alone(&self, target: Target) -> Result<Target, String> {
         let same = |(_, other): &&(Format, Target)| {
@@ -84,7 +98,7 @@ impl Opened {
         match self.targets.iter().find(same) {
             Some((_, other)) => {
                 let message = format!("two exports to {} and {}", other.name(), target.name());
-                target.abandon();
+                target.set_aside();
                 Err(message)
             }
             _ => Ok(target),
@@ -97,26 +111,16 @@ impl Opened {
         self.targets.iter().any(|(_, t)| t.is_standard_output())
     }
 
-    /// Whether an interval log is wanted.
-    #[must_use]
-    pub fn want_log(&self) -> bool {
-        self.targets.iter().any(|(f, _)| *f == Format::Hlog)
-    }
-
     /// Writes all of them; one that fails keeps none of the others from being written.
     ///
     /// # Errors
     /// Those that could not be written, a line each. An old file is kept whole where it could be.
-    pub fn write(self, report: &Report, log: &Log) -> Result<(), String> {
+    pub fn write(self, render: impl Fn(Format) -> Result<String, String>) -> Result<(), String> {
         let mut failures = Vec::new();
         for (format, target) in self.targets {
-            let written = match render(format, report, log) {
+            let written = match render(format) {
                 Ok(content) => target.write(content.as_bytes()),
-                Err(why) => {
-                    let message = format!("cannot write {}: {why}", target.name());
-                    target.abandon();
-                    Err(message)
-                }
+                Err(why) => Err(format!("cannot write {}: {why}", target.name())),
             };
             failures.extend(written.err());
         }
@@ -126,20 +130,18 @@ impl Opened {
             Err(failures.join("\n"))
         }
     }
-
-    /// Removes the files that were created: there is nothing to write.
-    pub fn abandon(self) {
-        for (_, target) in self.targets {
-            target.abandon();
-        }
-    }
 }
 
-fn render(format: Format, report: &Report, log: &Log) -> Result<String, String> {
-    match format {
-        Format::Json => json::render(report).map_err(|e| e.to_string()),
-        Format::Csv => Ok(csv::render(report)),
-        Format::Markdown => Ok(markdown::render(report)),
-        Format::Hlog => Ok(log.text().to_owned()),
+/// A report in one format. Without a log, each probe is one interval of it.
+///
+/// # Errors
+/// A histogram that is damaged.
+pub fn render(format: Format, report: &Report, log: Option<&Log>) -> Result<String, String> {
+    match (format, log) {
+        (Format::Json, _) => json::render(report).map_err(|e| e.to_string()),
+        (Format::Csv, _) => Ok(csv::render(report)),
+        (Format::Markdown, _) => Ok(markdown::render(report)),
+        (Format::Hlog, Some(log)) => Ok(log.text().to_owned()),
+        (Format::Hlog, None) => Log::of(report, SystemTime::now()).map(|log| log.text().to_owned()),
     }
 }

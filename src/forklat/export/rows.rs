@@ -96,12 +96,13 @@ fn copies(subjects: &[Subject]) -> Group {
 }
 
 fn identical(subject: &Subject) -> Value {
-    match subject.copies.len() {
-        0 => Value::Missing,
-        made => {
-            let wrong = subject.copies.iter().filter(|c| c.wrong.is_some()).count();
-            Value::Identical(made - wrong, made)
-        }
+    let made = subject.copies.len();
+    let count = |what: fn(&Copy) -> bool| subject.copies.iter().filter(|copy| what(copy)).count();
+    match (made, count(Copy::is_lie), count(|copy| copy.status != 0)) {
+        (0, ..) => Value::Missing,
+        (_, 0, 0) => Value::Identical(made, made),
+        (_, 0, failed) => Value::Failed(failed, made),
+        (_, lies, _) => Value::Identical(made - lies, made),
     }
 }
 

@@ -73,11 +73,13 @@ fn copies(subjects: &[Subject]) -> Vec<String> {
 pub fn verdict(copies: &[Copy]) -> Vec<String> {
     let mut said = Vec::new();
     for (run, copy) in (1..).zip(copies) {
-        if let Some(wrong) = &copy.wrong {
-            said.push(format!("WRONG: {wrong} (run {run})"));
-        }
-        if copy.status != 0 {
-            said.push(format!("exit status {} (run {run})", copy.status));
+        match (&copy.wrong, copy.status) {
+            (None, 0) => {}
+            (Some(wrong), 0) => said.push(format!("WRONG: {wrong} (run {run})")),
+            (None, status) => said.push(format!("exit status {status} (run {run})")),
+            (Some(wrong), status) => {
+                said.push(format!("exit status {status} (run {run}): {wrong}"));
+            }
         }
     }
     let identical = copies.iter().filter(|copy| copy.wrong.is_none()).count();

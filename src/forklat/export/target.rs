@@ -15,6 +15,7 @@ pub(super) struct Target {
     path: PathBuf,
     file: File,
     metadata: Metadata,
+    /// It was not there before.
     created: bool,
     standard_output: bool,
 }
@@ -63,7 +64,7 @@ impl Target {
     }
 
     /// Removes it where it was created.
-    pub(super) fn abandon(self) {
+    pub(super) fn set_aside(&self) {
         if self.created {
             remove(&self.path);
         }
@@ -83,21 +84,34 @@ impl Target {
     }
 
     fn store(self, content: &[u8]) -> io::Result<()> {
-        if self.replaceable() {
-            // Through a link: what it points to is replaced, not the link.
-            let path = self.path.canonicalize()?;
-            if let Some((beside, file)) = self.beside(&path) {
-                let stored = finish(file, content).and_then(|()| fs::rename(&beside, &path));
-                if stored.is_err() {
-                    let _ = fs::remove_file(&beside);
-                }
-                return stored;
-            }
+        if self.created {
+            return finish(File::create(&self.path)?, content);
+        }
+        if self.replaceable() && self.replace(content)? {
+            return Ok(());
         }
         if self.metadata.is_file() && !self.standard_output {
             self.file.set_len(0)?;
         }
         finish(self.file, content)
+    }
+
+    /// Puts a new file in its place; false where that cannot be, and it has to be overwritten.
+    fn replace(&self, content: &[u8]) -> io::Result<bool> {
+        // Through a link: what it points to is replaced, not the link.
+        let path = self.path.canonicalize()?;
+        let Some((beside, file)) = self.beside(&path) else {
+            return Ok(false);
+        };
+        let replaced = finish(file, content).and_then(|()| fs::rename(&beside, &path));
+        if replaced.is_err() {
+            let _ = fs::remove_file(&beside);
+        }
+        match replaced {
+            // A file that is a mount point, as containers bind them.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EXDEV)) => Ok(false),
+            replaced => replaced.map(|()| true),
+        }
     }
 
     /// Whether a new file under the same name is as good as the old one with new content: a regular file of ours that has

@@ -5,8 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::{below, cannot, read, try_write, write};
-use super::mounts;
+use super::files::{try_write, write};
+use crate::observe::mount::Mount;
+use crate::observe::root::{below, read};
+use crate::report::quote::cannot;
 use crate::sys::status;
 
 /// One hierarchy as this process sees it. Paths are below the root that was given.
@@ -23,11 +25,13 @@ pub(super) fn hierarchy(
     root: &Path,
     controller: Option<&str>,
 ) -> Result<Option<Hierarchy>, String> {
-    let is_it = |mount: &mounts::Mount| match controller {
-        Some(name) => mount.kind == "cgroup" && mount.options.iter().any(|o| o == name),
-        None => mount.kind == "cgroup2",
+    let is_it = |mount: &Mount| match controller {
+        Some(name) => {
+            mount.file_system == "cgroup" && mount.super_options.iter().any(|o| o == name)
+        }
+        None => mount.file_system == "cgroup2",
     };
-    let Some(mount) = mounts::all(root)?.into_iter().find(is_it) else {
+    let Some(mount) = Mount::all(root)?.into_iter().find(is_it) else {
         return Ok(None);
     };
     let file = below(root, "/proc/self/cgroup");

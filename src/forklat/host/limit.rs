@@ -7,10 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use super::cgroup::{self, Hierarchy};
-use super::device::Device;
-use super::files::{cannot, read, writable, write};
+use super::files::{writable, write};
 use super::record::Record;
 use super::undo::Entry;
+use crate::observe::disk::Disk;
+use crate::observe::root::read;
+use crate::report::quote::cannot;
 use crate::report::units;
 
 /// Requests are let through whole: at this rate the largest (a few MiB) is let through within seconds, below it a task
@@ -40,7 +42,7 @@ struct Switch {
 /// A limit that can be put on and taken off.
 #[derive(Debug)]
 pub struct DiskLimit {
-    device: Device,
+    device: Disk,
     switches: Vec<Switch>,
     entries: Vec<Entry>,
     version: u32,
@@ -60,11 +62,11 @@ impl DiskLimit {
                 units::rate(LEAST as f64)
             ));
         }
-        let device = Device::below(root, on)?;
+        let device = Disk::below(root, on)?;
         Self::of(root, device, rate, record)
     }
 
-    fn of(root: &Path, device: Device, rate: u64, record: &mut Record) -> Result<Self, String> {
+    fn of(root: &Path, device: Disk, rate: u64, record: &mut Record) -> Result<Self, String> {
         let prepared = match (v2(root)?, cgroup::hierarchy(root, Some("blkio"))?) {
             (Some(h), _) => Self::with_v2(root, h, &device, rate, record),
             (None, Some(h)) => Self::with_v1(&h, &device, rate, record),
@@ -78,7 +80,7 @@ impl DiskLimit {
 
     fn with_v1(
         h: &Hierarchy,
-        device: &Device,
+        device: &Disk,
         rate: u64,
         record: &mut Record,
     ) -> Result<Self, String> {
@@ -111,7 +113,7 @@ impl DiskLimit {
     fn with_v2(
         root: &Path,
         h: Hierarchy,
-        device: &Device,
+        device: &Disk,
         rate: u64,
         record: &mut Record,
     ) -> Result<Self, String> {
@@ -143,7 +145,7 @@ impl DiskLimit {
         Ok(limit)
     }
 
-    fn empty(device: &Device, version: u32) -> Self {
+    fn empty(device: &Disk, version: u32) -> Self {
         Self {
             device: device.clone(),
             switches: Vec::new(),
@@ -154,7 +156,7 @@ impl DiskLimit {
 
     /// The device that is limited.
     #[must_use]
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &Disk {
         &self.device
     }
 
@@ -297,9 +299,10 @@ mod tests {
             Self { dir, record }
         }
         fn limit(&mut self, kind: &str) -> Result<DiskLimit, String> {
-            let device = Device {
+            let device = Disk {
                 numbers: "254:0".into(),
                 name: "vda".into(),
+                partition: None,
                 file_system: kind.into(),
             };
             DiskLimit::of(self.dir.path(), device, RATE, &mut self.record)
@@ -372,9 +375,10 @@ mod tests {
                 off: "254:0 rbps=max wbps=max".into(),
             }],
             ..DiskLimit::empty(
-                &Device {
+                &Disk {
                     numbers: "254:0".into(),
                     name: "vda".into(),
+                    partition: None,
                     file_system: "vfat".into(),
                 },
                 2,

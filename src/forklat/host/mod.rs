@@ -5,10 +5,8 @@
 //! with its process, and that goes with ours.
 
 mod cgroup;
-pub mod device;
 mod files;
 pub mod limit;
-mod mounts;
 pub mod record;
 pub mod squeeze;
 pub mod sysctl;

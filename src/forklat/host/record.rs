@@ -14,9 +14,9 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use super::files::{below, cannot, read};
 use super::undo::Entry;
-use crate::report::quote::quote;
+use crate::observe::root::{below, read};
+use crate::report::quote::{cannot, quote};
 use crate::sys::status::start_time;
 
 /// Names another directory for the records.

@@ -13,9 +13,12 @@ use memmap2::{Advice, MmapMut};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::cgroup;
-use super::files::{below, cannot, kilobytes, read, write};
+use super::files::write;
+use crate::observe::root::{below, read};
 use crate::observe::worker::{Control, Worker};
+use crate::report::quote::cannot;
 use crate::report::units::bytes;
+use crate::sys::fields::{kilobytes, value};
 use crate::sys::shared::SharedWords;
 use crate::sys::words::reason;
 use crate::sys::{clock, residency, status};
@@ -199,7 +202,7 @@ impl Host {
     fn read(root: &Path) -> Result<Self, String> {
         let path = below(root, "/proc/meminfo");
         let meminfo = read(&path)?;
-        let field = |name: &str| kilobytes(meminfo.as_bytes(), name.as_bytes());
+        let field = |name| value(&meminfo, name).and_then(kilobytes);
         let available = field("MemAvailable")
             .ok_or("no MemAvailable in /proc/meminfo: Linux 3.14 is needed")?;
         Ok(Self {
@@ -422,7 +425,9 @@ fn available(meminfo: &File) -> Result<u64, String> {
     let n = meminfo
         .read_at(&mut text, 0)
         .map_err(|e| format!("cannot read /proc/meminfo: {}", reason(&e)))?;
-    kilobytes(&text[..n], b"MemAvailable").ok_or_else(|| "no MemAvailable in /proc/meminfo".into())
+    let text = std::str::from_utf8(&text[..n]).unwrap_or_default();
+    let available = value(text, "MemAvailable").and_then(kilobytes);
+    available.ok_or_else(|| "no MemAvailable in /proc/meminfo".into())
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::{below, read, write};
+use super::files::write;
 use super::record::Record;
 use super::undo::{Entry, verify};
+use crate::observe::root::{below, read};
 use crate::report::quote::quote;
 
 /// Two names of one setting each: writing the one makes the other 0 (Documentation/admin-guide/sysctl/vm.rst).

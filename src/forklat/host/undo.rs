@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup;
-use super::files::{cannot, read, try_write, write};
-use crate::report::quote::quote;
+use super::files::{try_write, write};
+use crate::observe::root::read;
+use crate::report::quote::{cannot, quote};
 
 /// One change, with all that is needed to undo it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

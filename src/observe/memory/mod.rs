@@ -15,7 +15,9 @@ mod vmstat;
 use std::path::Path;
 
 use self::pressure::Pressure;
-use self::text::{Text, cannot, under};
+use self::text::Text;
+use super::root::below;
+use crate::report::quote::cannot;
 
 /// What is read ten times a second, in the order of [`Values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +194,7 @@ impl Reader {
     /// Which file could not be opened and why. A machine without PSI is no error.
     pub fn open(root: &Path) -> Result<Self, String> {
         let open = |name: &str| {
-            let path = under(root, name);
+            let path = below(root, name);
             Text::open(&path).map_err(|e| cannot("read", &path, &e))
         };
         Ok(Self {
@@ -246,7 +248,7 @@ impl SlabReader {
     /// # Errors
     /// Why not, for the user.
     pub fn open(root: &Path) -> Result<Self, String> {
-        let path = under(root, "proc/slabinfo");
+        let path = below(root, "proc/slabinfo");
         Ok(Self {
             text: Text::open(&path).map_err(|e| cannot("read", &path, &e))?,
             caches: slab::Caches::default(),

@@ -3,8 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use super::text::{Text, cannot, lines, number, under, words};
+use super::text::{Text, lines, number, words};
 use super::{Field, Values};
+use crate::observe::root::below;
+use crate::report::quote::cannot;
 
 /// The files, with what they fill in.
 ///
@@ -26,7 +28,7 @@ impl Pressure {
     /// Why there is no PSI here, for the user.
     pub(super) fn open(root: &Path) -> Result<Self, String> {
         let [cpu, memory, disks] = FILES.map(|(name, ..)| {
-            let path = under(root, name);
+            let path = below(root, name);
             Text::open(&path).map_err(|e| why(&path, &e))
         });
         Ok(Self([cpu?, memory?, disks?]))

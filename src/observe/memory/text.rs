@@ -3,14 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::uio::pread;
 
-use crate::report::quote::quote;
 use crate::sys::residency::page_size;
-use crate::sys::words::reason;
 
 /// An open file with a buffer twice as long as what it says at first: room for figures and lines that grow.
 #[derive(Debug)]
@@ -53,18 +51,6 @@ impl Text {
             }
         }
     }
-}
-
-/// `cannot open '/proc/x': Permission denied`.
-#[must_use]
-pub fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("cannot {what} {}: {}", quote(path), reason(error))
-}
-
-/// Where `name` is under `root`.
-#[must_use]
-pub fn under(root: &Path, name: &str) -> PathBuf {
-    root.join(name.trim_start_matches('/'))
 }
 
 /// The lines of a text.

@@ -1,12 +1,11 @@
 //! What the machine said in one span of time, as plain data for JSON, and its extremes for a table.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Field, History, Kind, Reading, SlabReading};
-use crate::sys::clock;
 
 const NANOSECONDS: f64 = 1e9;
 const MICROSECONDS: f64 = 1e6;
@@ -115,13 +114,14 @@ pub struct Stalled {
 }
 
 impl Timeline {
-    /// The span from `from` to `to`: CLOCK_MONOTONIC in nanoseconds, in the past.
+    /// The span from `from` to `to`: CLOCK_MONOTONIC in nanoseconds, in the past. `epoch` is the time of day at which that
+    /// clock was zero, since 1970.
     #[must_use]
-    pub fn between(history: &History, from: u64, to: u64) -> Self {
+    pub fn between(history: &History, from: u64, to: u64, epoch: Duration) -> Self {
         let readings = span(&history.readings, |reading| reading.at, from, to);
         let column = |field: Field| readings.iter().map(move |reading| reading.get(field));
         Self {
-            start: since_epoch(from),
+            start: (epoch + Duration::from_nanos(from)).as_secs_f64(),
             seconds: readings.iter().map(|r| seconds(from, r.at)).collect(),
             late: readings.iter().map(|r| r.late).max().unwrap_or(0) as f64 / NANOSECONDS,
             series: Field::ALL
@@ -310,14 +310,6 @@ fn seconds(from: u64, to: u64) -> f64 {
     to.wrapping_sub(from).cast_signed() as f64 / NANOSECONDS
 }
 
-/// The wall-clock time of a moment of CLOCK_MONOTONIC.
-fn since_epoch(moment: u64) -> f64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    now.as_secs_f64() - seconds(moment, clock::now())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{FIELDS, Slabs};
@@ -346,6 +338,10 @@ mod tests {
         }
     }
 
+    fn between(history: &History, from: u64, to: u64) -> Timeline {
+        Timeline::between(history, from, to, Duration::from_secs(1_795_262_400))
+    }
+
     fn find<T: Copy>(list: &[(Field, T)], field: Field) -> Option<T> {
         list.iter()
             .find(|(other, _)| *other == field)
@@ -354,7 +350,8 @@ mod tests {
 
     #[test]
     fn a_span_begins_with_the_reading_before_it() {
-        let timeline = Timeline::between(&history(40), 950 * MS, 1250 * MS);
+        let timeline = between(&history(40), 950 * MS, 1250 * MS);
+        assert_eq!(timeline.start, 1_795_262_400.95);
         assert_eq!(timeline.seconds, [-0.05, 0.05, 0.15, 0.25]);
         assert_eq!(
             timeline.series["MemFree"],
@@ -363,14 +360,14 @@ mod tests {
         assert_eq!(timeline.series["Dirty"], [None; 4]);
         assert_eq!(timeline.late, 12e-9);
         // Spans side by side share the reading at their border.
-        let next = Timeline::between(&history(40), 1250 * MS, 1500 * MS);
+        let next = between(&history(40), 1250 * MS, 1500 * MS);
         assert_eq!(next.series["MemFree"][0], Some(988));
         assert_eq!(next.seconds.len(), 4);
     }
 
     #[test]
     fn extremes_are_of_the_span() {
-        let extremes = Timeline::between(&history(40), 0, 4000 * MS).extremes();
+        let extremes = between(&history(40), 0, 4000 * MS).extremes();
         let range = Range {
             first: 1000,
             min: 961,
@@ -392,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_span_under_a_second_has_no_worst_second() {
-        let extremes = Timeline::between(&history(40), 1200 * MS, 1700 * MS).extremes();
+        let extremes = between(&history(40), 1200 * MS, 1700 * MS).extremes();
         let io = find(&extremes.stalls, Field::IoSome).unwrap();
         assert_eq!(io.worst, None);
         assert!((io.percent - 100.0).abs() < 1e-6);
@@ -401,8 +398,8 @@ mod tests {
     #[test]
     fn a_span_without_readings_says_nothing() {
         let none = Extremes::default();
-        assert_eq!(Timeline::between(&history(0), 0, 10 * MS).extremes(), none);
-        let one = Timeline::between(&history(1), 0, 10 * MS).extremes();
+        assert_eq!(between(&history(0), 0, 10 * MS).extremes(), none);
+        let one = between(&history(1), 0, 10 * MS).extremes();
         assert!(one.counters.is_empty() && one.stalls.is_empty());
     }
 
@@ -410,7 +407,7 @@ mod tests {
     fn json_says_what_is_not_supported() {
         let mut history = history(3);
         history.pressure = Err("no PSI".into());
-        let timeline = Timeline::between(&history, 0, 300 * MS);
+        let timeline = between(&history, 0, 300 * MS);
         let json = serde_json::to_value(&timeline).unwrap();
         assert_eq!(
             json["pressure"],
@@ -427,7 +424,7 @@ mod tests {
 
     #[test]
     fn json_goes_there_and_back() {
-        let timeline = Timeline::between(&history(15), 0, 1400 * MS);
+        let timeline = between(&history(15), 0, 1400 * MS);
         let json = serde_json::to_value(&timeline).unwrap();
         assert_eq!(json["pressure"]["supported"], true);
         assert_eq!(json["pressure"]["io"]["some"][14], 0.4);
@@ -455,7 +452,7 @@ mod tests {
             readings: readings.collect(),
             beyond: 0,
         });
-        let slabs = Timeline::between(&history, 10 * MS, 2000 * MS).slabs;
+        let slabs = between(&history, 10 * MS, 2000 * MS).slabs;
         assert_eq!(slabs.why, None);
         let told: Vec<_> = slabs
             .grown
@@ -471,7 +468,7 @@ mod tests {
             ("e", 5, 10, 5),
         ];
         assert_eq!(told, want);
-        let early = Timeline::between(&history, 0, 100 * MS).slabs;
+        let early = between(&history, 0, 100 * MS).slabs;
         assert!(early.grown.is_empty() && early.why.is_some());
     }
 }

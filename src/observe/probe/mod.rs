@@ -2,15 +2,18 @@
 
 mod exec;
 mod fork;
-mod nameless;
 mod prober;
 mod read;
 pub mod schedule;
 mod touch;
 mod write;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::report::quote::quote;
+use crate::sys::words::reason;
 
 pub use prober::Prober;
 
@@ -29,6 +32,14 @@ pub trait Probe {
     /// # Errors
     /// What was refused and why; the prober then ends.
     fn ask(&mut self) -> Result<u64, String>;
+}
+
+/// A new file without a name in `dir`, so that nothing is left behind however a prober ends.
+fn nameless(dir: &Path) -> Result<File, String> {
+    tempfile::tempfile_in(dir).map_err(|e| {
+        let dir = quote(dir.as_os_str());
+        format!("cannot create a file in {dir}: {}", reason(&e))
+    })
 }
 
 /// What probes are made with.

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::{Probe, Setup, nameless};
-use crate::report::quote::quote;
+use crate::report::quote::cannot;
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
-use crate::sys::words::reason;
 
 const BLOCK: usize = 4096;
 
@@ -27,14 +26,8 @@ struct Read {
 
 pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
     let dir = setup.on.clone().ok_or("no directory to read from")?;
-    let said = |what: &str, e: std::io::Error| {
-        format!(
-            "cannot {what} in {}: {}",
-            quote(dir.as_os_str()),
-            reason(&e)
-        )
-    };
-    let file = nameless::create(&dir)?;
+    let said = |what: &str, e: std::io::Error| cannot(&format!("{what} in"), &dir, &e);
+    let file = nameless(&dir)?;
     let mut block = AlignedBuffer::new(BLOCK).map_err(|e| said("have a buffer to read", e))?;
     block.fill(b'.');
     for n in 0..BLOCKS {
@@ -68,10 +61,7 @@ impl Probe for Read {
     fn ask(&mut self) -> Result<u64, String> {
         let offset = self.next() * BLOCK as u64;
         let read = self.file.read_exact_at(&mut self.block, offset);
-        read.map_err(|e| {
-            let dir = quote(self.dir.as_os_str());
-            format!("cannot read with O_DIRECT in {dir}: {}", reason(&e))
-        })?;
+        read.map_err(|e| cannot("read with O_DIRECT in", &self.dir, &e))?;
         Ok(0)
     }
 }

@@ -5,8 +5,7 @@ use std::io::{Seek, Write};
 use std::path::PathBuf;
 
 use super::{Probe, Setup, nameless};
-use crate::report::quote::quote;
-use crate::sys::words::reason;
+use crate::report::quote::cannot;
 
 /// One page: what a log line or a small record costs in the page cache.
 const BLOCK: usize = 4096;
@@ -34,7 +33,7 @@ pub(super) fn make_synced(setup: &Setup) -> Result<Box<dyn Probe>, String> {
 fn append(setup: &Setup, sync: bool) -> Result<Box<dyn Probe>, String> {
     let dir = setup.on.clone().ok_or("no directory to write in")?;
     Ok(Box::new(Append {
-        file: nameless::create(&dir)?,
+        file: nameless(&dir)?,
         dir,
         block: Box::new([b'.'; BLOCK]),
         written: 0,
@@ -44,11 +43,7 @@ fn append(setup: &Setup, sync: bool) -> Result<Box<dyn Probe>, String> {
 
 impl Append {
     fn failed(&self, what: &str, error: &std::io::Error) -> String {
-        format!(
-            "cannot {what} in {}: {}",
-            quote(self.dir.as_os_str()),
-            reason(error)
-        )
+        cannot(&format!("{what} in"), &self.dir, error)
     }
 }
 
