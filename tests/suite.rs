@@ -4,6 +4,8 @@ mod support;
 
 mod beside_cp;
 mod boundaries;
+mod compare;
+mod comparing;
 mod cp_words;
 mod docs;
 mod equal;

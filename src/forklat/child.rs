@@ -5,11 +5,13 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{ChildStderr, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{AccessFlags, Pid, access};
 
 use crate::sys::clock::now;
@@ -18,6 +20,10 @@ use crate::sys::status;
 
 /// How often the resident size of a child is read. A reading takes 20 us: 0.1 % of a CPU.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What is said on standard error later than this after the end is not waited for: a daemon that was started may keep it
+/// open for ever.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How a command ended.
 #[derive(Debug)]
@@ -34,6 +40,16 @@ pub struct Ended {
     pub durable: Result<u64, io::Error>,
     /// What it said on standard error, where that was asked for.
     pub said: String,
+    /// Whether processes of its group ran on after it; they were killed. Only where it made a file.
+    pub left_running: bool,
+}
+
+impl Ended {
+    /// When all was done that could be: the file durable, or the command ended.
+    #[must_use]
+    pub fn until(&self) -> u64 {
+        *self.durable.as_ref().unwrap_or(&self.ended)
+    }
 }
 
 /// A command that runs.
@@ -46,7 +62,8 @@ pub struct Running {
 
 impl Running {
     /// Starts it. A thread of its own waits for its end, so that this is stamped when it happens; then brings `made` to the
-    /// disk, and stamps that.
+    /// disk, and stamps that. A command that makes a file must lead a process group of its own: what it leaves running there
+    /// is killed, since it would go on while the next is measured.
     ///
     /// # Errors
     /// What fork(2) and execve(2) say.
@@ -54,15 +71,7 @@ impl Running {
         let started = now();
         let mut child = command.spawn()?;
         let pid = Pid::from_raw(child.id().cast_signed());
-        let stderr = child.stderr.take();
-        let said = stderr.map(|mut pipe| {
-            thread::spawn(move || {
-                let mut bytes = Vec::new();
-                // What was read before an error is still worth showing.
-                let _ = pipe.read_to_end(&mut bytes);
-                String::from_utf8_lossy(&bytes).into_owned()
-            })
-        });
+        let said = child.stderr.take().map(listen);
         let (send, ended) = channel();
         let watch = watch_size(pid);
         thread::spawn(move || {
@@ -90,17 +99,20 @@ fn wait(
     pid: Pid,
     started: u64,
     made: Option<PathBuf>,
-    said: Option<JoinHandle<String>>,
+    said: Option<Receiver<Vec<u8>>>,
     watch: JoinHandle<u64>,
 ) -> io::Result<Ended> {
-    let (status, mut cost) = reap(pid)?;
+    // Not reaped yet: so long its number, and with it that of its group, is no one else's.
+    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
     let ended = now();
-    let durable = match made {
+    let durable = match &made {
         Some(path) => File::open(path)
             .and_then(|file| file.sync_all())
             .map(|()| now()),
         None => Ok(ended),
     };
+    let left_running = made.is_some() && end_group(pid);
+    let (status, mut cost) = reap(pid)?;
     let seen = watch.join().unwrap_or(0);
     // Between fork and exec it was our copy, and wait4 counts that: only what is more than we have is its own.
     if cost.max_rss <= status::size("VmHWM").unwrap_or(0) && seen > 0 {
@@ -112,8 +124,47 @@ fn wait(
         started,
         ended,
         durable,
-        said: said.and_then(|said| said.join().ok()).unwrap_or_default(),
+        said: said.map(last_words).unwrap_or_default(),
+        left_running,
     })
+}
+
+/// Hands on what comes through a pipe, as it comes.
+fn listen(mut pipe: ChildStderr) -> Receiver<Vec<u8>> {
+    let (send, said) = channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        // What was read before an error is still worth showing.
+        while let Ok(n @ 1..) = pipe.read(&mut bytes) {
+            if send.send(bytes[..n].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    said
+}
+
+fn last_words(said: Receiver<Vec<u8>>) -> String {
+    let mut bytes = Vec::new();
+    let deadline = Instant::now() + LAST_WORDS;
+    while let Ok(more) = said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        bytes.extend(more);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Kills what runs in the group of a process that has ended; returns whether there was any.
+fn end_group(leader: Pid) -> bool {
+    let others = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let any = others.into_iter().any(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let mut fields = status::stat_fields(&stat);
+        let ended = matches!(fields.next(), Some("Z" | "X") | None);
+        !ended && fields.nth(1) == Some(&leader.to_string())
+    });
+    // The leader itself is in it, so there is such a group.
+    let _ = killpg(leader, Signal::SIGKILL);
+    any
 }
 
 /// Reads the peak resident size of a process until it ends.

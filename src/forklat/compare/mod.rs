@@ -102,8 +102,13 @@ impl Comparison<'_> {
         self.live.say(&format!("{doing}: preparing"));
         self.stage.clear()?;
         let started = Instant::now();
+        let mut synced = started;
         let mut quiet = Quiet::but_for(0);
         while !quiet.has_come(&self.session) {
+            if synced.elapsed() > stage::SYNC_EVERY {
+                self.stage.sync()?;
+                synced = Instant::now();
+            }
             if started.elapsed() > stage::PATIENCE {
                 let left = crate::report::units::bytes(self.session.unwritten());
                 self.session.notes.push(format!(
@@ -152,8 +157,14 @@ impl Comparison<'_> {
         let ended = self.watch(&running, doing);
         let ended = ended.inspect_err(|_| self.give_up(&running))?;
         self.session.end();
-        self.collect()?;
         self.stage.loosen()?;
+        self.note_squeeze(doing);
+        if ended.left_running {
+            self.session.notes.push(format!(
+                "{doing}: it left processes running, which were killed"
+            ));
+        }
+        self.read_once_more(&ended)?;
         self.live
             .say(&format!("{doing}: comparing the copy with its source"));
         let copy = self.judge(tool, &ended, before, &source, &dest);
@@ -181,6 +192,19 @@ impl Comparison<'_> {
         }
     }
 
+    /// Waits for a reading that was taken after the copy: a short one may lie between two.
+    fn read_once_more(&mut self, ended: &Ended) -> Result<(), Failure> {
+        let until = ended.until();
+        loop {
+            self.collect()?;
+            let latest = self.session.sampler.latest();
+            if latest.is_some_and(|reading| reading.at >= until) {
+                return Ok(());
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
     fn judge(
         &mut self,
         tool: &Tool,
@@ -191,23 +215,20 @@ impl Comparison<'_> {
     ) -> Copy {
         let status = shell_status(ended.status);
         let mut wrong = verify::difference(source, dest);
-        let until = match &ended.durable {
-            Ok(at) => *at,
-            Err(e) => {
-                wrong.get_or_insert_with(|| format!("fsync: {}", reason(e)));
-                ended.ended
-            }
-        };
+        if let Err(e) = &ended.durable {
+            wrong.get_or_insert_with(|| format!("fsync: {}", reason(e)));
+        }
+        let until = ended.until();
         if status != 0 {
             for line in tools::last_words(&tool.name, &ended.said) {
                 self.live.suspend(|| say(&line));
             }
         }
         let readings = self.session.sampler.readings();
-        let during: Vec<&Reading> = readings
-            .iter()
-            .filter(|reading| (ended.started..=until).contains(&reading.at))
-            .collect();
+        let from = readings.partition_point(|reading| reading.at < ended.started);
+        let to = readings.partition_point(|reading| reading.at < until);
+        // With the first one after it: what was cached is still there.
+        let during = &readings[from..readings.len().min(to + 1)];
         let cached = |reading: &Reading| {
             Some(
                 reading
@@ -216,11 +237,7 @@ impl Comparison<'_> {
             )
         };
         let peak = |value: &dyn Fn(&Reading) -> Option<u64>| {
-            during
-                .iter()
-                .filter_map(|reading| value(reading))
-                .max()
-                .unwrap_or(0)
+            during.iter().filter_map(value).max().unwrap_or(0)
         };
         let at_start = before.as_ref().and_then(cached).unwrap_or(0);
         let seconds = |until: u64| Duration::from_nanos(until - ended.started).as_secs_f64();

@@ -25,6 +25,9 @@ const MEMORY: &str = "/dev/shm";
 /// How long a run waits for what others have to write out; then it begins all the same, and says so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often others are made to write out meanwhile.
+pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
+
 /// What has to be started while this process has one thread.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -93,21 +96,23 @@ impl Stage {
         })
     }
 
-    /// Makes the dump, if one has to be made.
+    /// Makes the dump, if one has to be made. Whether there is room for it and for a copy is asked before: it is real
+    /// memory that it takes.
     pub(super) fn make_source(&mut self) -> Result<(), Failure> {
+        let size = match self.make {
+            Some(size) => size,
+            None => fs::metadata(&self.source).map_or(0, |meta| meta.len()),
+        };
+        has_room("a copy", size, &self.copies, dump::free(&self.copies)?)?;
         if let Some(size) = self.make {
+            let memory = Path::new(MEMORY);
+            has_room(
+                "a dump",
+                size,
+                memory,
+                dump::free(memory)?.min(available()?),
+            )?;
             dump::make(&self.source, size)?;
-        }
-        let size = fs::metadata(&self.source).map_or(0, |meta| meta.len());
-        let room = dump::free(&self.copies)?;
-        if size > room {
-            return Err(format!(
-                "no room for a copy of {} in {}: {} are free",
-                bytes(size),
-                quote(&self.copies),
-                bytes(room)
-            )
-            .into());
         }
         Ok(())
     }
@@ -130,12 +135,18 @@ impl Stage {
             }
             _ => {}
         }
-        let dir = File::open(&self.copies).map_err(|e| cannot("open", &self.copies, &e))?;
-        nix::unistd::syncfs(&dir).map_err(|e| cannot("sync", &self.copies, &e.into()))?;
+        self.sync()?;
         if self.warm {
             read_all(&self.source).map_err(|e| cannot("read", &self.source, &e))?;
         }
         Ok(())
+    }
+
+    /// Has the file system of the copies write out what it has, whoever wrote it: the kernel would let it lie for 30 s
+    /// (vm.dirty_expire_centisecs).
+    pub(super) fn sync(&self) -> Result<(), Failure> {
+        let dir = File::open(&self.copies).map_err(|e| cannot("open", &self.copies, &e))?;
+        nix::unistd::syncfs(&dir).map_err(|e| cannot("sync", &self.copies, &e.into()).into())
     }
 
     /// Fills the memory and holds the disk.
@@ -195,6 +206,17 @@ impl Stage {
             .restore()
             .map_err(|lines| lines.join("; ").into())
     }
+}
+
+fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), String> {
+    if size <= room {
+        return Ok(());
+    }
+    let (size, room) = (bytes(size), bytes(room));
+    Err(format!(
+        "no room for {what} of {size} in {}: {room} are free",
+        quote(dir)
+    ))
 }
 
 /// Bytes of memory that are available now.
