@@ -91,7 +91,7 @@ fn a_process_for_some_time_at_most() {
 /// What cannot have settled in that time is said, and the exit status is still the command's.
 #[test]
 fn until_writeback_has_settled_or_not() {
-    let place = Place::new();
+    let place = Place::of_programs();
     let words = [
         "--baseline=0",
         "--settle=600ms",
