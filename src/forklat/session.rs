@@ -36,6 +36,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub struct Session {
     /// In the order of [`Spans`].
     pub probers: Vec<Prober>,
+    /// What each had lost before anything was measured, while others got ready.
+    lost_before: Vec<u64>,
     /// What the machine says of itself.
     pub sampler: Sampler,
     /// What the probers heard.
@@ -81,6 +83,9 @@ impl Session {
             prober.worker.wait_ready()?;
         }
         sampler.wait_ready()?;
+        for prober in &probers {
+            while prober.pop().is_some() {}
+        }
         let epoch = wall_clock().saturating_sub(Duration::from_nanos(now()));
         let mut notes = observing.notes.clone();
         let workers = probers.iter().map(|prober| &prober.worker);
@@ -88,6 +93,7 @@ impl Session {
         Ok(Self {
             spans: Spans::new(probers.len()),
             seconds: log.then(|| Seconds::new(now(), epoch)),
+            lost_before: probers.iter().map(Prober::lost).collect(),
             probers,
             sampler,
             notes,
@@ -117,11 +123,11 @@ impl Session {
             self.take_in(index);
             let prober = &mut self.probers[index];
             prober.worker.check()?;
-            if prober.lost() > 0 {
+            let lost = prober.lost() - self.lost_before[index];
+            if lost > 0 {
                 let name = prober.worker.name();
                 return Err(format!(
-                    "{name}: {} answers came too fast to be counted",
-                    prober.lost()
+                    "{name}: {lost} answers came too fast to be counted"
                 ));
             }
         }

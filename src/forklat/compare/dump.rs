@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 
+use super::beside::Stop;
 use crate::report::quote::cannot;
 
 /// Beyond this the default does not go: three tools three times shall take a minute.
@@ -49,12 +50,12 @@ pub(super) fn free(dir: &Path) -> Result<u64, String> {
 /// Makes it.
 ///
 /// # Errors
-/// What the file system says: no room.
-pub(super) fn make(path: &Path, size: u64) -> Result<(), String> {
-    write(path, size).map_err(|e| cannot("make the dump", path, &e))
+/// What the file system says: no room; told to stop.
+pub(super) fn make(path: &Path, size: u64, stop: Stop<'_>) -> Result<(), String> {
+    write(path, size, stop).map_err(|e| cannot("make the dump", path, &e))
 }
 
-fn write(path: &Path, size: u64) -> io::Result<()> {
+fn write(path: &Path, size: u64, stop: Stop<'_>) -> io::Result<()> {
     let file = File::create_new(path)?;
     file.set_len(size)?;
     let mut chunk = vec![0; CHUNK as usize];
@@ -62,6 +63,9 @@ fn write(path: &Path, size: u64) -> io::Result<()> {
     for (from, to) in data(size) {
         let mut at = from;
         while at < to {
+            if stop() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let len = CHUNK.min(to - at) as usize;
             fill(&mut chunk[..len], &mut state);
             file.write_all_at(&chunk[..len], at)?;

@@ -1,5 +1,6 @@
 //! `forklat compare`: tools that copy, one after the other in turns, each from the same prepared state.
 
+mod beside;
 mod dump;
 mod stage;
 mod tools;
@@ -20,6 +21,7 @@ use super::session::{Quiet, Session, TICK};
 use super::{Failure, Findings, Outcome, Task, say};
 use crate::observe::memory::{Field, Reading};
 use crate::sys::words::reason;
+use beside::{Stop, beside, listen};
 use stage::{Host, Stage};
 use tools::Tool;
 
@@ -70,7 +72,7 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn all(&mut self, words: &CompareWords, tools: &[Tool]) -> Result<(), Failure> {
         self.live.say("making the dump");
-        self.stage.make_source()?;
+        self.beside(|stage, stop| stage.make_source(stop))?;
         if !words.baseline.is_zero() {
             self.prepare("idle")?;
             self.idle(words.baseline)?;
@@ -88,25 +90,32 @@ impl Comparison<'_> {
     }
 
     fn collect(&mut self) -> Result<(), Failure> {
-        if self.task.signals.pending().is_some() {
-            return Err(Failure::interrupted());
-        }
-        self.session.collect()?;
-        self.stage.check()?;
-        Ok(())
+        listen(&mut self.session, &self.task.signals)?;
+        self.stage.check()
+    }
+
+    /// Does something long to the stage, and listens to the observers meanwhile.
+    fn beside(
+        &mut self,
+        work: impl FnOnce(&mut Stage, Stop<'_>) -> Result<(), Failure> + Send,
+    ) -> Result<(), Failure> {
+        let stage = &mut self.stage;
+        beside(&mut self.session, &self.task.signals, |stop| {
+            work(stage, stop)
+        })?
     }
 
     /// The same state each time: no earlier copy, nothing to write out, so much memory available, the disk held to its rate.
     fn prepare(&mut self, doing: &str) -> Result<(), Failure> {
         self.session.end();
         self.live.say(&format!("{doing}: preparing"));
-        self.stage.clear()?;
+        self.beside(|stage, _| stage.clear())?;
         let started = Instant::now();
         let mut synced = started;
         let mut quiet = Quiet::but_for(0);
         while !quiet.has_come(&self.session) {
             if synced.elapsed() > stage::SYNC_EVERY {
-                self.stage.sync()?;
+                self.beside(|stage, _| stage.sync())?;
                 synced = Instant::now();
             }
             if started.elapsed() > stage::PATIENCE {
@@ -119,8 +128,7 @@ impl Comparison<'_> {
             std::thread::sleep(TICK);
             self.collect()?;
         }
-        let signals = &self.task.signals;
-        self.stage.tighten(&|| signals.pending().is_some())?;
+        self.beside(|stage, stop| stage.tighten(stop))?;
         self.collect()
     }
 
@@ -167,8 +175,10 @@ impl Comparison<'_> {
         self.read_once_more(&ended)?;
         self.live
             .say(&format!("{doing}: comparing the copy with its source"));
-        let copy = self.judge(tool, &ended, before, &source, &dest);
-        Ok(copy)
+        let wrong = beside(&mut self.session, &self.task.signals, |stop| {
+            verify::difference(&source, &dest, stop)
+        })?;
+        Ok(self.judge(tool, &ended, before, wrong))
     }
 
     /// Ends a tool with all that it started, before its copy is removed. What it has left to write shall not be waited for
@@ -210,11 +220,9 @@ impl Comparison<'_> {
         tool: &Tool,
         ended: &Ended,
         before: Option<Reading>,
-        source: &Path,
-        dest: &Path,
+        mut wrong: Option<String>,
     ) -> Copy {
         let status = shell_status(ended.status);
-        let mut wrong = verify::difference(source, dest);
         if let Err(e) = &ended.durable {
             wrong.get_or_insert_with(|| format!("fsync: {}", reason(e)));
         }
@@ -267,10 +275,7 @@ impl Comparison<'_> {
         stage.restore()?;
         let record = session.stop(&|| task.signals.pending().is_some())?;
         live.finish();
-        let good = copies
-            .iter()
-            .flatten()
-            .all(|copy| copy.status == 0 && copy.wrong.is_none());
+        let good = copies.iter().flatten().all(Copy::is_good);
         let idle = Column {
             name: IDLE.to_owned(),
             aside: true,

@@ -12,6 +12,7 @@ use super::super::host::limit::DiskLimit;
 use super::super::host::record::Record;
 use super::super::host::squeeze::Balloon;
 use super::super::host::sysctl::Setting;
+use super::beside::Stop;
 use super::dump;
 use crate::observe::memory::Field;
 use crate::report::quote::{cannot, quote};
@@ -98,7 +99,7 @@ impl Stage {
 
     /// Makes the dump, if one has to be made. Whether there is room for it and for a copy is asked before: it is real
     /// memory that it takes.
-    pub(super) fn make_source(&mut self) -> Result<(), Failure> {
+    pub(super) fn make_source(&mut self, stop: Stop<'_>) -> Result<(), Failure> {
         let size = match self.make {
             Some(size) => size,
             None => fs::metadata(&self.source).map_or(0, |meta| meta.len()),
@@ -112,7 +113,7 @@ impl Stage {
                 memory,
                 dump::free(memory)?.min(available()?),
             )?;
-            dump::make(&self.source, size)?;
+            dump::make(&self.source, size, stop)?;
         }
         Ok(())
     }
@@ -150,9 +151,9 @@ impl Stage {
     }
 
     /// Fills the memory and holds the disk.
-    pub(super) fn tighten(&mut self, interrupted: &dyn Fn() -> bool) -> Result<(), Failure> {
+    pub(super) fn tighten(&mut self, stop: Stop<'_>) -> Result<(), Failure> {
         if let Some(balloon) = &mut self.balloon {
-            balloon.inflate(self.squeeze, interrupted)?;
+            balloon.inflate(self.squeeze, stop)?;
         }
         if let Some(limit) = &self.limit {
             limit.on()?;

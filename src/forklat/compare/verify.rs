@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::sys::uio::pread;
 
+use super::beside::Stop;
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 use crate::sys::words::reason;
@@ -14,11 +15,12 @@ use crate::sys::words::reason;
 const CHUNK: usize = 4 << 20;
 
 /// How `copy` differs from `source`; `None` where it does not.
-pub(super) fn difference(source: &Path, copy: &Path) -> Option<String> {
-    compare(source, copy).unwrap_or_else(|e| Some(format!("cannot be compared: {}", reason(&e))))
+pub(super) fn difference(source: &Path, copy: &Path, stop: Stop<'_>) -> Option<String> {
+    compare(source, copy, stop)
+        .unwrap_or_else(|e| Some(format!("cannot be compared: {}", reason(&e))))
 }
 
-fn compare(source: &Path, copy: &Path) -> io::Result<Option<String>> {
+fn compare(source: &Path, copy: &Path, stop: Stop<'_>) -> io::Result<Option<String>> {
     let (source, copy) = (File::open(source)?, File::open(copy)?);
     let sizes = (source.metadata()?.len(), copy.metadata()?.len());
     if sizes.0 != sizes.1 {
@@ -28,6 +30,9 @@ fn compare(source: &Path, copy: &Path) -> io::Result<Option<String>> {
     let (mut ours, mut theirs) = (AlignedBuffer::new(CHUNK)?, AlignedBuffer::new(CHUNK)?);
     let mut at = 0;
     while at < sizes.0 {
+        if stop() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         // Not beyond the end: from there on nothing is aligned.
         let len = (sizes.0 - at).min(CHUNK as u64) as usize;
         let got = match read(&copy, &mut theirs, at, len) {
@@ -86,21 +91,21 @@ mod tests {
         let bytes: Vec<u8> = (0..5_000_001_u32).map(|n| n as u8).collect();
         fs::write(&a, &bytes).unwrap();
         fs::write(&b, &bytes).unwrap();
-        assert_eq!(difference(&a, &b), None);
+        assert_eq!(difference(&a, &b, &|| false), None);
         for at in [0, 4095, 4096, 4_194_303, 4_194_304, 5_000_000] {
             let mut wrong = bytes.clone();
             wrong[at] ^= 1;
             fs::write(&b, &wrong).unwrap();
             let expected = format!("first different byte at {at}");
-            assert_eq!(difference(&a, &b), Some(expected));
+            assert_eq!(difference(&a, &b, &|| false), Some(expected));
         }
         fs::write(&b, &bytes[1..]).unwrap();
         assert_eq!(
-            difference(&a, &b),
+            difference(&a, &b, &|| false),
             Some("size 5000000 instead of 5000001".into())
         );
         fs::remove_file(&b).unwrap();
-        let missing = difference(&a, &b).unwrap();
+        let missing = difference(&a, &b, &|| false).unwrap();
         assert!(missing.contains("No such file"), "{missing}");
     }
 }
