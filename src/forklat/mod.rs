@@ -145,9 +145,6 @@ impl Outcome {
 #[must_use]
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
-    if is_mmapcp(&words) {
-        return crate::cp::main(words);
-    }
     if words.get(1).is_some_and(|word| word == scale::STAND) {
         let errno = scale::stand(words.into_iter().skip(2));
         return ExitCode::from(u8::try_from(errno).unwrap_or(u8::MAX));
@@ -166,12 +163,6 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(u8::try_from(failure.status).unwrap_or(u8::MAX))
         }
     }
-}
-
-/// `compare` starts this program as mmapcp, so that what it compares is of the same build.
-fn is_mmapcp(words: &[OsString]) -> bool {
-    let name = words.first().map(Path::new);
-    name.and_then(Path::file_name) == Some(OsStr::new(crate::report::PROGRAM))
 }
 
 /// Help, version, or what is wrong with the command line.
