@@ -1,17 +1,26 @@
 //! mmapcp: the file copy that a machine does not feel.
 //!
+//! Two programs: `mmapcp` copies, `forklat` measures what a machine feels meanwhile.
 //! Rooms, each knowing only what stands below it:
 //!
 //! - [`cp`]: what cp means: names, trees, attributes
-//! - [`report`]: what is said meanwhile: diagnostics, progress, JSON events
+//! - [`forklat`]: run, compare, scale: what is measured, prepared, restored and exported
+//! - [`observe`]: probers and readers of what the machine goes through
+//! - [`report`]: what is said meanwhile: diagnostics, progress, JSON events, names and numbers for people
 //! - [`transfer`]: one file's bytes, from descriptor to descriptor
 //! - [`sys`]: the only unsafe code
 //!
 //! The straight line, argv to bytes on disk: [`cp::cli`] reads words, [`cp::options`] resolves them once, [`cp::tree`]
 //! finds one file after the other, [`cp::dest`] opens where it goes, [`transfer::plan`] asks the kernel what this pair
 //! can do, [`transfer::run`] moves extents by the rows of [`transfer::engine`], and [`cp::attrs`] finishes.
+//!
+//! The other line, from a question to a table: [`forklat::cli`] reads words, [`forklat::observing`] resolves what is asked,
+//! [`observe::probe`] asks in processes of its own, [`forklat::session`] listens, [`forklat::spans`] sorts each answer into the
+//! time in which it was wanted, [`forklat::model`] is what comes out, and [`forklat::export`] prints it.
 
 pub mod cp;
+pub mod forklat;
+pub mod observe;
 pub mod report;
 pub mod sys;
 pub mod transfer;

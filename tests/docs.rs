@@ -7,28 +7,49 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap_complete::{Shell, generate};
-use mmapcp::cp::cli;
+use mmapcp::{cp, forklat};
 
 use crate::support::skip;
 
+/// Both programs.
+fn programs() -> [(&'static str, clap::Command); 2] {
+    [
+        ("mmapcp", cp::cli::command()),
+        ("forklat", forklat::cli::command()),
+    ]
+}
+
 /// Every generated file, by its path in the repository.
-fn generated() -> Vec<(&'static str, Vec<u8>)> {
-    let mut files = vec![("man/mmapcp.1", man())];
-    for (path, shell) in [
-        ("completions/mmapcp.bash", Shell::Bash),
-        ("completions/_mmapcp", Shell::Zsh),
-        ("completions/mmapcp.fish", Shell::Fish),
-    ] {
-        let mut text = Vec::new();
-        generate(shell, &mut cli::command(), "mmapcp", &mut text);
-        files.push((path, text));
+fn generated() -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for (name, mut command) in programs() {
+        for (path, shell) in completions(name) {
+            let mut text = Vec::new();
+            generate(shell, &mut command, name, &mut text);
+            files.push((path, text));
+        }
+        command.build();
+        files.push((format!("man/{name}.1"), man(&command)));
+        // git's way: a page a subcommand.
+        for task in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+            let page = format!("man/{name}-{}.1", task.get_name());
+            files.push((page, man(task)));
+        }
     }
     files
 }
 
-fn man() -> Vec<u8> {
+fn completions(name: &str) -> [(String, Shell); 3] {
+    [
+        (format!("completions/{name}.bash"), Shell::Bash),
+        (format!("completions/_{name}"), Shell::Zsh),
+        (format!("completions/{name}.fish"), Shell::Fish),
+    ]
+}
+
+fn man(command: &clap::Command) -> Vec<u8> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(cli::command())
+    clap_mangen::Man::new(command.clone())
         .date("2026-11-21")
         .render(&mut text)
         .expect("a man page is written to memory");
@@ -43,10 +64,10 @@ fn repository(path: &str) -> PathBuf {
 fn committed_pages_are_the_generated_ones() {
     for (path, text) in generated() {
         if std::env::var_os("UPDATE_DOCS").is_some() {
-            fs::write(repository(path), &text).unwrap_or_else(|e| panic!("writing {path}: {e}"));
+            fs::write(repository(&path), &text).unwrap_or_else(|e| panic!("writing {path}: {e}"));
         }
         let committed =
-            fs::read(repository(path)).unwrap_or_else(|e| panic!("reading {path}: {e}"));
+            fs::read(repository(&path)).unwrap_or_else(|e| panic!("reading {path}: {e}"));
         assert!(
             committed == text,
             "{path} is stale: UPDATE_DOCS=1 cargo test"
@@ -74,11 +95,17 @@ fn no_page_is_committed_that_nothing_generates() {
 #[test]
 fn the_readme_names_every_option_and_every_engine() {
     let readme = fs::read_to_string(repository("README.md")).expect("README.md");
-    for option in cli::command().get_arguments().filter_map(|a| a.get_long()) {
-        assert!(
-            readme.contains(&format!("--{option}")),
-            "README.md is silent on --{option}"
-        );
+    for (name, command) in programs() {
+        let tasks = command.get_subcommands().filter(|c| !c.is_hide_set());
+        let options = std::iter::once(&command)
+            .chain(tasks)
+            .flat_map(clap::Command::get_arguments);
+        for option in options.filter_map(clap::Arg::get_long) {
+            assert!(
+                readme.contains(&format!("--{option}")),
+                "README.md is silent on --{option} of {name}"
+            );
+        }
     }
     for row in mmapcp::transfer::engine::TABLE {
         let line = format!("| `{}` | {} | {} |", row.name, row.how, row.when);
@@ -88,12 +115,12 @@ fn the_readme_names_every_option_and_every_engine() {
 
 #[test]
 fn the_shells_can_read_their_completions() {
-    for (shell, path) in [
-        ("bash", "completions/mmapcp.bash"),
-        ("zsh", "completions/_mmapcp"),
-        ("fish", "completions/mmapcp.fish"),
-    ] {
-        match Command::new(shell).arg("-n").arg(repository(path)).output() {
+    for (path, shell) in programs().iter().flat_map(|(name, _)| completions(name)) {
+        match Command::new(shell.to_string())
+            .arg("-n")
+            .arg(repository(&path))
+            .output()
+        {
             Ok(output) => assert!(output.status.success(), "{shell}: {output:?}"),
             Err(e) => skip(
                 "the_shells_can_read_their_completions",

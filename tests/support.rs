@@ -240,13 +240,18 @@ impl Running {
     }
 
     /// Waits for the end. A child that hangs is killed, and the test fails.
-    pub(crate) fn finish(mut self) -> Output {
+    pub(crate) fn finish(self) -> Output {
+        self.finish_within(PATIENCE)
+    }
+
+    /// As `finish`, for a child that may well take longer than others.
+    pub(crate) fn finish_within(mut self, patience: Duration) -> Output {
         let started = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > patience {
                 self.end_group();
                 panic!("hung: {}", self.words);
             }

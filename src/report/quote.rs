@@ -1,14 +1,24 @@
 //! Names in messages, quoted as cp quotes them: for a shell, always, with escapes for what cannot be printed.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::OnceLock;
+
+use crate::sys::words::reason;
 
 /// Quotes a name: gnulib's `shell-escape-always`.
 #[must_use]
 pub fn quote(name: impl AsRef<OsStr>) -> String {
     static UTF8: OnceLock<bool> = OnceLock::new();
     quote_bytes(name.as_ref().as_bytes(), *UTF8.get_or_init(locale_is_utf8))
+}
+
+/// What could not be done to which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".
+#[must_use]
+pub fn cannot(verb: &str, path: &Path, error: &io::Error) -> String {
+    format!("cannot {verb} {}: {}", quote(path), reason(error))
 }
 
 /// The first of these that is set decides, as in setlocale(3).

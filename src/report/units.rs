@@ -21,3 +21,115 @@ pub fn rate(per_second: f64) -> String {
 pub fn time(duration: Duration) -> String {
     FormattedDuration(duration).to_string()
 }
+
+/// A short time: `2.5 ms`.
+#[must_use]
+pub fn milliseconds(time: Duration) -> String {
+    format!("{} ms", time.as_secs_f64() * 1e3)
+}
+
+/// Reads a count of bytes as coreutils does: `K`, `M`, `G`, `T` (also `KiB`...) are powers of 1024, `KB`, `MB`... of 1000.
+/// Fractions such as `1.5G` will do, too.
+///
+/// # Errors
+/// What is wrong with it, for the user: no number, an unknown unit, negative, or beyond 64 bits.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = scale(unit).ok_or_else(|| format!("unknown unit '{unit}' in '{text}'"))?;
+    let bad = || format!("'{text}' is not a size");
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole
+            .checked_mul(scale)
+            .ok_or_else(|| format!("'{text}' is too large"));
+    }
+    let value = number.parse::<f64>().map_err(|_| bad())? * scale as f64;
+    // 2^64 as f64: the first value that does not fit.
+    if value < 18_446_744_073_709_551_616.0 {
+        Ok(value as u64)
+    } else {
+        Err(format!("'{text}' is too large"))
+    }
+}
+
+fn scale(unit: &str) -> Option<u64> {
+    if unit.is_empty() || unit == "B" {
+        return Some(1);
+    }
+    let (letter, rest) = unit.split_at_checked(1)?;
+    let power = match letter {
+        "K" | "k" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return None,
+    };
+    match rest {
+        "" | "iB" => Some(1024_u64.pow(power)),
+        "B" => Some(1000_u64.pow(power)),
+        _ => None,
+    }
+}
+
+/// Reads a span of time: `5ms`, `3s`, `1h30m`; a bare number is seconds, as sleep(1) has it.
+///
+/// # Errors
+/// What is wrong with it, for the user.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|e| format!("'{text}': {e}"));
+    }
+    humantime::parse_duration(text).map_err(|e| format!("'{text}' is not a time: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{parse_bytes, parse_time};
+
+    #[test]
+    fn times_are_seconds_unless_they_say_what_they_are() {
+        assert_eq!(parse_time("3"), Ok(Duration::from_secs(3)));
+        assert_eq!(parse_time("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("2ms"), Ok(Duration::from_millis(2)));
+        for text in ["", "-1", "nan", "1e30", "5 parsecs"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_coreutils_reads_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("1K", 1024),
+            ("1kB", 1000),
+            ("1.5G", 1_610_612_736),
+            ("400M", 400 << 20),
+            ("2MiB", 2 << 20),
+            ("100MB", 100_000_000),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_said() {
+        for text in [
+            "",
+            "G",
+            "-1",
+            "1X",
+            "1.2.3",
+            "20000000T",
+            "99999999999999999999",
+            "nan",
+            "1 G",
+        ] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+}

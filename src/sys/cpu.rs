@@ -33,14 +33,8 @@ pub fn usage() -> Usages {
         |u: Usage| Usages {
             user: seconds(u.user_time()),
             system: seconds(u.system_time()),
-            max_rss: peak().unwrap_or_else(|| u.max_rss().unsigned_abs() * 1024),
+            // `ru_maxrss` would count the process that we were forked from, too.
+            max_rss: status::size("VmHWM").unwrap_or_else(|| u.max_rss().unsigned_abs() * 1024),
         },
     )
-}
-
-/// `VmHWM` of proc(5), in bytes. `ru_maxrss` of getrusage(2) would count the process that we were forked from, too.
-fn peak() -> Option<u64> {
-    let value = status::field("VmHWM")?;
-    let kilobytes: u64 = value.strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }

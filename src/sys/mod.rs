@@ -3,9 +3,16 @@
 //! Nothing here decides anything: each function is one system call, or one buffer, with its errors passed on.
 
 pub mod buffer;
+pub mod clock;
 pub mod cpu;
+pub mod fields;
 pub mod file;
+pub mod local;
 pub mod map;
+pub mod mapping;
+pub mod process;
 pub mod residency;
+pub mod shared;
+pub mod standing;
 pub mod status;
 pub mod words;

@@ -1,13 +1,49 @@
-//! What proc(5) says of this process in /proc/self/status.
+//! What proc(5) says of a process in /proc/PID/status.
 
-/// The value of one field, without the blanks around it; `None` where there is no /proc.
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+use super::fields::{kilobytes, value};
+
+/// The value of one field of this process, without the blanks around it; `None` where there is no /proc.
 #[must_use]
 pub fn field(name: &str) -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(|value| value.trim().to_owned())
+    field_in("/proc/self/status", name)
+}
+
+/// A size that this process has, in bytes.
+#[must_use]
+pub fn size(name: &str) -> Option<u64> {
+    kilobytes(&field(name)?)
+}
+
+/// A size that another process has, in bytes; `None` once it is a zombie.
+#[must_use]
+pub fn size_of_process(pid: Pid, name: &str) -> Option<u64> {
+    kilobytes(&field_in(&format!("/proc/{pid}/status"), name)?)
+}
+
+/// When a process was started, in ticks since boot (field 22 of /proc/PID/stat below `root`); with its number it names a
+/// process for good. `None` when it has ended, reaped or not.
+#[must_use]
+pub fn start_time(root: &Path, pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(root.join(format!("proc/{pid}/stat"))).ok()?;
+    let mut fields = stat_fields(&stat);
+    let state = fields.next()?;
+    (state != "Z" && state != "X").then_some(())?;
+    fields.nth(18)?.parse().ok()
+}
+
+/// The fields of /proc/PID/stat from the third, the state, on: the second, a name, may hold anything.
+pub fn stat_fields(stat: &str) -> impl Iterator<Item = &str> {
+    let after = stat.rfind(')').map_or("", |at| &stat[at + 1..]);
+    after.split_ascii_whitespace()
+}
+
+fn field_in(path: &str, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(path).ok()?;
+    value(&status, name).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -1,6 +1,13 @@
-//! A bind mount gives one file two names, and cp's check for the same file has to see through it.
+//! A bind mount gives one file two names: cp's check for the same file has to see through it, and an export has to do
+//! without a rename.
 
 use std::fs::{self, File};
+use std::time::UNIX_EPOCH;
+
+use mmapcp::forklat::export::csv;
+use mmapcp::forklat::export::hlog::Log;
+use mmapcp::forklat::export::{Exports, render};
+use mmapcp::forklat::merge::merge;
 
 use super::image::Mount;
 use super::program::{cp, mmapcp, words};
@@ -63,6 +70,36 @@ fn the_same_file_bound_onto_another() {
         ),
     );
     assert_eq!(fs::read(&original).expect("read the original"), b"precious");
+}
+
+/// A container's file that comes from its host: no rename can replace it.
+#[test]
+fn an_export_onto_a_file_that_is_bound() {
+    let Some(_lab) = Lab::enter(&["mount", "umount"]) else {
+        return;
+    };
+    let home = home().expect("a directory");
+    let (original, name) = (home.path().join("original"), home.path().join("name"));
+    fs::write(&original, "an older and longer report".repeat(1000)).expect("write the original");
+    File::create(&name).expect("create the other name");
+    let Some(_bound) = Mount::bind_file(&original, &name).map_or_else(|why| skip(&why), Some)
+    else {
+        return;
+    };
+    let exports = Exports {
+        csv: Some(name),
+        ..Exports::default()
+    };
+    let report = merge(&[]).expect("a report of nothing");
+    let log = Log::new(UNIX_EPOCH);
+    let opened = exports.open().expect("open the export");
+    opened
+        .write(|format| render(format, &report, Some(&log)))
+        .expect("write the export");
+    let written = fs::read_to_string(&original).expect("read the original");
+    assert_eq!(written, csv::render(&report));
+    let entries = fs::read_dir(home.path()).expect("list the directory");
+    assert_eq!(entries.count(), 2, "nothing is left beside");
 }
 
 /// Exit 1 in cp's words, by cp's own mouth.

@@ -132,11 +132,13 @@ impl Mount {
     }
 
     pub(super) fn make_read_only(&self) -> Result<(), String> {
-        run(
-            "mount",
-            &[Path::new("-o"), Path::new("remount,ro"), &self.dir],
-        )
-        .map(drop)
+        self.remount("ro")
+    }
+
+    /// Mounts it again with one option more.
+    pub(super) fn remount(&self, option: &str) -> Result<(), String> {
+        let options = format!("remount,{option}");
+        run("mount", &[Path::new("-o"), options.as_ref(), &self.dir]).map(drop)
     }
 
     /// Unmounts, lets the file system's own checker judge the image, and mounts it again.

@@ -3,6 +3,7 @@
 mod bind;
 mod device;
 mod dump;
+mod host;
 mod image;
 mod matrix;
 mod program;

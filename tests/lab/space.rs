@@ -223,7 +223,7 @@ fn dump_in_memory(lab: &Lab) -> Option<(Mount, PathBuf)> {
 }
 
 /// Takes all space that can be had, in ever smaller steps since statvfs promises more than that, and gives `room` back.
-fn fill_up(disk: &Mount, room: u64) -> PathBuf {
+pub(super) fn fill_up(disk: &Mount, room: u64) -> PathBuf {
     let path = disk.path("filler");
     let file = File::create(&path).expect("create the filler");
     let mut size = 0_u64;

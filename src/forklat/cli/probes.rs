@@ -1,0 +1,51 @@
+//! Words about what is asked of the machine: which probes, how often, and where.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::observe::probe::TABLE;
+use crate::report::units::{parse_bytes, parse_time};
+
+/// What `run` and `compare` have in common.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Probes")]
+pub struct ProbeWords {
+    /// Ask only for these
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = names())]
+    pub probe: Vec<String>,
+
+    /// How often: fork=2ms; may be given for several, with commas or again
+    #[arg(long, value_name = "NAME=TIME", value_delimiter = ',', value_parser = parse_period)]
+    pub period: Vec<(String, Duration)>,
+
+    /// Give the forker a heap of this size: its page tables are what fork copies
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, default_value = "0")]
+    pub rss: u64,
+
+    /// Drop the pages of the program before each exec
+    #[arg(long)]
+    pub exec_cold: bool,
+
+    /// The directory whose file system is asked: write, fsync, read, and exec of a program that lies there
+    #[arg(long, value_name = "DIR")]
+    pub on: Option<PathBuf>,
+}
+
+fn names() -> Vec<&'static str> {
+    TABLE.iter().map(|row| row.name).collect()
+}
+
+fn parse_period(text: &str) -> Result<(String, Duration), String> {
+    let (name, time) = text
+        .split_once('=')
+        .ok_or_else(|| format!("'{text}' is not NAME=TIME"))?;
+    if !TABLE.iter().any(|row| row.name == name) {
+        return Err(format!(
+            "no probe is called '{name}': {}",
+            names().join(", ")
+        ));
+    }
+    Ok((name.to_owned(), parse_time(time)?))
+}

@@ -1,0 +1,83 @@
+//! The words of `forklat scale`, as clap reads them. No system call, and no decision.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::help;
+use crate::forklat::export::Exports;
+use crate::report::units::parse_bytes;
+
+/// One of the four tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Question {
+    /// Fork from one parent
+    #[value(name = "1a")]
+    Fork,
+    /// Fork and exec of one program
+    #[value(name = "1b")]
+    Exec,
+    /// Join and leave those that have one file mapped
+    #[value(name = "2a")]
+    Join,
+    /// Modify a file that others have mapped
+    #[value(name = "2b")]
+    Modify,
+}
+
+/// `forklat scale`
+#[derive(Debug, Clone, Args)]
+#[command(
+    override_usage = "forklat scale [OPTION]...",
+    after_long_help = help::scale()
+)]
+pub struct ScaleWords {
+    /// Go up to N processes that stand, in powers of ten
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max: u32,
+
+    /// How much of its memory each process writes to before it stands (1a, 1b)
+    #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_bytes)]
+    pub touch: u64,
+
+    /// Size of the file that is mapped (2a, 2b)
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_bytes)]
+    pub file_size: u64,
+
+    /// Where that file lies for the time of the run; it has no name
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub on: PathBuf,
+
+    /// Measurements a cell. Of fewer than 100, the 99th percentile is the maximum
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub repeat: u32,
+
+    /// Make only these tables
+    #[arg(long, value_name = "TABLE", value_delimiter = ',')]
+    pub only: Vec<Question>,
+
+    /// Write the figures, and the facts of the machine, as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Export")]
+    pub export_json: Option<PathBuf>,
+
+    /// Write the figures as CSV
+    #[arg(long, value_name = "FILE", help_heading = "Export")]
+    pub export_csv: Option<PathBuf>,
+
+    /// Write the tables as Markdown
+    #[arg(long, value_name = "FILE", help_heading = "Export")]
+    pub export_markdown: Option<PathBuf>,
+}
+
+impl ScaleWords {
+    /// The files that results go to besides the tables.
+    #[must_use]
+    pub fn files(&self) -> Exports {
+        Exports {
+            json: self.export_json.clone(),
+            csv: self.export_csv.clone(),
+            markdown: self.export_markdown.clone(),
+            hlog: None,
+        }
+    }
+}

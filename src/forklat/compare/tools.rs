@@ -1,0 +1,198 @@
+//! The tools that are compared: their command lines, with the names of source and destination put in.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::super::Failure;
+use super::super::child::find;
+use super::IDLE;
+use crate::report::quote::quote;
+use crate::sys::process::die_with_parent;
+use crate::sys::words::reason;
+
+const SOURCE: &str = "{source}";
+const DEST: &str = "{dest}";
+
+/// What is compared unless told otherwise. The block size of dd is the one that FACTS of several disks agree on: larger ones
+/// gain nothing.
+const DEFAULTS: [(&str, &str); 3] = [
+    ("cp", "cp {source} {dest}"),
+    (
+        "dd oflag=direct",
+        "dd if={source} of={dest} bs=8M oflag=direct status=none",
+    ),
+    (OURS, "mmapcp --progress=never {source} {dest}"),
+];
+
+/// The tool that is linked into this program.
+const OURS: &str = "mmapcp";
+
+/// One tool.
+#[derive(Debug)]
+pub(super) struct Tool {
+    /// The name of its column.
+    pub(super) name: String,
+    program: PathBuf,
+    words: Vec<String>,
+}
+
+impl Tool {
+    /// The tools of the command line, or the usual ones.
+    pub(super) fn all(given: &[String]) -> Result<Vec<Self>, Failure> {
+        let tools: Vec<Self> = if given.is_empty() {
+            DEFAULTS
+                .iter()
+                .map(|(name, line)| Self::new(name, line))
+                .collect::<Result<_, _>>()?
+        } else {
+            given
+                .iter()
+                .map(|text| Self::parse(text))
+                .collect::<Result<_, _>>()?
+        };
+        for (n, tool) in tools.iter().enumerate() {
+            if tool.name == IDLE || tools[..n].iter().any(|other| other.name == tool.name) {
+                return Err(format!("--tool: the name '{}' is taken", tool.name).into());
+            }
+        }
+        Ok(tools)
+    }
+
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let (name, line) = text
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| format!("--tool: '{text}' is not NAME=CMD"))?;
+        for hole in [SOURCE, DEST] {
+            if !line.contains(hole) {
+                return Err(format!("--tool={name}: there is no {hole} in '{line}'").into());
+            }
+        }
+        Self::new(name, line)
+    }
+
+    fn new(name: &str, line: &str) -> Result<Self, Failure> {
+        let words = shell_words::split(line).map_err(|e| format!("--tool={name}: {e}"))?;
+        let first = words
+            .first()
+            .ok_or_else(|| format!("--tool={name}: no command"))?;
+        let program = if first == OURS {
+            // The same code as the program of that name, and never another build of it.
+            std::env::current_exe().map_err(|e| format!("cannot find myself: {}", reason(&e)))?
+        } else {
+            find(OsStr::new(first)).map_err(|e| Failure::cannot_run(OsStr::new(first), &e))?
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            program,
+            words,
+        })
+    }
+
+    /// Its command line as it was given, for the report.
+    pub(super) fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Ready to be started: standard output thrown away, standard error kept for the case that it fails, in a process
+    /// group of its own, and gone when we are.
+    pub(super) fn command(&self, source: &Path, dest: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        let words = self.words[1..].iter().map(|word| fill(word, source, dest));
+        command.arg0(&self.words[0]).args(words);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command.process_group(0);
+        die_with_parent(&mut command);
+        command
+    }
+}
+
+/// Puts the names in, whatever bytes they have.
+fn fill(word: &str, source: &Path, dest: &Path) -> OsString {
+    let mut filled = OsString::new();
+    let mut rest = word;
+    while let Some(at) = rest.find('{') {
+        let (before, from) = rest.split_at(at);
+        filled.push(before);
+        rest = if let Some(rest) = from.strip_prefix(SOURCE) {
+            filled.push(source);
+            rest
+        } else if let Some(rest) = from.strip_prefix(DEST) {
+            filled.push(dest);
+            rest
+        } else {
+            filled.push("{");
+            &from[1..]
+        };
+    }
+    filled.push(rest);
+    filled
+}
+
+/// The order of a round: forwards, then backwards, so that no tool always comes after the same other.
+pub(super) fn order(round: u32, tools: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..tools).collect();
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+/// The last lines of what a tool said on standard error.
+pub(super) fn last_words(name: &str, said: &str) -> Vec<String> {
+    const LINES: usize = 5;
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..]
+        .iter()
+        .map(|line| format!("{}: {line}", quote(OsStr::new(name))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Tool, fill, order};
+
+    #[test]
+    fn names_are_put_in_wherever_they_are_wanted() {
+        let fill = |word| fill(word, Path::new("/a b"), Path::new("/c"));
+        assert_eq!(fill("if={source}"), "if=/a b");
+        assert_eq!(fill("{dest}{source}{dest}"), "/c/a b/c");
+        assert_eq!(fill("{}{sourc}"), "{}{sourc}");
+    }
+
+    #[test]
+    fn tools_turn_round() {
+        assert_eq!(order(0, 3), [0, 1, 2]);
+        assert_eq!(order(1, 3), [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_tool_that_cannot_be_is_refused() {
+        for (text, why) in [
+            ("cat", "not NAME=CMD"),
+            ("=cat {source} {dest}", "not NAME=CMD"),
+            ("a=cat {source}", "no {dest}"),
+            ("a=cat {dest}", "no {source}"),
+            ("a=cat '{source} {dest}", "quote"),
+            (
+                "a=no-such-program {source} {dest}",
+                "cannot run 'no-such-program'",
+            ),
+        ] {
+            let failure = Tool::all(&[text.to_owned()]).unwrap_err();
+            assert!(failure.message.contains(why), "{text}: {}", failure.message);
+        }
+        let twice = [
+            "a=cat {source} {dest}".to_owned(),
+            "a=cp {source} {dest}".to_owned(),
+        ];
+        assert!(Tool::all(&twice).unwrap_err().message.contains("taken"));
+    }
+}

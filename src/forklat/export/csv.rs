@@ -1,0 +1,98 @@
+//! A report in long form, a figure a line: what data frames are made from. Numbers are not scaled; the unit stands beside.
+
+use super::grid::{Group, Row, Value};
+use super::rows::{Detail, grid};
+use super::sentences::verdict;
+use crate::forklat::model::Report;
+
+const HEAD: [&str; 8] = [
+    "subject", "probe", "cpu", "metric", "unit", "value", "ratio", "note",
+];
+
+/// The whole table, per CPU and with service times. A figure that is missing is an empty field.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let grid = grid(report, Detail::Full);
+    let mut text = record(&HEAD.map(str::to_owned));
+    for (column, subject) in report.subjects.iter().enumerate() {
+        for group in &grid.groups {
+            for row in &group.rows {
+                let note = match row.values[column] {
+                    Value::Identical(..) | Value::Failed(..) => verdict(&subject.copies).join("; "),
+                    Value::Unsupported => "not supported".into(),
+                    _ => String::new(),
+                };
+                let ratio = grid.ratio(row, column);
+                text.push_str(&record(&fields(
+                    &subject.name,
+                    group,
+                    row,
+                    column,
+                    ratio,
+                    note,
+                )));
+            }
+        }
+    }
+    text
+}
+
+fn fields(
+    subject: &str,
+    group: &Group,
+    row: &Row,
+    column: usize,
+    ratio: Option<f64>,
+    note: String,
+) -> [String; 8] {
+    let value = match row.values[column] {
+        Value::Number(number) => number.to_string(),
+        Value::Identical(identical, _) => identical.to_string(),
+        Value::Failed(failed, made) => (made - failed).to_string(),
+        Value::Missing | Value::Unsupported => String::new(),
+    };
+    [
+        subject.to_owned(),
+        group.probe.clone().unwrap_or_default(),
+        group.cpu.map_or_else(String::new, |cpu| cpu.to_string()),
+        row.label.clone(),
+        row.unit.name().to_owned(),
+        value,
+        ratio.map_or_else(String::new, |ratio| ratio.to_string()),
+        note,
+    ]
+}
+
+/// A line as RFC 4180 has it, but for the newline, which is this system's.
+fn record(fields: &[String]) -> String {
+    let fields: Vec<String> = fields.iter().map(|field| quote(field)).collect();
+    format!("{}\n", fields.join(","))
+}
+
+fn quote(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn fields_are_quoted_where_they_must_be() {
+        for (field, want) in [
+            ("", ""),
+            ("fork", "fork"),
+            ("a b", "a b"),
+            ("a,b", "\"a,b\""),
+            ("say \"x\"", "\"say \"\"x\"\"\""),
+            ("two\nlines", "\"two\nlines\""),
+            ("\r", "\"\r\""),
+        ] {
+            assert_eq!(quote(field), want);
+        }
+    }
+}

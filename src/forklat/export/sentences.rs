@@ -1,0 +1,145 @@
+//! What is said beside the table: copies that are wrong, the worst moments, what the observers cost, notes.
+
+use super::grid::Unit;
+use super::machine;
+use super::rows::{Detail, compares};
+use crate::forklat::model::{Copy, Moment, Observer, Probe, Report, Subject};
+use crate::observe::facts::Facts;
+use crate::sys::local;
+
+/// How many worst moments of a probe are shown; JSON has all that were kept.
+const SHOWN: usize = 3;
+
+/// Lines under a title.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paragraph {
+    /// Without a colon.
+    pub title: String,
+    /// At least one.
+    pub lines: Vec<String>,
+}
+
+/// What stands above the table: the machine.
+#[must_use]
+pub fn above(report: &Report) -> Vec<Paragraph> {
+    // A merge of interval logs knows nothing of the machine.
+    let lines = if report.facts == Facts::default() {
+        Vec::new()
+    } else {
+        report.facts.lines()
+    };
+    present([paragraph("machine", lines)])
+}
+
+/// What stands below the table.
+#[must_use]
+pub fn below(report: &Report, detail: Detail) -> Vec<Paragraph> {
+    let mut all = vec![paragraph("copies", copies(&report.subjects))];
+    all.extend(worst(&report.subjects));
+    if detail == Detail::Full || !compares(&report.subjects) {
+        all.push(paragraph("slab caches", machine::slabs(&report.subjects)));
+    }
+    if detail == Detail::Full {
+        let lines = report.observers.iter().map(observer).collect();
+        all.push(paragraph("observers", lines));
+    }
+    all.push(paragraph("notes", report.notes.clone()));
+    present(all)
+}
+
+fn present(paragraphs: impl IntoIterator<Item = Paragraph>) -> Vec<Paragraph> {
+    let lines = |paragraph: &Paragraph| !paragraph.lines.is_empty();
+    paragraphs.into_iter().filter(lines).collect()
+}
+
+fn paragraph(title: &str, lines: Vec<String>) -> Paragraph {
+    Paragraph {
+        title: title.into(),
+        lines,
+    }
+}
+
+fn copies(subjects: &[Subject]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for subject in subjects.iter().filter(|s| !s.copies.is_empty()) {
+        let said = verdict(&subject.copies);
+        lines.extend(said.iter().map(|text| format!("{}: {text}", subject.name)));
+    }
+    lines
+}
+
+/// How the copies of one tool compare with the source, and how the tool ended where it did not end well.
+#[must_use]
+pub fn verdict(copies: &[Copy]) -> Vec<String> {
+    let mut said = Vec::new();
+    for (run, copy) in (1..).zip(copies) {
+        match (&copy.wrong, copy.status) {
+            (None, 0) => {}
+            (Some(wrong), 0) => said.push(format!("WRONG: {wrong} (run {run})")),
+            (None, status) => said.push(format!("exit status {status} (run {run})")),
+            (Some(wrong), status) => {
+                said.push(format!("exit status {status} (run {run}): {wrong}"));
+            }
+        }
+    }
+    let identical = copies.iter().filter(|copy| copy.wrong.is_none()).count();
+    said.push(format!("identical in {identical} of {}", copies.len()));
+    said
+}
+
+/// Of what is compared with an idle machine; tools that are compared with each other have their copies to tell of.
+fn worst(subjects: &[Subject]) -> Vec<Paragraph> {
+    subjects
+        .iter()
+        .filter(|subject| !subject.aside && subject.copies.is_empty())
+        .skip(1)
+        .map(|subject| {
+            let lines = subject.probes.iter().filter_map(worst_of).collect();
+            paragraph(&format!("worst moments {}", subject.name), lines)
+        })
+        .collect()
+}
+
+fn worst_of(probe: &Probe) -> Option<String> {
+    let stalls = stalls(&probe.worst);
+    if probe.cpu.is_some() || stalls.is_empty() {
+        return None;
+    }
+    let moment = |moment: &&Moment| {
+        format!(
+            "{} at {} ({:.3} s in)",
+            Unit::Microseconds.show(moment.latency),
+            local::time_of_day(moment.time),
+            moment.offset
+        )
+    };
+    let moments: Vec<String> = stalls.iter().take(SHOWN).map(moment).collect();
+    Some(format!("{}: {}", probe.name, moments.join(", ")))
+}
+
+/// The worst moments without those that waited at the same time as a worse one: one stall makes everyone late who asks
+/// while it lasts.
+fn stalls(worst: &[Moment]) -> Vec<&Moment> {
+    let end = |moment: &Moment| moment.time + moment.latency / 1e6;
+    let mut stalls: Vec<&Moment> = Vec::new();
+    for moment in worst {
+        let same = |other: &&Moment| moment.time <= end(other) && other.time <= end(moment);
+        if !stalls.iter().any(same) {
+            stalls.push(moment);
+        }
+    }
+    stalls
+}
+
+fn observer(observer: &Observer) -> String {
+    let share = if observer.seconds > 0.0 {
+        format!("{:.2} % of a CPU", 100.0 * observer.cpu / observer.seconds)
+    } else {
+        "-".into()
+    };
+    format!(
+        "{}: {share}, {} resident",
+        observer.name,
+        Unit::Bytes.show(observer.max_rss as f64)
+    )
+}

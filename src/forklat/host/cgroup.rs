@@ -1,0 +1,264 @@
+//! Control groups: where this process is in them, what memory they leave it, and going into one and out again.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::files::{try_write, write};
+use crate::observe::mount::Mount;
+use crate::observe::root::{below, read};
+use crate::report::quote::cannot;
+use crate::sys::status;
+
+/// One hierarchy as this process sees it. Paths are below the root that was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hierarchy {
+    /// Its mount point.
+    pub(super) top: PathBuf,
+    /// The group that this process is in.
+    pub(super) own: PathBuf,
+}
+
+/// The v1 hierarchy of a controller, or with `None` the v2 hierarchy; `None` where it is not mounted.
+pub(super) fn hierarchy(
+    root: &Path,
+    controller: Option<&str>,
+) -> Result<Option<Hierarchy>, String> {
+    let is_it = |mount: &Mount| match controller {
+        Some(name) => {
+            mount.file_system == "cgroup" && mount.super_options.iter().any(|o| o == name)
+        }
+        None => mount.file_system == "cgroup2",
+    };
+    let Some(mount) = Mount::all(root)?.into_iter().find(is_it) else {
+        return Ok(None);
+    };
+    let file = below(root, "/proc/self/cgroup");
+    let text = read(&file)?;
+    let own = text.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let found = match controller {
+            Some(name) => controllers.split(',').any(|c| c == name),
+            None => controllers.is_empty(),
+        };
+        found.then(|| PathBuf::from(path))
+    });
+    // In a container the mount may show only the part of the hierarchy that belongs to it.
+    let inside = own.and_then(|own| own.strip_prefix(&mount.root).map(Path::to_path_buf).ok());
+    let top = below(root, &mount.point);
+    let own = inside.map_or_else(|| top.clone(), |inside| top.join(inside));
+    Ok(Some(Hierarchy { top, own }))
+}
+
+/// Bytes that this process may still take before a memory limit of its group, or of one above, is met; file pages of the
+/// group do not count, since they give way. `None` without a memory controller.
+pub(super) fn memory_room(root: &Path) -> Result<Option<u64>, String> {
+    let v1 = hierarchy(root, Some("memory"))?;
+    let (h, limit, usage, prefix) = match v1 {
+        Some(h) => (
+            h,
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_",
+        ),
+        None => match hierarchy(root, None)? {
+            Some(h) => (h, "memory.max", "memory.current", ""),
+            None => return Ok(None),
+        },
+    };
+    let levels = h.own.ancestors().take_while(|dir| dir.starts_with(&h.top));
+    let room = |dir: &Path| {
+        // "max", and no file at the top, are no limit.
+        let limit: u64 = read(&dir.join(limit)).ok()?.parse().ok()?;
+        let usage: u64 = read(&dir.join(usage)).ok()?.parse().ok()?;
+        let stat = read(&dir.join("memory.stat")).unwrap_or_default();
+        let files =
+            stat_field(&stat, prefix, "inactive_file") + stat_field(&stat, prefix, "active_file");
+        Some(limit.saturating_sub(usage.saturating_sub(files)))
+    };
+    Ok(levels.filter_map(room).min())
+}
+
+fn stat_field(stat: &str, prefix: &str, name: &str) -> u64 {
+    stat.lines()
+        .filter_map(|line| {
+            line.strip_prefix(prefix)?
+                .strip_prefix(name)?
+                .strip_prefix(' ')
+        })
+        .find_map(|value| value.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Moves this process and those it has forked, directly or not, into `group`.
+pub(super) fn enter(root: &Path, group: &Path) -> Result<(), String> {
+    let procs = group.join("cgroup.procs");
+    for pid in family(root)? {
+        move_to(&procs, pid)?;
+    }
+    Ok(())
+}
+
+fn move_to(procs: &Path, pid: i32) -> Result<(), String> {
+    match try_write(procs, &pid.to_string()) {
+        // It has ended since: the child of a fork prober does all the time.
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        Err(e) => Err(cannot(&format!("move process {pid} to"), procs, &e)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// This process first, then its descendants.
+fn family(root: &Path) -> Result<Vec<i32>, String> {
+    let proc = below(root, "/proc");
+    let entries = std::fs::read_dir(&proc).map_err(|e| cannot("read", &proc, &e))?;
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for entry in entries.flatten() {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = status::stat_fields(&stat)
+            .nth(1)
+            .and_then(|p| p.parse().ok());
+        if let (Some(pid), Some(parent)) = (pid, parent) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = vec![std::process::id().cast_signed()];
+    let mut at = 0;
+    while let Some(pid) = found.get(at) {
+        found.extend(children.remove(pid).unwrap_or_default());
+        at += 1;
+    }
+    Ok(found)
+}
+
+/// How often, and how far apart, a group is asked to go: its last process leaves it some moments after its end.
+const TRIES: u32 = 100;
+const APART: Duration = Duration::from_millis(20);
+
+/// Moves everyone in `group` back to `home`, or to `top` where home has gone, removes the group, and takes the controllers
+/// `enabled` away from the groups below `top`. What is gone already is no error.
+pub(super) fn dissolve(
+    group: &Path,
+    home: &Path,
+    top: &Path,
+    enabled: &[String],
+) -> Result<(), String> {
+    let home = if home.exists() { home } else { top };
+    for attempt in 1.. {
+        empty(group, home)?;
+        match std::fs::remove_dir(group) {
+            Ok(()) => break,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+            Err(e) if attempt == TRIES => return Err(cannot("remove control group", group, &e)),
+            Err(_) => std::thread::sleep(APART),
+        }
+    }
+    for controller in enabled {
+        write(
+            &top.join("cgroup.subtree_control"),
+            &format!("-{controller}"),
+        )?;
+    }
+    Ok(())
+}
+
+fn empty(group: &Path, home: &Path) -> Result<(), String> {
+    let Ok(pids) = std::fs::read_to_string(group.join("cgroup.procs")) else {
+        return Ok(());
+    };
+    for pid in pids.lines().filter_map(|line| line.parse().ok()) {
+        move_to(&home.join("cgroup.procs"), pid)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(mountinfo: &str, cgroup: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("proc/self");
+        std::fs::create_dir_all(&own).unwrap();
+        std::fs::write(own.join("mountinfo"), mountinfo).unwrap();
+        std::fs::write(own.join("cgroup"), cgroup).unwrap();
+        dir
+    }
+
+    const MOUNTS: &str = "35 31 0:32 / /cg/memory rw - cgroup cgroup rw,memory\n\
+        38 31 0:35 /docker/x /cg/blkio rw - cgroup cgroup rw,blkio\n\
+        41 31 0:38 / /cg/unified rw - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn the_own_group_is_found_in_each_hierarchy() {
+        let root = root(MOUNTS, "5:blkio:/docker/x/y\n4:memory:/a/b\n0::/s\n");
+        let top = |name: &str| root.path().join("cg").join(name);
+        for (controller, name, own) in [
+            (Some("blkio"), "blkio", "blkio/y"),
+            (Some("memory"), "memory", "memory/a/b"),
+            (None, "unified", "unified/s"),
+        ] {
+            let want = Hierarchy {
+                top: top(name),
+                own: top(own),
+            };
+            assert_eq!(hierarchy(root.path(), controller), Ok(Some(want)));
+        }
+        assert_eq!(hierarchy(root.path(), Some("cpu")), Ok(None));
+    }
+
+    #[test]
+    fn the_tightest_memory_limit_above_us_counts() {
+        let root = root(MOUNTS, "4:memory:/a/b\n");
+        let group = |name: &str, limit: &str, usage: &str, stat: &str| {
+            let dir = root.path().join("cg/memory").join(name);
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("memory.limit_in_bytes"), limit).unwrap();
+            std::fs::write(dir.join("memory.usage_in_bytes"), usage).unwrap();
+            std::fs::write(dir.join("memory.stat"), stat).unwrap();
+        };
+        group("", "9223372036854771712\n", "5000\n", "");
+        group(
+            "a",
+            "1000\n",
+            "700\n",
+            "inactive_file 9\ntotal_inactive_file 200\ntotal_active_file 50\n",
+        );
+        group("a/b", "900\n", "100\n", "");
+        assert_eq!(memory_room(root.path()), Ok(Some(550)));
+    }
+
+    #[test]
+    fn no_limit_is_no_bound() {
+        let root = root("41 31 0:38 / /cg rw - cgroup2 cgroup2 rw\n", "0::/s\n");
+        let dir = root.path().join("cg/s");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("memory.max"), "max\n").unwrap();
+        std::fs::write(dir.join("memory.current"), "100\n").unwrap();
+        assert_eq!(memory_room(root.path()), Ok(None));
+        std::fs::write(dir.join("memory.max"), "1000\n").unwrap();
+        assert_eq!(memory_room(root.path()), Ok(Some(900)));
+    }
+
+    #[test]
+    fn the_family_is_all_descendants_and_nobody_else() {
+        let root = tempfile::tempdir().unwrap();
+        let me = std::process::id().cast_signed();
+        for (pid, name, parent) in [
+            (me, "me", 1),
+            (70001, "a) S 9", me),
+            (70002, "b", 70001),
+            (70003, "c", 1),
+        ] {
+            let dir = root.path().join("proc").join(pid.to_string());
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("stat"), format!("{pid} ({name}) S {parent} 1 1")).unwrap();
+        }
+        assert_eq!(family(root.path()), Ok(vec![me, 70001, 70002]));
+    }
+}

@@ -1,0 +1,26 @@
+//! Writing to the kernel's small files under /proc and /sys, with errors in words.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::report::quote::cannot;
+
+/// One write(2), as these files want it; a file that does not exist is not made.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
+    try_write(path, text).map_err(|e| cannot(&format!("write '{text}' to"), path, &e))
+}
+
+/// [`write`], with the error as it came.
+pub(super) fn try_write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// Whether a file may be written, without writing.
+pub(super) fn writable(path: &Path) -> Result<(), String> {
+    match OpenOptions::new().write(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(cannot("open", path, &e)),
+    }
+}

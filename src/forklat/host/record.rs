@@ -1,0 +1,614 @@
+//! What must be undone, on disk before it is done: after SIGKILL the next start finds it there.
+//!
+//! One file a process, `PID-STARTTIME.json`, in a directory that only its user can write: `/run/forklat` for root,
+//! `$XDG_RUNTIME_DIR/forklat` for others, `/tmp/forklat-UID` where these are not to be had. The environment variable
+//! `FORKLAT_STATE_DIR` names another.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
+
+use super::undo::Entry;
+use crate::observe::root::{below, read};
+use crate::report::quote::{cannot, quote};
+use crate::sys::status::start_time;
+
+/// Names another directory for the records.
+pub const STATE_DIR: &str = "FORKLAT_STATE_DIR";
+
+/// Held by the one forklat that may change the kernel's settings.
+const LOCK: &str = "lock";
+
+/// Version of the file.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Document {
+    v: u32,
+    /// The boot in which it was written: settings of another have gone with it.
+    boot: String,
+    entries: Vec<Entry>,
+}
+
+/// The record of this process.
+#[derive(Debug)]
+pub struct Record {
+    dir: PathBuf,
+    root: PathBuf,
+    file: PathBuf,
+    document: Document,
+    lock: Option<Flock<File>>,
+}
+
+impl Record {
+    /// Opens it, empty. Nothing is on disk until the first [`add`](Self::add), but the directory.
+    ///
+    /// # Errors
+    /// No directory that is ours alone; no /proc.
+    pub fn open() -> Result<Self, String> {
+        Self::open_in(&make_directory()?, Path::new("/"))
+    }
+
+    pub(super) fn open_in(dir: &Path, root: &Path) -> Result<Self, String> {
+        let pid = std::process::id();
+        let start = start_time(Path::new("/"), pid)
+            .ok_or_else(|| format!("cannot read the start time of process {pid} in /proc"))?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            root: root.to_owned(),
+            file: dir.join(format!("{pid}-{start}.json")),
+            document: Document {
+                v: VERSION,
+                boot: boot(root)?,
+                entries: Vec::new(),
+            },
+            lock: None,
+        })
+    }
+
+    /// Announces a change, before it is made. The first change of the kernel's settings takes the lock of the host.
+    ///
+    /// # Errors
+    /// Another forklat holds the lock, or has died holding it; a record that cannot be written. Do not make the change then.
+    pub fn add(&mut self, entry: Entry) -> Result<(), String> {
+        if entry.is_of_the_kernel() && self.lock.is_none() {
+            self.lock = Some(self.take_lock()?);
+        }
+        self.document.entries.push(entry);
+        let written = self.write();
+        if written.is_err() {
+            self.document.entries.pop();
+        }
+        written
+    }
+
+    /// Strikes a change out that was undone, or not made after all.
+    ///
+    /// # Errors
+    /// A record that cannot be written.
+    pub fn remove(&mut self, entry: &Entry) -> Result<(), String> {
+        self.document.entries.retain(|other| other != entry);
+        self.write()
+    }
+
+    /// Undoes one change and strikes it out.
+    ///
+    /// # Errors
+    /// What could not be undone.
+    pub fn undo(&mut self, entry: &Entry) -> Result<(), String> {
+        entry.undo()?;
+        self.remove(entry)
+    }
+
+    /// Makes a directory of our own in `parent`, mode 0700, which is removed with all that is in it when changes are undone.
+    ///
+    /// # Errors
+    /// mkdir(2)'s, a record that cannot be written.
+    pub fn scratch(&mut self, parent: &Path) -> Result<PathBuf, String> {
+        for n in 0.. {
+            let path = parent.join(format!(".forklat-{}-{n}", std::process::id()));
+            let entry = Entry::Directory {
+                path: path.clone().into(),
+                id: None,
+            };
+            self.add(entry.clone())?;
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return self.made(entry, &path).map(|()| path),
+                Err(e) => {
+                    self.remove(&entry)?;
+                    if e.kind() != io::ErrorKind::AlreadyExists {
+                        return Err(cannot("make directory", &path, &e));
+                    }
+                }
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    /// The directory is there: now it is known by its numbers.
+    fn made(&mut self, entry: Entry, path: &Path) -> Result<(), String> {
+        let meta = path
+            .symlink_metadata()
+            .map_err(|e| cannot("stat", path, &e))?;
+        for other in self.document.entries.iter_mut().filter(|e| **e == entry) {
+            *other = Entry::Directory {
+                path: path.into(),
+                id: Some((meta.dev(), meta.ino())),
+            };
+        }
+        self.write()
+    }
+
+    /// Undoes everything, last change first. What fails stays in the record, and is returned in words.
+    #[must_use]
+    pub fn undo_all(&mut self) -> Vec<String> {
+        if self.document.entries.is_empty() {
+            return Vec::new();
+        }
+        let mut failed = undo_entries(&mut self.document.entries, |_| {});
+        failed.extend(self.write().err());
+        if self.document.entries.is_empty() {
+            self.lock = None;
+        }
+        failed
+    }
+
+    /// Leaves what could not be undone to the next start.
+    pub(super) fn forget(&mut self) {
+        self.document.entries.clear();
+        self.lock = None;
+    }
+
+    fn write(&self) -> Result<(), String> {
+        if self.document.entries.is_empty() {
+            return match std::fs::remove_file(&self.file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    Err(cannot("remove", &self.file, &e))
+                }
+                _ => Ok(()),
+            };
+        }
+        replace(&self.file, &self.document)
+    }
+
+    /// One forklat at a time: each would take the other's settings for those of the host.
+    fn take_lock(&self) -> Result<Flock<File>, String> {
+        let lock =
+            try_lock(&self.dir)?.ok_or("another forklat is changing settings of this host")?;
+        let left = records(&self.dir)?.into_iter().any(|found| {
+            let dead = !found.lives(&self.root);
+            let of_kernel = |d: Document| d.entries.iter().any(Entry::is_of_the_kernel);
+            dead && load(&found.path).is_ok_and(of_kernel)
+        });
+        if left {
+            return Err("another forklat has just died and left settings of this host changed: start again to undo that".into());
+        }
+        Ok(lock)
+    }
+}
+
+/// Undoes what forklats that were killed have left: a line in plain words for each thing undone, or not.
+///
+/// A record that cannot be read or undone is kept. Those of living processes are left alone.
+#[must_use]
+pub fn clear_leftovers() -> Vec<String> {
+    match directory() {
+        Ok(Some(dir)) => clear_in(&dir, Path::new("/")),
+        Ok(None) => Vec::new(),
+        Err(e) => vec![e],
+    }
+}
+
+fn clear_in(dir: &Path, root: &Path) -> Vec<String> {
+    let (found, lock, boot) = match (records(dir), try_lock(dir), boot(root)) {
+        (Ok(found), Ok(lock), Ok(boot)) => (found, lock, boot),
+        (Err(e), ..) | (_, Err(e), _) | (.., Err(e)) => return vec![e],
+    };
+    let mut lines = Vec::new();
+    for left in found.iter().filter(|found| !found.lives(root)) {
+        if left.path.extension().is_some_and(|e| e == "new") {
+            // Its writer died before the rename: what it announces was not done.
+            let _ = std::fs::remove_file(&left.path);
+        } else {
+            clear_one(left, &boot, lock.is_some(), &mut lines);
+        }
+    }
+    lines
+}
+
+fn clear_one(left: &Found, boot: &str, locked: bool, lines: &mut Vec<String>) {
+    let mut document = match load(&left.path) {
+        Ok(document) => document,
+        Err(e) => return lines.push(format!("{e}; it is kept")),
+    };
+    let of_kernel = document.entries.iter().any(Entry::is_of_the_kernel);
+    if of_kernel && document.boot == boot && !locked {
+        return lines.push(format!(
+            "forklat {} was killed and left settings of this host changed; another forklat is changing them now: start again when it has ended",
+            left.pid
+        ));
+    }
+    let rebooted = document.boot != boot;
+    document
+        .entries
+        .retain(|entry| !(rebooted && entry.is_of_the_kernel()));
+    let who = format!(
+        "forklat {} was killed before it restored this host",
+        left.pid
+    );
+    let failed = undo_entries(&mut document.entries, |entry| {
+        let line = format!("{who}: {}", entry.undone());
+        // A device is limited by several files.
+        if lines.last() != Some(&line) {
+            lines.push(line);
+        }
+    });
+    lines.extend(
+        failed
+            .iter()
+            .map(|e| format!("{who}: {e}; its record is kept")),
+    );
+    let kept = if document.entries.is_empty() {
+        std::fs::remove_file(&left.path).map_err(|e| cannot("remove", &left.path, &e))
+    } else {
+        replace(&left.path, &document)
+    };
+    lines.extend(kept.err());
+}
+
+/// Last change first; what is undone leaves `entries`. Returns what failed.
+fn undo_entries(entries: &mut Vec<Entry>, mut undone: impl FnMut(&Entry)) -> Vec<String> {
+    let (mut kept, mut failed) = (Vec::new(), Vec::new());
+    while let Some(entry) = entries.pop() {
+        match entry.undo() {
+            Ok(()) => undone(&entry),
+            Err(e) => {
+                failed.push(e);
+                kept.insert(0, entry);
+            }
+        }
+    }
+    *entries = kept;
+    failed
+}
+
+/// A record in the directory.
+struct Found {
+    path: PathBuf,
+    pid: u32,
+    start: u64,
+}
+
+impl Found {
+    fn lives(&self, root: &Path) -> bool {
+        start_time(root, self.pid) == Some(self.start)
+    }
+}
+
+/// `123-456.json`, and `123-456.new` of a writer that did not come to its end.
+fn records(dir: &Path) -> Result<Vec<Found>, String> {
+    let entries = std::fs::read_dir(dir).map_err(|e| cannot("read", dir, &e))?;
+    let parse = |path: PathBuf| {
+        let extension = path.extension()?;
+        let (pid, start) = path.file_stem()?.to_str()?.split_once('-')?;
+        (extension == "json" || extension == "new").then_some(())?;
+        Some(Found {
+            pid: pid.parse().ok()?,
+            start: start.parse().ok()?,
+            path,
+        })
+    };
+    Ok(entries.flatten().filter_map(|e| parse(e.path())).collect())
+}
+
+fn load(path: &Path) -> Result<Document, String> {
+    let text = read(path)?;
+    match serde_json::from_str::<Document>(&text) {
+        Ok(document) if document.v == VERSION => Ok(document),
+        Ok(document) => Err(format!("record {} has version {}", quote(path), document.v)),
+        Err(e) => Err(format!("cannot understand record {}: {e}", quote(path))),
+    }
+}
+
+/// A whole new file under the old name. No fsync(2): it must outlive us, not the machine, and the disk may be under load.
+fn replace(path: &Path, document: &Document) -> Result<(), String> {
+    let new = path.with_extension("new");
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|e| format!("cannot write record {}: {e}", quote(path)))?;
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| std::fs::rename(&new, path));
+    written.map_err(|e| {
+        let _ = std::fs::remove_file(&new);
+        cannot("write", path, &e)
+    })
+}
+
+fn try_lock(dir: &Path) -> Result<Option<Flock<File>>, String> {
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|e| cannot("open", &path, &e))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(cannot("lock", &path, &errno.into())),
+    }
+}
+
+fn boot(root: &Path) -> Result<String, String> {
+    read(&below(root, "/proc/sys/kernel/random/boot_id"))
+}
+
+/// Where records may be, best first.
+fn candidates() -> Vec<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(dir) = set(STATE_DIR) {
+        return vec![dir.into()];
+    }
+    let user = geteuid();
+    let run = if user.is_root() {
+        Some(PathBuf::from("/run/forklat"))
+    } else {
+        set("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("forklat"))
+    };
+    let fallback = PathBuf::from(format!("/tmp/forklat-{user}"));
+    run.into_iter().chain([fallback]).collect()
+}
+
+fn directory() -> Result<Option<PathBuf>, String> {
+    for dir in candidates() {
+        if dir.symlink_metadata().is_ok() {
+            return ours(&dir).map(|()| Some(dir));
+        }
+    }
+    Ok(None)
+}
+
+fn make_directory() -> Result<PathBuf, String> {
+    let mut refused = String::new();
+    for dir in candidates() {
+        match DirBuilder::new().mode(0o700).create(&dir) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                refused = cannot("make directory", &dir, &e);
+            }
+            _ => return ours(&dir).map(|()| dir),
+        }
+    }
+    Err(refused)
+}
+
+/// What another user could write there, we would obey.
+fn ours(dir: &Path) -> Result<(), String> {
+    let meta = dir
+        .symlink_metadata()
+        .map_err(|e| cannot("stat", dir, &e))?;
+    let alone = meta.uid() == geteuid().as_raw() && meta.mode() & 0o022 == 0;
+    if meta.is_dir() && alone {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} is not a directory that only we can write",
+            quote(dir)
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A state directory, and a root in which processes and settings are files.
+    struct World {
+        dir: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let world = Self {
+                dir: tempfile::tempdir().unwrap(),
+            };
+            world.file("root/proc/sys/kernel/random/boot_id", "this\n");
+            std::fs::create_dir(world.state()).unwrap();
+            world
+        }
+        fn root(&self) -> PathBuf {
+            self.dir.path().join("root")
+        }
+        fn state(&self) -> PathBuf {
+            self.dir.path().join("state")
+        }
+        fn file(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+        fn sysctl(&self, name: &str, now: &str, old: &str) -> Entry {
+            Entry::Sysctl {
+                file: self.file(name, now),
+                old: old.into(),
+            }
+        }
+        fn left(&self, name: &str, boot: &str, entries: Vec<Entry>) -> PathBuf {
+            let path = self.state().join(name);
+            let document = Document {
+                v: VERSION,
+                boot: boot.into(),
+                entries,
+            };
+            replace(&path, &document).unwrap();
+            path
+        }
+        fn process(&self, pid: u32, state: char, start: u64) {
+            let middle = "0 ".repeat(18);
+            let stat = format!("{pid} (a ) b) {state} {middle}{start} 7 8");
+            self.file(&format!("root/proc/{pid}/stat"), &stat);
+        }
+        fn clear(&self) -> Vec<String> {
+            clear_in(&self.state(), &self.root())
+        }
+    }
+
+    fn text(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_undone_in_reverse_and_its_record_goes() {
+        let world = World::new();
+        let (first, second) = (world.sysctl("x", "3", "1"), world.sysctl("x", "3", "2"));
+        let path = world.left("500-9.json", "this", vec![first, second]);
+        let lines = world.clear();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].ends_with("x' back to '2'"), "{lines:?}");
+        assert_eq!(text(&world.dir.path().join("x")), "1");
+        assert!(!path.exists());
+        assert!(world.clear().is_empty());
+    }
+
+    #[test]
+    fn a_living_process_is_left_alone_and_a_number_used_again_or_a_zombie_is_not_alive() {
+        for (state, start, alive) in [('S', 9, true), ('S', 10, false), ('Z', 9, false)] {
+            let world = World::new();
+            let path = world.left("500-9.json", "this", vec![world.sysctl("x", "new", "old")]);
+            world.process(500, state, start);
+            assert_eq!(world.clear().is_empty(), alive);
+            assert_eq!(path.exists(), alive);
+            assert_eq!(
+                text(&world.dir.path().join("x")),
+                if alive { "new" } else { "old" }
+            );
+        }
+    }
+
+    #[test]
+    fn settings_of_another_boot_are_not_set_back_but_directories_are_removed() {
+        let world = World::new();
+        let scratch = world.state().join("scratch");
+        std::fs::create_dir(&scratch).unwrap();
+        let directory = Entry::Directory {
+            path: scratch.clone().into(),
+            id: None,
+        };
+        let path = world.left(
+            "500-9.json",
+            "that",
+            vec![directory, world.sysctl("x", "new", "old")],
+        );
+        assert_eq!(world.clear().len(), 1);
+        assert_eq!(text(&world.dir.path().join("x")), "new");
+        assert!(!path.exists() && !scratch.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_undone_is_said_and_kept() {
+        let world = World::new();
+        let garbage = world.file("state/1-1.json", "{");
+        let gone = Entry::Sysctl {
+            file: world.dir.path().join("no/such"),
+            old: "1".into(),
+        };
+        let path = world.left(
+            "500-9.json",
+            "this",
+            vec![gone.clone(), world.sysctl("x", "2", "1")],
+        );
+        let lines = world.clear();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(garbage.exists());
+        assert_eq!(load(&path).unwrap().entries, [gone]);
+        assert_eq!(text(&world.dir.path().join("x")), "1");
+    }
+
+    #[test]
+    fn the_file_is_there_before_the_change_and_gone_after_the_last() {
+        let world = World::new();
+        let mut record = Record::open_in(&world.state(), &world.root()).unwrap();
+        assert!(!record.file.exists());
+        let (one, two) = (world.sysctl("x", "3", "1"), world.sysctl("y", "3", "2"));
+        record.add(one.clone()).unwrap();
+        record.add(two.clone()).unwrap();
+        assert_eq!(load(&record.file).unwrap().entries, [one, two.clone()]);
+        record.remove(&two).unwrap();
+        assert!(record.undo_all().is_empty());
+        assert!(!record.file.exists());
+        assert_eq!(text(&world.dir.path().join("x")), "1");
+        assert_eq!(text(&world.dir.path().join("y")), "3");
+    }
+
+    #[test]
+    fn one_forklat_at_a_time_changes_settings() {
+        let world = World::new();
+        let open = |pid: u32| {
+            world.process(pid, 'S', 9);
+            let mut record = Record::open_in(&world.state(), &world.root()).unwrap();
+            record.file = world.state().join(format!("{pid}-9.json"));
+            record
+        };
+        let (mut first, mut second) = (open(500), open(501));
+        let entry = world.sysctl("x", "3", "1");
+        first.add(entry.clone()).unwrap();
+        let error = second.add(entry.clone()).unwrap_err();
+        assert!(error.contains("another forklat"), "{error}");
+        // Directories are everyone's own.
+        let scratch = second.scratch(world.dir.path()).unwrap();
+        world.left("502-9.json", "this", vec![entry.clone()]);
+        assert!(world.clear()[0].contains("another forklat"));
+        assert_eq!(text(&world.dir.path().join("x")), "3");
+        assert!(first.undo_all().is_empty());
+        let error = second.add(entry.clone()).unwrap_err();
+        assert!(error.contains("just died"), "{error}");
+        assert_eq!(world.clear().len(), 1);
+        assert_eq!(second.add(entry), Ok(()));
+        assert!(second.undo_all().is_empty() && !scratch.exists());
+    }
+
+    #[test]
+    fn a_scratch_directory_is_ours_alone_and_goes_with_what_is_in_it() {
+        let world = World::new();
+        let mut record = Record::open_in(&world.state(), &world.root()).unwrap();
+        let one = record.scratch(world.dir.path()).unwrap();
+        let two = record.scratch(world.dir.path()).unwrap();
+        assert_eq!(one.metadata().unwrap().mode() & 0o777, 0o700);
+        std::fs::write(one.join("file"), "x").unwrap();
+        assert!(record.undo_all().is_empty());
+        assert!(!one.exists() && !two.exists());
+        assert!(
+            record
+                .scratch(&one)
+                .unwrap_err()
+                .starts_with("cannot make directory")
+        );
+        assert!(!record.file.exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_or_a_link_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(ours(dir.path()), Ok(()));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(ours(&link).is_err());
+        let open = dir.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(&open, all).unwrap();
+        assert!(ours(&open).is_err());
+    }
+}

@@ -1,0 +1,220 @@
+//! `merge`: the histograms of several runs or hosts as if one had measured them all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::export::{hlog, json};
+use super::model::{Distribution, Observer, Probe, Report, Subject, VERSION};
+use crate::observe::facts::Facts;
+use crate::observe::latency::{WORST, histogram};
+use crate::report::quote::{cannot, quote};
+use crate::report::units;
+
+/// Reads JSON exports and interval logs, told apart by what they hold, and adds what has the same names.
+///
+/// # Errors
+/// A file that cannot be read, is neither, is of a newer version, truncated, damaged, or given twice.
+pub fn merge(files: &[PathBuf]) -> Result<Report, String> {
+    refuse_twins(files)?;
+    let mut merged = empty(files);
+    for (number, file) in files.iter().enumerate() {
+        let mut report = read(file)?;
+        if number == 0 {
+            merged.facts = report.facts;
+        } else {
+            let other = other_machine(&merged.facts, &report.facts, file);
+            report.notes.extend(other);
+        }
+        for subject in report.subjects {
+            add_subject(&mut merged, subject).map_err(|why| format!("{} {why}", quote(file)))?;
+        }
+        for observer in report.observers {
+            add_observer(&mut merged.observers, observer);
+        }
+        for note in report.notes {
+            say(&mut merged.notes, note);
+        }
+    }
+    Ok(merged)
+}
+
+fn empty(files: &[PathBuf]) -> Report {
+    let words = ["forklat".into(), "merge".into()].into_iter();
+    let names = files.iter().map(|file| file.to_string_lossy().into_owned());
+    Report {
+        v: VERSION,
+        kind: "merge".into(),
+        forklat: env!("CARGO_PKG_VERSION").into(),
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        command_line: words.chain(names).collect(),
+        facts: Facts::default(),
+        notes: Vec::new(),
+        subjects: Vec::new(),
+        observers: Vec::new(),
+    }
+}
+
+/// A file that is counted twice makes every rare stall look twice as sure.
+fn refuse_twins(files: &[PathBuf]) -> Result<(), String> {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    for file in files {
+        // What does not exist is named when it is read.
+        let Ok(path) = file.canonicalize() else {
+            continue;
+        };
+        if seen.contains(&path) {
+            return Err(format!("{} is given twice", quote(file)));
+        }
+        seen.push(path);
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<Report, String> {
+    let bytes = fs::read(file).map_err(|e| cannot("read", file, &e))?;
+    let text = bytes.trim_ascii_start();
+    let report = if text.starts_with(b"{") {
+        json::parse(text)
+    } else if hlog::is_log(text) {
+        from_log(file, text)
+    } else {
+        Err("is neither a JSON export of forklat nor an HdrHistogram log".into())
+    };
+    report.map_err(|why| format!("{} {why}", quote(file)))
+}
+
+fn from_log(file: &Path, log: &[u8]) -> Result<Report, String> {
+    let mut report = empty(&[]);
+    if !hlog::is_ours(log) {
+        report.notes.push(format!(
+            "{} was not written by forklat: its values are taken for nanoseconds",
+            quote(file)
+        ));
+    }
+    for sum in hlog::parse(log)? {
+        let probe = Probe {
+            name: sum.probe,
+            cpu: None,
+            period: None,
+            latency: Distribution::of(&sum.histogram),
+            service: Distribution::of(&histogram()),
+            worst: Vec::new(),
+        };
+        let seconds = sum.length.as_secs_f64();
+        let subjects = &mut report.subjects;
+        match subjects.iter_mut().find(|s| s.name == sum.subject) {
+            // Probes of a subject run side by side.
+            Some(subject) => {
+                subject.seconds = subject.seconds.max(seconds);
+                subject.probes.push(probe);
+            }
+            None => subjects.push(Subject {
+                name: sum.subject,
+                aside: false,
+                command: Vec::new(),
+                seconds,
+                copies: Vec::new(),
+                probes: vec![probe],
+                timelines: Vec::new(),
+            }),
+        }
+    }
+    Ok(report)
+}
+
+fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), String> {
+    let Some(known) = merged.subjects.iter_mut().find(|s| s.name == subject.name) else {
+        merged.subjects.push(subject);
+        return Ok(());
+    };
+    known.seconds += subject.seconds;
+    known.copies.extend(subject.copies);
+    known.timelines.extend(subject.timelines);
+    for probe in subject.probes {
+        let same = |p: &&mut Probe| p.name == probe.name && p.cpu == probe.cpu;
+        match known.probes.iter_mut().find(same) {
+            Some(known) => add_probe(known, probe)?,
+            None => known.probes.push(probe),
+        }
+    }
+    let differ = !known.command.is_empty() && !subject.command.is_empty();
+    if differ && known.command != subject.command {
+        let note = format!(
+            "{} is of different commands: {} and {}",
+            known.name,
+            shell_words::join(&known.command),
+            shell_words::join(&subject.command)
+        );
+        say(&mut merged.notes, note);
+    }
+    Ok(())
+}
+
+fn add_probe(known: &mut Probe, probe: Probe) -> Result<(), String> {
+    known.period = known.period.or(probe.period);
+    known.latency = sum(&known.latency, &probe.latency)?;
+    known.service = sum(&known.service, &probe.service)?;
+    known.worst.extend(probe.worst);
+    known.worst.sort_by(|a, b| b.latency.total_cmp(&a.latency));
+    known.worst.truncate(WORST);
+    known.use_exact_max();
+    Ok(())
+}
+
+fn sum(one: &Distribution, other: &Distribution) -> Result<Distribution, String> {
+    let mut histogram = one.read()?;
+    histogram += other.read()?;
+    Ok(Distribution::of(&histogram))
+}
+
+fn add_observer(observers: &mut Vec<Observer>, observer: Observer) {
+    match observers.iter_mut().find(|o| o.name == observer.name) {
+        Some(known) => {
+            known.seconds += observer.seconds;
+            known.cpu += observer.cpu;
+            known.max_rss = known.max_rss.max(observer.max_rss);
+        }
+        None => observers.push(observer),
+    }
+}
+
+/// Says in what the machine of `file` is another one than that of the first file, whose facts are kept.
+fn other_machine(first: &Facts, other: &Facts, file: &Path) -> Option<String> {
+    // An interval log has no facts.
+    if *first == Facts::default() || *other == Facts::default() {
+        return None;
+    }
+    let [was, is] = [first, other].map(identity);
+    let differ: Vec<String> = was
+        .into_iter()
+        .zip(is)
+        .filter(|(was, is)| was != is)
+        .map(|((what, was), (_, is))| format!("{what} {is}, not {was}"))
+        .collect();
+    (!differ.is_empty()).then(|| {
+        format!(
+            "{} is of another machine than the first: {}",
+            quote(file),
+            differ.join("; ")
+        )
+    })
+}
+
+/// What tells one machine from another.
+fn identity(facts: &Facts) -> [(&'static str, String); 4] {
+    let or_unknown = |fact: Option<String>| fact.unwrap_or_else(|| "unknown".into());
+    [
+        ("kernel", or_unknown(facts.kernel.clone())),
+        ("CPUs", or_unknown(facts.cpus.map(|n| n.to_string()))),
+        ("CPU", or_unknown(facts.cpu_model.clone())),
+        ("memory", or_unknown(facts.memory.map(units::bytes))),
+    ]
+}
+
+/// Ten hosts say the same ten times.
+fn say(notes: &mut Vec<String>, note: String) {
+    if !notes.contains(&note) {
+        notes.push(note);
+    }
+}

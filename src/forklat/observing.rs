@@ -1,0 +1,122 @@
+//! What will be observed: the words about probes resolved once, with the machine's word on what is possible.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sched::sched_getaffinity;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::Pid;
+
+use super::cli::probes::ProbeWords;
+use crate::observe::probe::{Row, Setup, TABLE};
+use crate::report::quote::{cannot, quote};
+use crate::sys::words::reason;
+
+/// No question can be asked more often: a sleep alone takes some of this.
+const SHORTEST: Duration = Duration::from_micros(100);
+
+/// Beyond this a prober asks less than once in a measurement.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The probers to start.
+#[derive(Debug)]
+pub struct Observing {
+    /// Each kind with its period.
+    pub rows: Vec<(&'static Row, Duration)>,
+    /// What they are made with.
+    pub setup: Setup,
+    /// The CPUs that this process may use: a forker on each.
+    pub cpus: Vec<u32>,
+    /// What is not as the user would expect.
+    pub notes: Vec<String>,
+}
+
+impl Observing {
+    /// Resolves the words.
+    ///
+    /// # Errors
+    /// Periods that cannot be, probes that lack what they need.
+    pub fn resolve(words: &ProbeWords) -> Result<Self, String> {
+        let mut notes = Vec::new();
+        let on_runs = words.on.as_deref().map_or(Ok(false), runs_programs)?;
+        let rows = rows(words)?;
+        let program = program()?;
+        if rows.iter().any(|(row, _)| row.name == "exec")
+            && let Some(on) = words.on.as_deref().filter(|_| !on_runs)
+        {
+            let (on, program) = (quote(on), quote(&program));
+            notes.push(format!(
+                "{on} is mounted noexec: exec runs {program} where it is"
+            ));
+        }
+        Ok(Self {
+            rows,
+            setup: Setup {
+                rss: usize::try_from(words.rss).map_err(|e| format!("--rss: {e}"))?,
+                on: words.on.clone(),
+                exec_cold: words.exec_cold,
+                program,
+                on_runs,
+            },
+            cpus: cpus()?,
+            notes,
+        })
+    }
+}
+
+/// Which rows, and how often. Without a choice: all for which there is a place.
+fn rows(words: &ProbeWords) -> Result<Vec<(&'static Row, Duration)>, String> {
+    let chosen = |row: &Row| words.probe.iter().any(|name| name == row.name);
+    let mut rows = Vec::new();
+    for row in &TABLE {
+        let wanted = match words.probe.as_slice() {
+            [] => !row.needs_on || words.on.is_some(),
+            _ => chosen(row),
+        };
+        if wanted && row.needs_on && words.on.is_none() {
+            return Err(format!("--probe={} needs --on=DIR", row.name));
+        }
+        let given = words.period.iter().rev().find(|(name, _)| name == row.name);
+        if given.is_some() && !wanted {
+            return Err(format!(
+                "--period={}: that probe is not asked for",
+                row.name
+            ));
+        }
+        let period = given.map_or(row.period, |(_, period)| *period);
+        if !(SHORTEST..=LONGEST).contains(&period) {
+            let name = row.name;
+            return Err(format!("--period={name}: between 100us and 1h is possible"));
+        }
+        if wanted {
+            rows.push((row, period));
+        }
+    }
+    Ok(rows)
+}
+
+/// Whether a directory can be written to, and its file system lets programs run.
+fn runs_programs(on: &Path) -> Result<bool, String> {
+    let is_dir = std::fs::metadata(on).map(|meta| meta.is_dir());
+    match is_dir {
+        Err(e) => Err(cannot("access", on, &e)),
+        Ok(false) => Err(format!("{} is not a directory", quote(on))),
+        Ok(true) => statvfs(on)
+            .map(|stat| !stat.flags().contains(FsFlags::ST_NOEXEC))
+            .map_err(|e| cannot("statvfs", on, &e.into())),
+    }
+}
+
+/// true(1), which does nothing else: found as execvp(3) would.
+fn program() -> Result<PathBuf, String> {
+    super::child::find("true".as_ref()).map_err(|e| format!("cannot find true: {}", reason(&e)))
+}
+
+fn cpus() -> Result<Vec<u32>, String> {
+    let set = sched_getaffinity(Pid::from_raw(0))
+        .map_err(|e| format!("cannot ask for the CPUs: {}", reason(&e.into())))?;
+    let all = 0..u32::try_from(nix::sched::CpuSet::count()).unwrap_or(u32::MAX);
+    Ok(all
+        .filter(|cpu| set.is_set(*cpu as usize).unwrap_or(false))
+        .collect())
+}

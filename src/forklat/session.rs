@@ -1,0 +1,321 @@
+//! A measurement under way: the observers from start to stop, and what they hear in between.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::export::hlog::Log;
+use super::model::Observer;
+use super::observing::Observing;
+use super::seconds::Seconds;
+use super::spans::Spans;
+use crate::observe::latency::moments;
+use crate::observe::memory::{Field, Reading};
+use crate::observe::probe::Prober;
+use crate::observe::sampler::Sampler;
+use crate::observe::worker::Worker;
+use crate::sys::clock::now;
+use crate::sys::process::Cost;
+use crate::sys::status;
+use crate::sys::words::reason;
+
+/// Between two looks at the rings: they hold 40 s.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// An answer that is so late is said to be waited for.
+const LATE: Duration = Duration::from_secs(5);
+
+/// Writeback has settled when no more than this is unwritten: 400 KB a second by the write prober for the 30 s that the
+/// kernel lets it lie (vm.dirty_expire_centisecs), and the logs of an idle machine.
+const SETTLED: u64 = 16 << 20;
+
+/// And for so long: between two flushes there are moments without any.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// The observers and what they have heard.
+#[derive(Debug)]
+pub struct Session {
+    /// In the order of [`Spans`].
+    pub probers: Vec<Prober>,
+    /// What each had lost before anything was measured, while others got ready.
+    lost_before: Vec<u64>,
+    /// What the machine says of itself.
+    pub sampler: Sampler,
+    /// What the probers heard.
+    pub spans: Spans,
+    /// The same by seconds, when an interval log is wanted.
+    pub seconds: Option<Seconds>,
+    /// What is not as the reader of the figures would expect.
+    pub notes: Vec<String>,
+    /// The time of day at which CLOCK_MONOTONIC was zero, since 1970.
+    pub epoch: Duration,
+    began: Instant,
+}
+
+/// What a session leaves.
+#[derive(Debug)]
+pub struct Record {
+    /// What the probers heard.
+    pub spans: Spans,
+    /// Name, CPU and period of each prober.
+    pub probers: Vec<(&'static str, Option<u32>, u64)>,
+    /// What the machine said of itself.
+    pub sampler: Sampler,
+    /// See [`Session::notes`].
+    pub notes: Vec<String>,
+    /// See [`Session::epoch`].
+    pub epoch: Duration,
+    /// What each observer cost.
+    pub observers: Vec<Observer>,
+    /// The interval log, if one is wanted.
+    pub log: Option<Log>,
+}
+
+impl Session {
+    /// Starts all observers and waits until they are ready. This process must have one thread.
+    ///
+    /// # Errors
+    /// Which observer could not start, and why.
+    pub fn start(observing: &Observing, log: bool) -> Result<Self, String> {
+        let mut probers = start_probers(observing)?;
+        let mut sampler = Sampler::start(Path::new("/"))
+            .map_err(|e| format!("cannot start the sampler: {}", reason(&e)))?;
+        for prober in &mut probers {
+            prober.worker.wait_ready()?;
+        }
+        sampler.wait_ready()?;
+        for prober in &probers {
+            while prober.pop().is_some() {}
+        }
+        let epoch = wall_clock().saturating_sub(Duration::from_nanos(now()));
+        let mut notes = observing.notes.clone();
+        let workers = probers.iter().map(|prober| &prober.worker);
+        notes.extend(unlocked(workers.chain([sampler.worker()])));
+        Ok(Self {
+            spans: Spans::new(probers.len()),
+            seconds: log.then(|| Seconds::new(now(), epoch)),
+            lost_before: probers.iter().map(Prober::lost).collect(),
+            probers,
+            sampler,
+            notes,
+            epoch,
+            began: Instant::now(),
+        })
+    }
+
+    /// Begins a span of the subject `name`.
+    pub fn begin(&mut self, name: &str) {
+        self.sampler.ask_slabs();
+        self.spans.begin(name, now());
+    }
+
+    /// Ends the span under way.
+    pub fn end(&mut self) {
+        self.sampler.ask_slabs();
+        self.spans.end(now());
+    }
+
+    /// Takes in what the observers have heard.
+    ///
+    /// # Errors
+    /// An observer that died, and how; answers that were lost.
+    pub fn collect(&mut self) -> Result<(), String> {
+        for index in 0..self.probers.len() {
+            self.take_in(index);
+            let prober = &mut self.probers[index];
+            prober.worker.check()?;
+            let lost = prober.lost() - self.lost_before[index];
+            if lost > 0 {
+                let name = prober.worker.name();
+                return Err(format!(
+                    "{name}: {lost} answers came too fast to be counted"
+                ));
+            }
+        }
+        if let Some(seconds) = &mut self.seconds {
+            seconds.turn(now());
+        }
+        self.sampler.drain();
+        self.sampler.check()
+    }
+
+    fn take_in(&mut self, index: usize) {
+        let prober = &self.probers[index];
+        while let Some(sample) = prober.pop() {
+            self.spans.record(index, prober.period, &sample);
+            let Some(seconds) = &mut self.seconds else {
+                continue;
+            };
+            for moment in moments(&sample, prober.period) {
+                if let Some(subject) = self.spans.subject_at(moment) {
+                    seconds.record(subject, prober.row.name, sample.end - moment);
+                }
+            }
+        }
+    }
+
+    /// Dirty and Writeback together as last read.
+    #[must_use]
+    pub fn unwritten(&self) -> u64 {
+        self.sampler.latest().map_or(0, unwritten)
+    }
+
+    /// The most that it was in the spans of a subject.
+    #[must_use]
+    pub fn most_unwritten(&self, subject: &str) -> u64 {
+        let within = |reading: &&Reading| self.spans.subject_at(reading.at) == Some(subject);
+        let readings = self.sampler.readings().iter().filter(within);
+        readings.map(unwritten).max().unwrap_or(0)
+    }
+
+    /// Stops all observers: each gives the answer that it still owes.
+    ///
+    /// # Errors
+    /// An observer that died; `interrupted` while an answer does not come.
+    pub fn stop(mut self, interrupted: &dyn Fn() -> bool) -> Result<Record, String> {
+        self.spans.end(now());
+        for prober in &self.probers {
+            prober.worker.ask_to_stop();
+        }
+        let ran = self.began.elapsed();
+        let mut observers = Vec::new();
+        for index in 0..self.probers.len() {
+            observers.push(self.finish(index, ran, interrupted)?);
+        }
+        let max_rss = resident(self.sampler.worker());
+        let cost = self.sampler.stop()?;
+        observers.push(observer(self.sampler.worker(), ran, cost, max_rss));
+        Ok(Record {
+            probers: self
+                .probers
+                .iter()
+                .map(|prober| (prober.row.name, prober.cpu, prober.period))
+                .collect(),
+            spans: self.spans,
+            sampler: self.sampler,
+            notes: self.notes,
+            epoch: self.epoch,
+            observers,
+            log: self.seconds.map(|seconds| seconds.into_log(now())),
+        })
+    }
+
+    fn finish(
+        &mut self,
+        index: usize,
+        ran: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Observer, String> {
+        let asked = Instant::now();
+        let mut said = false;
+        loop {
+            self.take_in(index);
+            let worker = &mut self.probers[index].worker;
+            let max_rss = resident(worker);
+            if let Some(cost) = worker.finished()? {
+                let observer = observer(worker, ran, cost, max_rss);
+                self.take_in(index);
+                return Ok(observer);
+            }
+            if interrupted() {
+                return Err("interrupted".into());
+            }
+            if asked.elapsed() > LATE && !said {
+                super::say(&format!("waiting for the last answer of {}", worker.name()));
+                said = true;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Waits for a second in which there was little to write out.
+#[derive(Debug)]
+pub struct Quiet {
+    limit: u64,
+    since: Option<Instant>,
+}
+
+impl Quiet {
+    /// But for `others` bytes that do not count.
+    #[must_use]
+    pub fn but_for(others: u64) -> Self {
+        Self {
+            limit: others + SETTLED,
+            since: None,
+        }
+    }
+
+    /// Whether there is little to write out at this moment.
+    #[must_use]
+    pub fn is_now(&self, session: &Session) -> bool {
+        session.unwritten() <= self.limit
+    }
+
+    /// Whether it has come; to be asked each tick.
+    pub fn has_come(&mut self, session: &Session) -> bool {
+        if !self.is_now(session) {
+            self.since = None;
+            return false;
+        }
+        self.since.get_or_insert_with(Instant::now).elapsed() >= QUIET
+    }
+}
+
+/// All probers, the forkers first: what is mapped before they are started is what they have to copy.
+fn start_probers(observing: &Observing) -> Result<Vec<Prober>, String> {
+    let mut probers = Vec::new();
+    for (row, period) in &observing.rows {
+        let cpus: Vec<Option<u32>> = if row.each_cpu {
+            observing.cpus.iter().copied().map(Some).collect()
+        } else {
+            vec![None]
+        };
+        for cpu in cpus {
+            // Not all at the same moment: they would wait for each other.
+            let offset = period.mul_f64((probers.len() % 7) as f64 / 7.0);
+            let prober = Prober::start(row, *period, offset, cpu, &observing.setup)
+                .map_err(|e| format!("cannot start the prober {}: {}", row.name, reason(&e)))?;
+            probers.push(prober);
+        }
+    }
+    Ok(probers)
+}
+
+fn unwritten(reading: &Reading) -> u64 {
+    let of = |field| reading.get(field).unwrap_or(0);
+    of(Field::Dirty) + of(Field::Writeback)
+}
+
+/// Peak resident size as long as it lives: what wait4(2) says afterwards counts its children, too.
+fn resident(worker: &Worker) -> Option<u64> {
+    status::size_of_process(worker.pid(), "VmHWM")
+}
+
+fn observer(worker: &Worker, ran: Duration, cost: Cost, max_rss: Option<u64>) -> Observer {
+    Observer {
+        name: worker.name().to_owned(),
+        seconds: ran.as_secs_f64(),
+        cpu: cost.user + cost.system,
+        max_rss: max_rss.unwrap_or(cost.max_rss),
+    }
+}
+
+/// One note for all observers that may be swapped out or lose their pages.
+fn unlocked<'a>(workers: impl Iterator<Item = &'a Worker>) -> Option<String> {
+    let failed: Vec<_> = workers
+        .filter_map(|worker| Some((worker.name(), worker.unlocked()?)))
+        .collect();
+    let (_, error) = failed.first()?;
+    let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
+    Some(format!(
+        "cannot lock the observers in memory ({}): raise RLIMIT_MEMLOCK; stalls of their own may be counted: {}",
+        reason(error),
+        names.join(", ")
+    ))
+}
+
+fn wall_clock() -> Duration {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+}

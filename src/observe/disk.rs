@@ -1,0 +1,336 @@
+//! The whole block device below a path, and what sysfs says of it.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::chosen;
+use super::mount::Mount;
+use super::root::{below, read, said};
+use crate::report::quote::{cannot, quote};
+
+/// An overlay may lie on an overlay; more layers than the kernel stacks (FILESYSTEM_MAX_STACK_DEPTH, 2) are a loop.
+const DEEPEST: u32 = 3;
+
+/// A block device that is no partition: what has a queue, and what the block controller can hold to a rate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Its numbers, `254:0`, as the block controller wants them.
+    pub numbers: String,
+    /// The kernel's name for it: `vda`, `nvme0n1`, `dm-0`.
+    pub name: String,
+    /// The partition of it that is meant, where it is one.
+    pub partition: Option<String>,
+    /// Type of the file system on it; of an overlay, the one below.
+    pub file_system: String,
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.numbers)
+    }
+}
+
+impl Disk {
+    /// The disk below the file system of `path`, with /sys and /proc/self/mountinfo taken from `root`.
+    ///
+    /// # Errors
+    /// A path that cannot be looked at; a file system on no block device (tmpfs, FUSE, NFS), or on several.
+    pub fn below(root: &Path, path: &Path) -> Result<Self, String> {
+        Self::find(root, path, 0)
+    }
+
+    /// The disk below a mount.
+    ///
+    /// # Errors
+    /// Why there is none, as for [`below`](Self::below).
+    pub fn of(root: &Path, mount: &Mount) -> Result<Self, String> {
+        Self::at(root, mount, 0)
+    }
+
+    fn find(root: &Path, path: &Path, depth: u32) -> Result<Self, String> {
+        let mount = Mount::of(root, path)?;
+        Self::at(root, &mount, depth)
+            .map_err(|why| format!("no block device below {}: {why}", quote(path)))
+    }
+
+    fn at(root: &Path, mount: &Mount, depth: u32) -> Result<Self, String> {
+        let known = below(root, "/sys/dev/block").join(&mount.numbers);
+        if known.exists() {
+            return Self::whole(&known, mount);
+        }
+        // btrfs, overlay and all file systems without a device have a number that is nobody's.
+        if mount.file_system == "overlay" {
+            let Some(upper) = upper(mount).filter(|_| depth < DEEPEST) else {
+                return Err("an overlay without an upper directory".into());
+            };
+            return Self::find(root, &upper, depth + 1).map_err(|e| format!("an overlay, and {e}"));
+        }
+        let name = fs::canonicalize(below(root, &mount.source));
+        let name = name.as_deref().unwrap_or(&mount.source).file_name();
+        let known = name.map(|name| below(root, "/sys/class/block").join(name));
+        match known.filter(|known| mount.source.is_absolute() && known.join("dev").exists()) {
+            Some(known) => {
+                several(root, &known)?;
+                Self::whole(&known, mount)
+            }
+            None => Err(format!("its file system is {}", mount.file_system)),
+        }
+    }
+
+    /// The device of a directory below /sys, or the disk that it is a partition of: the controller refuses partitions.
+    fn whole(known: &Path, mount: &Mount) -> Result<Self, String> {
+        let mut dir = fs::canonicalize(known).map_err(|e| cannot("resolve", known, &e))?;
+        let mut partition = None;
+        if dir.join("partition").exists() {
+            partition = name(&dir);
+            dir.pop();
+        }
+        Ok(Self {
+            numbers: read(&dir.join("dev"))?,
+            name: name(&dir).unwrap_or_default(),
+            partition,
+            file_system: mount.file_system.clone(),
+        })
+    }
+}
+
+fn name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_string_lossy().into_owned())
+}
+
+fn upper(mount: &Mount) -> Option<PathBuf> {
+    let value = mount
+        .super_options
+        .iter()
+        .find_map(|option| option.as_bytes().strip_prefix(b"upperdir="))?;
+    Some(std::ffi::OsString::from_vec(value.to_vec()).into())
+}
+
+/// A limit on one device of several, or its name, would say nothing of the file system.
+fn several(root: &Path, known: &Path) -> Result<(), String> {
+    let name = known.file_name().unwrap_or_default();
+    let Ok(systems) = fs::read_dir(below(root, "/sys/fs/btrfs")) else {
+        return Ok(());
+    };
+    for system in systems.flatten() {
+        let devices = system.path().join("devices");
+        let count = fs::read_dir(&devices).map_or(0, Iterator::count);
+        if count > 1 && devices.join(name).symlink_metadata().is_ok() {
+            return Err(format!("btrfs on {count} devices"));
+        }
+    }
+    Ok(())
+}
+
+/// A disk as sysfs describes it. What it does not say is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiskFacts {
+    /// The kernel's name of it.
+    pub name: String,
+    /// The partition of it that is meant, where it is one.
+    pub partition: Option<String>,
+    /// Its maker's name for it.
+    pub model: Option<String>,
+    /// Its driver.
+    pub driver: Option<String>,
+    /// The I/O scheduler.
+    pub scheduler: Option<String>,
+    /// Whether it says that it turns. Virtual disks often do.
+    pub rotational: Option<bool>,
+    /// `write back` or `write through`: whether it has a cache that fsync(2) must flush.
+    pub write_cache: Option<String>,
+    /// Requests that may be queued.
+    pub queue_requests: Option<u64>,
+    /// Size of a request at most, in KiB.
+    pub max_sectors_kb: Option<u64>,
+    /// Bytes of a sector.
+    pub logical_block: Option<u64>,
+    /// Bytes that it writes in one go.
+    pub physical_block: Option<u64>,
+}
+
+impl DiskFacts {
+    /// Reads them below `root`.
+    #[must_use]
+    pub fn of(root: &Path, disk: &Disk) -> Self {
+        let dir = below(root, "/sys/dev/block").join(&disk.numbers);
+        let text = |name: &str| said(&dir, name);
+        let number = |name: &str| text(name)?.parse().ok();
+        let driver = fs::canonicalize(dir.join("device/driver")).ok();
+        Self {
+            name: disk.name.clone(),
+            partition: disk.partition.clone(),
+            model: text("device/model"),
+            driver: driver.and_then(|driver| name(&driver)),
+            // A disk with only one has no brackets.
+            scheduler: text("queue/scheduler").map(|text| chosen(&text).unwrap_or(text)),
+            rotational: text("queue/rotational").map(|text| text == "1"),
+            write_cache: text("queue/write_cache"),
+            queue_requests: number("queue/nr_requests"),
+            max_sectors_kb: number("queue/max_sectors_kb"),
+            logical_block: number("queue/logical_block_size"),
+            physical_block: number("queue/physical_block_size"),
+        }
+    }
+
+    /// In short.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut parts = vec![self.partition.as_ref().unwrap_or(&self.name).clone()];
+        parts.extend(self.model.clone());
+        parts.extend(self.driver.clone());
+        parts.extend(
+            self.scheduler
+                .as_ref()
+                .map(|name| format!("scheduler {name}")),
+        );
+        parts.extend(
+            self.write_cache
+                .as_ref()
+                .map(|cache| format!("cache {cache}")),
+        );
+        parts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A root with a disk of one partition and a device mapper.
+    fn root() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        for (path, dev) in [
+            ("sys/devices/virtio1/block/vda", "254:0\n"),
+            ("sys/devices/virtio1/block/vda/vda1", "254:1\n"),
+            ("sys/devices/virtual/block/dm-0", "252:0\n"),
+        ] {
+            fs::create_dir_all(at(path)).unwrap();
+            fs::write(at(path).join("dev"), dev).unwrap();
+        }
+        fs::write(at("sys/devices/virtio1/block/vda/vda1/partition"), "1\n").unwrap();
+        for (place, names) in [
+            ("sys/dev/block", ["254:0", "254:1", "252:0"]),
+            ("sys/class/block", ["vda", "vda1", "dm-0"]),
+        ] {
+            fs::create_dir_all(at(place)).unwrap();
+            let targets = [
+                "virtio1/block/vda",
+                "virtio1/block/vda/vda1",
+                "virtual/block/dm-0",
+            ];
+            for (name, target) in names.iter().zip(targets) {
+                let target = Path::new("../../devices").join(target);
+                symlink(target, at(place).join(name)).unwrap();
+            }
+        }
+        fs::create_dir_all(at("proc/self")).unwrap();
+        dir
+    }
+
+    /// The disk below a place that is mounted as the rest of a line of mountinfo says.
+    fn find(root: &Path, place: &Path, mounted: &str) -> Result<Disk, String> {
+        let id = Mount::of(Path::new("/"), place)?.id;
+        let line = format!("{id} 1 {mounted}\n");
+        fs::write(root.join("proc/self/mountinfo"), line).unwrap();
+        Disk::below(root, place)
+    }
+
+    #[test]
+    fn a_partition_is_its_disk_and_a_mapped_device_is_itself() {
+        let (root, place) = (root(), tempfile::tempdir().unwrap());
+        for (numbers, want) in [
+            ("254:1", "vda (254:0)"),
+            ("254:0", "vda (254:0)"),
+            ("252:0", "dm-0 (252:0)"),
+        ] {
+            let mounted = format!("{numbers} / / rw - ext4 /dev/root rw");
+            let disk = find(root.path(), place.path(), &mounted).unwrap();
+            assert_eq!(disk.to_string(), want);
+        }
+    }
+
+    #[test]
+    fn btrfs_is_found_by_its_mount_unless_it_lies_on_several() {
+        let (root, place) = (root(), tempfile::tempdir().unwrap());
+        let btrfs = "0:40 / /b rw - btrfs /dev/vda1 rw,subvolid=5";
+        let disk = find(root.path(), place.path(), btrfs).unwrap();
+        assert_eq!(disk.to_string(), "vda (254:0)");
+        let devices = root.path().join("sys/fs/btrfs/some-uuid/devices");
+        fs::create_dir_all(&devices).unwrap();
+        for name in ["vda1", "dm-0"] {
+            fs::write(devices.join(name), "").unwrap();
+        }
+        let error = find(root.path(), place.path(), btrfs).unwrap_err();
+        let name = quote(place.path());
+        assert_eq!(
+            error,
+            format!("no block device below {name}: btrfs on 2 devices")
+        );
+    }
+
+    #[test]
+    fn without_a_device_the_file_system_is_named() {
+        let (root, place) = (root(), tempfile::tempdir().unwrap());
+        for (kind, source) in [("tmpfs", "tmpfs"), ("nfs4", "host:/vda1")] {
+            let mounted = format!("0:40 / / rw - {kind} {source} rw");
+            let error = find(root.path(), place.path(), &mounted).unwrap_err();
+            let name = quote(place.path());
+            let want = format!("no block device below {name}: its file system is {kind}");
+            assert_eq!(error, want);
+        }
+    }
+
+    #[test]
+    fn the_upper_directory_of_an_overlay_decides() {
+        let (root, upper) = (root(), tempfile::tempdir().unwrap());
+        let mounted = "252:0 / / rw - ext4 /dev/root rw";
+        find(root.path(), upper.path(), mounted).unwrap();
+        let overlay = Mount {
+            numbers: "0:40".into(),
+            file_system: "overlay".into(),
+            super_options: vec![format!("upperdir={}", upper.path().display()).into()],
+            ..Mount::of(root.path(), upper.path()).unwrap()
+        };
+        let disk = Disk::of(root.path(), &overlay).unwrap();
+        assert_eq!(disk.to_string(), "dm-0 (252:0)");
+        assert_eq!(disk.file_system, "ext4");
+    }
+
+    #[test]
+    fn a_partition_leads_to_the_facts_of_its_disk() {
+        let (root, place) = (root(), tempfile::tempdir().unwrap());
+        let disk = root.path().join("sys/devices/virtio1/block/vda");
+        fs::create_dir_all(disk.join("queue")).unwrap();
+        fs::create_dir_all(disk.join("device")).unwrap();
+        for (name, text) in [
+            ("queue/scheduler", "none [mq-deadline] kyber\n"),
+            ("queue/rotational", "0\n"),
+            ("queue/nr_requests", "256\n"),
+            ("queue/write_cache", "write back\n"),
+            ("device/model", "Samsung SSD 990 \n"),
+        ] {
+            fs::write(disk.join(name), text).unwrap();
+        }
+        let mounted = "254:1 / / rw - ext4 /dev/vda1 rw";
+        let disk = find(root.path(), place.path(), mounted).unwrap();
+        let facts = DiskFacts::of(root.path(), &disk);
+        assert_eq!(
+            (&*facts.name, facts.partition.as_deref()),
+            ("vda", Some("vda1"))
+        );
+        assert_eq!(facts.queue_requests, Some(256));
+        assert_eq!((facts.rotational, facts.logical_block), (Some(false), None));
+        assert_eq!(
+            facts.line(),
+            "vda1, Samsung SSD 990, scheduler mq-deadline, cache write back"
+        );
+    }
+}

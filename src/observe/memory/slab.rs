@@ -1,0 +1,165 @@
+//! /proc/slabinfo: which caches of kernel objects hold how much memory.
+
+use super::text::{lines, number, words};
+
+/// Caches that are followed. This kernel has 236, distributions' about as many; those beyond are counted.
+pub const CACHES: usize = 512;
+
+/// Bytes of a name; what is longer is cut. The longest here has 24.
+pub const NAME: usize = 48;
+
+/// A name, zeros behind it.
+pub type Name = [u8; NAME];
+
+/// The caches seen so far, in the order of their first sight. Never grows beyond what it has room for.
+#[derive(Debug)]
+pub struct Caches {
+    names: Vec<Name>,
+    beyond: u64,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        Self {
+            names: Vec::with_capacity(CACHES),
+            beyond: 0,
+        }
+    }
+}
+
+impl Caches {
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// How many caches of the last text found no room.
+    #[must_use]
+    pub fn beyond(&self) -> u64 {
+        self.beyond
+    }
+
+    /// Fills `bytes` with what each cache holds by `text`, by its place in [`names`](Self::names): 0 for a cache that is no
+    /// more. Caches of one name are summed. Allocates nothing.
+    ///
+    /// # Panics
+    /// When `bytes` has no room for [`CACHES`].
+    pub fn parse(&mut self, text: &[u8], bytes: &mut [u64]) {
+        bytes.fill(0);
+        self.beyond = 0;
+        let mut guess = 0;
+        // Two lines of heading.
+        for line in lines(text).skip(2) {
+            let Some((name, size)) = cache(line) else {
+                continue;
+            };
+            match self.place(&name, guess) {
+                Some(place) => {
+                    bytes[place] = bytes[place].saturating_add(size);
+                    guess = place + 1;
+                }
+                None => self.beyond += 1,
+            }
+        }
+    }
+
+    /// Lines keep their order, but a new cache comes at the top: the line after the last one is the first guess.
+    fn place(&mut self, name: &Name, guess: usize) -> Option<usize> {
+        if self.names.get(guess) == Some(name) {
+            return Some(guess);
+        }
+        let known = self.names.iter().position(|other| other == name);
+        known.or_else(|| {
+            (self.names.len() < CACHES).then(|| {
+                self.names.push(*name);
+                self.names.len() - 1
+            })
+        })
+    }
+}
+
+/// A line's name, and num_objs × objsize.
+///
+/// Objects rather than slabs × pages of a slab: pagesperslab is what the kernel wants a slab to be, and where memory is
+/// in pieces it makes smaller ones, so that the product would show most where a machine is worst off. What objects leave
+/// unused of their slab is missed: 2 % of all slab memory here (objects 185 MB, slabs 190 MB).
+fn cache(line: &[u8]) -> Option<(Name, u64)> {
+    let mut words = words(line);
+    let word = words.next()?;
+    let mut name = [0; NAME];
+    let len = word.len().min(NAME);
+    name[..len].copy_from_slice(&word[..len]);
+    // name <active_objs> <num_objs> <objsize> ...
+    let objects = words.nth(1).and_then(number)?;
+    let size = words.next().and_then(number)?;
+    Some((name, objects.saturating_mul(size)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str =
+        "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize>\n";
+
+    fn line(name: &str, objects: u64, size: u64) -> String {
+        format!(
+            "{name:17} 1 {objects:6} {size:6}   25    1 : tunables    0    0    0 : slabdata      4      4      0\n"
+        )
+    }
+
+    fn parse(caches: &mut Caches, lines: &[String]) -> Vec<(String, u64)> {
+        let mut bytes = [7; CACHES];
+        caches.parse((HEAD.to_owned() + &lines.concat()).as_bytes(), &mut bytes);
+        caches
+            .names()
+            .iter()
+            .map(|name| {
+                String::from_utf8_lossy(name)
+                    .trim_end_matches('\0')
+                    .to_owned()
+            })
+            .zip(bytes)
+            .collect()
+    }
+
+    fn pairs<const N: usize>(pairs: [(&str, u64); N]) -> Vec<(String, u64)> {
+        pairs.map(|(name, bytes)| (name.to_owned(), bytes)).into()
+    }
+
+    #[test]
+    fn a_cache_keeps_its_place_when_others_come_and_go() {
+        let mut caches = Caches::default();
+        let first = [line("dentry", 10, 192), line("ext4_inode_cache", 3, 1000)];
+        let found = parse(&mut caches, &first);
+        assert_eq!(found, pairs([("dentry", 1920), ("ext4_inode_cache", 3000)]));
+        let second = [
+            line("btrfs_path", 2, 100),
+            line("ext4_inode_cache", 4, 1000),
+        ];
+        let found = parse(&mut caches, &second);
+        let want = [
+            ("dentry", 0),
+            ("ext4_inode_cache", 4000),
+            ("btrfs_path", 200),
+        ];
+        assert_eq!(found, pairs(want));
+    }
+
+    #[test]
+    fn one_name_twice_is_summed_and_a_broken_line_passed_over() {
+        let lines = [line("a", 1, 10), "nonsense x\n".into(), line("a", 2, 10)];
+        assert_eq!(parse(&mut Caches::default(), &lines), pairs([("a", 30)]));
+    }
+
+    #[test]
+    fn caches_without_room_are_counted() {
+        let lines: Vec<String> = (0..CACHES + 3)
+            .map(|n| line(&format!("c{n}"), 1, 1))
+            .collect();
+        let mut caches = Caches::default();
+        assert_eq!(parse(&mut caches, &lines).len(), CACHES);
+        assert_eq!(caches.beyond(), 3);
+    }
+}

@@ -1,0 +1,474 @@
+//! What the machine said in one span of time, as plain data for JSON, and its extremes for a table.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Field, History, Kind, Reading, SlabReading};
+
+const NANOSECONDS: f64 = 1e9;
+const MICROSECONDS: f64 = 1e6;
+
+/// How many slab caches are told.
+const GROWN: usize = 5;
+
+/// A reading of the slab caches that was asked for at the end of a span comes with the next reading, or the one after that.
+const SLAB_GRACE: u64 = 200_000_000;
+
+/// The window of the worst moment, less half of the time between two readings: these come never exactly a second apart.
+const WINDOW: f64 = 0.95;
+
+/// A span of time. It begins with the last reading before it, so that spans side by side leave out no event and count none
+/// twice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Timeline {
+    /// When the span began: seconds since the epoch.
+    pub start: f64,
+    /// When each reading was made: seconds from `start`; the first may be negative.
+    pub seconds: Vec<f64>,
+    /// The greatest delay of a reading in seconds: a sampler that was held up itself is a finding.
+    pub late: f64,
+    /// By the kernel's names: bytes for gauges, events since boot for counters; `None` where this kernel does not say it.
+    pub series: BTreeMap<String, Vec<Option<u64>>>,
+    /// PSI.
+    pub pressure: Pressure,
+    /// The slab caches that grew most.
+    pub slabs: SlabGrowth,
+}
+
+/// Pressure stall information of the span.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// Whether this kernel has it.
+    pub supported: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// `cpu`, `memory` and `io`.
+    #[serde(flatten)]
+    pub resources: BTreeMap<String, Stalls>,
+}
+
+/// Seconds stalled since the first reading of the span; `None` where the kernel does not say it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Stalls {
+    /// At least one task waited.
+    pub some: Vec<Option<f64>>,
+    /// All tasks that were not idle waited. For `cpu` it means nothing: absent before Linux 5.13, 0 since.
+    pub full: Vec<Option<f64>>,
+}
+
+/// Which slab caches grew.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SlabGrowth {
+    /// Why nothing, or not everything, is known of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Those that grew most, the greatest growth first.
+    pub grown: Vec<Growth>,
+}
+
+/// One slab cache. Bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// Its name.
+    pub name: String,
+    /// What it held when the span began.
+    pub before: u64,
+    /// The most it held.
+    pub peak: u64,
+    /// The difference.
+    pub growth: u64,
+}
+
+/// What a table tells of a timeline, each in the order of [`Field`]. What the kernel does not say is left out.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Extremes {
+    /// Gauges.
+    pub gauges: Vec<(Field, Range)>,
+    /// How many events there were.
+    pub counters: Vec<(Field, u64)>,
+    /// Stalls.
+    pub stalls: Vec<(Field, Stalled)>,
+}
+
+/// A gauge in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// When the span began.
+    pub first: u64,
+    /// Least.
+    pub min: u64,
+    /// Greatest.
+    pub max: u64,
+}
+
+/// How much of the time tasks were stalled, in percent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stalled {
+    /// Of the whole span.
+    pub percent: f64,
+    /// Of its worst second; `None` for a span that is shorter.
+    pub worst: Option<f64>,
+}
+
+impl Timeline {
+    /// The span from `from` to `to`: CLOCK_MONOTONIC in nanoseconds, in the past. `epoch` is the time of day at which that
+    /// clock was zero, since 1970.
+    #[must_use]
+    pub fn between(history: &History, from: u64, to: u64, epoch: Duration) -> Self {
+        let readings = span(&history.readings, |reading| reading.at, from, to);
+        let column = |field: Field| readings.iter().map(move |reading| reading.get(field));
+        Self {
+            start: (epoch + Duration::from_nanos(from)).as_secs_f64(),
+            seconds: readings.iter().map(|r| seconds(from, r.at)).collect(),
+            late: readings.iter().map(|r| r.late).max().unwrap_or(0) as f64 / NANOSECONDS,
+            series: Field::ALL
+                .into_iter()
+                .filter(|field| field.kind() != Kind::Stall)
+                .map(|field| (field.name().to_owned(), column(field).collect()))
+                .collect(),
+            pressure: Pressure::of(&history.pressure, readings),
+            slabs: SlabGrowth::between(history, from, to),
+        }
+    }
+
+    /// What a table tells of it.
+    #[must_use]
+    pub fn extremes(&self) -> Extremes {
+        let mut extremes = Extremes::default();
+        for field in Field::ALL {
+            match field.kind() {
+                Kind::Gauge => extremes.gauges.extend(Some(field).zip(self.range(field))),
+                Kind::Counter => extremes
+                    .counters
+                    .extend(Some(field).zip(self.increase(field))),
+                Kind::Stall => extremes.stalls.extend(Some(field).zip(self.stalled(field))),
+            }
+        }
+        extremes
+    }
+
+    fn known(&self, field: Field) -> impl DoubleEndedIterator<Item = u64> + Clone {
+        self.series
+            .get(field.name())
+            .into_iter()
+            .flatten()
+            .copied()
+            .flatten()
+    }
+
+    fn range(&self, field: Field) -> Option<Range> {
+        let known = self.known(field);
+        Some(Range {
+            first: known.clone().next()?,
+            min: known.clone().min()?,
+            max: known.max()?,
+        })
+    }
+
+    fn increase(&self, field: Field) -> Option<u64> {
+        let mut known = self.known(field);
+        let first = known.next()?;
+        // One reading tells nothing of what happened.
+        Some(known.next_back()?.saturating_sub(first))
+    }
+
+    fn stalled(&self, field: Field) -> Option<Stalled> {
+        let points: Vec<(f64, f64)> = self
+            .seconds
+            .iter()
+            .zip(self.pressure.series(field)?)
+            .filter_map(|(at, stalled)| Some((*at, (*stalled)?)))
+            .collect();
+        let percent = share(*points.first()?, *points.last()?)?;
+        let mut end = 0;
+        let windows = points.iter().filter_map(|start| {
+            while points.get(end)?.0 - start.0 < WINDOW {
+                end += 1;
+            }
+            share(*start, points[end])
+        });
+        Some(Stalled {
+            percent,
+            worst: windows.max_by(f64::total_cmp),
+        })
+    }
+}
+
+/// Percent of the time between two points. The clock is read a little before the stalls are, hence the bound.
+fn share(a: (f64, f64), b: (f64, f64)) -> Option<f64> {
+    (b.0 > a.0).then(|| ((b.1 - a.1) / (b.0 - a.0) * 100.0).clamp(0.0, 100.0))
+}
+
+impl Pressure {
+    fn of(supported: &Result<(), String>, readings: &[Reading]) -> Self {
+        let mut resources = BTreeMap::new();
+        if supported.is_ok() {
+            for field in Field::ALL {
+                if let Some((resource, kind)) = resource(field) {
+                    let stalls: &mut Stalls = resources.entry(resource.to_owned()).or_default();
+                    *stalls.kind_mut(kind) = stalled_since_first(readings, field);
+                }
+            }
+        }
+        Self {
+            supported: supported.is_ok(),
+            why: supported.clone().err(),
+            resources,
+        }
+    }
+
+    fn series(&self, field: Field) -> Option<&[Option<f64>]> {
+        let (resource, kind) = resource(field)?;
+        let stalls = self.resources.get(resource)?;
+        Some(if kind == "some" {
+            &stalls.some
+        } else {
+            &stalls.full
+        })
+    }
+}
+
+impl Stalls {
+    fn kind_mut(&mut self, kind: &str) -> &mut Vec<Option<f64>> {
+        if kind == "some" {
+            &mut self.some
+        } else {
+            &mut self.full
+        }
+    }
+}
+
+/// `cpu` and `some` for [`Field::CpuSome`].
+fn resource(field: Field) -> Option<(&'static str, &'static str)> {
+    (field.kind() == Kind::Stall).then(|| field.name().split_once(' '))?
+}
+
+fn stalled_since_first(readings: &[Reading], field: Field) -> Vec<Option<f64>> {
+    let first = readings.iter().find_map(|reading| reading.get(field));
+    let since = |total: u64| total.saturating_sub(first.unwrap_or(0)) as f64 / MICROSECONDS;
+    readings
+        .iter()
+        .map(|reading| reading.get(field).map(since))
+        .collect()
+}
+
+impl SlabGrowth {
+    fn between(history: &History, from: u64, to: u64) -> Self {
+        let slabs = match &history.slabs {
+            Ok(slabs) => slabs,
+            Err(why) => {
+                return Self {
+                    why: Some(why.clone()),
+                    grown: Vec::new(),
+                };
+            }
+        };
+        let readings = span(&slabs.readings, |reading| reading.at, from, to + SLAB_GRACE);
+        let mut grown: Vec<Growth> = slabs
+            .names
+            .iter()
+            .enumerate()
+            .filter_map(|(place, name)| growth(name, place, readings))
+            .collect();
+        grown.sort_by(|a, b| b.growth.cmp(&a.growth).then_with(|| a.name.cmp(&b.name)));
+        grown.truncate(GROWN);
+        let why = match (readings.len(), slabs.beyond) {
+            (0 | 1, _) => Some("the slab caches were not read twice in this time".into()),
+            (_, 0) => None,
+            (_, beyond) => Some(format!("{beyond} slab caches were not followed")),
+        };
+        Self { why, grown }
+    }
+}
+
+fn growth(name: &str, place: usize, readings: &[SlabReading]) -> Option<Growth> {
+    let bytes = |reading: &SlabReading| reading.bytes.get(place).copied().unwrap_or(0);
+    let before = bytes(readings.first()?);
+    let peak = readings.iter().map(bytes).max()?;
+    (peak > before).then(|| Growth {
+        name: name.to_owned(),
+        before,
+        peak,
+        growth: peak - before,
+    })
+}
+
+/// The last reading not after `from`, and those behind it not after `to`.
+fn span<T>(readings: &[T], at: impl Fn(&T) -> u64, from: u64, to: u64) -> &[T] {
+    let end = readings.partition_point(|reading| at(reading) <= to);
+    let begin = readings
+        .partition_point(|reading| at(reading) <= from)
+        .saturating_sub(1);
+    &readings[begin.min(end)..end]
+}
+
+/// Seconds from one moment to another, negative for an earlier one.
+fn seconds(from: u64, to: u64) -> f64 {
+    to.wrapping_sub(from).cast_signed() as f64 / NANOSECONDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FIELDS, Slabs};
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// A reading every 100 ms from 0 on: MemFree falls, Dirty is lacking, allocstall counts, io stalls fully from 1 to 2 s.
+    fn history(count: u64) -> History {
+        let reading = |n: u64| {
+            let mut values = [None; FIELDS];
+            values[Field::MemFree as usize] = Some(1000 - n);
+            values[Field::AllocStall as usize] = Some(50 + n);
+            values[Field::IoSome as usize] = Some(7 + n.clamp(10, 20) * 100_000);
+            values[Field::IoFull as usize] = Some(7);
+            Reading {
+                at: n * 100 * MS,
+                late: n,
+                values,
+            }
+        };
+        History {
+            readings: (0..count).map(reading).collect(),
+            pressure: Ok(()),
+            slabs: Err("cannot read '/proc/slabinfo': Permission denied".into()),
+        }
+    }
+
+    fn between(history: &History, from: u64, to: u64) -> Timeline {
+        Timeline::between(history, from, to, Duration::from_secs(1_795_262_400))
+    }
+
+    fn find<T: Copy>(list: &[(Field, T)], field: Field) -> Option<T> {
+        list.iter()
+            .find(|(other, _)| *other == field)
+            .map(|(_, value)| *value)
+    }
+
+    #[test]
+    fn a_span_begins_with_the_reading_before_it() {
+        let timeline = between(&history(40), 950 * MS, 1250 * MS);
+        assert_eq!(timeline.start, 1_795_262_400.95);
+        assert_eq!(timeline.seconds, [-0.05, 0.05, 0.15, 0.25]);
+        assert_eq!(
+            timeline.series["MemFree"],
+            [Some(991), Some(990), Some(989), Some(988)]
+        );
+        assert_eq!(timeline.series["Dirty"], [None; 4]);
+        assert_eq!(timeline.late, 12e-9);
+        // Spans side by side share the reading at their border.
+        let next = between(&history(40), 1250 * MS, 1500 * MS);
+        assert_eq!(next.series["MemFree"][0], Some(988));
+        assert_eq!(next.seconds.len(), 4);
+    }
+
+    #[test]
+    fn extremes_are_of_the_span() {
+        let extremes = between(&history(40), 0, 4000 * MS).extremes();
+        let range = Range {
+            first: 1000,
+            min: 961,
+            max: 1000,
+        };
+        assert_eq!(find(&extremes.gauges, Field::MemFree), Some(range));
+        assert_eq!(find(&extremes.gauges, Field::Dirty), None);
+        assert_eq!(extremes.counters, [(Field::AllocStall, 39)]);
+        let io = find(&extremes.stalls, Field::IoSome).unwrap();
+        assert!((io.percent - 100.0 / 3.9).abs() < 1e-9, "{io:?}");
+        assert!((io.worst.unwrap() - 100.0).abs() < 1e-6, "{io:?}");
+        let full = Stalled {
+            percent: 0.0,
+            worst: Some(0.0),
+        };
+        assert_eq!(find(&extremes.stalls, Field::IoFull), Some(full));
+        assert_eq!(find(&extremes.stalls, Field::CpuSome), None);
+    }
+
+    #[test]
+    fn a_span_under_a_second_has_no_worst_second() {
+        let extremes = between(&history(40), 1200 * MS, 1700 * MS).extremes();
+        let io = find(&extremes.stalls, Field::IoSome).unwrap();
+        assert_eq!(io.worst, None);
+        assert!((io.percent - 100.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_span_without_readings_says_nothing() {
+        let none = Extremes::default();
+        assert_eq!(between(&history(0), 0, 10 * MS).extremes(), none);
+        let one = between(&history(1), 0, 10 * MS).extremes();
+        assert!(one.counters.is_empty() && one.stalls.is_empty());
+    }
+
+    #[test]
+    fn json_says_what_is_not_supported() {
+        let mut history = history(3);
+        history.pressure = Err("no PSI".into());
+        let timeline = between(&history, 0, 300 * MS);
+        let json = serde_json::to_value(&timeline).unwrap();
+        assert_eq!(
+            json["pressure"],
+            serde_json::json!({"supported": false, "why": "no PSI"})
+        );
+        assert!(
+            json["slabs"]["why"]
+                .as_str()
+                .unwrap()
+                .contains("Permission denied")
+        );
+        assert!(timeline.extremes().stalls.is_empty());
+    }
+
+    #[test]
+    fn json_goes_there_and_back() {
+        let timeline = between(&history(15), 0, 1400 * MS);
+        let json = serde_json::to_value(&timeline).unwrap();
+        assert_eq!(json["pressure"]["supported"], true);
+        assert_eq!(json["pressure"]["io"]["some"][14], 0.4);
+        assert_eq!(json["pressure"]["cpu"]["full"][14], serde_json::Value::Null);
+        let back: Timeline = serde_json::from_value(json).unwrap();
+        assert_eq!(back.extremes(), timeline.extremes());
+        assert_eq!(back.pressure, timeline.pressure);
+    }
+
+    #[test]
+    fn the_five_caches_that_grew_most_are_told() {
+        let readings = [
+            [5; 7].to_vec(),
+            vec![6, 7, 8, 9, 10, 11, 12],
+            vec![6, 7, 8, 99, 5, 5, 5, 40],
+        ];
+        let at = [0, 900 * MS, 2100 * MS];
+        let readings = at
+            .into_iter()
+            .zip(readings)
+            .map(|(at, bytes)| SlabReading { at, bytes });
+        let mut history = history(0);
+        history.slabs = Ok(Slabs {
+            names: ('a'..='h').map(String::from).collect(),
+            readings: readings.collect(),
+            beyond: 0,
+        });
+        let slabs = between(&history, 10 * MS, 2000 * MS).slabs;
+        assert_eq!(slabs.why, None);
+        let told: Vec<_> = slabs
+            .grown
+            .iter()
+            .map(|g| (&*g.name, g.before, g.peak, g.growth))
+            .collect();
+        // d and h by the reading asked for at the end, which came a little later.
+        let want = [
+            ("d", 5, 99, 94),
+            ("h", 0, 40, 40),
+            ("g", 5, 12, 7),
+            ("f", 5, 11, 6),
+            ("e", 5, 10, 5),
+        ];
+        assert_eq!(told, want);
+        let early = between(&history, 0, 100 * MS).slabs;
+        assert!(early.grown.is_empty() && early.why.is_some());
+    }
+}

@@ -1,0 +1,76 @@
+//! `exec`: a tiny program is started and ends.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+use super::{Probe, Setup, nameless};
+use crate::report::quote::{cannot, quote};
+use crate::sys::process::Program;
+use crate::sys::words::reason;
+
+struct Exec {
+    program: Program,
+    /// Open for reading: to drop its pages, and, for a copy without a name, to be found at all.
+    file: File,
+    name: PathBuf,
+    cold: bool,
+}
+
+/// Runs the program where it is, or a copy of it in the directory that is asked about: there its pages have to come from
+/// that disk when they were lost, and dropping them takes nothing from anyone else.
+pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
+    let name = setup.program.clone();
+    let failed = |e: io::Error| cannot("read", &name, &e);
+    let (file, path) = match &setup.on {
+        Some(dir) if setup.on_runs => copy(&setup.program, dir)?,
+        _ => (File::open(&name).map_err(failed)?, name.clone()),
+    };
+    let program = Program::new(&path).map_err(failed)?;
+    Ok(Box::new(Exec {
+        program,
+        file,
+        name,
+        cold: setup.exec_cold,
+    }))
+}
+
+/// The copy has no name; it is started by its descriptor, which must not be open for writing then (ETXTBSY).
+fn copy(program: &Path, dir: &Path) -> Result<(File, PathBuf), String> {
+    let copied = || -> io::Result<File> {
+        let mut to = nameless(dir).map_err(io::Error::other)?;
+        io::copy(&mut File::open(program)?, &mut to)?;
+        to.set_permissions(Permissions::from_mode(0o700))?;
+        // Dirty pages cannot be dropped.
+        to.sync_all()?;
+        File::open(format!("/proc/self/fd/{}", to.as_raw_fd()))
+    };
+    let file = copied().map_err(|e| {
+        let (program, dir) = (quote(program), quote(dir));
+        format!("cannot copy {program} to {dir}: {}", reason(&e))
+    })?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
+    Ok((file, path))
+}
+
+impl Probe for Exec {
+    fn prepare(&mut self) -> Result<bool, String> {
+        if self.cold {
+            posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
+                .map_err(|e| cannot("drop the pages of", &self.name, &e.into()))?;
+        }
+        Ok(self.cold)
+    }
+
+    fn ask(&mut self) -> Result<u64, String> {
+        match self.program.run() {
+            Ok(status) if status.success() => Ok(0),
+            Ok(status) => Err(format!("{} failed: {status}", quote(&self.name))),
+            Err(e) => Err(cannot("run", &self.name, &e)),
+        }
+    }
+}

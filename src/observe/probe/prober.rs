@@ -1,0 +1,136 @@
+//! One prober: the process, its loop, and the ring that its answers come through.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl;
+use nix::unistd::Pid;
+
+use super::schedule::Schedule;
+use super::{Probe, Row, Setup};
+use crate::observe::ring::{Ring, Sample};
+use crate::observe::worker::{Control, Worker};
+use crate::sys::clock::{now, sleep_until};
+use crate::sys::words::reason;
+
+/// Answers that may wait for the reader: 40 s of the shortest default period. After a stall one answer serves many moments,
+/// so a machine in trouble makes fewer, not more.
+const ANSWERS: usize = 4096;
+
+/// Questions asked before the first that counts: code and page tables are warm then.
+const REHEARSALS: u32 = 3;
+
+/// How soon a prober with a long period notices that it shall stop.
+const ATTENTION: u64 = 100_000_000;
+
+/// A running prober.
+#[derive(Debug)]
+pub struct Prober {
+    /// What it asks.
+    pub row: &'static Row,
+    /// Nanoseconds between two moments.
+    pub period: u64,
+    /// The CPU it is bound to.
+    pub cpu: Option<u32>,
+    /// Its process.
+    pub worker: Worker,
+    ring: Arc<Ring>,
+}
+
+impl Prober {
+    /// Starts it. It prepares itself, then asks every `period`, the first time `offset` after it is ready.
+    ///
+    /// # Errors
+    /// Out of processes or memory. What goes wrong in its preparation comes from [`Worker::wait_ready`].
+    pub fn start(
+        row: &'static Row,
+        period: Duration,
+        offset: Duration,
+        cpu: Option<u32>,
+        setup: &Setup,
+    ) -> io::Result<Self> {
+        let ring = Arc::new(Ring::new(ANSWERS)?);
+        let period = period.as_nanos() as u64;
+        let offset = offset.as_nanos() as u64;
+        let name = match cpu {
+            Some(cpu) => format!("{} on CPU {cpu}", row.name),
+            None => row.name.to_owned(),
+        };
+        let worker = Worker::start(&name, |control| {
+            bind(cpu)?;
+            // The default slack of 50 us would be seen as latency of an idle machine.
+            let _ = prctl::set_timerslack(1);
+            let mut probe = (row.make)(setup)?;
+            for _ in 0..REHEARSALS {
+                probe.prepare()?;
+                probe.ask()?;
+            }
+            control.lock_memory();
+            ring.keep_from_forks();
+            control.ready();
+            let schedule = Schedule::new(now() + offset, period);
+            ask_all(probe.as_mut(), schedule, &ring, control)
+        })?;
+        ring.keep_from_forks();
+        Ok(Self {
+            row,
+            period,
+            cpu,
+            worker,
+            ring,
+        })
+    }
+
+    /// The next answer that nobody has counted.
+    pub fn pop(&self) -> Option<Sample> {
+        self.ring.pop()
+    }
+
+    /// Moments whose answers were lost, because they were not read in time.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.ring.lost()
+    }
+}
+
+/// Asks at each moment until it shall stop. Nothing in here allocates.
+fn ask_all(
+    probe: &mut dyn Probe,
+    mut schedule: Schedule,
+    ring: &Ring,
+    control: &Control,
+) -> Result<(), String> {
+    loop {
+        let before = now();
+        if probe.prepare()? {
+            schedule.pass_over(before, now());
+        }
+        while !schedule.is_due(now()) {
+            if control.stopping() {
+                return Ok(());
+            }
+            sleep_until(schedule.next().min(now() + ATTENTION));
+        }
+        let start = now();
+        let due = schedule.take(start);
+        let first = probe.ask()?;
+        let end = now();
+        ring.push(Sample {
+            intended: due.first,
+            moments: due.count,
+            start,
+            end,
+            first,
+        });
+    }
+}
+
+fn bind(cpu: Option<u32>) -> Result<(), String> {
+    let Some(cpu) = cpu else { return Ok(()) };
+    let mut set = CpuSet::new();
+    set.set(cpu as usize)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+        .map_err(|e| format!("cannot bind to the CPU: {}", reason(&e.into())))
+}

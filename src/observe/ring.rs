@@ -1,0 +1,198 @@
+//! What an observer sees, on its way to who counts it: rings in shared memory, one writer, one reader.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use crate::sys::shared::SharedWords;
+
+/// The words before the rows: written so far, read so far, and what was lost because nobody read in time.
+const HEAD: usize = 0;
+const TAIL: usize = 1;
+const LOST: usize = 2;
+const ROWS: usize = 3;
+
+/// A ring of rows of words.
+#[derive(Debug)]
+pub struct Rows {
+    words: SharedWords,
+    width: usize,
+    capacity: usize,
+}
+
+impl Rows {
+    /// Room for `capacity` rows of `width` words.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(width: usize, capacity: usize) -> io::Result<Self> {
+        Ok(Self {
+            words: SharedWords::new(ROWS + capacity * width)?,
+            width,
+            capacity,
+        })
+    }
+
+    /// The writer's side. A full ring loses the row, and counts it in [`lost`](Self::lost) for `weight`.
+    pub fn push(&self, row: &[u64], weight: u64) {
+        debug_assert_eq!(row.len(), self.width);
+        let head = self.words[HEAD].load(Ordering::Relaxed);
+        if head - self.words[TAIL].load(Ordering::Acquire) >= self.capacity as u64 {
+            self.words[LOST].fetch_add(weight, Ordering::Relaxed);
+            return;
+        }
+        for (word, value) in self.words[self.slot(head)..].iter().zip(row) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        self.words[HEAD].store(head + 1, Ordering::Release);
+    }
+
+    /// The reader's side: copies the oldest row that has not been read into `row`. False when there is none.
+    pub fn pop(&self, row: &mut [u64]) -> bool {
+        debug_assert_eq!(row.len(), self.width);
+        let tail = self.words[TAIL].load(Ordering::Relaxed);
+        if tail == self.words[HEAD].load(Ordering::Acquire) {
+            return false;
+        }
+        for (value, word) in row.iter_mut().zip(&self.words[self.slot(tail)..]) {
+            *value = word.load(Ordering::Relaxed);
+        }
+        self.words[TAIL].store(tail + 1, Ordering::Release);
+        true
+    }
+
+    /// The weight of all rows that did not fit.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.words[LOST].load(Ordering::Relaxed)
+    }
+
+    fn slot(&self, index: u64) -> usize {
+        ROWS + (index % self.capacity as u64) as usize * self.width
+    }
+}
+
+/// One answer, for one or more moments at which it was asked for. Times are CLOCK_MONOTONIC in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sample {
+    /// The first intended moment.
+    pub intended: u64,
+    /// How many intended moments, a period apart, this answer serves: more than one after a stall.
+    pub moments: u64,
+    /// When the question was asked in truth.
+    pub start: u64,
+    /// When the answer was there.
+    pub end: u64,
+    /// For `fork`: when the child ran its first instruction. Else 0.
+    pub first: u64,
+}
+
+const FIELDS: usize = 5;
+
+/// A ring of samples.
+#[derive(Debug)]
+pub struct Ring(Rows);
+
+impl Ring {
+    /// Room for `capacity` answers.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(capacity: usize) -> io::Result<Self> {
+        Rows::new(FIELDS, capacity).map(Self)
+    }
+
+    /// The writer's side. A full ring loses the sample, and says so in [`lost`](Self::lost).
+    pub fn push(&self, sample: Sample) {
+        let Sample {
+            intended,
+            moments,
+            start,
+            end,
+            first,
+        } = sample;
+        self.0
+            .push(&[intended, moments, start, end, first], moments);
+    }
+
+    /// The reader's side: the oldest sample that has not been read.
+    pub fn pop(&self) -> Option<Sample> {
+        let mut row = [0; FIELDS];
+        self.0.pop(&mut row).then(|| {
+            let [intended, moments, start, end, first] = row;
+            Sample {
+                intended,
+                moments,
+                start,
+                end,
+                first,
+            }
+        })
+    }
+
+    /// Processes forked from here on do not get it.
+    pub fn keep_from_forks(&self) {
+        self.0.words.keep_from_forks();
+    }
+
+    /// Moments whose answers did not fit.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.0.lost()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::{Ring, Rows, Sample};
+
+    fn sample(n: u64) -> Sample {
+        Sample {
+            intended: n,
+            moments: 2,
+            ..Sample::default()
+        }
+    }
+
+    #[test]
+    fn samples_come_out_in_order_and_a_full_ring_counts_what_it_loses() {
+        let ring = Ring::new(3).unwrap();
+        for round in 0..4 {
+            for n in 0..5 {
+                ring.push(sample(round * 10 + n));
+            }
+            assert_eq!(ring.lost(), (round + 1) * 4);
+            for n in 0..3 {
+                assert_eq!(ring.pop(), Some(sample(round * 10 + n)));
+            }
+            assert_eq!(ring.pop(), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_a_bounded_queue(
+            width in 1_usize..6,
+            capacity in 1_usize..6,
+            steps in prop::collection::vec(prop::option::weighted(0.6, any::<u64>()), 0..200),
+        ) {
+            let rows = Rows::new(width, capacity).unwrap();
+            let (mut model, mut lost) = (VecDeque::new(), 0);
+            for step in steps {
+                if let Some(value) = step {
+                    let row: Vec<u64> = (0..width as u64).map(|n| value.wrapping_add(n)).collect();
+                    rows.push(&row, 3);
+                    if model.len() < capacity { model.push_back(row) } else { lost += 3 }
+                } else {
+                    let mut row = vec![0; width];
+                    let popped = rows.pop(&mut row).then_some(row);
+                    prop_assert_eq!(popped, model.pop_front());
+                }
+                prop_assert_eq!(rows.lost(), lost);
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The kernel's small files below a root that tests can choose, with errors in words.
+
+use std::path::{Path, PathBuf};
+
+use crate::report::quote::cannot;
+
+/// Where `path` of a machine lies below `root`.
+pub(crate) fn below(root: &Path, path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// A whole file, without the blanks around it.
+pub(crate) fn read(path: &Path) -> Result<String, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(e) => Err(cannot("read", path, &e)),
+    }
+}
+
+/// [`read`] below `root`; `None` for what cannot be read or says nothing.
+pub(crate) fn said(root: &Path, path: impl AsRef<Path>) -> Option<String> {
+    let text = read(&below(root, path)).ok()?;
+    (!text.is_empty()).then_some(text)
+}

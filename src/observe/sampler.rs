@@ -1,0 +1,367 @@
+//! The process that reads what the machine says of itself, ten times a second.
+//!
+//! All files are open and all memory is locked before it is ready. From then on it reads, and allocates, forks and opens
+//! nothing, so that it answers on a host on which a shell could not be started any more. What it reads goes through shared
+//! memory to the process that started it, which keeps all of it: 336 bytes a reading and at most 4 KiB of slab caches a
+//! second, 26 MiB an hour at most. It costs 0.2 % of a CPU and 4 MB of memory (measured on 6.18, slab caches included).
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::prctl;
+
+use super::memory::slab::{CACHES, Caches, NAME, Name};
+use super::memory::{FIELDS, History, Reader, Reading, SlabReader, SlabReading, Slabs};
+use super::ring::Rows;
+use super::worker::{Control, Worker};
+use crate::sys::clock;
+use crate::sys::process::Cost;
+use crate::sys::shared::SharedWords;
+
+/// Nanoseconds between two readings.
+pub const PERIOD: u64 = 100_000_000;
+
+/// /proc/slabinfo is read with every tenth reading, and when asked for.
+const SLAB_EVERY: u64 = 10;
+
+/// Readings that wait for someone to fetch them: 102 s.
+const READINGS: usize = 1024;
+
+/// As many seconds of slab caches.
+const SLAB_READINGS: usize = 128;
+
+/// How long it may take to end. It looks every tenth of a second, on a machine that may not let it run.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A value that the kernel does not say. No counter gets there.
+const NONE: u64 = u64::MAX;
+
+/// A row: the moment, the delay, the values.
+const WIDTH: usize = 2 + FIELDS;
+
+/// The parent's side of the sampler. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Sampler {
+    worker: Worker,
+    rows: Rows,
+    slabs: Option<SlabRows>,
+    history: History,
+}
+
+impl Sampler {
+    /// Opens what is to be read under `root`, and forks. To be called while this process has no threads.
+    ///
+    /// # Errors
+    /// Which file cannot be read, and why; out of memory or processes.
+    pub fn start(root: &Path) -> io::Result<Self> {
+        let mut reader = Reader::open(root).map_err(io::Error::other)?;
+        let slab_reader = SlabReader::open(root);
+        let history = History {
+            readings: Vec::new(),
+            pressure: reader.pressure(),
+            slabs: slab_reader
+                .as_ref()
+                .map(|_| Slabs::default())
+                .map_err(Clone::clone),
+        };
+        let rows = Rows::new(WIDTH, READINGS)?;
+        let slabs = match &slab_reader {
+            Ok(_) => Some(SlabRows::new()?),
+            Err(_) => None,
+        };
+        let worker = Worker::start("sampler", |control| {
+            let mut slabs = slabs.as_ref().zip(slab_reader.ok()).map(SlabSide::new);
+            control.lock_memory();
+            // A timer may be late by the slack, 50 µs by default.
+            prctl::set_timerslack(1)
+                .map_err(|e| format!("cannot set the timer slack: {}", e.desc()))?;
+            run(control, &mut reader, &rows, slabs.as_mut());
+            Ok(())
+        })?;
+        Ok(Self {
+            worker,
+            rows,
+            slabs,
+            history,
+        })
+    }
+
+    /// Waits until it reads.
+    ///
+    /// # Errors
+    /// Its own message, how it died, or that it never came.
+    pub fn wait_ready(&mut self) -> Result<(), String> {
+        self.worker.wait_ready()
+    }
+
+    /// Looks whether it still lives.
+    ///
+    /// # Errors
+    /// Its own message, or how it died.
+    pub fn check(&mut self) -> Result<(), String> {
+        self.worker.check()
+    }
+
+    /// Fetches what has been read since the last call. To be called at least once a minute.
+    pub fn drain(&mut self) {
+        let mut row = [0; WIDTH];
+        while self.rows.pop(&mut row) {
+            self.history.readings.push(decode(&row));
+        }
+        if let (Some(rows), Ok(slabs)) = (&self.slabs, &mut self.history.slabs) {
+            rows.drain(slabs);
+        }
+    }
+
+    /// Asks for a reading of the slab caches with the next reading: at the beginning and at the end of a span.
+    pub fn ask_slabs(&self) {
+        if let Some(slabs) = &self.slabs {
+            slabs.asked().store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// All that was fetched.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// All readings that were fetched.
+    #[must_use]
+    pub fn readings(&self) -> &[Reading] {
+        &self.history.readings
+    }
+
+    /// The last reading that was fetched.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Reading> {
+        self.history.readings.last()
+    }
+
+    /// Readings that were lost, because nobody fetched them in time.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.rows.lost() + self.slabs.as_ref().map_or(0, |slabs| slabs.rows.lost())
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// Ends it, fetches what is left, and tells what it has cost.
+    ///
+    /// # Errors
+    /// Its own message, how it died, or that it does not end.
+    pub fn stop(&mut self) -> Result<Cost, String> {
+        self.worker.ask_to_stop();
+        let asked = Instant::now();
+        let cost = loop {
+            if let Some(cost) = self.worker.finished()? {
+                break cost;
+            }
+            if asked.elapsed() > PATIENCE {
+                return Err(format!("{}: does not end", self.worker.name()));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        self.drain();
+        Ok(cost)
+    }
+}
+
+/// The sampler's life.
+fn run(control: &Control, reader: &mut Reader, rows: &Rows, mut slabs: Option<&mut SlabSide<'_>>) {
+    let start = clock::now();
+    let mut tick = 0;
+    control.ready();
+    while !control.stopping() {
+        let intended = start + tick * PERIOD;
+        clock::sleep_until(intended);
+        let at = clock::now();
+        let reading = Reading {
+            at,
+            late: at - intended,
+            values: reader.read(),
+        };
+        rows.push(&encode(&reading), 1);
+        if let Some(slabs) = &mut slabs
+            && (tick.is_multiple_of(SLAB_EVERY) | slabs.is_asked())
+        {
+            slabs.read();
+        }
+        // Moments that have passed meanwhile are gone: what was true then cannot be read now.
+        tick = ((clock::now() - start) / PERIOD).max(tick) + 1;
+    }
+}
+
+fn encode(reading: &Reading) -> [u64; WIDTH] {
+    let mut row = [0; WIDTH];
+    row[0] = reading.at;
+    row[1] = reading.late;
+    for (word, value) in row[2..].iter_mut().zip(reading.values) {
+        *word = value.unwrap_or(NONE);
+    }
+    row
+}
+
+fn decode(row: &[u64; WIDTH]) -> Reading {
+    let mut values = [None; FIELDS];
+    for (value, word) in values.iter_mut().zip(&row[2..]) {
+        *value = (*word != NONE).then_some(*word);
+    }
+    Reading {
+        at: row[0],
+        late: row[1],
+        values,
+    }
+}
+
+/// The words beside the rows of slab caches: asked for, caches without room, names told, and the names.
+const ASKED: usize = 0;
+const BEYOND: usize = 1;
+const TOLD: usize = 2;
+const NAMES: usize = 3;
+
+/// Words of a name.
+const NAME_WORDS: usize = NAME / 8;
+
+/// Readings of the slab caches on their way, with the names of the caches, each of which goes over once.
+///
+/// Once a second, and not with every reading: on Linux 6.18 with 236 caches it takes 0.36 ms (at most 0.46 of 100) where
+/// all other files together take 0.09. It holds slab_mutex, which whoever makes or removes a cache waits for, and with
+/// interrupts off walks the list of partly used slabs of each cache: all of it before Linux 6.10 (commit 046f4c69090c), up
+/// to 10 000 slabs since. A machine whose slabs are in disorder pays for that as often as we ask.
+#[derive(Debug)]
+struct SlabRows {
+    rows: Rows,
+    words: SharedWords,
+}
+
+impl SlabRows {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            rows: Rows::new(1 + CACHES, SLAB_READINGS)?,
+            words: SharedWords::new(NAMES + CACHES * NAME_WORDS)?,
+        })
+    }
+
+    fn asked(&self) -> &AtomicU64 {
+        &self.words[ASKED]
+    }
+
+    /// The sampler's side: tells the names that are new.
+    fn tell(&self, caches: &Caches) {
+        let told = self.words[TOLD].load(Ordering::Relaxed) as usize;
+        for (place, name) in caches.names().iter().enumerate().skip(told) {
+            let words = &self.words[NAMES + place * NAME_WORDS..];
+            for (word, chunk) in words.iter().zip(name.as_chunks::<8>().0) {
+                word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
+            }
+        }
+        self.words[TOLD].store(caches.names().len() as u64, Ordering::Release);
+        self.words[BEYOND].store(caches.beyond(), Ordering::Relaxed);
+    }
+
+    /// The reader's side.
+    fn drain(&self, slabs: &mut Slabs) {
+        let mut row = [0; 1 + CACHES];
+        while self.rows.pop(&mut row) {
+            // Told before the row was pushed.
+            let told = self.words[TOLD].load(Ordering::Acquire) as usize;
+            for place in slabs.names.len()..told {
+                slabs.names.push(self.name(place));
+            }
+            slabs.readings.push(SlabReading {
+                at: row[0],
+                bytes: row[1..=told].to_vec(),
+            });
+        }
+        slabs.beyond = slabs.beyond.max(self.words[BEYOND].load(Ordering::Relaxed));
+    }
+
+    fn name(&self, place: usize) -> String {
+        let mut name: Name = [0; NAME];
+        let words = &self.words[NAMES + place * NAME_WORDS..];
+        for (chunk, word) in name.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        let text = String::from_utf8_lossy(&name);
+        text.trim_end_matches('\0').to_owned()
+    }
+}
+
+/// The sampler's side of the slab caches.
+#[derive(Debug)]
+struct SlabSide<'a> {
+    rows: &'a SlabRows,
+    reader: SlabReader,
+    row: Box<[u64; 1 + CACHES]>,
+}
+
+impl<'a> SlabSide<'a> {
+    fn new((rows, reader): (&'a SlabRows, SlabReader)) -> Self {
+        Self {
+            rows,
+            reader,
+            row: Box::new([0; 1 + CACHES]),
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.rows.asked().swap(0, Ordering::Relaxed) != 0
+    }
+
+    fn read(&mut self) {
+        self.row[0] = clock::now();
+        if self.reader.read(&mut self.row[1..]) {
+            self.rows.tell(self.reader.caches());
+            self.rows.rows.push(&*self.row, 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_keeps_what_is_unknown() {
+        let mut values = [None; FIELDS];
+        values[3] = Some(0);
+        values[FIELDS - 1] = Some(u64::MAX - 1);
+        let reading = Reading {
+            at: 5,
+            late: 6,
+            values,
+        };
+        assert_eq!(decode(&encode(&reading)), reading);
+    }
+
+    #[test]
+    fn slab_readings_bring_the_names_of_new_caches_along() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("proc")).unwrap();
+        let path = dir.path().join("proc/slabinfo");
+        std::fs::write(&path, "slabinfo\n#\ndentry 1 2 192\n").unwrap();
+        let rows = SlabRows::new().unwrap();
+        let mut side = SlabSide::new((&rows, SlabReader::open(dir.path()).unwrap()));
+        side.read();
+        std::fs::write(&path, "slabinfo\n#\nbtrfs_path 1 1 112\ndentry 3 3 192\n").unwrap();
+        side.read();
+        // Nothing is said where nothing can be read.
+        std::fs::write(&path, vec![b'#'; 1 << 20]).unwrap();
+        side.read();
+        let mut slabs = Slabs::default();
+        rows.drain(&mut slabs);
+        assert_eq!(slabs.names, ["dentry", "btrfs_path"]);
+        let bytes: Vec<_> = slabs.readings.iter().map(|r| &*r.bytes).collect();
+        assert_eq!(bytes, [&[384, 0][..], &[576, 112]]);
+        assert!(!side.is_asked());
+        rows.asked().store(1, Ordering::Relaxed);
+        assert!(side.is_asked() && !side.is_asked());
+    }
+}

@@ -1,0 +1,235 @@
+//! A process that observes: forked early, locked in memory, ended with its parent, and able to say why it failed.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::sys::process::{self, Cost};
+use crate::sys::shared::SharedWords;
+
+/// Bytes of a message that fit into the control block; what is longer is cut.
+const MESSAGE: usize = 504;
+
+/// How long a worker may take to get ready: a prober touches its heap and makes its files in it, on a disk that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const STARTING: u64 = 0;
+const READY: u64 = 1;
+const FAILED: u64 = 2;
+
+/// The words of the control block: state, stop flag, errno of mlockall, length of the message, and the message.
+const STATE: usize = 0;
+const STOP: usize = 1;
+const UNLOCKED: usize = 2;
+const LENGTH: usize = 3;
+const TEXT: usize = 4;
+
+/// What both sides of a worker see of each other.
+#[derive(Debug)]
+pub struct Control(SharedWords);
+
+impl Control {
+    fn new() -> io::Result<Self> {
+        SharedWords::new(TEXT + MESSAGE / 8).map(Self)
+    }
+
+    /// The worker is prepared: from here on its figures count.
+    pub fn ready(&self) {
+        self.0[STATE].store(READY, Ordering::Release);
+    }
+
+    /// Whether the worker shall end.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.0[STOP].load(Ordering::Relaxed) != 0
+    }
+
+    /// Locks all memory that the worker has by now. What a machine in trouble takes away would be read back as a stall.
+    pub fn lock_memory(&self) {
+        if let Err(errno) = mlockall(MlockAllFlags::MCL_CURRENT) {
+            self.0[UNLOCKED].store(errno as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn fail(&self, message: &str) {
+        let bytes = &message.as_bytes()[..message.len().min(MESSAGE)];
+        for (word, chunk) in self.0[TEXT..].iter().zip(bytes.chunks(8)) {
+            let mut eight = [0; 8];
+            eight[..chunk.len()].copy_from_slice(chunk);
+            word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
+        }
+        self.0[LENGTH].store(bytes.len() as u64, Ordering::Relaxed);
+        self.0[STATE].store(FAILED, Ordering::Release);
+    }
+
+    fn state(&self) -> u64 {
+        self.0[STATE].load(Ordering::Acquire)
+    }
+
+    fn message(&self) -> String {
+        let bytes: Vec<u8> = self.0[TEXT..]
+            .iter()
+            .flat_map(|word: &AtomicU64| word.load(Ordering::Relaxed).to_ne_bytes())
+            .take(self.0[LENGTH].load(Ordering::Relaxed) as usize)
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// The parent's side of a running worker. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Worker {
+    name: String,
+    pid: Pid,
+    control: Control,
+    reaped: bool,
+}
+
+impl Worker {
+    /// Forks a process named `name` that runs `body`, which calls [`Control::ready`] when it is prepared and returns soon
+    /// after [`Control::stopping`].
+    ///
+    /// # Errors
+    /// Out of processes or memory; see [`process::start_worker`].
+    pub fn start(
+        name: &str,
+        body: impl FnOnce(&Control) -> Result<(), String>,
+    ) -> io::Result<Self> {
+        let control = Control::new()?;
+        let pid = process::start_worker(|| {
+            rename(name);
+            control.0.keep_from_forks();
+            match body(&control) {
+                Ok(()) => 0,
+                Err(message) => {
+                    control.fail(&message);
+                    1
+                }
+            }
+        })?;
+        control.0.keep_from_forks();
+        Ok(Self {
+            name: name.to_owned(),
+            pid,
+            control,
+            reaped: false,
+        })
+    }
+
+    /// What it was called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// Its own message, how it died, or that it never came.
+    pub fn wait_ready(&mut self) -> Result<(), String> {
+        let started = Instant::now();
+        while self.control.state() == STARTING {
+            self.check()?;
+            if started.elapsed() > PATIENCE {
+                return Err(self.says("is not ready after a minute"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.check()
+    }
+
+    /// Why its memory could not be locked, if it could not.
+    #[must_use]
+    pub fn unlocked(&self) -> Option<io::Error> {
+        let errno = i32::try_from(self.control.0[UNLOCKED].load(Ordering::Relaxed)).ok()?;
+        (errno != 0).then(|| io::Error::from_raw_os_error(errno))
+    }
+
+    /// Looks whether it still lives.
+    ///
+    /// # Errors
+    /// Its own message, or how it died.
+    pub fn check(&mut self) -> Result<(), String> {
+        if self.control.state() == FAILED {
+            return Err(self.says(&self.control.message()));
+        }
+        match process::try_reap(self.pid) {
+            Ok(None) => Ok(()),
+            Ok(Some((status, _))) => {
+                self.reaped = true;
+                // It may have spoken between the two looks.
+                if self.control.state() == FAILED {
+                    return Err(self.says(&self.control.message()));
+                }
+                Err(self.says(&died(status)))
+            }
+            Err(e) => Err(self.says(&format!("cannot be waited for: {e}"))),
+        }
+    }
+
+    /// Asks it to end; [`finished`](Self::finished) waits for that.
+    pub fn ask_to_stop(&self) {
+        self.control.0[STOP].store(1, Ordering::Relaxed);
+    }
+
+    /// Whether it has ended after being asked; then its cost.
+    ///
+    /// # Errors
+    /// Its own message, or how it died.
+    pub fn finished(&mut self) -> Result<Option<Cost>, String> {
+        match process::try_reap(self.pid) {
+            Ok(None) => Ok(None),
+            Ok(Some((status, cost))) => {
+                self.reaped = true;
+                match (self.control.state(), status.success()) {
+                    (FAILED, _) => Err(self.says(&self.control.message())),
+                    (_, true) => Ok(Some(cost)),
+                    (_, false) => Err(self.says(&died(status))),
+                }
+            }
+            Err(e) => Err(self.says(&format!("cannot be waited for: {e}"))),
+        }
+    }
+
+    fn says(&self, message: &str) -> String {
+        format!("{}: {message}", self.name)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // Ours until reaped, so the number cannot be a stranger's.
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = process::reap(self.pid);
+        }
+    }
+}
+
+/// What ps(1) shows, cut to 15 bytes by the kernel.
+fn rename(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name.replace(' ', "-")) {
+        let _ = prctl::set_name(&name);
+    }
+}
+
+fn died(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("was killed by signal {signal}"),
+        (None, Some(code)) => format!("ended by itself with status {code}"),
+        (None, None) => "ended in an unknown way".into(),
+    }
+}

@@ -1,0 +1,31 @@
+//! CLOCK_MONOTONIC in nanoseconds, and sleeping until a moment of it.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Nanoseconds since an unnamed moment in the past; the same for all processes of a boot.
+#[must_use]
+pub fn now() -> u64 {
+    // Fails for clocks that do not exist; this one does since Linux 2.6.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
+        t.tv_sec().cast_unsigned() * SECOND + t.tv_nsec().cast_unsigned()
+    })
+}
+
+/// Sleeps until `deadline` (`TIMER_ABSTIME`: a signal or a late start does not move it). Returns at once where it has passed.
+pub fn sleep_until(deadline: u64) {
+    let at = TimeSpec::from(Duration::from_nanos(deadline));
+    let sleep = || {
+        clock_nanosleep(
+            ClockId::CLOCK_MONOTONIC,
+            ClockNanosleepFlags::TIMER_ABSTIME,
+            &at,
+        )
+    };
+    while sleep() == Err(Errno::EINTR) {}
+}

@@ -1,0 +1,33 @@
+//! Lines `name: value` of the kernel's text files: /proc/meminfo, /proc/cpuinfo, /proc/PID/status.
+
+/// The value of the first line of that name, without the blanks around it.
+#[must_use]
+pub fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim_end() == name).then(|| value.trim())
+    })
+}
+
+/// A size as the kernel writes it, `24684092 kB`, in bytes.
+#[must_use]
+pub fn kilobytes(value: &str) -> Option<u64> {
+    let number: u64 = value.strip_suffix("kB")?.trim_end().parse().ok()?;
+    number.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_of_meminfo_is_read_in_bytes() {
+        let text = "MemTotal:       24684092 kB\nMemFree:  3 kB\nHugePages_Total:       0\n";
+        let bytes = |name| value(text, name).and_then(kilobytes);
+        assert_eq!(bytes("MemTotal"), Some(24_684_092 << 10));
+        assert_eq!(bytes("MemFree"), Some(3 << 10));
+        for missing in ["MemAvailable", "Mem", "HugePages_Total"] {
+            assert_eq!(bytes(missing), None);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Processes: fork, exit without ceremony, reap with what it cost.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, ExitStatus};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getpid, getppid};
+
+use super::clock;
+
+/// The exit status of a worker that panicked: what std gives a program that did.
+const PANICKED: i32 = 101;
+
+/// Handlers that a worker does not keep: it has not installed them and would only set flags that nobody reads.
+const HANDLED: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGXFSZ,
+    Signal::SIGPIPE,
+];
+
+/// Forks a process that runs `body` and exits with what it returns. It ends with its parent (`PR_SET_PDEATHSIG`), is in
+/// a process group of its own, so that a terminal's signals do not reach it, and has default signal handlers.
+///
+/// # Errors
+/// fork(2)'s. A parent with threads is refused, since a lock held by another thread would stay locked in the child.
+pub fn start_worker(body: impl FnOnce() -> i32) -> io::Result<Pid> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("fork from a process that has threads"));
+    }
+    let parent = getpid();
+    // SAFETY: this process has one thread, so the child is a whole copy, in which everything may be called.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // A panic must not unwind into the frames of the parent, whose destructors would remove what is the parent's.
+            let run = catch_unwind(AssertUnwindSafe(|| {
+                become_worker(parent);
+                body()
+            }));
+            exit_now(run.unwrap_or(PANICKED))
+        }
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+fn become_worker(parent: Pid) {
+    for signal in HANDLED {
+        // SAFETY: the default action is no code of ours.
+        unsafe { libc::signal(signal as i32, libc::SIG_DFL) };
+    }
+    let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    let bound = prctl::set_pdeathsig(Signal::SIGKILL);
+    // A parent that died before the call above sends no signal.
+    if bound.is_err() || getppid() != parent {
+        exit_now(1);
+    }
+}
+
+/// Ends this process at once: no destructor, no buffer, no atexit(3).
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit(2) has no precondition.
+    unsafe { libc::_exit(status) }
+}
+
+/// Makes `command` end with the process that starts it, when that is killed.
+pub fn die_with_parent(command: &mut Command) {
+    let parent = getpid();
+    let bind = move || {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() == parent {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    };
+    // SAFETY: prctl(2) and getppid(2) are all that is called between fork and exec: both are async-signal-safe.
+    unsafe { command.pre_exec(bind) };
+}
+
+/// fork(2), a child that stores the time of its first instruction (CLOCK_MONOTONIC, nanoseconds) and exits, waitpid(2).
+///
+/// # Errors
+/// fork's and waitpid's.
+pub fn fork_once(first: &AtomicU64) -> io::Result<()> {
+    // SAFETY: the child reads the clock (vDSO), stores an atomic and exits: async-signal-safe, whatever threads there are.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            first.store(clock::now(), Ordering::Release);
+            exit_now(0)
+        }
+        pid => reap(Pid::from_raw(pid)).map(drop),
+    }
+}
+
+/// A program that can be started again and again without allocating: no arguments, an empty environment.
+#[derive(Debug)]
+pub struct Program(CString);
+
+impl Program {
+    /// The program at `path`.
+    ///
+    /// # Errors
+    /// A path with a NUL in it.
+    pub fn new(path: &std::path::Path) -> io::Result<Self> {
+        use std::os::unix::ffi::OsStrExt;
+        Ok(Self(CString::new(path.as_os_str().as_bytes())?))
+    }
+
+    /// posix_spawn(3), and waitpid(2).
+    ///
+    /// # Errors
+    /// posix_spawn's and waitpid's.
+    pub fn run(&self) -> io::Result<ExitStatus> {
+        let path: &CStr = &self.0;
+        let argv = [path.as_ptr().cast_mut(), ptr::null_mut()];
+        let envp: [*mut libc::c_char; 1] = [ptr::null_mut()];
+        let mut pid = 0;
+        // SAFETY: path is a C string, both vectors are terminated by null and outlive the call; no actions or attributes.
+        let rc = unsafe {
+            libc::posix_spawn(
+                &raw mut pid,
+                path.as_ptr(),
+                ptr::null(),
+                ptr::null(),
+                argv.as_ptr(),
+                envp.as_ptr(),
+            )
+        };
+        match rc {
+            0 => reap(Pid::from_raw(pid)).map(|(status, _)| status),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+/// What a process and those it reaped have used, as wait4(2) says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cost {
+    /// Seconds of CPU in user mode.
+    pub user: f64,
+    /// Seconds of CPU in the kernel.
+    pub system: f64,
+    /// Peak resident size in bytes. It counts the moment between fork and exec, too, when the process was its parent's copy.
+    pub max_rss: u64,
+}
+
+/// Waits for the end of a child: wait4(2).
+///
+/// # Errors
+/// ECHILD.
+pub fn reap(pid: Pid) -> io::Result<(ExitStatus, Cost)> {
+    wait(pid, 0).and_then(|done| done.ok_or_else(|| io::ErrorKind::NotFound.into()))
+}
+
+/// The same without waiting: `None` while it runs.
+///
+/// # Errors
+/// ECHILD.
+pub fn try_reap(pid: Pid) -> io::Result<Option<(ExitStatus, Cost)>> {
+    wait(pid, libc::WNOHANG)
+}
+
+fn wait(pid: Pid, flags: i32) -> io::Result<Option<(ExitStatus, Cost)>> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are to live variables of the types that wait4 fills.
+        let rc = unsafe { libc::wait4(pid.as_raw(), &raw mut status, flags, usage.as_mut_ptr()) };
+        if rc == -1 {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            return Err(error);
+        }
+        // SAFETY: rusage is made of integers, for which all-zero bytes are valid.
+        let usage = unsafe { usage.assume_init() };
+        let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
+        let cost = Cost {
+            user: seconds(usage.ru_utime),
+            system: seconds(usage.ru_stime),
+            max_rss: usage.ru_maxrss.unsigned_abs() * 1024,
+        };
+        return Ok((rc != 0).then(|| (ExitStatus::from_raw(status), cost)));
+    }
+}

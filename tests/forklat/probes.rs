@@ -1,0 +1,147 @@
+//! Which probes are asked, how often, and where.
+
+use std::fs;
+
+use super::{BARE, Held, Place, cpus, kinds, names, probe, subject};
+use crate::support::{disk_dir, lossy, told};
+
+#[test]
+fn those_that_need_no_directory_unless_told() {
+    let place = Place::new();
+    let (_, report) = place.measured(&[&BARE[..], &["--for=200ms"]].concat());
+    let all = ["fork", "fork-child", "exec", "touch"];
+    assert_eq!(kinds(subject(&report, "during")), all);
+    assert_eq!(report.facts.on, None);
+}
+
+#[test]
+fn those_that_are_chosen() {
+    let place = Place::new();
+    let (output, report) = place.measured(&[
+        "--baseline=100ms",
+        "--settle=0",
+        "--probe=touch,exec",
+        "-v",
+        "--for=200ms",
+    ]);
+    for subject in &report.subjects {
+        assert_eq!(kinds(subject), ["exec", "touch"]);
+    }
+    let observers: Vec<&str> = report.observers.iter().map(|o| o.name.as_str()).collect();
+    assert_eq!(observers, ["exec", "touch", "sampler"]);
+    // What they cost is told on demand.
+    let (_, told_of) = lossy(&output.stdout)
+        .split_once("observers:\n")
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
+    for (line, name) in told_of.lines().zip(observers) {
+        assert!(line.starts_with(&format!("  {name}: ")), "{told_of}");
+        assert!(
+            line.contains(" % of a CPU, ") && line.ends_with(" resident"),
+            "{told_of}"
+        );
+    }
+}
+
+/// An open loop: whatever the answers take, every moment in the span has one, no more and no less.
+#[test]
+fn as_often_as_wanted() {
+    let place = Place::new();
+    let words = [
+        "--on=.",
+        "--probe=fork,write",
+        "--period=fork=4ms,write=9s",
+        "--period=write=25ms",
+        "--for=500ms",
+    ];
+    let (_, report) = place.measured(&[&BARE[..], &words].concat());
+    let during = subject(&report, "during");
+    let alone = (cpus().len() > 1).then(cpus);
+    for (name, period, each) in [("fork", 0.004, alone), ("write", 0.025, None)] {
+        let each = each.map_or(vec![None], |cpus| cpus.into_iter().map(Some).collect());
+        for cpu in each {
+            let probe = probe(during, name, cpu);
+            assert_eq!(probe.period, Some(period));
+            let wanted = during.seconds / period;
+            let count = probe.latency.count as f64;
+            assert!(
+                (count - wanted).abs() <= 1.0,
+                "{name} on {cpu:?}: {count} of {wanted}"
+            );
+            assert!(probe.service.count <= probe.latency.count);
+        }
+    }
+}
+
+/// Files without a name: whatever happens to the probers, none is left.
+#[test]
+fn each_of_a_directory() {
+    let place = Place::new();
+    let disk = disk_dir();
+    let on = format!("--on={}", disk.path().display());
+    for name in ["write", "fsync", "read", "exec"] {
+        let chosen = format!("--probe={name}");
+        let period = format!("--period={name}=10ms");
+        let words = [&BARE[..], &["--export-json=json", &on, &chosen, &period]].concat();
+        let held = Held::start(&place, &words);
+        assert_eq!(held.observers(name).len(), 1);
+        assert_eq!(names(disk.path()), [""; 0], "{name}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let output = held.finish();
+        assert!(output.status.success(), "{}", told(&output));
+        let report = place.report("json");
+        assert_eq!(kinds(subject(&report, "during")), [name]);
+        let of = report.facts.on.expect("facts of the directory");
+        assert!(of.file_system.is_some() && of.size > Some(0), "{of:?}");
+        assert_eq!(names(disk.path()), [""; 0], "{name}");
+        place.assert_only(&["done", "go", "json", "started"]);
+        for file in ["done", "go", "started"] {
+            fs::remove_file(place.path(file)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_program_whose_pages_were_dropped() {
+    let place = Place::new();
+    let words = ["--probe=exec", "--exec-cold", "--on=.", "--for=200ms"];
+    let (_, report) = place.measured(&[&BARE[..], &words].concat());
+    assert!(
+        probe(subject(&report, "during"), "exec", None)
+            .latency
+            .count
+            > 0
+    );
+    place.assert_only(&["json"]);
+}
+
+#[test]
+fn a_forker_with_a_heap() {
+    const HEAP: u64 = 64 << 20;
+    let place = Place::new();
+    let held = Held::start(
+        &place,
+        &[
+            &BARE[..],
+            &["--probe=fork,touch", "--rss=64M", "--export-json=json"],
+        ]
+        .concat(),
+    );
+    let resident = |name: &str| {
+        let observers = held.observers(name);
+        let sizes = observers
+            .into_iter()
+            .map(|pid| mmapcp::sys::status::size_of_process(pid, "VmRSS").unwrap());
+        sizes.collect::<Vec<u64>>()
+    };
+    let forkers = resident("fork-on-CPU-");
+    assert_eq!(forkers.len(), cpus().len());
+    assert!(forkers.iter().all(|size| *size >= HEAP), "{forkers:?}");
+    let others = [resident("touch"), resident("sampler")].concat();
+    assert!(others.iter().all(|size| *size < HEAP), "{others:?}");
+    assert!(held.finish().status.success());
+    for observer in place.report("json").observers {
+        let forks = observer.name.starts_with("fork");
+        assert_eq!(observer.max_rss >= HEAP, forks, "{observer:?}");
+    }
+}

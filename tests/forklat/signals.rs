@@ -1,0 +1,164 @@
+//! Signals to `forklat run`: what was measured is shown, and a command is asked to end.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+
+use super::{BARE, Held, Place, SHORT, wait_until};
+use crate::support::{Running, lossy, told, until_met};
+
+const FORK: &str = "--probe=fork";
+
+#[test]
+fn a_command_gets_them_and_the_table_is_printed() {
+    for (signal, status) in [
+        (Signal::SIGTERM, 143),
+        (Signal::SIGINT, 130),
+        (Signal::SIGHUP, 129),
+    ] {
+        let place = Place::new();
+        let held = Held::start(&place, &[&SHORT[..], &["--export-json=json"]].concat());
+        held.running.signal(signal);
+        let output = held.running.finish();
+        assert_eq!(output.status.code(), Some(status), "{}", told(&output));
+        let stderr = lossy(&output.stderr);
+        let head = ["baseline", "during", "ratio"];
+        let table = stderr.lines().any(|line| line.split_whitespace().eq(head));
+        assert!(table && stderr.contains("fork "), "{stderr}");
+        assert_eq!(place.report("json").subjects.len(), 2);
+        place.assert_only(&["go", "json", "started"]);
+    }
+}
+
+/// The settling is not waited for either: who interrupts wants to see.
+#[test]
+fn the_watching_ends_and_what_was_measured_is_shown() {
+    let mut sleeper = Running::start(Command::new("sleep").arg("1h"));
+    let attach = format!("--attach={}", sleeper.pid());
+    for target in ["--for=1h", &attach] {
+        for signal in [Signal::SIGTERM, Signal::SIGINT] {
+            // The first answer may not have come by then; from outside nobody can tell.
+            until_met("a measurement to interrupt", || {
+                let shown = interrupted(target, signal);
+                assert!(!shown.contains("after"), "{shown}");
+                shown.contains("during") && shown.contains("fork ")
+            });
+        }
+    }
+    assert!(!sleeper.has_ended(), "it is only watched");
+}
+
+/// What is shown of a watching that a signal has ended.
+fn interrupted(target: &str, signal: Signal) -> String {
+    let place = Place::new();
+    let mut command = place.forklat();
+    command.args([
+        "run",
+        "--baseline=0",
+        "--settle=1h",
+        FORK,
+        target,
+        "--export-json=json",
+    ]);
+    let running = Running::start(&mut command);
+    wait_until("the observers", || is_measuring(&running));
+    thread::sleep(Duration::from_millis(100));
+    running.signal(signal);
+    let output = running.finish();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert!(output.stderr.is_empty(), "{}", told(&output));
+    place.assert_only(&["json"]);
+    lossy(&output.stdout)
+}
+
+/// Whether the first and the last observer are there; forklat has its handlers before them.
+fn is_measuring(running: &Running) -> bool {
+    let all = super::children(running.pid());
+    let named = |name: &str| all.iter().any(|process| process.name.starts_with(name));
+    named("fork-on-CPU") && named("sampler")
+}
+
+#[test]
+fn the_baseline_is_given_up_and_the_command_never_starts() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let place = Place::new();
+        let mut command = place.forklat();
+        command.args([
+            "run",
+            "--baseline=1h",
+            FORK,
+            "--export-json=json",
+            "touch",
+            "started",
+        ]);
+        let running = Running::start(&mut command);
+        wait_until("the observers", || is_measuring(&running));
+        running.signal(signal);
+        let output = running.finish();
+        assert_eq!(
+            output.status.signal(),
+            Some(signal as i32),
+            "{}",
+            told(&output)
+        );
+        assert!(
+            output.stdout.is_empty() && output.stderr.is_empty(),
+            "{}",
+            told(&output)
+        );
+        place.assert_only(&[]);
+    }
+}
+
+/// Started by nohup, or in the background of a shell.
+#[test]
+fn one_that_was_ignored_from_the_start_stays_ignored() {
+    let place = Place::new();
+    let mut command = place.in_it("sh");
+    command.args([
+        "-c",
+        "trap '' INT; exec \"$@\"",
+        "sh",
+        super::FORKLAT,
+        "run",
+        FORK,
+    ]);
+    command.args(BARE).args(Held::command(&place));
+    let held = Held::with(&place, &mut command);
+    held.running.signal(Signal::SIGINT);
+    let output = held.finish();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    place.assert_only(&["done", "go", "started"]);
+}
+
+/// A second signal does not wait for an observer that does not answer.
+#[test]
+fn a_second_one_ends_it_at_once() {
+    let place = Place::new();
+    let mut command = place.forklat();
+    command
+        .args(["run", "--for=1h", FORK, "--export-json=json"])
+        .args(BARE);
+    let running = Running::start(&mut command);
+    wait_until("the observers", || is_measuring(&running));
+    let all = super::children(running.pid());
+    let held = all
+        .iter()
+        .find(|process| process.name.starts_with("fork-on-CPU"));
+    kill(held.unwrap().pid, Signal::SIGSTOP).unwrap();
+    running.signal(Signal::SIGTERM);
+    thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::SIGTERM);
+    let output = running.finish();
+    assert_eq!(
+        output.status.signal(),
+        Some(Signal::SIGTERM as i32),
+        "{}",
+        told(&output)
+    );
+    assert!(output.stdout.is_empty(), "{}", told(&output));
+    place.assert_only(&[]);
+}
