@@ -98,7 +98,17 @@ pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
     let answered = status.is_some() || task.signals.pending().is_some();
     let record = session.stop(&|| !answered && task.signals.pending().is_some())?;
     live.finish();
-    let columns = [BASELINE, DURING, AFTER].map(|name| Column {
+    let on = words.probes.on.as_deref();
+    let report = assemble("run", &columns(&target), &record, task, on);
+    Ok(Outcome {
+        status: status.unwrap_or(0),
+        findings: Findings::Report(Box::new(report), record.log),
+        aside: status.is_some(),
+    })
+}
+
+fn columns(target: &Target) -> [Column; 3] {
+    [BASELINE, DURING, AFTER].map(|name| Column {
         name: name.to_owned(),
         aside: false,
         command: if name == DURING {
@@ -107,20 +117,6 @@ pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
             Vec::new()
         },
         copies: Vec::new(),
-    });
-    Ok(Outcome {
-        status: status.unwrap_or(0),
-        findings: Findings::Report(
-            Box::new(assemble(
-                "run",
-                &columns,
-                &record,
-                task,
-                words.probes.on.as_deref(),
-            )),
-            record.log,
-        ),
-        aside: status.is_some(),
     })
 }
 
@@ -217,7 +213,10 @@ impl Measuring<'_> {
         };
         match failed {
             Some(_) => Err("no figures: the measurement failed".to_owned().into()),
-            None => Ok(shell_status(ended.status)),
+            None => {
+                self.session.end_at(ended.ended);
+                Ok(shell_status(ended.status))
+            }
         }
     }
 

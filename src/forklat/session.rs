@@ -1,5 +1,6 @@
 //! A measurement under way: the observers from start to stop, and what they hear in between.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +12,7 @@ use super::spans::Spans;
 use crate::observe::latency::moments;
 use crate::observe::memory::{Field, Reading};
 use crate::observe::probe::Prober;
+use crate::observe::ring::Sample;
 use crate::observe::sampler::Sampler;
 use crate::observe::worker::Worker;
 use crate::sys::clock::now;
@@ -20,6 +22,10 @@ use crate::sys::words::reason;
 
 /// Between two looks at the rings: they hold 40 s.
 pub const TICK: Duration = Duration::from_millis(50);
+
+/// Answers are sorted so long after the question: by then it is known when the span ended, though a command is reaped and
+/// its end told a little later than it happened (20 ms for its size, a tick, and what a busy machine adds).
+const SORTED_AFTER: u64 = 500_000_000;
 
 /// An answer that is so late is said to be waited for.
 const LATE: Duration = Duration::from_secs(5);
@@ -36,6 +42,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub struct Session {
     /// In the order of [`Spans`].
     pub probers: Vec<Prober>,
+    /// Answers that are not sorted yet, with the index of their prober.
+    fresh: VecDeque<(usize, Sample)>,
     /// What each had lost before anything was measured, while others got ready.
     lost_before: Vec<u64>,
     /// What the machine says of itself.
@@ -93,6 +101,7 @@ impl Session {
         Ok(Self {
             spans: Spans::new(probers.len()),
             seconds: log.then(|| Seconds::new(now(), epoch)),
+            fresh: VecDeque::new(),
             lost_before: probers.iter().map(Prober::lost).collect(),
             probers,
             sampler,
@@ -102,16 +111,21 @@ impl Session {
         })
     }
 
-    /// Begins a span of the subject `name`.
+    /// Begins a span of the subject `name`, now.
     pub fn begin(&mut self, name: &str) {
         self.sampler.ask_slabs();
         self.spans.begin(name, now());
     }
 
-    /// Ends the span under way.
+    /// Ends the span under way, now.
     pub fn end(&mut self) {
+        self.end_at(now());
+    }
+
+    /// Ends it a moment ago, at `at`.
+    pub fn end_at(&mut self, at: u64) {
         self.sampler.ask_slabs();
-        self.spans.end(now());
+        self.spans.end(at);
     }
 
     /// Takes in what the observers have heard.
@@ -131,6 +145,7 @@ impl Session {
                 ));
             }
         }
+        self.sort(now().saturating_sub(SORTED_AFTER));
         if let Some(seconds) = &mut self.seconds {
             seconds.turn(now());
         }
@@ -139,16 +154,34 @@ impl Session {
     }
 
     fn take_in(&mut self, index: usize) {
-        let prober = &self.probers[index];
-        while let Some(sample) = prober.pop() {
-            self.spans.record(index, prober.period, &sample);
-            let Some(seconds) = &mut self.seconds else {
-                continue;
+        while let Some(sample) = self.probers[index].pop() {
+            self.fresh.push_back((index, sample));
+        }
+    }
+
+    /// Sorts what was asked before `until` into spans. What one prober is late with does not hold up the others.
+    fn sort(&mut self, until: u64) {
+        for _ in 0..self.fresh.len() {
+            let Some((index, sample)) = self.fresh.pop_front() else {
+                return;
             };
-            for moment in moments(&sample, prober.period) {
-                if let Some(subject) = self.spans.subject_at(moment) {
-                    seconds.record(subject, prober.row.name, sample.end - moment);
-                }
+            if sample.start < until {
+                self.record(index, &sample);
+            } else {
+                self.fresh.push_back((index, sample));
+            }
+        }
+    }
+
+    fn record(&mut self, index: usize, sample: &Sample) {
+        let Prober { row, period, .. } = &self.probers[index];
+        self.spans.record(index, *period, sample);
+        let Some(seconds) = &mut self.seconds else {
+            return;
+        };
+        for moment in moments(sample, *period) {
+            if let Some(subject) = self.spans.subject_at(moment) {
+                seconds.record(subject, row.name, sample.end - moment);
             }
         }
     }
@@ -181,6 +214,7 @@ impl Session {
         for index in 0..self.probers.len() {
             observers.push(self.finish(index, ran, interrupted)?);
         }
+        self.sort(u64::MAX);
         let max_rss = resident(self.sampler.worker());
         let cost = self.sampler.stop()?;
         observers.push(observer(self.sampler.worker(), ran, cost, max_rss));

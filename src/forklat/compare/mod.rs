@@ -164,7 +164,7 @@ impl Comparison<'_> {
             .map_err(|e| Failure::cannot_run(tool.name.as_ref(), &e))?;
         let ended = self.watch(&running, doing);
         let ended = ended.inspect_err(|_| self.give_up(&running))?;
-        self.session.end();
+        self.session.end_at(ended.until());
         self.stage.loosen()?;
         self.note_squeeze(doing);
         if ended.left_running {
