@@ -95,7 +95,7 @@ fn rows(words: &ProbeWords) -> Result<Vec<(&'static Row, Duration)>, String> {
     Ok(rows)
 }
 
-/// Whether a directory can be written to, and its file system lets programs run.
+/// Whether the file system of a directory lets programs run.
 fn runs_programs(on: &Path) -> Result<bool, String> {
     let is_dir = std::fs::metadata(on).map(|meta| meta.is_dir());
     match is_dir {

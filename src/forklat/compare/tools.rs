@@ -15,8 +15,8 @@ use crate::sys::words::reason;
 const SOURCE: &str = "{source}";
 const DEST: &str = "{dest}";
 
-/// What is compared unless told otherwise. The block size of dd is the one that FACTS of several disks agree on: larger ones
-/// gain nothing.
+/// What is compared unless told otherwise: what collectors use, the best that dd can do (blocks as large as the windows of our
+/// mmap engine), and us.
 const DEFAULTS: [(&str, &str); 3] = [
     ("cp", "cp {source} {dest}"),
     (
