@@ -16,6 +16,7 @@ use super::live::Live;
 use super::observing::Observing;
 use super::session::{Quiet, Session, TICK};
 use super::{Failure, Findings, Outcome, Task, say};
+use crate::observe::facts::Facts;
 use crate::report::quote::quote;
 use crate::report::units;
 use crate::sys::status::start_time;
@@ -116,7 +117,7 @@ pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
                 &columns,
                 &record,
                 task,
-                words.probes.on.as_deref(),
+                Facts::of(Path::new("/"), words.probes.on.as_deref()),
             )),
             record.log,
         ),
