@@ -46,10 +46,9 @@ impl Observing {
         has_use("--exec-cold", words.exec_cold, "exec", &rows)?;
         has_use("--rss", words.rss > 0, "fork", &rows)?;
         has_memory(words.rss, cpus.len() as u64)?;
-        let program = program()?;
-        if rows.iter().any(|(row, _)| row.name == "exec")
-            && let Some(on) = words.on.as_deref().filter(|_| !on_runs)
-        {
+        let execs = rows.iter().any(|(row, _)| row.name == "exec");
+        let program = if execs { program()? } else { PathBuf::new() };
+        if execs && let Some(on) = words.on.as_deref().filter(|_| !on_runs) {
             let (on, program) = (quote(on), quote(&program));
             notes.push(format!(
                 "{on} is mounted noexec: exec runs {program} where it is"

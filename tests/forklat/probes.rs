@@ -158,3 +158,18 @@ fn one_that_is_always_late_ends() {
         .unwrap();
     assert!(output.status.success(), "{}", told(&output));
 }
+
+/// A place without true(1) has no exec, and everything else.
+#[test]
+fn a_program_is_wanted_by_exec_only() {
+    let place = Place::new();
+    for (probe, status) in [("--probe=fork", 0), ("--probe=exec", 125)] {
+        let output = place
+            .forklat()
+            .env("PATH", "/nowhere")
+            .args(["run", "--baseline=0", "--settle=0", "--for=100ms", probe])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(status), "{}", told(&output));
+    }
+}
