@@ -62,9 +62,10 @@ pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure>
 }
 
 struct Comparison<'a> {
+    // Dropped first: a prober that waits for the disk does not end before the limit is off.
+    stage: Stage,
     session: Session,
     live: Live,
-    stage: Stage,
     task: &'a Task,
     /// By tool, in the order of the runs.
     copies: Vec<Vec<Copy>>,
