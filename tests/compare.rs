@@ -271,6 +271,9 @@ fn dies_by(signal: Signal) {
     let mut command = place.brief(&[place.tool("hangs", BOTH_HANG)]);
     let running = Running::start(command.arg("--export-json").arg(&export));
     let family = hanging(&place, &running);
+    // Who is impatient does not keep it from clearing up.
+    running.signal(signal);
+    std::thread::sleep(std::time::Duration::from_millis(5));
     running.signal(signal);
     let output = place.finish(running);
     assert_eq!(

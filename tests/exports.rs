@@ -153,7 +153,8 @@ copy   wall          s        -    4.00      1.00  (0.25)
        peak Dirty    B        -       0         0     (-)
        peak RSS      MiB      -    2.00      2.00  (1.00)
        identical              -  3 of 3    3 of 3
-write  p99           ms   0.050     641     0.200  (0.0003)
+write  count             4       4         4
+       p99           ms   0.050     641     0.200  (0.0003)
 ";
     let text = text::render(&compare(), Detail::Short);
     for (line, want) in text.lines().zip(want.lines()) {

@@ -30,7 +30,7 @@ pub(crate) fn run(command: &[String], signals: &Signals) -> Result<Ended> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // A terminal's SIGINT would reach it, then ours: and the second ends it at once, with nothing restored.
+        // A terminal's SIGINT would reach it, and then ours: one is enough.
         .process_group(0)
         .spawn()
         .context("cannot run forklat")?;

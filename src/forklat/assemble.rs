@@ -1,6 +1,5 @@
 //! From what was heard to what is reported: spans and readings become the columns of a report.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::Task;
@@ -20,13 +19,13 @@ pub(super) struct Column {
     pub(super) copies: Vec<Copy>,
 }
 
-/// The report: a column for each of `columns` that was measured.
+/// The report: a column for each of `columns` that was measured. `facts` are of the time of the measurement.
 pub(super) fn assemble(
     kind: &str,
     columns: &[Column],
     record: &Record,
     task: &Task,
-    on: Option<&Path>,
+    facts: Facts,
 ) -> Report {
     let measured = columns
         .iter()
@@ -37,7 +36,7 @@ pub(super) fn assemble(
         forklat: env!("CARGO_PKG_VERSION").to_owned(),
         date: task.date.clone(),
         command_line: task.command_line.clone(),
-        facts: Facts::of(Path::new("/"), on),
+        facts,
         notes: record.notes.clone(),
         subjects: measured.map(|column| subject(column, record)).collect(),
         observers: record.observers.clone(),

@@ -133,10 +133,18 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), String> {
     known.timelines.extend(subject.timelines);
     for probe in subject.probes {
         let same = |p: &&mut Probe| p.name == probe.name && p.cpu == probe.cpu;
-        match known.probes.iter_mut().find(same) {
-            Some(known) => add_probe(known, probe)?,
-            None => known.probes.push(probe),
+        let Some(same) = known.probes.iter_mut().find(same) else {
+            known.probes.push(probe);
+            continue;
+        };
+        if same.period.zip(probe.period).is_some_and(|(a, b)| a != b) {
+            let (name, probe) = (&known.name, &probe.name);
+            let note = format!(
+                "{name}: {probe} was asked with different periods: who asked more often counts for more"
+            );
+            say(&mut merged.notes, note);
         }
+        add_probe(same, probe)?;
     }
     let differ = !known.command.is_empty() && !subject.command.is_empty();
     if differ && known.command != subject.command {

@@ -180,28 +180,42 @@ fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     match task {
-        cli::Task::Run(words) => measure(words.export.files(), line, words.verbose, |task| {
-            run::run(words, task)
-        }),
-        cli::Task::Compare(words) => measure(words.export.files(), line, words.verbose, |task| {
-            compare::run(words, task)
-        }),
-        cli::Task::Scale(words) => measure(words.files(), line, false, |task| {
-            let scale = grow(words, task)?;
-            Ok(Outcome {
-                status: 0,
-                findings: Findings::Scale(Box::new(scale)),
-                aside: false,
+        cli::Task::Run(words) => measure(
+            Signals::install,
+            (words.export.files(), words.verbose),
+            line,
+            |task| run::run(words, task),
+        ),
+        // It changes the host: impatience shall not leave it so.
+        cli::Task::Compare(words) => measure(
+            Signals::install_patient,
+            (words.export.files(), words.verbose),
+            line,
+            |task| compare::run(words, task),
+        ),
+        cli::Task::Scale(words) => {
+            measure(Signals::install, (words.files(), false), line, |task| {
+                let scale = grow(words, task)?;
+                Ok(Outcome {
+                    status: 0,
+                    findings: Findings::Scale(Box::new(scale)),
+                    aside: false,
+                })
             })
-        }),
-        cli::Task::Merge(words) => measure(words.export.files(), line, words.verbose, |_| {
-            let report = merge::merge(&words.files)?;
-            Ok(Outcome {
-                status: 0,
-                findings: Findings::Report(Box::new(report), None),
-                aside: false,
-            })
-        }),
+        }
+        cli::Task::Merge(words) => measure(
+            Signals::install,
+            (words.export.files(), words.verbose),
+            line,
+            |_| {
+                let report = merge::merge(&words.files)?;
+                Ok(Outcome {
+                    status: 0,
+                    findings: Findings::Report(Box::new(report), None),
+                    aside: false,
+                })
+            },
+        ),
     }
 }
 
@@ -224,22 +238,24 @@ fn grow(words: &cli::scale::ScaleWords, task: &Task) -> Result<Scale, Failure> {
 /// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
 /// signal that ended it is raised again when all is restored.
 fn measure(
-    exports: Exports,
+    signals: fn() -> io::Result<Signals>,
+    (exports, verbose): (Exports, bool),
     command_line: Vec<String>,
-    verbose: bool,
     body: impl FnOnce(&Task) -> Result<Outcome, Failure>,
 ) -> Result<i32, Failure> {
     for line in host::record::clear_leftovers() {
         say(&line);
     }
     let opened = exports.open()?;
-    let signals = Signals::install().map_err(|e| format!("cannot handle signals: {e}"))?;
+    let signals = signals().map_err(|e| format!("cannot handle signals: {e}"))?;
     let task = Task {
         signals,
         command_line,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };
-    match body(&task) {
+    let result = body(&task);
+    task.signals.end_at_once();
+    match result {
         Ok(outcome) => outcome.publish(opened, verbose),
         Err(failure) => {
             task.signals.raise_again();

@@ -10,6 +10,8 @@ use nix::unistd::Pid;
 use super::cli::probes::ProbeWords;
 use crate::observe::probe::{Row, Setup, TABLE};
 use crate::report::quote::{cannot, quote};
+use crate::report::units::bytes;
+use crate::sys::fields::{kilobytes, value};
 use crate::sys::words::reason;
 
 /// No question can be asked more often: a sleep alone takes some of this.
@@ -40,10 +42,13 @@ impl Observing {
         let mut notes = Vec::new();
         let on_runs = words.on.as_deref().map_or(Ok(false), runs_programs)?;
         let rows = rows(words)?;
-        let program = program()?;
-        if rows.iter().any(|(row, _)| row.name == "exec")
-            && let Some(on) = words.on.as_deref().filter(|_| !on_runs)
-        {
+        let cpus = cpus()?;
+        has_use("--exec-cold", words.exec_cold, "exec", &rows)?;
+        has_use("--rss", words.rss > 0, "fork", &rows)?;
+        has_memory(words.rss, cpus.len() as u64)?;
+        let execs = rows.iter().any(|(row, _)| row.name == "exec");
+        let program = if execs { program()? } else { PathBuf::new() };
+        if execs && let Some(on) = words.on.as_deref().filter(|_| !on_runs) {
             let (on, program) = (quote(on), quote(&program));
             notes.push(format!(
                 "{on} is mounted noexec: exec runs {program} where it is"
@@ -58,7 +63,7 @@ impl Observing {
                 program,
                 on_runs,
             },
-            cpus: cpus()?,
+            cpus,
             notes,
         })
     }
@@ -93,6 +98,34 @@ fn rows(words: &ProbeWords) -> Result<Vec<(&'static Row, Duration)>, String> {
         }
     }
     Ok(rows)
+}
+
+/// Refuses an option for a probe that is not asked for.
+fn has_use(
+    option: &str,
+    given: bool,
+    probe: &str,
+    rows: &[(&'static Row, Duration)],
+) -> Result<(), String> {
+    if given && !rows.iter().any(|(row, _)| row.name == probe) {
+        return Err(format!("{option}: the probe {probe} is not asked for"));
+    }
+    Ok(())
+}
+
+/// Refuses heaps that this machine does not have: there is one for each forker, written to and locked.
+fn has_memory(rss: u64, forkers: u64) -> Result<(), String> {
+    let all = rss.saturating_mul(forkers);
+    let meminfo = crate::observe::root::read(Path::new("/proc/meminfo"))?;
+    match value(&meminfo, "MemAvailable").and_then(kilobytes) {
+        Some(available) if all > available => Err(format!(
+            "--rss: {forkers} forkers of {} take {}, and {} are available",
+            bytes(rss),
+            bytes(all),
+            bytes(available)
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the file system of a directory lets programs run.

@@ -16,6 +16,7 @@ use super::live::Live;
 use super::observing::Observing;
 use super::session::{Quiet, Session, TICK};
 use super::{Failure, Findings, Outcome, Task, say};
+use crate::observe::facts::Facts;
 use crate::report::quote::quote;
 use crate::report::units;
 use crate::sys::status::start_time;
@@ -98,8 +99,8 @@ pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
     let answered = status.is_some() || task.signals.pending().is_some();
     let record = session.stop(&|| !answered && task.signals.pending().is_some())?;
     live.finish();
-    let on = words.probes.on.as_deref();
-    let report = assemble("run", &columns(&target), &record, task, on);
+    let facts = Facts::of(Path::new("/"), words.probes.on.as_deref());
+    let report = assemble("run", &columns(&target), &record, task, facts);
     Ok(Outcome {
         status: status.unwrap_or(0),
         findings: Findings::Report(Box::new(report), record.log),

@@ -135,15 +135,8 @@ impl Session {
     pub fn collect(&mut self) -> Result<(), String> {
         for index in 0..self.probers.len() {
             self.take_in(index);
-            let prober = &mut self.probers[index];
-            prober.worker.check()?;
-            let lost = prober.lost() - self.lost_before[index];
-            if lost > 0 {
-                let name = prober.worker.name();
-                return Err(format!(
-                    "{name}: {lost} answers came too fast to be counted"
-                ));
-            }
+            self.probers[index].worker.check()?;
+            self.all_counted(index)?;
         }
         self.sort(now().saturating_sub(SORTED_AFTER));
         if let Some(seconds) = &mut self.seconds {
@@ -151,6 +144,18 @@ impl Session {
         }
         self.sampler.drain();
         self.sampler.check()
+    }
+
+    /// Figures that lack answers would be wrong, and mostly those that lack the late ones.
+    fn all_counted(&self, index: usize) -> Result<(), String> {
+        let prober = &self.probers[index];
+        match prober.lost() - self.lost_before[index] {
+            0 => Ok(()),
+            lost => Err(format!(
+                "{}: {lost} answers were lost, because forklat did not come to count them: it was stopped, or the period is too short",
+                prober.worker.name()
+            )),
+        }
     }
 
     fn take_in(&mut self, index: usize) {
@@ -218,6 +223,12 @@ impl Session {
         let max_rss = resident(self.sampler.worker());
         let cost = self.sampler.stop()?;
         observers.push(observer(self.sampler.worker(), ran, cost, max_rss));
+        if self.sampler.lost() > 0 {
+            let lost = self.sampler.lost();
+            self.notes.push(format!(
+                "{lost} readings of the machine were lost, because forklat did not come to fetch them"
+            ));
+        }
         Ok(Record {
             probers: self
                 .probers
@@ -248,6 +259,7 @@ impl Session {
             if let Some(cost) = worker.finished()? {
                 let observer = observer(worker, ran, cost, max_rss);
                 self.take_in(index);
+                self.all_counted(index)?;
                 return Ok(observer);
             }
             if interrupted() {

@@ -23,25 +23,43 @@ impl Signals {
     /// # Errors
     /// sigaction's.
     pub fn install() -> io::Result<Self> {
+        let signals = Self::install_patient()?;
+        for signal in heard([SIGINT, SIGTERM, SIGHUP]) {
+            // A call that does not come back (a pipe that nobody reads) does not see the flag: the second signal ends the
+            // program at once.
+            flag::register(signal, Arc::clone(&signals.again))?;
+        }
+        Ok(signals)
+    }
+
+    /// The same, but no signal ends the program before [`end_at_once`](Self::end_at_once): for one that has to restore
+    /// something first, however often it is asked to stop.
+    ///
+    /// # Errors
+    /// sigaction's.
+    pub fn install_patient() -> io::Result<Self> {
         let signals = Self {
             stop: Arc::default(),
             status: Arc::default(),
             again: Arc::default(),
         };
-        let ignored = ignored();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            if ignored & (1 << (signal - 1)) == 0 {
-                // A call that does not come back (a pipe that nobody reads) does not see the flag: the second signal ends
-                // the program at once.
-                flag::register_conditional_default(signal, Arc::clone(&signals.again))?;
-                flag::register(signal, Arc::clone(&signals.again))?;
-                flag::register_usize(signal, Arc::clone(&signals.stop), signal as usize)?;
-            }
+        for signal in heard([SIGINT, SIGTERM, SIGHUP]) {
+            flag::register_conditional_default(signal, Arc::clone(&signals.again))?;
+            flag::register_usize(signal, Arc::clone(&signals.stop), signal as usize)?;
         }
-        flag::register(SIGUSR1, Arc::clone(&signals.status))?;
+        for signal in heard([SIGUSR1]) {
+            flag::register(signal, Arc::clone(&signals.status))?;
+        }
         // A write beyond the file size limit shall be EFBIG, an error with a file's name, not a death without a word.
-        flag::register(SIGXFSZ, Arc::default())?;
+        for signal in heard([SIGXFSZ]) {
+            flag::register(signal, Arc::default())?;
+        }
         Ok(signals)
+    }
+
+    /// From here on the next signal ends the program.
+    pub fn end_at_once(&self) {
+        self.again.store(true, Ordering::Relaxed);
     }
 
     /// The signal that asked to stop.
@@ -68,9 +86,12 @@ impl Signals {
     }
 }
 
-/// The mask of signals that were ignored when this process began.
-fn ignored() -> u64 {
+/// Those that were not ignored when this process began; one that is stays so, for the programs that it starts, too.
+fn heard<const N: usize>(signals: [i32; N]) -> impl Iterator<Item = i32> {
     let mask = status::field("SigIgn");
-    mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok())
-        .unwrap_or(0)
+    let ignored = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+    let ignored = ignored.unwrap_or(0);
+    signals
+        .into_iter()
+        .filter(move |signal| ignored & (1 << (signal - 1)) == 0)
 }

@@ -89,10 +89,12 @@ pub fn die_with_parent(command: &mut Command) {
 }
 
 /// fork(2), a child that stores the time of its first instruction (CLOCK_MONOTONIC, nanoseconds) and exits, waitpid(2).
+/// `first` stays 0 where the child was killed before that.
 ///
 /// # Errors
 /// fork's and waitpid's.
 pub fn fork_once(first: &AtomicU64) -> io::Result<()> {
+    first.store(0, Ordering::Release);
     // SAFETY: the child reads the clock (vDSO), stores an atomic and exits: async-signal-safe, whatever threads there are.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),

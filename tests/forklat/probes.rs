@@ -145,3 +145,31 @@ fn a_forker_with_a_heap() {
         assert_eq!(observer.max_rss >= HEAP, forks, "{observer:?}");
     }
 }
+
+/// One that is asked more often than it can answer is late at every moment, and ends all the same.
+#[test]
+fn one_that_is_always_late_ends() {
+    let place = Place::new();
+    let output = place
+        .forklat()
+        .args(["run", "--baseline=0", "--settle=0", "--for=300ms"])
+        .args(["--probe=fork", "--period=fork=100us", "--rss=64M"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+}
+
+/// A place without true(1) has no exec, and everything else.
+#[test]
+fn a_program_is_wanted_by_exec_only() {
+    let place = Place::new();
+    for (probe, status) in [("--probe=fork", 0), ("--probe=exec", 125)] {
+        let output = place
+            .forklat()
+            .env("PATH", "/nowhere")
+            .args(["run", "--baseline=0", "--settle=0", "--for=100ms", probe])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(status), "{}", told(&output));
+    }
+}

@@ -58,7 +58,15 @@ const WORDS: &[(&[&str], &str)] = &[
     (&["--for=1", "--rss=much"], "'much'"),
     (
         &["--for=1", "--rss=900T", "--probe=fork"],
-        "cannot have a heap of 989560464998400 bytes: Cannot allocate memory",
+        "of 900.00 TiB take ",
+    ),
+    (
+        &["--for=1", "--rss=1M", "--probe=touch"],
+        "--rss: the probe fork is not asked for",
+    ),
+    (
+        &["--for=1", "--exec-cold", "--probe=fork"],
+        "--exec-cold: the probe exec is not asked for",
     ),
     (&["--for=never"], "'never' is not a time"),
     (&["--baseline=-1", "true"], "value is negative"),

@@ -162,3 +162,22 @@ fn a_second_one_ends_it_at_once() {
     assert!(output.stdout.is_empty(), "{}", told(&output));
     place.assert_only(&[]);
 }
+
+/// A signal that its caller ignores is ignored by the command, too, as it would be without forklat.
+#[test]
+fn what_is_ignored_stays_so_for_the_command() {
+    let script = format!(
+        "trap '' USR1 XFSZ; exec {} run --baseline=0 --settle=0 --probe=fork -- grep SigIgn /proc/self/status",
+        env!("CARGO_BIN_EXE_forklat")
+    );
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mask = said.trim().strip_prefix("SigIgn:").map(str::trim);
+    let mask = u64::from_str_radix(mask.unwrap(), 16).unwrap();
+    for signal in [Signal::SIGUSR1, Signal::SIGXFSZ] {
+        assert_ne!(mask & (1 << (signal as i32 - 1)), 0, "{}", told(&output));
+    }
+}

@@ -57,6 +57,9 @@ fn a_sysctl_is_set_for_the_run_and_restored() {
         assert_eq!(output.status.code(), Some(status), "{}", told(&output));
         let (_, value) = setting.split_once('=').expect("NAME=VALUE");
         assert_eq!(place.text("seen").trim(), value);
+        let table = crate::support::lossy(&output.stdout);
+        let fact = format!("dirty_ratio {value},");
+        assert!(table.contains(&fact), "what held during the run: {table}");
         assert_eq!(ratio(), before, "after {end}");
     }
 }

@@ -19,6 +19,7 @@ use super::model::Copy;
 use super::observing::Observing;
 use super::session::{Quiet, Session, TICK};
 use super::{Failure, Findings, Outcome, Task, say};
+use crate::observe::facts::Facts;
 use crate::observe::memory::{Field, Reading};
 use crate::sys::words::reason;
 use beside::{Stop, beside, listen};
@@ -61,9 +62,10 @@ pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure>
 }
 
 struct Comparison<'a> {
+    // Dropped first: a prober that waits for the disk does not end before the limit is off.
+    stage: Stage,
     session: Session,
     live: Live,
-    stage: Stage,
     task: &'a Task,
     /// By tool, in the order of the runs.
     copies: Vec<Vec<Copy>>,
@@ -272,6 +274,8 @@ impl Comparison<'_> {
             copies,
         } = self;
         session.notes.extend(stage.notes());
+        // With the sysctls under which it was measured, not those to which the host is restored.
+        let facts = Facts::of(Path::new("/"), Some(on));
         stage.restore()?;
         let record = session.stop(&|| task.signals.pending().is_some())?;
         live.finish();
@@ -292,7 +296,7 @@ impl Comparison<'_> {
         Ok(Outcome {
             status: if good { 0 } else { WRONG },
             findings: Findings::Report(
-                Box::new(assemble("compare", &columns, &record, task, Some(on))),
+                Box::new(assemble("compare", &columns, &record, task, facts)),
                 record.log,
             ),
             aside: false,

@@ -1,6 +1,7 @@
 //! Memory: what one process that stands takes, and whether many more of them would hurt the machine.
 
 use crate::report::units::bytes;
+use crate::sys::fields::{kilobytes, value};
 
 /// From so many on, what they took in all tells what one takes: MemAvailable moves by some hundred KiB by itself.
 const TELLING: u64 = 10;
@@ -39,11 +40,7 @@ impl Budget {
 
 /// MemAvailable of /proc/meminfo, in bytes.
 pub(super) fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
+    value(meminfo, "MemAvailable").and_then(kilobytes)
 }
 
 #[cfg(test)]

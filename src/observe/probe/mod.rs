@@ -52,7 +52,7 @@ pub struct Setup {
     pub on: Option<PathBuf>,
     /// Drop the pages of the program before each exec.
     pub exec_cold: bool,
-    /// The program that `exec` runs, and whether it is copied to `on` first.
+    /// The program that `exec` runs; nobody else looks at it.
     pub program: PathBuf,
     /// Whether the file system of `on` lets programs run.
     pub on_runs: bool,
