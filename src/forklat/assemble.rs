@@ -40,6 +40,7 @@ pub(super) fn assemble(
         notes: record.notes.clone(),
         subjects: measured.map(|column| subject(column, record)).collect(),
         observers: record.observers.clone(),
+        alone: record.alone.clone(),
     }
 }
 

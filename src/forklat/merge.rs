@@ -52,6 +52,7 @@ fn empty(files: &[PathBuf]) -> Report {
         notes: Vec::new(),
         subjects: Vec::new(),
         observers: Vec::new(),
+        alone: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`cli`] reads words, [`observing`] resolves what is asked, [`session`] keeps the observers, [`spans`] sorts what they hear,
 //! and [`model`] is what comes out, for [`export`] to print.
 
+pub mod alone;
 mod assemble;
 pub mod child;
 pub mod cli;
@@ -13,6 +14,7 @@ pub mod live;
 pub mod merge;
 pub mod model;
 pub mod observing;
+pub mod quiet;
 mod run;
 pub mod scale;
 pub mod seconds;
@@ -180,8 +182,13 @@ fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     match task {
+        // A command may live on after an interrupt, and has the last word then.
         cli::Task::Run(words) => measure(
-            Signals::install,
+            if words.command.is_empty() {
+                Signals::install
+            } else {
+                Signals::install_patient
+            },
             (words.export.files(), words.verbose),
             line,
             |task| run::run(words, task),

@@ -38,6 +38,20 @@ pub struct Report {
     pub subjects: Vec<Subject>,
     /// CPU and memory of each observer.
     pub observers: Vec<Observer>,
+    /// What the observers do to each other; measured by `run --verbose`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<Alone>,
+}
+
+/// The first kind of prober on the idle machine, without the other observers. The same in the baseline is with them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Alone {
+    /// Its name.
+    pub probe: String,
+    /// For how long.
+    pub seconds: f64,
+    /// From the intended moment.
+    pub latency: Distribution,
 }
 
 /// One column of the table: a phase of `run`, or a tool of `compare`.

@@ -14,7 +14,8 @@ use super::child::{Running, find, shell_status};
 use super::cli::run::RunWords;
 use super::live::Live;
 use super::observing::Observing;
-use super::session::{Quiet, Session, TICK};
+use super::quiet::Quiet;
+use super::session::{Session, TICK};
 use super::{Failure, Findings, Outcome, Task, say};
 use crate::observe::facts::Facts;
 use crate::report::quote::quote;
@@ -26,6 +27,9 @@ use crate::sys::words::reason;
 const BASELINE: &str = "baseline";
 const DURING: &str = "during";
 const AFTER: &str = "after";
+
+/// How long the first kind of prober is measured without the others at most: as long as the usual baseline.
+const ALONE: Duration = Duration::from_secs(3);
 
 /// What the machine is watched during.
 #[derive(Debug)]
@@ -84,7 +88,9 @@ impl Target {
 pub(super) fn run(words: &RunWords, task: &Task) -> Result<Outcome, Failure> {
     let target = Target::resolve(words)?;
     let observing = Observing::resolve(&words.probes)?;
-    let mut session = Session::start(&observing, words.export.export_hlog.is_some())?;
+    let alone = words.verbose.then_some(words.baseline.min(ALONE));
+    let alone = alone.filter(|length| !length.is_zero());
+    let mut session = Session::start(&observing, words.export.export_hlog.is_some(), alone)?;
     let live = Live::on_terminal();
     let mut measuring = Measuring {
         session: &mut session,
@@ -215,6 +221,7 @@ impl Measuring<'_> {
         match failed {
             Some(_) => Err("no figures: the measurement failed".to_owned().into()),
             None => {
+                self.task.signals.end_at_once();
                 self.session.end_at(ended.ended);
                 Ok(shell_status(ended.status))
             }

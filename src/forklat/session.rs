@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::alone;
 use super::export::hlog::Log;
-use super::model::Observer;
+use super::model::{Alone, Observer};
 use super::observing::Observing;
 use super::seconds::Seconds;
 use super::spans::Spans;
@@ -30,13 +31,6 @@ const SORTED_AFTER: u64 = 500_000_000;
 /// An answer that is so late is said to be waited for.
 const LATE: Duration = Duration::from_secs(5);
 
-/// Writeback has settled when no more than this is unwritten: 400 KB a second by the write prober for the 30 s that the
-/// kernel lets it lie (vm.dirty_expire_centisecs), and the logs of an idle machine.
-const SETTLED: u64 = 16 << 20;
-
-/// And for so long: between two flushes there are moments without any.
-const QUIET: Duration = Duration::from_secs(1);
-
 /// The observers and what they have heard.
 #[derive(Debug)]
 pub struct Session {
@@ -54,6 +48,8 @@ pub struct Session {
     pub seconds: Option<Seconds>,
     /// What is not as the reader of the figures would expect.
     pub notes: Vec<String>,
+    /// The first kind of prober without the others.
+    alone: Option<Alone>,
     /// The time of day at which CLOCK_MONOTONIC was zero, since 1970.
     pub epoch: Duration,
     began: Instant,
@@ -74,17 +70,24 @@ pub struct Record {
     pub epoch: Duration,
     /// What each observer cost.
     pub observers: Vec<Observer>,
+    /// The first kind of prober without the others.
+    pub alone: Option<Alone>,
     /// The interval log, if one is wanted.
     pub log: Option<Log>,
 }
 
 impl Session {
-    /// Starts all observers and waits until they are ready. This process must have one thread.
+    /// Starts all observers and waits until they are ready, the first kind so long before the others as `alone` says. This
+    /// process must have one thread.
     ///
     /// # Errors
     /// Which observer could not start, and why.
-    pub fn start(observing: &Observing, log: bool) -> Result<Self, String> {
-        let mut probers = start_probers(observing)?;
+    pub fn start(
+        observing: &Observing,
+        log: bool,
+        alone: Option<Duration>,
+    ) -> Result<Self, String> {
+        let (mut probers, alone) = start_probers(observing, alone)?;
         let mut sampler = Sampler::start(Path::new("/"))
             .map_err(|e| format!("cannot start the sampler: {}", reason(&e)))?;
         for prober in &mut probers {
@@ -106,6 +109,7 @@ impl Session {
             probers,
             sampler,
             notes,
+            alone,
             epoch,
             began: Instant::now(),
         })
@@ -240,8 +244,19 @@ impl Session {
             notes: self.notes,
             epoch: self.epoch,
             observers,
+            alone: self.alone,
             log: self.seconds.map(|seconds| seconds.into_log(now())),
         })
+    }
+
+    fn note_passed_over(&mut self, index: usize) {
+        let prober = &self.probers[index];
+        let (name, passed) = (prober.worker.name(), prober.passed_over());
+        if passed > 0 {
+            self.notes.push(format!(
+                "{name}: {passed} moments were passed over, while the prober itself was busy between two questions"
+            ));
+        }
     }
 
     fn finish(
@@ -260,6 +275,7 @@ impl Session {
                 let observer = observer(worker, ran, cost, max_rss);
                 self.take_in(index);
                 self.all_counted(index)?;
+                self.note_passed_over(index);
                 return Ok(observer);
             }
             if interrupted() {
@@ -274,43 +290,18 @@ impl Session {
     }
 }
 
-/// Waits for a second in which there was little to write out.
-#[derive(Debug)]
-pub struct Quiet {
-    limit: u64,
-    since: Option<Instant>,
-}
-
-impl Quiet {
-    /// But for `others` bytes that do not count.
-    #[must_use]
-    pub fn but_for(others: u64) -> Self {
-        Self {
-            limit: others + SETTLED,
-            since: None,
-        }
-    }
-
-    /// Whether there is little to write out at this moment.
-    #[must_use]
-    pub fn is_now(&self, session: &Session) -> bool {
-        session.unwritten() <= self.limit
-    }
-
-    /// Whether it has come; to be asked each tick.
-    pub fn has_come(&mut self, session: &Session) -> bool {
-        if !self.is_now(session) {
-            self.since = None;
-            return false;
-        }
-        self.since.get_or_insert_with(Instant::now).elapsed() >= QUIET
-    }
-}
-
-/// All probers, the forkers first: what is mapped before they are started is what they have to copy.
-fn start_probers(observing: &Observing) -> Result<Vec<Prober>, String> {
+/// The probers, the forkers first: what is mapped before they are started is what they have to copy. Before the second kind
+/// is started, the first is measured `alone`, where that is asked for.
+fn start_probers(
+    observing: &Observing,
+    alone: Option<Duration>,
+) -> Result<(Vec<Prober>, Option<Alone>), String> {
     let mut probers = Vec::new();
-    for (row, period) in &observing.rows {
+    let mut measured = None;
+    for (n, (row, period)) in observing.rows.iter().enumerate() {
+        if let (1, Some(length)) = (n, alone) {
+            measured = alone::measure(&probers, length);
+        }
         let cpus: Vec<Option<u32>> = if row.each_cpu {
             observing.cpus.iter().copied().map(Some).collect()
         } else {
@@ -319,12 +310,15 @@ fn start_probers(observing: &Observing) -> Result<Vec<Prober>, String> {
         for cpu in cpus {
             // Not all at the same moment: they would wait for each other.
             let offset = period.mul_f64((probers.len() % 7) as f64 / 7.0);
-            let prober = Prober::start(row, *period, offset, cpu, &observing.setup)
+            let mut prober = Prober::start(row, *period, offset, cpu, &observing.setup)
                 .map_err(|e| format!("cannot start the prober {}: {}", row.name, reason(&e)))?;
+            if n == 0 && alone.is_some() {
+                prober.worker.wait_ready()?;
+            }
             probers.push(prober);
         }
     }
-    Ok(probers)
+    Ok((probers, measured))
 }
 
 fn unwritten(reading: &Reading) -> u64 {

@@ -41,6 +41,17 @@ fn those_that_are_chosen() {
             "{told_of}"
         );
     }
+    // And what they do to the first of them.
+    let effect = told_of
+        .lines()
+        .find(|line| line.starts_with("  effect on exec: "));
+    let effect = effect.unwrap_or_else(|| panic!("{told_of}"));
+    assert!(
+        effect.contains(" alone, ") && effect.contains("p99 "),
+        "{effect}"
+    );
+    let alone = report.alone.expect("measured alone");
+    assert!(alone.latency.count > 0 && alone.probe == "exec");
 }
 
 /// An open loop: whatever the answers take, every moment in the span has one, no more and no less.

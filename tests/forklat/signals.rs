@@ -33,6 +33,28 @@ fn a_command_gets_them_and_the_table_is_printed() {
     }
 }
 
+/// A program that answers an interrupt by going on, as a shell does, has the last word: forklat waits for it.
+#[test]
+fn a_command_that_goes_on_is_measured_to_its_end() {
+    let place = Place::new();
+    let [shell, option, script] = Held::command(&place);
+    let mut command = place.forklat();
+    command.arg("run").args(&SHORT[..]).args([shell, option]);
+    let held = Held::with(&place, command.arg(format!("trap '' TERM; {script}")));
+    for _ in 0..3 {
+        held.running.signal(Signal::SIGTERM);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let output = held.finish();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert!(
+        lossy(&output.stderr).contains("during"),
+        "{}",
+        told(&output)
+    );
+    place.assert_only(&["done", "go", "started"]);
+}
+
 /// The settling is not waited for either: who interrupts wants to see.
 #[test]
 fn the_watching_ends_and_what_was_measured_is_shown() {

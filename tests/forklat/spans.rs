@@ -72,6 +72,7 @@ fn report(spans: &Spans) -> Report {
         facts: Facts::default(),
         notes: Vec::new(),
         subjects: spans.names().map(subject).collect(),
+        alone: None,
         observers: Vec::new(),
     }
 }

@@ -38,7 +38,8 @@ pub fn run() -> String {
         "{}\n\n\
          The table goes to standard error when there is a COMMAND, which has standard output for itself, else to standard \
          output. SIGTERM, and an interrupt that does not come from a terminal, are passed on to COMMAND; with --attach and \
-         --for they end the measurement, and what was measured is shown. A prober that dies ends the measurement, not COMMAND.\n\n\
+         --for they end the measurement, and what was measured is shown. With -v the forkers are first measured without the other \
+         observers, to show what these cost. A prober that dies ends the measurement, not COMMAND.\n\n\
          Exit status: that of COMMAND (128 and the signal that killed it), 127 when it is not found, 126 when it cannot be \
          run, 125 when forklat itself failed; then no table is printed.",
         probes()
@@ -52,7 +53,8 @@ pub fn compare() -> String {
         "Each run begins without the last copy, with next to nothing to write out, and with memory and disk as asked for. What is \
          measured goes on until fsync of the copy has come back: a tool that leaves it in the page cache has not spared the \
          machine from writing it. Then the copy is compared with its source, byte for byte, past the page cache. CPU time is \
-         the tool's own; what kernel threads write back for it is on nobody's account. The tool `mmapcp` is the code of this very \
+         the tool's own; what kernel threads write back for it is on nobody's account. Cache growth is that of the whole machine: \
+         on a full host others' pages make room, and it is less than what the tool left there. The tool `mmapcp` is the code of this very \
          build. Medians are over the runs that succeeded; latencies are those of all runs together.\n\n{}\n\n\
          What is changed for the time of a run (a limit, a sysctl, scratch directories) is written down first, in /run/forklat \
          (FORKLAT_STATE_DIR names another directory; other users: $XDG_RUNTIME_DIR/forklat or /tmp/forklat-UID), and undone on every way out; after SIGKILL, by the next \

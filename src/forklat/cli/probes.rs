@@ -20,7 +20,7 @@ pub struct ProbeWords {
     #[arg(long, value_name = "NAME=TIME", value_delimiter = ',', value_parser = parse_period)]
     pub period: Vec<(String, Duration)>,
 
-    /// Give the forker a heap of this size: its page tables are what fork copies
+    /// Give each forker (there is one a CPU) a heap of this size: its page tables are what fork copies, and there are few where the machine gives huge pages to everyone
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, default_value = "0")]
     pub rss: u64,
 

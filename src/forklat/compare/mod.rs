@@ -17,7 +17,8 @@ use super::cli::compare::CompareWords;
 use super::live::Live;
 use super::model::Copy;
 use super::observing::Observing;
-use super::session::{Quiet, Session, TICK};
+use super::quiet::Quiet;
+use super::session::{Session, TICK};
 use super::{Failure, Findings, Outcome, Task, say};
 use crate::observe::facts::Facts;
 use crate::observe::memory::{Field, Reading};
@@ -48,7 +49,7 @@ pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure>
     let observing = Observing::resolve(&probes)?;
     // Both fork, so they come before the first thread.
     let host = Host::take(words)?;
-    let session = Session::start(&observing, words.export.export_hlog.is_some())?;
+    let session = Session::start(&observing, words.export.export_hlog.is_some(), None)?;
     let stage = Stage::set(words, &on, host)?;
     let mut comparison = Comparison {
         session,

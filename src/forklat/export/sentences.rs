@@ -40,11 +40,41 @@ pub fn below(report: &Report, detail: Detail) -> Vec<Paragraph> {
         all.push(paragraph("slab caches", machine::slabs(&report.subjects)));
     }
     if detail == Detail::Full {
-        let lines = report.observers.iter().map(observer).collect();
+        let lines = report.observers.iter().map(observer);
+        let lines = lines.chain(effect(report)).collect();
         all.push(paragraph("observers", lines));
     }
-    all.push(paragraph("notes", report.notes.clone()));
+    let notes = few(&report.subjects).into_iter();
+    let notes = notes.chain(report.notes.clone()).collect();
+    all.push(paragraph("notes", notes));
     present(all)
+}
+
+/// Percentiles that are nothing but the maximum, since there were not enough answers for more.
+fn few(subjects: &[Subject]) -> Vec<String> {
+    let names = |least: u64| {
+        let mut names: Vec<&str> = Vec::new();
+        for probe in subjects.iter().flat_map(|subject| &subject.probes) {
+            let few = probe.cpu.is_none() && probe.latency.count < least;
+            if few && !names.contains(&&*probe.name) {
+                names.push(&probe.name);
+            }
+        }
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let mut lines = Vec::new();
+    if let Some(names) = names(1000) {
+        lines.push(
+            "a maximum grows with the number of answers: compare those of like counts".into(),
+        );
+        lines.push(format!(
+            "p99.9 of less than 1000 answers is their maximum: {names}"
+        ));
+    }
+    if let Some(names) = names(100) {
+        lines.push(format!("p99 of less than 100 answers is, too: {names}"));
+    }
+    lines
 }
 
 fn present(paragraphs: impl IntoIterator<Item = Paragraph>) -> Vec<Paragraph> {
@@ -129,6 +159,29 @@ fn stalls(worst: &[Moment]) -> Vec<&Moment> {
         }
     }
     stalls
+}
+
+/// What the others do to the first kind of prober: alone, and in the first column.
+fn effect(report: &Report) -> Option<String> {
+    let alone = report.alone.as_ref()?;
+    let mut probes = report.subjects.first()?.probes.iter();
+    let beside = probes.find(|probe| probe.name == alone.probe && probe.cpu.is_none())?;
+    let (before, after) = (alone.latency.figures?, beside.latency.figures?);
+    let pair = |name: &str, before: f64, after: f64| {
+        let show = |value| Unit::Microseconds.show(value);
+        let ratio = after / before;
+        format!(
+            "{name} {} alone, {} beside the others ({ratio:.2})",
+            show(before),
+            show(after)
+        )
+    };
+    Some(format!(
+        "effect on {}: {}, {}",
+        alone.probe,
+        pair("p50", before.p50, after.p50),
+        pair("p99", before.p99, after.p99)
+    ))
 }
 
 fn observer(observer: &Observer) -> String {

@@ -1,7 +1,7 @@
 //! One prober: the process, its loop, and the ring that its answers come through.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -13,6 +13,7 @@ use super::{Probe, Row, Setup};
 use crate::observe::ring::{Ring, Sample};
 use crate::observe::worker::{Control, Worker};
 use crate::sys::clock::{now, sleep_until};
+use crate::sys::shared::SharedWords;
 use crate::sys::words::reason;
 
 /// Answers that may wait for the reader: 40 s of the shortest default period. After a stall one answer serves many moments,
@@ -36,7 +37,9 @@ pub struct Prober {
     pub cpu: Option<u32>,
     /// Its process.
     pub worker: Worker,
-    ring: Arc<Ring>,
+    ring: Ring,
+    /// One word: moments that were passed over.
+    passed: SharedWords,
 }
 
 impl Prober {
@@ -51,7 +54,8 @@ impl Prober {
         cpu: Option<u32>,
         setup: &Setup,
     ) -> io::Result<Self> {
-        let ring = Arc::new(Ring::new(ANSWERS)?);
+        let ring = Ring::new(ANSWERS)?;
+        let passed = SharedWords::new(1)?;
         let period = period.as_nanos() as u64;
         let offset = offset.as_nanos() as u64;
         let name = match cpu {
@@ -69,17 +73,20 @@ impl Prober {
             }
             control.lock_memory();
             ring.keep_from_forks();
+            passed.keep_from_forks();
             control.ready();
             let schedule = Schedule::new(now() + offset, period);
-            ask_all(probe.as_mut(), schedule, &ring, control)
+            ask_all(probe.as_mut(), schedule, (&ring, &passed[0]), control)
         })?;
         ring.keep_from_forks();
+        passed.keep_from_forks();
         Ok(Self {
             row,
             period,
             cpu,
             worker,
             ring,
+            passed,
         })
     }
 
@@ -93,6 +100,12 @@ impl Prober {
     pub fn lost(&self) -> u64 {
         self.ring.lost()
     }
+
+    /// Moments at which nothing was asked, because the prober itself was busy between two questions.
+    #[must_use]
+    pub fn passed_over(&self) -> u64 {
+        self.passed[0].load(Ordering::Relaxed)
+    }
 }
 
 /// Asks at each moment until it shall stop; what had come by then is answered, and nothing after that: one that is always
@@ -100,13 +113,13 @@ impl Prober {
 fn ask_all(
     probe: &mut dyn Probe,
     mut schedule: Schedule,
-    ring: &Ring,
+    (ring, passed): (&Ring, &AtomicU64),
     control: &Control,
 ) -> Result<(), String> {
     loop {
         let before = now();
         if probe.prepare()? {
-            schedule.pass_over(before, now());
+            passed.fetch_add(schedule.pass_over(before, now()), Ordering::Relaxed);
         }
         // Looked at before the clock: a moment that came before the order to stop is not left out.
         let stopping = loop {

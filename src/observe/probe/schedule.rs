@@ -54,10 +54,12 @@ impl Schedule {
     }
 
     /// Passes over the moments from `from` to `to`, when the prober itself was busy between two questions: but not when
-    /// it was late already, since then someone waits.
-    pub fn pass_over(&mut self, from: u64, to: u64) {
+    /// it was late already, since then someone waits. Returns how many.
+    pub fn pass_over(&mut self, from: u64, to: u64) -> u64 {
         if !self.is_due(from) && self.is_due(to) {
-            self.take(to);
+            self.take(to).count
+        } else {
+            0
         }
     }
 }
@@ -100,9 +102,9 @@ mod tests {
     #[test]
     fn housekeeping_counts_against_nobody_unless_someone_waits() {
         let mut schedule = Schedule::new(100, 10);
-        schedule.pass_over(95, 125);
+        assert_eq!(schedule.pass_over(95, 125), 3);
         assert_eq!(schedule.next(), 130);
-        schedule.pass_over(131, 200);
+        assert_eq!(schedule.pass_over(131, 200), 0);
         assert_eq!(schedule.next(), 130);
     }
 
