@@ -2,6 +2,7 @@
 
 mod beside;
 mod dump;
+mod figures;
 mod stage;
 mod tools;
 mod verify;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 
 use super::assemble::{Column, assemble};
-use super::child::{Ended, Running, shell_status};
+use super::child::{Ended, Running};
 use super::cli::compare::CompareWords;
 use super::live::Live;
 use super::model::Copy;
@@ -21,7 +22,7 @@ use super::quiet::Quiet;
 use super::session::{Session, TICK};
 use super::{Failure, Findings, Outcome, Task, say};
 use crate::observe::facts::Facts;
-use crate::observe::memory::{Field, Reading};
+use crate::observe::memory::Reading;
 use crate::sys::words::reason;
 use beside::{Stop, beside, listen};
 use stage::{Host, Stage};
@@ -218,51 +219,23 @@ impl Comparison<'_> {
         }
     }
 
+    /// What the copy came to; what a tool that failed said is shown.
     fn judge(
-        &mut self,
+        &self,
         tool: &Tool,
         ended: &Ended,
         before: Option<Reading>,
         mut wrong: Option<String>,
     ) -> Copy {
-        let status = shell_status(ended.status);
         if let Err(e) = &ended.durable {
             wrong.get_or_insert_with(|| format!("fsync: {}", reason(e)));
         }
-        let until = ended.until();
-        if status != 0 {
+        if !ended.status.success() {
             for line in tools::last_words(&tool.name, &ended.said) {
                 self.live.suspend(|| say(&line));
             }
         }
-        let readings = self.session.sampler.readings();
-        let from = readings.partition_point(|reading| reading.at < ended.started);
-        let to = readings.partition_point(|reading| reading.at < until);
-        // With the first one after it: what was cached is still there.
-        let during = &readings[from..readings.len().min(to + 1)];
-        let cached = |reading: &Reading| {
-            Some(
-                reading
-                    .get(Field::Cached)?
-                    .saturating_sub(reading.get(Field::Shmem)?),
-            )
-        };
-        let peak = |value: &dyn Fn(&Reading) -> Option<u64>| {
-            during.iter().filter_map(value).max().unwrap_or(0)
-        };
-        let at_start = before.as_ref().and_then(cached).unwrap_or(0);
-        let seconds = |until: u64| Duration::from_nanos(until - ended.started).as_secs_f64();
-        Copy {
-            wall: seconds(ended.ended),
-            durable: seconds(until),
-            user: ended.cost.user,
-            system: ended.cost.system,
-            cache_growth: peak(&cached).saturating_sub(at_start),
-            peak_dirty: peak(&|reading| reading.get(Field::Dirty)),
-            max_rss: ended.cost.max_rss,
-            status,
-            wrong,
-        }
+        figures::of(ended, before, self.session.sampler.readings(), wrong)
     }
 
     fn finish(self, tools: &[Tool], on: &Path) -> Result<Outcome, Failure> {

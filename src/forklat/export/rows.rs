@@ -161,26 +161,6 @@ fn probe(
                 .map(which)
         })
         .collect();
-    let mut rows = vec![Row {
-        label: format!("{prefix}count"),
-        unit: Unit::Count,
-        compared: false,
-        values: found
-            .iter()
-            .map(|d| d.map(|d| d.count as f64).into())
-            .collect(),
-    }];
-    rows.extend(QUANTITIES.map(|(label, get)| {
-        Row {
-            label: format!("{prefix}{label}"),
-            unit: Unit::Microseconds,
-            compared: true,
-            values: found
-                .iter()
-                .map(|d| d.and_then(|d| d.figures.as_ref()).map(get).into())
-                .collect(),
-        }
-    }));
     Group {
         title: match cpu {
             Some(cpu) => format!("{name} CPU {cpu}"),
@@ -188,6 +168,31 @@ fn probe(
         },
         probe: Some(name.clone()),
         cpu: *cpu,
-        rows,
+        rows: rows(&found, prefix),
     }
+}
+
+/// How many answers, and what they come to.
+fn rows(found: &[Option<&Distribution>], prefix: &str) -> Vec<Row> {
+    let count = Row {
+        label: format!("{prefix}count"),
+        unit: Unit::Count,
+        compared: false,
+        values: found
+            .iter()
+            .map(|d| d.map(|d| d.count as f64).into())
+            .collect(),
+    };
+    let quantity = |(label, get): Quantity| Row {
+        label: format!("{prefix}{label}"),
+        unit: Unit::Microseconds,
+        compared: true,
+        values: found
+            .iter()
+            .map(|d| d.and_then(|d| d.figures.as_ref()).map(get).into())
+            .collect(),
+    };
+    std::iter::once(count)
+        .chain(QUANTITIES.map(quantity))
+        .collect()
 }
