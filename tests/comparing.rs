@@ -81,7 +81,13 @@ impl Place {
     /// `forklat compare` of these tools, with little besides.
     pub(crate) fn compare(&self, tools: &[String]) -> Command {
         let mut command = self.forklat();
-        command.args(["compare", "--baseline=0", "--probe=fork", "--on"]);
+        command.args([
+            "compare",
+            "--baseline=0",
+            "--probe=fork",
+            "--period=fork=2ms",
+            "--on",
+        ]);
         command.arg(&self.on);
         for tool in tools {
             command.args(["--tool", tool]);
