@@ -354,6 +354,31 @@ fn killed_the_next_start_takes_the_limit_off() {
     place.assert_nothing_left(pid, &said);
 }
 
+/// Killed while it waits for fsync(2), it does not end, nor let go of its lock, before all is written; and what a group had
+/// dirty is held to the rate even when the group has gone. The next start has to see to both.
+#[test]
+fn killed_while_it_waits_for_the_disk_the_next_start_takes_the_limit_off() {
+    let Some(lab) = Lab::enter(&TOOLS) else {
+        return;
+    };
+    let Some((disk, controller, device)) = limited_disk(&lab) else {
+        return;
+    };
+    let place = Place::on(&disk.dir);
+    let copies = format!("{GOOD}\necho $$ >\"$HERE/pids\"");
+    let mut command = place.brief(&[place.tool("copies", &copies)]);
+    // 32 MiB would take longer than the next start waits.
+    let running = Running::start(command.arg("--disk-limit=1M"));
+    hanging(&place, &running);
+    let pid = running.pid();
+    running.signal(Signal::SIGKILL);
+    let said = place.next_start();
+    running.finish();
+    assert!(said.contains(&controller.undone(&device)), "{said}");
+    assert!(!controller.holds(&device), "{said}");
+    place.assert_nothing_left(pid, &said);
+}
+
 #[test]
 fn a_limit_that_cannot_be_is_refused_in_words() {
     let Some(lab) = Lab::enter(&TOOLS) else {

@@ -140,8 +140,31 @@ fn family(root: &Path) -> Result<Vec<i32>, String> {
 const TRIES: u32 = 100;
 const APART: Duration = Duration::from_millis(20);
 
-/// Moves everyone in `group` back to `home`, or to `top` where home has gone, removes the group, and takes the controllers
-/// `enabled` away from the groups below `top`. What is gone already is no error.
+/// Takes the limits of `group` off its devices; returns whether there were any. What is gone already is no error.
+pub(super) fn lift(group: &Path) -> Result<bool, String> {
+    let file = group.join("io.max");
+    let limits = std::fs::read_to_string(&file).unwrap_or_default();
+    let devices = limits
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let mut any = false;
+    for device in devices {
+        let off = format!("{device} rbps=max wbps=max riops=max wiops=max");
+        match try_write(&file, &off) {
+            // The group has gone, or the device.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
+            Err(e) => return Err(cannot(&format!("write '{off}' to"), &file, &e)),
+            Ok(()) => any = true,
+        }
+    }
+    Ok(any)
+}
+
+/// Lifts the limits of `group`, moves everyone in it back to `home`, or to `top` where home has gone, removes the group, and
+/// takes the controllers `enabled` away from the groups below `top`. What is gone already is no error.
+///
+/// The limits first: a group that has been removed goes on holding what its processes had left to write out to its rate,
+/// and there is no file any more that could end that.
 pub(super) fn dissolve(
     group: &Path,
     home: &Path,
@@ -149,6 +172,7 @@ pub(super) fn dissolve(
     enabled: &[String],
 ) -> Result<(), String> {
     let home = if home.exists() { home } else { top };
+    lift(group)?;
     for attempt in 1.. {
         empty(group, home)?;
         match std::fs::remove_dir(group) {
@@ -260,5 +284,20 @@ mod tests {
             std::fs::write(dir.join("stat"), format!("{pid} ({name}) S {parent} 1 1")).unwrap();
         }
         assert_eq!(family(root.path()), Ok(vec![me, 70001, 70002]));
+    }
+
+    #[test]
+    fn each_limit_of_a_group_is_lifted_and_one_that_is_gone_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(lift(dir.path()), Ok(false));
+        let file = dir.path().join("io.max");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(lift(dir.path()), Ok(false));
+        std::fs::write(&file, "259:1 rbps=1 wbps=2 riops=max wiops=max\n").unwrap();
+        assert_eq!(lift(dir.path()), Ok(true));
+        assert_eq!(
+            std::fs::read_to_string(&file).unwrap(),
+            "259:1 rbps=max wbps=max riops=max wiops=max"
+        );
     }
 }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::cgroup::{self, Hierarchy};
-use super::files::{writable, write};
+use super::files::{try_write, writable, write};
 use super::record::Record;
 use super::undo::Entry;
 use crate::observe::disk::Disk;
@@ -242,10 +242,17 @@ fn has(list: &str, name: &str) -> bool {
 }
 
 fn enter_v2(root: &Path, control: &Path, path: &Path) -> Result<(), String> {
-    write(
-        control,
-        &CONTROLLERS.map(|name| format!("+{name}")).join(" "),
-    )?;
+    let all = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
+    try_write(control, &all).map_err(|e| {
+        let why = match e.raw_os_error() {
+            // Only the top of the host may have both processes and groups below that are held to something.
+            Some(libc::EBUSY) => {
+                " (this needs the host's control groups: those of a container cannot be divided)"
+            }
+            _ => "",
+        };
+        cannot(&format!("write '{all}' to"), control, &e) + why
+    })?;
     std::fs::create_dir(path).map_err(|e| cannot("make control group", path, &e))?;
     cgroup::enter(root, path)
 }

@@ -8,6 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -206,12 +207,17 @@ pub fn clear_leftovers() -> Vec<String> {
 }
 
 fn clear_in(dir: &Path, root: &Path) -> Vec<String> {
-    let (found, lock, boot) = match (records(dir), try_lock(dir), boot(root)) {
-        (Ok(found), Ok(lock), Ok(boot)) => (found, lock, boot),
-        (Err(e), ..) | (_, Err(e), _) | (.., Err(e)) => return vec![e],
-    };
+    clear(dir, root).unwrap_or_else(|e| vec![e])
+}
+
+fn clear(dir: &Path, root: &Path) -> Result<Vec<String>, String> {
+    let boot = boot(root)?;
+    let mut lock = try_lock(dir)?;
+    if lock.is_none() && lift_limits(dir, root, &boot)? {
+        lock = wait_for_lock(dir)?;
+    }
     let mut lines = Vec::new();
-    for left in found.iter().filter(|found| !found.lives(root)) {
+    for left in records(dir)?.iter().filter(|found| !found.lives(root)) {
         if left.path.extension().is_some_and(|e| e == "new") {
             // Its writer died before the rename: what it announces was not done.
             let _ = std::fs::remove_file(&left.path);
@@ -219,7 +225,41 @@ fn clear_in(dir: &Path, root: &Path) -> Vec<String> {
             clear_one(left, &boot, lock.is_some(), &mut lines);
         }
     }
-    lines
+    Ok(lines)
+}
+
+/// Takes off what limits the killed have left; returns whether there were any. One that waits for fsync(2) ends, and lets
+/// go of the lock, only when all is written: at the rate of its own limit that would take as long as the run. No living
+/// forklat loses a limit: there is none with the lock while such a record is there.
+fn lift_limits(dir: &Path, root: &Path, boot: &str) -> Result<bool, String> {
+    let mut any = false;
+    for left in records(dir)?.iter().filter(|found| !found.lives(root)) {
+        // What cannot be read is said when it is to be cleared.
+        let Ok(document) = load(&left.path) else {
+            continue;
+        };
+        if document.boot == boot {
+            for entry in document.entries.iter().rev() {
+                any |= entry.lift()?;
+            }
+        }
+    }
+    Ok(any)
+}
+
+/// How long one that was killed is given to write out what it had dirty, now at the speed of the disk.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+fn wait_for_lock(dir: &Path) -> Result<Option<Flock<File>>, String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let lock = try_lock(dir)?;
+        if lock.is_some() || Instant::now() > deadline {
+            return Ok(lock);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 fn clear_one(left: &Found, boot: &str, locked: bool, lines: &mut Vec<String>) {
@@ -230,7 +270,7 @@ fn clear_one(left: &Found, boot: &str, locked: bool, lines: &mut Vec<String>) {
     let of_kernel = document.entries.iter().any(Entry::is_of_the_kernel);
     if of_kernel && document.boot == boot && !locked {
         return lines.push(format!(
-            "forklat {} was killed and left settings of this host changed; another forklat is changing them now: start again when it has ended",
+            "forklat {} was killed and left settings of this host changed; it has not ended yet, or another forklat is changing them now: start again later",
             left.pid
         ));
     }
@@ -577,6 +617,32 @@ mod tests {
         assert_eq!(world.clear().len(), 1);
         assert_eq!(second.add(entry), Ok(()));
         assert!(second.undo_all().is_empty() && !scratch.exists());
+    }
+
+    /// As one does whose thread waits for the disk: it ends when the limit is off.
+    #[test]
+    fn one_that_was_killed_and_still_has_the_lock_is_freed_of_its_limit() {
+        let world = World::new();
+        let file = world.file("limit", "254:0 100");
+        let throttle = Entry::Throttle {
+            file: file.clone(),
+            device: "254:0".into(),
+            old: 0,
+        };
+        let entries = vec![world.sysctl("x", "3", "1"), throttle];
+        let path = world.left("500-9.json", "this", entries);
+        let lock = try_lock(&world.state()).unwrap().unwrap();
+        let dying = std::thread::spawn(move || {
+            while text(&file) != "254:0 0" {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            drop(lock);
+        });
+        let lines = world.clear();
+        dying.join().unwrap();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!(text(&world.dir.path().join("x")), "1");
+        assert!(!path.exists());
     }
 
     #[test]

@@ -80,6 +80,18 @@ impl Entry {
         }
     }
 
+    /// Takes the limit off a disk and leaves all else as it is; returns whether there was one.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub(super) fn lift(&self) -> Result<bool, String> {
+        match self {
+            Self::Throttle { file, device, old } => unthrottle(file, device, *old).map(|()| true),
+            Self::Cgroup { path, .. } => cgroup::lift(path),
+            Self::Sysctl { .. } | Self::Directory { .. } => Ok(false),
+        }
+    }
+
     /// What [`undo`](Self::undo) does, in plain words of the past.
     #[must_use]
     pub fn undone(&self) -> String {
