@@ -1,11 +1,13 @@
 //! Processes: fork, exit without ceremony, reap with what it cost.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,16 +110,22 @@ pub fn fork_once(first: &AtomicU64) -> io::Result<()> {
 
 /// A program that can be started again and again without allocating: no arguments, an empty environment.
 #[derive(Debug)]
-pub struct Program(CString);
+pub struct Program {
+    path: CString,
+    /// argv[0]: busybox is the program that it is called.
+    name: CString,
+}
 
 impl Program {
-    /// The program at `path`.
+    /// The program at `path`, which shall take itself for `name`.
     ///
     /// # Errors
-    /// A path with a NUL in it.
-    pub fn new(path: &std::path::Path) -> io::Result<Self> {
-        use std::os::unix::ffi::OsStrExt;
-        Ok(Self(CString::new(path.as_os_str().as_bytes())?))
+    /// A path or a name with a NUL in it.
+    pub fn new(path: &Path, name: &OsStr) -> io::Result<Self> {
+        Ok(Self {
+            path: CString::new(path.as_os_str().as_bytes())?,
+            name: CString::new(name.as_bytes())?,
+        })
     }
 
     /// posix_spawn(3), and waitpid(2).
@@ -125,15 +133,15 @@ impl Program {
     /// # Errors
     /// posix_spawn's and waitpid's.
     pub fn run(&self) -> io::Result<ExitStatus> {
-        let path: &CStr = &self.0;
-        let argv = [path.as_ptr().cast_mut(), ptr::null_mut()];
+        let argv = [self.name.as_ptr().cast_mut(), ptr::null_mut()];
         let envp: [*mut libc::c_char; 1] = [ptr::null_mut()];
         let mut pid = 0;
-        // SAFETY: path is a C string, both vectors are terminated by null and outlive the call; no actions or attributes.
+        // SAFETY: path and name are C strings, both vectors are terminated by null, and all outlive the call; no actions or
+        // attributes.
         let rc = unsafe {
             libc::posix_spawn(
                 &raw mut pid,
-                path.as_ptr(),
+                self.path.as_ptr(),
                 ptr::null(),
                 ptr::null(),
                 argv.as_ptr(),

@@ -44,7 +44,7 @@ struct Switch {
 pub struct DiskLimit {
     device: Disk,
     switches: Vec<Switch>,
-    entries: Vec<Entry>,
+    /// Of the control groups: 1 or 2.
     version: u32,
 }
 
@@ -98,14 +98,11 @@ impl DiskLimit {
                 off: format!("{} {old}", device.numbers),
                 file: file.clone(),
             });
-            limit.entries.push(Entry::Throttle {
+            record.add(Entry::Throttle {
                 file,
                 device: device.numbers.clone(),
                 old,
-            });
-        }
-        for entry in &limit.entries {
-            record.add(entry.clone())?;
+            })?;
         }
         Ok(limit)
     }
@@ -141,7 +138,6 @@ impl DiskLimit {
             on: format!("{} rbps={rate} wbps={rate}", device.numbers),
             off: format!("{} rbps=max wbps=max", device.numbers),
         });
-        limit.entries.push(entry);
         Ok(limit)
     }
 
@@ -149,21 +145,8 @@ impl DiskLimit {
         Self {
             device: device.clone(),
             switches: Vec::new(),
-            entries: Vec::new(),
             version,
         }
-    }
-
-    /// The device that is limited.
-    #[must_use]
-    pub fn device(&self) -> &Disk {
-        &self.device
-    }
-
-    /// The version of the control groups that limit it: 1 or 2.
-    #[must_use]
-    pub fn version(&self) -> u32 {
-        self.version
     }
 
     /// What the limit does not hold here, for who reads the figures.
@@ -210,18 +193,6 @@ impl DiskLimit {
             .filter_map(Result::err)
             .collect();
         failed.into_iter().next().map_or(Ok(()), Err)
-    }
-
-    /// Takes the limit off for good, and leaves and removes the control group.
-    ///
-    /// # Errors
-    /// What could not be undone; it stays in the record.
-    pub fn restore(self, record: &mut Record) -> Result<(), String> {
-        self.off()?;
-        self.entries
-            .iter()
-            .rev()
-            .try_for_each(|entry| record.undo(entry))
     }
 }
 
@@ -350,7 +321,8 @@ mod tests {
         assert!(world.record.undo_all().is_empty());
         assert_eq!(world.text(files[1].0), "254:0 5000000");
         assert_eq!(world.text(files[3].0), "254:0 0");
-        assert_eq!(limit.restore(&mut world.record), Ok(()));
+        assert_eq!(limit.off(), Ok(()));
+        assert_eq!(world.record.undo_all(), Vec::<String>::new());
     }
 
     #[test]

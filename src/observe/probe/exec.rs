@@ -30,7 +30,7 @@ pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
         Some(dir) if setup.on_runs => copy(&setup.program, dir)?,
         _ => (File::open(&name).map_err(failed)?, name.clone()),
     };
-    let program = Program::new(&path).map_err(failed)?;
+    let program = Program::new(&path, name.file_name().unwrap_or_default()).map_err(failed)?;
     Ok(Box::new(Exec {
         program,
         file,
