@@ -22,7 +22,8 @@ use super::quiet::Quiet;
 use super::session::{Session, TICK};
 use super::{Failure, Findings, Outcome, Task, say};
 use crate::observe::facts::Facts;
-use crate::observe::memory::Reading;
+use crate::observe::memory::{Field, Reading};
+use crate::sys::clock::now;
 use crate::sys::words::reason;
 use beside::{Stop, beside, listen};
 use stage::{Host, Stage};
@@ -58,6 +59,9 @@ pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure>
         stage,
         task,
         copies: tools.iter().map(|_| Vec::new()).collect(),
+        doing: String::new(),
+        oom_kills: None,
+        fallen: None,
     };
     comparison.all(words, &tools)?;
     comparison.finish(&tools, &on)
@@ -71,6 +75,11 @@ struct Comparison<'a> {
     task: &'a Task,
     /// By tool, in the order of the runs.
     copies: Vec<Vec<Copy>>,
+    /// What runs, and how many processes the OOM killer had taken before.
+    doing: String,
+    oom_kills: Option<u64>,
+    /// When the squeeze was found dead, and its last words, until it is known who killed it.
+    fallen: Option<(u64, String)>,
 }
 
 impl Comparison<'_> {
@@ -95,7 +104,31 @@ impl Comparison<'_> {
 
     fn collect(&mut self) -> Result<(), Failure> {
         listen(&mut self.session, &self.task.signals)?;
-        self.stage.check()
+        if let Err(message) = self.stage.check() {
+            self.fallen = Some((now(), message));
+        }
+        self.explain_the_fall()
+    }
+
+    /// A machine that runs out of memory under a tool is a finding: the squeeze is what the OOM killer takes first, and the
+    /// next run has a new one. Killed by anyone else it is an error. The next reading tells.
+    fn explain_the_fall(&mut self) -> Result<(), Failure> {
+        let latest = self.session.sampler.latest();
+        let (Some((at, message)), Some(latest)) = (&self.fallen, latest) else {
+            return Ok(());
+        };
+        if latest.at <= *at {
+            return Ok(());
+        }
+        if latest.get(Field::OomKill) <= self.oom_kills {
+            return Err(message.clone().into());
+        }
+        self.session.notes.push(format!(
+            "{}: the machine ran out of memory, and the OOM killer took the squeeze: the rest of this run had free memory",
+            self.doing
+        ));
+        self.fallen = None;
+        Ok(())
     }
 
     /// Does something long to the stage, and listens to the observers meanwhile.
@@ -112,7 +145,10 @@ impl Comparison<'_> {
     /// The same state each time: no earlier copy, nothing to write out, so much memory available, the disk held to its rate.
     fn prepare(&mut self, doing: &str) -> Result<(), Failure> {
         self.session.end();
+        doing.clone_into(&mut self.doing);
         self.live.say(&format!("{doing}: preparing"));
+        // It forks, so it comes before the threads of what follows.
+        self.stage.renew()?;
         self.beside(|stage, _| stage.clear())?;
         let started = Instant::now();
         let mut synced = started;
@@ -132,6 +168,11 @@ impl Comparison<'_> {
             std::thread::sleep(TICK);
             self.collect()?;
         }
+        self.oom_kills = self
+            .session
+            .sampler
+            .latest()
+            .and_then(|r| r.get(Field::OomKill));
         self.beside(|stage, stop| stage.tighten(stop))?;
         self.collect()
     }
@@ -212,7 +253,7 @@ impl Comparison<'_> {
         loop {
             self.collect()?;
             let latest = self.session.sampler.latest();
-            if latest.is_some_and(|reading| reading.at >= until) {
+            if self.fallen.is_none() && latest.is_some_and(|reading| reading.at >= until) {
                 return Ok(());
             }
             std::thread::sleep(TICK);
@@ -246,6 +287,7 @@ impl Comparison<'_> {
             stage,
             task,
             copies,
+            ..
         } = self;
         session.notes.extend(stage.notes());
         // With the sysctls under which it was measured, not those to which the host is restored.

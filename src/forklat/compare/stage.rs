@@ -169,10 +169,19 @@ impl Stage {
         Ok(())
     }
 
-    /// Whether the host is still as it was prepared.
-    pub(super) fn check(&mut self) -> Result<(), Failure> {
-        if let Some(balloon) = &mut self.balloon {
-            balloon.check()?;
+    /// Whether the squeeze lives; one that has died is forgotten.
+    pub(super) fn check(&mut self) -> Result<(), String> {
+        let checked = self.balloon.as_mut().map_or(Ok(()), Balloon::check);
+        if checked.is_err() {
+            self.balloon = None;
+        }
+        checked
+    }
+
+    /// Starts another squeeze where the last has died. This process must have one thread.
+    pub(super) fn renew(&mut self) -> Result<(), Failure> {
+        if self.squeeze > 0 && self.balloon.is_none() {
+            self.balloon = Some(Balloon::start(Path::new("/"))?);
         }
         Ok(())
     }
