@@ -54,7 +54,8 @@ pub fn below(report: &Report, detail: Detail) -> Vec<Paragraph> {
 fn few(subjects: &[Subject]) -> Vec<String> {
     let names = |least: u64| {
         let mut names: Vec<&str> = Vec::new();
-        for probe in subjects.iter().flat_map(|subject| &subject.probes) {
+        let compared = subjects.iter().filter(|subject| !subject.aside);
+        for probe in compared.flat_map(|subject| &subject.probes) {
             let few = probe.cpu.is_none() && probe.latency.count < least;
             if few && !names.contains(&&*probe.name) {
                 names.push(&probe.name);
