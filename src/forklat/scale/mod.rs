@@ -1,7 +1,7 @@
 //! `forklat scale`: how the cost of one more process grows with the number of those that stand.
 //!
-//! Four questions, a table each: forked from one parent ([`forked`]), fork and exec of one program ([`executed`]), joining
-//! those that have one file mapped, and changing that file ([`mapped`]). [`ladder`] goes up to the last N, [`crowd`] holds the
+//! Four questions, a table each: forked from one parent (`forked`), fork and exec of one program (`executed`), joining
+//! those that have one file mapped, and changing that file (`mapped`). `ladder` goes up to the last N, `crowd` holds the
 //! processes, [`growth`] fits what came out, [`render`] shows it.
 
 mod aside;
