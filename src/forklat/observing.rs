@@ -11,7 +11,7 @@ use super::cli::probes::ProbeWords;
 use crate::observe::probe::{Row, Setup, TABLE};
 use crate::report::quote::{cannot, quote};
 use crate::report::units::bytes;
-use crate::sys::fields::{kilobytes, value};
+use crate::sys::fields::available;
 use crate::sys::words::reason;
 
 /// No question can be asked more often: a sleep alone takes some of this.
@@ -117,7 +117,7 @@ fn has_use(
 fn has_memory(rss: u64, forkers: u64) -> Result<(), String> {
     let all = rss.saturating_mul(forkers);
     let meminfo = crate::observe::root::read(Path::new("/proc/meminfo"))?;
-    match value(&meminfo, "MemAvailable").and_then(kilobytes) {
+    match available(&meminfo) {
         Some(available) if all > available => Err(format!(
             "--rss: {forkers} forkers of {} take {}, and {} are available",
             bytes(rss),

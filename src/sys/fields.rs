@@ -16,6 +16,12 @@ pub fn kilobytes(value: &str) -> Option<u64> {
     number.checked_mul(1024)
 }
 
+/// MemAvailable of /proc/meminfo, in bytes; `None` before Linux 3.14.
+#[must_use]
+pub fn available(meminfo: &str) -> Option<u64> {
+    value(meminfo, "MemAvailable").and_then(kilobytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +35,14 @@ mod tests {
         for missing in ["MemAvailable", "Mem", "HugePages_Total"] {
             assert_eq!(bytes(missing), None);
         }
+    }
+
+    #[test]
+    fn available_memory_is_read() {
+        assert_eq!(
+            available("MemFree: 1 kB\nMemAvailable:    24105 kB\n"),
+            Some(24105 * 1024)
+        );
+        assert_eq!(available("MemFree: 1 kB\n"), None);
     }
 }

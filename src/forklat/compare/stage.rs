@@ -14,9 +14,9 @@ use super::super::host::squeeze::Balloon;
 use super::super::host::sysctl::Setting;
 use super::beside::Stop;
 use super::dump;
-use crate::observe::memory::Field;
 use crate::report::quote::{cannot, quote};
 use crate::report::units::bytes;
+use crate::sys::fields;
 use crate::sys::words::reason;
 use crate::transfer::facts::SourceFacts;
 
@@ -231,9 +231,8 @@ fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), String> 
 
 /// Bytes of memory that are available now.
 fn available() -> Result<u64, String> {
-    let values = crate::observe::memory::Reader::open(Path::new("/"))?.read();
-    values[Field::MemAvailable as usize]
-        .ok_or_else(|| "the kernel does not say MemAvailable".into())
+    let meminfo = crate::observe::root::read(Path::new("/proc/meminfo"))?;
+    fields::available(&meminfo).ok_or_else(|| "the kernel does not say MemAvailable".into())
 }
 
 /// A source must be a file with a size; returns whether it has to be read into the page cache.

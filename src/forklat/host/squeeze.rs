@@ -18,7 +18,7 @@ use crate::observe::root::{below, read};
 use crate::observe::worker::{Control, Worker};
 use crate::report::quote::cannot;
 use crate::report::units::bytes;
-use crate::sys::fields::{kilobytes, value};
+use crate::sys::fields::{self, kilobytes, value};
 use crate::sys::shared::SharedWords;
 use crate::sys::words::reason;
 use crate::sys::{clock, residency, status};
@@ -426,8 +426,7 @@ fn available(meminfo: &File) -> Result<u64, String> {
         .read_at(&mut text, 0)
         .map_err(|e| format!("cannot read /proc/meminfo: {}", reason(&e)))?;
     let text = std::str::from_utf8(&text[..n]).unwrap_or_default();
-    let available = value(text, "MemAvailable").and_then(kilobytes);
-    available.ok_or_else(|| "no MemAvailable in /proc/meminfo".into())
+    fields::available(text).ok_or_else(|| "no MemAvailable in /proc/meminfo".into())
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Memory: what one process that stands takes, and whether many more of them would hurt the machine.
 
 use crate::report::units::bytes;
-use crate::sys::fields::{kilobytes, value};
 
 /// From so many on, what they took in all tells what one takes: MemAvailable moves by some hundred KiB by itself.
 const TELLING: u64 = 10;
@@ -38,11 +37,6 @@ impl Budget {
     }
 }
 
-/// MemAvailable of /proc/meminfo, in bytes.
-pub(super) fn available(meminfo: &str) -> Option<u64> {
-    value(meminfo, "MemAvailable").and_then(kilobytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,14 +68,5 @@ mod tests {
         assert!(budget.allow(10 * GIB, 0, 6).is_err());
         assert!(budget.allow(11 * GIB, 10, 100).is_err());
         assert!(budget.allow(u64::MAX, 0, u64::MAX).is_err());
-    }
-
-    #[test]
-    fn available_memory_is_read() {
-        assert_eq!(
-            available("MemFree: 1 kB\nMemAvailable:    24105 kB\n"),
-            Some(24105 * 1024)
-        );
-        assert_eq!(available("MemFree: 1 kB\n"), None);
     }
 }

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use hdrhistogram::Histogram;
 
-use super::budget::{Budget, available};
+use super::budget::Budget;
 use super::crowd::Crowd;
 use super::limits;
 use super::record::{Cell, Series, Table};
 use super::stop::{Stop, cannot};
 use super::{Bench, Question};
 use crate::observe::latency::{histogram, record};
+use crate::sys::fields::available;
 
 /// One for each thing that is timed. Nanoseconds.
 pub(super) type Histograms = Vec<Histogram<u64>>;
