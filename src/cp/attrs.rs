@@ -14,7 +14,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use xattr::FileExt;
 
-use super::dest::Place;
+use super::place::Place;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 

@@ -1,77 +1,18 @@
 //! A regular file's destination, from open to commit. Commit is a function that can fail, never a Drop.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, IntoRawFd};
+use std::os::fd::IntoRawFd;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{FileStat, SFlag, fstat};
 
+use super::place::Place;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
-use crate::transfer::fault::retry;
-
-/// A name in an open directory, and how messages call it.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// The directory; the current one for operands.
-    pub dir: BorrowedFd<'a>,
-    /// The name in it.
-    pub base: &'a OsStr,
-    /// For messages.
-    pub shown: &'a Path,
-}
-
-impl Place<'_> {
-    /// What is there, the link itself where `follow` is false.
-    ///
-    /// # Errors
-    /// fstatat's.
-    pub fn stat(&self, follow: bool) -> nix::Result<FileStat> {
-        let flags = if follow {
-            AtFlags::empty()
-        } else {
-            AtFlags::AT_SYMLINK_NOFOLLOW
-        };
-        fstatat(self.dir, self.base, flags)
-    }
-
-    /// Opens it.
-    ///
-    /// # Errors
-    /// openat's.
-    pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<File> {
-        retry(|| {
-            openat(
-                self.dir,
-                self.base,
-                flags | OFlag::O_CLOEXEC,
-                Mode::from_bits_truncate(mode),
-            )
-        })
-        .map(File::from)
-    }
-
-    /// Removes it.
-    ///
-    /// # Errors
-    /// A message in cp's words.
-    pub fn unlink(&self) -> Result<(), String> {
-        match unlinkat(self.dir, self.base, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(format!(
-                "cannot remove {}: {}",
-                quote(self.shown),
-                reason(&e.into())
-            )),
-        }
-    }
-}
 
 /// An open destination.
 #[derive(Debug)]

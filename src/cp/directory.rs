@@ -13,8 +13,8 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat};
 
 use super::attrs;
-use super::dest::Place;
 use super::operands::{Job, join};
+use super::place::Place;
 use super::tree::{DEEPEST, Failed, Outcome, Walk, cannot, identity};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
@@ -86,7 +86,11 @@ impl Walk<'_> {
     /// Permissions that a directory gets only when it is complete: others may not write into it while it is being
     /// filled, nor enter it before its owner is right.
     fn withheld(&self) -> u32 {
-        if self.options.preserve { 0o077 } else { 0o022 }
+        if self.options.preserve.mode {
+            0o077
+        } else {
+            0o022
+        }
     }
 
     /// What -p asks of a directory; else, for one that was made with mode `made`, the permissions of its source. Set-id
@@ -99,7 +103,7 @@ impl Walk<'_> {
         made: Option<u32>,
         shown: &Path,
     ) -> Outcome {
-        if self.options.preserve
+        if self.options.preserve.mode
             && let Some(source) = source
         {
             return Ok(attrs::preserve(source, from, target, shown)?);

@@ -6,7 +6,8 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
 
 use super::attrs;
-use super::dest::{self, Destination, Place};
+use super::dest::{self, Destination};
+use super::place::Place;
 use super::tree::{Failed, Outcome, Walk, identity};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
@@ -26,7 +27,7 @@ pub(super) fn copy(
     let facts = SourceFacts::of(&opened)
         .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
     // With -p the mode comes last, and others wait for it: the owner must be right before.
-    let mode = from.st_mode & 0o777 & if options.preserve { !0o077 } else { !0 };
+    let mode = from.st_mode & 0o777 & if options.preserve.mode { !0o077 } else { !0 };
     let interrupted = walk.reporter.stopper();
     let reporter = &mut *walk.reporter;
     let removed = || reporter.verbose(&format!("removed {}", quote(dest.shown)));
@@ -48,7 +49,7 @@ pub(super) fn copy(
             return Err(failed(walk, &failure, source, dest, target));
         }
     }
-    let attributes = if options.preserve {
+    let attributes = if options.preserve.mode {
         attrs::preserve(&opened, from, &target.file, dest.shown)
     } else {
         Ok(())

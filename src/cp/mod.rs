@@ -7,6 +7,7 @@ mod directory;
 mod file;
 pub mod operands;
 pub mod options;
+pub mod place;
 pub mod tree;
 pub mod usage;
 

@@ -10,10 +10,11 @@ use nix::sys::stat::{FileStat, Mode, SFlag, mknodat, stat};
 use nix::unistd::symlinkat;
 
 use super::attrs;
-use super::dest::{Place, is_regular};
+use super::dest::is_regular;
 use super::file;
 use super::operands::Job;
 use super::options::Options;
+use super::place::Place;
 use crate::report::Reporter;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
@@ -236,7 +237,7 @@ impl Walk<'_> {
         there: &FileStat,
     ) -> Verdict {
         let (from_dir, there_dir) = (kind(from) == SFlag::S_IFDIR, kind(there) == SFlag::S_IFDIR);
-        let keep = self.options.no_clobber;
+        let keep = self.options.existing == super::options::Existing::Skip;
         if !keep && self.same(source, dest, from, there) {
             return Verdict::Refuse(format!(
                 "{} and {} are the same file",
@@ -326,7 +327,7 @@ impl Walk<'_> {
         if let Err(e) = symlinkat(target.as_os_str(), dest.dir, dest.base) {
             return cannot("create symbolic link", dest.shown, e);
         }
-        if self.options.preserve {
+        if self.options.preserve.mode {
             attrs::preserve_at(from, dest, true)?;
         }
         Ok(())
@@ -334,7 +335,13 @@ impl Walk<'_> {
 
     /// A FIFO, a socket or a device, made anew as it is with -r.
     fn special(&mut self, dest: &Place<'_>, from: &FileStat) -> Outcome {
-        let bits = from.st_mode & 0o7777 & if self.options.preserve { !0o077 } else { !0 };
+        let bits = from.st_mode
+            & 0o7777
+            & if self.options.preserve.mode {
+                !0o077
+            } else {
+                !0
+            };
         let made = mknodat(
             dest.dir,
             dest.base,
@@ -350,7 +357,7 @@ impl Walk<'_> {
             };
             return cannot(what, dest.shown, e);
         }
-        if self.options.preserve {
+        if self.options.preserve.mode {
             attrs::preserve_at(from, dest, false)?;
         }
         Ok(())

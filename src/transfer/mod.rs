@@ -23,5 +23,5 @@ mod writeback;
 
 pub use error::{Error, Failure};
 pub use event::{Event, Observer, Progress, Refusal};
-pub use plan::{DirectPolicy, Options, Sparse};
+pub use plan::{DirectPolicy, Options, Reflink, Sparse};
 pub use run::copy;

@@ -33,6 +33,18 @@ pub enum Sparse {
     Never,
 }
 
+/// May the destination share the blocks of the source: cp's WHEN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reflink {
+    /// Never.
+    Never,
+    /// Where the file system can.
+    #[default]
+    Auto,
+    /// Always: fail instead of copying.
+    Always,
+}
+
 /// What the caller asks of a transfer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -42,6 +54,8 @@ pub struct Options {
     pub direct: DirectPolicy,
     /// What becomes of holes.
     pub sparse: Sparse,
+    /// May blocks be shared.
+    pub reflink: Reflink,
     /// Bytes a call, instead of the row's own; for benches and tests.
     pub chunk: Option<usize>,
 }
