@@ -10,7 +10,7 @@
 //! - [`transfer`]: one file's bytes, from descriptor to descriptor
 //! - [`sys`]: the only unsafe code
 //!
-//! The straight line, argv to bytes on disk: [`cp::cli`] reads words, [`cp::options`] resolves them once, [`cp::tree`]
+//! The straight line, argv to bytes on disk: [`cp::cli`] reads words, [`cp::resolve`] makes [`cp::options`] of them, once, [`cp::tree`]
 //! finds one file after the other, [`cp::dest`] opens where it goes, [`transfer::plan`] asks the kernel what this pair
 //! can do, [`transfer::run`] moves extents by the rows of [`transfer::engine`], and [`cp::attrs`] finishes.
 //!

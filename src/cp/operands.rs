@@ -209,6 +209,8 @@ pub fn join(directory: &Path, name: &OsStr) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cp::environment::Environment;
+    use crate::cp::resolve::resolve;
 
     fn inside(directory: &str, source: &str) -> String {
         let (dest, _) = concatenated(Path::new(directory), &name_inside(Path::new(source)));
@@ -231,6 +233,69 @@ mod tests {
         ] {
             assert_eq!(inside(directory, source), want, "{source} in {directory}");
         }
+    }
+
+    /// What these words come to.
+    fn jobs_of(words: &[&OsStr]) -> Result<Jobs, NoTarget> {
+        let words = words.iter().map(OsString::from);
+        jobs(&resolve(words, &Environment::default()).options.unwrap())
+    }
+
+    #[test]
+    fn a_directory_is_opened_and_names_begin_below_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let into = dir.path().as_os_str();
+        let at = into.len();
+        for (words, dest, below, parents_at) in [
+            (&["x/a/"][..], "/a", at + 1, None),
+            (&["--parents", "x/a/"], "/x/a", at + 1, Some(at + 1)),
+            (&["--parents", "/x/a"], "/x/a", at + 1, Some(at)),
+            (&["-r", "/"], "/", at + 1, None),
+        ] {
+            let words: Vec<&OsStr> = words.iter().map(OsStr::new).chain([into]).collect();
+            let jobs = jobs_of(&words).unwrap();
+            let job = &jobs.list[0];
+            let shown = job.dest.as_os_str().to_str().unwrap();
+            assert_eq!(&shown[at..], dest, "{words:?}");
+            assert_eq!(
+                (job.below, job.parents_at),
+                (below, parents_at),
+                "{words:?}"
+            );
+            assert_eq!(jobs.directory.unwrap().1, dir.path());
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_destination_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |name: &str| dir.path().join(name).into_os_string();
+        let (file, new, dangling) = (name("file"), name("new"), name("dangling"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
+        let flags = OsStr::new("-fb");
+        for (words, known, to_own_backup) in [
+            (&[&*file, &*new][..], Known::NotThereOrDangling, false),
+            (&[&*file, &*dangling], Known::NotThereOrDangling, false),
+            (&[&*file, &*file], Known::Nothing, false),
+            (&[flags, &*file, &*file], Known::Nothing, true),
+            (&[OsStr::new("-fbT"), &*file, &*file], Known::Nothing, true),
+            (&[OsStr::new("-b"), &*file, &*file], Known::Nothing, false),
+            (&[flags, &*new, &*new], Known::NotThereOrDangling, false),
+            (&[flags, &*dangling, &*file], Known::Nothing, false),
+            (&[OsStr::new("-T"), &*file, &*new], Known::Nothing, false),
+        ] {
+            let jobs = jobs_of(words).unwrap();
+            let job = &jobs.list[0];
+            assert_eq!(
+                (job.known, job.to_own_backup),
+                (known, to_own_backup),
+                "{words:?}"
+            );
+            assert!(jobs.directory.is_none());
+        }
+        let refused = jobs_of(&[OsStr::new("--parents"), &file, &new]).unwrap_err();
+        assert!(refused.hint, "{refused:?}");
     }
 
     #[test]

@@ -405,14 +405,14 @@ pub static TABLE: &[Row] = &[
     letter(
         Word::Valued(Valued::Context),
         "Z",
-        "Set the SELinux context of the destination to the default type",
+        "SELinux's default context for new files: this build cannot look it up, and warns",
     ),
     valued(
         Valued::Context,
         "",
         "context",
         Optional("CTX", Free),
-        "Like -Z, or set the SELinux context to CTX",
+        "Set the SELinux context of new files to CTX; without CTX the same as -Z",
     ),
     flag(
         Flag::Debug,

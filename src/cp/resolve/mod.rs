@@ -1,4 +1,4 @@
-//! Words into decisions: options in their order, the last of those that say different things counting; then [`decide`].
+//! Words into decisions: options in their order, the last of those that say different things counting; then the module `decide`.
 
 mod decide;
 #[cfg(test)]
