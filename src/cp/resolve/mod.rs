@@ -185,12 +185,7 @@ impl<'a> Draft<'a> {
                 self.backups = true;
                 self.suffix = optional;
             }
-            Valued::TargetDirectory => {
-                if self.directory.is_some() {
-                    return Err(Answer::error("multiple target directories specified"));
-                }
-                self.directory = optional;
-            }
+            Valued::TargetDirectory => self.directory(value)?,
             Valued::Update => {
                 self.update = match optional {
                     Some(which) => argmatch("--update", &which, keywords::UPDATE)?,
@@ -210,6 +205,13 @@ impl<'a> Draft<'a> {
             }
         }
         Ok(())
+    }
+
+    fn directory(&mut self, directory: OsString) -> Result<(), Answer> {
+        match self.directory.replace(directory) {
+            None => Ok(()),
+            Some(_) => Err(Answer::error("multiple target directories specified")),
+        }
     }
 
     fn archive(&mut self) {
