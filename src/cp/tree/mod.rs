@@ -1,0 +1,369 @@
+//! The walk: which file goes where, directories before what is in them, each by its own descriptor.
+//!
+//! One thread walks, and decides everything in the order in which cp decides it. What takes long, the bytes and the
+//! attributes of regular files, goes in batches to a pool of threads ([`batch`]); a directory is completed by whoever is
+//! the last to work in it ([`level`]). What depends on a file that is still on its way waits for it.
+
+mod batch;
+mod directory;
+mod existing;
+mod level;
+mod links;
+mod make;
+mod names;
+mod parents;
+mod prompt;
+mod repeats;
+mod same;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, Mode, SFlag};
+
+use super::attrs::Attributes;
+use super::durable::Durable;
+use super::file::Cx;
+use super::operands::{Job, Jobs, Known};
+use super::options::{Dereference, Existing, Making, Options};
+use super::place::{Anchor, Identity, Place, beside};
+use super::pool::{self, Pool};
+use crate::report::quote::quote;
+use crate::report::{Reporter, Voice};
+use crate::sys::words::reason;
+use batch::Batch;
+use existing::Verdict;
+use level::Level;
+use links::Memory;
+use repeats::Repeats;
+
+/// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
+/// not a crash. A path of PATH_MAX has 2048 at the most.
+const DEEPEST: usize = 4096;
+
+/// Stack for that: a level took 5.4 KB in a debug build, and memory that is not touched costs nothing.
+const STACK: usize = DEEPEST * 16 * 1024;
+
+/// Copies each job in turn, and whatever is below it.
+///
+/// Returns whether all of it was copied; what was not has been said.
+pub fn copy_all(jobs: &Jobs, options: &Options, reporter: &Reporter) -> bool {
+    // Asked for while there is one thread: it can only be asked by setting it.
+    let run = Run::new(options, umask());
+    let mut voice = reporter.voice();
+    if options.recursive {
+        deep(|| walk_all(jobs, &run, &mut voice));
+    } else {
+        walk_all(jobs, &run, &mut voice);
+    }
+    for (path, error) in run.durable.finish() {
+        run.fail();
+        let text = format!("failed to sync {}: {}", quote(&path), reason(&error));
+        voice.diagnose(&text);
+    }
+    !run.failed.load(Ordering::Relaxed)
+}
+
+/// Runs on a thread with the stack that a deep tree takes. A host in trouble may have no thread to give; few trees need one.
+fn deep(work: impl FnOnce() + Send) {
+    let mut work = Some(work);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let slot = &mut work;
+        let spawned = thread.spawn_scoped(scope, move || {
+            if let Some(work) = slot.take() {
+                work();
+            }
+        });
+        // A panic goes on as it would have without the thread.
+        if let Ok(thread) = spawned
+            && let Err(panic) = thread.join()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    if let Some(work) = work {
+        work();
+    }
+}
+
+fn walk_all(jobs: &Jobs, run: &Run<'_>, voice: &mut Voice) {
+    let threads = threads(run.options);
+    pool::scoped(threads, |pool| {
+        let mut walk = Walk::new(run, pool, voice.split(), jobs);
+        for job in &jobs.list {
+            if walk.voice.interrupted() {
+                run.fail();
+                break;
+            }
+            walk.operand(job, jobs);
+        }
+        walk.settle();
+    });
+}
+
+/// Files at once. One file needs no second thread, and who is asked answers one question at a time.
+fn threads(options: &Options) -> usize {
+    let single = !options.recursive && options.sources.len() == 1;
+    if single || options.existing == Existing::Ask {
+        return 1;
+    }
+    match options.jobs {
+        Some(jobs) => jobs.get(),
+        None => std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
+    }
+}
+
+/// Threads taken without being asked for. Beyond that a directory's own lock, or the disk, is what they wait for.
+const MOST_THREADS: usize = 4;
+
+/// What all threads of one run share.
+pub(super) struct Run<'a> {
+    pub(super) options: &'a Options,
+    /// What it takes to copy one file.
+    pub(super) cx: Cx<'a>,
+    pub(super) durable: &'a Durable,
+    umask: u32,
+    failed: AtomicBool,
+    /// Source files with further links that were copied, and as what; none: they were not.
+    copied: Mutex<HashMap<Identity, Option<Identity>>>,
+    /// Names that operands were copied to, where there are several operands, and as what.
+    made: Mutex<HashMap<PathBuf, Identity>>,
+}
+
+/// One entry, from where to where.
+pub(super) struct Entry {
+    source: Anchor,
+    dest: Anchor,
+    /// The directory that it is in; none for operands.
+    level: Option<Arc<Level>>,
+    /// What is known of the destination before it is looked at.
+    known: Known,
+}
+
+impl Entry {
+    fn operand(&self) -> bool {
+        self.level.is_none()
+    }
+}
+
+/// The state of the walking thread.
+pub(super) struct Walk<'a, 'p> {
+    run: &'a Run<'a>,
+    pool: &'p Pool<'p, 'a>,
+    voice: Voice,
+    batch: Batch,
+    memory: Memory,
+    repeats: Repeats,
+    /// Directories above the cursor, as sources.
+    ancestors: Vec<Identity>,
+    /// The operand under way.
+    top: Top,
+}
+
+/// The operand under way, for messages that name it, and for names below it.
+struct Top {
+    source: PathBuf,
+    dest: Anchor,
+    /// Whether the copy met itself as a source.
+    met_itself: bool,
+}
+
+/// What became of one entry.
+type Outcome = Result<(), Failed>;
+
+/// Why an entry was not copied.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// This is to be said of it.
+    Say(String),
+    /// It has been said.
+    Said,
+}
+
+impl From<String> for Failed {
+    fn from(message: String) -> Self {
+        Self::Say(message)
+    }
+}
+
+/// What an entry meets at its destination.
+#[derive(Default)]
+struct Ready {
+    /// What is written to, or merged with; none: it is to be made.
+    there: Option<FileStat>,
+    /// Where what was there is now.
+    backup: Option<std::ffi::OsString>,
+    /// Whether an old file may still bear the name, to be replaced in one step: --atomic.
+    replaces: bool,
+}
+
+impl<'a, 'p> Walk<'a, 'p> {
+    fn new(run: &'a Run<'a>, pool: &'p Pool<'p, 'a>, voice: Voice, jobs: &Jobs) -> Self {
+        Self {
+            run,
+            pool,
+            voice,
+            batch: Batch::default(),
+            memory: Memory::default(),
+            repeats: Repeats::new(jobs),
+            ancestors: Vec::new(),
+            top: Top {
+                source: PathBuf::new(),
+                dest: Anchor::of(std::path::Path::new(".")),
+                met_itself: false,
+            },
+        }
+    }
+
+    fn options(&self) -> &'a Options {
+        self.run.options
+    }
+
+    /// One operand, and all that is below it.
+    fn operand(&mut self, job: &Job, jobs: &Jobs) {
+        let dest = jobs.anchor(job);
+        self.top = Top {
+            source: job.source.clone(),
+            dest: dest.clone(),
+            met_itself: false,
+        };
+        self.ancestors.clear();
+        let parents = match self.make_parents(job, jobs) {
+            Ok(parents) => parents,
+            Err(failed) => return self.failed(&job.source, &job.dest, failed),
+        };
+        let entry = Entry {
+            source: Anchor::of(&job.source),
+            dest: parents.place(dest),
+            level: None,
+            known: parents.known(job.known),
+        };
+        self.entry(entry);
+        self.finish_parents(parents);
+    }
+
+    /// One file of whatever type, and what is to be said of it.
+    fn entry(&mut self, entry: Entry) {
+        if let Err(failed) = self.copy(&entry) {
+            let (source, dest) = (&entry.source.shown, &entry.dest.shown);
+            self.failed(source, dest, failed);
+        }
+    }
+
+    fn failed(&mut self, source: &std::path::Path, dest: &std::path::Path, failed: Failed) {
+        self.run.fail();
+        if let Failed::Say(message) = failed {
+            self.say().error(source, dest, &message);
+        }
+    }
+
+    fn copy(&mut self, entry: &Entry) -> Outcome {
+        let (source, dest) = (entry.source.place(), entry.dest.place());
+        let dereference = self.dereference(entry);
+        let from = match source.stat(dereference != Dereference::Never) {
+            Ok(stat) => stat,
+            Err(e) => return cannot("stat", &source, e),
+        };
+        if is_directory(&from) && !self.options().recursive {
+            let name = quote(source.shown);
+            return Err(format!("-r not specified; omitting directory {name}").into());
+        }
+        if entry.operand() && self.repeats.is_repeated(&source, &from, self.options()) {
+            let name = quote(source.shown);
+            let text = format!("warning: source file {name} specified more than once");
+            self.say().diagnose(&text);
+            return Ok(());
+        }
+        let ready = match self.meet(entry, &from, dereference)? {
+            Verdict::Go(ready) => ready,
+            Verdict::Done => return Ok(()),
+        };
+        self.not_through_ours(entry)?;
+        let earlier = self.memory_of(entry, &from, dereference);
+        self.make(entry, &from, ready, dereference, earlier)
+    }
+
+    /// Which links are followed here: -H is for operands.
+    fn dereference(&self, entry: &Entry) -> Dereference {
+        match self.options().dereference {
+            Dereference::Operands if !entry.operand() => Dereference::Never,
+            other => other,
+        }
+    }
+
+    /// The voice of the walk, when all that was to be said before has its place.
+    fn say(&mut self) -> &mut Voice {
+        self.flush();
+        &mut self.voice
+    }
+
+    /// A line of -v.
+    fn verbose(&mut self, line: impl FnOnce() -> String) {
+        if self.options().report.verbose {
+            let line = line();
+            self.say().verbose(&line);
+        }
+    }
+
+    /// Waits until nothing is on its way.
+    fn settle(&mut self) {
+        self.flush();
+        self.pool.drain();
+    }
+}
+
+impl<'a> Run<'a> {
+    fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    fn attributes(&self) -> &Attributes {
+        &self.cx.attributes
+    }
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn is_directory(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFDIR
+}
+
+fn is_link(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFLNK
+}
+
+fn is_regular(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFREG
+}
+
+/// "cannot stat 'x': No such file or directory".
+fn cannot<T>(what: &str, place: &Place<'_>, e: Errno) -> Result<T, Failed> {
+    let (name, text) = (quote(place.shown), reason(&e.into()));
+    Err(format!("cannot {what} {name}: {text}").into())
+}
+
+/// "'a' -> 'b'", and where the old one went.
+fn arrow(entry: &Entry, backup: Option<&std::ffi::OsStr>) -> String {
+    let (source, dest) = (quote(&entry.source.shown), quote(&entry.dest.shown));
+    match backup {
+        Some(name) => {
+            let backup = quote(beside(entry.dest.shown.as_os_str(), name));
+            format!("{source} -> {dest} (backup: {backup})")
+        }
+        None => format!("{source} -> {dest}"),
+    }
+}
+
+/// The file mode creation mask.
+fn umask() -> u32 {
+    let mask = nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
+    nix::sys::stat::umask(mask);
+    mask.bits()
+}
