@@ -78,7 +78,7 @@ impl Walk<'_> {
                 return cannot("access", dest.shown, e);
             }
         }
-        self.reporter
+        self.voice
             .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
         Ok(())
     }
@@ -125,7 +125,7 @@ impl Walk<'_> {
     ) -> Outcome {
         let mut ok = true;
         for name in names(from, source)? {
-            if self.reporter.interrupted() {
+            if self.voice.interrupted() {
                 return Err(Failed::Said);
             }
             let (shown_from, shown_to) = (join(source, &name), join(dest, &name));

@@ -15,7 +15,7 @@ use super::file;
 use super::operands::Job;
 use super::options::Options;
 use super::place::Place;
-use crate::report::Reporter;
+use crate::report::Voice;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
@@ -36,15 +36,15 @@ pub(super) fn identity(stat: &FileStat) -> Identity {
 /// Copies each job in turn, and whatever is below it.
 ///
 /// Returns whether all of it was copied; what was not has been said.
-pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> bool {
+pub fn copy_all(jobs: &[Job], options: &Options, voice: &mut Voice) -> bool {
     // Asked for while there is one thread: it can only be asked by setting it.
     let umask = umask();
     if !options.recursive {
-        return copy_each(jobs, options, reporter, umask);
+        return copy_each(jobs, options, voice, umask);
     }
     let deep = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
-        let walk = || copy_each(jobs, options, reporter, umask);
+        let walk = || copy_each(jobs, options, voice, umask);
         let walking = thread.spawn_scoped(scope, walk).ok()?;
         // A panic goes on as it would have without the thread.
         Some(
@@ -54,13 +54,13 @@ pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> boo
         )
     });
     // A host in trouble may have no thread to give; few trees need one.
-    deep.unwrap_or_else(|| copy_each(jobs, options, reporter, umask))
+    deep.unwrap_or_else(|| copy_each(jobs, options, voice, umask))
 }
 
-fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u32) -> bool {
+fn copy_each(jobs: &[Job], options: &Options, voice: &mut Voice, umask: u32) -> bool {
     let mut walk = Walk {
         options,
-        reporter,
+        voice,
         umask,
         made: HashSet::new(),
         operands: HashSet::new(),
@@ -71,7 +71,7 @@ fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u3
     };
     let mut ok = true;
     for job in jobs {
-        if walk.reporter.interrupted() {
+        if walk.voice.interrupted() {
             return false;
         }
         let shown = job.dest.clone();
@@ -95,7 +95,7 @@ fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u3
 /// The state of one run of the program.
 pub(super) struct Walk<'a> {
     pub(super) options: &'a Options,
-    pub(super) reporter: &'a mut Reporter,
+    pub(super) voice: &'a mut Voice,
     pub(super) umask: u32,
     /// Files that this run made, so that a second source of the same name does not overwrite the first.
     pub(super) made: HashSet<Identity>,
@@ -142,7 +142,7 @@ impl Walk<'_> {
             Ok(()) => true,
             Err(Failed::Said) => false,
             Err(Failed::Say(message)) => {
-                self.reporter.error(source.shown, dest.shown, &message);
+                self.voice.error(source.shown, dest.shown, &message);
                 false
             }
         }
@@ -185,7 +185,7 @@ impl Walk<'_> {
         if directory {
             return self.directory(source, dest, &from, there.is_some(), job);
         }
-        self.reporter
+        self.voice
             .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
         match kind(&from) {
             SFlag::S_IFREG => file::copy(self, source, dest, &from, there.as_ref()),
@@ -224,7 +224,7 @@ impl Walk<'_> {
             "warning: source {what} {} specified more than once",
             quote(shown)
         );
-        self.reporter.diagnose(&text);
+        self.voice.diagnose(&text);
         true
     }
 
@@ -286,7 +286,7 @@ impl Walk<'_> {
         if self.options.recursive && !is_regular(from) {
             return match dest.unlink() {
                 Ok(()) => {
-                    self.reporter
+                    self.voice
                         .verbose(&format!("removed {}", quote(dest.shown)));
                     Verdict::New
                 }
