@@ -28,14 +28,14 @@ pub(super) fn copy(
         .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
     // With -p the mode comes last, and others wait for it: the owner must be right before.
     let mode = from.st_mode & 0o777 & if options.preserve.mode { !0o077 } else { !0 };
-    let interrupted = walk.reporter.stopper();
-    let reporter = &mut *walk.reporter;
-    let removed = || reporter.verbose(&format!("removed {}", quote(dest.shown)));
+    let interrupted = walk.voice.stopper();
+    let voice = &mut *walk.voice;
+    let removed = || voice.verbose(&format!("removed {}", quote(dest.shown)));
     let target = match there.filter(|there| dest::is_fifo(there)) {
         Some(_) => dest::open_fifo(dest, interrupted)?,
         None => dest::open(dest, there, mode, options.force, removed)?,
     };
-    let mut observer = walk.reporter.file(source.shown, dest.shown);
+    let mut observer = walk.voice.file(source.shown, dest.shown);
     match transfer::copy(
         &opened,
         facts,
@@ -101,7 +101,7 @@ fn failed(
     let closed = dest::close(target.file, dest.shown);
     let cleaned = if unwanted { dest.unlink() } else { closed };
     if let Err(also) = cleaned {
-        walk.reporter.diagnose(&also);
+        walk.voice.diagnose(&also);
     }
     Failed::Say(text)
 }

@@ -8,6 +8,7 @@ mod file;
 pub mod operands;
 pub mod options;
 pub mod place;
+pub mod pool;
 pub mod tree;
 pub mod usage;
 
@@ -30,14 +31,16 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Err(e) => return usage::Answer::error(&format!("cannot handle signals: {e}")).print(),
     };
     raise_descriptor_limit();
-    let mut reporter = Reporter::new(&options.report, signals);
+    let reporter = Reporter::new(&options.report, signals);
+    let mut voice = reporter.voice();
     let copied = match operands::jobs(&options) {
-        Ok(jobs) => tree::copy_all(&jobs, &options, &mut reporter),
+        Ok(jobs) => tree::copy_all(&jobs, &options, &mut voice),
         Err(message) => {
-            reporter.error_without_file(&message);
+            voice.error_without_file(&message);
             false
         }
     };
+    drop(voice);
     let told = reporter.finish();
     if copied && told {
         ExitCode::SUCCESS

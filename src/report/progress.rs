@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::json;
 use super::quote::quote;
+use super::shared::eprint_line;
 use super::units::{bytes, rate, time};
-use super::{eprint_line, json};
 use crate::transfer::Progress;
 
 /// Copies shorter than this show no bar.
