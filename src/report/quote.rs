@@ -15,6 +15,22 @@ pub fn quote(name: impl AsRef<OsStr>) -> String {
     quote_bytes(name.as_ref().as_bytes(), *UTF8.get_or_init(locale_is_utf8))
 }
 
+/// Quotes a name only where a shell would not take it as it is: gnulib's `shell-escape`.
+#[must_use]
+pub fn quote_if_needed(name: impl AsRef<OsStr>) -> String {
+    let name = name.as_ref();
+    let special = |b: &u8| b" \t\n!\"$&'()*;<=>?[\\^`|~#".contains(b);
+    let bytes = name.as_bytes();
+    let inside = bytes.iter().skip(1).filter(|b| !b"#~".contains(b)).any(|b| special(b));
+    let quoted = quote(name);
+    let changed = quoted.len() != bytes.len() + 2;
+    if bytes.first().is_none_or(special) || inside || changed {
+        quoted
+    } else {
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+}
+
 /// What could not be done to which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".
 #[must_use]
 pub fn cannot(verb: &str, path: &Path, error: &io::Error) -> String {

@@ -40,6 +40,13 @@ impl Shared {
         self.display.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A line without its end, on standard error: where that is gone nobody answers either.
+    pub(super) fn ask(&self, question: &str) {
+        self.display().suspend(|| {
+            let _ = io::stderr().write_all(question.as_bytes());
+        });
+    }
+
     /// One whole line.
     pub(super) fn write(&self, stream: Stream, line: &str) {
         if stream == Stream::Out && self.unwritten.get().is_some() {

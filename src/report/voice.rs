@@ -78,6 +78,11 @@ impl Voice {
         }
     }
 
+    /// A question, with the answer to follow on its line. Who asks has seen to it that nothing else waits to be said.
+    pub fn ask(&self, question: &str) {
+        self.shared.ask(question);
+    }
+
     /// A line of -v.
     pub fn verbose(&mut self, line: &str) {
         if self.is_verbose() {

@@ -1,14 +1,11 @@
 //! Regular files on their way to the pool: a handful at a time, since handing over costs as much as a small file.
 
-use std::ffi::OsString;
-
 use nix::sys::stat::FileStat;
 
 use super::existing::undo_backup;
 use super::level::Level;
-use super::{Entry, Failed, Ready, Run, Walk, arrow};
+use super::{Entry, Failed, Ready, Run, Walk, arrow, is_link};
 use crate::cp::file;
-use crate::cp::place::identity;
 use crate::report::Voice;
 
 /// Files in one batch at most.
@@ -17,17 +14,20 @@ const FILES: usize = 32;
 /// Bytes in one batch at most, as far as more than one file is concerned.
 const BYTES: u64 = 1 << 20;
 
-/// One file to be copied.
-pub(super) struct Task {
-    entry: Entry,
-    from: FileStat,
-    there: Option<FileStat>,
-    backup: Option<OsString>,
-    replaces: bool,
+/// What a file's bytes need, as it was decided.
+pub(super) struct Transfer {
+    pub(super) from: FileStat,
+    pub(super) ready: Ready,
     /// Whether links are followed in opening the source.
-    follow: bool,
+    pub(super) follow: bool,
     /// Whether further links of it wait to know what became of it.
-    remembered: bool,
+    pub(super) remembered: bool,
+}
+
+/// One file to be copied.
+struct Task {
+    entry: Entry,
+    transfer: Transfer,
     /// Whether a later operand may have the same destination.
     named: bool,
 }
@@ -41,51 +41,38 @@ pub(super) struct Batch {
 
 impl Walk<'_, '_> {
     /// Hands a regular file over; one that may touch another file of this run is copied at once, alone.
-    pub(super) fn regular(
-        &mut self,
-        entry: Entry,
-        from: FileStat,
-        ready: Ready,
-        follow: bool,
-        remembered: bool,
-    ) {
-        let alone = self.stands_alone(&entry, &ready, follow);
+    pub(super) fn transfer(&mut self, entry: Entry, transfer: Transfer) {
+        let alone = self.stands_alone(&entry, &transfer);
         if let Some(level) = &entry.level {
             level.join();
         }
-        let named = entry.level.is_none() && self.repeats.several();
+        let size = transfer.from.st_size.cast_unsigned();
         let task = Task {
+            named: entry.operand() && self.repeats.several(),
             entry,
-            from,
-            there: ready.there,
-            backup: ready.backup,
-            replaces: ready.replaces,
-            follow,
-            remembered,
-            named,
+            transfer,
         };
         if alone {
             self.settle();
             return task.run(self.run, &mut self.voice);
         }
-        self.batch.bytes += from.st_size.cast_unsigned();
+        self.batch.bytes += size;
         self.batch.tasks.push(task);
-        let full = self.batch.tasks.len() >= FILES || self.batch.bytes >= BYTES;
-        if full || self.pool.threads() == 1 {
+        if self.batch.tasks.len() >= FILES || self.batch.bytes >= BYTES {
             self.flush();
         }
     }
 
     /// Whether a destination or a source may be another file of this run under a second name, so that the order counts.
-    fn stands_alone(&self, entry: &Entry, ready: &Ready, follow: bool) -> bool {
+    fn stands_alone(&self, entry: &Entry, transfer: &Transfer) -> bool {
         if self.pool.threads() == 1 {
             return true;
         }
-        let linked = |stat: &FileStat| {
-            stat.st_nlink > 1 || entry.dest.place().stat(false).ok().map(|s| identity(&s)) != Some(identity(stat))
-        };
-        ready.there.as_ref().is_some_and(linked)
-            || follow && entry.source.place().stat(false).is_ok_and(|s| super::is_link(&s))
+        let (source, dest) = (entry.source.place(), entry.dest.place());
+        let linked = transfer.ready.there.as_ref().is_some_and(|there| {
+            there.st_nlink > 1 || dest.stat(false).is_ok_and(|stat| is_link(&stat))
+        });
+        linked || transfer.follow && source.stat(false).is_ok_and(|stat| is_link(&stat))
     }
 
     /// Hands over what was collected: from here on its messages have their place.
@@ -94,6 +81,9 @@ impl Walk<'_, '_> {
             return;
         }
         let Batch { tasks, .. } = std::mem::take(&mut self.batch);
+        if self.voice.is_behind() {
+            self.pool.drain();
+        }
         let mut voice = self.voice.split();
         let run = self.run;
         self.pool.submit(Box::new(move || {
@@ -114,26 +104,7 @@ impl Task {
     }
 
     fn copy(&self, run: &Run<'_>, voice: &mut Voice) {
-        let copied = if voice.interrupted() {
-            Err(Failed::Said)
-        } else {
-            if run.options.report.verbose {
-                voice.verbose(&arrow(&self.entry, self.backup.as_deref()));
-            }
-            file::copy(
-                &run.cx,
-                voice,
-                &self.entry.source.place(),
-                &self.entry.dest.place(),
-                &self.from,
-                file::Target {
-                    there: self.there.as_ref(),
-                    replaces: self.replaces,
-                    follow: self.follow,
-                },
-            )
-        };
-        let made = match copied {
+        let made = match self.attempt(run, voice) {
             Ok(made) => Some(made.identity),
             Err(failed) => {
                 run.fail();
@@ -141,19 +112,36 @@ impl Task {
                 None
             }
         };
-        if self.remembered {
-            run.copied_as(&self.from, made);
+        if self.transfer.remembered {
+            run.copied_as(&self.transfer.from, made);
         }
         if let (true, Some(made)) = (self.named, made) {
             run.note_made(&self.entry.dest.shown, made);
         }
     }
 
+    fn attempt(&self, run: &Run<'_>, voice: &mut Voice) -> Result<file::Made, Failed> {
+        if voice.interrupted() {
+            return Err(Failed::Said);
+        }
+        let ready = &self.transfer.ready;
+        if run.options.report.verbose {
+            voice.verbose(&arrow(&self.entry, ready.backup.as_deref()));
+        }
+        let target = file::Target {
+            there: ready.there.as_ref(),
+            as_new: ready.replaces,
+            follow: self.transfer.follow,
+        };
+        let (source, dest) = (self.entry.source.place(), self.entry.dest.place());
+        file::copy(&run.cx, voice, &source, &dest, &self.transfer.from, &target)
+    }
+
     fn failed(&self, failed: Failed, run: &Run<'_>, voice: &mut Voice) {
         if let Failed::Say(message) = failed {
             voice.error(&self.entry.source.shown, &self.entry.dest.shown, &message);
         }
-        if let Some(backup) = &self.backup {
+        if let Some(backup) = &self.transfer.ready.backup {
             undo_backup(voice, &self.entry, backup, run);
         }
     }

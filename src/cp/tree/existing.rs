@@ -15,24 +15,16 @@ use crate::cp::place::{Place, beside, identity, last_component};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
-/// Whether there is something left to do.
-pub(super) enum Verdict {
-    /// With what was met.
-    Go(Ready),
-    /// No, and that is no error.
-    Done,
-}
-
 impl Walk<'_, '_> {
-    /// Looks at the destination and clears the way.
+    /// Looks at the destination and clears the way. None: there is nothing to do, and that is no error.
     pub(super) fn meet(
         &mut self,
         entry: &Entry,
         from: &FileStat,
         dereference: Dereference,
-    ) -> Result<Verdict, Failed> {
+    ) -> Result<Option<Ready>, Failed> {
         let Some(there) = self.look(entry, from)? else {
-            return Ok(Verdict::Go(Ready::default()));
+            return Ok(Some(Ready::default()));
         };
         if !matches!(self.options().existing, Existing::Skip | Existing::Refuse) {
             let (source, dest) = (entry.source.place(), entry.dest.place());
@@ -94,16 +86,16 @@ impl Walk<'_, '_> {
         there: FileStat,
         dereference: Dereference,
         done: bool,
-    ) -> Result<Verdict, Failed> {
+    ) -> Result<Option<Ready>, Failed> {
         if !is_directory(from) && self.is_kept(entry, from, &there, dereference)? {
-            return Ok(Verdict::Done);
+            return Ok(None);
         }
         if done {
-            return Ok(Verdict::Done);
+            return Ok(None);
         }
         self.types_agree(entry, from, &there)?;
         let ready = self.clear(entry, from, there, dereference)?;
-        Ok(Verdict::Go(ready))
+        Ok(Some(ready))
     }
 
     /// Whether a file that is there stays: it is not older, or the user wants it so.
@@ -119,7 +111,7 @@ impl Walk<'_, '_> {
             // It counts as the copy of its source, as in cp: what else leads to that becomes a link of this.
             if from.st_nlink > 1 || dereference != Dereference::Never {
                 match self.remember(entry, from) {
-                    Some(earlier) => self.link_earlier(entry, &earlier)?,
+                    Some(earlier) => self.link_earlier(entry, &earlier, from, dereference)?,
                     None => self.run.copied_as(from, Some(identity(there))),
                 }
             }
@@ -240,11 +232,14 @@ impl Walk<'_, '_> {
     }
 
     /// A link that this run made is not written through: it would lead out of what is being made.
-    pub(super) fn not_through_ours(&mut self, entry: &Entry) -> Result<(), Failed> {
+    pub(super) fn not_through_ours(
+        &mut self,
+        entry: &Entry,
+        dest: &Place<'_>,
+    ) -> Result<(), Failed> {
         if !entry.operand() || self.options().backup.is_some() || !self.repeats.several() {
             return Ok(());
         }
-        let dest = entry.dest.place();
         match dest.stat(false) {
             Ok(link) if is_link(&link) && self.is_ours(dest.shown, &link) => {
                 let (source, dest) = (quote(&entry.source.shown), quote(dest.shown));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use nix::errno::Errno;
@@ -14,7 +14,7 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::{Entry, Failed, Outcome, Run, Walk, cannot, is_directory, is_link};
 use crate::cp::options::{Dereference, Making};
-use crate::cp::place::{Folder, Identity, Place, beside, identity, last_component};
+use crate::cp::place::{Anchor, Identity, Place, beside, identity, last_component};
 use crate::report::quote::{quote, quote_if_needed};
 use crate::sys::words::reason;
 
@@ -27,11 +27,9 @@ pub(super) struct Memory {
 /// The name that a source was copied to.
 #[derive(Debug, Clone)]
 pub(super) struct Earlier {
-    /// Where the path below begins.
-    root: Arc<Folder>,
-    /// From there.
-    path: PathBuf,
-    /// For messages.
+    /// The operand that it belongs to, whose name all below begin with.
+    top: Arc<Anchor>,
+    /// For messages, and from there on for opening it.
     shown: PathBuf,
 }
 
@@ -67,6 +65,7 @@ impl Walk<'_, '_> {
         if self.memory.files.contains_key(&key) && self.is_good(key, from) {
             return self.memory.files.get(&key).cloned();
         }
+        self.run.forget(key);
         self.memory.files.insert(key, self.earlier(entry));
         None
     }
@@ -83,15 +82,15 @@ impl Walk<'_, '_> {
     }
 
     fn earlier(&self, entry: &Entry) -> Earlier {
-        let top = &self.top.dest;
-        let below = &entry.dest.shown.as_os_str().as_bytes()[top.shown.as_os_str().len()..];
-        let mut path = top.base.clone();
-        path.push(OsStr::from_bytes(below));
         Earlier {
-            root: Arc::clone(&top.folder),
-            path: path.into(),
+            top: Arc::clone(&self.top.dest),
             shown: entry.dest.shown.clone(),
         }
+    }
+
+    /// Whether further links of this source lead to what is made of it.
+    pub(super) fn is_remembered(&self, from: &FileStat) -> bool {
+        self.memory.files.contains_key(&identity(from))
     }
 
     /// The first directory that is made for an operand is noted by itself: met as a source, it is the copy.
@@ -112,15 +111,15 @@ impl Walk<'_, '_> {
         dereference: Dereference,
     ) -> Option<Outcome> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
-        let before = earlier.place();
-        if source.is_same_entry(&before) {
+        let same = |place: &Place<'_>| earlier.with_place(|before| place.is_same_entry(before));
+        if same(&source) {
             self.top.met_itself = true;
             let (from, to) = (quote(&self.top.source), quote(&self.top.dest.shown));
             return Some(Err(
                 format!("cannot copy a directory, {from}, into itself, {to}").into(),
             ));
         }
-        if dest.is_same_entry(&before) {
+        if same(&dest) {
             let name = quote(&self.top.source);
             let text = format!("warning: source directory {name} specified more than once");
             self.say().diagnose(&text);
@@ -138,13 +137,21 @@ impl Walk<'_, '_> {
     }
 
     /// Makes the destination a link to an earlier copy of the same file, in place of what is there.
-    pub(super) fn link_earlier(&mut self, entry: &Entry, earlier: &Earlier, from: &FileStat) -> Outcome {
+    pub(super) fn link_earlier(
+        &mut self,
+        entry: &Entry,
+        earlier: &Earlier,
+        from: &FileStat,
+        dereference: Dereference,
+    ) -> Outcome {
         let dest = entry.dest.place();
         let made = self.run.fate_of(identity(from)).flatten();
         let linked = earlier
-            .open()
+            .open(dereference != Dereference::Never)
             .and_then(|file| same_file(file, made))
-            .and_then(|file| link_to(&file, &earlier.place(), &dest, true));
+            .and_then(|file| {
+                earlier.with_place(|before| link_to(&file, before, &dest, true))
+            });
         match linked {
             Ok(replaced) => {
                 if replaced {
@@ -235,6 +242,11 @@ impl Run<'_> {
         copied.insert(identity(from), made);
     }
 
+    fn forget(&self, key: Identity) {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        copied.remove(&key);
+    }
+
     /// What became of it; none: it is on its way.
     pub(super) fn fate_of(&self, key: Identity) -> Option<Option<Identity>> {
         let copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,30 +255,42 @@ impl Run<'_> {
 }
 
 impl Earlier {
-    fn place(&self) -> Place<'_> {
-        Place {
-            dir: self.root.as_fd(),
-            base: self.path.as_os_str(),
-            shown: &self.shown,
-        }
+    /// The path below the directory that the operand is in.
+    fn path(&self) -> PathBuf {
+        let below = &self.shown.as_os_str().as_bytes()[self.top.shown.as_os_str().len()..];
+        let mut path = self.top.base.clone();
+        path.push(OsStr::from_bytes(below));
+        path.into()
     }
 
     /// Opens it as a place only, a component at a time, so that no link that was swapped in leads elsewhere and no path is
-    /// too long.
-    fn open(&self) -> nix::Result<OwnedFd> {
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    /// too long; with `follow`, through a link at the end.
+    fn open(&self, follow: bool) -> nix::Result<OwnedFd> {
+        let (path, flags) = (self.path(), OFlag::O_PATH | OFlag::O_CLOEXEC);
+        let mut parts = path.components().peekable();
         let mut at: Option<OwnedFd> = None;
-        for part in components(&self.path) {
-            let dir = at.as_ref().map_or(self.root.as_fd(), |fd| fd.as_fd());
-            at = Some(openat(dir, part, flags, Mode::empty())?);
+        while let Some(part) = parts.next() {
+            let dir = at.as_ref().map_or(self.top.folder.as_fd(), |fd| fd.as_fd());
+            let last = parts.peek().is_none();
+            let nofollow = if last && follow {
+                OFlag::empty()
+            } else {
+                OFlag::O_NOFOLLOW
+            };
+            at = Some(openat(dir, part.as_os_str(), flags | nofollow, Mode::empty())?);
         }
         at.ok_or(Errno::ENOENT)
     }
-}
 
-/// The components of a path, a leading slash as one of its own.
-fn components(path: &Path) -> impl Iterator<Item = &OsStr> {
-    path.components().map(|part| part.as_os_str())
+    /// Calls `work` with the place.
+    fn with_place<T>(&self, work: impl FnOnce(&Place<'_>) -> T) -> T {
+        let path = self.path();
+        work(&Place {
+            dir: self.top.folder.as_fd(),
+            base: path.as_os_str(),
+            shown: &self.shown,
+        })
+    }
 }
 
 /// The file, if it is the one that is meant.

@@ -3,7 +3,8 @@
 use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
 
 use super::links::Earlier;
-use super::{Entry, Outcome, Ready, Walk, arrow, cannot, is_directory, is_link, is_regular, kind};
+use super::batch::Transfer;
+use super::{Entry, Failed, Next, Outcome, Ready, Walk, arrow, cannot, is_directory, is_link, is_regular, kind};
 use crate::cp::attrs::Unpreserved;
 use crate::cp::options::{Dereference, Making};
 use crate::cp::place::identity;
@@ -12,42 +13,45 @@ use crate::report::quote::quote;
 impl Walk<'_, '_> {
     pub(super) fn make(
         &mut self,
-        entry: Entry,
+        entry: &Entry,
         from: &FileStat,
         ready: Ready,
         dereference: Dereference,
         earlier: Option<Earlier>,
-    ) -> Outcome {
+    ) -> Result<Next, Failed> {
         if is_directory(from) {
             if let Some(earlier) = earlier
-                && let Some(outcome) = self.met_before(&entry, &earlier, dereference)
+                && let Some(outcome) = self.met_before(entry, &earlier, dereference)
             {
-                return outcome;
+                return outcome.map(|()| Next::Done);
             }
-            return self.directory(&entry, from, &ready);
+            return self.directory(entry, from, &ready).map(|()| Next::Done);
         }
         let data = is_regular(from) || self.options().as_regular && !is_link(from);
         let remembered = self.is_remembered(from);
         if earlier.is_none() && data && self.options().making == Making::Copy {
-            let follow = dereference != Dereference::Never;
-            self.regular(entry, *from, ready, follow, remembered);
-            return Ok(());
+            return Ok(Next::Transfer(Box::new(Transfer {
+                from: *from,
+                ready,
+                follow: dereference != Dereference::Never,
+                remembered,
+            })));
         }
-        self.verbose(|| arrow(&entry, ready.backup.as_deref()));
+        self.verbose(|| arrow(entry, ready.backup.as_deref()));
         let made = match earlier {
-            Some(earlier) => self.link_earlier(&entry, &earlier, from),
-            None => self.other(&entry, from, &ready, dereference),
+            Some(earlier) => self.link_earlier(entry, &earlier, from, dereference),
+            None => self.other(entry, from, &ready, dereference),
         };
         match made {
-            Ok(()) => self.note_made(&entry, from, remembered),
+            Ok(()) => self.note_made(entry, from, remembered),
             Err(_) => {
                 if remembered {
                     self.run.copied_as(from, None);
                 }
-                self.undo_backup(&entry, ready.backup.as_deref());
+                self.undo_backup(entry, ready.backup.as_deref());
             }
         }
-        made
+        made.map(|()| Next::Done)
     }
 
     /// What is not copied byte by byte.

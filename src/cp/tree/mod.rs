@@ -17,7 +17,9 @@ mod repeats;
 mod same;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,13 +32,12 @@ use super::durable::Durable;
 use super::file::Cx;
 use super::operands::{Job, Jobs, Known};
 use super::options::{Dereference, Existing, Making, Options};
-use super::place::{Anchor, Identity, Place, beside};
+use super::place::{Anchor, Folder, Identity, Place, beside};
 use super::pool::{self, Pool};
 use crate::report::quote::quote;
-use crate::report::{Reporter, Voice};
+use crate::report::Voice;
 use crate::sys::words::reason;
-use batch::Batch;
-use existing::Verdict;
+use batch::{Batch, Transfer};
 use level::Level;
 use links::Memory;
 use repeats::Repeats;
@@ -51,14 +52,13 @@ const STACK: usize = DEEPEST * 16 * 1024;
 /// Copies each job in turn, and whatever is below it.
 ///
 /// Returns whether all of it was copied; what was not has been said.
-pub fn copy_all(jobs: &Jobs, options: &Options, reporter: &Reporter) -> bool {
+pub fn copy_all(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
     // Asked for while there is one thread: it can only be asked by setting it.
     let run = Run::new(options, umask());
-    let mut voice = reporter.voice();
     if options.recursive {
-        deep(|| walk_all(jobs, &run, &mut voice));
+        deep(|| walk_all(jobs, &run, voice));
     } else {
-        walk_all(jobs, &run, &mut voice);
+        walk_all(jobs, &run, voice);
     }
     for (path, error) in run.durable.finish() {
         run.fail();
@@ -156,6 +156,8 @@ pub(super) struct Walk<'a, 'p> {
     run: &'a Run<'a>,
     pool: &'p Pool<'p, 'a>,
     voice: Voice,
+    /// The directory that all operands go into.
+    target: Option<Arc<Folder>>,
     batch: Batch,
     memory: Memory,
     repeats: Repeats,
@@ -168,9 +170,17 @@ pub(super) struct Walk<'a, 'p> {
 /// The operand under way, for messages that name it, and for names below it.
 struct Top {
     source: PathBuf,
-    dest: Anchor,
+    dest: Arc<Anchor>,
     /// Whether the copy met itself as a source.
     met_itself: bool,
+}
+
+/// What is left to do for an entry.
+enum Next {
+    /// Nothing.
+    Done,
+    /// The bytes of a file.
+    Transfer(Box<Transfer>),
 }
 
 /// What became of one entry.
@@ -197,24 +207,27 @@ struct Ready {
     /// What is written to, or merged with; none: it is to be made.
     there: Option<FileStat>,
     /// Where what was there is now.
-    backup: Option<std::ffi::OsString>,
+    backup: Option<OsString>,
     /// Whether an old file may still bear the name, to be replaced in one step: --atomic.
     replaces: bool,
 }
 
 impl<'a, 'p> Walk<'a, 'p> {
     fn new(run: &'a Run<'a>, pool: &'p Pool<'p, 'a>, voice: Voice, jobs: &Jobs) -> Self {
+        let target = jobs.directory.as_ref().and_then(|(fd, _)| fd.try_clone().ok());
+        let target = target.map(|fd| Arc::new(Folder::Open(fd.into())));
         Self {
             run,
             pool,
             voice,
+            target,
             batch: Batch::default(),
             memory: Memory::default(),
             repeats: Repeats::new(jobs),
             ancestors: Vec::new(),
             top: Top {
                 source: PathBuf::new(),
-                dest: Anchor::of(std::path::Path::new(".")),
+                dest: Arc::new(Anchor::of(Path::new("."))),
                 met_itself: false,
             },
         }
@@ -226,10 +239,17 @@ impl<'a, 'p> Walk<'a, 'p> {
 
     /// One operand, and all that is below it.
     fn operand(&mut self, job: &Job, jobs: &Jobs) {
-        let dest = jobs.anchor(job);
+        let dest = match &self.target {
+            Some(folder) => Anchor {
+                folder: Arc::clone(folder),
+                base: OsStr::from_bytes(&job.dest.as_os_str().as_bytes()[job.below..]).into(),
+                shown: job.dest.clone(),
+            },
+            None => Anchor::of(&job.dest),
+        };
         self.top = Top {
             source: job.source.clone(),
-            dest: dest.clone(),
+            dest: Arc::new(dest.clone()),
             met_itself: false,
         };
         self.ancestors.clear();
@@ -243,26 +263,39 @@ impl<'a, 'p> Walk<'a, 'p> {
             level: None,
             known: parents.known(job.known),
         };
+        let directory = entry.source.place().stat(true).is_ok_and(|s| is_directory(&s));
+        if directory {
+            // Two trees may meet in one.
+            self.settle();
+        }
         self.entry(entry);
+        if directory {
+            self.settle();
+        }
         self.finish_parents(parents);
+        self.repeats.leads_to(&job.dest);
     }
 
     /// One file of whatever type, and what is to be said of it.
     fn entry(&mut self, entry: Entry) {
-        if let Err(failed) = self.copy(&entry) {
-            let (source, dest) = (&entry.source.shown, &entry.dest.shown);
-            self.failed(source, dest, failed);
+        match self.decide(&entry) {
+            Ok(Next::Done) => {}
+            Ok(Next::Transfer(transfer)) => self.transfer(entry, *transfer),
+            Err(failed) => {
+                let (source, dest) = (&entry.source.shown, &entry.dest.shown);
+                self.failed(source, dest, failed);
+            }
         }
     }
 
-    fn failed(&mut self, source: &std::path::Path, dest: &std::path::Path, failed: Failed) {
+    fn failed(&mut self, source: &Path, dest: &Path, failed: Failed) {
         self.run.fail();
         if let Failed::Say(message) = failed {
             self.say().error(source, dest, &message);
         }
     }
 
-    fn copy(&mut self, entry: &Entry) -> Outcome {
+    fn decide(&mut self, entry: &Entry) -> Result<Next, Failed> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
         let dereference = self.dereference(entry);
         let from = match source.stat(dereference != Dereference::Never) {
@@ -277,13 +310,12 @@ impl<'a, 'p> Walk<'a, 'p> {
             let name = quote(source.shown);
             let text = format!("warning: source file {name} specified more than once");
             self.say().diagnose(&text);
-            return Ok(());
+            return Ok(Next::Done);
         }
-        let ready = match self.meet(entry, &from, dereference)? {
-            Verdict::Go(ready) => ready,
-            Verdict::Done => return Ok(()),
+        let Some(ready) = self.meet(entry, &from, dereference)? else {
+            return Ok(Next::Done);
         };
-        self.not_through_ours(entry)?;
+        self.not_through_ours(entry, &dest)?;
         let earlier = self.memory_of(entry, &from, dereference);
         self.make(entry, &from, ready, dereference, earlier)
     }
@@ -350,7 +382,7 @@ fn cannot<T>(what: &str, place: &Place<'_>, e: Errno) -> Result<T, Failed> {
 }
 
 /// "'a' -> 'b'", and where the old one went.
-fn arrow(entry: &Entry, backup: Option<&std::ffi::OsStr>) -> String {
+fn arrow(entry: &Entry, backup: Option<&OsStr>) -> String {
     let (source, dest) = (quote(&entry.source.shown), quote(&entry.dest.shown));
     match backup {
         Some(name) => {
