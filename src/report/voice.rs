@@ -78,6 +78,11 @@ impl Voice {
         }
     }
 
+    /// What a person is told below an error, and a program needs not know.
+    pub fn hint(&mut self, line: &str) {
+        self.say(Stream::Err, line);
+    }
+
     /// A question, with the answer to follow on its line. Who asks has seen to it that nothing else waits to be said.
     pub fn ask(&self, question: &str) {
         self.shared.ask(question);
