@@ -9,7 +9,7 @@ use nix::fcntl::{AT_FDCWD, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, mknodat, stat};
 use nix::unistd::symlinkat;
 
-use super::attrs;
+use super::attrs::{self, Attributes};
 use super::dest::is_regular;
 use super::file;
 use super::operands::Job;
@@ -61,7 +61,7 @@ fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u3
     let mut walk = Walk {
         options,
         reporter,
-        umask,
+        attributes: Attributes::new(options, umask),
         made: HashSet::new(),
         operands: HashSet::new(),
         remember: jobs.len() > 1,
@@ -96,7 +96,7 @@ fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u3
 pub(super) struct Walk<'a> {
     pub(super) options: &'a Options,
     pub(super) reporter: &'a mut Reporter,
-    pub(super) umask: u32,
+    pub(super) attributes: Attributes,
     /// Files that this run made, so that a second source of the same name does not overwrite the first.
     pub(super) made: HashSet<Identity>,
     /// Operands already copied.
@@ -191,7 +191,7 @@ impl Walk<'_> {
             SFlag::S_IFREG => file::copy(self, source, dest, &from, there.as_ref()),
             SFlag::S_IFLNK => self.link(source, dest, &from),
             _ if !self.options.recursive => file::copy(self, source, dest, &from, there.as_ref()),
-            _ => self.special(dest, &from),
+            _ => self.special(source, dest, &from),
         }?;
         self.note_made(dest);
         Ok(())
@@ -327,21 +327,14 @@ impl Walk<'_> {
         if let Err(e) = symlinkat(target.as_os_str(), dest.dir, dest.base) {
             return cannot("create symbolic link", dest.shown, e);
         }
-        if self.options.preserve.mode {
-            attrs::preserve_at(from, dest, true)?;
-        }
-        Ok(())
+        self.attributes_of(source, dest, |attributes, say| {
+            attributes.finish_symlink(source, from, dest, say)
+        })
     }
 
     /// A FIFO, a socket or a device, made anew as it is with -r.
-    fn special(&mut self, dest: &Place<'_>, from: &FileStat) -> Outcome {
-        let bits = from.st_mode
-            & 0o7777
-            & if self.options.preserve.mode {
-                !0o077
-            } else {
-                !0
-            };
+    fn special(&mut self, source: &Place<'_>, dest: &Place<'_>, from: &FileStat) -> Outcome {
+        let bits = self.attributes.special_mode(from);
         let made = mknodat(
             dest.dir,
             dest.base,
@@ -357,10 +350,21 @@ impl Walk<'_> {
             };
             return cannot(what, dest.shown, e);
         }
-        if self.options.preserve.mode {
-            attrs::preserve_at(from, dest, false)?;
-        }
-        Ok(())
+        self.attributes_of(source, dest, |attributes, say| {
+            attributes.finish_special(source, from, dest, say)
+        })
+    }
+
+    /// Sets attributes, and tells what `finish` says of them.
+    pub(super) fn attributes_of(
+        &mut self,
+        source: &Place<'_>,
+        dest: &Place<'_>,
+        finish: impl FnOnce(&Attributes, &mut dyn FnMut(&str)) -> attrs::Outcome,
+    ) -> Outcome {
+        let reporter = &mut *self.reporter;
+        let mut say = |message: &str| reporter.error(source.shown, dest.shown, message);
+        finish(&self.attributes, &mut say).map_err(|attrs::Unpreserved| Failed::Said)
     }
 }
 

@@ -11,8 +11,36 @@ use crate::sys::words::reason;
 /// Quotes a name: gnulib's `shell-escape-always`.
 #[must_use]
 pub fn quote(name: impl AsRef<OsStr>) -> String {
+    quote_bytes(name.as_ref().as_bytes(), in_utf8())
+}
+
+fn in_utf8() -> bool {
     static UTF8: OnceLock<bool> = OnceLock::new();
-    quote_bytes(name.as_ref().as_bytes(), *UTF8.get_or_init(locale_is_utf8))
+    *UTF8.get_or_init(locale_is_utf8)
+}
+
+/// Quotes a name as the language does, where cp's libraries speak: gnulib's `locale`.
+#[must_use]
+pub fn quote_locale(name: impl AsRef<OsStr>) -> String {
+    quote_locale_bytes(name.as_ref().as_bytes(), in_utf8())
+}
+
+fn quote_locale_bytes(bytes: &[u8], utf8: bool) -> String {
+    let (open, close) = if utf8 { ('‘', '’') } else { ('\'', '\'') };
+    let mut out = String::from(open);
+    for piece in pieces(bytes, utf8) {
+        match piece {
+            Piece::Printed(c) => {
+                if c == close || c == '\\' {
+                    out.push('\\');
+                }
+                out.push(c);
+            }
+            Piece::Escaped(b) => push_escape(&mut out, b),
+        }
+    }
+    out.push(close);
+    out
 }
 
 /// What could not be done to which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".
@@ -127,5 +155,17 @@ mod tests {
             assert_eq!(quote_bytes(name, false), want);
         }
         assert_eq!(quote_bytes("é".as_bytes(), true), "'é'");
+    }
+    #[test]
+    fn names_are_quoted_as_the_language_does() {
+        for (name, c, utf8) in [
+            (&b"a b"[..], "'a b'", "‘a b’"),
+            (b"it's", "'it\\'s'", "‘it's’"),
+            (b"a\\b\n", "'a\\\\b\\n'", "‘a\\\\b\\n’"),
+            ("’".as_bytes(), "'\\342\\200\\231'", "‘\\’’"),
+        ] {
+            assert_eq!(quote_locale_bytes(name, false), c);
+            assert_eq!(quote_locale_bytes(name, true), utf8);
+        }
     }
 }
