@@ -5,7 +5,6 @@ use std::fs::File;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
 
-use super::attrs;
 use super::dest::{self, Destination};
 use super::place::Place;
 use super::tree::{Failed, Outcome, Walk, identity};
@@ -26,16 +25,16 @@ pub(super) fn copy(
     let opened = open_source(source, from, options.recursive)?;
     let facts = SourceFacts::of(&opened)
         .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
-    // With -p the mode comes last, and others wait for it: the owner must be right before.
-    let mode = from.st_mode & 0o777 & if options.preserve.mode { !0o077 } else { !0 };
-    let interrupted = walk.voice.stopper();
-    let voice = &mut *walk.voice;
-    let removed = || voice.verbose(&format!("removed {}", quote(dest.shown)));
+    let mode = walk.attributes.file_mode(from);
+    let interrupted = walk.reporter.stopper();
+    let reporter = &mut *walk.reporter;
+    let removed = || reporter.verbose(&format!("removed {}", quote(dest.shown)));
     let target = match there.filter(|there| dest::is_fifo(there)) {
         Some(_) => dest::open_fifo(dest, interrupted)?,
         None => dest::open(dest, there, mode, options.force, removed)?,
     };
-    let mut observer = walk.voice.file(source.shown, dest.shown);
+    let held_back = there.filter(|there| walk.attributes.hold_back(from, &target.file, there));
+    let mut observer = walk.reporter.file(source.shown, dest.shown);
     match transfer::copy(
         &opened,
         facts,
@@ -46,17 +45,20 @@ pub(super) fn copy(
         Ok(()) => observer.finish(),
         Err(failure) => {
             drop(observer);
+            if let (Some(there), false) = (held_back, failure.begun) {
+                // What was narrowed a moment ago is ours to widen.
+                let _ = walk.attributes.give_back(&target.file, there);
+            }
             return Err(failed(walk, &failure, source, dest, target));
         }
     }
-    let attributes = if options.preserve.mode {
-        attrs::preserve(&opened, from, &target.file, dest.shown)
-    } else {
-        Ok(())
-    };
-    // A file that was written is closed, whatever became of its attributes; the first error is the one to tell.
-    let closed = dest::close(target.file, dest.shown);
-    Ok(attributes.and(closed)?)
+    let finished = walk.attributes_of(source, dest, |attributes, say| {
+        let shown = (source.shown, dest.shown);
+        attributes.finish_file(&opened, from, &target.file, target.created, shown, say)
+    });
+    // A file that was written is closed, whatever became of its attributes.
+    dest::close(target.file, dest.shown)?;
+    finished
 }
 
 fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<File, String> {
@@ -101,7 +103,7 @@ fn failed(
     let closed = dest::close(target.file, dest.shown);
     let cleaned = if unwanted { dest.unlink() } else { closed };
     if let Err(also) = cleaned {
-        walk.voice.diagnose(&also);
+        walk.reporter.diagnose(&also);
     }
     Failed::Say(text)
 }

@@ -14,7 +14,7 @@ pub fn quote(name: impl AsRef<OsStr>) -> String {
     quote_bytes(name.as_ref().as_bytes(), utf8())
 }
 
-/// Quotes a word of the command line that is no file's name: gnulib's `locale`.
+/// Quotes a word that is no file's name, or what cp's libraries say: gnulib's `locale`.
 #[must_use]
 pub fn quote_word(word: impl AsRef<OsStr>) -> String {
     quote_word_bytes(word.as_ref().as_bytes(), utf8())
