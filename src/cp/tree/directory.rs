@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 
 use super::level::{Entered, Level};
 use super::names::Names;
@@ -46,12 +46,12 @@ impl Walk<'_, '_> {
         there: Option<FileStat>,
     ) -> Result<Arc<Level>, Failed> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
-        if there.is_none() {
-            self.make_directory(&dest, from)?;
-        }
+        let made = match there {
+            Some(_) => None,
+            None => Some(self.make_directory(&dest, from)?),
+        };
         let target = self.open_made(entry, &dest, there.as_ref())?;
         let now = fstat(&target).or_else(|e| cannot("stat", &dest, e))?;
-        let made = there.is_none().then_some(now.st_mode);
         if made.is_some() {
             self.note_first_made(entry, from, &now);
             self.verbose(|| arrow(entry, None));
@@ -62,11 +62,11 @@ impl Walk<'_, '_> {
             self.open_listed(entry, &source, from)
         };
         let level = Level::new(Entered {
-            source: opened.as_ref().ok().and_then(|file| file.try_clone().ok()),
+            source: entry.source.clone(),
+            listing: opened.as_ref().ok().and_then(|file| file.try_clone().ok()),
             dest: target,
-            shown: (source.shown.into(), dest.shown.into()),
+            shown: dest.shown.into(),
             from: *from,
-            before: there,
             made,
             above: entry.level.clone(),
         });
@@ -77,20 +77,14 @@ impl Walk<'_, '_> {
         Ok(level)
     }
 
-    /// Makes a directory that only its owner can use until it is complete.
-    fn make_directory(&mut self, dest: &Place<'_>, from: &FileStat) -> Outcome {
-        let mode = self.run.attributes().directory_mode(from) | 0o700;
-        mkdirat(dest.dir, dest.base, Mode::from_bits_truncate(mode))
-            .or_else(|e| cannot("create directory", dest, e))?;
-        if self.run.umask & 0o700 == 0 {
-            return Ok(());
-        }
-        // A mask that keeps even its owner out would keep us out.
-        let mode = Mode::from_bits_truncate(mode & 0o1777 & !self.run.umask | 0o700);
-        let flag = FchmodatFlags::NoFollowSymlink;
-        fchmodat(dest.dir, dest.base, mode, flag).or_else(|e| {
-            let text = reason(&e.into());
-            Err(format!("setting permissions for {}: {text}", quote(dest.shown)).into())
+    /// Makes a directory that only its owner can use until it is complete. Returns the mode it was given.
+    fn make_directory(&mut self, dest: &Place<'_>, from: &FileStat) -> Result<u32, Failed> {
+        let attributes = self.run.attributes();
+        let mode = Mode::from_bits_truncate(attributes.directory_mode(from));
+        mkdirat(dest.dir, dest.base, mode).or_else(|e| cannot("create directory", dest, e))?;
+        attributes.open_up(dest).map_err(|e| {
+            let text = reason(&e);
+            format!("setting permissions for {}: {text}", quote(dest.shown)).into()
         })
     }
 
@@ -142,7 +136,7 @@ impl Walk<'_, '_> {
     }
 
     fn fill(&mut self, entry: &Entry, level: &Arc<Level>) -> Outcome {
-        let Some(listing) = level.source() else {
+        let Some(listing) = level.listing() else {
             return Ok(());
         };
         let names = Names::of(listing).map_err(|e| {

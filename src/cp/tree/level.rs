@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,13 +15,12 @@ use crate::report::Voice;
 
 /// One directory under way.
 pub(super) struct Level {
-    /// The source, listed; none where it could not be opened.
-    source: Option<Arc<Folder>>,
+    source: Anchor,
+    /// The source, open; none where it could not be opened.
+    listing: Option<Arc<Folder>>,
     dest: Arc<Folder>,
-    shown: (PathBuf, PathBuf),
+    shown: PathBuf,
     from: FileStat,
-    /// What was there before; none where this run made it.
-    before: Option<FileStat>,
     /// The mode that it was made with.
     made: Option<u32>,
     above: Option<Arc<Level>>,
@@ -33,11 +32,11 @@ pub(super) struct Level {
 
 /// What the walk knows of a directory that it enters.
 pub(super) struct Entered {
-    pub(super) source: Option<File>,
+    pub(super) source: Anchor,
+    pub(super) listing: Option<File>,
     pub(super) dest: File,
-    pub(super) shown: (PathBuf, PathBuf),
+    pub(super) shown: PathBuf,
     pub(super) from: FileStat,
-    pub(super) before: Option<FileStat>,
     pub(super) made: Option<u32>,
     pub(super) above: Option<Arc<Level>>,
 }
@@ -49,11 +48,11 @@ impl Level {
             above.join();
         }
         Arc::new(Self {
-            source: entered.source.map(|file| Arc::new(Folder::Open(file))),
+            source: entered.source,
+            listing: entered.listing.map(|file| Arc::new(Folder::Open(file))),
             dest: Arc::new(Folder::Open(entered.dest)),
             shown: entered.shown,
             from: entered.from,
-            before: entered.before,
             made: entered.made,
             above: entered.above,
             busy: AtomicUsize::new(1),
@@ -61,9 +60,9 @@ impl Level {
         })
     }
 
-    /// The listing.
-    pub(super) fn source(&self) -> Option<&File> {
-        self.source.as_deref().and_then(file)
+    /// The source, open.
+    pub(super) fn listing(&self) -> Option<&File> {
+        self.listing.as_deref().and_then(file)
     }
 
     /// The device that the source is on.
@@ -90,13 +89,13 @@ impl Level {
 
     /// A name in it, on both sides.
     pub(super) fn child(&self, name: &OsStr) -> Option<(Anchor, Anchor)> {
-        let side = |folder: &Arc<Folder>, shown: &PathBuf| Anchor {
+        let side = |folder: &Arc<Folder>, shown: &Path| Anchor {
             folder: Arc::clone(folder),
             base: name.to_owned(),
             shown: join(shown, name),
         };
-        let source = side(self.source.as_ref()?, &self.shown.0);
-        Some((source, side(&self.dest, &self.shown.1)))
+        let source = side(self.listing.as_ref()?, &self.source.shown);
+        Some((source, side(&self.dest, &self.shown)))
     }
 
     /// One more works in it.
@@ -132,21 +131,16 @@ impl Level {
         let Some(dest) = file(&self.dest) else {
             return;
         };
-        let (source, shown) = (self.source(), (&*self.shown.0, &*self.shown.1));
-        let finished = run.attributes().finish_directory(
-            source,
-            &self.from,
-            dest,
-            self.before.as_ref(),
-            self.made,
-            shown,
-            &mut say,
-        );
+        let source = (&self.source.place(), self.listing());
+        let (made, shown) = (self.made, &*self.shown);
+        let attributes = run.attributes();
+        let finished =
+            attributes.finish_directory(source, &self.from, dest, made, shown, &mut say);
         if finished.is_err() {
             run.fail();
         }
         if run.options.durability.fsync {
-            run.durable.note_directory(dest, &self.shown.1);
+            run.durable.note_directory(dest, &self.shown);
         }
     }
 }

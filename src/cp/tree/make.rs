@@ -83,7 +83,7 @@ impl Walk<'_, '_> {
                 return Err(format!("{name} has unknown file type").into());
             }
         };
-        let mode = Mode::from_bits_truncate(self.run.attributes().creation_mode(from));
+        let mode = Mode::from_bits_truncate(self.run.attributes().special_mode(from));
         mknodat(dest.dir, dest.base, kind(from), mode, from.st_rdev)
             .or_else(|e| cannot(what, &dest, e))?;
         let mut said = Vec::new();

@@ -100,7 +100,7 @@ fn walk_all(jobs: &Jobs, run: &Run<'_>, voice: &mut Voice) {
                 run.fail();
                 break;
             }
-            walk.operand(job, jobs);
+            walk.operand(job);
         }
         walk.settle();
     });
@@ -238,7 +238,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     }
 
     /// One operand, and all that is below it.
-    fn operand(&mut self, job: &Job, jobs: &Jobs) {
+    fn operand(&mut self, job: &Job) {
         let dest = match &self.target {
             Some(folder) => Anchor {
                 folder: Arc::clone(folder),
@@ -253,7 +253,7 @@ impl<'a, 'p> Walk<'a, 'p> {
             met_itself: false,
         };
         self.ancestors.clear();
-        let parents = match self.make_parents(job, jobs) {
+        let parents = match self.make_parents(job) {
             Ok(parents) => parents,
             Err(failed) => return self.failed(&job.source, &job.dest, failed),
         };

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat, stat};
+use nix::sys::stat::{FileStat, Mode, mkdirat, stat};
 
 use super::{Failed, Walk, cannot, is_directory};
-use crate::cp::operands::{Job, Jobs, Known};
+use crate::cp::operands::{Job, Known};
 use crate::cp::place::{Anchor, Folder, Place};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
@@ -29,9 +29,8 @@ pub(super) struct Parents {
 
 /// One of them.
 struct Parent {
-    source: PathBuf,
-    dest: File,
-    shown: PathBuf,
+    source: Anchor,
+    dest: Anchor,
     from: FileStat,
     /// The mode that it was made with, where this run made it.
     made: Option<u32>,
@@ -68,8 +67,8 @@ fn base(path: &[u8]) -> &OsStr {
 
 impl Walk<'_, '_> {
     /// Makes what is missing of the directories above an operand.
-    pub(super) fn make_parents(&mut self, job: &Job, jobs: &Jobs) -> Result<Parents, Failed> {
-        let (Some(at), Some((target, _))) = (job.parents_at, &jobs.directory) else {
+    pub(super) fn make_parents(&mut self, job: &Job) -> Result<Parents, Failed> {
+        let (Some(at), Some(target)) = (job.parents_at, self.target.clone()) else {
             return Ok(Parents::default());
         };
         let dest = job.dest.as_os_str().as_bytes();
@@ -89,13 +88,13 @@ impl Walk<'_, '_> {
                 ..Parents::default()
             }),
             Ok(_) => Err(not_a_directory(whole.shown)),
-            Err(_) => self.make_each(target.as_fd(), &dest[..at], above),
+            Err(_) => self.make_each(&target, &dest[..at], above),
         }
     }
 
     fn make_each(
         &mut self,
-        target: std::os::fd::BorrowedFd<'_>,
+        target: &Arc<Folder>,
         prefix: &[u8],
         above: &[u8],
     ) -> Result<Parents, Failed> {
@@ -108,12 +107,13 @@ impl Walk<'_, '_> {
             }
             let source = &above[..end - 1];
             let shown = PathBuf::from(OsStr::from_bytes(&[prefix, source].concat()));
-            let place = Place {
-                dir: parents.folder.as_deref().map_or(target, AsFd::as_fd),
-                base: OsStr::from_bytes(part),
-                shown: &shown,
+            let folder = parents.folder.as_ref().unwrap_or(target);
+            let dest = Anchor {
+                folder: Arc::clone(folder),
+                base: OsStr::from_bytes(part).into(),
+                shown,
             };
-            let file = self.parent(&place, Path::new(OsStr::from_bytes(source)), &mut parents)?;
+            let file = self.parent(dest, Path::new(OsStr::from_bytes(source)), &mut parents)?;
             parents.folder = Some(Arc::new(Folder::Open(file)));
         }
         Ok(parents)
@@ -122,10 +122,11 @@ impl Walk<'_, '_> {
     /// One component: made if it is missing, noted if it is to get attributes, and opened.
     fn parent(
         &mut self,
-        place: &Place<'_>,
+        dest: Anchor,
         source: &Path,
         parents: &mut Parents,
     ) -> Result<File, Failed> {
+        let place = &dest.place();
         let there = place.stat(true).ok();
         let preserve = self.options().preserve;
         let missing = there.is_none();
@@ -142,11 +143,9 @@ impl Walk<'_, '_> {
         }
         let file = open(place)?;
         if let Some(from) = from {
-            let dest = file.try_clone().map_err(|e| cannot_access(place.shown, &e))?;
             parents.list.push(Parent {
-                source: source.into(),
+                source: Anchor::of(source),
                 dest,
-                shown: place.shown.into(),
                 from,
                 made,
             });
@@ -169,19 +168,10 @@ impl Walk<'_, '_> {
             let (from, to) = (source.display(), place.shown.display());
             self.say().verbose(&format!("{from} -> {to}"));
         }
-        let now = place
-            .stat(false)
-            .map_err(|e| failed_to_get(place.shown, &e.into()))?;
-        if now.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() && now.st_mode & 0o700 != 0o700
-        {
-            let wanted = Mode::from_bits_truncate(now.st_mode & 0o7777 | 0o700);
-            let flag = FchmodatFlags::NoFollowSymlink;
-            fchmodat(place.dir, place.base, wanted, flag).map_err(|e| {
-                let text = reason(&e.into());
-                format!("setting permissions for {}: {text}", quote(place.shown))
-            })?;
-        }
-        Ok(now.st_mode)
+        self.run.attributes().open_up(place).map_err(|e| {
+            let text = reason(&e);
+            format!("setting permissions for {}: {text}", quote(place.shown)).into()
+        })
     }
 
     /// Gives them their attributes, the lowest first; cp stops at the first that fails.
@@ -194,15 +184,14 @@ impl Walk<'_, '_> {
         for parent in parents.list.iter().rev() {
             let mut said = Vec::new();
             let finished = self.run.attributes().finish_parent(
-                &parent.source,
+                &parent.source.place(),
                 &parent.from,
-                &parent.dest,
+                &parent.dest.place(),
                 parent.made,
-                &parent.shown,
                 &mut |text| said.push(text.to_owned()),
             );
             if fsync {
-                self.run.durable.note_directory(&parent.dest, &parent.shown);
+                self.run.durable.note_entry(&parent.dest.place());
             }
             let stop = finished.is_err();
             let _ = self.finished(finished, &said);
@@ -231,9 +220,10 @@ fn open(place: &Place<'_>) -> Result<File, Failed> {
         Err(e) if e.raw_os_error() == Some(libc::EACCES) => place.open(flags | OFlag::O_PATH, 0),
         other => other,
     };
-    let file = file.map_err(|e| cannot_access(place.shown, &e))?;
-    fstat(&file).map_err(|e| cannot_access(place.shown, &e.into()))?;
-    Ok(file)
+    file.map_err(|e| {
+        let (name, text) = (quote(place.shown), reason(&e));
+        format!("cannot access {name}: {text}").into()
+    })
 }
 
 fn not_a_directory(shown: &Path) -> Failed {
@@ -242,10 +232,6 @@ fn not_a_directory(shown: &Path) -> Failed {
 
 fn failed_to_get(shown: &Path, e: &std::io::Error) -> Failed {
     format!("failed to get attributes of {}: {}", quote(shown), reason(e)).into()
-}
-
-fn cannot_access(shown: &Path, e: &std::io::Error) -> Failed {
-    format!("cannot access {}: {}", quote(shown), reason(e)).into()
 }
 
 fn trimmed(path: &[u8]) -> &[u8] {
