@@ -1,9 +1,11 @@
 //! What cp means: the words of its command line, names, trees and attributes.
 
 pub mod attrs;
+pub mod backup;
 pub mod cli;
 pub mod dest;
 mod directory;
+pub mod durable;
 mod file;
 pub mod operands;
 pub mod options;

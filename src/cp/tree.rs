@@ -11,7 +11,8 @@ use nix::unistd::symlinkat;
 
 use super::attrs;
 use super::dest::is_regular;
-use super::file;
+use super::durable::{self, Durable};
+use super::file::{self, Cx, Task};
 use super::operands::Job;
 use super::options::Options;
 use super::place::Place;
@@ -37,14 +38,27 @@ pub(super) fn identity(stat: &FileStat) -> Identity {
 ///
 /// Returns whether all of it was copied; what was not has been said.
 pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> bool {
-    // Asked for while there is one thread: it can only be asked by setting it.
-    let umask = umask();
-    if !options.recursive {
-        return copy_each(jobs, options, reporter, umask);
+    let cx = Cx {
+        options,
+        // Asked for while there is one thread: it can only be asked by setting it.
+        umask: umask(),
+        durable: options.durability.fsync.then(Durable::new),
+    };
+    let copied = copy_deep(jobs, &cx, reporter);
+    let lost = cx.durable.as_ref().map(Durable::finish).unwrap_or_default();
+    for (path, e) in &lost {
+        reporter.diagnose(&durable::message(path, e));
+    }
+    copied && lost.is_empty()
+}
+
+fn copy_deep(jobs: &[Job], cx: &Cx<'_>, reporter: &mut Reporter) -> bool {
+    if !cx.options.recursive {
+        return copy_each(jobs, cx, reporter);
     }
     let deep = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
-        let walk = || copy_each(jobs, options, reporter, umask);
+        let walk = || copy_each(jobs, cx, reporter);
         let walking = thread.spawn_scoped(scope, walk).ok()?;
         // A panic goes on as it would have without the thread.
         Some(
@@ -54,14 +68,15 @@ pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> boo
         )
     });
     // A host in trouble may have no thread to give; few trees need one.
-    deep.unwrap_or_else(|| copy_each(jobs, options, reporter, umask))
+    deep.unwrap_or_else(|| copy_each(jobs, cx, reporter))
 }
 
-fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u32) -> bool {
+fn copy_each(jobs: &[Job], cx: &Cx<'_>, reporter: &mut Reporter) -> bool {
     let mut walk = Walk {
-        options,
+        cx,
+        options: cx.options,
         reporter,
-        umask,
+        umask: cx.umask,
         made: HashSet::new(),
         operands: HashSet::new(),
         remember: jobs.len() > 1,
@@ -94,6 +109,7 @@ fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u3
 
 /// The state of one run of the program.
 pub(super) struct Walk<'a> {
+    pub(super) cx: &'a Cx<'a>,
     pub(super) options: &'a Options,
     pub(super) reporter: &'a mut Reporter,
     pub(super) umask: u32,
@@ -188,12 +204,30 @@ impl Walk<'_> {
         self.reporter
             .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
         match kind(&from) {
-            SFlag::S_IFREG => file::copy(self, source, dest, &from, there.as_ref()),
+            SFlag::S_IFREG => self.regular(source, dest, &from, there.as_ref()),
             SFlag::S_IFLNK => self.link(source, dest, &from),
-            _ if !self.options.recursive => file::copy(self, source, dest, &from, there.as_ref()),
+            _ if !self.options.recursive => self.regular(source, dest, &from, there.as_ref()),
             _ => self.special(dest, &from),
         }?;
         self.note_made(dest);
+        Ok(())
+    }
+
+    fn regular(
+        &mut self,
+        source: &Place<'_>,
+        dest: &Place<'_>,
+        from: &FileStat,
+        there: Option<&FileStat>,
+    ) -> Outcome {
+        let task = Task {
+            nofollow: self.options.recursive,
+            as_new: false,
+        };
+        let made = file::copy(self.cx, self.reporter, source, dest, from, there, task)?;
+        if self.remember && made.created {
+            self.made.insert(made.identity);
+        }
         Ok(())
     }
 
