@@ -89,15 +89,17 @@ fn next_name(entry: &Entry<'_>, backup: &Backup, taken: Option<String>) -> Next 
         };
     }
     let highest = higher(taken, highest(entry.dir(), &entry.name));
-    let number = match highest {
-        Some(highest) => Some(successor(&highest)),
+    let number = match &highest {
+        Some(highest) => Some(successor(highest)),
         None => (backup.names == BackupNames::Numbered).then(|| "1".into()),
     };
     let name = match &number {
         Some(number) => with_suffix(&entry.name, format!(".~{number}~").as_ref()),
         None => simple(),
     };
-    let cut = name.len() > LONGEST;
+    // A name as long as one that there is will do.
+    let proven = number.as_ref().map(String::len) == highest.as_ref().map(String::len);
+    let cut = name.len() > LONGEST && !(proven && number.is_some());
     Next {
         name: if cut { shortened(&entry.name) } else { name },
         number,
@@ -329,6 +331,10 @@ mod tests {
             let long = "x".repeat(len);
             as_cp_names_it(&[&long], &long, "~")?;
             as_cp_names_it(&[&long], &long, ".longer")?;
+        }
+        for (len, number) in [(251, 1), (250, 9), (250, 10)] {
+            let long = "x".repeat(len);
+            as_cp_names_it(&[&long, &format!("{long}.~{number}~")], &long, "~")?;
         }
         Ok(())
     }
