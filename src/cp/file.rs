@@ -5,60 +5,173 @@ use std::fs::File;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
 
-use super::dest::{self, Destination};
-use super::place::Place;
-use super::tree::{Failed, Outcome, Walk, identity};
+use super::attrs::{Attributes, Unpreserved};
+use super::dest::{self, Destination, How, Keep, Refused};
+use super::durable::Durable;
+use super::options::{Existing, Options};
+use super::place::{Place, identity};
+use super::tree::Failed;
+use crate::report::Voice;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 use crate::transfer::facts::SourceFacts;
 use crate::transfer::fault::Side;
 use crate::transfer::{self, Error, Failure};
 
+/// What a run has decided and what its threads share.
+#[derive(Debug)]
+pub(super) struct Cx<'a> {
+    pub(super) options: &'a Options,
+    pub(super) attributes: Attributes,
+    /// Where --fsync was said.
+    pub(super) durable: Option<Durable>,
+}
+
+/// What the walk knows of one file beyond its places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task<'t> {
+    /// What is there; none: nothing.
+    pub(super) there: Option<&'t FileStat>,
+    /// A symbolic link as source is not followed here, so one that was swapped in is refused.
+    pub(super) nofollow: bool,
+    /// With --atomic: what is there has been backed up or is to be removed, so the new file has nothing of it.
+    pub(super) as_new: bool,
+}
+
+/// A file that was copied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Made {
+    /// Of the destination.
+    pub(super) identity: (u64, u64),
+    /// Whether it is a new file.
+    pub(super) created: bool,
+}
+
+/// Copies a file's data and attributes. With --atomic a failure leaves the destination as it was.
 pub(super) fn copy(
-    walk: &mut Walk<'_>,
+    cx: &Cx<'_>,
+    voice: &mut Voice,
     source: &Place<'_>,
     dest: &Place<'_>,
     from: &FileStat,
-    there: Option<&FileStat>,
-) -> Outcome {
-    let options = walk.options;
-    let opened = open_source(source, from, options.recursive)?;
+    task: &Task<'_>,
+) -> Result<Made, Failed> {
+    let opened = open_source(source, from, task.nofollow)?;
     let facts = SourceFacts::of(&opened)
         .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
-    let mode = walk.attributes.file_mode(from);
-    let interrupted = walk.reporter.stopper();
-    let reporter = &mut *walk.reporter;
-    let removed = || reporter.verbose(&format!("removed {}", quote(dest.shown)));
-    let target = match there.filter(|there| dest::is_fifo(there)) {
-        Some(_) => dest::open_fifo(dest, interrupted)?,
-        None => dest::open(dest, there, mode, options.force, removed)?,
-    };
-    let held_back = there.filter(|there| walk.attributes.hold_back(from, &target.file, there));
-    let mut observer = walk.reporter.file(source.shown, dest.shown);
-    match transfer::copy(
-        &opened,
-        facts,
-        &target.file,
-        options.transfer,
-        &mut observer,
-    ) {
-        Ok(()) => observer.finish(),
-        Err(failure) => {
-            drop(observer);
-            if let (Some(there), false) = (held_back, failure.begun) {
-                // What was narrowed a moment ago is ours to widen.
-                let _ = walk.attributes.give_back(&target.file, there);
+    let target = open_dest(cx, voice, dest, from, task)?;
+    if let Some(durable) = &cx.durable {
+        durable.watch(&target.file, dest.shown);
+    }
+    let there = task.there.filter(|_| !target.is_atomic() && !target.created);
+    let held_back = there.filter(|there| cx.attributes.hold_back(from, &target.file, there));
+    if !cx.options.attributes_only {
+        let mut observer = voice.file(source.shown, dest.shown);
+        let options = cx.options.transfer;
+        match transfer::copy(&opened, facts, &target.file, options, &mut observer) {
+            Ok(()) => observer.finish(),
+            Err(failure) => {
+                drop(observer);
+                if let (Some(there), false) = (held_back, failure.begun) {
+                    // What was narrowed a moment ago is ours to widen.
+                    let _ = cx.attributes.give_back(&target.file, there);
+                }
+                return Err(failed(cx, voice, &failure, source, dest, target));
             }
-            return Err(failed(walk, &failure, source, dest, target));
         }
     }
-    let finished = walk.attributes_of(source, dest, |attributes, say| {
-        let shown = (source.shown, dest.shown);
-        attributes.finish_file(&opened, from, &target.file, target.created, shown, say)
-    });
-    // A file that was written is closed, whatever became of its attributes.
-    dest::close(target.file, dest.shown)?;
-    finished
+    let made = Made {
+        identity: identity(&stat_of(&target.file, dest)?),
+        created: target.created,
+    };
+    let attributes = give_attributes(cx, voice, (&opened, from), &target, (source, dest));
+    finish(cx, voice, dest, target, attributes)?;
+    Ok(made)
+}
+
+fn open_dest<'a>(
+    cx: &Cx<'_>,
+    voice: &mut Voice,
+    dest: &Place<'a>,
+    from: &FileStat,
+    task: &Task<'_>,
+) -> Result<Destination<'a>, String> {
+    let (options, there) = (cx.options, task.there);
+    // An existing file whose data stays has nothing that could be there in part.
+    let atomic =
+        options.durability.atomic && (there.is_none() || task.as_new || !options.attributes_only);
+    if !atomic && there.is_some_and(dest::is_fifo) {
+        return dest::open_fifo(dest, voice.stopper());
+    }
+    let how = How {
+        mode: cx.attributes.file_mode(from),
+        force: options.force,
+        through_dangling: options.through_dangling,
+        atomic,
+        as_new: task.as_new,
+        keep: Keep {
+            owner: !options.preserve.ownership,
+            mode: !options.preserve.mode,
+        },
+    };
+    let removed = || voice.verbose(&format!("removed {}", quote(dest.shown)));
+    dest::open(dest, there, &how, removed)
+}
+
+fn stat_of(file: &File, dest: &Place<'_>) -> Result<FileStat, String> {
+    fstat(file).map_err(|e| format!("cannot fstat {}: {}", quote(dest.shown), reason(&e.into())))
+}
+
+/// Attributes of the source, on top of those that a file of that name had. A failure has been said.
+fn give_attributes(
+    cx: &Cx<'_>,
+    voice: &mut Voice,
+    (opened, from): (&File, &FileStat),
+    target: &Destination<'_>,
+    (source, dest): (&Place<'_>, &Place<'_>),
+) -> Result<(), Unpreserved> {
+    let mut say = |text: &str| voice.diagnose(text);
+    if let Err(text) = target.inherit(dest.shown) {
+        say(&text);
+        return Err(Unpreserved);
+    }
+    let (shown, made) = ((source.shown, dest.shown), target.created);
+    cx.attributes.finish_file(opened, from, &target.file, made, shown, &mut say)
+}
+
+/// Commits, unless attributes that were demanded are missing on what would take the place of another file.
+fn finish(
+    cx: &Cx<'_>,
+    voice: &mut Voice,
+    dest: &Place<'_>,
+    target: Destination<'_>,
+    attributes: Result<(), Unpreserved>,
+) -> Result<(), Failed> {
+    if target.is_atomic() && attributes.is_err() {
+        if let Err(also) = target.abandon(dest.shown) {
+            voice.diagnose(&also);
+        }
+        return Err(Failed::Said);
+    }
+    // A file that was written is closed, whatever became of its attributes; what is missing of those has been said.
+    match target.commit(dest, cx.durable.as_ref()) {
+        Err(Refused::Exists) => came_meanwhile(cx.options, dest),
+        Err(Refused::Say(why)) => Err(why.into()),
+        Ok(()) => attributes.map_err(|Unpreserved| Failed::Said),
+    }
+}
+
+/// Somebody made the destination while its copy was written: as if it had been there before, where that is allowed.
+fn came_meanwhile(options: &Options, dest: &Place<'_>) -> Result<(), Failed> {
+    let shown = quote(dest.shown);
+    match options.existing {
+        Existing::Skip => Ok(()),
+        Existing::Refuse => Err(format!("not replacing {shown}").into()),
+        Existing::Replace | Existing::Ask => {
+            let text = reason(&nix::errno::Errno::EEXIST.into());
+            Err(format!("cannot create regular file {shown}: {text}").into())
+        }
+    }
 }
 
 fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<File, String> {
@@ -91,19 +204,21 @@ fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<Fi
 
 /// What to say of a transfer that failed. A destination that holds nothing and would not be there without us is removed.
 fn failed(
-    walk: &mut Walk<'_>,
+    cx: &Cx<'_>,
+    voice: &mut Voice,
     failure: &Failure,
     source: &Place<'_>,
     dest: &Place<'_>,
-    target: Destination,
+    target: Destination<'_>,
 ) -> Failed {
-    let text = message(failure, walk.options.transfer, source, dest);
+    let atomic = target.is_atomic();
+    let text = message(failure, cx.options.transfer, source, dest, atomic);
     let changed = matches!(failure.error, Error::SourceChanged { .. });
-    let unwanted = target.created && !failure.begun && !changed;
-    let closed = dest::close(target.file, dest.shown);
+    let unwanted = !atomic && target.created && !failure.begun && !changed;
+    let closed = target.abandon(dest.shown);
     let cleaned = if unwanted { dest.unlink() } else { closed };
     if let Err(also) = cleaned {
-        walk.reporter.diagnose(&also);
+        voice.diagnose(&also);
     }
     Failed::Say(text)
 }
@@ -113,6 +228,7 @@ fn message(
     options: transfer::Options,
     source: &Place<'_>,
     dest: &Place<'_>,
+    atomic: bool,
 ) -> String {
     let (from, to) = (quote(source.shown), quote(dest.shown));
     match &failure.error {
@@ -120,8 +236,14 @@ fn message(
         Error::Io(Side::Dest, e) => format!("error writing {to}: {}", reason(e)),
         Error::Resize(e) => format!("failed to extend {to}: {}", reason(e)),
         Error::Impossible(why) => format!("cannot copy {from} to {to}: {}{why}", demand(options)),
+        Error::SourceChanged { .. } if atomic => {
+            format!("{from}: {}, so {to} is left as it was", failure.error)
+        }
         Error::SourceChanged { .. } => {
             format!("{from}: {}, so {to} is not a copy of it", failure.error)
+        }
+        Error::Interrupted if atomic => {
+            format!("interrupted while {from} was copied: {to} is left as it was")
         }
         Error::Interrupted if !failure.begun => {
             format!("interrupted before a byte of {from} was copied to {to}")

@@ -1,8 +1,10 @@
 //! What cp means: the words of its command line, names, trees and attributes.
 
 pub mod attrs;
+pub mod backup;
 pub mod cli;
 pub mod dest;
+pub mod durable;
 pub mod environment;
 mod file;
 pub mod operands;

@@ -1,4 +1,4 @@
-//! Calls on one open file that nix does not wrap: statx, pwritev2, sync_file_range.
+//! Calls on one open file that nix does not wrap: statx, pwritev2, sync_file_range; flock without a guard that may panic.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -138,6 +138,20 @@ pub fn sync_range(file: impl AsFd, offset: u64, len: u64, how: SyncRange) -> io:
             flags,
         )
     };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// flock(2) with LOCK_EX and LOCK_NB. The lock ends when the last descriptor of this opening is closed.
+///
+/// # Errors
+/// EWOULDBLOCK where another opening holds it; ENOLCK and others where the file system has no locks.
+pub fn try_lock(file: impl AsFd) -> io::Result<()> {
+    // SAFETY: no pointer is passed.
+    let rc = unsafe { libc::flock(file.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
     if rc == 0 {
         Ok(())
     } else {

@@ -128,13 +128,13 @@ impl Task {
         if run.options.report.verbose {
             voice.verbose(&arrow(&self.entry, ready.backup.as_deref()));
         }
-        let target = file::Target {
+        let task = file::Task {
             there: ready.there.as_ref(),
-            as_new: ready.replaces,
-            follow: self.transfer.follow,
+            as_new: ready.as_new,
+            nofollow: !self.transfer.follow,
         };
         let (source, dest) = (self.entry.source.place(), self.entry.dest.place());
-        file::copy(&run.cx, voice, &source, &dest, &self.transfer.from, &target)
+        file::copy(&run.cx, voice, &source, &dest, &self.transfer.from, &task)
     }
 
     fn failed(&self, failed: Failed, run: &Run<'_>, voice: &mut Voice) {

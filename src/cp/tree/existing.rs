@@ -178,10 +178,11 @@ impl Walk<'_, '_> {
             && !is_dots(&entry.source.shown)
         {
             let backup = self.back_up(entry, from, how, atomic)?;
+            let as_new = atomic && backup.is_some();
             return Ok(Ready {
-                replaces: atomic && backup.is_some(),
+                there: as_new.then_some(there),
+                as_new,
                 backup,
-                there: None,
             });
         }
         let linked = options.preserve.links && there.st_nlink > 1;
@@ -191,8 +192,8 @@ impl Walk<'_, '_> {
         }
         if atomic {
             return Ok(Ready {
-                replaces: true,
-                ..Ready::default()
+                as_new: true,
+                ..keep
             });
         }
         self.settle();

@@ -139,8 +139,8 @@ impl Level {
         if finished.is_err() {
             run.fail();
         }
-        if run.options.durability.fsync {
-            run.durable.note_directory(dest, &self.shown);
+        if let Some(durable) = &run.cx.durable {
+            durable.note_open_directory(dest, &self.shown);
         }
     }
 }

@@ -108,8 +108,10 @@ impl Walk<'_, '_> {
     /// Notes what was made without bytes, for links to come and for operands to come.
     fn note_made(&mut self, entry: &Entry, from: &FileStat, remembered: bool) {
         let named = entry.operand() && self.repeats.several();
-        let fsync = self.options().durability.fsync;
-        if !(remembered || named || fsync) {
+        if let Some(durable) = &self.run.cx.durable {
+            durable.note_entry(&entry.dest.place());
+        }
+        if !(remembered || named) {
             return;
         }
         if let Ok(made) = entry.dest.place().stat(false) {

@@ -28,7 +28,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, Mode, SFlag};
 
 use super::attrs::Attributes;
-use super::durable::Durable;
+use super::durable::{self, Durable};
 use super::file::Cx;
 use super::operands::{Job, Jobs, Known};
 use super::options::{Dereference, Existing, Making, Options};
@@ -54,16 +54,26 @@ const STACK: usize = DEEPEST * 16 * 1024;
 /// Returns whether all of it was copied; what was not has been said.
 pub fn copy_all(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
     // Asked for while there is one thread: it can only be asked by setting it.
-    let run = Run::new(options, umask());
+    let run = Run {
+        options,
+        cx: Cx {
+            options,
+            attributes: Attributes::new(options, umask()),
+            durable: options.durability.fsync.then(Durable::new),
+        },
+        failed: AtomicBool::new(false),
+        copied: Mutex::default(),
+        made: Mutex::default(),
+    };
     if options.recursive {
         deep(|| walk_all(jobs, &run, voice));
     } else {
         walk_all(jobs, &run, voice);
     }
-    for (path, error) in run.durable.finish() {
+    let unsynced = run.cx.durable.as_ref().map(Durable::finish);
+    for (path, error) in unsynced.into_iter().flatten() {
         run.fail();
-        let text = format!("failed to sync {}: {}", quote(&path), reason(&error));
-        voice.diagnose(&text);
+        voice.diagnose(&durable::message(&path, &error));
     }
     !run.failed.load(Ordering::Relaxed)
 }
@@ -126,8 +136,6 @@ pub(super) struct Run<'a> {
     pub(super) options: &'a Options,
     /// What it takes to copy one file.
     pub(super) cx: Cx<'a>,
-    pub(super) durable: &'a Durable,
-    umask: u32,
     failed: AtomicBool,
     /// Source files with further links that were copied, and as what; none: they were not.
     copied: Mutex<HashMap<Identity, Option<Identity>>>,
@@ -208,8 +216,8 @@ struct Ready {
     there: Option<FileStat>,
     /// Where what was there is now.
     backup: Option<OsString>,
-    /// Whether an old file may still bear the name, to be replaced in one step: --atomic.
-    replaces: bool,
+    /// With --atomic: nothing of what is there is kept, but it bears the name until the new one is complete.
+    as_new: bool,
 }
 
 impl<'a, 'p> Walk<'a, 'p> {

@@ -180,7 +180,6 @@ impl Walk<'_, '_> {
             return;
         }
         self.settle();
-        let fsync = self.options().durability.fsync;
         for parent in parents.list.iter().rev() {
             let mut said = Vec::new();
             let finished = self.run.attributes().finish_parent(
@@ -190,8 +189,8 @@ impl Walk<'_, '_> {
                 parent.made,
                 &mut |text| said.push(text.to_owned()),
             );
-            if fsync {
-                self.run.durable.note_entry(&parent.dest.place());
+            if let Some(durable) = &self.run.cx.durable {
+                durable.note_entry(&parent.dest.place());
             }
             let stop = finished.is_err();
             let _ = self.finished(finished, &said);
