@@ -48,6 +48,14 @@ pub fn make(place: &Place<'_>, backup: &Backup, keep: bool) -> Result<Option<OsS
     }
 }
 
+/// The name that the next backup of `place` would get.
+///
+/// # Errors
+/// What the directory said.
+pub fn name(place: &Place<'_>, backup: &Backup) -> Result<OsString, Errno> {
+    Ok(next_name(&entry(place)?, backup, None).name)
+}
+
 /// Gives a backup its old name back, over what has that name now.
 ///
 /// # Errors

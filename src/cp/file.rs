@@ -9,7 +9,7 @@ use super::attrs::{Attributes, Unpreserved};
 use super::dest::{self, Destination, How, Keep, Refused};
 use super::durable::Durable;
 use super::options::{Existing, Options};
-use super::place::{Place, identity};
+use super::place::{Identity, Place, identity};
 use super::tree::Failed;
 use crate::report::Voice;
 use crate::report::quote::quote;
@@ -38,16 +38,7 @@ pub(super) struct Task<'t> {
     pub(super) as_new: bool,
 }
 
-/// A file that was copied.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Made {
-    /// Of the destination.
-    pub(super) identity: (u64, u64),
-    /// Whether it is a new file.
-    pub(super) created: bool,
-}
-
-/// Copies a file's data and attributes. With --atomic a failure leaves the destination as it was.
+/// Copies a file's data and attributes, and tells as what. With --atomic a failure leaves the destination as it was.
 pub(super) fn copy(
     cx: &Cx<'_>,
     voice: &mut Voice,
@@ -55,7 +46,7 @@ pub(super) fn copy(
     dest: &Place<'_>,
     from: &FileStat,
     task: &Task<'_>,
-) -> Result<Made, Failed> {
+) -> Result<Identity, Failed> {
     let opened = open_source(source, from, task.nofollow)?;
     let facts = SourceFacts::of(&opened)
         .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
@@ -80,10 +71,7 @@ pub(super) fn copy(
             }
         }
     }
-    let made = Made {
-        identity: identity(&stat_of(&target.file, dest)?),
-        created: target.created,
-    };
+    let made = identity(&stat_of(&target.file, dest)?);
     let attributes = give_attributes(cx, voice, (&opened, from), &target, (source, dest));
     finish(cx, voice, dest, target, attributes)?;
     Ok(made)

@@ -6,6 +6,7 @@ use super::existing::undo_backup;
 use super::level::Level;
 use super::{Entry, Failed, Ready, Run, Walk, arrow, is_link};
 use crate::cp::file;
+use crate::cp::place::Identity;
 use crate::report::Voice;
 
 /// Files in one batch at most.
@@ -39,7 +40,7 @@ pub(super) struct Batch {
     bytes: u64,
 }
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     /// Hands a regular file over; one that may touch another file of this run is copied at once, alone.
     pub(super) fn transfer(&mut self, entry: Entry, transfer: Transfer) {
         let alone = self.stands_alone(&entry, &transfer);
@@ -105,7 +106,7 @@ impl Task {
 
     fn copy(&self, run: &Run<'_>, voice: &mut Voice) {
         let made = match self.attempt(run, voice) {
-            Ok(made) => Some(made.identity),
+            Ok(made) => Some(made),
             Err(failed) => {
                 run.fail();
                 self.failed(failed, run, voice);
@@ -120,7 +121,7 @@ impl Task {
         }
     }
 
-    fn attempt(&self, run: &Run<'_>, voice: &mut Voice) -> Result<file::Made, Failed> {
+    fn attempt(&self, run: &Run<'_>, voice: &mut Voice) -> Result<Identity, Failed> {
         if voice.interrupted() {
             return Err(Failed::Said);
         }

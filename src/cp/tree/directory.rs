@@ -13,7 +13,7 @@ use crate::cp::place::{Place, identity};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     pub(super) fn directory(&mut self, entry: &Entry, from: &FileStat, ready: &Ready) -> Outcome {
         if self.ancestors.contains(&identity(from)) {
             let name = quote(&entry.source.shown);

@@ -15,7 +15,7 @@ use crate::cp::place::{Place, beside, identity, last_component};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     /// Looks at the destination and clears the way. None: there is nothing to do, and that is no error.
     pub(super) fn meet(
         &mut self,

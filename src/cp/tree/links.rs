@@ -14,7 +14,7 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::{Entry, Failed, Outcome, Run, Walk, cannot, is_directory, is_link};
 use crate::cp::options::{Dereference, Making};
-use crate::cp::place::{Anchor, Identity, Place, beside, identity, last_component};
+use crate::cp::place::{Anchor, Identity, Place, beside, identity};
 use crate::report::quote::{quote, quote_if_needed};
 use crate::sys::words::reason;
 
@@ -33,7 +33,7 @@ pub(super) struct Earlier {
     shown: PathBuf,
 }
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     /// The name that this source was copied to before, where links are kept; else this name is noted.
     pub(super) fn memory_of(
         &mut self,
@@ -190,7 +190,7 @@ impl Walk<'_, '_> {
     }
 
     /// -s: a symbolic link to the source, by the name that was given.
-    pub(super) fn symlink_to_source(&mut self, entry: &Entry) -> Outcome {
+    pub(super) fn symlink_to_source(&mut self, entry: &Entry, from: &FileStat) -> Outcome {
         let (source, dest) = (entry.source.place(), entry.dest.place());
         let relative = !source.shown.as_os_str().as_bytes().starts_with(b"/");
         if relative && !is_in_current_directory(&dest) {
@@ -204,8 +204,9 @@ impl Walk<'_, '_> {
         made.map_err(|e| {
             let (dest, source) = (quote(dest.shown), quote(source.shown));
             let text = reason(&e.into());
-            format!("cannot create symbolic link {dest} to {source}: {text}").into()
-        })
+            Failed::Say(format!("cannot create symbolic link {dest} to {source}: {text}"))
+        })?;
+        self.finish_link(entry, from)
     }
 
     /// A symbolic link as it is.
@@ -226,11 +227,15 @@ impl Walk<'_, '_> {
                 return cannot("create symbolic link", &dest, e);
             }
         }
-        self.made_special(entry);
+        self.finish_link(entry, from)
+    }
+
+    fn finish_link(&mut self, entry: &Entry, from: &FileStat) -> Outcome {
+        let (source, dest) = (entry.source.place(), entry.dest.place());
         let mut said = Vec::new();
+        let mut say = |text: &str| said.push(text.to_owned());
         let attributes = self.run.attributes();
-        let finished =
-            attributes.finish_symlink(&source, from, &dest, &mut |text| said.push(text.to_owned()));
+        let finished = attributes.finish_symlink(&source, from, &dest, &mut say);
         self.finished(finished, &said)
     }
 }

@@ -10,7 +10,7 @@ use crate::cp::options::{Dereference, Making};
 use crate::cp::place::identity;
 use crate::report::quote::quote;
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     pub(super) fn make(
         &mut self,
         entry: &Entry,
@@ -63,7 +63,7 @@ impl Walk<'_, '_> {
         dereference: Dereference,
     ) -> Outcome {
         match self.options().making {
-            Making::SymbolicLink => self.symlink_to_source(entry),
+            Making::SymbolicLink => self.symlink_to_source(entry, from),
             Making::HardLink => {
                 self.link_source(entry, from, dereference != Dereference::Never)
             }

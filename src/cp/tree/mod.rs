@@ -28,10 +28,11 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, Mode, SFlag};
 
 use super::attrs::Attributes;
+use super::backup;
 use super::durable::{self, Durable};
 use super::file::Cx;
 use super::operands::{Job, Jobs, Known};
-use super::options::{Dereference, Existing, Making, Options};
+use super::options::{Dereference, Existing, Options};
 use super::place::{Anchor, Folder, Identity, Place, beside};
 use super::pool::{self, Pool};
 use crate::report::quote::quote;
@@ -53,6 +54,45 @@ const STACK: usize = DEEPEST * 16 * 1024;
 ///
 /// Returns whether all of it was copied; what was not has been said.
 pub fn copy_all(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
+    match to_own_backup(jobs, options) {
+        Ok(None) => copy_each(jobs, options, voice),
+        Ok(Some((jobs, options))) => copy_each(&jobs, &options, voice),
+        Err(message) => {
+            voice.error_without_file(&message);
+            false
+        }
+    }
+}
+
+/// With -f and --backup a regular file that is copied onto its own name is copied to the name of its backup, as in cp.
+fn to_own_backup(jobs: &Jobs, options: &Options) -> Result<Option<(Jobs, Options)>, String> {
+    let ([job], Some(backup)) = (&*jobs.list, &options.backup) else {
+        return Ok(None);
+    };
+    if !job.to_own_backup {
+        return Ok(None);
+    }
+    let name = backup::name(&Anchor::of(&job.dest).place(), backup).map_err(|e| {
+        let (name, text) = (quote(&job.dest), reason(&e.into()));
+        format!("cannot backup {name}: {text}")
+    })?;
+    let job = Job {
+        dest: beside(job.dest.as_os_str(), &name).into(),
+        source: job.source.clone(),
+        ..*job
+    };
+    let jobs = Jobs {
+        list: vec![job],
+        directory: None,
+    };
+    let options = Options {
+        backup: None,
+        ..options.clone()
+    };
+    Ok(Some((jobs, options)))
+}
+
+fn copy_each(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
     // Asked for while there is one thread: it can only be asked by setting it.
     let run = Run {
         options,
@@ -160,9 +200,9 @@ impl Entry {
 }
 
 /// The state of the walking thread.
-pub(super) struct Walk<'a, 'p> {
+pub(super) struct Walk<'a, 'p, 's> {
     run: &'a Run<'a>,
-    pool: &'p Pool<'p, 'a>,
+    pool: &'p Pool<'s, 'a>,
     voice: Voice,
     /// The directory that all operands go into.
     target: Option<Arc<Folder>>,
@@ -220,8 +260,8 @@ struct Ready {
     as_new: bool,
 }
 
-impl<'a, 'p> Walk<'a, 'p> {
-    fn new(run: &'a Run<'a>, pool: &'p Pool<'p, 'a>, voice: Voice, jobs: &Jobs) -> Self {
+impl<'a, 'p, 's> Walk<'a, 'p, 's> {
+    fn new(run: &'a Run<'a>, pool: &'p Pool<'s, 'a>, voice: Voice, jobs: &Jobs) -> Self {
         let target = jobs.directory.as_ref().and_then(|(fd, _)| fd.try_clone().ok());
         let target = target.map(|fd| Arc::new(Folder::Open(fd.into())));
         Self {

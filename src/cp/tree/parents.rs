@@ -65,7 +65,7 @@ fn base(path: &[u8]) -> &OsStr {
     OsStr::from_bytes(&path[start..])
 }
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     /// Makes what is missing of the directories above an operand.
     pub(super) fn make_parents(&mut self, job: &Job) -> Result<Parents, Failed> {
         let (Some(at), Some(target)) = (job.parents_at, self.target.clone()) else {

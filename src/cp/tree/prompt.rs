@@ -13,7 +13,7 @@ use crate::report::quote::quote;
 /// How long to wait for an answer, in milliseconds, before a signal is looked for.
 const PATIENCE: u16 = 100;
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     /// Asks whether an existing file may be replaced. No answer is no.
     pub(super) fn may_overwrite(&mut self, entry: &Entry, there: &FileStat) -> bool {
         self.settle();
