@@ -16,6 +16,7 @@ use super::attrs;
 use super::operands::{Job, join};
 use super::place::Place;
 use super::tree::{DEEPEST, Failed, Outcome, Walk, cannot, identity};
+use crate::report::Fate;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
@@ -80,6 +81,7 @@ impl Walk<'_> {
         }
         self.voice
             .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
+        self.voice.passed(Fate::Directory);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 pub mod attrs;
 pub mod cli;
+mod count;
 pub mod dest;
 mod directory;
 mod file;
@@ -34,7 +35,9 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let reporter = Reporter::new(&options.report, signals);
     let mut voice = reporter.voice();
     let copied = match operands::jobs(&options) {
-        Ok(jobs) => tree::copy_all(&jobs, &options, &mut voice),
+        Ok(jobs) => count::beside(&options, &jobs, &reporter, || {
+            tree::copy_all(&jobs, &options, &mut voice)
+        }),
         Err(message) => {
             voice.error_without_file(&message);
             false

@@ -15,8 +15,8 @@ use super::file;
 use super::operands::Job;
 use super::options::Options;
 use super::place::Place;
-use crate::report::Voice;
 use crate::report::quote::quote;
+use crate::report::{Fate, Voice};
 use crate::sys::words::reason;
 
 /// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
@@ -27,7 +27,7 @@ pub(super) const DEEPEST: usize = 4096;
 const STACK: usize = DEEPEST * 16 * 1024;
 
 /// A file by what does not change when it is renamed.
-type Identity = (u64, u64);
+pub(super) type Identity = (u64, u64);
 
 pub(super) fn identity(stat: &FileStat) -> Identity {
     (stat.st_dev, stat.st_ino)
@@ -162,10 +162,28 @@ impl Walk<'_> {
             return Err(text.into());
         }
         if operand && self.repeated(source.shown, &from, directory) {
+            if !directory {
+                self.voice.passed(Fate::Skipped(size(&from)));
+            }
             return Ok(());
         }
+        let made = self.make(source, dest, &from, job);
+        if made.is_err() && !directory {
+            self.voice.passed(Fate::Failed(size(&from)));
+        }
+        made
+    }
+
+    fn make(
+        &mut self,
+        source: &Place<'_>,
+        dest: &Place<'_>,
+        from: &FileStat,
+        job: &Job,
+    ) -> Outcome {
+        let directory = kind(from) == SFlag::S_IFDIR;
         // The link itself is looked at where it would be replaced rather than written through.
-        let plain = is_regular(&from) || !(self.options.recursive || directory);
+        let plain = is_regular(from) || !(self.options.recursive || directory);
         let existing = match dest.stat(plain) {
             Ok(stat) => Some(stat),
             Err(Errno::ENOENT) => None,
@@ -174,26 +192,30 @@ impl Walk<'_> {
             Err(e) => return cannot("stat", dest.shown, e),
         };
         let there = match existing {
-            Some(there) => match self.may_replace(source, dest, &from, &there) {
+            Some(there) => match self.may_replace(source, dest, from, &there) {
                 Verdict::Write => Some(there),
                 Verdict::New => None,
-                Verdict::Skip => return Ok(()),
+                Verdict::Skip => {
+                    self.voice.passed(Fate::Skipped(size(from)));
+                    return Ok(());
+                }
                 Verdict::Refuse(message) => return Err(message.into()),
             },
             None => None,
         };
         if directory {
-            return self.directory(source, dest, &from, there.is_some(), job);
+            return self.directory(source, dest, from, there.is_some(), job);
         }
         self.voice
             .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
-        match kind(&from) {
-            SFlag::S_IFREG => file::copy(self, source, dest, &from, there.as_ref()),
-            SFlag::S_IFLNK => self.link(source, dest, &from),
-            _ if !self.options.recursive => file::copy(self, source, dest, &from, there.as_ref()),
-            _ => self.special(dest, &from),
+        match kind(from) {
+            SFlag::S_IFREG => file::copy(self, source, dest, from, there.as_ref()),
+            SFlag::S_IFLNK => self.link(source, dest, from),
+            _ if !self.options.recursive => file::copy(self, source, dest, from, there.as_ref()),
+            _ => self.special(dest, from),
         }?;
         self.note_made(dest);
+        self.voice.passed(Fate::Copied);
         Ok(())
     }
 
@@ -377,6 +399,15 @@ enum Verdict {
 
 fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// The bytes of a file, as progress counts them.
+pub(super) fn size(stat: &FileStat) -> u64 {
+    if is_regular(stat) {
+        u64::try_from(stat.st_size).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 pub(super) fn cannot(what: &str, shown: &Path, e: Errno) -> Outcome {
