@@ -258,3 +258,86 @@ fn look(follow: bool) -> AtFlags {
 fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::cp::{cli, operands};
+
+    /// What a copy of `source` with such options counts; `None` where it gives up.
+    fn counted(source: &Path, change: impl FnOnce(&mut Options)) -> Option<(u64, u64)> {
+        let words = ["mmapcp", "-r", "-T"].map(OsString::from);
+        let operands = [source.into(), "/nonexistent/copy".into()];
+        let words = cli::parse(words.into_iter().chain(operands)).ok()?;
+        let mut options = Options::resolve(words).ok()?;
+        change(&mut options);
+        let jobs = operands::jobs(&options).ok()?;
+        let total = Count::new(&options, &AtomicBool::new(false)).all(&jobs)?;
+        Some((total.files, total.bytes))
+    }
+
+    #[test]
+    fn each_file_counts_once_with_its_size() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("sub"))?;
+        File::create(at("sub/hole"))?.set_len(1 << 40)?;
+        fs::write(at("sub/one"), [0; 100])?;
+        fs::hard_link(at("sub/one"), at("two"))?;
+        symlink("sub/one", at("link"))?;
+        symlink("nowhere", at("dangling"))?;
+        symlink(".", at("sub/loop"))?;
+        let hole = 1 << 40;
+        let plain = counted(dir.path(), |_| {});
+        assert_eq!(plain, Some((6, hole + 200)), "links as links");
+        let kept = counted(dir.path(), |o| o.preserve.links = true);
+        assert_eq!(kept, Some((6, hole + 100)), "two names of one file");
+        let followed = counted(dir.path(), |o| o.dereference = Dereference::Always);
+        assert_eq!(
+            followed,
+            Some((4, hole + 300)),
+            "links as files, and no loop"
+        );
+        let linked = counted(dir.path(), |o| o.making = Making::HardLink);
+        assert_eq!(linked, Some((6, 0)), "no data moves");
+        Ok(())
+    }
+
+    #[test]
+    fn too_deep_is_not_counted() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let mut path = dir.path().to_owned();
+        for _ in 1..DEEPEST {
+            path.push("d");
+        }
+        fs::create_dir_all(&path)?;
+        fs::write(path.join("file"), "12345")?;
+        assert_eq!(counted(dir.path(), |_| {}), Some((1, 5)));
+        fs::create_dir(path.join("d"))?;
+        assert_eq!(counted(dir.path(), |_| {}), None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_end_of_the_copy_ends_the_count() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        fs::write(dir.path().join("file"), "")?;
+        let over = AtomicBool::new(true);
+        assert!(!lasts(&over));
+        let words = ["mmapcp", "-r", ".", "/nonexistent/copy"].map(OsString::from);
+        let options = cli::parse(words).and_then(Options::resolve);
+        let Ok(options) = options else {
+            panic!("these words are right");
+        };
+        let job = Job {
+            source: dir.path().into(),
+            dest: "copy".into(),
+        };
+        assert_eq!(Count::new(&options, &over).all(&[job]), None);
+        Ok(())
+    }
+}
