@@ -3,6 +3,7 @@
 pub mod attrs;
 pub mod backup;
 pub mod cli;
+mod count;
 pub mod dest;
 pub mod durable;
 pub mod environment;
@@ -46,7 +47,9 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let reporter = Reporter::new(&options.report, signals);
     let mut voice = reporter.voice();
     let copied = match operands::jobs(&options) {
-        Ok(jobs) => tree::copy_all(&jobs, &options, &mut voice),
+        Ok(jobs) => count::beside(&options, &jobs, &reporter, || {
+            tree::copy_all(&jobs, &options, &mut voice)
+        }),
         Err(refused) => {
             voice.error_without_file(&refused.message);
             if refused.hint {

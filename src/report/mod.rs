@@ -1,13 +1,16 @@
 //! What is said while copying: diagnostics, -v, progress, and JSON events.
 
+mod bar;
 pub mod debug;
 mod file;
 pub mod json;
 mod order;
+mod phrase;
 pub mod progress;
 pub mod quote;
 mod shared;
 pub mod signals;
+mod tally;
 pub mod units;
 mod voice;
 
@@ -16,6 +19,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 pub use file::FileReporter;
+pub use tally::{Fate, Total};
 pub use voice::Voice;
 
 use crate::sys::words::reason;
@@ -83,10 +87,30 @@ impl Reporter {
         Voice::first(&self.shared)
     }
 
+    /// The run is of more than one file: progress is that of all.
+    pub fn set_several(&self) {
+        self.shared.tally.set_several();
+    }
+
+    /// Whether progress is shown, so that it is worth to count what there is to do.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        self.shared.display.is_shown()
+    }
+
+    /// This is what there is to do.
+    pub fn set_total(&self, total: Total) {
+        self.shared.tally.set_total(total);
+    }
+
     /// Ends the run, when all voices are gone: the bar goes, a signal that stopped it is raised again, and what standard
     /// output did not take is said. Returns whether everything was told.
     pub fn finish(self) -> bool {
-        self.shared.display().finish();
+        let shared = &self.shared;
+        shared.write_due(shared.display.finish(&shared.tally));
+        if shared.report.json {
+            shared.write(Stream::Out, &json::total(&shared.tally.sum()));
+        }
         self.shared.signals.raise_again();
         match self.shared.unwritten.get() {
             Some(e) => {

@@ -1,23 +1,26 @@
 //! What all voices of a run have in common: the order, the two streams, the display.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::Report;
 use super::order::{Order, Stream};
-use super::progress::Display;
+use super::progress::{self, Display, Due};
 use super::signals::Signals;
+use super::tally::Tally;
+use crate::transfer::Progress;
 
-/// One for a run. Of its locks none is held while bytes are copied; who has that of the order may take that of the
-/// display, never the other way round.
+/// One for a run. Its locks are held while a line is written, never while bytes are copied.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) report: Report,
     pub(super) signals: Signals,
     /// The first failure to write to standard output: said once, at the end, as cp does.
     pub(super) unwritten: OnceLock<io::Error>,
+    pub(super) tally: Tally,
+    pub(super) display: Display,
     order: Mutex<Order>,
-    display: Mutex<Display>,
 }
 
 impl Shared {
@@ -26,8 +29,9 @@ impl Shared {
             report: *report,
             signals,
             unwritten: OnceLock::new(),
+            tally: Tally::new(),
+            display: Display::new(report.progress, report.json),
             order: Mutex::new(Order::new()),
-            display: Mutex::new(Display::new(report.progress, report.json)),
         }
     }
 
@@ -36,13 +40,24 @@ impl Shared {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn display(&self) -> MutexGuard<'_, Display> {
-        self.display.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A file goes on, or the run has done with one: whatever is due is told, in no order with what voices say.
+    pub(super) fn news(&self, at_work: Option<(&Progress, &Path)>) {
+        self.write_due(self.display.progress(&self.tally, at_work));
+        if self.signals.status_wanted() {
+            let status = progress::status(&self.tally, at_work);
+            self.write_due(status.map(|line| (Stream::Err, line)));
+        }
+    }
+
+    pub(super) fn write_due(&self, due: Due) {
+        if let Some((stream, line)) = due {
+            self.write(stream, &line);
+        }
     }
 
     /// A line without its end, on standard error: where that is gone nobody answers either.
     pub(super) fn ask(&self, question: &str) {
-        self.display().suspend(|| {
+        self.display.suspend(|| {
             let _ = io::stderr().write_all(question.as_bytes());
         });
     }
@@ -52,7 +67,7 @@ impl Shared {
         if stream == Stream::Out && self.unwritten.get().is_some() {
             return;
         }
-        self.display().suspend(|| match stream {
+        self.display.suspend(|| match stream {
             Stream::Err => eprint_line(line),
             Stream::Out => {
                 let mut out = io::stdout().lock();

@@ -7,6 +7,7 @@ use super::file::FileReporter;
 use super::json;
 use super::order::Stream;
 use super::shared::Shared;
+use super::tally::Fate;
 
 /// Lines that wait for a slow file before them may take as much memory as this before [`Voice::is_behind`] says so: enough
 /// for the events of 20,000 files.
@@ -18,6 +19,8 @@ const MUCH: usize = 16 << 20;
 pub struct Voice {
     pub(super) shared: Arc<Shared>,
     place: usize,
+    /// Bytes of the file that was last complete here: they count for nothing should its attributes or its name fail.
+    pub(super) unsettled: u64,
 }
 
 impl Voice {
@@ -25,6 +28,7 @@ impl Voice {
         Self {
             shared: Arc::clone(shared),
             place: 0,
+            unsettled: 0,
         }
     }
 
@@ -36,6 +40,7 @@ impl Voice {
         Voice {
             shared: Arc::clone(&self.shared),
             place: std::mem::replace(&mut self.place, after),
+            unsettled: 0,
         }
     }
 
@@ -64,6 +69,7 @@ impl Voice {
 
     /// An error of one file, as a diagnostic and as an event.
     pub fn error(&mut self, source: &Path, dest: &Path, message: &str) {
+        self.shared.tally.add_error();
         self.diagnose(message);
         if self.shared.report.json {
             self.say(Stream::Out, &json::error(source, dest, message));
@@ -72,6 +78,7 @@ impl Voice {
 
     /// An error that ends the run before there is a file to name.
     pub fn error_without_file(&mut self, message: &str) {
+        self.shared.tally.add_error();
         self.diagnose(message);
         if self.shared.report.json {
             self.say(Stream::Out, &json::error_without_file(message));
@@ -120,6 +127,17 @@ impl Voice {
     pub fn stopper(&self) -> impl Fn() -> bool + use<> {
         let signals = self.shared.signals.clone();
         move || signals.pending().is_some()
+    }
+
+    /// Counts a source that is done with: once each that could be looked at, whatever became of it, by the voice that
+    /// listened to it.
+    pub fn passed(&mut self, fate: Fate) {
+        let moved = std::mem::take(&mut self.unsettled);
+        if matches!(fate, Fate::Failed(_)) {
+            self.shared.tally.move_on(moved, 0);
+        }
+        self.shared.tally.add(fate);
+        self.shared.news(None);
     }
 
     /// Listens to the copy of one file.

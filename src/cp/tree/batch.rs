@@ -4,10 +4,10 @@ use nix::sys::stat::FileStat;
 
 use super::existing::undo_backup;
 use super::level::Level;
-use super::{Entry, Failed, Ready, Run, Walk, arrow, is_link};
+use super::{Entry, Failed, Ready, Run, Walk, arrow, is_link, size};
 use crate::cp::file;
 use crate::cp::place::Identity;
-use crate::report::Voice;
+use crate::report::{Fate, Voice};
 
 /// Files in one batch at most.
 const FILES: usize = 32;
@@ -106,9 +106,13 @@ impl Task {
 
     fn copy(&self, run: &Run<'_>, voice: &mut Voice) {
         let made = match self.attempt(run, voice) {
-            Ok(made) => Some(made),
+            Ok(made) => {
+                voice.passed(Fate::Copied);
+                Some(made)
+            }
             Err(failed) => {
                 run.fail();
+                voice.passed(Fate::Failed(size(&self.transfer.from)));
                 self.failed(failed, run, voice);
                 None
             }

@@ -10,6 +10,7 @@ use super::level::{Entered, Level};
 use super::names::Names;
 use super::{DEEPEST, Entry, Failed, Known, Outcome, Ready, Walk, arrow, cannot};
 use crate::cp::place::{Place, identity};
+use crate::report::Fate;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
@@ -55,6 +56,7 @@ impl Walk<'_, '_, '_> {
         if made.is_some() {
             self.note_first_made(entry, from, &now);
             self.verbose(|| arrow(entry, None));
+            self.voice.passed(Fate::Directory);
         }
         let opened = if self.ancestors.len() >= DEEPEST {
             Err(std::io::Error::from_raw_os_error(libc::ELOOP))

@@ -51,7 +51,7 @@ impl Walk<'_, '_, '_> {
                 self.undo_backup(entry, ready.backup.as_deref());
             }
         }
-        made.map(|()| Next::Done)
+        made.map(|()| Next::Made)
     }
 
     /// What is not copied byte by byte.

@@ -36,7 +36,7 @@ use super::options::{Dereference, Existing, Options};
 use super::place::{Anchor, Folder, Identity, Place, beside};
 use super::pool::{self, Pool};
 use crate::report::quote::quote;
-use crate::report::Voice;
+use crate::report::{Fate, Voice};
 use crate::sys::words::reason;
 use batch::{Batch, Transfer};
 use level::Level;
@@ -225,8 +225,10 @@ struct Top {
 
 /// What is left to do for an entry.
 enum Next {
-    /// Nothing.
+    /// Nothing: there was nothing to do.
     Done,
+    /// Nothing: it was made.
+    Made,
     /// The bytes of a file.
     Transfer(Box<Transfer>),
 }
@@ -327,7 +329,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
     /// One file of whatever type, and what is to be said of it.
     fn entry(&mut self, entry: Entry) {
         match self.decide(&entry) {
-            Ok(Next::Done) => {}
+            Ok(Next::Done | Next::Made) => {}
             Ok(Next::Transfer(transfer)) => self.transfer(entry, *transfer),
             Err(failed) => {
                 let (source, dest) = (&entry.source.shown, &entry.dest.shown);
@@ -344,12 +346,28 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
     }
 
     fn decide(&mut self, entry: &Entry) -> Result<Next, Failed> {
+        let mut size = None;
+        let next = self.next(entry, &mut size);
+        if let Some(size) = size {
+            match &next {
+                Ok(Next::Done) => self.voice.passed(Fate::Skipped(size)),
+                Ok(Next::Made) => self.voice.passed(Fate::Copied),
+                Ok(Next::Transfer(_)) => {}
+                Err(_) => self.voice.passed(Fate::Failed(size)),
+            }
+        }
+        next
+    }
+
+    /// What is left to do, and how many bytes the entry counts for, if it is no directory.
+    fn next(&mut self, entry: &Entry, bytes: &mut Option<u64>) -> Result<Next, Failed> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
         let dereference = self.dereference(entry);
         let from = match source.stat(dereference != Dereference::Never) {
             Ok(stat) => stat,
             Err(e) => return cannot("stat", &source, e),
         };
+        *bytes = (!is_directory(&from)).then(|| size(&from));
         if is_directory(&from) && !self.options().recursive {
             let name = quote(source.shown);
             return Err(format!("-r not specified; omitting directory {name}").into());
@@ -421,6 +439,15 @@ fn is_link(stat: &FileStat) -> bool {
 
 fn is_regular(stat: &FileStat) -> bool {
     kind(stat) == SFlag::S_IFREG
+}
+
+/// The bytes of a file, as progress counts them.
+pub(super) fn size(stat: &FileStat) -> u64 {
+    if is_regular(stat) {
+        stat.st_size.cast_unsigned()
+    } else {
+        0
+    }
 }
 
 /// "cannot stat 'x': No such file or directory".
