@@ -235,7 +235,7 @@ fn transfer(words: &Words) -> Result<Transfer, Answer> {
     if let Some(row) = engine {
         let clash = match direct {
             DirectPolicy::Auto => false,
-            DirectPolicy::Always => !row.is_direct(),
+            DirectPolicy::Always => row.is_cached(),
             DirectPolicy::Never => row.is_direct(),
         };
         if clash {
