@@ -222,6 +222,7 @@ fn message(
     match &failure.error {
         Error::Io(Side::Source, e) => format!("error reading {from}: {}", reason(e)),
         Error::Io(Side::Dest, e) => format!("error writing {to}: {}", reason(e)),
+        Error::Clone(e) => format!("failed to clone {to} from {from}: {}", reason(e)),
         Error::Resize(e) => format!("failed to extend {to}: {}", reason(e)),
         Error::Impossible(why) => format!("cannot copy {from} to {to}: {}{why}", demand(options)),
         Error::SourceChanged { .. } if atomic => {

@@ -1,4 +1,5 @@
-//! Calls on one open file that nix does not wrap: statx, pwritev2, sync_file_range; flock without a guard that may panic.
+//! Calls on one open file that nix does not wrap: statx, pwritev2, sync_file_range, FICLONE; flock without a guard that may
+//! panic.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -105,6 +106,26 @@ pub fn pwrite_dontcache(file: impl AsFd, data: &[u8], offset: u64) -> io::Result
         )
     };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// ioctl_ficlone(2): `dest` shares the blocks of `source`, all of them.
+///
+/// # Errors
+/// EXDEV between file systems, EOPNOTSUPP or EINVAL where it cannot be done.
+pub fn clone_file(source: impl AsFd, dest: impl AsFd) -> io::Result<()> {
+    // SAFETY: the third argument of FICLONE is a descriptor, passed by value.
+    let rc = unsafe {
+        libc::ioctl(
+            dest.as_fd().as_raw_fd(),
+            libc::FICLONE,
+            source.as_fd().as_raw_fd(),
+        )
+    };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// How far [`sync_range`] goes.

@@ -10,7 +10,7 @@ use super::error::{Error, Failure};
 use super::event::Event;
 use super::facts::{Direct, SourceKind};
 use super::fault::{Side, retry};
-use super::run::Run;
+use super::run::{Account, Run};
 use crate::sys::cpu;
 
 impl Run<'_> {
@@ -75,7 +75,8 @@ impl Run<'_> {
     }
 
     pub(super) fn done(&mut self) {
-        let (after, elapsed) = (cpu::usage(), self.started.elapsed().as_secs_f64());
+        let Account { started, before } = self.account;
+        let (after, elapsed) = (cpu::thread_usage(), started.elapsed().as_secs_f64());
         let engine = self
             .moved
             .iter()
@@ -89,9 +90,9 @@ impl Run<'_> {
             extents: self.found,
             elapsed,
             rate: self.size as f64 / elapsed.max(1e-9),
-            cpu_user: after.user - self.before.user,
-            cpu_system: after.system - self.before.system,
-            max_rss: after.max_rss,
+            cpu_user: after.user - before.user,
+            cpu_system: after.system - before.system,
+            max_rss: cpu::max_rss(),
         });
     }
 

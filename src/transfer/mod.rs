@@ -17,6 +17,7 @@ pub mod plan;
 mod read;
 mod reserve;
 pub mod run;
+mod share;
 mod sink;
 mod stream;
 mod writeback;

@@ -90,7 +90,7 @@ impl Plan {
             .copied()
             .chain(options.engine.filter(|row| !TABLE.contains(row)));
         for row in all {
-            match wanted(row, &options).and_then(|()| possible(row, &source, &dest)) {
+            match wanted(row, &options).and_then(|()| possible(row, &source, &dest, &options)) {
                 Ok(()) => rows.push(row),
                 Err(why) => refused.push(Refusal {
                     engine: row.name,
@@ -149,6 +149,13 @@ fn wanted(row: &Row, options: &Options) -> Result<(), String> {
     if options.engine.is_some_and(|only| only != row) {
         return Err("not the engine asked for".into());
     }
+    match (options.reflink, row.leaving) {
+        (Reflink::Never, Leaving::Shared) => return Err("sharing blocks is not wanted".into()),
+        (Reflink::Always, leaving) if leaving != Leaving::Shared => {
+            return Err("blocks shall be shared, not copied".into());
+        }
+        _ => {}
+    }
     match (options.direct, row.leaving) {
         (DirectPolicy::Never, Leaving::Direct) => {
             Err("writes with O_DIRECT, which is not wanted".into())
@@ -160,7 +167,16 @@ fn wanted(row: &Row, options: &Options) -> Result<(), String> {
     }
 }
 
-fn possible(row: &Row, source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+fn possible(
+    row: &Row,
+    source: &SourceFacts,
+    dest: &DestFacts,
+    options: &Options,
+) -> Result<(), String> {
+    if row.leaving == Leaving::Shared && options.reflink == Reflink::Always {
+        // Whoever wants nothing else is told what the kernel says.
+        return Ok(());
+    }
     if let (Leaving::Direct, Direct::No(why)) = (row.leaving, &dest.direct) {
         return Err(why.clone());
     }

@@ -14,11 +14,11 @@ use super::facts::{Direct, SourceFacts, SourceKind};
 use super::fault::{Fault, Side};
 use super::plan::{Options, Plan, Sparse};
 use super::sink::{Leaving, Sink};
-use super::{read, reserve, stream};
+use super::{read, reserve, share, stream};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 use crate::sys::words::reason;
-use crate::sys::{cpu, cpu::Usages};
+use crate::sys::{cpu, cpu::ThreadUsage};
 
 /// Bytes of zeros written at once, and of data scanned for zeros at once.
 const BLANK: usize = 1 << 20;
@@ -41,7 +41,16 @@ pub fn copy(
         size,
         begun: false,
     };
-    let plan = Plan::of(facts, dest, options).map_err(|e| fail(Error::Io(Side::Dest, e)))?;
+    let account = Account::open();
+    let mut plan = Plan::of(facts, dest, options).map_err(|e| fail(Error::Io(Side::Dest, e)))?;
+    let shared = share::blocks(&mut plan, source, dest).map_err(|e| Failure {
+        begun: true,
+        ..fail(Error::Clone(e))
+    })?;
+    if shared {
+        observer.event(&plan.event(Some("blocks are shared".into())));
+        return Run::new(&plan, source, dest, account, observer).shared();
+    }
     if plan.rows.is_empty() {
         observer.event(&plan.event(None));
         return Err(fail(Error::Impossible(plan.why_not())));
@@ -53,7 +62,7 @@ pub fn copy(
     if let Err(e) = room {
         return Err(fail(Error::Io(Side::Dest, e)));
     }
-    let mut run = Run::new(&plan, source, dest, observer);
+    let mut run = Run::new(&plan, source, dest, account, observer);
     match run.all(&mut extents) {
         Ok(()) => {
             run.done();
@@ -71,6 +80,22 @@ pub(super) enum Work<'b> {
     Put(&'b [u8], usize),
 }
 
+/// When a file was begun, and what its thread had used until then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Account {
+    pub(super) started: Instant,
+    pub(super) before: ThreadUsage,
+}
+
+impl Account {
+    fn open() -> Self {
+        Self {
+            started: Instant::now(),
+            before: cpu::thread_usage(),
+        }
+    }
+}
+
 /// One file on its way.
 pub(super) struct Run<'a> {
     pub(super) plan: &'a Plan,
@@ -86,8 +111,7 @@ pub(super) struct Run<'a> {
     pub(super) moved: BTreeMap<&'static str, u64>,
     pub(super) found: u64,
     pub(super) observer: &'a mut dyn Observer,
-    pub(super) started: Instant,
-    pub(super) before: Usages,
+    pub(super) account: Account,
 }
 
 impl<'a> Run<'a> {
@@ -95,6 +119,7 @@ impl<'a> Run<'a> {
         plan: &'a Plan,
         source: &'a File,
         dest: &'a File,
+        account: Account,
         observer: &'a mut dyn Observer,
     ) -> Self {
         Self {
@@ -116,8 +141,7 @@ impl<'a> Run<'a> {
             moved: BTreeMap::new(),
             found: 0,
             observer,
-            started: Instant::now(),
-            before: cpu::usage(),
+            account,
         }
     }
 
@@ -352,7 +376,7 @@ impl<'a> Run<'a> {
             copied: self.pair.sink.confirmed(self.pos),
             size: self.size,
             engine: self.rows.first().map_or("", |row| row.name),
-            elapsed: self.started.elapsed(),
+            elapsed: self.account.started.elapsed(),
         });
         if self.observer.interrupted() {
             Err(Error::Interrupted)

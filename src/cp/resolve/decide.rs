@@ -111,7 +111,7 @@ impl Draft<'_> {
             return Ok(());
         };
         let other = match (self.transfer.direct, self.transfer.reflink) {
-            (DirectPolicy::Always, _) if !row.is_direct() => "--direct=always",
+            (DirectPolicy::Always, _) if row.is_cached() => "--direct=always",
             (DirectPolicy::Never, _) if row.is_direct() => "--direct=never",
             (_, Reflink::Always) => "--reflink=always",
             _ => return Ok(()),
