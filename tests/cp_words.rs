@@ -117,6 +117,241 @@ fn abbreviated_and_repeated_words() {
 }
 
 #[test]
+fn abbreviations_are_those_of_cp() {
+    let cases = r#"
+        one letter is enough :: $CP --f a b
+        with an argument :: $CP --t=other a
+        an argument as the next word :: $CP --tar other a
+        of two names of one meaning :: $CP --pa a new
+        of the old name :: $CP --path a new
+        of the old name, begun :: $CP --pat a new
+        d is dereference :: $CP --d link new
+        de is dereference :: $CP --de link new
+        at is attributes-only :: $CP --at=x a new
+        r :: $CP --r a new
+        re :: $CP --re a new
+        rem :: $CP --rem=x a new
+        p :: $CP --p a new
+        pr :: $CP --pr=x a new
+        s :: $CP --s a new
+        su :: $CP --su
+        n :: $CP --n a new
+        no :: $CP --no=x a new
+        no- :: $CP --no- a new
+        no-p :: $CP --no-p
+        a :: $CP --a a new
+        b :: $CP --b=x a new
+        c :: $CP --c a new
+        con :: $CP --con=x --foo
+        h with a value :: $CP --h=x
+        v :: $CP --v a new
+        vers with a value :: $CP --vers=1
+        nothing but a value :: $CP --=x a new
+        dashes in front :: $CP ---a a new
+        too long :: $CP --recursively dir new
+        other case :: $CP --Recursive dir new
+        not to the end :: $CP --recursiv dir new
+        bytes :: $CP "--$(printf 'f\377')" a new
+    "#;
+    agree(cases, Style::PLAIN);
+}
+
+#[test]
+fn letters() {
+    let cases = r#"
+        unknown :: $CP -q a new
+        h :: $CP -h
+        V :: $CP -V
+        a dash in a bundle :: $CP -v- a new
+        a letter that is no letter :: $CP "-$(printf '\377')" a new
+        more bytes than one :: $CP -é a new
+        the first unknown one counts :: $CP -vqy a new
+        t without an argument :: $CP a -t
+        S without an argument :: $CP a new -S
+        t takes what is behind it :: $CP -tv a
+        t takes an option for its argument :: $CP -t -v a
+        b takes nothing :: $CP -bnone a new
+        u takes nothing :: $CP -unone a new
+        Z takes nothing :: $CP -Zq a new
+        upper and lower case differ :: $CP -F a new
+        digits :: $CP -1 a new
+        equals :: $CP -v=x a new
+    "#;
+    agree(cases, Style::PLAIN);
+}
+
+#[test]
+fn the_first_mistake_counts() {
+    let cases = r#"
+        unknown before help :: $CP --foo --help
+        value before unknown :: $CP --sparse=x --foo
+        unknown before value :: $CP --foo --sparse=x
+        two targets before unknown :: $CP -t other -t dir --foo
+        unknown before two targets :: $CP --foo -t other -t dir
+        words before contradictions :: $CP -ls --foo a new
+        words before operands :: $CP --foo
+        contradictions before operands :: $CP -ls
+        links before backups :: $CP -lsbn a new
+        backups before reflink :: $CP -bn --reflink=always --sparse=never a new
+        reflink before the type of backup :: $CP --backup=x --reflink --sparse=always a new
+        the type of backup before operands :: $CP --backup=x
+        the type of backup before the context :: $CP --backup=x --preserve=context a new
+        the context before operands :: $CP --preserve=context
+        missing operand before -t with -T :: $CP -T -t other
+        -t with -T before the directory :: $CP -T -t nodir a
+        extra operand before the directory :: $CP -T a b nodir
+        a warning before a mistake :: $CP --context=x --foo
+        two warnings :: $CP --context=x --context=y a new
+        one mistake of two in a bundle :: $CP -vyq a new
+    "#;
+    agree(cases, Style::PLAIN);
+}
+
+#[test]
+fn words_that_contradict_each_other() {
+    let cases = r#"
+        hard and symbolic :: $CP -l -s a new
+        hard and symbolic, long :: $CP --link --symbolic-link a new
+        backup and no-clobber :: $CP -b -n a b
+        no-clobber and backup :: $CP -n --backup=t a b
+        suffix and no-clobber :: $CP -S .x -n a b
+        no backup and no-clobber :: $CP --backup=none -n a b
+        reflink always and sparse :: $CP --reflink=always --sparse=always a new
+        reflink and no sparse :: $CP --reflink --sparse=never a new
+        reflink, the last counts :: $CP --reflink=always --reflink=never --sparse=never a new
+        sparse, the last counts :: $CP --sparse=always --reflink=never --sparse=auto a new
+        parents to a file :: $CP --parents a b
+        parents to nothing :: $CP --parents a new
+        parents and -T :: $CP --parents -T a other
+        parents, several, to a file :: $CP --parents a b empty
+        parents into a missing directory :: $CP --parents -t nodir a
+        preserved context :: $CP --preserve=context a new
+        preserved context, given up :: $CP --preserve=context --no-preserve=context a new
+        a context :: $CP --context=x a new
+        the default context :: $CP -Z a new
+        the default context, long :: $CP --context a new
+        an empty context :: $CP --context= a new
+        a context that is no argument :: $CP --context a b empty
+    "#;
+    agree(cases, Style::PLAIN);
+}
+
+#[test]
+fn words_for_when_and_what() {
+    let cases = r#"
+        sparse, several :: $CP --sparse=a a new
+        sparse, no beginning :: $CP --sparse=xalways a new
+        sparse, too long :: $CP --sparse=always1 a new
+        sparse, other case :: $CP --sparse=Never a new
+        sparse, a quote :: $CP --sparse="i't" a new
+        sparse, bytes :: $CP --sparse="$(printf 'x\377\n\001y')" a new
+        sparse, in another tongue :: LC_ALL=C.UTF-8 $CP --sparse="i't é" a new
+        reflink, several :: $CP --reflink=a a new
+        reflink, wrong :: $CP --reflink=x a new
+        reflink, empty :: $CP --reflink= a new
+        reflink takes no next word :: $CP --reflink never a new
+        preserve, wrong :: $CP --preserve=x a new
+        preserve, one wrong :: $CP --preserve=mode,q a new
+        preserve, empty :: $CP --preserve= a new
+        preserve, empty at the end :: $CP --preserve=mode, a new
+        preserve, empty in front :: $CP --preserve=,mode a new
+        preserve, blank :: $CP --preserve='mode, links' a new
+        preserve takes no next word :: $CP --preserve mode a new
+        preserve, begun :: $CP --preserve=m,t,o a new
+        no-preserve, wrong :: $CP --no-preserve=x a new
+        no-preserve, empty :: $CP --no-preserve= a new
+        no-preserve takes the next word :: $CP --no-preserve m a new
+        no-preserve takes an option :: $CP --no-preserve -v a new
+        backup, wrong :: $CP --backup=x a new
+        backup, several :: $CP --backup=n a new
+        backup, begun :: $CP --backup=nu a new
+        backup, two words of one meaning :: $CP --backup=o a new
+        backup, empty :: $CP --backup= a new
+        backup takes no next word :: $CP --backup none a new
+    "#;
+    agree(cases, Style::PLAIN);
+}
+
+#[test]
+fn variables() {
+    let cases = r#"
+        VERSION_CONTROL wrong :: VERSION_CONTROL=x $CP -b a new
+        VERSION_CONTROL of several meanings :: VERSION_CONTROL=n $CP -b a new
+        VERSION_CONTROL wrong, not asked for :: VERSION_CONTROL=x $CP a new
+        VERSION_CONTROL wrong, overruled :: VERSION_CONTROL=x $CP --backup=t a new
+        VERSION_CONTROL wrong, not overruled :: VERSION_CONTROL=x $CP --backup= a new
+        VERSION_CONTROL wrong, with a suffix :: VERSION_CONTROL=x $CP -S .x a new
+        VERSION_CONTROL empty :: VERSION_CONTROL= $CP -b a new
+        POSIXLY_CORRECT, option behind an operand :: POSIXLY_CORRECT=1 $CP a -v new
+        POSIXLY_CORRECT, empty :: POSIXLY_CORRECT= $CP a -v new
+        POSIXLY_CORRECT, options first :: POSIXLY_CORRECT=1 $CP -v a new
+        POSIXLY_CORRECT, an unknown option behind :: POSIXLY_CORRECT=1 $CP a -y
+        POSIXLY_CORRECT, double dash behind :: POSIXLY_CORRECT=1 $CP a -- new
+        POSIXLY_CORRECT, double dash in front :: POSIXLY_CORRECT=1 $CP -- a new
+        POSIXLY_CORRECT, argument as next word :: POSIXLY_CORRECT=1 $CP -t other a -v
+    "#;
+    agree(cases, Style::PLAIN);
+}
+
+#[test]
+fn slashes() {
+    let cases = r#"
+        stripped into a directory :: $CP --strip-trailing-slashes -v a/ other
+        stripped, several slashes :: $CP --strip-trailing-slashes -v a/// b// other
+        stripped with -t :: $CP --strip-trailing-slashes -v -t other a/
+        not stripped to a file :: $CP --strip-trailing-slashes a/ new
+        stripped, a tree :: $CP --strip-trailing-slashes -rv dir/void/ other
+        stripped, a link to a directory :: $CP --strip-trailing-slashes -r dlink/ other
+        not stripped, a link to a directory :: $CP -r dlink/ other
+        stripped, missing :: $CP --strip-trailing-slashes nofile/ other
+        stripped, the root :: $CP --strip-trailing-slashes / other
+        a directory with slashes :: $CP -v a other//
+        the directory itself :: $CP -rv dir/void/. other
+        its parent :: mkdir dir/void/in :: cd dir/void/in; $CP -rv .. ../../../other
+    "#;
+    agree(cases, Style::PLAIN);
+}
+
+/// What cp says of itself: the name it was called by, as it was called.
+#[test]
+fn called_by_the_name_cp() {
+    let place = scratch(&std::env::temp_dir());
+    let ours = place.path().join("cp");
+    std::os::unix::fs::symlink(MMAPCP, &ours).unwrap();
+    let ours = ours.to_str().unwrap();
+    for words in [
+        "",
+        "--foo",
+        "-y a b",
+        "nofile new",
+        "a",
+        "--sparse=x",
+        "a b c",
+        "--context=x",
+    ] {
+        let run_by = |program: &str| {
+            let mut command = Command::new(program);
+            command.args(words.split_whitespace()).env("LC_ALL", "C");
+            run(command.current_dir(place.path()))
+        };
+        let (cp, own) = (run_by("/bin/cp"), run_by(ours));
+        assert_eq!(cp.status, own.status, "{words}");
+        let said = lossy(&cp.stderr).replace("/bin/cp", ours);
+        assert_eq!(lossy(&own.stderr), said, "{words}");
+    }
+    let by_path = |word: &str| {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", &format!("cp {word}")])
+            .env("PATH", place.path());
+        run(&mut command)
+    };
+    assert!(lossy(&by_path("--help").stdout).contains("Usage: cp [OPTION]"));
+    assert!(lossy(&by_path("--version").stdout).starts_with("mmapcp "));
+    assert!(lossy(&by_path("--foo").stderr).starts_with("cp: unrecognized"));
+}
+
+#[test]
 fn missing_things() {
     let cases = r#"
         source :: $CP nofile new

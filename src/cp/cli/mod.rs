@@ -21,10 +21,13 @@ pub fn command() -> Command {
     named(NAME)
 }
 
-/// What --help prints: cp names itself there as it was called.
+/// What --help prints: a line an option, and the name by which cp was called.
 #[must_use]
 pub fn help_text() -> String {
-    named(program()).render_long_help().to_string()
+    named(program())
+        .about(help::LONG_ABOUT)
+        .render_help()
+        .to_string()
 }
 
 /// What --version prints, whatever the name it was called by: a script that asks wants to know what it has.

@@ -116,7 +116,10 @@ pub enum Kind {
 impl Kind {
     pub(super) fn describe(self, arg: Arg) -> Arg {
         match self {
-            Self::Words(words) => arg.value_parser(PossibleValuesParser::new(words())),
+            // For the shells; --help names them where it says what they mean.
+            Self::Words(words) => arg
+                .value_parser(PossibleValuesParser::new(words()))
+                .hide_possible_values(true),
             Self::Directory => arg.value_hint(ValueHint::DirPath),
             Self::Free => arg.value_hint(ValueHint::Other),
         }
