@@ -4,10 +4,12 @@ pub mod attrs;
 pub mod cli;
 pub mod dest;
 mod directory;
+pub mod environment;
 mod file;
 pub mod operands;
 pub mod options;
 pub mod place;
+pub mod resolve;
 pub mod tree;
 pub mod usage;
 
@@ -15,13 +17,22 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::report::Reporter;
 use crate::report::signals::Signals;
+use crate::report::{Reporter, called, diagnose};
+use environment::Environment;
 
 /// Runs `mmapcp` with the words of the command line, program name first.
 #[must_use]
 pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
-    let options = match cli::parse(words).and_then(options::Options::resolve) {
+    let mut words = words.into_iter();
+    if let Some(word) = words.next() {
+        called(&word);
+    }
+    let resolved = resolve::resolve(words, &Environment::of_process());
+    for warning in &resolved.warnings {
+        diagnose(warning);
+    }
+    let options = match resolved.options {
         Ok(options) => options,
         Err(answer) => return answer.print(),
     };
@@ -32,9 +43,12 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     raise_descriptor_limit();
     let mut reporter = Reporter::new(&options.report, signals);
     let copied = match operands::jobs(&options) {
-        Ok(jobs) => tree::copy_all(&jobs, &options, &mut reporter),
-        Err(message) => {
-            reporter.error_without_file(&message);
+        Ok(jobs) => tree::copy_all(&jobs.list, &options, &mut reporter),
+        Err(refused) => {
+            reporter.error_without_file(&refused.message);
+            if refused.hint {
+                reporter.hint(&usage::hint());
+            }
             false
         }
     };

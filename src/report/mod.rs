@@ -7,16 +7,40 @@ pub mod quote;
 pub mod signals;
 pub mod units;
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::sys::words::reason;
 use crate::transfer::{Event, Observer, Progress};
 use progress::{Display, When};
 use signals::Signals;
 
+/// The name of the program.
+pub const NAME: &str = env!("CARGO_PKG_NAME");
+
+/// How it was called, where it speaks by that name.
+static CALLED: OnceLock<String> = OnceLock::new();
+
 /// The name that diagnostics begin with.
-pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
+#[must_use]
+pub fn program() -> &'static str {
+    CALLED.get().map_or(NAME, String::as_str)
+}
+
+/// Takes the first word of the command line: called `cp`, from wherever, the program speaks as it was called, as cp does.
+/// Said once, before anything is diagnosed.
+pub fn called(word: &OsStr) {
+    if Path::new(word).file_name() == Some(OsStr::new("cp")) {
+        CALLED.get_or_init(|| word.to_string_lossy().into_owned());
+    }
+}
+
+/// An error or a warning on standard error, before there is a [`Reporter`].
+pub fn diagnose(message: &str) {
+    eprint_line(&format!("{}: {message}", program()));
+}
 
 /// What is told, and how.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +79,7 @@ impl Reporter {
 
     /// An error or a warning, on standard error.
     pub fn diagnose(&mut self, message: &str) {
-        self.display
-            .suspend(|| eprint_line(&format!("{PROGRAM}: {message}")));
+        self.display.suspend(|| diagnose(message));
     }
 
     /// An error of one file, as a diagnostic and as an event.
@@ -73,6 +96,11 @@ impl Reporter {
         if self.report.json {
             self.line(&json::error_without_file(message));
         }
+    }
+
+    /// What a person is told below an error, and a program needs not know.
+    pub fn hint(&mut self, line: &str) {
+        self.display.suspend(|| eprint_line(line));
     }
 
     /// A line of -v: on standard output, which --json takes for itself.
@@ -131,7 +159,7 @@ impl Reporter {
         match self.unwritten.take() {
             Some(e) => {
                 let text = reason(&e);
-                eprint_line(&format!("{PROGRAM}: write error: {text}"));
+                eprint_line(&format!("{}: write error: {text}", program()));
                 false
             }
             None => true,

@@ -11,36 +11,18 @@ use crate::sys::words::reason;
 /// Quotes a name: gnulib's `shell-escape-always`.
 #[must_use]
 pub fn quote(name: impl AsRef<OsStr>) -> String {
-    quote_bytes(name.as_ref().as_bytes(), in_utf8())
+    quote_bytes(name.as_ref().as_bytes(), utf8())
 }
 
-fn in_utf8() -> bool {
+/// Quotes a word of the command line, or a name where cp's libraries speak: gnulib's `locale`.
+#[must_use]
+pub fn quote_word(word: impl AsRef<OsStr>) -> String {
+    quote_word_bytes(word.as_ref().as_bytes(), utf8())
+}
+
+fn utf8() -> bool {
     static UTF8: OnceLock<bool> = OnceLock::new();
     *UTF8.get_or_init(locale_is_utf8)
-}
-
-/// Quotes a name as the language does, where cp's libraries speak: gnulib's `locale`.
-#[must_use]
-pub fn quote_locale(name: impl AsRef<OsStr>) -> String {
-    quote_locale_bytes(name.as_ref().as_bytes(), in_utf8())
-}
-
-fn quote_locale_bytes(bytes: &[u8], utf8: bool) -> String {
-    let (open, close) = if utf8 { ('‘', '’') } else { ('\'', '\'') };
-    let mut out = String::from(open);
-    for piece in pieces(bytes, utf8) {
-        match piece {
-            Piece::Printed(c) => {
-                if c == close || c == '\\' {
-                    out.push('\\');
-                }
-                out.push(c);
-            }
-            Piece::Escaped(b) => push_escape(&mut out, b),
-        }
-    }
-    out.push(close);
-    out
 }
 
 /// What could not be done to which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".
@@ -94,6 +76,28 @@ fn quote_bytes(bytes: &[u8], utf8: bool) -> String {
         }
     }
     out.push('\'');
+    out
+}
+
+fn quote_word_bytes(bytes: &[u8], utf8: bool) -> String {
+    let (open, close) = if utf8 {
+        ('\u{2018}', '\u{2019}')
+    } else {
+        ('\'', '\'')
+    };
+    let mut out = String::from(open);
+    for piece in pieces(bytes, utf8) {
+        match piece {
+            Piece::Printed(c) => {
+                if c == close || c == '\\' {
+                    out.push('\\');
+                }
+                out.push(c);
+            }
+            Piece::Escaped(b) => push_escape(&mut out, b),
+        }
+    }
+    out.push(close);
     out
 }
 
@@ -156,16 +160,17 @@ mod tests {
         }
         assert_eq!(quote_bytes("é".as_bytes(), true), "'é'");
     }
+
     #[test]
-    fn names_are_quoted_as_the_language_does() {
-        for (name, c, utf8) in [
-            (&b"a b"[..], "'a b'", "‘a b’"),
-            (b"it's", "'it\\'s'", "‘it's’"),
-            (b"a\\b\n", "'a\\\\b\\n'", "‘a\\\\b\\n’"),
-            ("’".as_bytes(), "'\\342\\200\\231'", "‘\\’’"),
+    fn words_are_quoted_as_gnulib_does() {
+        for (word, plain, utf8) in [
+            (&b"x"[..], "'x'", "\u{2018}x\u{2019}"),
+            (b"i't", r"'i\'t'", "\u{2018}i't\u{2019}"),
+            (b"\xff\n", r"'\377\n'", "\u{2018}\\377\\n\u{2019}"),
+            (b"\\", r"'\\'", "\u{2018}\\\\\u{2019}"),
         ] {
-            assert_eq!(quote_locale_bytes(name, false), c);
-            assert_eq!(quote_locale_bytes(name, true), utf8);
+            assert_eq!(quote_word_bytes(word, false), plain);
+            assert_eq!(quote_word_bytes(word, true), utf8);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::extended::{SELINUX, Told};
 use super::handle::Handle;
 use super::{Attributes, Outcome, Unpreserved};
 use crate::cp::place::Place;
-use crate::report::quote::{quote, quote_locale};
+use crate::report::quote::{quote, quote_word};
 use crate::sys::words::reason;
 
 /// There where the kernel has SELinux and its file system is mounted.
@@ -78,7 +78,7 @@ impl Attributes {
                 let shown = context.strip_suffix(b"\0").unwrap_or(context);
                 say(&format!(
                     "failed to set default file creation context to {}: {}",
-                    quote_locale(OsStr::from_bytes(shown)),
+                    quote_word(OsStr::from_bytes(shown)),
                     reason(&e)
                 ));
             }

@@ -17,7 +17,7 @@ use nix::sys::stat::{FileStat, SFlag};
 
 use super::options::{Options, Preserve};
 use super::place::Place;
-use crate::report::quote::{quote, quote_locale};
+use crate::report::quote::{quote, quote_word};
 use crate::sys::words::reason;
 use create::Completion;
 use extended::{Rules, Told};
@@ -325,7 +325,7 @@ impl Attributes {
         say: &mut dyn FnMut(&str),
     ) -> Outcome {
         acl::impose(to, everything & !self.umask).map_err(|e| {
-            let name = quote_locale(shown);
+            let name = quote_word(shown);
             say(&format!("setting permissions for {name}: {}", reason(&e)));
             Unpreserved
         })
@@ -362,9 +362,9 @@ fn copy_mode(
 ) -> Outcome {
     let text = match acl::copy(source, to, mode) {
         Ok(()) => return Ok(()),
-        Err(acl::Failed::Source(e)) => format!("{}: {}", quote_locale(from), reason(&e)),
+        Err(acl::Failed::Source(e)) => format!("{}: {}", quote_word(from), reason(&e)),
         Err(acl::Failed::Dest(e)) => {
-            let name = quote_locale(dest);
+            let name = quote_word(dest);
             format!("preserving permissions for {name}: {}", reason(&e))
         }
     };
