@@ -16,6 +16,7 @@ use super::attrs;
 use super::operands::{Job, join};
 use super::place::Place;
 use super::tree::{DEEPEST, Failed, Outcome, Walk, cannot, identity};
+use crate::report::Fate;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
@@ -78,8 +79,9 @@ impl Walk<'_> {
                 return cannot("access", dest.shown, e);
             }
         }
-        self.reporter
+        self.voice
             .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
+        self.voice.passed(Fate::Directory);
         Ok(())
     }
 
@@ -125,7 +127,7 @@ impl Walk<'_> {
     ) -> Outcome {
         let mut ok = true;
         for name in names(from, source)? {
-            if self.reporter.interrupted() {
+            if self.voice.interrupted() {
                 return Err(Failed::Said);
             }
             let (shown_from, shown_to) = (join(source, &name), join(dest, &name));

@@ -11,7 +11,7 @@ use super::durable::Durable;
 use super::options::{Existing, Options};
 use super::place::Place;
 use super::tree::{Failed, identity};
-use crate::report::Reporter;
+use crate::report::Voice;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 use crate::transfer::facts::SourceFacts;
@@ -48,7 +48,7 @@ pub(super) struct Made {
 /// Copies a file's data and attributes. With --atomic a failure leaves the destination as it was.
 pub(super) fn copy(
     cx: &Cx<'_>,
-    voice: &mut Reporter,
+    voice: &mut Voice,
     source: &Place<'_>,
     dest: &Place<'_>,
     from: &FileStat,
@@ -90,7 +90,7 @@ pub(super) fn copy(
 
 fn open_dest<'a>(
     cx: &Cx<'_>,
-    voice: &mut Reporter,
+    voice: &mut Voice,
     dest: &Place<'a>,
     from: &FileStat,
     there: Option<&FileStat>,
@@ -141,7 +141,7 @@ fn give_attributes(
 /// Commits, unless attributes that were demanded are missing on what would take the place of another file.
 fn finish(
     cx: &Cx<'_>,
-    voice: &mut Reporter,
+    voice: &mut Voice,
     dest: &Place<'_>,
     target: Destination<'_>,
     attributes: Result<(), String>,
@@ -207,7 +207,7 @@ fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<Fi
 /// What to say of a transfer that failed. A destination that holds nothing and would not be there without us is removed.
 fn failed(
     cx: &Cx<'_>,
-    voice: &mut Reporter,
+    voice: &mut Voice,
     failure: &Failure,
     source: &Place<'_>,
     dest: &Place<'_>,

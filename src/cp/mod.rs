@@ -3,6 +3,7 @@
 pub mod attrs;
 pub mod backup;
 pub mod cli;
+mod count;
 pub mod dest;
 mod directory;
 pub mod durable;
@@ -10,6 +11,7 @@ mod file;
 pub mod operands;
 pub mod options;
 pub mod place;
+pub mod pool;
 pub mod tree;
 pub mod usage;
 
@@ -32,14 +34,18 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Err(e) => return usage::Answer::error(&format!("cannot handle signals: {e}")).print(),
     };
     raise_descriptor_limit();
-    let mut reporter = Reporter::new(&options.report, signals);
+    let reporter = Reporter::new(&options.report, signals);
+    let mut voice = reporter.voice();
     let copied = match operands::jobs(&options) {
-        Ok(jobs) => tree::copy_all(&jobs, &options, &mut reporter),
+        Ok(jobs) => count::beside(&options, &jobs, &reporter, || {
+            tree::copy_all(&jobs, &options, &mut voice)
+        }),
         Err(message) => {
-            reporter.error_without_file(&message);
+            voice.error_without_file(&message);
             false
         }
     };
+    drop(voice);
     let told = reporter.finish();
     if copied && told {
         ExitCode::SUCCESS

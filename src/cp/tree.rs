@@ -16,8 +16,8 @@ use super::file::{self, Cx, Task};
 use super::operands::Job;
 use super::options::Options;
 use super::place::Place;
-use crate::report::Reporter;
 use crate::report::quote::quote;
+use crate::report::{Fate, Voice};
 use crate::sys::words::reason;
 
 /// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
@@ -28,7 +28,7 @@ pub(super) const DEEPEST: usize = 4096;
 const STACK: usize = DEEPEST * 16 * 1024;
 
 /// A file by what does not change when it is renamed.
-type Identity = (u64, u64);
+pub(super) type Identity = (u64, u64);
 
 pub(super) fn identity(stat: &FileStat) -> Identity {
     (stat.st_dev, stat.st_ino)
@@ -37,28 +37,28 @@ pub(super) fn identity(stat: &FileStat) -> Identity {
 /// Copies each job in turn, and whatever is below it.
 ///
 /// Returns whether all of it was copied; what was not has been said.
-pub fn copy_all(jobs: &[Job], options: &Options, reporter: &mut Reporter) -> bool {
+pub fn copy_all(jobs: &[Job], options: &Options, voice: &mut Voice) -> bool {
     let cx = Cx {
         options,
         // Asked for while there is one thread: it can only be asked by setting it.
         umask: umask(),
         durable: options.durability.fsync.then(Durable::new),
     };
-    let copied = copy_deep(jobs, &cx, reporter);
+    let copied = copy_deep(jobs, &cx, voice);
     let lost = cx.durable.as_ref().map(Durable::finish).unwrap_or_default();
     for (path, e) in &lost {
-        reporter.diagnose(&durable::message(path, e));
+        voice.diagnose(&durable::message(path, e));
     }
     copied && lost.is_empty()
 }
 
-fn copy_deep(jobs: &[Job], cx: &Cx<'_>, reporter: &mut Reporter) -> bool {
+fn copy_deep(jobs: &[Job], cx: &Cx<'_>, voice: &mut Voice) -> bool {
     if !cx.options.recursive {
-        return copy_each(jobs, cx, reporter);
+        return copy_each(jobs, cx, voice);
     }
     let deep = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
-        let walk = || copy_each(jobs, cx, reporter);
+        let walk = || copy_each(jobs, cx, voice);
         let walking = thread.spawn_scoped(scope, walk).ok()?;
         // A panic goes on as it would have without the thread.
         Some(
@@ -68,14 +68,14 @@ fn copy_deep(jobs: &[Job], cx: &Cx<'_>, reporter: &mut Reporter) -> bool {
         )
     });
     // A host in trouble may have no thread to give; few trees need one.
-    deep.unwrap_or_else(|| copy_each(jobs, cx, reporter))
+    deep.unwrap_or_else(|| copy_each(jobs, cx, voice))
 }
 
-fn copy_each(jobs: &[Job], cx: &Cx<'_>, reporter: &mut Reporter) -> bool {
+fn copy_each(jobs: &[Job], cx: &Cx<'_>, voice: &mut Voice) -> bool {
     let mut walk = Walk {
         cx,
         options: cx.options,
-        reporter,
+        voice,
         umask: cx.umask,
         made: HashSet::new(),
         operands: HashSet::new(),
@@ -86,7 +86,7 @@ fn copy_each(jobs: &[Job], cx: &Cx<'_>, reporter: &mut Reporter) -> bool {
     };
     let mut ok = true;
     for job in jobs {
-        if walk.reporter.interrupted() {
+        if walk.voice.interrupted() {
             return false;
         }
         let shown = job.dest.clone();
@@ -111,7 +111,7 @@ fn copy_each(jobs: &[Job], cx: &Cx<'_>, reporter: &mut Reporter) -> bool {
 pub(super) struct Walk<'a> {
     pub(super) cx: &'a Cx<'a>,
     pub(super) options: &'a Options,
-    pub(super) reporter: &'a mut Reporter,
+    pub(super) voice: &'a mut Voice,
     pub(super) umask: u32,
     /// Files that this run made, so that a second source of the same name does not overwrite the first.
     pub(super) made: HashSet<Identity>,
@@ -158,7 +158,7 @@ impl Walk<'_> {
             Ok(()) => true,
             Err(Failed::Said) => false,
             Err(Failed::Say(message)) => {
-                self.reporter.error(source.shown, dest.shown, &message);
+                self.voice.error(source.shown, dest.shown, &message);
                 false
             }
         }
@@ -178,10 +178,28 @@ impl Walk<'_> {
             return Err(text.into());
         }
         if operand && self.repeated(source.shown, &from, directory) {
+            if !directory {
+                self.voice.passed(Fate::Skipped(size(&from)));
+            }
             return Ok(());
         }
+        let made = self.make(source, dest, &from, job);
+        if made.is_err() && !directory {
+            self.voice.passed(Fate::Failed(size(&from)));
+        }
+        made
+    }
+
+    fn make(
+        &mut self,
+        source: &Place<'_>,
+        dest: &Place<'_>,
+        from: &FileStat,
+        job: &Job,
+    ) -> Outcome {
+        let directory = kind(from) == SFlag::S_IFDIR;
         // The link itself is looked at where it would be replaced rather than written through.
-        let plain = is_regular(&from) || !(self.options.recursive || directory);
+        let plain = is_regular(from) || !(self.options.recursive || directory);
         let existing = match dest.stat(plain) {
             Ok(stat) => Some(stat),
             Err(Errno::ENOENT) => None,
@@ -190,26 +208,30 @@ impl Walk<'_> {
             Err(e) => return cannot("stat", dest.shown, e),
         };
         let there = match existing {
-            Some(there) => match self.may_replace(source, dest, &from, &there) {
+            Some(there) => match self.may_replace(source, dest, from, &there) {
                 Verdict::Write => Some(there),
                 Verdict::New => None,
-                Verdict::Skip => return Ok(()),
+                Verdict::Skip => {
+                    self.voice.passed(Fate::Skipped(size(from)));
+                    return Ok(());
+                }
                 Verdict::Refuse(message) => return Err(message.into()),
             },
             None => None,
         };
         if directory {
-            return self.directory(source, dest, &from, there.is_some(), job);
+            return self.directory(source, dest, from, there.is_some(), job);
         }
-        self.reporter
+        self.voice
             .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
-        match kind(&from) {
-            SFlag::S_IFREG => self.regular(source, dest, &from, there.as_ref()),
-            SFlag::S_IFLNK => self.link(source, dest, &from),
-            _ if !self.options.recursive => self.regular(source, dest, &from, there.as_ref()),
-            _ => self.special(dest, &from),
+        match kind(from) {
+            SFlag::S_IFREG => self.regular(source, dest, from, there.as_ref()),
+            SFlag::S_IFLNK => self.link(source, dest, from),
+            _ if !self.options.recursive => self.regular(source, dest, from, there.as_ref()),
+            _ => self.special(dest, from),
         }?;
         self.note_made(dest);
+        self.voice.passed(Fate::Copied);
         Ok(())
     }
 
@@ -224,7 +246,7 @@ impl Walk<'_> {
             nofollow: self.options.recursive,
             as_new: false,
         };
-        let made = file::copy(self.cx, self.reporter, source, dest, from, there, task)?;
+        let made = file::copy(self.cx, self.voice, source, dest, from, there, task)?;
         if self.remember && made.created {
             self.made.insert(made.identity);
         }
@@ -258,7 +280,7 @@ impl Walk<'_> {
             "warning: source {what} {} specified more than once",
             quote(shown)
         );
-        self.reporter.diagnose(&text);
+        self.voice.diagnose(&text);
         true
     }
 
@@ -320,7 +342,7 @@ impl Walk<'_> {
         if self.options.recursive && !is_regular(from) {
             return match dest.unlink() {
                 Ok(()) => {
-                    self.reporter
+                    self.voice
                         .verbose(&format!("removed {}", quote(dest.shown)));
                     Verdict::New
                 }
@@ -411,6 +433,15 @@ enum Verdict {
 
 fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// The bytes of a file, as progress counts them.
+pub(super) fn size(stat: &FileStat) -> u64 {
+    if is_regular(stat) {
+        u64::try_from(stat.st_size).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 pub(super) fn cannot(what: &str, shown: &Path, e: Errno) -> Outcome {
