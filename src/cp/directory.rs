@@ -10,12 +10,11 @@ use std::path::Path;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 
-use super::attrs;
 use super::operands::{Job, join};
 use super::place::Place;
-use super::tree::{DEEPEST, Failed, Outcome, Walk, cannot, identity};
+use super::tree::{DEEPEST, Failed, Outcome, Walk, identity};
 use crate::report::Fate;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
@@ -38,9 +37,11 @@ impl Walk<'_> {
             );
             return Err(text.into());
         }
-        if !exists {
-            self.make_directory(source, dest, from)?;
-        }
+        let made = if exists {
+            None
+        } else {
+            Some(self.make_directory(source, dest, from)?)
+        };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let target = dest
             .open(flags, 0)
@@ -60,61 +61,35 @@ impl Walk<'_> {
         if self.made_directories.len() > 1 && !exists {
             self.made_directories.pop();
         }
-        let made = (!exists).then_some(now.st_mode);
-        let finished = self.finish_directory(opened.ok().as_ref(), from, &target, made, dest.shown);
+        let listing = opened.ok();
+        let finished = self.attributes_of(source, dest, |attributes, say| {
+            let from_where = (source, listing.as_ref());
+            attributes.finish_directory(from_where, from, &target, made, dest.shown, say)
+        });
         copied.and(finished)
     }
 
-    /// Makes a directory that only its owner can use until it is complete.
-    fn make_directory(&mut self, source: &Place<'_>, dest: &Place<'_>, from: &FileStat) -> Outcome {
-        let mode = from.st_mode & 0o7777 & !self.withheld() | 0o700;
+    /// Makes a directory that only its owner can use until it is complete. Returns the mode it was given.
+    fn make_directory(
+        &mut self,
+        source: &Place<'_>,
+        dest: &Place<'_>,
+        from: &FileStat,
+    ) -> Result<u32, Failed> {
+        let mode = self.cx.attributes.directory_mode(from);
         if let Err(e) = mkdirat(dest.dir, dest.base, Mode::from_bits_truncate(mode)) {
-            return cannot("create directory", dest.shown, e);
+            let text = reason(&e.into());
+            let name = quote(dest.shown);
+            return Err(format!("cannot create directory {name}: {text}").into());
         }
-        if self.umask & 0o700 != 0 {
-            // A mask that keeps even its owner out would keep us out.
-            let mode = Mode::from_bits_truncate(mode & 0o1777 & !self.umask | 0o700);
-            let flag = FchmodatFlags::NoFollowSymlink;
-            if let Err(e) = fchmodat(dest.dir, dest.base, mode, flag) {
-                return cannot("access", dest.shown, e);
-            }
-        }
+        let made = self.cx.attributes.open_up(dest).map_err(|e| {
+            let text = reason(&e);
+            format!("setting permissions for {}: {text}", quote(dest.shown))
+        })?;
         self.voice
             .verbose(&format!("{} -> {}", quote(source.shown), quote(dest.shown)));
         self.voice.passed(Fate::Directory);
-        Ok(())
-    }
-
-    /// Permissions that a directory gets only when it is complete: others may not write into it while it is being
-    /// filled, nor enter it before its owner is right.
-    fn withheld(&self) -> u32 {
-        if self.options.preserve.mode {
-            0o077
-        } else {
-            0o022
-        }
-    }
-
-    /// What -p asks of a directory; else, for one that was made with mode `made`, the permissions of its source. Set-id
-    /// bits are what mkdir gave it: its parent's, not its source's.
-    fn finish_directory(
-        &mut self,
-        source: Option<&File>,
-        from: &FileStat,
-        target: &File,
-        made: Option<u32>,
-        shown: &Path,
-    ) -> Outcome {
-        if self.options.preserve.mode
-            && let Some(source) = source
-        {
-            return Ok(attrs::preserve(source, from, target, shown)?);
-        }
-        let Some(made) = made else {
-            return Ok(());
-        };
-        let mode = made & 0o7000 | from.st_mode & 0o777 & !self.umask;
-        Ok(attrs::set_mode(target, mode, shown)?)
+        Ok(made)
     }
 
     fn children(

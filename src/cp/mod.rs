@@ -7,11 +7,13 @@ mod count;
 pub mod dest;
 mod directory;
 pub mod durable;
+pub mod environment;
 mod file;
 pub mod operands;
 pub mod options;
 pub mod place;
 pub mod pool;
+pub mod resolve;
 pub mod tree;
 pub mod usage;
 
@@ -19,13 +21,22 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::report::Reporter;
 use crate::report::signals::Signals;
+use crate::report::{Reporter, called, diagnose};
+use environment::Environment;
 
 /// Runs `mmapcp` with the words of the command line, program name first.
 #[must_use]
 pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
-    let options = match cli::parse(words).and_then(options::Options::resolve) {
+    let mut words = words.into_iter();
+    if let Some(word) = words.next() {
+        called(&word);
+    }
+    let resolved = resolve::resolve(words, &Environment::of_process());
+    for warning in &resolved.warnings {
+        diagnose(warning);
+    }
+    let options = match resolved.options {
         Ok(options) => options,
         Err(answer) => return answer.print(),
     };
@@ -37,11 +48,14 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let reporter = Reporter::new(&options.report, signals);
     let mut voice = reporter.voice();
     let copied = match operands::jobs(&options) {
-        Ok(jobs) => count::beside(&options, &jobs, &reporter, || {
-            tree::copy_all(&jobs, &options, &mut voice)
+        Ok(jobs) => count::beside(&options, &jobs.list, &reporter, || {
+            tree::copy_all(&jobs.list, &options, &mut voice)
         }),
-        Err(message) => {
-            voice.error_without_file(&message);
+        Err(refused) => {
+            voice.error_without_file(&refused.message);
+            if refused.hint {
+                voice.hint(&usage::hint());
+            }
             false
         }
     };

@@ -1,78 +1,198 @@
-//! Which source goes to which name: the last operand a directory or not.
+//! Which source goes to which name: the last operand a directory or not, and how much of a source's path is made below it.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, stat};
 
 use super::options::{Options, Target};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
+/// What is known of a destination before the walk comes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// There is no file by following the name: nothing is there, or a link that leads nowhere.
+    NotThereOrDangling,
+}
+
 /// One operand and the name it is copied to.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Job {
-    /// As the user wrote it.
+    /// As the user wrote it, but for trailing slashes that --strip-trailing-slashes drops.
     pub source: PathBuf,
-    /// The name to make.
+    /// The name to make, as messages call it: below [`Jobs::directory`] where there is one.
     pub dest: PathBuf,
+    /// Where in `dest` the name relative to [`Jobs::directory`] begins; without a directory 0. At the end of `dest`, that
+    /// name is empty: `cp -r / DIR`, which fails as such a name does.
+    pub below: usize,
+    /// With --parents: where in `dest` the whole path of the source begins, its leading slashes too, trailing ones gone.
+    /// What lies between this and the last component are the directories to make, each like the directory of the source
+    /// whose path is `dest` from here to there.
+    pub parents_at: Option<usize>,
+    /// What is known of `dest`.
+    pub known: Known,
+    /// `cp --force --backup foo foo`: a regular file onto its own name. The destination is the name that a backup of `dest`
+    /// would get, and nothing is backed up.
+    pub to_own_backup: bool,
+}
+
+/// What is to be copied.
+#[derive(Debug)]
+pub struct Jobs {
+    /// In the order of the operands.
+    pub list: Vec<Job>,
+    /// The directory that all go into, open (O_PATH), and its name as the user wrote it.
+    pub directory: Option<(OwnedFd, PathBuf)>,
+}
+
+/// Why nothing can be copied.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NoTarget {
+    /// In cp's words.
+    pub message: String,
+    /// A usage error, below which cp hints at --help.
+    pub hint: bool,
 }
 
 /// Pairs each source with its destination.
 ///
 /// # Errors
 /// A message in cp's words when what must be a directory is none.
-pub fn jobs(options: &Options) -> Result<Vec<Job>, String> {
-    let each = |dest: &dyn Fn(&Path) -> PathBuf| {
-        let job = |source: &PathBuf| Job {
-            source: source.clone(),
-            dest: dest(source),
-        };
-        Ok(options.sources.iter().map(job).collect())
-    };
-    let into = |directory: &Path| each(&|source| inside(directory, source));
-    let exactly = |dest: &Path| each(&|_| dest.to_owned());
+pub fn jobs(options: &Options) -> Result<Jobs, NoTarget> {
     match &options.target {
         Target::Directory(dir) => match directory(dir) {
-            Ok(()) => into(dir),
-            Err(e) => Err(format!(
-                "target directory {}: {}",
-                quote(dir),
-                reason(&e.into())
-            )),
+            Ok(open) => Ok(into(dir, open, options)),
+            Err(e) => Err(refused("target directory", dir, e)),
         },
-        Target::Exact(dest) => exactly(dest),
+        Target::Exact(dest) => exactly(dest, Known::Nothing, options),
         Target::Either(dest) => match directory(dest) {
-            Ok(()) => into(dest),
-            Err(e) if options.sources.len() > 1 => {
-                Err(format!("target {}: {}", quote(dest), reason(&e.into())))
-            }
-            Err(_) => exactly(dest),
+            Ok(open) => Ok(into(dest, open, options)),
+            Err(e) if options.sources.len() > 1 => Err(refused("target", dest, e)),
+            Err(Errno::ENOENT) => exactly(dest, Known::NotThereOrDangling, options),
+            Err(_) => exactly(dest, Known::Nothing, options),
         },
     }
 }
 
-fn directory(path: &Path) -> Result<(), Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    openat(AT_FDCWD, path, flags, Mode::empty()).map(drop)
+fn refused(what: &str, path: &Path, error: Errno) -> NoTarget {
+    NoTarget {
+        message: format!("{what} {}: {}", quote(path), reason(&error.into())),
+        hint: false,
+    }
 }
 
-/// `directory/` and the last component of `source`, joined by cp's rules: one slash between, the trailing ones of
-/// the source gone, and nothing added for `..`.
-fn inside(directory: &Path, source: &Path) -> PathBuf {
-    let bytes = source.as_os_str().as_bytes();
-    let end = bytes.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
-    let start = bytes[..end]
-        .iter()
-        .rposition(|b| *b == b'/')
-        .map_or(0, |i| i + 1);
-    match &bytes[start..end] {
-        b".." => directory.into(),
-        name => join(directory, OsStr::from_bytes(name)),
+fn directory(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(AT_FDCWD, path, flags, Mode::empty())
+}
+
+/// All sources into `directory`.
+fn into(directory: &Path, open: OwnedFd, options: &Options) -> Jobs {
+    let job = |source: &PathBuf| {
+        let source = if options.strip_trailing_slashes {
+            without_trailing_slashes(source)
+        } else {
+            source.as_path()
+        };
+        let (dest, at) = if options.parents {
+            concatenated(directory, without_trailing_slashes(source))
+        } else {
+            concatenated(directory, &name_inside(source))
+        };
+        let bytes = dest.as_os_str().as_bytes();
+        let slashes = bytes[at..].iter().take_while(|b| **b == b'/').count();
+        Job {
+            source: source.into(),
+            below: at + slashes,
+            parents_at: options.parents.then_some(at),
+            dest,
+            known: Known::Nothing,
+            to_own_backup: false,
+        }
+    };
+    Jobs {
+        list: options.sources.iter().map(job).collect(),
+        directory: Some((open, directory.into())),
     }
+}
+
+/// The source to this name and no other.
+fn exactly(dest: &Path, known: Known, options: &Options) -> Result<Jobs, NoTarget> {
+    if options.parents {
+        return Err(NoTarget {
+            message: "with --parents, the destination must be a directory".into(),
+            hint: true,
+        });
+    }
+    let job = |source: &PathBuf| Job {
+        source: source.clone(),
+        dest: dest.into(),
+        below: 0,
+        parents_at: None,
+        known,
+        to_own_backup: options.force
+            && options.backup.is_some()
+            && known == Known::Nothing
+            && source.as_os_str() == dest.as_os_str()
+            && is_regular(dest),
+    };
+    Ok(Jobs {
+        list: options.sources.iter().map(job).collect(),
+        directory: None,
+    })
+}
+
+fn is_regular(path: &Path) -> bool {
+    stat(path).is_ok_and(|s| s.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits())
+}
+
+/// The name that a source gets in a directory: its last component, and `.` for `..`, so that nothing leaves the directory.
+/// Empty for `/`.
+fn name_inside(source: &Path) -> PathBuf {
+    let bytes = without_trailing_slashes(source).as_os_str().as_bytes();
+    match bytes.rsplit(|b| *b == b'/').next().unwrap_or_default() {
+        b".." => ".".into(),
+        name => OsStr::from_bytes(name).into(),
+    }
+}
+
+/// A path without its trailing slashes; `/` stays.
+fn without_trailing_slashes(path: &Path) -> &Path {
+    let bytes = path.as_os_str().as_bytes();
+    let end = bytes.iter().rposition(|b| *b != b'/');
+    let end = end.map_or(bytes.len().min(1), |at| at + 1);
+    Path::new(OsStr::from_bytes(&bytes[..end]))
+}
+
+/// `name` below `directory` as gnulib joins them, and where it begins: one slash between, those behind `directory` gone unless
+/// it is the root, and `/./` where two would meet that mean the root.
+fn concatenated(directory: &Path, name: &Path) -> (PathBuf, usize) {
+    let whole = directory.as_os_str().as_bytes();
+    let name = name.as_os_str().as_bytes();
+    let is_root = whole.iter().all(|b| *b == b'/');
+    let mut bytes = if is_root {
+        whole.to_vec()
+    } else {
+        without_trailing_slashes(directory)
+            .as_os_str()
+            .as_bytes()
+            .to_vec()
+    };
+    match (is_root, name.starts_with(b"/")) {
+        (true, true) => bytes.push(b'.'),
+        (false, false) => bytes.push(b'/'),
+        _ => {}
+    }
+    let at = bytes.len();
+    bytes.extend_from_slice(name);
+    (OsString::from_vec(bytes).into(), at)
 }
 
 /// Two parts of a path with one slash between, and no more said than cp says.
@@ -90,17 +210,44 @@ pub fn join(directory: &Path, name: &OsStr) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn inside(directory: &str, source: &str) -> String {
+        let (dest, _) = concatenated(Path::new(directory), &name_inside(Path::new(source)));
+        dest.into_os_string().into_string().unwrap()
+    }
+
     #[test]
     fn names_inside_a_directory_are_made_as_cp_makes_them() {
-        for (source, want) in [
-            ("a", "d/a"),
-            ("x/a", "d/a"),
-            ("x/a//", "d/a"),
-            ("x/.", "d/."),
-            ("x/..", "d"),
+        for (directory, source, want) in [
+            ("d", "a", "d/a"),
+            ("d", "x/a", "d/a"),
+            ("d", "x/a//", "d/a"),
+            ("d", "x/.", "d/."),
+            ("d", "x/..", "d/."),
+            ("d", "/", "d/"),
+            ("d//", "a", "d/a"),
+            ("x/d/", "a", "x/d/a"),
+            ("/", "a", "/a"),
+            ("//", "a", "//a"),
         ] {
-            assert_eq!(inside(Path::new("d"), Path::new(source)), Path::new(want));
+            assert_eq!(inside(directory, source), want, "{source} in {directory}");
         }
-        assert_eq!(inside(Path::new("d//"), Path::new("a")).as_os_str(), "d//a");
+    }
+
+    #[test]
+    fn whole_paths_are_made_below_a_directory_as_cp_makes_them() {
+        for (directory, source, want, at) in [
+            ("d", "a/b", "d/a/b", 2),
+            ("d/", "a/b//", "d/a/b", 2),
+            ("d", "/a/b", "d/a/b", 1),
+            ("d", "//a/b", "d//a/b", 1),
+            ("d", "/", "d/", 1),
+            ("/", "a/b", "/a/b", 1),
+            ("/", "/a/b", "/./a/b", 2),
+            ("d", "../x/./b", "d/../x/./b", 2),
+        ] {
+            let name = without_trailing_slashes(Path::new(source));
+            let (dest, begin) = concatenated(Path::new(directory), name);
+            assert_eq!((dest.as_os_str(), begin), (OsStr::new(want), at));
+        }
     }
 }

@@ -1,15 +1,11 @@
-//! The words resolved into decisions, once. Nothing after this looks at a flag.
+//! What is to be done: every decision that the words come to. [`super::resolve`] makes them; nothing after it looks at a flag.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::cli::{When, Words};
-use super::usage::Answer;
-use crate::report::quote::quote;
-use crate::report::{Report, progress};
-use crate::transfer::engine;
-use crate::transfer::{DirectPolicy, Options as Transfer, Reflink, Sparse};
+use crate::report::Report;
+use crate::transfer::Options as Transfer;
 
 /// Where the sources go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +118,8 @@ pub struct Options {
     pub target: Target,
     /// The path of the source is made below the target: --parents.
     pub parents: bool,
+    /// Trailing slashes of sources are dropped where they are copied into a directory: --strip-trailing-slashes.
+    pub strip_trailing_slashes: bool,
     /// Directories too.
     pub recursive: bool,
     /// FIFOs and devices are read as files are: not -R, or --copy-contents.
@@ -150,7 +148,8 @@ pub struct Options {
     pub one_file_system: bool,
     /// Which attributes.
     pub preserve: Preserve,
-    /// Set the security context of new files to this, where SELinux is: --context=CTX. Empty: to the default, as -Z.
+    /// Set the security context of new files to this, where SELinux is: --context=CTX. `None` for -Z, too: this build cannot
+    /// look up the default type, and has said so.
     pub context: Option<OsString>,
     /// What holds when this program or the machine stops.
     pub durability: Durability,
@@ -160,137 +159,4 @@ pub struct Options {
     pub transfer: Transfer,
     /// What is told, and how.
     pub report: Report,
-}
-
-impl Options {
-    /// Decides.
-    ///
-    /// # Errors
-    /// Usage errors, in cp's words.
-    pub fn resolve(words: Words) -> Result<Self, Answer> {
-        let transfer = transfer(&words)?;
-        let report = Report {
-            verbose: words.verbose || words.debug,
-            debug: words.debug,
-            json: words.json,
-            progress: match words.progress.unwrap_or(When::Auto) {
-                When::Auto => progress::When::Auto,
-                When::Always => progress::When::Always,
-                When::Never => progress::When::Never,
-            },
-        };
-        let (sources, target) = operands(
-            words.operands,
-            words.target_directory,
-            words.no_target_directory,
-        )?;
-        Ok(Self {
-            sources,
-            target,
-            recursive: words.recursive,
-            parents: false,
-            as_regular: !words.recursive,
-            dereference: if words.recursive {
-                Dereference::Never
-            } else {
-                Dereference::Always
-            },
-            existing: if words.no_clobber {
-                Existing::Skip
-            } else {
-                Existing::Replace
-            },
-            update: false,
-            force: words.force,
-            remove_destination: false,
-            keep_directory_symlink: false,
-            through_dangling: false,
-            making: Making::Copy,
-            attributes_only: false,
-            backup: None,
-            one_file_system: false,
-            preserve: Preserve {
-                mode: words.preserve,
-                ownership: words.preserve,
-                timestamps: words.preserve,
-                required: words.preserve,
-                ..Preserve::default()
-            },
-            context: None,
-            durability: Durability::default(),
-            jobs: None,
-            transfer,
-            report,
-        })
-    }
-}
-
-fn transfer(words: &Words) -> Result<Transfer, Answer> {
-    let engine = words.engine.as_deref().and_then(engine::find);
-    let direct = match words.direct.unwrap_or(When::Auto) {
-        When::Auto => DirectPolicy::Auto,
-        When::Always => DirectPolicy::Always,
-        When::Never => DirectPolicy::Never,
-    };
-    if let Some(row) = engine {
-        let clash = match direct {
-            DirectPolicy::Auto => false,
-            DirectPolicy::Always => !row.is_direct(),
-            DirectPolicy::Never => row.is_direct(),
-        };
-        if clash {
-            let when = if row.is_direct() { "never" } else { "always" };
-            return Err(Answer::usage(&format!(
-                "cannot combine --engine={} and --direct={when}",
-                row.name
-            )));
-        }
-    }
-    let sparse = match words.sparse.unwrap_or(When::Auto) {
-        When::Auto => Sparse::Auto,
-        When::Always => Sparse::Always,
-        When::Never => Sparse::Never,
-    };
-    Ok(Transfer {
-        engine,
-        direct,
-        sparse,
-        reflink: Reflink::Auto,
-        chunk: None,
-    })
-}
-
-fn operands(
-    mut operands: Vec<PathBuf>,
-    mut directories: Vec<PathBuf>,
-    exact: bool,
-) -> Result<(Vec<PathBuf>, Target), Answer> {
-    let missing = || Answer::usage("missing file operand");
-    if directories.len() > 1 {
-        return Err(Answer::error("multiple target directories specified"));
-    }
-    if let Some(directory) = directories.pop() {
-        if operands.is_empty() {
-            return Err(missing());
-        }
-        if exact {
-            return Err(Answer::error(
-                "cannot combine --target-directory (-t) and --no-target-directory (-T)",
-            ));
-        }
-        return Ok((operands, Target::Directory(directory)));
-    }
-    let last = operands.pop().ok_or_else(missing)?;
-    if operands.is_empty() {
-        let text = format!("missing destination file operand after {}", quote(last));
-        return Err(Answer::usage(&text));
-    }
-    if !exact {
-        return Ok((operands, Target::Either(last)));
-    }
-    // With -T cp names the third operand, whatever comes behind it.
-    match operands.get(2).or((operands.len() == 2).then_some(&last)) {
-        Some(extra) => Err(Answer::usage(&format!("extra operand {}", quote(extra)))),
-        None => Ok((operands, Target::Exact(last))),
-    }
 }

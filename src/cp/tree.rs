@@ -9,10 +9,10 @@ use nix::fcntl::{AT_FDCWD, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, mknodat, stat};
 use nix::unistd::symlinkat;
 
-use super::attrs;
+use super::attrs::{self, Attributes};
 use super::dest::is_regular;
-use super::durable::{self, Durable};
-use super::file::{self, Cx, Task};
+use super::durable;
+use super::file::{self, Cx, Target};
 use super::operands::Job;
 use super::options::Options;
 use super::place::Place;
@@ -38,14 +38,10 @@ pub(super) fn identity(stat: &FileStat) -> Identity {
 ///
 /// Returns whether all of it was copied; what was not has been said.
 pub fn copy_all(jobs: &[Job], options: &Options, voice: &mut Voice) -> bool {
-    let cx = Cx {
-        options,
-        // Asked for while there is one thread: it can only be asked by setting it.
-        umask: umask(),
-        durable: options.durability.fsync.then(Durable::new),
-    };
+    // Asked for while there is one thread: it can only be asked by setting it.
+    let cx = Cx::new(options, umask());
     let copied = copy_deep(jobs, &cx, voice);
-    let lost = cx.durable.as_ref().map(Durable::finish).unwrap_or_default();
+    let lost = cx.durable.finish();
     for (path, e) in &lost {
         voice.diagnose(&durable::message(path, e));
     }
@@ -76,7 +72,6 @@ fn copy_each(jobs: &[Job], cx: &Cx<'_>, voice: &mut Voice) -> bool {
         cx,
         options: cx.options,
         voice,
-        umask: cx.umask,
         made: HashSet::new(),
         operands: HashSet::new(),
         remember: jobs.len() > 1,
@@ -112,7 +107,6 @@ pub(super) struct Walk<'a> {
     pub(super) cx: &'a Cx<'a>,
     pub(super) options: &'a Options,
     pub(super) voice: &'a mut Voice,
-    pub(super) umask: u32,
     /// Files that this run made, so that a second source of the same name does not overwrite the first.
     pub(super) made: HashSet<Identity>,
     /// Operands already copied.
@@ -228,7 +222,7 @@ impl Walk<'_> {
             SFlag::S_IFREG => self.regular(source, dest, from, there.as_ref()),
             SFlag::S_IFLNK => self.link(source, dest, from),
             _ if !self.options.recursive => self.regular(source, dest, from, there.as_ref()),
-            _ => self.special(dest, from),
+            _ => self.special(source, dest, from),
         }?;
         self.note_made(dest);
         self.voice.passed(Fate::Copied);
@@ -242,11 +236,12 @@ impl Walk<'_> {
         from: &FileStat,
         there: Option<&FileStat>,
     ) -> Outcome {
-        let task = Task {
-            nofollow: self.options.recursive,
+        let target = Target {
+            there,
             as_new: false,
+            follow: !self.options.recursive,
         };
-        let made = file::copy(self.cx, self.voice, source, dest, from, there, task)?;
+        let made = file::copy(self.cx, self.voice, source, dest, from, &target)?;
         if self.remember && made.created {
             self.made.insert(made.identity);
         }
@@ -383,21 +378,14 @@ impl Walk<'_> {
         if let Err(e) = symlinkat(target.as_os_str(), dest.dir, dest.base) {
             return cannot("create symbolic link", dest.shown, e);
         }
-        if self.options.preserve.mode {
-            attrs::preserve_at(from, dest, true)?;
-        }
-        Ok(())
+        self.attributes_of(source, dest, |attributes, say| {
+            attributes.finish_symlink(source, from, dest, say)
+        })
     }
 
     /// A FIFO, a socket or a device, made anew as it is with -r.
-    fn special(&mut self, dest: &Place<'_>, from: &FileStat) -> Outcome {
-        let bits = from.st_mode
-            & 0o7777
-            & if self.options.preserve.mode {
-                !0o077
-            } else {
-                !0
-            };
+    fn special(&mut self, source: &Place<'_>, dest: &Place<'_>, from: &FileStat) -> Outcome {
+        let bits = self.cx.attributes.special_mode(from);
         let made = mknodat(
             dest.dir,
             dest.base,
@@ -413,10 +401,21 @@ impl Walk<'_> {
             };
             return cannot(what, dest.shown, e);
         }
-        if self.options.preserve.mode {
-            attrs::preserve_at(from, dest, false)?;
-        }
-        Ok(())
+        self.attributes_of(source, dest, |attributes, say| {
+            attributes.finish_special(source, from, dest, say)
+        })
+    }
+
+    /// Sets attributes, and tells what `finish` says of them.
+    pub(super) fn attributes_of(
+        &mut self,
+        source: &Place<'_>,
+        dest: &Place<'_>,
+        finish: impl FnOnce(&Attributes, &mut dyn FnMut(&str)) -> attrs::Outcome,
+    ) -> Outcome {
+        let reporter = &mut *self.voice;
+        let mut say = |message: &str| reporter.error(source.shown, dest.shown, message);
+        finish(&self.cx.attributes, &mut say).map_err(|attrs::Unpreserved| Failed::Said)
     }
 }
 

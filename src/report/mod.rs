@@ -14,7 +14,9 @@ mod tally;
 pub mod units;
 mod voice;
 
-use std::sync::Arc;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 pub use file::FileReporter;
 pub use tally::{Fate, Total};
@@ -26,8 +28,30 @@ use progress::When;
 use shared::Shared;
 use signals::Signals;
 
+/// The name of the program.
+pub const NAME: &str = env!("CARGO_PKG_NAME");
+
+/// How it was called, where it speaks by that name.
+static CALLED: OnceLock<String> = OnceLock::new();
+
 /// The name that diagnostics begin with.
-pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
+#[must_use]
+pub fn program() -> &'static str {
+    CALLED.get().map_or(NAME, String::as_str)
+}
+
+/// Takes the first word of the command line: called `cp`, from wherever, the program speaks as it was called, as cp does.
+/// Said once, before anything is diagnosed.
+pub fn called(word: &OsStr) {
+    if Path::new(word).file_name() == Some(OsStr::new("cp")) {
+        CALLED.get_or_init(|| word.to_string_lossy().into_owned());
+    }
+}
+
+/// An error or a warning on standard error, before there is a [`Reporter`].
+pub fn diagnose(message: &str) {
+    shared::eprint_line(&diagnostic(message));
+}
 
 /// What is told, and how.
 #[derive(Debug, Clone, Copy)]
@@ -101,5 +125,5 @@ impl Reporter {
 
 /// A message as standard error gets it.
 fn diagnostic(message: &str) -> String {
-    format!("{PROGRAM}: {message}")
+    format!("{}: {message}", program())
 }

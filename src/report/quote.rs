@@ -11,8 +11,18 @@ use crate::sys::words::reason;
 /// Quotes a name: gnulib's `shell-escape-always`.
 #[must_use]
 pub fn quote(name: impl AsRef<OsStr>) -> String {
+    quote_bytes(name.as_ref().as_bytes(), utf8())
+}
+
+/// Quotes a word of the command line, or a name where cp's libraries speak: gnulib's `locale`.
+#[must_use]
+pub fn quote_word(word: impl AsRef<OsStr>) -> String {
+    quote_word_bytes(word.as_ref().as_bytes(), utf8())
+}
+
+fn utf8() -> bool {
     static UTF8: OnceLock<bool> = OnceLock::new();
-    quote_bytes(name.as_ref().as_bytes(), *UTF8.get_or_init(locale_is_utf8))
+    *UTF8.get_or_init(locale_is_utf8)
 }
 
 /// What could not be done to which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".
@@ -66,6 +76,28 @@ fn quote_bytes(bytes: &[u8], utf8: bool) -> String {
         }
     }
     out.push('\'');
+    out
+}
+
+fn quote_word_bytes(bytes: &[u8], utf8: bool) -> String {
+    let (open, close) = if utf8 {
+        ('\u{2018}', '\u{2019}')
+    } else {
+        ('\'', '\'')
+    };
+    let mut out = String::from(open);
+    for piece in pieces(bytes, utf8) {
+        match piece {
+            Piece::Printed(c) => {
+                if c == close || c == '\\' {
+                    out.push('\\');
+                }
+                out.push(c);
+            }
+            Piece::Escaped(b) => push_escape(&mut out, b),
+        }
+    }
+    out.push(close);
     out
 }
 
@@ -127,5 +159,18 @@ mod tests {
             assert_eq!(quote_bytes(name, false), want);
         }
         assert_eq!(quote_bytes("é".as_bytes(), true), "'é'");
+    }
+
+    #[test]
+    fn words_are_quoted_as_gnulib_does() {
+        for (word, plain, utf8) in [
+            (&b"x"[..], "'x'", "\u{2018}x\u{2019}"),
+            (b"i't", r"'i\'t'", "\u{2018}i't\u{2019}"),
+            (b"\xff\n", r"'\377\n'", "\u{2018}\\377\\n\u{2019}"),
+            (b"\\", r"'\\'", "\u{2018}\\\\\u{2019}"),
+        ] {
+            assert_eq!(quote_word_bytes(word, false), plain);
+            assert_eq!(quote_word_bytes(word, true), utf8);
+        }
     }
 }

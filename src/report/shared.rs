@@ -73,6 +73,6 @@ impl Shared {
 }
 
 /// Standard error that is gone cannot be told about. In one piece: others may write there.
-fn eprint_line(line: &str) {
+pub(super) fn eprint_line(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

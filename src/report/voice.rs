@@ -85,6 +85,11 @@ impl Voice {
         }
     }
 
+    /// What a person is told below an error, and a program needs not know.
+    pub fn hint(&mut self, line: &str) {
+        self.say(Stream::Err, line);
+    }
+
     /// A line of -v.
     pub fn verbose(&mut self, line: &str) {
         if self.is_verbose() {

@@ -1,0 +1,60 @@
+//! Words out of a fixed list, as GNU programs read them: any beginning that means one thing will do.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use super::super::usage::Answer;
+use crate::report::quote::quote_word;
+
+/// Words and what they mean; words of one meaning stand together.
+pub type Table<T> = &'static [(&'static str, T)];
+
+/// The words alone.
+pub(super) fn names<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
+    table.iter().map(|(name, _)| *name).collect()
+}
+
+/// What `given` means in `table`. `context` is what messages call the place it stands in: an option, or a variable.
+///
+/// # Errors
+/// cp's words where it means nothing, or several things.
+pub fn argmatch<T: Copy + PartialEq>(
+    context: &str,
+    given: &OsStr,
+    table: &[(&'static str, T)],
+) -> Result<T, Answer> {
+    if let Some((_, exact)) = table.iter().find(|(name, _)| *name == given) {
+        return Ok(*exact);
+    }
+    let mut begun = table
+        .iter()
+        .filter(|(name, _)| name.as_bytes().starts_with(given.as_bytes()))
+        .map(|(_, meaning)| *meaning);
+    let problem = match begun.next() {
+        Some(first) if begun.all(|other| other == first) => return Ok(first),
+        Some(_) => "ambiguous",
+        None => "invalid",
+    };
+    Err(Answer::usage(&format!(
+        "{problem} argument {} for {}\nValid arguments are:{}",
+        quote_word(given),
+        quote_word(context),
+        listed(table)
+    )))
+}
+
+/// Each meaning on a line of its own.
+fn listed<T: PartialEq>(table: &[(&'static str, T)]) -> String {
+    let mut text = String::new();
+    let mut last = None;
+    for (name, meaning) in table {
+        text.push_str(if last == Some(meaning) {
+            ", "
+        } else {
+            "\n  - "
+        });
+        text.push_str(&quote_word(name));
+        last = Some(meaning);
+    }
+    text
+}

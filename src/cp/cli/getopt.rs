@@ -1,0 +1,168 @@
+//! The reader of the words: what getopt_long(3) does, over the table of options.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::super::usage::Answer;
+use super::table::{Argument, Origin, Row, TABLE, Word};
+
+/// One option as it was given.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Which.
+    pub word: Word,
+    /// Its argument, where it takes one and has one.
+    pub value: Option<OsString>,
+}
+
+/// Reads options in their order and puts the operands aside.
+#[derive(Debug)]
+pub struct Reader {
+    words: VecDeque<OsString>,
+    /// What is left of a word of letters.
+    letters: VecDeque<u8>,
+    operands: Vec<OsString>,
+    /// No option behind the first operand: POSIXLY_CORRECT.
+    options_first: bool,
+}
+
+impl Reader {
+    /// Over the words behind the program's name.
+    #[must_use]
+    pub fn new(words: impl IntoIterator<Item = OsString>, options_first: bool) -> Self {
+        Self {
+            words: words.into_iter().collect(),
+            letters: VecDeque::new(),
+            operands: Vec::new(),
+            options_first,
+        }
+    }
+
+    /// The operands, once all options are read.
+    #[must_use]
+    pub fn operands(self) -> Vec<OsString> {
+        self.operands
+    }
+
+    /// The next option.
+    ///
+    /// # Errors
+    /// What is wrong with it, in getopt's words.
+    pub fn next_option(&mut self) -> Result<Option<Given>, Answer> {
+        if let Some(letter) = self.letters.pop_front() {
+            return self.letter(letter).map(Some);
+        }
+        while let Some(word) = self.words.pop_front() {
+            match word.as_bytes() {
+                b"--" => self.operands.extend(self.words.drain(..)),
+                [b'-', b'-', long @ ..] => return self.long(long).map(Some),
+                [b'-', first, rest @ ..] => {
+                    self.letters.extend(rest);
+                    return self.letter(*first).map(Some);
+                }
+                _ => {
+                    self.operands.push(word);
+                    if self.options_first {
+                        self.operands.extend(self.words.drain(..));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn letter(&mut self, letter: u8) -> Result<Given, Answer> {
+        let Some(row) = TABLE
+            .iter()
+            .find(|row| row.shorts.as_bytes().contains(&letter))
+        else {
+            return Err(mistake(&[b"invalid option -- '", &[letter], b"'"]));
+        };
+        let value = match row.argument {
+            Argument::None | Argument::Optional(..) => None,
+            Argument::Required(..) if self.letters.is_empty() => {
+                let next = self.words.pop_front();
+                Some(next.ok_or_else(|| {
+                    mistake(&[b"option requires an argument -- '", &[letter], b"'"])
+                })?)
+            }
+            Argument::Required(..) => Some(OsString::from_vec(self.letters.drain(..).collect())),
+        };
+        Ok(Given {
+            word: row.word,
+            value,
+        })
+    }
+
+    fn long(&mut self, given: &[u8]) -> Result<Given, Answer> {
+        let (name, value) = match given.iter().position(|b| *b == b'=') {
+            Some(at) => (&given[..at], Some(OsStr::from_bytes(&given[at + 1..]))),
+            None => (given, None),
+        };
+        let (name, row) = find(name, given)?;
+        let value = match (row.argument, value) {
+            (Argument::None, Some(_)) => {
+                let text = format!("option '--{name}' doesn't allow an argument");
+                return Err(Answer::usage(&text));
+            }
+            (Argument::Required(..), None) => {
+                let text = format!("option '--{name}' requires an argument");
+                Some(self.words.pop_front().ok_or_else(|| Answer::usage(&text))?)
+            }
+            (_, value) => value.map(OsStr::to_owned),
+        };
+        Ok(Given {
+            word: row.word,
+            value,
+        })
+    }
+}
+
+/// A name and the option it belongs to.
+type Named = (&'static str, &'static Row);
+
+fn names(origin: Origin) -> impl Iterator<Item = Named> {
+    TABLE
+        .iter()
+        .filter(move |row| row.origin == origin)
+        .flat_map(|row| {
+            [row.long, row.hidden]
+                .into_iter()
+                .flatten()
+                .map(move |name| (name, row))
+        })
+}
+
+/// The option that `name` is, or is a beginning of. `given` is the whole word without its dashes.
+fn find(name: &[u8], given: &[u8]) -> Result<Named, Answer> {
+    const ORIGINS: [Origin; 3] = [Origin::Cp, Origin::LaterCp, Origin::Own];
+    let mut all = ORIGINS.into_iter().flat_map(names);
+    if let Some(exact) = all.find(|(long, _)| long.as_bytes() == name) {
+        return Ok(exact);
+    }
+    for origin in ORIGINS {
+        let mut begun = names(origin).filter(|(long, _)| long.as_bytes().starts_with(name));
+        let Some(first) = begun.next() else { continue };
+        let others: Vec<Named> = begun.filter(|(_, row)| row.word != first.1.word).collect();
+        if others.is_empty() {
+            return Ok(first);
+        }
+        let mut possible = String::new();
+        for (long, _) in std::iter::once(&first).chain(&others) {
+            possible.push_str(&format!(" '--{long}'"));
+        }
+        return Err(mistake(&[
+            b"option '--",
+            given,
+            b"' is ambiguous; possibilities:",
+            possible.as_bytes(),
+        ]));
+    }
+    Err(mistake(&[b"unrecognized option '--", given, b"'"]))
+}
+
+/// getopt shows words as they are, whatever bytes they have.
+fn mistake(parts: &[&[u8]]) -> Answer {
+    Answer::usage_of_bytes(&parts.concat())
+}

@@ -1,0 +1,54 @@
+//! What --help says around the options.
+
+use crate::transfer::engine::TABLE;
+
+pub(super) const ABOUT: &str =
+    "Copy SOURCE to DEST, or several SOURCEs to DIRECTORY, past the page cache";
+
+pub(super) const LONG_ABOUT: &str = "\
+Copy SOURCE to DEST, or several SOURCEs to DIRECTORY, past the page cache.
+
+Made for dumps in /dev/shm: the source is written from where it is in memory, with O_DIRECT, so that neither the page cache nor \
+the memory of the machine grows. Where a file system refuses that, the gentlest way that works is taken, and said.
+
+The options, messages and exit status are those of GNU cp. Called by the name cp, as through a symbolic link, it speaks by that \
+name; --version says what it is.";
+
+/// The three forms of a call.
+pub(super) fn usage(name: &str) -> String {
+    format!(
+        "{name} [OPTION]... [-T] SOURCE DEST\n       \
+         {name} [OPTION]... SOURCE... DIRECTORY\n       \
+         {name} [OPTION]... -t DIRECTORY SOURCE..."
+    )
+}
+
+const BACKUPS: &str = "\
+Backups end with SUFFIX, else with SIMPLE_BACKUP_SUFFIX of the environment, else with ~. Their CONTROL is, unless --backup says \
+it, VERSION_CONTROL of the environment, else existing:
+  none, off      no backups, even with --backup
+  numbered, t    numbered ones: NAME.~1~
+  existing, nil  numbered where there are numbered ones, else simple
+  simple, never  simple ones: NAME~
+With -f and --backup, a file copied onto its own name is copied to its backup.";
+
+const ORDER: &str = "\
+Of options that say different things the last counts. Long options may be abbreviated, and so may the words that they take. \
+Options may stand behind operands, unless POSIXLY_CORRECT is set; -- ends them. An abbreviation means what it means to cp, \
+whatever options are added here.";
+
+/// Behind the options: backups, abbreviations, the engines as a table.
+pub(super) fn after() -> String {
+    let mut text = format!("{BACKUPS}\n\n{ORDER}\n\nEngines, in order of preference:\n");
+    for row in TABLE {
+        text.push_str(&format!(
+            "  {:<16} {}\n  {:<16} when: {}\n",
+            row.name, row.how, "", row.when
+        ));
+    }
+    text.push_str(
+        "\nFrom memory, mmap and splice are measured against each other on the first 32 MiB of a file of 256 MiB or more.\n\
+         SIGUSR1 prints a line of status. Exit status is 0 when all was copied, else 1.",
+    );
+    text
+}

@@ -1,0 +1,128 @@
+//! The words that options take as arguments, each list in the order in which cp shows it.
+
+use super::super::options::BackupNames;
+use super::argmatch::{self, Table};
+use crate::report::progress;
+use crate::transfer::engine::{self, Row};
+use crate::transfer::{DirectPolicy, Reflink, Sparse};
+
+/// CONTROL of --backup, and VERSION_CONTROL. `None`: no backups.
+pub const BACKUP: Table<Option<BackupNames>> = &[
+    ("none", None),
+    ("off", None),
+    ("simple", Some(BackupNames::Simple)),
+    ("never", Some(BackupNames::Simple)),
+    ("existing", Some(BackupNames::Existing)),
+    ("nil", Some(BackupNames::Existing)),
+    ("numbered", Some(BackupNames::Numbered)),
+    ("t", Some(BackupNames::Numbered)),
+];
+
+/// WHEN of --sparse.
+pub const SPARSE: Table<Sparse> = &[
+    ("never", Sparse::Never),
+    ("auto", Sparse::Auto),
+    ("always", Sparse::Always),
+];
+
+/// WHEN of --reflink.
+pub const REFLINK: Table<Reflink> = &[
+    ("auto", Reflink::Auto),
+    ("always", Reflink::Always),
+    ("never", Reflink::Never),
+];
+
+/// Which existing files --update replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update {
+    /// All, as without the option.
+    All,
+    /// None.
+    None,
+    /// None, and that is an error.
+    NoneFail,
+    /// Those that are older.
+    Older,
+}
+
+/// UPDATE of --update.
+pub const UPDATE: Table<Update> = &[
+    ("all", Update::All),
+    ("none", Update::None),
+    ("none-fail", Update::NoneFail),
+    ("older", Update::Older),
+];
+
+/// What --preserve and --no-preserve name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attribute {
+    /// Permission bits and ACLs.
+    Mode,
+    /// Access and modification time.
+    Timestamps,
+    /// Owner and group.
+    Ownership,
+    /// Hard links.
+    Links,
+    /// The security context.
+    Context,
+    /// Extended attributes.
+    Xattr,
+    /// All of these, the context where there is one.
+    All,
+}
+
+/// The members of LIST.
+pub const ATTRIBUTES: Table<Attribute> = &[
+    ("mode", Attribute::Mode),
+    ("timestamps", Attribute::Timestamps),
+    ("ownership", Attribute::Ownership),
+    ("links", Attribute::Links),
+    ("context", Attribute::Context),
+    ("xattr", Attribute::Xattr),
+    ("all", Attribute::All),
+];
+
+/// WHEN of --direct.
+pub const DIRECT: Table<DirectPolicy> = &[
+    ("never", DirectPolicy::Never),
+    ("auto", DirectPolicy::Auto),
+    ("always", DirectPolicy::Always),
+];
+
+/// WHEN of --progress.
+pub const PROGRESS: Table<progress::When> = &[
+    ("never", progress::When::Never),
+    ("auto", progress::When::Auto),
+    ("always", progress::When::Always),
+];
+
+/// NAME of --engine.
+#[must_use]
+pub fn engines() -> Vec<(&'static str, &'static Row)> {
+    engine::TABLE.iter().map(|row| (row.name, *row)).collect()
+}
+
+pub(super) fn backup() -> Vec<&'static str> {
+    argmatch::names(BACKUP)
+}
+
+pub(super) fn sparse() -> Vec<&'static str> {
+    argmatch::names(SPARSE)
+}
+
+pub(super) fn reflink() -> Vec<&'static str> {
+    argmatch::names(REFLINK)
+}
+
+pub(super) fn update() -> Vec<&'static str> {
+    argmatch::names(UPDATE)
+}
+
+pub(super) fn when() -> Vec<&'static str> {
+    argmatch::names(DIRECT)
+}
+
+pub(super) fn engine() -> Vec<&'static str> {
+    argmatch::names(&engines())
+}

@@ -1,0 +1,92 @@
+//! The words of the command line: one table, from which they are read and from which clap makes help, man page and
+//! completions. No system call, and no decision.
+//!
+//! clap does not read them. What cp's scripts rely on is getopt_long(3): the first mistake counts, whatever stands behind
+//! it; `--f` is `--force`, whatever long options are added here; with POSIXLY_CORRECT operands begin at the first of them.
+
+pub mod argmatch;
+pub mod getopt;
+mod help;
+pub mod keywords;
+pub mod table;
+
+use clap::{Arg, ArgAction, Command};
+
+use crate::report::{NAME, program};
+use table::{Argument, Origin, Row, TABLE};
+
+/// The command line of `mmapcp`: what help, man page and completions are made from.
+#[must_use]
+pub fn command() -> Command {
+    named(NAME)
+}
+
+/// What --help prints: cp names itself there as it was called.
+#[must_use]
+pub fn help_text() -> String {
+    named(program()).render_long_help().to_string()
+}
+
+/// What --version prints, whatever the name it was called by: a script that asks wants to know what it has.
+#[must_use]
+pub fn version_text() -> String {
+    named(NAME).render_version()
+}
+
+fn named(name: &str) -> Command {
+    let command = Command::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(help::ABOUT)
+        .long_about(help::LONG_ABOUT)
+        .override_usage(help::usage(name))
+        .after_help(help::after())
+        .disable_help_flag(true)
+        .disable_version_flag(true);
+    let operands = Arg::new("operands")
+        .value_name("SOURCE")
+        .hide(true)
+        .action(ArgAction::Append)
+        .value_hint(clap::ValueHint::AnyPath);
+    TABLE
+        .iter()
+        .enumerate()
+        .fold(command.arg(operands), |command, (order, row)| {
+            command.arg(argument(row, order))
+        })
+}
+
+/// One row as clap has it.
+fn argument(row: &Row, order: usize) -> Arg {
+    // Rows of one meaning, -b and --backup, want ids of their own.
+    let mut arg = Arg::new(order.to_string())
+        .help(row.help)
+        .help_heading(match row.origin {
+            Origin::Cp | Origin::LaterCp => "Options, as in cp",
+            Origin::Own => "Options of its own",
+        });
+    if let Some(long) = row.long {
+        arg = arg.long(long);
+    }
+    let mut shorts = row.shorts.chars();
+    if let Some(first) = shorts.next() {
+        arg = arg.short(first).visible_short_aliases(shorts);
+    }
+    match row.argument {
+        Argument::None => arg.action(ArgAction::SetTrue),
+        Argument::Required(name, kind) => kind.describe(arg.value_name(name)),
+        Argument::Optional(name, kind) => {
+            let arg = arg.value_name(name).num_args(0..=1).require_equals(true);
+            kind.describe(arg)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_nothing_wrong_with_the_table() {
+        command().debug_assert();
+    }
+}

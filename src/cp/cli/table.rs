@@ -1,0 +1,476 @@
+//! The table of options: what each is called, what it takes, and what --help says of it.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ValueHint};
+
+use super::keywords;
+
+/// An option without an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flag {
+    /// -a
+    Archive,
+    /// --attributes-only
+    AttributesOnly,
+    /// --copy-contents
+    CopyContents,
+    /// --debug
+    Debug,
+    /// -L
+    Dereference,
+    /// -d
+    DereferenceNothingKeepLinks,
+    /// -H
+    DereferenceOperands,
+    /// -f
+    Force,
+    /// -i
+    Interactive,
+    /// -l
+    Link,
+    /// -n
+    NoClobber,
+    /// -P
+    NoDereference,
+    /// -T
+    NoTargetDirectory,
+    /// -x
+    OneFileSystem,
+    /// --parents
+    Parents,
+    /// -R, -r
+    Recursive,
+    /// --remove-destination
+    RemoveDestination,
+    /// --strip-trailing-slashes
+    StripTrailingSlashes,
+    /// -s
+    SymbolicLink,
+    /// -v
+    Verbose,
+    /// --keep-directory-symlink
+    KeepDirectorySymlink,
+    /// --fsync
+    Fsync,
+    /// --atomic
+    Atomic,
+    /// --json
+    Json,
+    /// --help
+    Help,
+    /// --version
+    Version,
+}
+
+/// An option with an argument, or with one that may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Valued {
+    /// -b, --backup
+    Backup,
+    /// --no-preserve
+    NoPreserve,
+    /// -p, --preserve
+    Preserve,
+    /// --sparse
+    Sparse,
+    /// --reflink
+    Reflink,
+    /// -S
+    Suffix,
+    /// -t
+    TargetDirectory,
+    /// -u, --update
+    Update,
+    /// -Z, --context
+    Context,
+    /// --jobs
+    Jobs,
+    /// --engine
+    Engine,
+    /// --direct
+    Direct,
+    /// --progress
+    Progress,
+}
+
+/// What an option means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// That it is there.
+    Flag(Flag),
+    /// What it says.
+    Valued(Valued),
+}
+
+/// What a shell may offer as an argument.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// One of these words.
+    Words(fn() -> Vec<&'static str>),
+    /// A directory.
+    Directory,
+    /// Anything, or a list.
+    Free,
+}
+
+impl Kind {
+    pub(super) fn describe(self, arg: Arg) -> Arg {
+        match self {
+            Self::Words(words) => arg.value_parser(PossibleValuesParser::new(words())),
+            Self::Directory => arg.value_hint(ValueHint::DirPath),
+            Self::Free => arg.value_hint(ValueHint::Other),
+        }
+    }
+}
+
+/// Whether an option takes an argument, and how --help calls it.
+#[derive(Debug, Clone, Copy)]
+pub enum Argument {
+    /// None.
+    None,
+    /// One, behind `=`, attached to the letter, or as the next word.
+    Required(&'static str, Kind),
+    /// None, or one behind `=`; the letter takes none.
+    Optional(&'static str, Kind),
+}
+
+/// Where an option comes from. Abbreviations are read by the earliest in which they mean anything, so that what is added
+/// breaks no script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// GNU cp 9.1.
+    Cp,
+    /// GNU cp 9.5.
+    LaterCp,
+    /// Only here.
+    Own,
+}
+
+/// One option.
+#[derive(Debug)]
+pub struct Row {
+    /// What it means.
+    pub word: Word,
+    /// Its letters.
+    pub shorts: &'static str,
+    /// Its name.
+    pub long: Option<&'static str>,
+    /// A name that cp still takes and no longer shows.
+    pub hidden: Option<&'static str>,
+    /// What it takes.
+    pub argument: Argument,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What --help says.
+    pub help: &'static str,
+}
+
+const fn flag(flag: Flag, shorts: &'static str, long: &'static str, help: &'static str) -> Row {
+    Row {
+        word: Word::Flag(flag),
+        shorts,
+        long: Some(long),
+        hidden: None,
+        argument: Argument::None,
+        origin: Origin::Cp,
+        help,
+    }
+}
+
+const fn valued(
+    valued: Valued,
+    shorts: &'static str,
+    long: &'static str,
+    argument: Argument,
+    help: &'static str,
+) -> Row {
+    Row {
+        word: Word::Valued(valued),
+        argument,
+        ..flag(Flag::Help, shorts, long, help)
+    }
+}
+
+/// A letter for what is a longer word otherwise.
+const fn letter(word: Word, shorts: &'static str, help: &'static str) -> Row {
+    Row {
+        word,
+        long: None,
+        ..flag(Flag::Help, shorts, "", help)
+    }
+}
+
+impl Row {
+    const fn from(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
+    const fn also(self, hidden: &'static str) -> Self {
+        Self {
+            hidden: Some(hidden),
+            ..self
+        }
+    }
+}
+
+use Argument::{Optional, Required};
+use Kind::{Directory, Free, Words};
+
+/// All of them. Those of cp stand as in its own table: in that order it lists what an abbreviation might mean.
+pub static TABLE: &[Row] = &[
+    flag(Flag::Archive, "a", "archive", "Same as -dR --preserve=all"),
+    flag(
+        Flag::AttributesOnly,
+        "",
+        "attributes-only",
+        "Copy no data, only the attributes",
+    ),
+    valued(
+        Valued::Backup,
+        "",
+        "backup",
+        Optional("CONTROL", Words(keywords::backup)),
+        "Keep what is overwritten under another name (see below)",
+    ),
+    letter(
+        Word::Valued(Valued::Backup),
+        "b",
+        "Same as --backup without an argument",
+    ),
+    flag(
+        Flag::CopyContents,
+        "",
+        "copy-contents",
+        "Copy what FIFOs and devices yield when recursive, not the special files",
+    ),
+    letter(
+        Word::Flag(Flag::DereferenceNothingKeepLinks),
+        "d",
+        "Same as --no-dereference --preserve=links",
+    ),
+    flag(
+        Flag::Dereference,
+        "L",
+        "dereference",
+        "Follow all symbolic links in SOURCE",
+    ),
+    flag(
+        Flag::Force,
+        "f",
+        "force",
+        "Remove an existing destination file that cannot be opened, and try again",
+    ),
+    flag(
+        Flag::Interactive,
+        "i",
+        "interactive",
+        "Ask before overwriting (overrides an earlier -n)",
+    ),
+    letter(
+        Word::Flag(Flag::DereferenceOperands),
+        "H",
+        "Follow symbolic links that are operands",
+    ),
+    flag(
+        Flag::Link,
+        "l",
+        "link",
+        "Make hard links instead of copies",
+    ),
+    flag(
+        Flag::NoClobber,
+        "n",
+        "no-clobber",
+        "Leave existing files alone, silently (overrides an earlier -i, and -u)",
+    ),
+    flag(
+        Flag::NoDereference,
+        "P",
+        "no-dereference",
+        "Follow no symbolic links in SOURCE",
+    ),
+    letter(
+        Word::Valued(Valued::Preserve),
+        "p",
+        "Same as --preserve=mode,ownership,timestamps",
+    ),
+    valued(
+        Valued::NoPreserve,
+        "",
+        "no-preserve",
+        Required("LIST", Free),
+        "Do not preserve these attributes",
+    ),
+    flag(
+        Flag::NoTargetDirectory,
+        "T",
+        "no-target-directory",
+        "Treat DEST as a file, never as a directory to copy into",
+    ),
+    flag(
+        Flag::OneFileSystem,
+        "x",
+        "one-file-system",
+        "Stay on the file system of each SOURCE",
+    ),
+    flag(
+        Flag::Parents,
+        "",
+        "parents",
+        "Make the whole path of SOURCE below DIRECTORY",
+    )
+    .also("path"),
+    valued(
+        Valued::Preserve,
+        "",
+        "preserve",
+        Optional("LIST", Free),
+        "Preserve these attributes: mode, ownership, timestamps (the default), links, xattr, context, all",
+    ),
+    flag(
+        Flag::Recursive,
+        "Rr",
+        "recursive",
+        "Copy directories with all that is in them",
+    ),
+    flag(
+        Flag::RemoveDestination,
+        "",
+        "remove-destination",
+        "Remove an existing destination file before opening it",
+    ),
+    valued(
+        Valued::Sparse,
+        "",
+        "sparse",
+        Required("WHEN", Words(keywords::sparse)),
+        "Holes: keep them (auto), make more of zeros (always), fill them (never)",
+    ),
+    valued(
+        Valued::Reflink,
+        "",
+        "reflink",
+        Optional("WHEN", Words(keywords::reflink)),
+        "Share blocks with SOURCE: where it can be (auto), or fail (always, the default of the option), or not (never)",
+    ),
+    flag(
+        Flag::StripTrailingSlashes,
+        "",
+        "strip-trailing-slashes",
+        "Drop trailing slashes from each SOURCE",
+    ),
+    valued(
+        Valued::Suffix,
+        "S",
+        "suffix",
+        Required("SUFFIX", Free),
+        "What a backup's name ends with; implies --backup",
+    ),
+    flag(
+        Flag::SymbolicLink,
+        "s",
+        "symbolic-link",
+        "Make symbolic links instead of copies",
+    ),
+    valued(
+        Valued::TargetDirectory,
+        "t",
+        "target-directory",
+        Required("DIRECTORY", Directory),
+        "Copy all SOURCEs into DIRECTORY",
+    ),
+    valued(
+        Valued::Update,
+        "",
+        "update",
+        Optional("UPDATE", Words(keywords::update)),
+        "Which existing files are replaced: all, none, none-fail (none, and that is an error), older (the default of the option)",
+    ),
+    letter(
+        Word::Valued(Valued::Update),
+        "u",
+        "Same as --update=older: only what is newer than its destination, or has none",
+    ),
+    flag(Flag::Verbose, "v", "verbose", "Say what is copied"),
+    flag(
+        Flag::KeepDirectorySymlink,
+        "",
+        "keep-directory-symlink",
+        "Follow an existing symbolic link to a directory where a directory goes",
+    )
+    .from(Origin::LaterCp),
+    letter(
+        Word::Valued(Valued::Context),
+        "Z",
+        "Set the SELinux context of the destination to the default type",
+    ),
+    valued(
+        Valued::Context,
+        "",
+        "context",
+        Optional("CTX", Free),
+        "Like -Z, or set the SELinux context to CTX",
+    ),
+    flag(
+        Flag::Debug,
+        "",
+        "debug",
+        "Say which engine is taken and why no other, alignment, extents and cost; implies -v",
+    )
+    .from(Origin::LaterCp),
+    flag(Flag::Help, "", "help", "Print this help"),
+    flag(Flag::Version, "", "version", "Print the version"),
+    flag(
+        Flag::Fsync,
+        "",
+        "fsync",
+        "Exit with 0 only when data, attributes and names are on the disk",
+    )
+    .from(Origin::Own),
+    flag(
+        Flag::Atomic,
+        "",
+        "atomic",
+        "Leave at each destination the old file or the whole new one, never a part; not with -l, -s, --attributes-only",
+    )
+    .from(Origin::Own),
+    valued(
+        Valued::Jobs,
+        "",
+        "jobs",
+        Required("N", Free),
+        "Files at once; default: as many as serve this machine",
+    )
+    .from(Origin::Own),
+    valued(
+        Valued::Engine,
+        "",
+        "engine",
+        Required("NAME", Words(keywords::engine)),
+        "Use this engine only, and fail where it cannot do it",
+    )
+    .from(Origin::Own),
+    valued(
+        Valued::Direct,
+        "",
+        "direct",
+        Required("WHEN", Words(keywords::when)),
+        "O_DIRECT: where it is real (auto), or fail (always), or not at all (never)",
+    )
+    .from(Origin::Own),
+    valued(
+        Valued::Progress,
+        "",
+        "progress",
+        Required("WHEN", Words(keywords::when)),
+        "A bar on a terminal for copies that last (auto), lines elsewhere too (always), nothing (never)",
+    )
+    .from(Origin::Own),
+    flag(
+        Flag::Json,
+        "",
+        "json",
+        "One JSON object a line on standard output for each event; -v and --debug then write to standard error",
+    )
+    .from(Origin::Own),
+];

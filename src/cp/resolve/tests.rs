@@ -1,0 +1,382 @@
+use super::*;
+use crate::cp::options::{Backup, BackupNames, Making, Target};
+
+fn resolved_in(environment: &Environment, line: &str) -> Resolved {
+    resolve(line.split(' ').map(OsString::from), environment)
+}
+
+fn options_in(environment: &Environment, line: &str) -> Options {
+    let options = resolved_in(environment, line).options;
+    options.unwrap_or_else(|e| panic!("{line}: {e:?}"))
+}
+
+fn options(line: &str) -> Options {
+    options_in(&Environment::default(), line)
+}
+
+/// The first line of what is answered instead.
+fn mistake_in(environment: &Environment, line: &str) -> String {
+    match resolved_in(environment, line).options {
+        Err(Answer::Mistake(text)) => {
+            // Whatever the locale of who tests.
+            let text = String::from_utf8(text).unwrap();
+            let text = text.replace(['\u{2018}', '\u{2019}'], "'");
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("mmapcp: ").unwrap_or(first).to_owned()
+        }
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn mistake(line: &str) -> String {
+    mistake_in(&Environment::default(), line)
+}
+
+fn selinux() -> Environment {
+    Environment {
+        selinux: true,
+        ..Environment::default()
+    }
+}
+
+#[test]
+fn the_last_word_on_links_counts() {
+    for (line, want) in [
+        ("a b", Dereference::Always),
+        ("-r a b", Dereference::Never),
+        ("-rl a b", Dereference::Always),
+        ("-rH a b", Dereference::Operands),
+        ("-LP a b", Dereference::Never),
+        ("-PL a b", Dereference::Always),
+        ("-aL a b", Dereference::Always),
+        ("-La a b", Dereference::Never),
+        ("-Ld a b", Dereference::Never),
+        ("-dH a b", Dereference::Operands),
+        ("-Pr a b", Dereference::Never),
+    ] {
+        assert_eq!(options(line).dereference, want, "{line}");
+    }
+}
+
+#[test]
+fn update_ask_and_no_clobber_rank_as_in_cp() {
+    for (line, existing, update) in [
+        ("a b", Existing::Replace, false),
+        ("-i a b", Existing::Ask, false),
+        ("-in a b", Existing::Skip, false),
+        ("-ni a b", Existing::Ask, false),
+        ("-u a b", Existing::Replace, true),
+        ("-iu a b", Existing::Ask, true),
+        ("-nu a b", Existing::Skip, false),
+        ("-un a b", Existing::Skip, false),
+        ("--update a b", Existing::Replace, true),
+        ("--update=older a b", Existing::Replace, true),
+        ("--update=all a b", Existing::Replace, false),
+        ("-u --update=all a b", Existing::Replace, false),
+        ("--update=none a b", Existing::Skip, false),
+        ("--update=none-f a b", Existing::Refuse, false),
+        ("--update=none -u a b", Existing::Replace, true),
+        ("-n --update=none-fail a b", Existing::Skip, false),
+        ("-i --update=none-fail a b", Existing::Refuse, false),
+        ("-i --update=none a b", Existing::Skip, false),
+    ] {
+        let options = options(line);
+        assert_eq!(
+            (options.existing, options.update),
+            (existing, update),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn preserved_attributes_add_up_in_their_order() {
+    let p = Preserve {
+        mode: true,
+        ownership: true,
+        timestamps: true,
+        required: true,
+        ..Preserve::default()
+    };
+    let a = Preserve {
+        links: true,
+        xattr: true,
+        quiet: true,
+        ..p
+    };
+    for (line, want) in [
+        ("a b", Preserve::default()),
+        ("-p a b", p),
+        ("--preserve a b", p),
+        ("-a a b", a),
+        (
+            "-d a b",
+            Preserve {
+                links: true,
+                ..Preserve::default()
+            },
+        ),
+        ("--preserve=all a b", Preserve { quiet: false, ..a }),
+        ("--preserve=m,o,t a b", p),
+        (
+            "--preserve=xattr a b",
+            Preserve {
+                xattr: true,
+                xattr_required: true,
+                required: true,
+                ..Preserve::default()
+            },
+        ),
+        (
+            "-p --no-preserve=mode a b",
+            Preserve {
+                mode: false,
+                default_mode: true,
+                ..p
+            },
+        ),
+        (
+            "--no-preserve=mode -p a b",
+            Preserve {
+                default_mode: true,
+                ..p
+            },
+        ),
+        (
+            "--no-preserve=mode --preserve=mode a b",
+            Preserve {
+                mode: true,
+                required: true,
+                ..Preserve::default()
+            },
+        ),
+        (
+            "-a --no-preserve=ownership,links a b",
+            Preserve {
+                ownership: false,
+                links: false,
+                ..a
+            },
+        ),
+        ("-a --no-preserve=xattr a b", Preserve { xattr: false, ..a }),
+        (
+            "-p --no-preserve=all a b",
+            Preserve {
+                default_mode: true,
+                required: true,
+                ..Preserve::default()
+            },
+        ),
+    ] {
+        assert_eq!(options(line).preserve, want, "{line}");
+    }
+}
+
+#[test]
+fn contexts_are_as_the_kernel_has_them() {
+    let none = Environment::default();
+    assert!(!options("-a a b").preserve.context);
+    assert!(options_in(&selinux(), "-a a b").preserve.context);
+    assert!(
+        options_in(&selinux(), "--preserve=all a b")
+            .preserve
+            .context
+    );
+    assert!(resolved_in(&none, "-Z a b").warnings.is_empty());
+    let warned = resolved_in(&none, "--context=x --foo").warnings;
+    assert_eq!(
+        warned,
+        ["warning: ignoring --context; it requires an SELinux-enabled kernel"]
+    );
+    let refused = "cannot preserve security context without an SELinux-enabled kernel";
+    assert_eq!(mistake("--preserve=context a b"), refused);
+    let set = options_in(&selinux(), "-a --context=x a b");
+    assert_eq!(set.context, Some("x".into()));
+    assert!(!set.preserve.context, "what is set is stronger than -a");
+    let both = "--preserve=context --context=x a b";
+    assert_eq!(
+        mistake_in(&selinux(), both),
+        "cannot set target context and preserve it"
+    );
+    let default = resolved_in(&selinux(), "-aZ a b");
+    assert_eq!(
+        default.warnings.len(),
+        1,
+        "-Z wants the policy, which nobody reads here"
+    );
+    assert!(default.options.unwrap().preserve.context);
+}
+
+#[test]
+fn backups_are_named_by_word_and_environment() {
+    let variables = Environment {
+        version_control: "simple".into(),
+        suffix: Some(".old".into()),
+        ..Environment::default()
+    };
+    for (environment, line, names, suffix) in [
+        (
+            &Environment::default(),
+            "-b a b",
+            BackupNames::Existing,
+            "~",
+        ),
+        (
+            &Environment::default(),
+            "-S .x a b",
+            BackupNames::Existing,
+            ".x",
+        ),
+        (
+            &Environment::default(),
+            "-S .x/ a b",
+            BackupNames::Existing,
+            ".x/",
+        ),
+        (
+            &Environment::default(),
+            "-S /x a b",
+            BackupNames::Existing,
+            "~",
+        ),
+        (
+            &Environment::default(),
+            "--backup=t -b a b",
+            BackupNames::Numbered,
+            "~",
+        ),
+        (&variables, "-b a b", BackupNames::Simple, ".old"),
+        (&variables, "--backup= a b", BackupNames::Simple, ".old"),
+        (&variables, "--backup=nu a b", BackupNames::Numbered, ".old"),
+        (&variables, "--suffix= a b", BackupNames::Simple, "~"),
+        (&variables, "-Sx/y a b", BackupNames::Simple, "~"),
+    ] {
+        let suffix = suffix.into();
+        assert_eq!(
+            options_in(environment, line).backup,
+            Some(Backup { names, suffix }),
+            "{line}"
+        );
+    }
+    assert_eq!(options("--backup=none a b").backup, None);
+    assert_eq!(options_in(&variables, "a b").backup, None, "nobody asked");
+}
+
+#[test]
+fn an_abbreviation_means_what_it_means_to_cp() {
+    assert_eq!(options("--d a b").dereference, Dereference::Always);
+    assert!(!options("--de a b").report.debug, "cp 9.1 has no --debug");
+    assert!(options("--deb a b").report.debug);
+    assert!(options("--f a b").force);
+    assert!(options("--fs a b").durability.fsync);
+    assert!(options("--attr a b").attributes_only);
+    assert!(options("--ato a b").durability.atomic);
+    assert!(options("--pa -t d a").parents);
+    assert!(options("--path -t d a").parents);
+    assert!(options("--pr a b").preserve.mode);
+    assert_eq!(
+        options("--pro=always a b").report.progress,
+        progress::When::Always
+    );
+    assert!(options("--k a b").keep_directory_symlink);
+    let among_ours = "option '--j' is ambiguous; possibilities: '--jobs' '--json'";
+    assert_eq!(mistake("--j a b"), among_ours);
+}
+
+#[test]
+fn operands_go_where_the_words_say() {
+    let target = |line: &str| options(line).target;
+    assert_eq!(target("a b -t d"), Target::Directory("d".into()));
+    assert_eq!(target("a b"), Target::Either("b".into()));
+    assert_eq!(target("-T a b"), Target::Exact("b".into()));
+    assert_eq!(target("a -- -T"), Target::Either("-T".into()));
+    let posix = Environment {
+        posixly_correct: true,
+        ..Environment::default()
+    };
+    let first = options_in(&posix, "a -T b");
+    assert_eq!(first.target, Target::Either("b".into()));
+    assert_eq!(first.sources.len(), 2);
+    assert!(first.through_dangling);
+}
+
+#[test]
+fn jobs_are_a_number_of_at_least_one() {
+    assert_eq!(options("a b").jobs, None);
+    assert_eq!(options("--jobs=7 a b").jobs.map(NonZeroUsize::get), Some(7));
+    for wrong in ["0", "-1", "", "x", "1x", " 1", "99999999999999999999999"] {
+        let options = resolve(["--jobs".into(), wrong.into()], &Environment::default()).options;
+        assert!(matches!(options, Err(Answer::Mistake(_))), "{wrong}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for (line, want) in [
+        ("-ls a b", "cannot make both hard and symbolic links"),
+        (
+            "-bn a b",
+            "options --backup and --no-clobber are mutually exclusive",
+        ),
+        (
+            "-b --update=none a b",
+            "--backup is mutually exclusive with -n or --update=none-fail",
+        ),
+        (
+            "-b --update=none-fail a b",
+            "--backup is mutually exclusive with -n or --update=none-fail",
+        ),
+        ("--update=n a b", "ambiguous argument 'n' for '--update'"),
+        ("--update= a b", "ambiguous argument '' for '--update'"),
+        (
+            "--reflink --sparse=never a b",
+            "--reflink can be used only with --sparse=auto",
+        ),
+        (
+            "--atomic -l a b",
+            "options --atomic and --link are mutually exclusive",
+        ),
+        (
+            "--atomic -s a b",
+            "options --atomic and --symbolic-link are mutually exclusive",
+        ),
+        (
+            "--atomic --attributes-only a b",
+            "options --atomic and --attributes-only are mutually exclusive",
+        ),
+        (
+            "--engine=mmap --direct=never a b",
+            "cannot combine --engine=mmap and --direct=never",
+        ),
+        (
+            "--engine=sendfile --direct=always a b",
+            "cannot combine --engine=sendfile and --direct=always",
+        ),
+        (
+            "--engine=splice --reflink a b",
+            "cannot combine --engine=splice and --reflink=always",
+        ),
+    ] {
+        assert_eq!(mistake(line), want, "{line}");
+    }
+    assert_eq!(
+        options("-bni a b").existing,
+        Existing::Ask,
+        "-i took -n back"
+    );
+    assert!(options("--atomic -pb --fsync a b").durability.atomic);
+}
+
+#[test]
+fn what_is_made_and_read() {
+    assert_eq!(options("-l a b").making, Making::HardLink);
+    assert_eq!(options("-s a b").making, Making::SymbolicLink);
+    assert!(options("a b").as_regular);
+    assert!(!options("-r a b").as_regular);
+    assert!(options("-r --copy-contents a b").as_regular);
+    assert_eq!(options("--reflink a b").transfer.reflink, Reflink::Always);
+    assert_eq!(
+        options("--sparse=never a b").transfer.reflink,
+        Reflink::Never
+    );
+}
