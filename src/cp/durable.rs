@@ -30,6 +30,8 @@ type Identity = (u64, u64);
 /// What is to be on the disk in the end. Threads share it.
 #[derive(Debug)]
 pub struct Durable {
+    /// Whether --fsync was said; without it nothing here does anything.
+    wanted: bool,
     /// Whether syncfs can be relied on.
     syncfs_tells: bool,
     state: Mutex<State>,
@@ -55,29 +57,34 @@ struct System {
     whole: bool,
 }
 
-impl Default for Durable {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Durable {
     /// For a run on this kernel.
     #[must_use]
-    pub fn new() -> Self {
-        Self::relying_on_syncfs(kernel().is_some_and(|now| now >= SYNCFS_TELLS))
+    pub fn new(wanted: bool) -> Self {
+        let tells = || kernel().is_some_and(|now| now >= SYNCFS_TELLS);
+        Self::relying_on_syncfs(wanted, wanted && tells())
     }
 
-    fn relying_on_syncfs(syncfs_tells: bool) -> Self {
+    fn relying_on_syncfs(wanted: bool, syncfs_tells: bool) -> Self {
         Self {
+            wanted,
             syncfs_tells,
             state: Mutex::default(),
         }
     }
 
+    /// Whether --fsync was said.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// Notes the file system of an open file. To be called before the first byte is written there, so that no failed
     /// write goes unnoticed.
     pub fn watch(&self, file: &File, shown: &Path) {
+        if !self.wanted {
+            return;
+        }
         let mut state = self.state();
         if let Err(e) = state.system(file.as_fd(), shown) {
             state.failed.push((shown.into(), e));
@@ -89,13 +96,16 @@ impl Durable {
         self.note(file, shown);
     }
 
-    /// Notes a directory in which a name was made, or which was made itself.
-    pub fn note_open_directory(&self, directory: &File, shown: &Path) {
+    /// Notes a directory in which a name was made.
+    pub fn note_directory(&self, directory: &File, shown: &Path) {
         self.note(directory, shown);
     }
 
     /// Notes the directory that a name is in. `shown` is the name.
-    pub fn note_directory(&self, entry: &Entry<'_>, shown: &Path) {
+    pub fn note_parent(&self, entry: &Entry<'_>, shown: &Path) {
+        if !self.wanted {
+            return;
+        }
         match entry.open_directory() {
             Ok(directory) => self.note(&directory, &parent(shown)),
             // One that may not be read cannot be synced alone.
@@ -111,6 +121,9 @@ impl Durable {
 
     /// Notes the directory of a place, and of what it leads to if it is a link.
     pub fn note_entry(&self, place: &Place<'_>) {
+        if !self.wanted {
+            return;
+        }
         let entry = Entry::of(place);
         let link = entry.as_ref().is_ok_and(|entry| {
             entry
@@ -120,13 +133,16 @@ impl Durable {
         let through = link.then(|| Entry::through(place));
         for entry in [Some(entry), through].into_iter().flatten() {
             match entry {
-                Ok(entry) => self.note_directory(&entry, place.shown),
+                Ok(entry) => self.note_parent(&entry, place.shown),
                 Err(e) => self.state().failed.push((parent(place.shown), e)),
             }
         }
     }
 
     fn note(&self, file: &File, shown: &Path) {
+        if !self.wanted {
+            return;
+        }
         let mut state = self.state();
         if let Err(e) = state.note(file, shown, self.syncfs_tells) {
             state.failed.push((shown.into(), e));
@@ -231,13 +247,13 @@ mod tests {
     /// What is left to do on the file system of a directory with `files` noted files in it.
     fn noted(files: usize, syncfs_tells: bool) -> io::Result<(usize, bool)> {
         let dir = tempfile::tempdir()?;
-        let durable = Durable::relying_on_syncfs(syncfs_tells);
+        let durable = Durable::relying_on_syncfs(true, syncfs_tells);
         for n in 0..files {
             let path = dir.path().join(n.to_string());
             let file = File::create(&path)?;
             durable.watch(&file, &path);
             durable.note_file(&file, &path);
-            durable.note_open_directory(&File::open(dir.path())?, dir.path());
+            durable.note_directory(&File::open(dir.path())?, dir.path());
         }
         let left = {
             let state = durable.state();
@@ -264,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_has_nothing_to_sync_is_no_failure() -> io::Result<()> {
-        let durable = Durable::new();
+        let durable = Durable::new(true);
         let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
         durable.note_file(&null, Path::new("/dev/null"));
         assert!(durable.finish().is_empty());

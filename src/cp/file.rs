@@ -5,7 +5,7 @@ use std::fs::File;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
 
-use super::attrs::{Attributes, Unpreserved};
+use super::attrs::{self, Attributes};
 use super::dest::{self, Destination, How, Keep, Refused};
 use super::durable::Durable;
 use super::options::{Existing, Options};
@@ -23,19 +23,29 @@ use crate::transfer::{self, Error, Failure};
 pub(super) struct Cx<'a> {
     pub(super) options: &'a Options,
     pub(super) attributes: Attributes,
-    /// Where --fsync was said.
-    pub(super) durable: Option<Durable>,
+    pub(super) durable: Durable,
+}
+
+impl<'a> Cx<'a> {
+    /// For a run where the file mode creation mask is `umask`.
+    pub(super) fn new(options: &'a Options, umask: u32) -> Self {
+        Self {
+            options,
+            attributes: Attributes::new(options, umask),
+            durable: Durable::new(options.durability.fsync),
+        }
+    }
 }
 
 /// What the walk knows of one file beyond its places.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Task<'t> {
-    /// What is there; none: nothing.
-    pub(super) there: Option<&'t FileStat>,
-    /// A symbolic link as source is not followed here, so one that was swapped in is refused.
-    pub(super) nofollow: bool,
-    /// With --atomic: what is there has been backed up or is to be removed, so the new file has nothing of it.
+pub(super) struct Target<'a> {
+    /// What is at the destination.
+    pub(super) there: Option<&'a FileStat>,
+    /// With --atomic: that has been backed up or is to be removed, so the new file has nothing of it.
     pub(super) as_new: bool,
+    /// Whether a symbolic link as source is followed; if not, one that was swapped in is refused.
+    pub(super) follow: bool,
 }
 
 /// Copies a file's data and attributes, and tells as what. With --atomic a failure leaves the destination as it was.
@@ -45,35 +55,28 @@ pub(super) fn copy(
     source: &Place<'_>,
     dest: &Place<'_>,
     from: &FileStat,
-    task: &Task<'_>,
+    target: &Target<'_>,
 ) -> Result<Identity, Failed> {
-    let opened = open_source(source, from, task.nofollow)?;
-    let facts = SourceFacts::of(&opened)
-        .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
-    let target = open_dest(cx, voice, dest, from, task)?;
-    if let Some(durable) = &cx.durable {
-        durable.watch(&target.file, dest.shown);
-    }
-    let there = task.there.filter(|_| !target.is_atomic() && !target.created);
-    let held_back = there.filter(|there| cx.attributes.hold_back(from, &target.file, there));
-    if !cx.options.attributes_only {
-        let mut observer = voice.file(source.shown, dest.shown);
-        let options = cx.options.transfer;
-        match transfer::copy(&opened, facts, &target.file, options, &mut observer) {
-            Ok(()) => observer.finish(),
-            Err(failure) => {
-                drop(observer);
-                if let (Some(there), false) = (held_back, failure.begun) {
-                    // What was narrowed a moment ago is ours to widen.
-                    let _ = cx.attributes.give_back(&target.file, there);
-                }
-                return Err(failed(cx, voice, &failure, source, dest, target));
-            }
+    let opened = open_source(source, from, !target.follow)?;
+    let open = open_dest(cx, voice, dest, from, target)?;
+    cx.durable.watch(&open.file, dest.shown);
+    // What replaces the old file atomically is narrow as it is.
+    let held_back = target
+        .there
+        .filter(|there| !open.is_atomic() && cx.attributes.hold_back(from, &open.file, there));
+    if !cx.options.attributes_only
+        && let Err((failure, why)) = data(cx, voice, (source, &opened), (dest, &open))
+    {
+        if let (Some(there), false) = (held_back, failure.as_ref().is_some_and(|f| f.begun)) {
+            // What was narrowed a moment ago is ours to widen.
+            let _ = cx.attributes.give_back(&open.file, there);
         }
+        abandon(voice, dest, open, failure.as_ref());
+        return Err(why.into());
     }
-    let made = identity(&stat_of(&target.file, dest)?);
-    let attributes = give_attributes(cx, voice, (&opened, from), &target, (source, dest));
-    finish(cx, voice, dest, target, attributes)?;
+    let made = identity(&stat_of(&open.file, dest)?);
+    let attributes = give_attributes(cx, voice, (source, &opened), from, (dest, &open));
+    finish(cx, voice, dest, open, attributes)?;
     Ok(made)
 }
 
@@ -82,12 +85,13 @@ fn open_dest<'a>(
     voice: &mut Voice,
     dest: &Place<'a>,
     from: &FileStat,
-    task: &Task<'_>,
+    target: &Target<'_>,
 ) -> Result<Destination<'a>, String> {
-    let (options, there) = (cx.options, task.there);
+    let options = cx.options;
+    let there = target.there;
     // An existing file whose data stays has nothing that could be there in part.
-    let atomic =
-        options.durability.atomic && (there.is_none() || task.as_new || !options.attributes_only);
+    let new = there.is_none() || target.as_new;
+    let atomic = options.durability.atomic && (new || !options.attributes_only);
     if !atomic && there.is_some_and(dest::is_fifo) {
         return dest::open_fifo(dest, voice.stopper());
     }
@@ -96,7 +100,7 @@ fn open_dest<'a>(
         force: options.force,
         through_dangling: options.through_dangling,
         atomic,
-        as_new: task.as_new,
+        as_new: target.as_new,
         keep: Keep {
             owner: !options.preserve.ownership,
             mode: !options.preserve.mode,
@@ -106,25 +110,49 @@ fn open_dest<'a>(
     dest::open(dest, there, &how, removed)
 }
 
+/// Moves the bytes. What to say where that failed, and how far it came where it began.
+fn data(
+    cx: &Cx<'_>,
+    voice: &mut Voice,
+    (source, opened): (&Place<'_>, &File),
+    (dest, open): (&Place<'_>, &Destination<'_>),
+) -> Result<(), (Option<Failure>, String)> {
+    let facts = SourceFacts::of(opened).map_err(|e| {
+        let text = format!("cannot fstat {}: {}", quote(source.shown), reason(&e));
+        (None, text)
+    })?;
+    let options = cx.options.transfer;
+    let mut observer = voice.file(source.shown, dest.shown);
+    match transfer::copy(opened, facts, &open.file, options, &mut observer) {
+        Ok(()) => {
+            observer.finish();
+            Ok(())
+        }
+        Err(failure) => {
+            let text = message(&failure, options, source, dest, open.is_atomic());
+            Err((Some(failure), text))
+        }
+    }
+}
+
 fn stat_of(file: &File, dest: &Place<'_>) -> Result<FileStat, String> {
     fstat(file).map_err(|e| format!("cannot fstat {}: {}", quote(dest.shown), reason(&e.into())))
 }
 
-/// Attributes of the source, on top of those that a file of that name had. A failure has been said.
+/// First what the file has from the one it replaces, then what it has from its source.
 fn give_attributes(
     cx: &Cx<'_>,
     voice: &mut Voice,
-    (opened, from): (&File, &FileStat),
-    target: &Destination<'_>,
-    (source, dest): (&Place<'_>, &Place<'_>),
-) -> Result<(), Unpreserved> {
-    let mut say = |text: &str| voice.diagnose(text);
-    if let Err(text) = target.inherit(dest.shown) {
-        say(&text);
-        return Err(Unpreserved);
-    }
-    let (shown, made) = ((source.shown, dest.shown), target.created);
-    cx.attributes.finish_file(opened, from, &target.file, made, shown, &mut say)
+    (source, opened): (&Place<'_>, &File),
+    from: &FileStat,
+    (dest, open): (&Place<'_>, &Destination<'_>),
+) -> Result<(), Failed> {
+    open.inherit(dest.shown)?;
+    let mut say = |text: &str| voice.error(source.shown, dest.shown, text);
+    let shown = (source.shown, dest.shown);
+    cx.attributes
+        .finish_file(opened, from, &open.file, open.created, shown, &mut say)
+        .map_err(|attrs::Unpreserved| Failed::Said)
 }
 
 /// Commits, unless attributes that were demanded are missing on what would take the place of another file.
@@ -132,21 +160,21 @@ fn finish(
     cx: &Cx<'_>,
     voice: &mut Voice,
     dest: &Place<'_>,
-    target: Destination<'_>,
-    attributes: Result<(), Unpreserved>,
+    open: Destination<'_>,
+    attributes: Result<(), Failed>,
 ) -> Result<(), Failed> {
-    if target.is_atomic() && attributes.is_err() {
-        if let Err(also) = target.abandon(dest.shown) {
-            voice.diagnose(&also);
-        }
-        return Err(Failed::Said);
+    if open.is_atomic() && attributes.is_err() {
+        abandon(voice, dest, open, None);
+        return attributes;
     }
-    // A file that was written is closed, whatever became of its attributes; what is missing of those has been said.
-    match target.commit(dest, cx.durable.as_ref()) {
-        Err(Refused::Exists) => came_meanwhile(cx.options, dest),
-        Err(Refused::Say(why)) => Err(why.into()),
-        Ok(()) => attributes.map_err(|Unpreserved| Failed::Said),
-    }
+    // A file that was written is closed, whatever became of its attributes; the first error is the one to tell.
+    let committed = match open.commit(dest, &cx.durable) {
+        Err(Refused::Exists) => return came_meanwhile(cx.options, dest),
+        Err(Refused::Say(why)) => Err(why),
+        Ok(()) => Ok(()),
+    };
+    attributes?;
+    Ok(committed?)
 }
 
 /// Somebody made the destination while its copy was written: as if it had been there before, where that is allowed.
@@ -190,25 +218,17 @@ fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<Fi
     }
 }
 
-/// What to say of a transfer that failed. A destination that holds nothing and would not be there without us is removed.
-fn failed(
-    cx: &Cx<'_>,
-    voice: &mut Voice,
-    failure: &Failure,
-    source: &Place<'_>,
-    dest: &Place<'_>,
-    target: Destination<'_>,
-) -> Failed {
-    let atomic = target.is_atomic();
-    let text = message(failure, cx.options.transfer, source, dest, atomic);
-    let changed = matches!(failure.error, Error::SourceChanged { .. });
-    let unwanted = !atomic && target.created && !failure.begun && !changed;
-    let closed = target.abandon(dest.shown);
+/// Ends a copy that failed. A destination that holds nothing and would not be there without us is removed.
+fn abandon(voice: &mut Voice, dest: &Place<'_>, open: Destination<'_>, failure: Option<&Failure>) {
+    let empty = failure.is_some_and(|failure| {
+        !failure.begun && !matches!(failure.error, Error::SourceChanged { .. })
+    });
+    let unwanted = empty && open.created && !open.is_atomic();
+    let closed = open.abandon(dest.shown);
     let cleaned = if unwanted { dest.unlink() } else { closed };
     if let Err(also) = cleaned {
         voice.diagnose(&also);
     }
-    Failed::Say(text)
 }
 
 fn message(

@@ -162,16 +162,14 @@ impl Temporary<'_> {
         mut self,
         file: File,
         place: &Place<'_>,
-        durable: Option<&Durable>,
+        durable: &Durable,
     ) -> Result<(), Refused> {
-        let done = self.make_final(&file, place, durable.is_some());
+        let done = self.make_final(&file, place, durable.is_wanted());
         let left = self.discard(place.shown);
         // The first error is the one to tell.
         done?;
         left?;
-        if let Some(durable) = durable {
-            durable.note_directory(&self.entry, place.shown);
-        }
+        durable.note_parent(&self.entry, place.shown);
         Ok(close(file, place.shown)?)
     }
 

@@ -122,17 +122,15 @@ impl Destination<'_> {
     ///
     /// # Errors
     /// A file that could not be made durable, named or closed; a temporary is gone then.
-    pub fn commit(self, place: &Place<'_>, durable: Option<&Durable>) -> Result<(), Refused> {
+    pub fn commit(self, place: &Place<'_>, durable: &Durable) -> Result<(), Refused> {
         let Self {
             file, temporary, ..
         } = self;
         match temporary {
             Some(temporary) => temporary.commit(file, place, durable),
             None => {
-                if let Some(durable) = durable {
-                    durable.note_file(&file, place.shown);
-                    durable.note_entry(place);
-                }
+                durable.note_file(&file, place.shown);
+                durable.note_entry(place);
                 Ok(close(file, place.shown)?)
             }
         }

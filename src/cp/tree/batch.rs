@@ -133,13 +133,13 @@ impl Task {
         if run.options.report.verbose {
             voice.verbose(&arrow(&self.entry, ready.backup.as_deref()));
         }
-        let task = file::Task {
+        let target = file::Target {
             there: ready.there.as_ref(),
             as_new: ready.as_new,
-            nofollow: !self.transfer.follow,
+            follow: self.transfer.follow,
         };
         let (source, dest) = (self.entry.source.place(), self.entry.dest.place());
-        file::copy(&run.cx, voice, &source, &dest, &self.transfer.from, &task)
+        file::copy(&run.cx, voice, &source, &dest, &self.transfer.from, &target)
     }
 
     fn failed(&self, failed: Failed, run: &Run<'_>, voice: &mut Voice) {

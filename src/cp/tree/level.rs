@@ -139,9 +139,7 @@ impl Level {
         if finished.is_err() {
             run.fail();
         }
-        if let Some(durable) = &run.cx.durable {
-            durable.note_open_directory(dest, &self.shown);
-        }
+        run.cx.durable.note_directory(dest, &self.shown);
     }
 }
 

@@ -108,9 +108,7 @@ impl Walk<'_, '_, '_> {
     /// Notes what was made without bytes, for links to come and for operands to come.
     fn note_made(&mut self, entry: &Entry, from: &FileStat, remembered: bool) {
         let named = entry.operand() && self.repeats.several();
-        if let Some(durable) = &self.run.cx.durable {
-            durable.note_entry(&entry.dest.place());
-        }
+        self.run.cx.durable.note_entry(&entry.dest.place());
         if !(remembered || named) {
             return;
         }

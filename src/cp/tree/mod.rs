@@ -29,7 +29,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag};
 
 use super::attrs::Attributes;
 use super::backup;
-use super::durable::{self, Durable};
+use super::durable;
 use super::file::Cx;
 use super::operands::{Job, Jobs, Known};
 use super::options::{Dereference, Existing, Options};
@@ -96,11 +96,7 @@ fn copy_each(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
     // Asked for while there is one thread: it can only be asked by setting it.
     let run = Run {
         options,
-        cx: Cx {
-            options,
-            attributes: Attributes::new(options, umask()),
-            durable: options.durability.fsync.then(Durable::new),
-        },
+        cx: Cx::new(options, umask()),
         failed: AtomicBool::new(false),
         copied: Mutex::default(),
         made: Mutex::default(),
@@ -110,8 +106,7 @@ fn copy_each(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
     } else {
         walk_all(jobs, &run, voice);
     }
-    let unsynced = run.cx.durable.as_ref().map(Durable::finish);
-    for (path, error) in unsynced.into_iter().flatten() {
+    for (path, error) in run.cx.durable.finish() {
         run.fail();
         voice.diagnose(&durable::message(&path, &error));
     }

@@ -189,9 +189,7 @@ impl Walk<'_, '_, '_> {
                 parent.made,
                 &mut |text| said.push(text.to_owned()),
             );
-            if let Some(durable) = &self.run.cx.durable {
-                durable.note_entry(&parent.dest.place());
-            }
+            self.run.cx.durable.note_entry(&parent.dest.place());
             let stop = finished.is_err();
             let _ = self.finished(finished, &said);
             if stop {
