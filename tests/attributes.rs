@@ -27,6 +27,13 @@ const TREE: &str = r"
     setfacl -m u:sys:rw there/acl there/m0640; setfacl -d -m u:sys:rw there/d; setfattr -n user.old -v 1 there/xattr
 ";
 
+/// What of it belongs to nobody; the rest stays root's, whose 0777 or ACL may be written to all the same.
+const MINE: &str = r"
+    chown -h 65534:65534 . t/m2755 t/m0444 t/m4755 t/d t/d/in t/readonly t/closed t/closed/in t/narrow t/acl t/given t/link
+    chown 65534:65534 inherit other there there/d there/m2755 there/m4755 there/m0444 there/both there/acl there/readonly
+    chmod 4755 t/m4755 there/m4755; chmod 2755 t/m2755 there/m2755; chmod 777 sgid there/closed
+";
+
 /// What is preserved, one combination a line.
 const WORDS: [&str; 24] = [
     "",
@@ -55,20 +62,31 @@ const WORDS: [&str; 24] = [
     "-p --preserve=xattr",
 ];
 
+/// Those whose end depends on the mask.
+const MASKED: [&str; 6] = [
+    "",
+    "-p",
+    "--preserve=ownership",
+    "--preserve=xattr",
+    "--no-preserve=mode",
+    "--preserve=ownership --no-preserve=mode",
+];
+
 /// Into the empty, into a default ACL, into a set-group-id directory, over what is there.
 const COPIES: &str = "$CP -r WORDS t new; echo $?; $CP -r WORDS t inherit; echo $?; $CP -r WORDS t sgid; echo $?; \
     $CP -rT WORDS t there; echo $?; $CP WORDS t/m* t/acl t/narrow t/xattr t/readonly t/cap other; echo $?";
 
-fn table(prepare: &str, umasks: &[&str]) -> String {
+/// Every copy of `words` under each mask.
+fn table(prepare: &str, words: &[&str], umasks: &[&str]) -> String {
     let lines: Vec<&str> = prepare
         .lines()
         .map(str::trim)
-        .filter(|l| !l.is_empty())
+        .filter(|line| !line.is_empty())
         .collect();
     let prepare = lines.join("; ");
     let mut table = String::new();
     for umask in umasks {
-        for words in WORDS {
+        for words in words {
             let copies = COPIES.replace("WORDS", words);
             table += &format!("umask {umask}, {words} :: {prepare} :: umask {umask}; {copies}\n");
         }
@@ -79,6 +97,24 @@ fn table(prepare: &str, umasks: &[&str]) -> String {
 #[test]
 fn of_every_kind_as_root() {
     if is_root_or_skip("of_every_kind_as_root") {
-        agree(&table(TREE, &["022"]), Style::ANY_ORDER);
+        agree(&table(TREE, &WORDS, &["022"]), Style::ANY_ORDER);
+    }
+}
+
+/// The masks that matter: one that takes from the group, too, and none.
+#[test]
+fn under_other_masks() {
+    if is_root_or_skip("under_other_masks") {
+        agree(&table(TREE, &MASKED, &["077", "0"]), Style::ANY_ORDER);
+    }
+}
+
+/// What cannot be given away is not, and the set-id bits with it.
+#[test]
+fn of_every_kind_as_nobody() {
+    if is_root_or_skip("of_every_kind_as_nobody") {
+        let tree = [TREE, MINE].concat();
+        agree(&table(&tree, &WORDS, &["022"]), Style::NOBODY_ANY_ORDER);
+        agree(&table(&tree, &MASKED, &["0277"]), Style::NOBODY_ANY_ORDER);
     }
 }

@@ -216,6 +216,19 @@ fn shell(script: &str, root: &Path) -> Command {
     command
 }
 
+/// cp quotes the name of an attribute into the memory that holds the quoted name of the file, and then says the former
+/// twice. What is compared names the attribute only.
+fn without_lost_name(line: &str) -> String {
+    let named = ["setting attribute ", "getting attribute "];
+    match line.split_once("': ") {
+        Some((what, why)) if named.iter().any(|words| what.starts_with(words)) => {
+            let attribute = what.split('\'').nth(1).unwrap_or_default();
+            format!("attribute {attribute}: {why}")
+        }
+        _ => line.to_owned(),
+    }
+}
+
 /// A stream as it reads when the program is called mmapcp.
 pub(crate) fn in_our_name(stream: &[u8], style: Style) -> String {
     let text = stream
@@ -226,7 +239,10 @@ pub(crate) fn in_our_name(stream: &[u8], style: Style) -> String {
     let mut lines: Vec<String> = text
         .lines()
         .map(|line| match line.strip_prefix("cp: ") {
-            Some(rest) => format!("mmapcp: {rest}"),
+            Some(rest) => format!("mmapcp: {}", without_lost_name(rest)),
+            None if line.starts_with("mmapcp: ") => {
+                format!("mmapcp: {}", without_lost_name(&line["mmapcp: ".len()..]))
+            }
             None => line.replace("'cp --help'", "'mmapcp --help'"),
         })
         .collect();

@@ -33,6 +33,14 @@ impl Completion {
         Self { clear: 0, add }
     }
 
+    /// For what was opened up: all that was taken or given for that is undone.
+    fn exactly(mode: u32) -> Self {
+        Self {
+            clear: ALL_BITS & !mode,
+            add: mode,
+        }
+    }
+
     pub(super) fn apply(self, to: &Handle<'_>) -> io::Result<()> {
         let now = to.stat()?.st_mode & ALL_BITS;
         let end = now & !self.clear | self.add;
@@ -53,10 +61,10 @@ impl Attributes {
         from.st_mode & ALL_BITS & !self.withheld(from)
     }
 
-    /// For mkdir(2): its owner can fill it, whatever becomes of it.
+    /// For mkdir(2). What its owner needs to fill it, [`open_up`](Self::open_up) adds.
     #[must_use]
     pub fn directory_mode(&self, from: &FileStat) -> u32 {
-        from.st_mode & ALL_BITS & !self.withheld(from) | OWNER
+        from.st_mode & ALL_BITS & !self.withheld(from)
     }
 
     /// For mkdir(2) of a directory that --parents names.
@@ -67,11 +75,11 @@ impl Attributes {
         } else {
             0
         };
-        self.parent_bits(from) & !withheld | OWNER
+        self.parent_bits(from) & !withheld
     }
 
-    /// Makes a directory usable for its owner that was just made where mask or default ACL would keep even him out, and
-    /// says which mode it was made with.
+    /// Makes a directory usable for its owner that was just made, where its mode, mask or default ACL would keep even him
+    /// out, and says which mode it was made with.
     ///
     /// # Errors
     /// Of the calls.
@@ -151,20 +159,18 @@ impl Attributes {
         from.st_mode & omitted & !self.umask
     }
 
-    /// `made` is the mode that mkdir gave; of its owner's permissions, those stay that the source has, too.
+    /// `made` is the mode that mkdir gave.
     pub(super) fn complete_directory(&self, made: u32, from: &FileStat) -> Completion {
-        Completion {
-            clear: OWNER & !(made & from.st_mode),
-            add: self.owed(from),
+        if made & OWNER == OWNER {
+            Completion::add(self.owed(from))
+        } else {
+            Completion::exactly(made | self.owed(from))
         }
     }
 
     pub(super) fn complete_parent(&self, made: u32, from: &FileStat) -> Completion {
         let omitted = if self.preserve.ownership { OTHERS } else { 0 };
-        Completion {
-            clear: OWNER & !(made & self.parent_bits(from)),
-            add: self.parent_bits(from) & omitted & !self.umask,
-        }
+        Completion::exactly(made | self.parent_bits(from) & omitted & !self.umask)
     }
 
     fn parent_bits(&self, from: &FileStat) -> u32 {
