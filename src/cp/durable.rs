@@ -17,7 +17,10 @@ use crate::report::quote::quote;
 use crate::sys::words::reason;
 use crate::transfer::fault::retry;
 
-/// Files and directories of one file system that are synced each; with more of them, the file system is.
+/// Files and directories of one file system that are synced each; with more of them, the file system is. Measured on
+/// ext4 with files of 16 KiB: 8 take 8 ms one by one and 1.7 ms by syncfs, 32 take 56 and 6 ms, 128 take 355 and 17 ms.
+/// But syncfs waits for what all others have written, too (200 MB: 170 ms instead of 31 ms for 8 files), which a few big
+/// dumps shall not.
 const FEW: usize = 32;
 
 /// syncfs(2) tells of failed writes since Linux 5.8 (commit 735e4ae5ba28, "vfs: track per-sb writeback errors and report
@@ -121,7 +124,7 @@ impl Durable {
 
     /// Notes the directory of a place, and of what it leads to if it is a link.
     pub fn note_entry(&self, place: &Place<'_>) {
-        if !self.wanted {
+        if !self.wanted || self.is_settled() {
             return;
         }
         let entry = Entry::of(place);
@@ -137,6 +140,11 @@ impl Durable {
                 Err(e) => self.state().failed.push((parent(place.shown), e)),
             }
         }
+    }
+
+    /// Whether every file system is synced as a whole, so that single directories no longer matter.
+    fn is_settled(&self) -> bool {
+        self.state().systems.values().all(|system| system.whole)
     }
 
     fn note(&self, file: &File, shown: &Path) {
