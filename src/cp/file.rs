@@ -1,6 +1,7 @@
 //! One regular file, or what is copied as one: open both ends, transfer, attributes, close.
 
 use std::fs::File;
+use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
@@ -9,11 +10,11 @@ use super::attrs;
 use super::dest::{self, Destination};
 use super::place::Place;
 use super::tree::{Failed, Outcome, Walk, identity};
+use crate::report::Reporter;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
-use crate::transfer::facts::SourceFacts;
 use crate::transfer::fault::Side;
-use crate::transfer::{self, Error, Failure};
+use crate::transfer::{self, Error, Failure, Late};
 
 pub(super) fn copy(
     walk: &mut Walk<'_>,
@@ -24,7 +25,9 @@ pub(super) fn copy(
 ) -> Outcome {
     let options = walk.options;
     let opened = open_source(source, from, options.recursive)?;
-    let facts = SourceFacts::of(&opened)
+    let facts = walk
+        .worker
+        .facts(&opened)
         .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
     // With -p the mode comes last, and others wait for it: the owner must be right before.
     let mode = from.st_mode & 0o777 & if options.preserve.mode { !0o077 } else { !0 };
@@ -36,13 +39,15 @@ pub(super) fn copy(
         None => dest::open(dest, there, mode, options.force, removed)?,
     };
     let mut observer = walk.reporter.file(source.shown, dest.shown);
-    match transfer::copy(
+    let copied = walk.worker.copy(
         &opened,
         facts,
         &target.file,
         options.transfer,
         &mut observer,
-    ) {
+        (source.shown.into(), dest.shown.into()),
+    );
+    match copied {
         Ok(()) => observer.finish(),
         Err(failure) => {
             drop(observer);
@@ -57,6 +62,16 @@ pub(super) fn copy(
     // A file that was written is closed, whatever became of its attributes; the first error is the one to tell.
     let closed = dest::close(target.file, dest.shown);
     Ok(attributes.and(closed)?)
+}
+
+/// Tells of files that failed on their way to the device, after their copy had returned. Returns whether there were none.
+pub(super) fn tell_late(reporter: &mut Reporter, late: Vec<Late<(PathBuf, PathBuf)>>) -> bool {
+    for late in &late {
+        let (source, dest) = &late.tag;
+        let text = format!("error writing {}: {}", quote(dest), reason(&late.error));
+        reporter.error(source, dest, &text);
+    }
+    late.is_empty()
 }
 
 fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<File, String> {

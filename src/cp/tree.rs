@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, readlinkat};
@@ -18,6 +18,7 @@ use super::place::Place;
 use crate::report::Reporter;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
+use crate::transfer::Worker;
 
 /// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
 /// not a crash. A path of PATH_MAX has 2048 at the most.
@@ -68,11 +69,13 @@ fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u3
         made_directories: Vec::new(),
         met_itself: false,
         depth: 0,
+        worker: Worker::default(),
     };
     let mut ok = true;
     for job in jobs {
         if walk.reporter.interrupted() {
-            return false;
+            ok = false;
+            break;
         }
         let shown = job.dest.clone();
         walk.made_directories.clear();
@@ -89,7 +92,8 @@ fn copy_each(jobs: &[Job], options: &Options, reporter: &mut Reporter, umask: u3
         };
         ok &= walk.entry(&source, &dest, true, job);
     }
-    ok
+    let late = walk.worker.settle();
+    ok & file::tell_late(walk.reporter, late)
 }
 
 /// The state of one run of the program.
@@ -109,6 +113,8 @@ pub(super) struct Walk<'a> {
     pub(super) met_itself: bool,
     /// Directories above the cursor.
     pub(super) depth: usize,
+    /// Copies the bytes. What it says late is told at the end.
+    pub(super) worker: Worker<(PathBuf, PathBuf)>,
 }
 
 /// What became of one entry.

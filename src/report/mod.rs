@@ -160,6 +160,10 @@ impl FileReporter<'_> {
 }
 
 impl Observer for FileReporter<'_> {
+    fn listens(&self) -> bool {
+        self.reporter.report.json || self.reporter.report.debug
+    }
+
     fn event(&mut self, event: &Event) {
         if self.reporter.report.json
             && let Some(line) = json::event(event, &self.source, &self.dest)
