@@ -1,6 +1,7 @@
 //! One regular file, or what is copied as one: open both ends, transfer, attributes, close.
 
 use std::fs::File;
+use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
@@ -14,9 +15,11 @@ use super::tree::Failed;
 use crate::report::Voice;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
-use crate::transfer::facts::SourceFacts;
 use crate::transfer::fault::Side;
-use crate::transfer::{self, Error, Failure};
+use crate::transfer::{self, Error, Failure, Late, Worker};
+
+/// Copies the bytes; one for each thread at work. A file is known by its source and its destination.
+pub(super) type Bytes = Worker<(PathBuf, PathBuf)>;
 
 /// What a run has decided and what its threads share.
 #[derive(Debug)]
@@ -51,9 +54,8 @@ pub(super) struct Target<'a> {
 /// Copies a file's data and attributes, and tells as what. With --atomic a failure leaves the destination as it was.
 pub(super) fn copy(
     cx: &Cx<'_>,
-    voice: &mut Voice,
-    source: &Place<'_>,
-    dest: &Place<'_>,
+    (voice, bytes): (&mut Voice, &mut Bytes),
+    (source, dest): (&Place<'_>, &Place<'_>),
     from: &FileStat,
     target: &Target<'_>,
 ) -> Result<Identity, Failed> {
@@ -65,7 +67,7 @@ pub(super) fn copy(
         .there
         .filter(|there| !open.is_atomic() && cx.attributes.hold_back(from, &open.file, there));
     if !cx.options.attributes_only
-        && let Err((failure, why)) = data(cx, voice, (source, &opened), (dest, &open))
+        && let Err((failure, why)) = data(cx, (voice, bytes), (source, &opened), (dest, &open))
     {
         if let (Some(there), false) = (held_back, failure.as_ref().is_some_and(|f| f.begun)) {
             // What was narrowed a moment ago is ours to widen.
@@ -113,17 +115,18 @@ fn open_dest<'a>(
 /// Moves the bytes. What to say where that failed, and how far it came where it began.
 fn data(
     cx: &Cx<'_>,
-    voice: &mut Voice,
+    (voice, bytes): (&mut Voice, &mut Bytes),
     (source, opened): (&Place<'_>, &File),
     (dest, open): (&Place<'_>, &Destination<'_>),
 ) -> Result<(), (Option<Failure>, String)> {
-    let facts = SourceFacts::of(opened).map_err(|e| {
+    let facts = bytes.facts(opened).map_err(|e| {
         let text = format!("cannot fstat {}: {}", quote(source.shown), reason(&e));
         (None, text)
     })?;
     let options = cx.options.transfer;
     let mut observer = voice.file(source.shown, dest.shown);
-    match transfer::copy(opened, facts, &open.file, options, &mut observer) {
+    let tag = (source.shown.into(), dest.shown.into());
+    match bytes.copy(opened, facts, &open.file, options, &mut observer, tag) {
         Ok(()) => {
             observer.finish();
             Ok(())
@@ -137,6 +140,16 @@ fn data(
 
 fn stat_of(file: &File, dest: &Place<'_>) -> Result<FileStat, String> {
     fstat(file).map_err(|e| format!("cannot fstat {}: {}", quote(dest.shown), reason(&e.into())))
+}
+
+/// Tells of files that failed on their way to the device, after their copy had returned. Returns whether there were none.
+pub(super) fn tell_late(voice: &mut Voice, late: &[Late<(PathBuf, PathBuf)>]) -> bool {
+    for late in late {
+        let (source, dest) = &late.tag;
+        let text = format!("error writing {}: {}", quote(dest), reason(&late.error));
+        voice.error(source, dest, &text);
+    }
+    late.is_empty()
 }
 
 /// First what the file has from the one it replaces, then what it has from its source.

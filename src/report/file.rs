@@ -57,6 +57,10 @@ impl Drop for FileReporter<'_> {
 }
 
 impl Observer for FileReporter<'_> {
+    fn listens(&self) -> bool {
+        self.voice.shared.report.json || self.voice.shared.report.debug
+    }
+
     fn event(&mut self, event: &Event) {
         if let Event::Done { bytes, .. } = event {
             self.count(*bytes);

@@ -63,3 +63,16 @@ pub struct Failure {
     /// Whether anything was written at all.
     pub begun: bool,
 }
+
+impl Failure {
+    /// One that came before the first byte of `size`.
+    #[must_use]
+    pub(super) fn before(error: Error, size: u64) -> Self {
+        Self {
+            error,
+            copied: 0,
+            size,
+            begun: false,
+        }
+    }
+}

@@ -1,11 +1,13 @@
 //! Regular files on their way to the pool: a handful at a time, since handing over costs as much as a small file.
 
+use std::sync::PoisonError;
+
 use nix::sys::stat::FileStat;
 
 use super::existing::undo_backup;
 use super::level::Level;
 use super::{Entry, Failed, Ready, Run, Walk, arrow, is_link, size};
-use crate::cp::file;
+use crate::cp::file::{self, Bytes, tell_late};
 use crate::cp::place::Identity;
 use crate::report::{Fate, Voice};
 
@@ -55,7 +57,9 @@ impl Walk<'_, '_, '_> {
         };
         if alone {
             self.settle();
-            return task.run(self.run, &mut self.voice);
+            let mut bytes = self.run.bytes();
+            task.run(self.run, &mut self.voice, &mut bytes);
+            return self.run.done_with(bytes, &mut self.voice);
         }
         self.batch.bytes += size;
         self.batch.tasks.push(task);
@@ -88,24 +92,53 @@ impl Walk<'_, '_, '_> {
         let mut voice = self.voice.split();
         let run = self.run;
         self.pool.submit(Box::new(move || {
+            let mut bytes = run.bytes();
             for task in tasks {
-                task.run(run, &mut voice);
+                task.run(run, &mut voice, &mut bytes);
             }
+            run.done_with(bytes, &mut voice);
         }));
     }
 }
 
+impl Run<'_> {
+    /// What a thread copies bytes with.
+    fn bytes(&self) -> Bytes {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.pop().unwrap_or_default()
+    }
+
+    /// Keeps it for the next batch, and tells what it said late.
+    fn done_with(&self, mut bytes: Bytes, voice: &mut Voice) {
+        if !tell_late(voice, &bytes.late()) {
+            self.fail();
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(bytes);
+    }
+
+    /// Waits for the files that are still on their way to the disk.
+    pub(super) fn settle_bytes(&self, voice: &mut Voice) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        for bytes in idle.iter_mut() {
+            if !tell_late(voice, &bytes.settle()) {
+                self.fail();
+            }
+        }
+    }
+}
+
 impl Task {
-    fn run(mut self, run: &Run<'_>, voice: &mut Voice) {
+    fn run(mut self, run: &Run<'_>, voice: &mut Voice, bytes: &mut Bytes) {
         let level = self.entry.level.take();
-        self.copy(run, voice);
+        self.copy(run, voice, bytes);
         if let Some(level) = level {
             Level::leave(level, run);
         }
     }
 
-    fn copy(&self, run: &Run<'_>, voice: &mut Voice) {
-        let made = match self.attempt(run, voice) {
+    fn copy(&self, run: &Run<'_>, voice: &mut Voice, bytes: &mut Bytes) {
+        let made = match self.attempt(run, voice, bytes) {
             Ok(made) => {
                 voice.passed(Fate::Copied);
                 Some(made)
@@ -125,7 +158,12 @@ impl Task {
         }
     }
 
-    fn attempt(&self, run: &Run<'_>, voice: &mut Voice) -> Result<Identity, Failed> {
+    fn attempt(
+        &self,
+        run: &Run<'_>,
+        voice: &mut Voice,
+        bytes: &mut Bytes,
+    ) -> Result<Identity, Failed> {
         if voice.interrupted() {
             return Err(Failed::Said);
         }
@@ -139,7 +177,8 @@ impl Task {
             follow: self.transfer.follow,
         };
         let (source, dest) = (self.entry.source.place(), self.entry.dest.place());
-        file::copy(&run.cx, voice, &source, &dest, &self.transfer.from, &target)
+        let places = (&source, &dest);
+        file::copy(&run.cx, (voice, bytes), places, &self.transfer.from, &target)
     }
 
     fn failed(&self, failed: Failed, run: &Run<'_>, voice: &mut Voice) {

@@ -30,7 +30,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag};
 use super::attrs::Attributes;
 use super::backup;
 use super::durable;
-use super::file::Cx;
+use super::file::{Bytes, Cx};
 use super::operands::{Job, Jobs, Known};
 use super::options::{Dereference, Existing, Options};
 use super::place::{Anchor, Folder, Identity, Place, beside};
@@ -98,6 +98,7 @@ fn copy_each(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
         options,
         cx: Cx::new(options, umask()),
         failed: AtomicBool::new(false),
+        idle: Mutex::default(),
         copied: Mutex::default(),
         made: Mutex::default(),
     };
@@ -148,6 +149,7 @@ fn walk_all(jobs: &Jobs, run: &Run<'_>, voice: &mut Voice) {
             walk.operand(job);
         }
         walk.settle();
+        run.settle_bytes(&mut walk.voice);
     });
 }
 
@@ -172,6 +174,8 @@ pub(super) struct Run<'a> {
     /// What it takes to copy one file.
     pub(super) cx: Cx<'a>,
     failed: AtomicBool,
+    /// What threads copy with, while none does.
+    idle: Mutex<Vec<Bytes>>,
     /// Source files with further links that were copied, and as what; none: they were not.
     copied: Mutex<HashMap<Identity, Option<Identity>>>,
     /// Names that operands were copied to, where there are several operands, and as what.

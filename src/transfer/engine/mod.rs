@@ -122,6 +122,13 @@ pub static TABLE: [&Row; 8] = [
 /// The engine that moves nothing, to price the loop around the others. No command line reaches it.
 pub static NULL: &Row = &null::ROW;
 
+/// The row that shares blocks.
+pub(super) static REFLINK: &Row = &reflink::ROW;
+
+/// The two rows of small files.
+pub(super) static DONTCACHE: &Row = &dontcache::ROW;
+pub(super) static BUFFERED: &Row = &buffered::ROW;
+
 /// The row called `name`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Row> {
