@@ -1,6 +1,7 @@
 //! What a copy tells about itself: the bar, the lines of `--progress=always`, the events of `--json`, and `--debug`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
@@ -612,7 +613,7 @@ fn the_bar_of_a_tree_is_of_the_whole_run() {
         );
         assert!(screen.contains(" files, "), "the run: {screen:?}");
         assert!(
-            screen.contains("big': "),
+            screen.contains("'big': "),
             "the file that takes long: {screen:?}"
         );
         screen.contains(&format!(" of {FILES} files, ")) && screen.contains('%')
@@ -677,6 +678,35 @@ fn what_is_skipped_or_fails_is_no_copy() {
     let total = the(&events, "total");
     // The empty file meets a directory.
     for (field, number) in [("skipped", 0), ("errors", 1)] {
+        assert_eq!(total[field], number, "{field}: {total}");
+    }
+}
+
+/// Nobody knows what is in a directory that cannot be read: it is an error, and no part of what there is to do.
+#[test]
+fn what_cannot_be_read_is_not_counted() {
+    let pair = tree();
+    let (place, bin) = open_place();
+    let copy = place.path().join("copies/copy");
+    fs::create_dir(place.path().join("copies")).unwrap();
+    std::os::unix::fs::chown(place.path().join("copies"), Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::set_permissions(pair.shm.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(pair.source().join("sub"), fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = Command::new(bin.join("mmapcp"));
+    command
+        .args(["--json", "-rT"])
+        .arg(pair.source())
+        .arg(&copy);
+    let output = run(as_nobody(&mut command));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let events = events(&output);
+    let total = the(&events, "total");
+    for (field, number) in [
+        ("files", FILES - 2),
+        ("bytes", BYTES - 2000),
+        ("directories", 2),
+        ("errors", 1),
+    ] {
         assert_eq!(total[field], number, "{field}: {total}");
     }
 }

@@ -76,7 +76,9 @@ impl Bar {
             return;
         }
         let bar = lines.second.get_or_insert_with(|| self.add("{wide_msg}"));
-        bar.set_message(phrase::file(progress, source));
+        // Its name alone: a path would leave no room for the figures.
+        let name = source.file_name().map_or(source, Path::new);
+        bar.set_message(phrase::file(progress, name));
         lines.at_work = Some(source.into());
     }
 
@@ -84,7 +86,7 @@ impl Bar {
         let bar = lines.first.get_or_insert_with(|| self.add("{wide_msg}"));
         if let Some(total) = so_far.total {
             if !lines.known {
-                bar.set_style(style("{bar:24} {percent}% {wide_msg}"));
+                bar.set_style(style("{percent:>3}% {wide_bar} {msg}"));
                 lines.known = true;
             }
             bar.set_length(total.bytes);

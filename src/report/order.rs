@@ -128,7 +128,45 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Places that are opened one after the other, as a walk does, and say what they have to and close whenever they
+        /// come to it.
+        #[test]
+        fn whoever_comes_first_the_order_is_one(turns in prop::collection::vec(any::<prop::sample::Index>(), 1..200)) {
+            const PLACES: usize = 8;
+            const LINES: usize = 3;
+            let (mut order, mut said) = (Order::new(), Said::default());
+            let mut walk = 0;
+            // A place, and the lines it has said; a walk speaks after all that it opened.
+            let mut working: Vec<(usize, usize, usize)> = Vec::new();
+            for number in 0..PLACES {
+                let after = order.open_after(walk);
+                working.push((number, std::mem::replace(&mut walk, after), 0));
+            }
+            said.say(&mut order, walk, "end");
+            let mut turns = turns.into_iter();
+            while !working.is_empty() {
+                let turn = turns.next().map_or(0, |turn| turn.index(working.len()));
+                let (number, place, lines) = &mut working[turn];
+                if *lines < LINES {
+                    said.say(&mut order, *place, &format!("{number}.{lines}"));
+                    *lines += 1;
+                } else {
+                    said.close(&mut order, *place);
+                    working.remove(turn);
+                }
+            }
+            let lines = |number| (0..LINES).map(move |line| format!("{number}.{line}"));
+            let mut want: Vec<String> = (0..PLACES).flat_map(lines).collect();
+            want.push("end".into());
+            prop_assert_eq!(said.0, want);
+            prop_assert_eq!(order.kept(), 0);
+        }
+    }
 
     /// What comes out of it.
     #[derive(Default)]

@@ -33,7 +33,10 @@ pub(super) fn run(so_far: &SoFar) -> String {
     match so_far.total {
         None => format!("{files} files, {done} so far, {speed}"),
         Some(total) => {
-            let left = left(total.bytes.saturating_sub(so_far.bytes), so_far.rate);
+            let left = match total.bytes.saturating_sub(so_far.bytes) {
+                0 => String::new(),
+                bytes => left(bytes, so_far.rate),
+            };
             let all = bytes(total.bytes);
             format!(
                 "{files} of {} files, {done} of {all}, {speed}{left}",
