@@ -268,17 +268,22 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::cp::{cli, operands};
+    use crate::cp::environment::Environment;
+    use crate::cp::{operands, resolve};
+
+    fn options(words: impl IntoIterator<Item = OsString>) -> Option<Options> {
+        let environment = Environment::of_process();
+        resolve::resolve(words, &environment).options.ok()
+    }
 
     /// What a copy of `source` with such options counts; `None` where it gives up.
     fn counted(source: &Path, change: impl FnOnce(&mut Options)) -> Option<(u64, u64)> {
-        let words = ["mmapcp", "-r", "-T"].map(OsString::from);
+        let words = ["-r", "-T"].map(OsString::from);
         let operands = [source.into(), "/nonexistent/copy".into()];
-        let words = cli::parse(words.into_iter().chain(operands)).ok()?;
-        let mut options = Options::resolve(words).ok()?;
+        let mut options = options(words.into_iter().chain(operands))?;
         change(&mut options);
         let jobs = operands::jobs(&options).ok()?;
-        let total = Count::new(&options, &AtomicBool::new(false)).all(&jobs)?;
+        let total = Count::new(&options, &AtomicBool::new(false)).all(&jobs.list)?;
         Some((total.files, total.bytes))
     }
 
@@ -330,16 +335,10 @@ mod tests {
         fs::write(dir.path().join("file"), "")?;
         let over = AtomicBool::new(true);
         assert!(!lasts(&over));
-        let words = ["mmapcp", "-r", ".", "/nonexistent/copy"].map(OsString::from);
-        let options = cli::parse(words).and_then(Options::resolve);
-        let Ok(options) = options else {
-            panic!("these words are right");
-        };
-        let job = Job {
-            source: dir.path().into(),
-            dest: "copy".into(),
-        };
-        assert_eq!(Count::new(&options, &over).all(&[job]), None);
+        let words = ["-r".into(), dir.path().into(), "/nonexistent/copy".into()];
+        let options = options(words).ok_or(io::ErrorKind::InvalidInput)?;
+        let jobs = operands::jobs(&options).map_err(|no| io::Error::other(no.message))?;
+        assert_eq!(Count::new(&options, &over).all(&jobs.list), None);
         Ok(())
     }
 }

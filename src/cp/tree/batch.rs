@@ -178,7 +178,13 @@ impl Task {
         };
         let (source, dest) = (self.entry.source.place(), self.entry.dest.place());
         let places = (&source, &dest);
-        file::copy(&run.cx, (voice, bytes), places, &self.transfer.from, &target)
+        file::copy(
+            &run.cx,
+            (voice, bytes),
+            places,
+            &self.transfer.from,
+            &target,
+        )
     }
 
     fn failed(&self, failed: Failed, run: &Run<'_>, voice: &mut Voice) {
