@@ -102,7 +102,7 @@ _mmapcp() {
                     return 0
                     ;;
                 --engine)
-                    COMPREPLY=($(compgen -W "mmap splice direct dontcache copy-file-range sendfile buffered" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "reflink mmap splice direct dontcache copy-file-range sendfile buffered" -- "${cur}"))
                     return 0
                     ;;
                 --direct)

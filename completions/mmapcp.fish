@@ -22,7 +22,8 @@ none-fail\t''
 older\t''"
 complete -c mmapcp -l context -d 'Set the SELinux context of new files to CTX; without CTX the same as -Z' -r -f
 complete -c mmapcp -l jobs -d 'Files at once; default: as many as serve this machine' -r -f
-complete -c mmapcp -l engine -d 'Use this engine only, and fail where it cannot do it' -r -f -a "mmap\t''
+complete -c mmapcp -l engine -d 'Use this engine only, and fail where it cannot do it' -r -f -a "reflink\t''
+mmap\t''
 splice\t''
 direct\t''
 dontcache\t''

@@ -1,15 +1,15 @@
 //! The runner that sets mmapcp beside cp: two equal trees, `/bin/cp` in one and `mmapcp` in the other; status, words and trees must agree.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use nix::sys::stat::{Mode, SFlag, mknod};
 
 use crate::support::*;
+
+pub(crate) mod tree;
+
+use tree::{Tree, after, before, differences};
 
 /// One command, run twice.
 struct Case<'a> {
@@ -50,9 +50,6 @@ const STANDARD: &str = "
 /// Old times on everything that has none yet, so that a time which was kept differs from one which is new.
 const AGE: &str =
     "find . -newermt 2021-01-01 -exec touch -h -d '2011-11-11 11:11:11.123456789' {} +";
-
-/// Times before this are told apart to the nanosecond; later ones are just `new`.
-const YEAR_2021: i64 = 1_609_459_200;
 
 // ---------------------------------------------------------------- the runner
 
@@ -133,10 +130,8 @@ fn places(style: Style) -> Vec<PathBuf> {
 fn disagreement(case: &Case, parent: &Path, style: Style) -> Option<String> {
     let cp = scratch(parent);
     let ours = scratch(parent);
-    let (cp_out, our_out) = (
-        run_case(case, cp.path(), "cp", style),
-        run_case(case, ours.path(), "mmapcp", style),
-    );
+    let (cp_out, mut cp_tree) = run_case(case, cp.path(), "cp", style);
+    let (our_out, mut our_tree) = run_case(case, ours.path(), &subject(), style);
     assert!(
         !lossy(&cp_out.stderr).contains("sh: "),
         "{}: the command itself is wrong: {}",
@@ -159,17 +154,16 @@ fn disagreement(case: &Case, parent: &Path, style: Style) -> Option<String> {
             lines.push(format!("{stream}:\n--- cp\n{theirs}\n--- mmapcp\n{ours}"));
         }
     }
-    let (mut cp_tree, mut our_tree) = (tree(cp.path()), tree(ours.path()));
     if style.any_amount {
         cp_tree.retain(|_, node| node.is_old_leaf());
         our_tree.retain(|_, node| node.is_old_leaf());
     }
-    lines.extend(tree_differences(&cp_tree, &our_tree));
+    lines.extend(differences(&cp_tree, &our_tree));
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 /// Builds the tree and runs the case's command in it with `$CP` set to `program`.
-fn run_case(case: &Case, root: &Path, program: &str, style: Style) -> Output {
+fn run_case(case: &Case, root: &Path, program: &str, style: Style) -> (Output, Tree) {
     mknod(
         &root.join("sock"),
         SFlag::S_IFSOCK,
@@ -202,7 +196,15 @@ fn run_case(case: &Case, root: &Path, program: &str, style: Style) -> Output {
     if style.nobody {
         as_nobody(&mut command);
     }
-    run(&mut command)
+    let then = before(root);
+    let output = run(&mut command);
+    (output, after(root, &then))
+}
+
+/// What is set beside cp. `MMAPCP_INSTEAD=cp` sets cp beside itself, and so tries the tests: whatever they find then is
+/// chance.
+pub(crate) fn subject() -> String {
+    std::env::var("MMAPCP_INSTEAD").unwrap_or_else(|_| "mmapcp".into())
 }
 
 fn shell(script: &str, root: &Path) -> Command {
@@ -214,8 +216,21 @@ fn shell(script: &str, root: &Path) -> Command {
     command
 }
 
+/// cp quotes the name of an attribute into the memory that holds the quoted name of the file, and then says the former
+/// twice. What is compared names the attribute only.
+fn without_lost_name(line: &str) -> String {
+    let named = ["setting attribute ", "getting attribute "];
+    match line.split_once("': ") {
+        Some((what, why)) if named.iter().any(|words| what.starts_with(words)) => {
+            let attribute = what.split('\'').nth(1).unwrap_or_default();
+            format!("attribute {attribute}: {why}")
+        }
+        _ => line.to_owned(),
+    }
+}
+
 /// A stream as it reads when the program is called mmapcp.
-fn in_our_name(stream: &[u8], style: Style) -> String {
+pub(crate) fn in_our_name(stream: &[u8], style: Style) -> String {
     let text = stream
         .escape_ascii()
         .to_string()
@@ -224,7 +239,10 @@ fn in_our_name(stream: &[u8], style: Style) -> String {
     let mut lines: Vec<String> = text
         .lines()
         .map(|line| match line.strip_prefix("cp: ") {
-            Some(rest) => format!("mmapcp: {rest}"),
+            Some(rest) => format!("mmapcp: {}", without_lost_name(rest)),
+            None if line.starts_with("mmapcp: ") => {
+                format!("mmapcp: {}", without_lost_name(&line["mmapcp: ".len()..]))
+            }
             None => line.replace("'cp --help'", "'mmapcp --help'"),
         })
         .collect();
@@ -232,91 +250,4 @@ fn in_our_name(stream: &[u8], style: Style) -> String {
         lines.sort();
     }
     lines.join("\n")
-}
-
-// ---------------------------------------------------------------- trees
-
-/// All that `ls -lan --full-time` and `cat` would show of one name.
-#[derive(Debug, PartialEq)]
-struct Node {
-    kind: &'static str,
-    mode: String,
-    owner: (u32, u32),
-    links: u64,
-    time: String,
-    body: String,
-}
-
-impl Node {
-    /// Was there before the copy, and is no directory, whose time changes with what is copied into it.
-    fn is_old_leaf(&self) -> bool {
-        self.kind != "directory" && self.time != "new"
-    }
-}
-
-/// Everything below `root`, by relative name.
-fn tree(root: &Path) -> BTreeMap<PathBuf, Node> {
-    let mut nodes = BTreeMap::new();
-    let mut dirs = vec![root.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        // A copy that went into itself without end is deeper than a path can say: the walk ends there.
-        for entry in fs::read_dir(&dir).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            let Some(node) = node(&path) else { continue };
-            if node.kind == "directory" {
-                dirs.push(path.clone());
-            }
-            nodes.insert(path.strip_prefix(root).unwrap().to_owned(), node);
-        }
-    }
-    nodes
-}
-
-fn node(path: &Path) -> Option<Node> {
-    let meta = fs::symlink_metadata(path).ok()?;
-    let kind = meta.file_type();
-    let (kind, body) = if kind.is_dir() {
-        ("directory", Vec::new())
-    } else if kind.is_symlink() {
-        (
-            "symlink",
-            fs::read_link(path).unwrap().as_os_str().as_bytes().to_vec(),
-        )
-    } else if kind.is_fifo() {
-        ("fifo", Vec::new())
-    } else if kind.is_socket() {
-        ("socket", Vec::new())
-    } else {
-        ("file", fs::read(path).unwrap())
-    };
-    let old = meta.mtime() < YEAR_2021;
-    Some(Node {
-        kind,
-        mode: format!("{:o}", meta.mode()),
-        owner: (meta.uid(), meta.gid()),
-        links: meta.nlink(),
-        time: if old {
-            format!("{}.{:09}", meta.mtime(), meta.mtime_nsec())
-        } else {
-            "new".into()
-        },
-        body: body.escape_ascii().to_string(),
-    })
-}
-
-fn tree_differences(cp: &BTreeMap<PathBuf, Node>, ours: &BTreeMap<PathBuf, Node>) -> Vec<String> {
-    let names: std::collections::BTreeSet<_> = cp.keys().chain(ours.keys()).collect();
-    names
-        .into_iter()
-        .filter(|name| cp.get(*name) != ours.get(*name))
-        .take(20)
-        .map(|name| {
-            format!(
-                "{}:\n  cp     {:?}\n  mmapcp {:?}",
-                name.display(),
-                cp.get(name),
-                ours.get(name)
-            )
-        })
-        .collect()
 }

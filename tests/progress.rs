@@ -1,6 +1,7 @@
 //! What a copy tells about itself: the bar, the lines of `--progress=always`, the events of `--json`, and `--debug`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
@@ -235,7 +236,19 @@ const FIELDS: &[(&str, &[&str])] = &[
             "refused",
         ],
     ),
-    ("progress", &["copied", "size", "rate", "elapsed"]),
+    (
+        "progress",
+        &[
+            "copied",
+            "size",
+            "rate",
+            "elapsed",
+            "files_done",
+            "files",
+            "bytes_done",
+            "bytes",
+        ],
+    ),
     ("choice", &["engine"]),
     ("fallback", &["from", "to", "why", "at"]),
     (
@@ -255,6 +268,18 @@ const FIELDS: &[(&str, &[&str])] = &[
         ],
     ),
     ("error", &["source", "destination", "error"]),
+    (
+        "total",
+        &[
+            "files",
+            "bytes",
+            "directories",
+            "skipped",
+            "errors",
+            "elapsed",
+            "rate",
+        ],
+    ),
 ];
 
 /// Every event is known and has all its fields.
@@ -279,7 +304,16 @@ fn json_of_a_slow_copy() {
     let events = events(&output);
     has_fields(&events);
     assert_eq!(events[0]["event"], "plan", "first the plan");
-    assert_eq!(events.last().unwrap()["event"], "done", "last the end");
+    let [.., done, total] = &events[..] else {
+        panic!("too few: {events:#?}");
+    };
+    assert_eq!(done["event"], "done", "last the end of the file");
+    assert_eq!(total["event"], "total", "and of the run");
+    assert_eq!(
+        (&total["files"], &total["bytes"]),
+        (&1.into(), &SIZE.into()),
+        "{total}"
+    );
     let progress: Vec<&Value> = events
         .iter()
         .filter(|event| event["event"] == "progress")
@@ -296,6 +330,13 @@ fn json_of_a_slow_copy() {
         copied.is_sorted() && copied.iter().all(|&bytes| bytes <= SIZE),
         "{copied:?}"
     );
+    for event in progress {
+        assert_eq!(
+            [&event["files"], &event["bytes"], &event["bytes_done"]],
+            [&1.into(), &SIZE.into(), &event["copied"]],
+            "of one file all is known at once: {event}"
+        );
+    }
 }
 
 #[test]
@@ -453,6 +494,220 @@ fn json_of_a_tree_is_a_plan_and_a_done_a_file() {
             expected.each_ref().map(|path| path.to_str().unwrap()),
             "{name}"
         );
+    }
+}
+
+// ---------------------------------------------------------------- trees
+
+/// Files of the tree, and their sizes together.
+const FILES: u64 = 6;
+const BYTES: u64 = SIZE + 3 * MIB + 2 * 1000;
+
+/// A tree in memory: a big file, one that is a hole for the most part, one with two names, an empty one and a link.
+fn tree() -> Pair {
+    let pair = Pair {
+        shm: shm_dir(),
+        disk: disk_dir(),
+    };
+    let root = pair.source();
+    fs::create_dir_all(root.join("sub")).unwrap();
+    make_dump(&root.join("holes"), 3 * MIB, &[(0, 4096)]);
+    make_full(&root.join("sub/name"), 1000);
+    fs::hard_link(root.join("sub/name"), root.join("sub/other name")).unwrap();
+    fs::write(root.join("empty"), "").unwrap();
+    std::os::unix::fs::symlink("nowhere", root.join("link")).unwrap();
+    make_full(&root.join("big"), SIZE);
+    pair
+}
+
+/// A copy of the tree that was held in its big file twice: what there is to do is counted between the two.
+fn slow_tree(pair: &Pair, options: &[&str]) -> Option<Output> {
+    let big = pair.destination().join("big");
+    let _ = fs::remove_file(&big);
+    let mut command = mmapcp();
+    command.args(options).arg("-rT");
+    command.arg(pair.source()).arg(pair.destination());
+    let running = stopped_midway(&mut command, &big)?;
+    thread::sleep(HOLD);
+    running.signal(Signal::SIGCONT);
+    thread::sleep(Duration::from_millis(30));
+    running.signal(Signal::SIGSTOP);
+    thread::sleep(HOLD);
+    running.signal(Signal::SIGCONT);
+    let output = running.finish();
+    assert!(output.status.success(), "{}", told(&output));
+    Some(output)
+}
+
+#[test]
+fn json_of_a_tree_counts_files_and_bytes() {
+    let pair = tree();
+    until_met("progress with totals", || {
+        let _ = fs::remove_dir_all(pair.destination());
+        let Some(output) = slow_tree(&pair, &["--json", "--progress=always"]) else {
+            return false;
+        };
+        assert!(output.stderr.is_empty(), "{}", told(&output));
+        let events = events(&output);
+        has_fields(&events);
+        let total = events.last().unwrap();
+        assert_eq!(total["event"], "total");
+        for (field, number) in [
+            ("files", FILES),
+            ("bytes", BYTES),
+            ("directories", 2),
+            ("skipped", 0),
+            ("errors", 0),
+        ] {
+            assert_eq!(total[field], number, "{field}: {total}");
+        }
+        let mut known = false;
+        for event in events.iter().filter(|e| e["event"] == "progress") {
+            assert!(event["files_done"].as_u64().unwrap() <= FILES, "{event}");
+            assert!(event["bytes_done"].as_u64().unwrap() <= BYTES, "{event}");
+            assert!(event["copied"].as_u64() <= event["size"].as_u64());
+            if !event["files"].is_null() {
+                known = true;
+                assert_eq!(event["files"], FILES, "{event}");
+                assert_eq!(event["bytes"], BYTES, "{event}");
+            }
+        }
+        known
+    });
+}
+
+#[test]
+fn lines_of_a_tree_are_of_the_whole_run() {
+    let pair = tree();
+    until_met("a line with totals", || {
+        let _ = fs::remove_dir_all(pair.destination());
+        let Some(output) = slow_tree(&pair, &["--progress=always"]) else {
+            return false;
+        };
+        let stderr = lossy(&output.stderr);
+        assert!(output.stdout.is_empty(), "{}", told(&output));
+        assert!(
+            stderr
+                .lines()
+                .all(|line| line.contains(" files, ") && line.contains("/s")),
+            "{stderr}"
+        );
+        let whole = format!("{FILES} of {FILES} files, 203.00 MiB of 203.00 MiB, ");
+        stderr
+            .lines()
+            .last()
+            .is_some_and(|line| line.starts_with(&whole))
+    });
+}
+
+#[test]
+fn the_bar_of_a_tree_is_of_the_whole_run() {
+    let pair = tree();
+    until_met("a bar with totals", || {
+        let _ = fs::remove_dir_all(pair.destination());
+        let screen = on_terminal(
+            &pair,
+            &[pair.source()],
+            "-rT",
+            &pair.destination().join("big"),
+        );
+        assert!(screen.contains(" files, "), "the run: {screen:?}");
+        assert!(
+            screen.contains("'big': "),
+            "the file that takes long: {screen:?}"
+        );
+        screen.contains(&format!(" of {FILES} files, ")) && screen.contains('%')
+    });
+}
+
+#[test]
+fn status_of_a_tree_is_of_the_file_and_the_whole_run() {
+    let pair = tree();
+    until_met("a status line", || {
+        let _ = fs::remove_dir_all(pair.destination());
+        let mut command = mmapcp();
+        command
+            .arg("-rT")
+            .arg(pair.source())
+            .arg(pair.destination());
+        let big = pair.destination().join("big");
+        let Some(running) = stopped_midway(&mut command, &big) else {
+            return false;
+        };
+        running.signal(Signal::SIGUSR1);
+        running.signal(Signal::SIGCONT);
+        let output = running.finish();
+        assert!(output.status.success(), "{}", told(&output));
+        let stderr = lossy(&output.stderr);
+        if stderr.is_empty() {
+            return false;
+        }
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains("; in all "), "{stderr}");
+        assert!(stderr.contains(" files, "), "{stderr}");
+        true
+    });
+}
+
+#[test]
+fn what_is_skipped_or_fails_is_no_copy() {
+    let pair = tree();
+    fs::remove_file(pair.source().join("big")).unwrap();
+    fs::create_dir_all(pair.destination().join("empty")).unwrap();
+    fs::write(pair.destination().join("holes"), "kept").unwrap();
+    let output = run(mmapcp()
+        .args(["--json", "-nrT"])
+        .arg(pair.source())
+        .arg(pair.destination()));
+    let events = events(&output);
+    let total = the(&events, "total");
+    for (field, number) in [
+        ("files", 3),
+        ("bytes", 2000),
+        ("directories", 1),
+        ("skipped", 2),
+        ("errors", 0),
+    ] {
+        assert_eq!(total[field], number, "{field}: {total}");
+    }
+    let output = run(mmapcp()
+        .args(["--json", "-rT"])
+        .arg(pair.source())
+        .arg(pair.destination()));
+    let events = self::events(&output);
+    let total = the(&events, "total");
+    // The empty file meets a directory.
+    for (field, number) in [("skipped", 0), ("errors", 1)] {
+        assert_eq!(total[field], number, "{field}: {total}");
+    }
+}
+
+/// Nobody knows what is in a directory that cannot be read: it is an error, and no part of what there is to do.
+#[test]
+fn what_cannot_be_read_is_not_counted() {
+    let pair = tree();
+    let (place, bin) = open_place();
+    let copy = place.path().join("copies/copy");
+    fs::create_dir(place.path().join("copies")).unwrap();
+    std::os::unix::fs::chown(place.path().join("copies"), Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::set_permissions(pair.shm.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(pair.source().join("sub"), fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = Command::new(bin.join("mmapcp"));
+    command
+        .args(["--json", "-rT"])
+        .arg(pair.source())
+        .arg(&copy);
+    let output = run(as_nobody(&mut command));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let events = events(&output);
+    let total = the(&events, "total");
+    for (field, number) in [
+        ("files", FILES - 2),
+        ("bytes", BYTES - 2000),
+        ("directories", 2),
+        ("errors", 1),
+    ] {
+        assert_eq!(total[field], number, "{field}: {total}");
     }
 }
 

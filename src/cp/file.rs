@@ -1,62 +1,206 @@
 //! One regular file, or what is copied as one: open both ends, transfer, attributes, close.
 
 use std::fs::File;
+use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
 
-use super::attrs;
-use super::dest::{self, Destination};
-use super::place::Place;
-use super::tree::{Failed, Outcome, Walk, identity};
+use super::attrs::{self, Attributes};
+use super::dest::{self, Destination, How, Keep, Refused};
+use super::durable::Durable;
+use super::options::{Existing, Options};
+use super::place::{Identity, Place, identity};
+use super::tree::Failed;
+use crate::report::Voice;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
-use crate::transfer::facts::SourceFacts;
 use crate::transfer::fault::Side;
-use crate::transfer::{self, Error, Failure};
+use crate::transfer::{self, Error, Failure, Late, Worker};
 
-pub(super) fn copy(
-    walk: &mut Walk<'_>,
-    source: &Place<'_>,
-    dest: &Place<'_>,
-    from: &FileStat,
-    there: Option<&FileStat>,
-) -> Outcome {
-    let options = walk.options;
-    let opened = open_source(source, from, options.recursive)?;
-    let facts = SourceFacts::of(&opened)
-        .map_err(|e| format!("cannot fstat {}: {}", quote(source.shown), reason(&e)))?;
-    // With -p the mode comes last, and others wait for it: the owner must be right before.
-    let mode = from.st_mode & 0o777 & if options.preserve.mode { !0o077 } else { !0 };
-    let interrupted = walk.reporter.stopper();
-    let reporter = &mut *walk.reporter;
-    let removed = || reporter.verbose(&format!("removed {}", quote(dest.shown)));
-    let target = match there.filter(|there| dest::is_fifo(there)) {
-        Some(_) => dest::open_fifo(dest, interrupted)?,
-        None => dest::open(dest, there, mode, options.force, removed)?,
-    };
-    let mut observer = walk.reporter.file(source.shown, dest.shown);
-    match transfer::copy(
-        &opened,
-        facts,
-        &target.file,
-        options.transfer,
-        &mut observer,
-    ) {
-        Ok(()) => observer.finish(),
-        Err(failure) => {
-            drop(observer);
-            return Err(failed(walk, &failure, source, dest, target));
+/// Copies the bytes; one for each thread at work. A file is known by its source and its destination.
+pub(super) type Bytes = Worker<(PathBuf, PathBuf)>;
+
+/// What a run has decided and what its threads share.
+#[derive(Debug)]
+pub(super) struct Cx<'a> {
+    pub(super) options: &'a Options,
+    pub(super) attributes: Attributes,
+    pub(super) durable: Durable,
+}
+
+impl<'a> Cx<'a> {
+    /// For a run where the file mode creation mask is `umask`.
+    pub(super) fn new(options: &'a Options, umask: u32) -> Self {
+        Self {
+            options,
+            attributes: Attributes::new(options, umask),
+            durable: Durable::new(options.durability.fsync),
         }
     }
-    let attributes = if options.preserve.mode {
-        attrs::preserve(&opened, from, &target.file, dest.shown)
-    } else {
-        Ok(())
+}
+
+/// What the walk knows of one file beyond its places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// What is at the destination.
+    pub(super) there: Option<&'a FileStat>,
+    /// With --atomic: that has been backed up or is to be removed, so the new file has nothing of it.
+    pub(super) as_new: bool,
+    /// Whether a symbolic link as source is followed; if not, one that was swapped in is refused.
+    pub(super) follow: bool,
+}
+
+/// Copies a file's data and attributes, and tells as what. With --atomic a failure leaves the destination as it was.
+pub(super) fn copy(
+    cx: &Cx<'_>,
+    (voice, bytes): (&mut Voice, &mut Bytes),
+    (source, dest): (&Place<'_>, &Place<'_>),
+    from: &FileStat,
+    target: &Target<'_>,
+) -> Result<Identity, Failed> {
+    let opened = open_source(source, from, !target.follow)?;
+    let open = open_dest(cx, voice, dest, from, target)?;
+    cx.durable.watch(&open.file, dest.shown);
+    // What replaces the old file atomically is narrow as it is.
+    let held_back = target
+        .there
+        .filter(|there| !open.is_atomic() && cx.attributes.hold_back(from, &open.file, there));
+    if !cx.options.attributes_only
+        && let Err((failure, why)) = data(cx, (voice, bytes), (source, &opened), (dest, &open))
+    {
+        if let (Some(there), false) = (held_back, failure.as_ref().is_some_and(|f| f.begun)) {
+            // What was narrowed a moment ago is ours to widen.
+            let _ = cx.attributes.give_back(&open.file, there);
+        }
+        abandon(voice, dest, open, failure.as_ref());
+        return Err(why.into());
+    }
+    let made = identity(&stat_of(&open.file, dest)?);
+    let attributes = give_attributes(cx, voice, (source, &opened), from, (dest, &open));
+    finish(cx, voice, dest, open, attributes)?;
+    Ok(made)
+}
+
+fn open_dest<'a>(
+    cx: &Cx<'_>,
+    voice: &mut Voice,
+    dest: &Place<'a>,
+    from: &FileStat,
+    target: &Target<'_>,
+) -> Result<Destination<'a>, String> {
+    let options = cx.options;
+    let there = target.there;
+    // An existing file whose data stays has nothing that could be there in part.
+    let new = there.is_none() || target.as_new;
+    let atomic = options.durability.atomic && (new || !options.attributes_only);
+    if !atomic && there.is_some_and(dest::is_fifo) {
+        return dest::open_fifo(dest, voice.stopper());
+    }
+    let how = How {
+        mode: cx.attributes.file_mode(from),
+        force: options.force,
+        through_dangling: options.through_dangling,
+        atomic,
+        as_new: target.as_new,
+        keep: Keep {
+            owner: !options.preserve.ownership,
+            mode: !options.preserve.mode,
+        },
     };
+    let removed = || voice.verbose(&format!("removed {}", quote(dest.shown)));
+    dest::open(dest, there, &how, removed)
+}
+
+/// Moves the bytes. What to say where that failed, and how far it came where it began.
+fn data(
+    cx: &Cx<'_>,
+    (voice, bytes): (&mut Voice, &mut Bytes),
+    (source, opened): (&Place<'_>, &File),
+    (dest, open): (&Place<'_>, &Destination<'_>),
+) -> Result<(), (Option<Failure>, String)> {
+    let facts = bytes.facts(opened).map_err(|e| {
+        let text = format!("cannot fstat {}: {}", quote(source.shown), reason(&e));
+        (None, text)
+    })?;
+    let options = cx.options.transfer;
+    let mut observer = voice.file(source.shown, dest.shown);
+    let tag = (source.shown.into(), dest.shown.into());
+    match bytes.copy(opened, facts, &open.file, options, &mut observer, tag) {
+        Ok(()) => {
+            observer.finish();
+            Ok(())
+        }
+        Err(failure) => {
+            let text = message(&failure, options, source, dest, open.is_atomic());
+            Err((Some(failure), text))
+        }
+    }
+}
+
+fn stat_of(file: &File, dest: &Place<'_>) -> Result<FileStat, String> {
+    fstat(file).map_err(|e| format!("cannot fstat {}: {}", quote(dest.shown), reason(&e.into())))
+}
+
+/// Tells of files that failed on their way to the device, after their copy had returned. Returns whether there were none.
+pub(super) fn tell_late(voice: &mut Voice, late: &[Late<(PathBuf, PathBuf)>]) -> bool {
+    for late in late {
+        let (source, dest) = &late.tag;
+        let text = format!("error writing {}: {}", quote(dest), reason(&late.error));
+        voice.error(source, dest, &text);
+    }
+    late.is_empty()
+}
+
+/// First what the file has from the one it replaces, then what it has from its source.
+fn give_attributes(
+    cx: &Cx<'_>,
+    voice: &mut Voice,
+    (source, opened): (&Place<'_>, &File),
+    from: &FileStat,
+    (dest, open): (&Place<'_>, &Destination<'_>),
+) -> Result<(), Failed> {
+    open.inherit(dest.shown)?;
+    let mut say = |text: &str| voice.error(source.shown, dest.shown, text);
+    let shown = (source.shown, dest.shown);
+    cx.attributes
+        .finish_file(opened, from, &open.file, open.created, shown, &mut say)
+        .map_err(|attrs::Unpreserved| Failed::Said)
+}
+
+/// Commits, unless attributes that were demanded are missing on what would take the place of another file.
+fn finish(
+    cx: &Cx<'_>,
+    voice: &mut Voice,
+    dest: &Place<'_>,
+    open: Destination<'_>,
+    attributes: Result<(), Failed>,
+) -> Result<(), Failed> {
+    if open.is_atomic() && attributes.is_err() {
+        abandon(voice, dest, open, None);
+        return attributes;
+    }
     // A file that was written is closed, whatever became of its attributes; the first error is the one to tell.
-    let closed = dest::close(target.file, dest.shown);
-    Ok(attributes.and(closed)?)
+    let committed = match open.commit(dest, &cx.durable) {
+        Err(Refused::Exists) => return came_meanwhile(cx.options, dest),
+        Err(Refused::Say(why)) => Err(why),
+        Ok(()) => Ok(()),
+    };
+    attributes?;
+    Ok(committed?)
+}
+
+/// Somebody made the destination while its copy was written: as if it had been there before, where that is allowed.
+fn came_meanwhile(options: &Options, dest: &Place<'_>) -> Result<(), Failed> {
+    let shown = quote(dest.shown);
+    match options.existing {
+        Existing::Skip => Ok(()),
+        Existing::Refuse => Err(format!("not replacing {shown}").into()),
+        Existing::Replace | Existing::Ask => {
+            let text = reason(&nix::errno::Errno::EEXIST.into());
+            Err(format!("cannot create regular file {shown}: {text}").into())
+        }
+    }
 }
 
 fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<File, String> {
@@ -87,23 +231,17 @@ fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<Fi
     }
 }
 
-/// What to say of a transfer that failed. A destination that holds nothing and would not be there without us is removed.
-fn failed(
-    walk: &mut Walk<'_>,
-    failure: &Failure,
-    source: &Place<'_>,
-    dest: &Place<'_>,
-    target: Destination,
-) -> Failed {
-    let text = message(failure, walk.options.transfer, source, dest);
-    let changed = matches!(failure.error, Error::SourceChanged { .. });
-    let unwanted = target.created && !failure.begun && !changed;
-    let closed = dest::close(target.file, dest.shown);
+/// Ends a copy that failed. A destination that holds nothing and would not be there without us is removed.
+fn abandon(voice: &mut Voice, dest: &Place<'_>, open: Destination<'_>, failure: Option<&Failure>) {
+    let empty = failure.is_some_and(|failure| {
+        !failure.begun && !matches!(failure.error, Error::SourceChanged { .. })
+    });
+    let unwanted = empty && open.created && !open.is_atomic();
+    let closed = open.abandon(dest.shown);
     let cleaned = if unwanted { dest.unlink() } else { closed };
     if let Err(also) = cleaned {
-        walk.reporter.diagnose(&also);
+        voice.diagnose(&also);
     }
-    Failed::Say(text)
 }
 
 fn message(
@@ -111,15 +249,23 @@ fn message(
     options: transfer::Options,
     source: &Place<'_>,
     dest: &Place<'_>,
+    atomic: bool,
 ) -> String {
     let (from, to) = (quote(source.shown), quote(dest.shown));
     match &failure.error {
         Error::Io(Side::Source, e) => format!("error reading {from}: {}", reason(e)),
         Error::Io(Side::Dest, e) => format!("error writing {to}: {}", reason(e)),
+        Error::Clone(e) => format!("failed to clone {to} from {from}: {}", reason(e)),
         Error::Resize(e) => format!("failed to extend {to}: {}", reason(e)),
         Error::Impossible(why) => format!("cannot copy {from} to {to}: {}{why}", demand(options)),
+        Error::SourceChanged { .. } if atomic => {
+            format!("{from}: {}, so {to} is left as it was", failure.error)
+        }
         Error::SourceChanged { .. } => {
             format!("{from}: {}, so {to} is not a copy of it", failure.error)
+        }
+        Error::Interrupted if atomic => {
+            format!("interrupted while {from} was copied: {to} is left as it was")
         }
         Error::Interrupted if !failure.begun => {
             format!("interrupted before a byte of {from} was copied to {to}")

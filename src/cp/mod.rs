@@ -1,14 +1,17 @@
 //! What cp means: the words of its command line, names, trees and attributes.
 
 pub mod attrs;
+pub mod backup;
 pub mod cli;
+mod count;
 pub mod dest;
-mod directory;
+pub mod durable;
 pub mod environment;
 mod file;
 pub mod operands;
 pub mod options;
 pub mod place;
+pub mod pool;
 pub mod resolve;
 pub mod tree;
 pub mod usage;
@@ -41,17 +44,21 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Err(e) => return usage::Answer::error(&format!("cannot handle signals: {e}")).print(),
     };
     raise_descriptor_limit();
-    let mut reporter = Reporter::new(&options.report, signals);
+    let reporter = Reporter::new(&options.report, signals);
+    let mut voice = reporter.voice();
     let copied = match operands::jobs(&options) {
-        Ok(jobs) => tree::copy_all(&jobs.list, &options, &mut reporter),
+        Ok(jobs) => count::beside(&options, &jobs, &reporter, || {
+            tree::copy_all(&jobs, &options, &mut voice)
+        }),
         Err(refused) => {
-            reporter.error_without_file(&refused.message);
+            voice.error_without_file(&refused.message);
             if refused.hint {
-                reporter.hint(&usage::hint());
+                voice.hint(&usage::hint());
             }
             false
         }
     };
+    drop(voice);
     let told = reporter.finish();
     if copied && told {
         ExitCode::SUCCESS

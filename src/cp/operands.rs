@@ -20,6 +20,8 @@ pub enum Known {
     Nothing,
     /// There is no file by following the name: nothing is there, or a link that leads nowhere.
     NotThereOrDangling,
+    /// Nothing is there: this run made the directory.
+    NotThere,
 }
 
 /// One operand and the name it is copied to.

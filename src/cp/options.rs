@@ -110,7 +110,7 @@ pub struct Durability {
 }
 
 /// What to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// At least one.
     pub sources: Vec<PathBuf>,

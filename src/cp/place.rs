@@ -1,13 +1,15 @@
 //! A name in an open directory: how every file is reached, so that what is swapped above it leads nowhere else.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -68,6 +70,154 @@ impl Place<'_> {
                 quote(self.shown),
                 reason(&e.into())
             )),
+        }
+    }
+}
+
+/// A file by what does not change when it is renamed: device and inode.
+pub type Identity = (u64, u64);
+
+/// The identity that a stat tells.
+#[must_use]
+pub fn identity(stat: &FileStat) -> Identity {
+    (stat.st_dev, stat.st_ino)
+}
+
+impl Place<'_> {
+    /// The directory that the name is in, and the name without the slashes behind it: what tells one entry from another
+    /// link to the same file.
+    ///
+    /// # Errors
+    /// fstatat's.
+    pub fn entry(&self) -> nix::Result<(Identity, &[u8])> {
+        let bytes = self.base.as_bytes();
+        let (above, name) = split(bytes);
+        let stat = match above {
+            b"" => fstatat(self.dir, ".", AtFlags::empty())?,
+            above => fstatat(self.dir, OsStr::from_bytes(above), AtFlags::empty())?,
+        };
+        Ok((identity(&stat), name))
+    }
+
+    /// Whether both are one entry of one directory, as far as that can be known.
+    #[must_use]
+    pub fn is_same_entry(&self, other: &Place<'_>) -> bool {
+        let name = |place: &Place<'_>| split(place.base.as_bytes()).1.to_vec();
+        name(self) == name(other)
+            && matches!((self.entry(), other.entry()), (Ok((a, _)), Ok((b, _))) if a == b)
+    }
+}
+
+/// What leads to the last component, slash included, and that component without the slashes behind it.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
+    let start = path[..end]
+        .iter()
+        .rposition(|b| *b == b'/')
+        .map_or(0, |i| i + 1);
+    if end == 0 {
+        // The root: an entry of itself.
+        return (path, b"/");
+    }
+    (&path[..start], &path[start..end])
+}
+
+/// What follows the last slash that has something behind it, without the slashes behind it.
+#[must_use]
+pub fn last_component(path: &Path) -> &OsStr {
+    OsStr::from_bytes(split(path.as_os_str().as_bytes()).1)
+}
+
+/// The path of another name in the same directory.
+#[must_use]
+pub fn beside(path: &OsStr, name: &OsStr) -> OsString {
+    let mut other = OsStr::from_bytes(split(path.as_bytes()).0).to_owned();
+    other.push(name);
+    other
+}
+
+/// An open directory, or the current one.
+#[derive(Debug)]
+pub enum Folder {
+    /// The one that relative operands start from.
+    Current,
+    /// Open.
+    Open(File),
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Current => AT_FDCWD,
+            Self::Open(file) => file.as_fd(),
+        }
+    }
+}
+
+/// A place that keeps its directory open.
+#[derive(Debug, Clone)]
+pub struct Anchor {
+    /// The directory.
+    pub folder: Arc<Folder>,
+    /// The name in it.
+    pub base: OsString,
+    /// For messages.
+    pub shown: PathBuf,
+}
+
+impl Anchor {
+    /// The place of an operand: its directory is opened once, so that what is swapped above it later leads nowhere else.
+    /// Where that cannot be opened, the path stays whole, and the kernel says of it what it says to cp.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let whole = Self {
+            folder: Arc::new(Folder::Current),
+            base: path.into(),
+            shown: path.into(),
+        };
+        let bytes = path.as_os_str().as_bytes();
+        let above = split(bytes).0;
+        if above.is_empty() || above.len() == bytes.len() {
+            return whole;
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match openat(AT_FDCWD, OsStr::from_bytes(above), flags, Mode::empty()) {
+            Ok(fd) => Self {
+                folder: Arc::new(Folder::Open(fd.into())),
+                base: OsStr::from_bytes(&bytes[above.len()..]).to_owned(),
+                ..whole
+            },
+            Err(_) => whole,
+        }
+    }
+
+    /// As a place.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            dir: self.folder.as_fd(),
+            base: &self.base,
+            shown: &self.shown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_before_its_last_component() {
+        for (path, above, name) in [
+            ("a", "", "a"),
+            ("a/b", "a/", "b"),
+            ("a/b//", "a/", "b"),
+            ("/a", "/", "a"),
+            ("//", "//", "/"),
+            ("x/..", "x/", ".."),
+        ] {
+            let want = (above.as_bytes(), name.as_bytes());
+            assert_eq!(split(path.as_bytes()), want, "{path}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::tally::{SoFar, Sum, per_second};
 use crate::transfer::{Event, Progress};
 
 /// Version of the events. A field may be added under the same number; none changes its meaning.
@@ -47,14 +48,33 @@ pub fn error_without_file(message: &str) -> String {
     Value::Object(object).to_string()
 }
 
-/// How far one file is.
-#[must_use]
-pub fn progress(progress: &Progress, rate: f64) -> String {
+/// How far one file is, and the run. What is not known yet is null.
+pub(super) fn progress(progress: &Progress, so_far: &SoFar) -> String {
+    let rate = per_second(progress.copied, progress.elapsed);
+    let total = so_far.total;
     let mut object = head("progress");
     object.insert("copied".into(), progress.copied.into());
     object.insert("size".into(), progress.size.into());
     object.insert("rate".into(), json!(rate));
     object.insert("elapsed".into(), json!(progress.elapsed.as_secs_f64()));
+    object.insert("files_done".into(), so_far.files.into());
+    object.insert("files".into(), total.map(|t| t.files).into());
+    object.insert("bytes_done".into(), so_far.bytes.into());
+    object.insert("bytes".into(), total.map(|t| t.bytes).into());
+    Value::Object(object).to_string()
+}
+
+/// The end of the run.
+pub(super) fn total(sum: &Sum) -> String {
+    let mut object = head("total");
+    object.insert("files".into(), sum.files.into());
+    object.insert("bytes".into(), sum.bytes.into());
+    object.insert("directories".into(), sum.directories.into());
+    object.insert("skipped".into(), sum.skipped.into());
+    object.insert("errors".into(), sum.errors.into());
+    object.insert("elapsed".into(), json!(sum.elapsed.as_secs_f64()));
+    let rate = per_second(sum.bytes, sum.elapsed);
+    object.insert("rate".into(), json!(rate));
     Value::Object(object).to_string()
 }
 

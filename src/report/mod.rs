@@ -1,20 +1,31 @@
 //! What is said while copying: diagnostics, -v, progress, and JSON events.
 
+mod bar;
 pub mod debug;
+mod file;
 pub mod json;
+mod order;
+mod phrase;
 pub mod progress;
 pub mod quote;
+mod shared;
 pub mod signals;
+mod tally;
 pub mod units;
+mod voice;
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+pub use file::FileReporter;
+pub use tally::{Fate, Total};
+pub use voice::Voice;
 
 use crate::sys::words::reason;
-use crate::transfer::{Event, Observer, Progress};
-use progress::{Display, When};
+use order::Stream;
+use progress::When;
+use shared::Shared;
 use signals::Signals;
 
 /// The name of the program.
@@ -39,7 +50,7 @@ pub fn called(word: &OsStr) {
 
 /// An error or a warning on standard error, before there is a [`Reporter`].
 pub fn diagnose(message: &str) {
-    eprint_line(&format!("{}: {message}", program()));
+    shared::eprint_line(&diagnostic(message));
 }
 
 /// What is told, and how.
@@ -58,11 +69,7 @@ pub struct Report {
 /// Speaks for the whole run.
 #[derive(Debug)]
 pub struct Reporter {
-    report: Report,
-    signals: Signals,
-    display: Display,
-    /// The first failure to write to standard output: said once, at the end, as cp does.
-    unwritten: Option<io::Error>,
+    shared: Arc<Shared>,
 }
 
 impl Reporter {
@@ -70,96 +77,45 @@ impl Reporter {
     #[must_use]
     pub fn new(report: &Report, signals: Signals) -> Self {
         Self {
-            report: *report,
-            signals,
-            display: Display::new(report.progress, report.json),
-            unwritten: None,
+            shared: Arc::new(Shared::new(report, signals)),
         }
     }
 
-    /// An error or a warning, on standard error.
-    pub fn diagnose(&mut self, message: &str) {
-        self.display.suspend(|| diagnose(message));
-    }
-
-    /// An error of one file, as a diagnostic and as an event.
-    pub fn error(&mut self, source: &Path, dest: &Path, message: &str) {
-        self.diagnose(message);
-        if self.report.json {
-            self.line(&json::error(source, dest, message));
-        }
-    }
-
-    /// An error that ends the run before there is a file to name.
-    pub fn error_without_file(&mut self, message: &str) {
-        self.diagnose(message);
-        if self.report.json {
-            self.line(&json::error_without_file(message));
-        }
-    }
-
-    /// What a person is told below an error, and a program needs not know.
-    pub fn hint(&mut self, line: &str) {
-        self.display.suspend(|| eprint_line(line));
-    }
-
-    /// A line of -v: on standard output, which --json takes for itself.
-    pub fn verbose(&mut self, line: &str) {
-        if self.report.verbose {
-            self.aside(line);
-        }
-    }
-
-    fn aside(&mut self, line: &str) {
-        if self.report.json {
-            self.display.suspend(|| eprint_line(line));
-        } else {
-            self.line(line);
-        }
-    }
-
-    fn line(&mut self, line: &str) {
-        if self.unwritten.is_some() {
-            return;
-        }
-        let mut out = io::stdout();
-        let written = self
-            .display
-            .suspend(|| writeln!(out, "{line}").and_then(|()| out.flush()));
-        self.unwritten = written.err();
-    }
-
-    /// Whether a signal asks to stop.
+    /// The first voice, from which all others are split. There is one for a run.
     #[must_use]
-    pub fn interrupted(&self) -> bool {
-        self.signals.pending().is_some()
+    pub fn voice(&self) -> Voice {
+        Voice::first(&self.shared)
     }
 
-    /// The same question, for who waits while the reporter is lent elsewhere.
-    pub fn stopper(&self) -> impl Fn() -> bool + use<> {
-        let signals = self.signals.clone();
-        move || signals.pending().is_some()
+    /// The run is of more than one file: progress is that of all.
+    pub fn set_several(&self) {
+        self.shared.tally.set_several();
     }
 
-    /// Listens to the copy of one file.
-    pub fn file<'a>(&'a mut self, source: &Path, dest: &Path) -> FileReporter<'a> {
-        self.display.begin(source);
-        FileReporter {
-            reporter: self,
-            source: source.into(),
-            dest: dest.into(),
+    /// Whether progress is shown, so that it is worth to count what there is to do.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        self.shared.display.is_shown()
+    }
+
+    /// This is what there is to do.
+    pub fn set_total(&self, total: Total) {
+        self.shared.tally.set_total(total);
+    }
+
+    /// Ends the run, when all voices are gone: the bar goes, a signal that stopped it is raised again, and what standard
+    /// output did not take is said. Returns whether everything was told.
+    pub fn finish(self) -> bool {
+        let shared = &self.shared;
+        shared.write_due(shared.display.finish(&shared.tally));
+        if shared.report.json {
+            shared.write(Stream::Out, &json::total(&shared.tally.sum()));
         }
-    }
-
-    /// Ends the run: the bar goes, a signal that stopped it is raised again, and what standard output did not take is
-    /// said. Returns whether everything was told.
-    pub fn finish(mut self) -> bool {
-        self.display.finish();
-        self.signals.raise_again();
-        match self.unwritten.take() {
+        self.shared.signals.raise_again();
+        match self.shared.unwritten.get() {
             Some(e) => {
-                let text = reason(&e);
-                eprint_line(&format!("{}: write error: {text}", program()));
+                let line = diagnostic(&format!("write error: {}", reason(e)));
+                self.shared.write(Stream::Err, &line);
                 false
             }
             None => true,
@@ -167,51 +123,7 @@ impl Reporter {
     }
 }
 
-/// Standard error that is gone cannot be told about.
-fn eprint_line(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Speaks for one file.
-#[derive(Debug)]
-pub struct FileReporter<'a> {
-    reporter: &'a mut Reporter,
-    source: PathBuf,
-    dest: PathBuf,
-}
-
-impl FileReporter<'_> {
-    /// The file is complete.
-    pub fn finish(self) {
-        self.reporter.display.end();
-    }
-}
-
-impl Observer for FileReporter<'_> {
-    fn event(&mut self, event: &Event) {
-        if self.reporter.report.json
-            && let Some(line) = json::event(event, &self.source, &self.dest)
-        {
-            self.reporter.line(&line);
-        }
-        if self.reporter.report.debug {
-            for line in debug::lines(event, &self.source) {
-                self.reporter.aside(&line);
-            }
-        }
-    }
-
-    fn progress(&mut self, progress: &Progress) {
-        if let Some(line) = self.reporter.display.progress(progress) {
-            self.reporter.line(&line);
-        }
-        if self.reporter.signals.status_wanted() {
-            let line = progress::status(progress, &self.source);
-            self.reporter.display.suspend(|| eprint_line(&line));
-        }
-    }
-
-    fn interrupted(&self) -> bool {
-        self.reporter.interrupted()
-    }
+/// A message as standard error gets it.
+fn diagnostic(message: &str) -> String {
+    format!("{}: {message}", program())
 }

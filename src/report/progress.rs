@@ -1,18 +1,18 @@
-//! How far the copy is: a bar on a terminal, lines in a log, events in JSON.
+//! How far the copy is: a bar on a terminal, lines in a log, events in JSON; and when it is time for the next.
 
 use std::io::IsTerminal;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use super::quote::quote;
-use super::units::{bytes, rate, time};
-use super::{eprint_line, json};
+use super::bar::Bar;
+use super::order::Stream;
+use super::tally::Tally;
+use super::{json, phrase};
 use crate::transfer::Progress;
 
-/// Copies shorter than this show no bar.
-const LASTING: Duration = Duration::from_secs(1);
+/// Copies shorter than this show no bar, and nothing is counted for them.
+pub const LASTING: Duration = Duration::from_secs(1);
 
 /// Lines in a log come this far apart, events in JSON and changes of the bar less.
 const LINE_EVERY: Duration = Duration::from_secs(3);
@@ -39,25 +39,21 @@ enum Mode {
     Nothing,
 }
 
-/// What the user sees of progress.
+/// What the user sees of progress. Any thread may come with news; one of them brings it out when it is time.
 #[derive(Debug)]
-pub struct Display {
+pub(super) struct Display {
     mode: Mode,
-    bars: MultiProgress,
-    total: Option<ProgressBar>,
-    current: Option<ProgressBar>,
-    started: Instant,
-    told: Option<Instant>,
-    source: String,
-    files: u64,
-    before: u64,
-    last: Progress,
+    bar: Bar,
+    /// When the next is due, in nanoseconds since the run began.
+    next: AtomicU64,
 }
+
+/// A line that is to be written.
+pub(super) type Due = Option<(Stream, String)>;
 
 impl Display {
     /// Decides once where progress goes.
-    #[must_use]
-    pub fn new(when: When, json: bool) -> Self {
+    pub(super) fn new(when: When, json: bool) -> Self {
         let mode = match when {
             When::Never => Mode::Nothing,
             _ if json => Mode::Events,
@@ -65,147 +61,111 @@ impl Display {
             When::Always => Mode::Lines,
             When::Auto => Mode::Nothing,
         };
+        let first = match mode {
+            Mode::Bar => LASTING,
+            Mode::Lines => LINE_EVERY,
+            Mode::Events | Mode::Nothing => Duration::ZERO,
+        };
         Self {
             mode,
-            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
-            total: None,
-            current: None,
-            started: Instant::now(),
-            told: None,
-            source: String::new(),
-            files: 0,
-            before: 0,
-            last: Progress::default(),
+            bar: Bar::new(),
+            next: AtomicU64::new(nanoseconds(first)),
         }
     }
 
-    /// A file begins.
-    pub fn begin(&mut self, source: &Path) {
-        self.source = quote(source);
-        self.last = Progress::default();
-        self.files += 1;
+    /// Whether progress goes anywhere.
+    pub(super) fn is_shown(&self) -> bool {
+        self.mode != Mode::Nothing
     }
 
-    /// A file has ended.
-    pub fn end(&mut self) {
-        if self.mode == Mode::Lines {
-            eprint_line(&line(&self.last, &self.source));
+    /// A file goes on, or the run has done with one.
+    pub(super) fn progress(&self, tally: &Tally, at_work: Option<(&Progress, &Path)>) -> Due {
+        match (self.mode, at_work) {
+            (Mode::Nothing, _) | (Mode::Events, None) => {}
+            (Mode::Events, Some((progress, _))) => {
+                if self.due(tally, EVENT_EVERY) {
+                    return Some((Stream::Out, json::progress(progress, &tally.so_far())));
+                }
+            }
+            (Mode::Bar, _) => {
+                if self.due(tally, DRAW_EVERY) {
+                    self.draw(tally, at_work);
+                }
+            }
+            (Mode::Lines, _) => {
+                if self.due(tally, LINE_EVERY) {
+                    return words(tally, at_work).map(|line| (Stream::Err, line));
+                }
+            }
         }
-        self.before += self.last.copied;
+        None
     }
 
-    /// A file goes on. Returns a line for standard output, when an event is due.
-    pub fn progress(&mut self, progress: &Progress) -> Option<String> {
-        self.last = *progress;
+    /// Whether it is time, and this thread is the one to tell.
+    fn due(&self, tally: &Tally, every: Duration) -> bool {
+        let now = nanoseconds(tally.elapsed());
+        let next = self.next.load(Ordering::Relaxed);
+        let after = now + nanoseconds(every);
+        now >= next
+            && self
+                .next
+                .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    fn draw(&self, tally: &Tally, at_work: Option<(&Progress, &Path)>) {
+        if tally.is_several() {
+            self.bar.draw_run(&tally.so_far(), at_work);
+        } else if let Some((progress, _)) = at_work {
+            self.bar.draw_one(progress);
+        }
+    }
+
+    /// A file has ended, completely or not.
+    pub(super) fn end(&self, tally: &Tally, last: &Progress, source: &Path, complete: bool) -> Due {
         match self.mode {
-            Mode::Nothing => None,
-            Mode::Bar => {
-                if self.started.elapsed() >= LASTING && self.due(DRAW_EVERY) {
-                    self.draw(progress);
-                }
-                None
+            Mode::Lines if complete && !tally.is_several() => {
+                return Some((Stream::Err, phrase::file(last, source)));
             }
-            Mode::Lines => {
-                self.told.get_or_insert(self.started);
-                if self.due(LINE_EVERY) {
-                    eprint_line(&line(progress, &self.source));
-                }
-                None
-            }
-            Mode::Events => self
-                .due(EVENT_EVERY)
-                .then(|| json::progress(progress, speed(progress))),
+            // Only one that lasted has a line.
+            Mode::Bar if last.elapsed >= LASTING => self.bar.end(source),
+            _ => {}
         }
-    }
-
-    fn due(&mut self, every: Duration) -> bool {
-        let due = self.told.is_none_or(|at| at.elapsed() >= every);
-        if due {
-            self.told = Some(Instant::now());
-        }
-        due
-    }
-
-    fn draw(&mut self, progress: &Progress) {
-        let bars = &self.bars;
-        let total = self.total.get_or_insert_with(|| {
-            let bar = bars.add(ProgressBar::new(0).with_elapsed(LASTING));
-            bar.set_style(style(
-                "{bytes}/{total_bytes} {bar:24} {binary_bytes_per_sec}, {eta} left, {msg}",
-            ));
-            bar
-        });
-        // The sizes of the files to come are not known: the bar is of the current file, and many files get a second
-        // line that names it and counts what was before.
-        total.set_length(progress.size);
-        total.set_position(progress.copied);
-        total.set_message(progress.engine);
-        if self.files > 1 {
-            let second = self.current.get_or_insert_with(|| {
-                let bar = bars.add(ProgressBar::new_spinner());
-                bar.set_style(style("{msg}"));
-                bar
-            });
-            let done = bytes(self.before + progress.copied);
-            second.set_message(format!(
-                "file {}: {}, {done} in all",
-                self.files, self.source
-            ));
-        }
+        None
     }
 
     /// Takes the bar away while something else is written to the terminal.
-    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        if self.total.is_some() {
-            self.bars.suspend(write)
-        } else {
-            write()
-        }
+    pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
     }
 
     /// The run has ended.
-    pub fn finish(&mut self) {
-        for bar in [self.current.take(), self.total.take()]
-            .into_iter()
-            .flatten()
-        {
-            bar.finish_and_clear();
-        }
+    pub(super) fn finish(&self, tally: &Tally) -> Due {
+        self.bar.finish();
+        (self.mode == Mode::Lines && tally.is_several())
+            .then(|| (Stream::Err, phrase::run(&tally.so_far())))
     }
-}
-
-/// A template of ours that indicatif cannot read would be a mistake of ours, and the default still tells the truth.
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn speed(progress: &Progress) -> f64 {
-    progress.copied as f64 / progress.elapsed.as_secs_f64().max(1e-9)
 }
 
 /// A line for a log.
-fn line(progress: &Progress, source: &str) -> String {
-    let speed = speed(progress);
-    let copied = bytes(progress.copied);
-    let mut line = match progress.size {
-        0 => format!("{source}: {copied}"),
-        size => format!("{source}: {copied} of {}", bytes(size)),
-    };
-    line.push_str(&format!(", {}", rate(speed)));
-    // Before the first byte there is nothing to reckon with.
-    if progress.size > 0 && speed > 0.0 {
-        let left = progress.size.saturating_sub(progress.copied) as f64 / speed;
-        let left = Duration::from_secs(left as u64);
-        line.push_str(&format!(", {} left", time(left)));
+fn words(tally: &Tally, at_work: Option<(&Progress, &Path)>) -> Option<String> {
+    if tally.is_several() {
+        return Some(phrase::run(&tally.so_far()));
     }
-    if !progress.engine.is_empty() {
-        line.push_str(&format!(", {}", progress.engine));
-    }
-    line
+    at_work.map(|(progress, source)| phrase::file(progress, source))
 }
 
-/// The answer to SIGUSR1.
-#[must_use]
-pub fn status(progress: &Progress, source: &Path) -> String {
-    line(progress, &quote(source))
+/// The answer to SIGUSR1: the file at work, and the run if there are more.
+pub(super) fn status(tally: &Tally, at_work: Option<(&Progress, &Path)>) -> Option<String> {
+    let file = at_work.map(|(progress, source)| phrase::file(progress, source));
+    let run = tally.is_several().then(|| phrase::run(&tally.so_far()));
+    match (file, run) {
+        (Some(file), Some(run)) => Some(format!("{file}; in all {run}")),
+        (file, run) => file.or(run),
+    }
+}
+
+/// 2^64 of them are 584 years.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

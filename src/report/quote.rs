@@ -14,7 +14,7 @@ pub fn quote(name: impl AsRef<OsStr>) -> String {
     quote_bytes(name.as_ref().as_bytes(), utf8())
 }
 
-/// Quotes a word of the command line that is no file's name: gnulib's `locale`.
+/// Quotes a word that is no file's name, or what cp's libraries say: gnulib's `locale`.
 #[must_use]
 pub fn quote_word(word: impl AsRef<OsStr>) -> String {
     quote_word_bytes(word.as_ref().as_bytes(), utf8())
@@ -23,6 +23,26 @@ pub fn quote_word(word: impl AsRef<OsStr>) -> String {
 fn utf8() -> bool {
     static UTF8: OnceLock<bool> = OnceLock::new();
     *UTF8.get_or_init(locale_is_utf8)
+}
+
+/// Quotes a name only where a shell would not take it as it is: gnulib's `shell-escape`.
+#[must_use]
+pub fn quote_if_needed(name: impl AsRef<OsStr>) -> String {
+    let name = name.as_ref();
+    let special = |b: &u8| b" \t\n!\"$&'()*;<=>?[\\^`|~#".contains(b);
+    let bytes = name.as_bytes();
+    let inside = bytes
+        .iter()
+        .skip(1)
+        .filter(|b| !b"#~".contains(b))
+        .any(special);
+    let quoted = quote(name);
+    let changed = quoted.len() != bytes.len() + 2;
+    if bytes.first().is_none_or(special) || inside || changed {
+        quoted
+    } else {
+        String::from_utf8_lossy(bytes).into_owned()
+    }
 }
 
 /// What could not be done to which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".

@@ -1,4 +1,4 @@
-//! CPU time and peak memory of this process.
+//! CPU time of a thread, and peak memory of this process.
 
 use std::time::Duration;
 
@@ -13,28 +13,33 @@ pub fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// What this process has used so far.
+/// What a thread has used so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Usages {
+pub struct ThreadUsage {
     /// Seconds of CPU in user mode.
     pub user: f64,
     /// Seconds of CPU in the kernel.
     pub system: f64,
-    /// Peak resident size in bytes.
-    pub max_rss: u64,
 }
 
-/// Reads getrusage(2) for the whole process.
+/// Reads getrusage(2) for the calling thread: other threads copy other files.
 #[must_use]
-pub fn usage() -> Usages {
+pub fn thread_usage() -> ThreadUsage {
     let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1_000_000.0;
-    getrusage(UsageWho::RUSAGE_SELF).map_or_else(
-        |_| Usages::default(),
-        |u: Usage| Usages {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or_else(
+        |_| ThreadUsage::default(),
+        |u: Usage| ThreadUsage {
             user: seconds(u.user_time()),
             system: seconds(u.system_time()),
-            // `ru_maxrss` would count the process that we were forked from, too.
-            max_rss: status::size("VmHWM").unwrap_or_else(|| u.max_rss().unsigned_abs() * 1024),
         },
     )
+}
+
+/// Peak resident size of the process in bytes.
+#[must_use]
+pub fn max_rss() -> u64 {
+    // `ru_maxrss` would count the process that we were forked from, too.
+    status::size("VmHWM").unwrap_or_else(|| {
+        getrusage(UsageWho::RUSAGE_SELF).map_or(0, |u| u.max_rss().unsigned_abs() * 1024)
+    })
 }

@@ -1,14 +1,16 @@
-//! Calls on one open file that nix does not wrap: statx, pwritev2, sync_file_range.
+//! Calls on one open file that nix does not wrap: statx, pwritev2, sync_file_range, FICLONE; flock without a guard that may
+//! panic.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::SFlag;
 
 /// `st_blocks` counts in this unit, whatever the block size of the file system: S_BLKSIZE of stat(3type).
 const BLOCK: u64 = 512;
@@ -35,20 +37,78 @@ pub enum DioAlign {
     },
 }
 
-/// Asks statx(2) for the direct I/O alignment of an open file.
-///
-/// # Errors
-/// statx's own, ENOSYS on kernels before 4.11 among them.
-pub fn dio_align(file: impl AsFd) -> io::Result<DioAlign> {
+/// What statx(2) says of an open file, in one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Type and permissions, as in `st_mode`.
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes that are allocated.
+    pub allocated: u64,
+    /// `st_blksize`.
+    pub block: u64,
+    /// Modification time, seconds and nanoseconds.
+    pub mtime: (i64, i64),
+    /// The mount that it was opened through (`STATX_MNT_ID`, Linux 5.8).
+    pub mount: Option<u64>,
+    /// Direct I/O.
+    pub dio: DioAlign,
+}
+
+impl Look {
+    /// Asks; where statx is refused, fstat(2), which knows less.
+    ///
+    /// # Errors
+    /// fstat's.
+    pub fn at(file: &File) -> io::Result<Self> {
+        match statx(file) {
+            Ok(stx) => Ok(Self::from_statx(&stx)),
+            Err(_) => file.metadata().map(|meta| Self::from_stat(&meta)),
+        }
+    }
+
+    /// Whether it is of this type.
+    #[must_use]
+    pub fn is(&self, kind: SFlag) -> bool {
+        self.mode & SFlag::S_IFMT.bits() == kind.bits()
+    }
+
+    fn from_statx(stx: &libc::statx) -> Self {
+        Self {
+            mode: stx.stx_mode.into(),
+            size: stx.stx_size,
+            allocated: stx.stx_blocks * BLOCK,
+            block: stx.stx_blksize.into(),
+            mtime: (stx.stx_mtime.tv_sec, stx.stx_mtime.tv_nsec.into()),
+            mount: (stx.stx_mask & libc::STATX_MNT_ID != 0).then_some(stx.stx_mnt_id),
+            dio: dio_align(stx),
+        }
+    }
+
+    fn from_stat(meta: &Metadata) -> Self {
+        Self {
+            mode: meta.mode(),
+            size: meta.len(),
+            allocated: allocated(meta),
+            block: meta.blksize(),
+            mtime: (meta.mtime(), meta.mtime_nsec()),
+            mount: None,
+            dio: DioAlign::Unknown,
+        }
+    }
+}
+
+fn statx(file: &File) -> io::Result<libc::statx> {
     const EMPTY: &CStr = c"";
     let mut stx = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path is a valid C string, and `stx` is writable and of the size the kernel fills.
     let rc = unsafe {
         libc::statx(
-            file.as_fd().as_raw_fd(),
+            file.as_raw_fd(),
             EMPTY.as_ptr(),
             libc::AT_EMPTY_PATH,
-            libc::STATX_DIOALIGN,
+            libc::STATX_BASIC_STATS | libc::STATX_MNT_ID | libc::STATX_DIOALIGN,
             stx.as_mut_ptr(),
         )
     };
@@ -56,8 +116,11 @@ pub fn dio_align(file: impl AsFd) -> io::Result<DioAlign> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: `libc::statx` is made of integers, for which all-zero bytes are valid, and the kernel filled the rest.
-    let stx = unsafe { stx.assume_init() };
-    Ok(if stx.stx_mask & libc::STATX_DIOALIGN == 0 {
+    Ok(unsafe { stx.assume_init() })
+}
+
+fn dio_align(stx: &libc::statx) -> DioAlign {
+    if stx.stx_mask & libc::STATX_DIOALIGN == 0 {
         DioAlign::Unknown
     } else if stx.stx_dio_offset_align == 0 || stx.stx_dio_mem_align == 0 {
         DioAlign::None
@@ -66,7 +129,7 @@ pub fn dio_align(file: impl AsFd) -> io::Result<DioAlign> {
             mem: stx.stx_dio_mem_align,
             offset: stx.stx_dio_offset_align,
         }
-    })
+    }
 }
 
 /// Adds O_DIRECT to an open file, or takes it away. Done after open(2), because ramfs refuses it there only after it
@@ -107,6 +170,26 @@ pub fn pwrite_dontcache(file: impl AsFd, data: &[u8], offset: u64) -> io::Result
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// ioctl_ficlone(2): `dest` shares the blocks of `source`, all of them.
+///
+/// # Errors
+/// EXDEV between file systems, EOPNOTSUPP or EINVAL where it cannot be done.
+pub fn clone_file(source: impl AsFd, dest: impl AsFd) -> io::Result<()> {
+    // SAFETY: the third argument of FICLONE is a descriptor, passed by value.
+    let rc = unsafe {
+        libc::ioctl(
+            dest.as_fd().as_raw_fd(),
+            libc::FICLONE,
+            source.as_fd().as_raw_fd(),
+        )
+    };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// How far [`sync_range`] goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncRange {
@@ -138,6 +221,20 @@ pub fn sync_range(file: impl AsFd, offset: u64, len: u64, how: SyncRange) -> io:
             flags,
         )
     };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// flock(2) with LOCK_EX and LOCK_NB. The lock ends when the last descriptor of this opening is closed.
+///
+/// # Errors
+/// EWOULDBLOCK where another opening holds it; ENOLCK and others where the file system has no locks.
+pub fn try_lock(file: impl AsFd) -> io::Result<()> {
+    // SAFETY: no pointer is passed.
+    let rc = unsafe { libc::flock(file.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
     if rc == 0 {
         Ok(())
     } else {

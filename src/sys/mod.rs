@@ -10,6 +10,8 @@ pub mod file;
 pub mod local;
 pub mod map;
 pub mod mapping;
+pub mod pattern;
+pub mod pinned;
 pub mod process;
 pub mod residency;
 pub mod shared;

@@ -12,6 +12,8 @@ pub enum Error {
     Io(Side, io::Error),
     /// The destination could not be cut or extended to its size.
     Resize(io::Error),
+    /// Blocks were to be shared, nothing else, and could not be.
+    Clone(io::Error),
     /// No row of the table can do what was asked, for this reason.
     Impossible(String),
     /// The source is not what it was: sizes then and now. Equal sizes: its modification time differs.
@@ -31,6 +33,7 @@ impl fmt::Display for Error {
             Self::Io(Side::Source, e) => write!(f, "reading: {e}"),
             Self::Io(Side::Dest, e) => write!(f, "writing: {e}"),
             Self::Resize(e) => write!(f, "setting the size: {e}"),
+            Self::Clone(e) => write!(f, "sharing blocks: {e}"),
             Self::Impossible(why) => f.write_str(why),
             Self::SourceChanged { was, now } if was == now => {
                 write!(
@@ -59,4 +62,17 @@ pub struct Failure {
     pub size: u64,
     /// Whether anything was written at all.
     pub begun: bool,
+}
+
+impl Failure {
+    /// One that came before the first byte of `size`.
+    #[must_use]
+    pub(super) fn before(error: Error, size: u64) -> Self {
+        Self {
+            error,
+            copied: 0,
+            size,
+            begun: false,
+        }
+    }
 }

@@ -113,6 +113,10 @@ pub struct Progress {
 
 /// Listens to a transfer, and may stop it.
 pub trait Observer {
+    /// Whether events are wanted at all: where they are not, what they would cost is spared.
+    fn listens(&self) -> bool {
+        true
+    }
     /// Something worth telling.
     fn event(&mut self, event: &Event);
     /// Called after each chunk.
@@ -123,6 +127,9 @@ pub trait Observer {
 
 /// Nobody listens, and nothing stops the transfer.
 impl Observer for () {
+    fn listens(&self) -> bool {
+        false
+    }
     fn event(&mut self, _: &Event) {}
     fn progress(&mut self, _: &Progress) {}
     fn interrupted(&self) -> bool {

@@ -2,17 +2,18 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use nix::sys::statfs::{self, FsType, Statfs, fstatfs};
+use nix::sys::stat::SFlag;
+use nix::sys::statfs::{self, FsType};
 use nix::sys::uio::pread;
 use nix::unistd::{Whence, lseek64};
 
 use super::align::Align;
 use super::extents::Finder;
 use super::fault::retry;
+use super::mounts::Mounts;
 use super::writeback::Flush;
-use crate::sys::file::{DioAlign, allocated, dio_align};
+use crate::sys::file::{DioAlign, Look};
 use crate::sys::residency;
 
 /// ramfs(5) has its magic in <linux/magic.h> only.
@@ -94,35 +95,40 @@ impl SourceFacts {
     /// # Errors
     /// fstat's, fstatfs's and lseek's.
     pub fn of(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        let fs = type_of(file)?;
-        let kind = match source_kind(&meta, fs) {
-            SourceKind::Disk if meta.len() == 0 && has_bytes(file) => SourceKind::Stream,
+        Self::on(&mut Mounts::default(), file)
+    }
+
+    /// The same, with what is known of the mount already.
+    pub(super) fn on(mounts: &mut Mounts, file: &File) -> io::Result<Self> {
+        let look = Look::at(file)?;
+        let fs = mounts.fs(file, &look)?;
+        let kind = match source_kind(&look, fs) {
+            SourceKind::Disk if look.size == 0 && has_bytes(file) => SourceKind::Stream,
             kind => kind,
         };
         let size = match kind {
             SourceKind::Stream => 0,
             // A block device has st_size 0.
             SourceKind::BlockDevice => lseek64(file, 0, Whence::SeekEnd)?.cast_unsigned(),
-            _ => meta.len(),
+            _ => look.size,
         };
         let allocated = match kind {
             SourceKind::BlockDevice => size,
-            _ => allocated(&meta),
+            _ => look.allocated,
         };
         Ok(Self {
             kind,
             size,
             data: allocated.min(size),
-            block: meta.blksize(),
+            block: look.block,
             fs,
-            mtime: (meta.mtime(), meta.mtime_nsec()),
+            mtime: look.mtime,
             finder: match kind {
                 SourceKind::Ramfs => Finder::Residency,
                 SourceKind::BlockDevice | SourceKind::Hugetlbfs => Finder::Everything,
                 _ => Finder::Seek,
             },
-            read_direct: read_direct(file, kind, size),
+            read_direct: read_direct(file, kind, size, look.dio),
         })
     }
 
@@ -138,11 +144,10 @@ fn has_bytes(file: &File) -> bool {
     matches!(retry(|| pread(file, &mut [0], 0)), Ok(1))
 }
 
-fn source_kind(meta: &std::fs::Metadata, fs: FsType) -> SourceKind {
-    let kind = meta.file_type();
-    if kind.is_block_device() {
+fn source_kind(look: &Look, fs: FsType) -> SourceKind {
+    if look.is(SFlag::S_IFBLK) {
         SourceKind::BlockDevice
-    } else if !kind.is_file() || MADE_UP.contains(&fs) {
+    } else if !look.is(SFlag::S_IFREG) || MADE_UP.contains(&fs) {
         SourceKind::Stream
     } else if fs == statfs::TMPFS_MAGIC {
         SourceKind::Tmpfs
@@ -157,13 +162,12 @@ fn source_kind(meta: &std::fs::Metadata, fs: FsType) -> SourceKind {
 
 /// A big source on a disk that is mostly not cached is read past the cache, to leave no pages of ours there. One that is
 /// cached is read from there: those bytes are in memory already.
-fn read_direct(file: &File, kind: SourceKind, size: u64) -> Option<Align> {
+fn read_direct(file: &File, kind: SourceKind, size: u64, dio: DioAlign) -> Option<Align> {
     if !matches!(kind, SourceKind::Disk | SourceKind::BlockDevice) || size < BIG {
         return None;
     }
-    let answer = dio_align(file).unwrap_or(DioAlign::Unknown);
     let cached = residency::resident_bytes(file, 0, size).ok()?;
-    (answer != DioAlign::None && cached < size / 2).then(|| Align::from_statx(answer))
+    (dio != DioAlign::None && cached < size / 2).then(|| Align::from_statx(dio))
 }
 
 /// Whether O_DIRECT on a destination keeps its bytes out of the page cache.
@@ -186,6 +190,12 @@ pub struct DestFacts {
     pub stream: bool,
     /// File system type.
     pub fs: FsType,
+    /// The mount it was opened through, where that can be known.
+    pub mount: Option<u64>,
+    /// Bytes that it has before the copy.
+    pub size: u64,
+    /// And those that are allocated for it.
+    pub allocated: u64,
     /// Whether O_DIRECT is real.
     pub direct: Direct,
     /// Why RWF_DONTCACHE is known not to keep its word here, if it is.
@@ -203,27 +213,29 @@ impl DestFacts {
     ///
     /// # Errors
     /// fstat's and fstatfs's.
-    pub fn of(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        let kind = meta.file_type();
-        let stream = !kind.is_file() && !kind.is_block_device();
-        let fs = type_of(file)?;
-        let answer = dio_align(file);
+    pub(super) fn on(mounts: &mut Mounts, file: &File) -> io::Result<Self> {
+        let look = Look::at(file)?;
+        let fs = mounts.fs(file, &look)?;
+        let regular = look.is(SFlag::S_IFREG);
+        let stream = !regular && !look.is(SFlag::S_IFBLK);
         Ok(Self {
-            regular: kind.is_file(),
+            regular,
             stream,
             fs,
-            direct: direct_of(stream, kind.is_file(), fs, &answer),
-            dontcache: dontcache_of(stream, fs, &answer),
-            align: answer.map_or_else(|_| Align::default(), Align::from_statx),
-            flush: if stream || is_memory(fs) && kind.is_file() {
+            mount: look.mount,
+            size: look.size,
+            allocated: look.allocated,
+            direct: direct_of(stream, regular, fs, look.dio),
+            dontcache: dontcache_of(stream, fs, look.dio),
+            align: Align::from_statx(look.dio),
+            flush: if stream || is_memory(fs) && regular {
                 Flush::Nothing
             } else if fs == statfs::OVERLAYFS_SUPER_MAGIC || fs == statfs::FUSE_SUPER_MAGIC {
                 Flush::Datasync
             } else {
                 Flush::Range
             },
-            reserve: if kind.is_file() {
+            reserve: if regular {
                 reserve_of(fs)
             } else {
                 Err("not a regular file")
@@ -232,7 +244,7 @@ impl DestFacts {
     }
 }
 
-fn direct_of(stream: bool, regular: bool, fs: FsType, answer: &io::Result<DioAlign>) -> Direct {
+fn direct_of(stream: bool, regular: bool, fs: FsType, dio: DioAlign) -> Direct {
     if stream {
         return Direct::No("destination is neither a file nor a block device".into());
     }
@@ -245,23 +257,23 @@ fn direct_of(stream: bool, regular: bool, fs: FsType, answer: &io::Result<DioAli
     if fs == statfs::FUSE_SUPER_MAGIC {
         return Direct::No("FUSE: the daemon behind caches what it is given".into());
     }
-    match answer {
-        Ok(DioAlign::None) => Direct::No(format!(
+    match dio {
+        DioAlign::None => Direct::No(format!(
             "{}: statx reports no direct I/O for this file (as with data=journal), though open accepts O_DIRECT",
             fs_name(fs)
         )),
-        Ok(DioAlign::Bytes { mem, .. }) if u64::from(*mem) > residency::page_size() => Direct::No(
+        DioAlign::Bytes { mem, .. } if u64::from(mem) > residency::page_size() => Direct::No(
             format!("direct I/O here wants memory aligned to {mem} bytes"),
         ),
-        Ok(DioAlign::Bytes { .. }) => Direct::Genuine,
-        Ok(DioAlign::Unknown) | Err(_) => Direct::Unproven,
+        DioAlign::Bytes { .. } => Direct::Genuine,
+        DioAlign::Unknown => Direct::Unproven,
     }
 }
 
-fn dontcache_of(stream: bool, fs: FsType, answer: &io::Result<DioAlign>) -> Result<(), String> {
+fn dontcache_of(stream: bool, fs: FsType, dio: DioAlign) -> Result<(), String> {
     if stream {
         Err("destination is neither a file nor a block device".into())
-    } else if fs == statfs::EXT4_SUPER_MAGIC && matches!(answer, Ok(DioAlign::None)) {
+    } else if fs == statfs::EXT4_SUPER_MAGIC && dio == DioAlign::None {
         // Measured on 6.18.
         Err("ext4 with data=journal accepts RWF_DONTCACHE and caches everything".into())
     } else {
@@ -277,10 +289,6 @@ fn reserve_of(fs: FsType) -> Result<(), &'static str> {
         fs if is_memory(fs) => Err("on tmpfs fallocate costs as much as writing"),
         _ => Err("unknown what fallocate does on this file system"),
     }
-}
-
-fn type_of(file: &File) -> io::Result<FsType> {
-    retry(|| fstatfs(file)).map(|s: Statfs| s.filesystem_type())
 }
 
 fn is_ramfs(fs: FsType) -> bool {

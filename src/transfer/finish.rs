@@ -1,17 +1,19 @@
 //! The end of a file, good or bad: its true size, nothing left in the cache, the source compared, the account.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::ftruncate;
 
 use super::engine;
 use super::error::{Error, Failure};
 use super::event::Event;
-use super::facts::{Direct, SourceKind};
+use super::facts::{Direct, SourceFacts, SourceKind};
 use super::fault::{Side, retry};
-use super::run::Run;
+use super::run::{Account, Run};
 use crate::sys::cpu;
+use crate::sys::file::Look;
 
 impl Run<'_> {
     /// What is still on its way, then the true size, then the page that cutting to it left in the cache.
@@ -51,48 +53,10 @@ impl Run<'_> {
         self.plan.options.engine == Some(engine::NULL)
     }
 
-    /// The bytes written while a source shrinks can be zeros from the cut on, with every call a success (measured): only
-    /// the source itself can tell, afterwards.
-    pub(super) fn compare_source(&self) -> Result<(), Error> {
-        if matches!(
-            self.plan.source.kind,
-            SourceKind::Stream | SourceKind::BlockDevice
-        ) {
-            return Ok(());
-        }
-        let now = self
-            .pair
-            .source
-            .metadata()
-            .map_err(|e| Error::Io(Side::Source, e))?;
-        if now.len() != self.size || (now.mtime(), now.mtime_nsec()) != self.plan.source.mtime {
-            return Err(Error::SourceChanged {
-                was: self.size,
-                now: now.len(),
-            });
-        }
-        Ok(())
-    }
-
     pub(super) fn done(&mut self) {
-        let (after, elapsed) = (cpu::usage(), self.started.elapsed().as_secs_f64());
-        let engine = self
-            .moved
-            .iter()
-            .max_by_key(|(_, bytes)| **bytes)
-            .map(|(name, _)| *name);
-        self.observer.event(&Event::Done {
-            bytes: self.size,
-            data_bytes: self.moved.values().sum(),
-            engine,
-            engines: std::mem::take(&mut self.moved),
-            extents: self.found,
-            elapsed,
-            rate: self.size as f64 / elapsed.max(1e-9),
-            cpu_user: after.user - self.before.user,
-            cpu_system: after.system - self.before.system,
-            max_rss: after.max_rss,
-        });
+        let moved = std::mem::take(&mut self.moved);
+        let event = done(self.size, moved, self.found, self.account);
+        self.observer.event(&event);
     }
 
     /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved behind.
@@ -115,5 +79,45 @@ impl Run<'_> {
             size: self.size,
             begun,
         }
+    }
+}
+
+/// The bytes written while a source shrinks can be zeros from the cut on, with every call a success (measured): only the
+/// source itself can tell, afterwards.
+pub(super) fn compare_source(source: &File, facts: &SourceFacts) -> Result<(), Error> {
+    if matches!(facts.kind, SourceKind::Stream | SourceKind::BlockDevice) {
+        return Ok(());
+    }
+    let now = Look::at(source).map_err(|e| Error::Io(Side::Source, e))?;
+    if (now.size, now.mtime) == (facts.size, facts.mtime) {
+        return Ok(());
+    }
+    Err(Error::SourceChanged {
+        was: facts.size,
+        now: now.size,
+    })
+}
+
+/// The account of a file of `bytes`, by what each row moved.
+pub(super) fn done(
+    bytes: u64,
+    moved: BTreeMap<&'static str, u64>,
+    extents: u64,
+    account: Account,
+) -> Event {
+    let Account { started, before } = account;
+    let (after, elapsed) = (cpu::thread_usage(), started.elapsed().as_secs_f64());
+    let most = moved.iter().max_by_key(|(_, bytes)| **bytes);
+    Event::Done {
+        bytes,
+        data_bytes: moved.values().sum(),
+        engine: most.map(|(name, _)| *name),
+        engines: moved,
+        extents,
+        elapsed,
+        rate: bytes as f64 / elapsed.max(1e-9),
+        cpu_user: after.user - before.user,
+        cpu_system: after.system - before.system,
+        max_rss: cpu::max_rss(),
     }
 }

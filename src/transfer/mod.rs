@@ -4,6 +4,7 @@
 //! of names, options or terminals.
 
 pub mod align;
+mod behind;
 pub mod choice;
 mod edge;
 pub mod engine;
@@ -13,15 +14,20 @@ pub mod extents;
 pub mod facts;
 pub mod fault;
 mod finish;
+mod mounts;
 pub mod plan;
 mod read;
 mod reserve;
 pub mod run;
+mod share;
 mod sink;
+mod small;
 mod stream;
+mod worker;
 mod writeback;
 
+pub use behind::Late;
 pub use error::{Error, Failure};
 pub use event::{Event, Observer, Progress, Refusal};
 pub use plan::{DirectPolicy, Options, Reflink, Sparse};
-pub use run::copy;
+pub use worker::{Worker, copy};

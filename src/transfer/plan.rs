@@ -1,12 +1,10 @@
 //! What can be done with this pair of files, and for each thing that cannot, why.
 
-use std::fs::File;
-use std::io;
-
 use super::choice;
 use super::engine::{Row, TABLE};
 use super::event::{Event, Refusal};
 use super::facts::{DestFacts, Direct, SourceFacts};
+use super::run::Files;
 use super::sink::Leaving;
 
 /// May the page cache be used: cp's WHEN.
@@ -78,19 +76,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Looks at both files and sorts the rows.
-    ///
-    /// # Errors
-    /// When a file cannot be asked.
-    pub fn of(source: SourceFacts, dest: &File, options: Options) -> io::Result<Self> {
-        let dest = DestFacts::of(dest)?;
+    /// Sorts the rows for these files.
+    #[must_use]
+    pub(super) fn of(files: &Files<'_>, options: Options) -> Self {
+        let (source, dest) = (files.facts.clone(), files.there.clone());
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
         let all = TABLE
             .iter()
             .copied()
             .chain(options.engine.filter(|row| !TABLE.contains(row)));
         for row in all {
-            match wanted(row, &options).and_then(|()| possible(row, &source, &dest)) {
+            match wanted(row, &options).and_then(|()| possible(row, files, &options)) {
                 Ok(()) => rows.push(row),
                 Err(why) => refused.push(Refusal {
                     engine: row.name,
@@ -107,14 +103,14 @@ impl Plan {
         if pair && !measure && source.block < choice::HUGE {
             rows[..2].reverse();
         }
-        Ok(Self {
+        Self {
             source,
             dest,
             rows,
             refused,
             measure,
             options,
-        })
+        }
     }
 
     /// The event that tells of it.
@@ -149,6 +145,13 @@ fn wanted(row: &Row, options: &Options) -> Result<(), String> {
     if options.engine.is_some_and(|only| only != row) {
         return Err("not the engine asked for".into());
     }
+    match (options.reflink, row.leaving) {
+        (Reflink::Never, Leaving::Shared) => return Err("sharing blocks is not wanted".into()),
+        (Reflink::Always, leaving) if leaving != Leaving::Shared => {
+            return Err("blocks shall be shared, not copied".into());
+        }
+        _ => {}
+    }
     match (options.direct, row.leaving) {
         (DirectPolicy::Never, Leaving::Direct) => {
             Err("writes with O_DIRECT, which is not wanted".into())
@@ -160,9 +163,24 @@ fn wanted(row: &Row, options: &Options) -> Result<(), String> {
     }
 }
 
-fn possible(row: &Row, source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+fn possible(row: &Row, files: &Files<'_>, options: &Options) -> Result<(), String> {
+    let (source, dest) = (&files.facts, &files.there);
+    if row.leaving == Leaving::Shared {
+        if let Some(why) = &files.unshared {
+            return Err(why.clone());
+        }
+        if options.reflink == Reflink::Always {
+            // Whoever wants nothing else is told what the kernel says.
+            return Ok(());
+        }
+    }
     if let (Leaving::Direct, Direct::No(why)) = (row.leaving, &dest.direct) {
         return Err(why.clone());
     }
     row.fits(source, dest)
+}
+
+/// Whether this row is wanted for these files, and fits.
+pub(super) fn serves(row: &Row, files: &Files<'_>, options: &Options) -> bool {
+    wanted(row, options).is_ok() && possible(row, files, options).is_ok()
 }

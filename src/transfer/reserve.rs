@@ -13,7 +13,6 @@ use super::extents::Extents;
 use super::fault::retry;
 use super::plan::{Plan, Sparse};
 use super::sink::file_size_limit;
-use crate::sys::file::allocated;
 use crate::sys::words::reason;
 
 /// Files with less data than this are written in one or two calls, which tell of ENOSPC themselves.
@@ -40,15 +39,14 @@ pub(super) fn make_room(
     if plan.source.size > file_size_limit() {
         return Err(Errno::EFBIG.into());
     }
-    let before = dest.metadata()?;
     if plan.options.sparse != Sparse::Always {
         let data = match plan.options.sparse {
             Sparse::Never => plan.source.size,
             Sparse::Auto | Sparse::Always => plan.source.data,
         };
-        can_fit(dest, data, allocated(&before))?;
+        can_fit(dest, data, plan.dest.allocated)?;
     }
-    if before.len() > 0 {
+    if plan.dest.size > 0 {
         retry(|| ftruncate(dest, 0))?;
     }
     reserve(plan, extents, dest)
@@ -118,7 +116,7 @@ const APART: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// ENOSPC, when it is certain.
-fn can_fit(dest: &File, data: u64, freed: u64) -> io::Result<()> {
+pub(super) fn can_fit(dest: &File, data: u64, freed: u64) -> io::Result<()> {
     for _ in 0..ASK {
         if !is_full_for(dest, data, freed) {
             return Ok(());

@@ -10,50 +10,52 @@ use super::engine::{Engine, Pair, Row};
 use super::error::{Error, Failure};
 use super::event::{Event, Observer, Progress};
 use super::extents::{Extents, nonzero_runs};
-use super::facts::{Direct, SourceFacts, SourceKind};
+use super::facts::{DestFacts, Direct, SourceFacts, SourceKind};
 use super::fault::{Fault, Side};
+use super::finish::compare_source;
 use super::plan::{Options, Plan, Sparse};
 use super::sink::{Leaving, Sink};
 use super::{read, reserve, stream};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 use crate::sys::words::reason;
-use crate::sys::{cpu, cpu::Usages};
+use crate::sys::{cpu, cpu::ThreadUsage};
 
 /// Bytes of zeros written at once, and of data scanned for zeros at once.
 const BLANK: usize = 1 << 20;
 
-/// Copies all of `source` to `dest`, which is emptied first, but not before it is known that something can be done.
-///
-/// # Errors
-/// What stopped it, and how much of the destination is good. What was reserved or cached beyond that is given back.
-pub fn copy(
-    source: &File,
-    facts: SourceFacts,
-    dest: &File,
+/// The two files of a copy, and what is known of them.
+#[derive(Debug)]
+pub(super) struct Files<'a> {
+    pub(super) source: &'a File,
+    pub(super) facts: SourceFacts,
+    pub(super) dest: &'a File,
+    pub(super) there: DestFacts,
+    /// Why blocks cannot be shared, when that was tried.
+    pub(super) unshared: Option<String>,
+}
+
+/// Copies a file by the rows of the table.
+pub(super) fn copy(
+    files: &Files<'_>,
     options: Options,
     observer: &mut dyn Observer,
 ) -> Result<(), Failure> {
-    let size = facts.size;
-    let fail = |error| Failure {
-        error,
-        copied: 0,
-        size,
-        begun: false,
-    };
-    let plan = Plan::of(facts, dest, options).map_err(|e| fail(Error::Io(Side::Dest, e)))?;
+    let account = Account::open();
+    let plan = Plan::of(files, options);
+    let fail = |error| Failure::before(error, files.facts.size);
     if plan.rows.is_empty() {
         observer.event(&plan.event(None));
         return Err(fail(Error::Impossible(plan.why_not())));
     }
-    let mut extents = Extents::new(source, plan.source.size, plan.source.finder);
-    let room = reserve::make_room(&plan, &mut extents, dest);
+    let mut extents = Extents::new(files.source, plan.source.size, plan.source.finder);
+    let room = reserve::make_room(&plan, &mut extents, files.dest);
     extents.rewind();
     observer.event(&plan.event(room.as_ref().ok().cloned().flatten()));
     if let Err(e) = room {
         return Err(fail(Error::Io(Side::Dest, e)));
     }
-    let mut run = Run::new(&plan, source, dest, observer);
+    let mut run = Run::new(&plan, files, account, observer);
     match run.all(&mut extents) {
         Ok(()) => {
             run.done();
@@ -71,6 +73,22 @@ pub(super) enum Work<'b> {
     Put(&'b [u8], usize),
 }
 
+/// When a file was begun, and what its thread had used until then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Account {
+    pub(super) started: Instant,
+    pub(super) before: ThreadUsage,
+}
+
+impl Account {
+    pub(super) fn open() -> Self {
+        Self {
+            started: Instant::now(),
+            before: cpu::thread_usage(),
+        }
+    }
+}
+
 /// One file on its way.
 pub(super) struct Run<'a> {
     pub(super) plan: &'a Plan,
@@ -86,23 +104,22 @@ pub(super) struct Run<'a> {
     pub(super) moved: BTreeMap<&'static str, u64>,
     pub(super) found: u64,
     pub(super) observer: &'a mut dyn Observer,
-    pub(super) started: Instant,
-    pub(super) before: Usages,
+    pub(super) account: Account,
 }
 
 impl<'a> Run<'a> {
-    fn new(
+    pub(super) fn new(
         plan: &'a Plan,
-        source: &'a File,
-        dest: &'a File,
+        files: &Files<'a>,
+        account: Account,
         observer: &'a mut dyn Observer,
     ) -> Self {
         Self {
             plan,
             pair: Pair {
-                source,
+                source: files.source,
                 facts: &plan.source,
-                sink: Sink::new(dest, &plan.dest),
+                sink: Sink::new(files.dest, &plan.dest),
                 notes: Vec::new(),
             },
             pos: 0,
@@ -116,8 +133,7 @@ impl<'a> Run<'a> {
             moved: BTreeMap::new(),
             found: 0,
             observer,
-            started: Instant::now(),
-            before: cpu::usage(),
+            account,
         }
     }
 
@@ -129,7 +145,7 @@ impl<'a> Run<'a> {
             self.extents(extents)?;
         }
         self.settle()?;
-        self.compare_source()
+        compare_source(self.pair.source, &self.plan.source)
     }
 
     /// Every extent of the source, and the holes between them.
@@ -352,7 +368,7 @@ impl<'a> Run<'a> {
             copied: self.pair.sink.confirmed(self.pos),
             size: self.size,
             engine: self.rows.first().map_or("", |row| row.name),
-            elapsed: self.started.elapsed(),
+            elapsed: self.account.started.elapsed(),
         });
         if self.observer.interrupted() {
             Err(Error::Interrupted)

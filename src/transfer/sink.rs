@@ -15,6 +15,8 @@ use crate::sys::file::{pwrite_dontcache, set_direct};
 /// The way a row's bytes take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leaving {
+    /// Not at all: the blocks are there already.
+    Shared,
     /// O_DIRECT.
     Direct,
     /// RWF_DONTCACHE, with a bounded window behind.
@@ -80,7 +82,7 @@ impl<'a> Sink<'a> {
         let n = retry(|| match self.leaving {
             _ if self.stream => nix::unistd::write(self.file, data).map_err(Into::into),
             Leaving::DontCache => pwrite_dontcache(self.file, data, at),
-            Leaving::Direct | Leaving::Cached => {
+            Leaving::Shared | Leaving::Direct | Leaving::Cached => {
                 pwrite(self.file, data, at.cast_signed()).map_err(io::Error::from)
             }
         })

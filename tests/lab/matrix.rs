@@ -170,7 +170,7 @@ impl Pair<'_> {
         if self.dump.shape == Shape::HoleLast && self.dump.origin != Origin::Hugetlbfs {
             return trials;
         }
-        let always = if self.direct_is_real() {
+        let always = if self.direct_is_real() || self.shares() {
             Expected::By(self.auto())
         } else {
             Expected::Refused(vec!["--direct"])
@@ -178,9 +178,13 @@ impl Pair<'_> {
         trials.push((vec!["--direct=always".into()], always));
         trials.push((
             vec!["--direct=never".into()],
-            Expected::By(vec![self.cached()]),
+            Expected::By(if self.shares() {
+                vec!["reflink"]
+            } else {
+                vec![self.cached()]
+            }),
         ));
-        for engine in ENGINES {
+        for engine in ENGINES.into_iter().chain(["reflink"]) {
             let expected = if self.can(engine) {
                 Expected::By(vec![engine])
             } else {
@@ -207,6 +211,19 @@ impl Pair<'_> {
         )
     }
 
+    /// Whether the destination can share the blocks of the source.
+    fn shares(&self) -> bool {
+        let can = matches!(
+            self.disk.kind,
+            Kind::Btrfs
+                | Kind::BtrfsCompressed
+                | Kind::BtrfsNodatacow
+                | Kind::Xfs
+                | Kind::XfsBigSectors
+        );
+        can && self.dump.origin == Origin::Sibling
+    }
+
     /// Whether the source's pages can be lent to the device: memory, all of it allocated or its holes known.
     fn lends_pages(&self) -> bool {
         match self.dump.origin {
@@ -226,6 +243,7 @@ impl Pair<'_> {
             "direct" => self.direct_is_real(),
             "dontcache" => self.dontcache_is_real(),
             "copy-file-range" => self.dump.origin == Origin::Sibling,
+            "reflink" => self.shares(),
             "sendfile" => self.dump.origin != Origin::Hugetlbfs,
             _ => true,
         }
@@ -234,6 +252,7 @@ impl Pair<'_> {
     /// What `auto` may choose. A short file goes by its page size, a longer one by what was measured.
     fn auto(&self) -> Vec<&'static str> {
         match self.dump.origin {
+            _ if self.shares() => vec!["reflink"],
             _ if !self.direct_is_real() => vec![self.cached()],
             Origin::Hugetlbfs if self.lends_pages() => vec!["mmap"],
             _ if self.lends_pages() => vec!["mmap", "splice"],

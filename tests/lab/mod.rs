@@ -7,6 +7,7 @@ mod host;
 mod image;
 mod matrix;
 mod program;
+mod reflink;
 mod space;
 mod truncated;
 

@@ -110,10 +110,12 @@ impl Draft<'_> {
         let Some(row) = self.transfer.engine else {
             return Ok(());
         };
+        let shares = !row.is_direct() && !row.is_cached();
         let other = match (self.transfer.direct, self.transfer.reflink) {
-            (DirectPolicy::Always, _) if !row.is_direct() => "--direct=always",
+            (DirectPolicy::Always, _) if row.is_cached() => "--direct=always",
             (DirectPolicy::Never, _) if row.is_direct() => "--direct=never",
-            (_, Reflink::Always) => "--reflink=always",
+            (_, Reflink::Always) if !shares => "--reflink=always",
+            (_, Reflink::Never) if shares => "--reflink=never",
             _ => return Ok(()),
         };
         let name = row.name;

@@ -360,6 +360,12 @@ fn what_contradicts_itself_is_refused() {
         assert_eq!(mistake(line), want, "{line}");
     }
     assert_eq!(
+        mistake("--engine=reflink --reflink=never a b"),
+        "cannot combine --engine=reflink and --reflink=never"
+    );
+    let both = options("--engine=reflink --reflink a b").transfer;
+    assert_eq!(both.reflink, Reflink::Always);
+    assert_eq!(
         options("-bni a b").existing,
         Existing::Ask,
         "-i took -n back"

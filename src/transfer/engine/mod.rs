@@ -6,6 +6,7 @@ mod direct;
 mod dontcache;
 mod mmap;
 mod null;
+mod reflink;
 mod sendfile;
 mod splice;
 
@@ -78,6 +79,12 @@ impl Row {
         self.leaving == Leaving::Direct
     }
 
+    /// Whether its writes go through the page cache.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        matches!(self.leaving, Leaving::DontCache | Leaving::Cached)
+    }
+
     /// Whether this row can serve this pair of files, or why not.
     ///
     /// # Errors
@@ -101,7 +108,8 @@ impl Row {
 }
 
 /// The table, in order of preference.
-pub static TABLE: [&Row; 7] = [
+pub static TABLE: [&Row; 8] = [
+    &reflink::ROW,
     &mmap::ROW,
     &splice::ROW,
     &direct::ROW,
@@ -113,6 +121,13 @@ pub static TABLE: [&Row; 7] = [
 
 /// The engine that moves nothing, to price the loop around the others. No command line reaches it.
 pub static NULL: &Row = &null::ROW;
+
+/// The row that shares blocks.
+pub(super) static REFLINK: &Row = &reflink::ROW;
+
+/// The two rows of small files.
+pub(super) static DONTCACHE: &Row = &dontcache::ROW;
+pub(super) static BUFFERED: &Row = &buffered::ROW;
 
 /// The row called `name`.
 #[must_use]

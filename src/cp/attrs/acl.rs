@@ -1,0 +1,134 @@
+//! Permission bits and ACLs, which are one: set in one call where the file system has ACLs, so that neither is ever
+//! without the other.
+
+use std::io;
+
+use nix::sys::stat::SFlag;
+
+use super::handle::{ALL_BITS, Handle};
+
+const ACCESS: &str = "system.posix_acl_access";
+const DEFAULT: &str = "system.posix_acl_default";
+
+/// Set-user-id, set-group-id and sticky: no part of an ACL.
+pub(super) const SET_ID: u32 = 0o7000;
+
+/// An ACL as the kernel's header `posix_acl_xattr.h` lays it out: a version, then entries of tag, permissions and id.
+const VERSION: u32 = 2;
+const USER_OBJ: u16 = 0x01;
+const GROUP_OBJ: u16 = 0x04;
+const OTHER: u16 = 0x20;
+const NO_ID: u32 = u32::MAX;
+const MINIMAL: usize = 4 + 3 * 8;
+
+/// Which side could not do it.
+pub(super) enum Failed {
+    Source(io::Error),
+    Dest(io::Error),
+}
+
+/// Gives `to` the ACLs of `source` and `mode`, and takes away what a default ACL of its directory gave it beyond them.
+pub(super) fn copy(source: &Handle<'_>, to: &Handle<'_>, mode: u32) -> Result<(), Failed> {
+    let Some(access) = access_of(source, mode).map_err(Failed::Source)? else {
+        return impose(to, mode).map_err(Failed::Dest);
+    };
+    let default = if is_directory(mode) {
+        source.get(DEFAULT.as_ref()).map_err(Failed::Source)?
+    } else {
+        None
+    };
+    set(to, &access, default.as_deref(), mode).map_err(Failed::Dest)
+}
+
+/// `None` where the file system has no ACLs. One that says no more than the mode is made from that.
+fn access_of(source: &Handle<'_>, mode: u32) -> io::Result<Option<Vec<u8>>> {
+    match source.get(ACCESS.as_ref()) {
+        Ok(acl) => Ok(Some(acl.unwrap_or_else(|| minimal(mode)))),
+        Err(e) if unsupported(&e) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The set-id bits come after the ACL: before it, the group's would be those of the mask.
+fn set(to: &Handle<'_>, access: &[u8], default: Option<&[u8]>, mode: u32) -> io::Result<()> {
+    let done = match to.set(ACCESS.as_ref(), access) {
+        Ok(()) if is_directory(mode) => set_default(to, default),
+        Ok(()) => Ok(()),
+        Err(e) if unsupported(&e) => {
+            to.set_mode(mode)?;
+            return if access.len() <= MINIMAL {
+                Ok(())
+            } else {
+                Err(e)
+            };
+        }
+        // What cp does then: the mode at least.
+        Err(e) => {
+            let _ = impose(to, mode);
+            return Err(e);
+        }
+    };
+    if mode & SET_ID != 0 {
+        to.set_mode(mode)?;
+    }
+    done
+}
+
+fn set_default(to: &Handle<'_>, default: Option<&[u8]>) -> io::Result<()> {
+    match default {
+        Some(acl) => to.set(DEFAULT.as_ref(), acl),
+        None => to.remove(DEFAULT.as_ref()).or_else(|e| {
+            if e.raw_os_error() == Some(libc::ENODATA) {
+                Ok(())
+            } else {
+                Err(e)
+            }
+        }),
+    }
+}
+
+/// Gives `to` this mode and no ACL beyond it. A default ACL goes only where the mode says that it is a directory's.
+pub(super) fn impose(to: &Handle<'_>, mode: u32) -> io::Result<()> {
+    match to.set(ACCESS.as_ref(), &minimal(mode)) {
+        Ok(()) => {
+            let default = if is_directory(mode) {
+                set_default(to, None)
+            } else {
+                Ok(())
+            };
+            if mode & SET_ID != 0 {
+                to.set_mode(mode)?;
+            }
+            default
+        }
+        Err(e) if unsupported(&e) => to.set_mode(mode),
+        Err(e) => {
+            let _ = to.set_mode(mode);
+            Err(e)
+        }
+    }
+}
+
+fn is_directory(mode: u32) -> bool {
+    mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
+}
+
+fn minimal(mode: u32) -> Vec<u8> {
+    let mut acl = Vec::with_capacity(MINIMAL);
+    acl.extend(VERSION.to_le_bytes());
+    for (tag, shift) in [(USER_OBJ, 6), (GROUP_OBJ, 3), (OTHER, 0)] {
+        let permissions = ((mode & ALL_BITS) >> shift & 0o7) as u16;
+        acl.extend(tag.to_le_bytes());
+        acl.extend(permissions.to_le_bytes());
+        acl.extend(NO_ID.to_le_bytes());
+    }
+    acl
+}
+
+/// The errors by which file systems say that they have no ACLs; EBUSY is some NFS servers'.
+fn unsupported(e: &io::Error) -> bool {
+    matches!(
+        e.raw_os_error(),
+        Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EBUSY)
+    )
+}

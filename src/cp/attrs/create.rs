@@ -1,0 +1,183 @@
+//! The modes that things are made with: never more than they end with, and what is left to add or to take away then.
+
+use std::fs::File;
+use std::io;
+
+use nix::sys::stat::{FileStat, SFlag};
+
+use super::handle::{ALL_BITS, Handle};
+use super::owner::{OWNER, narrowed};
+use super::{Attributes, DIRECTORY_DEFAULT, kind};
+use crate::cp::place::Place;
+
+/// Permissions of all who are not the owner.
+const OTHERS: u32 = 0o077;
+
+/// Of those, what lets them put something into a directory that is being filled.
+const OTHERS_WRITE: u32 = 0o022;
+
+const OWNER_WRITE: u32 = 0o200;
+
+/// What a write by others than root takes away.
+const SET_ID_BY_WRITING: u32 = 0o6000;
+
+/// What is left to do about the mode of a thing that this run made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Completion {
+    clear: u32,
+    add: u32,
+}
+
+impl Completion {
+    pub(super) fn add(add: u32) -> Self {
+        Self { clear: 0, add }
+    }
+
+    /// For what was opened up: all that was taken or given for that is undone.
+    fn exactly(mode: u32) -> Self {
+        Self {
+            clear: ALL_BITS & !mode,
+            add: mode,
+        }
+    }
+
+    pub(super) fn apply(self, to: &Handle<'_>) -> io::Result<()> {
+        let now = to.stat()?.st_mode & ALL_BITS;
+        let end = now & !self.clear | self.add;
+        if end == now { Ok(()) } else { to.set_mode(end) }
+    }
+}
+
+impl Attributes {
+    /// For open(2) of a new regular file.
+    #[must_use]
+    pub fn file_mode(&self, from: &FileStat) -> u32 {
+        from.st_mode & DIRECTORY_DEFAULT & !self.withheld(from) | self.extra(from)
+    }
+
+    /// For mknod(2) of a FIFO, a socket or a device.
+    #[must_use]
+    pub fn special_mode(&self, from: &FileStat) -> u32 {
+        from.st_mode & ALL_BITS & !self.withheld(from)
+    }
+
+    /// For mkdir(2). What its owner needs to fill it, [`open_up`](Self::open_up) adds.
+    #[must_use]
+    pub fn directory_mode(&self, from: &FileStat) -> u32 {
+        from.st_mode & ALL_BITS & !self.withheld(from)
+    }
+
+    /// For mkdir(2) of a directory that --parents names.
+    #[must_use]
+    pub fn parent_mode(&self, from: &FileStat) -> u32 {
+        let withheld = if self.preserve.mode || self.preserve.ownership {
+            OTHERS
+        } else {
+            0
+        };
+        self.parent_bits(from) & !withheld
+    }
+
+    /// Makes a directory usable for its owner that was just made, where its mode, mask or default ACL would keep even him
+    /// out, and says which mode it was made with.
+    ///
+    /// # Errors
+    /// Of the calls.
+    pub fn open_up(&self, dest: &Place<'_>) -> io::Result<u32> {
+        let made = dest.stat(false)?.st_mode & ALL_BITS;
+        if made & OWNER != OWNER {
+            let held = Handle::pin(dest, false)?;
+            if kind(held.stat()?.st_mode) != SFlag::S_IFDIR {
+                return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+            }
+            held.set_mode(made | OWNER)?;
+        }
+        Ok(made)
+    }
+
+    /// Narrows an existing regular file before it gets data that others may not be meant to read. Says whether it did;
+    /// where nothing was written in the end, [`give_back`](Self::give_back) undoes it.
+    pub fn hold_back(&self, from: &FileStat, dest: &File, before: &FileStat) -> bool {
+        if !self.preserve.mode || self.attributes_only || kind(before.st_mode) != SFlag::S_IFREG {
+            return false;
+        }
+        let mut narrow = narrowed(before.st_mode, from);
+        if !self.root {
+            // The kernel takes these away with the first byte, but not of a file that nobody may execute.
+            narrow &= !SET_ID_BY_WRITING;
+            if self.preserve.xattr {
+                narrow |= before.st_mode & OWNER_WRITE;
+            }
+        }
+        // Where it is not ours to narrow, what comes last will fail and be told.
+        narrow != before.st_mode & ALL_BITS && Handle::Open(dest).set_mode(narrow).is_ok()
+    }
+
+    /// The mode from before [`hold_back`](Self::hold_back); the ACL was only masked.
+    ///
+    /// # Errors
+    /// fchmod's.
+    pub fn give_back(&self, dest: &File, before: &FileStat) -> io::Result<()> {
+        Handle::Open(dest).set_mode(before.st_mode)
+    }
+
+    /// Extended attributes are written to what may be written to, so its owner may for as long as that takes.
+    pub(super) fn extra(&self, from: &FileStat) -> u32 {
+        if self.preserve.xattr && !self.root {
+            OWNER_WRITE & !from.st_mode
+        } else {
+            0
+        }
+    }
+
+    /// Whether owner or mode of a thing are still to come when it was made.
+    pub(super) fn changes_mode(&self) -> bool {
+        self.preserve.mode || self.preserve.ownership || self.preserve.default_mode
+    }
+
+    /// Permissions that a thing gets only when it is complete: an owner, an ACL or another mode is still to come, or
+    /// others could write into a directory while it is being filled.
+    fn withheld(&self, from: &FileStat) -> u32 {
+        if self.changes_mode() {
+            OTHERS
+        } else if kind(from.st_mode) == SFlag::S_IFDIR {
+            OTHERS_WRITE
+        } else {
+            0
+        }
+    }
+
+    /// Of those, what is added in the end where the mode as such is not preserved.
+    pub(super) fn owed(&self, from: &FileStat) -> u32 {
+        let omitted = if self.preserve.ownership {
+            OTHERS
+        } else if kind(from.st_mode) == SFlag::S_IFDIR {
+            OTHERS_WRITE
+        } else {
+            0
+        };
+        from.st_mode & omitted & !self.umask
+    }
+
+    /// `made` is the mode that mkdir gave.
+    pub(super) fn complete_directory(&self, made: u32, from: &FileStat) -> Completion {
+        if made & OWNER == OWNER {
+            Completion::add(self.owed(from))
+        } else {
+            Completion::exactly(made | self.owed(from))
+        }
+    }
+
+    pub(super) fn complete_parent(&self, made: u32, from: &FileStat) -> Completion {
+        let omitted = if self.preserve.ownership { OTHERS } else { 0 };
+        Completion::exactly(made | self.parent_bits(from) & omitted & !self.umask)
+    }
+
+    fn parent_bits(&self, from: &FileStat) -> u32 {
+        if self.preserve.default_mode {
+            DIRECTORY_DEFAULT
+        } else {
+            from.st_mode & ALL_BITS
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What attributes are read from and set on: an open file, or what cannot be opened, held so that no other takes its name.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchown, fchownat};
+use xattr::FileExt;
+
+use crate::cp::place::Place;
+use crate::sys::pinned;
+
+/// The permission bits of a mode, set-id and sticky ones with them.
+pub(super) const ALL_BITS: u32 = 0o7777;
+
+/// One file, the same for as long as this lives.
+pub(super) enum Handle<'a> {
+    /// Open for reading or writing.
+    Open(&'a File),
+    /// Held by an `O_PATH` descriptor, with the name that leads to it where the kernel has no call for that.
+    Pinned(File, PathBuf),
+}
+
+impl Handle<'_> {
+    /// What is at this place now, the link itself where `follow` is false.
+    pub(super) fn pin(place: &Place<'_>, follow: bool) -> io::Result<Handle<'static>> {
+        let mut flags = OFlag::O_PATH;
+        flags.set(OFlag::O_NOFOLLOW, !follow);
+        let file = place.open(flags, 0)?;
+        let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(Handle::Pinned(file, name.into()))
+    }
+
+    pub(super) fn stat(&self) -> nix::Result<FileStat> {
+        match self {
+            Self::Open(file) => fstat(file),
+            Self::Pinned(file, _) => fstat(file),
+        }
+    }
+
+    pub(super) fn set_times(&self, from: &FileStat) -> io::Result<()> {
+        let accessed = TimeSpec::new(from.st_atime, from.st_atime_nsec);
+        let modified = TimeSpec::new(from.st_mtime, from.st_mtime_nsec);
+        match self {
+            Self::Open(file) => Ok(futimens(file, &accessed, &modified)?),
+            Self::Pinned(file, name) => match pinned::set_times(file, &accessed, &modified) {
+                Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                    let follow = UtimensatFlags::FollowSymlink;
+                    Ok(utimensat(AT_FDCWD, name, &accessed, &modified, follow)?)
+                }
+                done => done,
+            },
+        }
+    }
+
+    pub(super) fn set_owner(&self, uid: Option<u32>, gid: u32) -> Result<(), Errno> {
+        let (uid, gid) = (uid.map(Uid::from_raw), Some(Gid::from_raw(gid)));
+        match self {
+            Self::Open(file) => fchown(file, uid, gid),
+            Self::Pinned(file, _) => fchownat(file, "", uid, gid, AtFlags::AT_EMPTY_PATH),
+        }
+    }
+
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let bits = Mode::from_bits_truncate(mode & ALL_BITS);
+        match self {
+            Self::Open(file) => Ok(fchmod(file, bits)?),
+            Self::Pinned(file, name) => {
+                match fchmodat(AT_FDCWD, name, bits, FchmodatFlags::FollowSymlink) {
+                    // Without /proc.
+                    Err(Errno::ENOENT) => pinned::set_mode(file, bits.bits()),
+                    done => Ok(done?),
+                }
+            }
+        }
+    }
+
+    pub(super) fn list(&self) -> io::Result<Vec<OsString>> {
+        Ok(match self {
+            Self::Open(file) => file.list_xattr()?.collect(),
+            Self::Pinned(_, name) => xattr::list_deref(name)?.collect(),
+        })
+    }
+
+    /// `None` where the file has none of this name.
+    pub(super) fn get(&self, attribute: &OsStr) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Open(file) => file.get_xattr(attribute),
+            Self::Pinned(_, name) => xattr::get_deref(name, attribute),
+        }
+    }
+
+    pub(super) fn set(&self, attribute: &OsStr, value: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Open(file) => file.set_xattr(attribute, value),
+            Self::Pinned(_, name) => xattr::set_deref(name, attribute, value),
+        }
+    }
+
+    pub(super) fn remove(&self, attribute: &OsStr) -> io::Result<()> {
+        match self {
+            Self::Open(file) => file.remove_xattr(attribute),
+            Self::Pinned(_, name) => xattr::remove_deref(name, attribute),
+        }
+    }
+}

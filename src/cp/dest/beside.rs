@@ -1,0 +1,224 @@
+//! The name that a file has while it waits beside the one whose place it will take.
+//!
+//! `.NAME.mmapcp-N` says what it is and of what. Its inode is locked (flock) for as long as its writer lives, so who
+//! wants the name and finds it unlocked has found what a killed run left, and clears it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use super::is_regular;
+use super::lead::Entry;
+use crate::sys::file::try_lock;
+use crate::transfer::fault::retry;
+
+/// What a name of one component has at most: NAME_MAX of the kernel.
+const NAME_MAX: usize = 255;
+
+/// Where a file system takes less than that (eCryptfs 143, minix 30), half is tried, down to this.
+const SHORTEST: usize = 28;
+
+/// Writers at once to one destination before something else is wrong.
+const MOST: u32 = 1000;
+
+/// Names that are free one after another before a search for leftovers ends: a run that was killed while another held
+/// the first name has left the second.
+const FREE: u32 = 2;
+
+/// The `n`th name beside `name`, of `limit` bytes at most.
+fn name(of: &OsStr, n: u32, limit: usize) -> OsString {
+    let end = format!(".mmapcp-{n}");
+    let of = of.as_bytes();
+    let mut keep = of.len().min(limit.saturating_sub(1 + end.len()));
+    // Not within a character: some file systems take only whole ones.
+    while keep < of.len() && keep > 0 && of[keep] & 0xc0 == 0x80 {
+        keep -= 1;
+    }
+    let mut bytes = Vec::with_capacity(limit);
+    bytes.push(b'.');
+    bytes.extend_from_slice(&of[..keep]);
+    bytes.extend_from_slice(end.as_bytes());
+    OsString::from_vec(bytes)
+}
+
+/// Makes a file beside, locked. Returns its name, too.
+pub(super) fn create(entry: &Entry<'_>, mode: u32) -> io::Result<(OsString, File)> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(mode);
+    claim(entry, |name| {
+        let file = File::from(retry(|| openat(entry.dir(), name, flags, mode))?);
+        let locked = try_lock(&file);
+        let taken = locked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+        // Somebody may have taken it for a leftover before it was locked, and cleared it.
+        if taken || !leads_to(entry.dir(), name, &fstat(&file)?) {
+            return Err(Errno::EEXIST.into());
+        }
+        Ok(file)
+    })
+}
+
+/// Gives an unnamed file a name beside. Returns the name.
+pub(super) fn link(entry: &Entry<'_>, file: &File) -> io::Result<OsString> {
+    // Where a file system has no locks, nobody can find it unlocked either.
+    let _ = try_lock(file);
+    claim(entry, |name| Ok(name_open_file(file, entry.dir(), name)?)).map(|(name, ())| name)
+}
+
+/// Links an open file that may have no name to one. It shall not exist.
+pub(super) fn name_open_file(file: &File, dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<()> {
+    // AT_EMPTY_PATH, which would need no /proc, is for who has CAP_DAC_READ_SEARCH.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(
+        AT_FDCWD,
+        path.as_str(),
+        dir,
+        name,
+        AtFlags::AT_SYMLINK_FOLLOW,
+    )
+}
+
+/// Makes something under the first name that is free or can be freed.
+fn claim<T>(
+    entry: &Entry<'_>,
+    mut make: impl FnMut(&OsStr) -> io::Result<T>,
+) -> io::Result<(OsString, T)> {
+    let (mut n, mut limit) = (1, NAME_MAX);
+    loop {
+        let name = name(&entry.name, n, limit);
+        let error = match make(&name) {
+            Ok(made) => return Ok((name, made)),
+            Err(e) => e,
+        };
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EEXIST) if clear(entry.dir(), &name) != Found::Used => {}
+            Some(Errno::EEXIST) if n < MOST => n += 1,
+            Some(Errno::ENAMETOOLONG) if limit / 2 >= SHORTEST => limit /= 2,
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Removes what killed runs left beside an entry.
+pub(super) fn sweep(entry: &Entry<'_>) {
+    let mut free = 0;
+    for n in 1..MOST {
+        match clear(entry.dir(), &name(&entry.name, n, NAME_MAX)) {
+            Found::Used => free = 0,
+            Found::Cleared => {}
+            Found::Nothing => free += 1,
+        }
+        if free == FREE {
+            break;
+        }
+    }
+}
+
+/// What was under a name.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// A leftover, which is gone now, or something that has just moved on.
+    Cleared,
+    /// A file whose writer lives, or that is not ours.
+    Used,
+}
+
+fn clear(dir: BorrowedFd<'_>, name: &OsStr) -> Found {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match retry(|| openat(dir, name, flags, Mode::empty())) {
+        Ok(file) => File::from(file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Found::Nothing,
+        Err(_) => return Found::Used,
+    };
+    let Ok(stat) = fstat(&file) else {
+        return Found::Used;
+    };
+    let user = nix::unistd::geteuid();
+    let ours = is_regular(&stat) && (user.is_root() || user.as_raw() == stat.st_uid);
+    if !ours || try_lock(&file).is_err() {
+        return Found::Used;
+    }
+    if !leads_to(dir, name, &stat) {
+        // Its writer has just given it its final name.
+        return Found::Cleared;
+    }
+    match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Found::Cleared,
+        Err(_) => Found::Used,
+    }
+}
+
+fn leads_to(dir: BorrowedFd<'_>, name: &OsStr, stat: &FileStat) -> bool {
+    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .is_ok_and(|now| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cp::place::Place;
+    use std::fs;
+
+    #[test]
+    fn a_name_says_of_what_it_is_and_fits() {
+        assert_eq!(name(OsStr::new("core"), 1, NAME_MAX), ".core.mmapcp-1");
+        let long = "x".repeat(NAME_MAX);
+        let made = name(OsStr::new(&long), 12, NAME_MAX);
+        assert_eq!(made.len(), NAME_MAX);
+        assert!(made.to_string_lossy().ends_with("x.mmapcp-12"));
+        // Of a character of two bytes, both or none.
+        let wide = "ä".repeat(127);
+        let made = name(OsStr::new(&wide), 1, NAME_MAX);
+        assert!(made.to_str().is_some(), "{made:?}");
+    }
+
+    #[test]
+    fn what_is_locked_is_left_and_what_is_not_is_cleared() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("dest");
+        let place = Place {
+            dir: AT_FDCWD,
+            base: path.as_os_str(),
+            shown: &path,
+        };
+        let entry = Entry::of(&place)?;
+        let (first, held) = create(&entry, 0o600)?;
+        let (second, _also) = create(&entry, 0o600)?;
+        assert_eq!(first, ".dest.mmapcp-1");
+        assert_eq!(second, ".dest.mmapcp-2");
+        sweep(&entry);
+        assert_eq!(fs::read_dir(dir.path())?.count(), 2);
+        drop(held);
+        sweep(&entry);
+        assert_eq!(fs::read_dir(dir.path())?.count(), 1);
+        let (again, _held) = create(&entry, 0o600)?;
+        assert_eq!(again, first);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_is_left() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("dest");
+        std::os::unix::fs::symlink("elsewhere", dir.path().join(".dest.mmapcp-1"))?;
+        fs::create_dir(dir.path().join(".dest.mmapcp-2"))?;
+        let place = Place {
+            dir: AT_FDCWD,
+            base: path.as_os_str(),
+            shown: &path,
+        };
+        let entry = Entry::of(&place)?;
+        sweep(&entry);
+        let (name, _file) = create(&entry, 0o600)?;
+        assert_eq!(name, ".dest.mmapcp-3");
+        assert_eq!(fs::read_dir(dir.path())?.count(), 3);
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! A destination that is written where it is, as cp does it.
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{FileStat, SFlag, fstat};
+
+use super::{Destination, How, cannot_create, not_through_dangling, was_replaced};
+use crate::cp::place::Place;
+
+pub(super) fn open<'a>(
+    place: &Place<'a>,
+    there: Option<&FileStat>,
+    how: &How,
+    mut removed: impl FnMut(),
+) -> Result<Destination<'a>, String> {
+    if let Some(there) = there {
+        match open_existing(place, there, OFlag::O_WRONLY) {
+            Ok(file) => return blocking(file, place),
+            // Removed meanwhile: a new one, as in cp.
+            Err(Failure::Open(e)) if e.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(Failure::Open(_)) if how.force => {
+                place.unlink()?;
+                removed();
+            }
+            Err(Failure::Open(e)) => return Err(cannot_create(place, &e)),
+            Err(Failure::Replaced) => return Err(was_replaced(place.shown)),
+        }
+    }
+    create(place, how)
+}
+
+/// Why an existing file was not opened.
+pub(super) enum Failure {
+    /// open(2) said so.
+    Open(io::Error),
+    /// It is another than the one that was looked at.
+    Replaced,
+}
+
+/// Opens what was looked at before, and nothing that was swapped in since: without waiting for that, and without O_TRUNC,
+/// which would destroy before we know that there is room.
+pub(super) fn open_existing(
+    place: &Place<'_>,
+    there: &FileStat,
+    access: OFlag,
+) -> Result<File, Failure> {
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = place.open(flags, 0).map_err(Failure::Open)?;
+    let now = fstat(&file).map_err(|e| Failure::Open(e.into()))?;
+    if (now.st_dev, now.st_ino) == (there.st_dev, there.st_ino) {
+        Ok(file)
+    } else {
+        Err(Failure::Replaced)
+    }
+}
+
+/// An open file that waits again where it must, now that it is known to be the right one.
+fn blocking<'a>(file: File, place: &Place<'_>) -> Result<Destination<'a>, String> {
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_WRONLY))
+        .map_err(|e| cannot_create(place, &e.into()))?;
+    Ok(Destination {
+        file,
+        created: false,
+        temporary: None,
+    })
+}
+
+/// How long to wait for a reader of a FIFO before asking again whether to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Opens a FIFO for writing when it has a reader, or gives up when `interrupted` says so: open(2) itself would not return
+/// for a signal.
+///
+/// # Errors
+/// A message in cp's words.
+pub fn open_fifo<'a>(
+    place: &Place<'a>,
+    interrupted: impl Fn() -> bool,
+) -> Result<Destination<'a>, String> {
+    loop {
+        match place.open(OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0) {
+            Ok(file) => return blocking(file, place),
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) && !interrupted() => {
+                std::thread::sleep(PATIENCE);
+            }
+            Err(e) => return Err(cannot_create(place, &e)),
+        }
+    }
+}
+
+/// Whether a stat is of a FIFO.
+#[must_use]
+pub fn is_fifo(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
+}
+
+fn create<'a>(place: &Place<'a>, how: &How) -> Result<Destination<'a>, String> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
+    let mut opened = place.open(flags | OFlag::O_EXCL, how.mode);
+    let exists = |e: &io::Error| e.raw_os_error() == Some(libc::EEXIST);
+    if opened.as_ref().is_err_and(exists) && dangling(place) {
+        if !how.through_dangling {
+            return Err(not_through_dangling(place.shown));
+        }
+        opened = place.open(flags, how.mode);
+    }
+    match opened {
+        Ok(file) => Ok(Destination {
+            file,
+            created: true,
+            temporary: None,
+        }),
+        Err(e) => Err(cannot_create(place, &e)),
+    }
+}
+
+fn dangling(place: &Place<'_>) -> bool {
+    place
+        .stat(false)
+        .is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Keep;
+    use super::*;
+    use nix::fcntl::AT_FDCWD;
+    use std::fs;
+
+    #[test]
+    fn what_was_swapped_in_since_we_looked_is_left_alone() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (path, victim) = (dir.path().join("dest"), dir.path().join("victim"));
+        fs::write(&path, "old")?;
+        fs::write(&victim, "precious")?;
+        let place = Place {
+            dir: AT_FDCWD,
+            base: path.as_os_str(),
+            shown: &path,
+        };
+        let there = place.stat(true)?;
+        fs::remove_file(&path)?;
+        std::os::unix::fs::symlink(&victim, &path)?;
+        for atomic in [false, true] {
+            let how = How {
+                mode: 0o600,
+                force: false,
+                through_dangling: false,
+                atomic,
+                as_new: false,
+                keep: Keep {
+                    owner: true,
+                    mode: true,
+                },
+            };
+            let opened = super::super::open(&place, Some(&there), &how, || {});
+            assert!(opened.is_err_and(|why| why.contains("was replaced")));
+            assert_eq!(fs::read(&victim)?, b"precious");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Where a name leads: the directory and the name in it that no link stands in for, reached by descriptors.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+
+use crate::cp::place::Place;
+use crate::transfer::fault::retry;
+
+/// Links that are followed before it is a loop: MAXSYMLINKS of the kernel.
+const MOST_LINKS: usize = 40;
+
+/// A directory and one name in it.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    given: BorrowedFd<'a>,
+    opened: Option<OwnedFd>,
+    /// One component.
+    pub name: OsString,
+}
+
+impl<'a> Entry<'a> {
+    /// The entry of a place itself, be it a link or not.
+    ///
+    /// # Errors
+    /// The directory cannot be opened, or the name ends in a slash.
+    pub fn of(place: &Place<'a>) -> io::Result<Self> {
+        Self::at(place.dir, place.base)
+    }
+
+    /// The entry that a place leads to, which need not exist.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of); ELOOP; EACCES for a link that a stranger put into a directory of everybody's.
+    pub fn through(place: &Place<'a>) -> io::Result<Self> {
+        let mut entry = Self::of(place)?;
+        for _ in 0..MOST_LINKS {
+            let Some(target) = entry.target()? else {
+                return Ok(entry);
+            };
+            let next = Entry::at(entry.dir(), &target)?;
+            let (opened, name) = (next.opened, next.name);
+            // A target without a slash stays in this directory.
+            entry.opened = opened.or(entry.opened);
+            entry.name = name;
+        }
+        Err(Errno::ELOOP.into())
+    }
+
+    fn at(dir: BorrowedFd<'a>, path: &OsStr) -> io::Result<Self> {
+        let bytes = path.as_bytes();
+        let slash = bytes.iter().rposition(|b| *b == b'/');
+        let name = &bytes[slash.map_or(0, |at| at + 1)..];
+        if name.is_empty() {
+            // open(2) with O_CREAT says so, too.
+            return Err(Errno::EISDIR.into());
+        }
+        let opened = match slash {
+            Some(at) => {
+                let parent = OsStr::from_bytes(&bytes[..at.max(1)]);
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                Some(retry(|| openat(dir, parent, flags, Mode::empty()))?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            given: dir,
+            opened,
+            name: OsStr::from_bytes(name).to_owned(),
+        })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.opened.as_ref().map_or(self.given, AsFd::as_fd)
+    }
+
+    /// What is there, the link itself if it is one.
+    ///
+    /// # Errors
+    /// fstatat's.
+    pub fn stat(&self) -> nix::Result<FileStat> {
+        fstatat(
+            self.dir(),
+            self.name.as_os_str(),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
+    }
+
+    /// What the link says that is there, if it is one.
+    fn target(&self) -> io::Result<Option<OsString>> {
+        match self.stat() {
+            Ok(stat) if is_link(&stat) => {}
+            Ok(_) | Err(Errno::ENOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        }
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let link = openat(self.dir(), self.name.as_os_str(), flags, Mode::empty())?;
+        let stat = fstat(&link)?;
+        if !is_link(&stat) {
+            return Err(Errno::ESTALE.into());
+        }
+        if !may_follow(&stat, &self.dir_stat()?) {
+            return Err(Errno::EACCES.into());
+        }
+        Ok(Some(readlinkat(&link, "")?))
+    }
+
+    fn dir_stat(&self) -> nix::Result<FileStat> {
+        fstatat(self.dir(), ".", AtFlags::empty())
+    }
+
+    /// The directory, open for fsync.
+    ///
+    /// # Errors
+    /// EACCES where it may not be read.
+    pub fn open_directory(&self) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        retry(|| openat(self.dir(), ".", flags, Mode::empty())).map(File::from)
+    }
+}
+
+fn is_link(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits()
+}
+
+/// What the kernel does for open(2) under fs.protected_symlinks, and what following by hand would go around: in a
+/// directory like /tmp only one's own links and those of its owner are followed.
+fn may_follow(link: &FileStat, dir: &FileStat) -> bool {
+    let everybodys = 0o1002;
+    dir.st_mode & everybodys != everybodys
+        || link.st_uid == nix::unistd::geteuid().as_raw()
+        || link.st_uid == dir.st_uid
+}

@@ -1,0 +1,383 @@
+//! Hard links among what is copied, and links instead of copies.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+
+use super::{Entry, Failed, Outcome, Run, Walk, cannot, is_directory, is_link};
+use crate::cp::options::{Dereference, Making};
+use crate::cp::place::{Anchor, Identity, Place, beside, identity};
+use crate::report::quote::{quote, quote_if_needed};
+use crate::sys::words::reason;
+
+/// What was copied to which name, by the identity of the source; and directories that this run made, by their own.
+#[derive(Default)]
+pub(super) struct Memory {
+    files: HashMap<Identity, Earlier>,
+}
+
+/// The name that a source was copied to.
+#[derive(Debug, Clone)]
+pub(super) struct Earlier {
+    /// The operand that it belongs to, whose name all below begin with.
+    top: Arc<Anchor>,
+    /// For messages, and from there on for opening it.
+    shown: PathBuf,
+}
+
+impl Walk<'_, '_, '_> {
+    /// The name that this source was copied to before, where links are kept; else this name is noted.
+    pub(super) fn memory_of(
+        &mut self,
+        entry: &Entry,
+        from: &FileStat,
+        dereference: Dereference,
+    ) -> Option<Earlier> {
+        let options = self.options();
+        if options.recursive && is_directory(from) {
+            return if entry.operand() {
+                self.remember(entry, from)
+            } else {
+                self.memory.files.get(&identity(from)).cloned()
+            };
+        }
+        let many = from.st_nlink > 1
+            || entry.operand() && dereference == Dereference::Operands
+            || dereference == Dereference::Always;
+        if options.preserve.links && options.making != Making::HardLink && many {
+            self.remember(entry, from)
+        } else {
+            None
+        }
+    }
+
+    /// Notes the destination of a source, or tells the one that was noted before and is good.
+    pub(super) fn remember(&mut self, entry: &Entry, from: &FileStat) -> Option<Earlier> {
+        let key = identity(from);
+        if self.memory.files.contains_key(&key) && self.is_good(key, from) {
+            return self.memory.files.get(&key).cloned();
+        }
+        self.run.forget(key);
+        self.memory.files.insert(key, self.earlier(entry));
+        None
+    }
+
+    /// Whether what was noted came to be.
+    fn is_good(&mut self, key: Identity, from: &FileStat) -> bool {
+        if is_directory(from) {
+            return true;
+        }
+        if self.run.fate_of(key).is_none() {
+            self.settle();
+        }
+        matches!(self.run.fate_of(key), Some(Some(_)))
+    }
+
+    fn earlier(&self, entry: &Entry) -> Earlier {
+        Earlier {
+            top: Arc::clone(&self.top.dest),
+            shown: entry.dest.shown.clone(),
+        }
+    }
+
+    /// Whether further links of this source lead to what is made of it.
+    pub(super) fn is_remembered(&self, from: &FileStat) -> bool {
+        self.memory.files.contains_key(&identity(from))
+    }
+
+    /// The first directory that is made for an operand is noted by itself: met as a source, it is the copy.
+    pub(super) fn note_first_made(&mut self, entry: &Entry, from: &FileStat, made: &FileStat) {
+        let within = entry
+            .level
+            .as_ref()
+            .is_some_and(|level| level.is_within_new());
+        // What is on another device is not met as a source of this one, except through a mount within it.
+        if !within || made.st_dev == from.st_dev && entry.operand() {
+            let earlier = self.earlier(entry);
+            self.memory.files.entry(identity(made)).or_insert(earlier);
+        }
+    }
+
+    /// A directory that was met before, under whatever name. None: it is copied nevertheless.
+    pub(super) fn met_before(
+        &mut self,
+        entry: &Entry,
+        earlier: &Earlier,
+        dereference: Dereference,
+    ) -> Option<Outcome> {
+        let (source, dest) = (entry.source.place(), entry.dest.place());
+        let same = |place: &Place<'_>| earlier.with_place(|before| place.is_same_entry(before));
+        if same(&source) {
+            self.top.met_itself = true;
+            let (from, to) = (quote(&self.top.source), quote(&self.top.dest.shown));
+            return Some(Err(format!(
+                "cannot copy a directory, {from}, into itself, {to}"
+            )
+            .into()));
+        }
+        if same(&dest) {
+            let name = quote(&self.top.source);
+            let text = format!("warning: source directory {name} specified more than once");
+            self.say().diagnose(&text);
+            return Some(Ok(()));
+        }
+        if dereference == Dereference::Always
+            || entry.operand() && dereference == Dereference::Operands
+        {
+            return None;
+        }
+        let (dest, before) = (quote(dest.shown), quote(&earlier.shown));
+        Some(Err(format!(
+            "will not create hard link {dest} to directory {before}"
+        )
+        .into()))
+    }
+
+    /// Makes the destination a link to an earlier copy of the same file, in place of what is there.
+    pub(super) fn link_earlier(
+        &mut self,
+        entry: &Entry,
+        earlier: &Earlier,
+        from: &FileStat,
+        dereference: Dereference,
+    ) -> Outcome {
+        let dest = entry.dest.place();
+        let made = self.run.fate_of(identity(from)).flatten();
+        let linked = earlier
+            .open(dereference != Dereference::Never)
+            .and_then(|file| same_file(file, made))
+            .and_then(|file| earlier.with_place(|before| link_to(&file, before, &dest, true)));
+        match linked {
+            Ok(replaced) => {
+                if replaced {
+                    self.verbose(|| format!("removed {}", quote(dest.shown)));
+                }
+                Ok(())
+            }
+            Err(e) => {
+                let (dest, before) = (quote(dest.shown), quote(&earlier.shown));
+                let text = reason(&e.into());
+                Err(format!("cannot create hard link {dest} to {before}: {text}").into())
+            }
+        }
+    }
+
+    /// -l: a hard link to the source itself.
+    pub(super) fn link_source(&mut self, entry: &Entry, from: &FileStat, follow: bool) -> Outcome {
+        let (source, dest) = (entry.source.place(), entry.dest.place());
+        let options = self.options();
+        let replace = options.force || options.existing == super::Existing::Ask;
+        let flags = if follow {
+            OFlag::O_PATH
+        } else {
+            OFlag::O_PATH | OFlag::O_NOFOLLOW
+        };
+        let linked = source
+            .open(flags, 0)
+            .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+            .and_then(|file| same_file(file.into(), Some(identity(from))))
+            .and_then(|file| link_to(&file, &source, &dest, replace));
+        linked.map(drop).map_err(|e| {
+            let (dest, source) = (quote(dest.shown), quote(source.shown));
+            let text = reason(&e.into());
+            format!("cannot create hard link {dest} to {source}: {text}").into()
+        })
+    }
+
+    /// -s: a symbolic link to the source, by the name that was given.
+    pub(super) fn symlink_to_source(&mut self, entry: &Entry, from: &FileStat) -> Outcome {
+        let (source, dest) = (entry.source.place(), entry.dest.place());
+        let relative = !source.shown.as_os_str().as_bytes().starts_with(b"/");
+        if relative && !is_in_current_directory(&dest) {
+            let name = quote_if_needed(dest.shown);
+            return Err(format!(
+                "{name}: can make relative symbolic links only in current directory"
+            )
+            .into());
+        }
+        let made = symlink(source.shown.as_os_str(), &dest, self.options().force);
+        made.map_err(|e| {
+            let (dest, source) = (quote(dest.shown), quote(source.shown));
+            let text = reason(&e.into());
+            Failed::Say(format!(
+                "cannot create symbolic link {dest} to {source}: {text}"
+            ))
+        })?;
+        self.finish_link(entry, from)
+    }
+
+    /// A symbolic link as it is.
+    pub(super) fn link(
+        &mut self,
+        entry: &Entry,
+        from: &FileStat,
+        there: Option<&FileStat>,
+    ) -> Outcome {
+        let (source, dest) = (entry.source.place(), entry.dest.place());
+        let target = readlinkat(source.dir, source.base)
+            .or_else(|e| cannot("read symbolic link", &source, e))?;
+        if let Err(e) = symlink(&target, &dest, self.options().force) {
+            let same = self.options().update
+                && there.is_some_and(is_link)
+                && readlinkat(dest.dir, dest.base).is_ok_and(|old| old == target);
+            if !same {
+                return cannot("create symbolic link", &dest, e);
+            }
+        }
+        self.finish_link(entry, from)
+    }
+
+    fn finish_link(&mut self, entry: &Entry, from: &FileStat) -> Outcome {
+        let (source, dest) = (entry.source.place(), entry.dest.place());
+        let mut said = Vec::new();
+        let mut say = |text: &str| said.push(text.to_owned());
+        let attributes = self.run.attributes();
+        let finished = attributes.finish_symlink(&source, from, &dest, &mut say);
+        self.finished(finished, &said)
+    }
+}
+
+impl Run<'_> {
+    /// Notes what became of a source that has further links; none: it was not copied.
+    pub(super) fn copied_as(&self, from: &FileStat, made: Option<Identity>) {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        copied.insert(identity(from), made);
+    }
+
+    fn forget(&self, key: Identity) {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        copied.remove(&key);
+    }
+
+    /// What became of it; none: it is on its way.
+    pub(super) fn fate_of(&self, key: Identity) -> Option<Option<Identity>> {
+        let copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        copied.get(&key).copied()
+    }
+}
+
+impl Earlier {
+    /// The path below the directory that the operand is in.
+    fn path(&self) -> PathBuf {
+        let below = &self.shown.as_os_str().as_bytes()[self.top.shown.as_os_str().len()..];
+        let mut path = self.top.base.clone();
+        path.push(OsStr::from_bytes(below));
+        path.into()
+    }
+
+    /// Opens it as a place only, a component at a time, so that no link that was swapped in leads elsewhere and no path is
+    /// too long; with `follow`, through a link at the end.
+    fn open(&self, follow: bool) -> nix::Result<OwnedFd> {
+        let (path, flags) = (self.path(), OFlag::O_PATH | OFlag::O_CLOEXEC);
+        let mut parts = path.components().peekable();
+        let mut at: Option<OwnedFd> = None;
+        while let Some(part) = parts.next() {
+            let dir = at.as_ref().map_or(self.top.folder.as_fd(), |fd| fd.as_fd());
+            let last = parts.peek().is_none();
+            let nofollow = if last && follow {
+                OFlag::empty()
+            } else {
+                OFlag::O_NOFOLLOW
+            };
+            at = Some(openat(
+                dir,
+                part.as_os_str(),
+                flags | nofollow,
+                Mode::empty(),
+            )?);
+        }
+        at.ok_or(Errno::ENOENT)
+    }
+
+    /// Calls `work` with the place.
+    fn with_place<T>(&self, work: impl FnOnce(&Place<'_>) -> T) -> T {
+        let path = self.path();
+        work(&Place {
+            dir: self.top.folder.as_fd(),
+            base: path.as_os_str(),
+            shown: &self.shown,
+        })
+    }
+}
+
+/// The file, if it is the one that is meant.
+fn same_file(file: OwnedFd, wanted: Option<Identity>) -> nix::Result<OwnedFd> {
+    let stat = fstat(&file)?;
+    match wanted {
+        Some(wanted) if wanted != identity(&stat) => Err(Errno::ESTALE),
+        _ => Ok(file),
+    }
+}
+
+/// Gives an open file a further name, with `replace` in place of what bears it. Returns whether something did.
+fn link_to(
+    file: &OwnedFd,
+    named: &Place<'_>,
+    dest: &Place<'_>,
+    replace: bool,
+) -> nix::Result<bool> {
+    let by_descriptor = OsString::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let make = |base: &OsStr| {
+        let follow = AtFlags::AT_SYMLINK_FOLLOW;
+        match linkat(AT_FDCWD, by_descriptor.as_os_str(), dest.dir, base, follow) {
+            // Without /proc the name has to do; and of a failure it tells the reason that cp tells.
+            Err(Errno::ENOENT) => linkat(named.dir, named.base, dest.dir, base, AtFlags::empty()),
+            other => other,
+        }
+    };
+    match make(dest.base) {
+        Err(Errno::EEXIST) if replace => {
+            replace_by_name(dest, make)?;
+            Ok(true)
+        }
+        other => other.map(|()| false),
+    }
+}
+
+fn symlink(target: &OsStr, dest: &Place<'_>, replace: bool) -> nix::Result<()> {
+    match symlinkat(target, dest.dir, dest.base) {
+        Err(Errno::EEXIST) if replace => {
+            replace_by_name(dest, |base| symlinkat(target, dest.dir, base))
+        }
+        other => other,
+    }
+}
+
+/// Makes something under a name beside, and gives it the name of what is there in one step.
+fn replace_by_name(dest: &Place<'_>, make: impl Fn(&OsStr) -> nix::Result<()>) -> nix::Result<()> {
+    for n in 0..NAMES {
+        let name = OsString::from(format!(".mmapcp-{}-{n}", std::process::id()));
+        let other = beside(dest.base, &name);
+        match make(&other) {
+            Err(Errno::EEXIST) => {}
+            Err(e) => return Err(e),
+            Ok(()) => {
+                let renamed = renameat(dest.dir, other.as_os_str(), dest.dir, dest.base);
+                // Of two names of one file, rename(2) leaves both.
+                let _ = unlinkat(dest.dir, other.as_os_str(), UnlinkatFlags::NoRemoveDir);
+                return renamed;
+            }
+        }
+    }
+    Err(Errno::EEXIST)
+}
+
+/// Names to try, of which none is taken unless somebody means it.
+const NAMES: u32 = 100;
+
+/// Whether a name is in the current directory, as far as that can be known: what cannot fails later.
+fn is_in_current_directory(dest: &Place<'_>) -> bool {
+    let here = fstatat(AT_FDCWD, ".", AtFlags::empty());
+    match (here, dest.entry()) {
+        (Ok(here), Ok((above, _))) => identity(&here) == above,
+        _ => true,
+    }
+}

@@ -1,0 +1,132 @@
+//! What an entry becomes at its destination, by its type and by what was asked for.
+
+use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
+
+use super::batch::Transfer;
+use super::links::Earlier;
+use super::{
+    Entry, Failed, Next, Outcome, Ready, Walk, arrow, cannot, is_directory, is_link, is_regular,
+    kind,
+};
+use crate::cp::attrs::Unpreserved;
+use crate::cp::options::{Dereference, Making};
+use crate::cp::place::identity;
+use crate::report::quote::quote;
+
+impl Walk<'_, '_, '_> {
+    pub(super) fn make(
+        &mut self,
+        entry: &Entry,
+        from: &FileStat,
+        ready: Ready,
+        dereference: Dereference,
+        earlier: Option<Earlier>,
+    ) -> Result<Next, Failed> {
+        if is_directory(from) {
+            if let Some(earlier) = earlier
+                && let Some(outcome) = self.met_before(entry, &earlier, dereference)
+            {
+                return outcome.map(|()| Next::Done);
+            }
+            return self.directory(entry, from, &ready).map(|()| Next::Done);
+        }
+        let data = is_regular(from) || self.options().as_regular && !is_link(from);
+        let remembered = self.is_remembered(from);
+        if earlier.is_none() && data && self.options().making == Making::Copy {
+            return Ok(Next::Transfer(Box::new(Transfer {
+                from: *from,
+                ready,
+                follow: dereference != Dereference::Never,
+                remembered,
+            })));
+        }
+        self.verbose(|| arrow(entry, ready.backup.as_deref()));
+        let made = match earlier {
+            Some(earlier) => self.link_earlier(entry, &earlier, from, dereference),
+            None => self.other(entry, from, &ready, dereference),
+        };
+        match made {
+            Ok(()) => self.note_made(entry, from, remembered),
+            Err(_) => {
+                if remembered {
+                    self.run.copied_as(from, None);
+                }
+                self.undo_backup(entry, ready.backup.as_deref());
+            }
+        }
+        made.map(|()| Next::Made)
+    }
+
+    /// What is not copied byte by byte.
+    fn other(
+        &mut self,
+        entry: &Entry,
+        from: &FileStat,
+        ready: &Ready,
+        dereference: Dereference,
+    ) -> Outcome {
+        match self.options().making {
+            Making::SymbolicLink => self.symlink_to_source(entry, from),
+            Making::HardLink => self.link_source(entry, from, dereference != Dereference::Never),
+            Making::Copy if is_link(from) => self.link(entry, from, ready.there.as_ref()),
+            Making::Copy => self.special(entry, from),
+        }
+    }
+
+    /// A FIFO, a socket or a device, made anew as it is with -R.
+    fn special(&mut self, entry: &Entry, from: &FileStat) -> Outcome {
+        let dest = entry.dest.place();
+        let what = match kind(from) {
+            SFlag::S_IFIFO => "create fifo",
+            SFlag::S_IFBLK | SFlag::S_IFCHR | SFlag::S_IFSOCK => "create special file",
+            _ => {
+                let name = quote(&entry.source.shown);
+                return Err(format!("{name} has unknown file type").into());
+            }
+        };
+        let mode = Mode::from_bits_truncate(self.run.attributes().special_mode(from));
+        mknodat(dest.dir, dest.base, kind(from), mode, from.st_rdev)
+            .or_else(|e| cannot(what, &dest, e))?;
+        let mut said = Vec::new();
+        let source = entry.source.place();
+        let finished = self
+            .run
+            .attributes()
+            .finish_special(&source, from, &dest, &mut |text| {
+                said.push(text.to_owned());
+            });
+        self.finished(finished, &said)
+    }
+
+    /// Says what attributes were not preserved. What was made stays, and counts as made.
+    pub(super) fn finished(
+        &mut self,
+        finished: Result<(), Unpreserved>,
+        said: &[String],
+    ) -> Outcome {
+        for text in said {
+            self.say().diagnose(text);
+        }
+        if finished.is_err() {
+            self.run.fail();
+        }
+        Ok(())
+    }
+
+    /// Notes what was made without bytes, for links to come and for operands to come.
+    fn note_made(&mut self, entry: &Entry, from: &FileStat, remembered: bool) {
+        let named = entry.operand() && self.repeats.several();
+        self.run.cx.durable.note_entry(&entry.dest.place());
+        if !(remembered || named) {
+            return;
+        }
+        if let Ok(made) = entry.dest.place().stat(false) {
+            if remembered && self.run.fate_of(identity(from)).flatten().is_none() {
+                self.run.copied_as(from, Some(identity(&made)));
+            }
+            if named {
+                self.run.note_made(&entry.dest.shown, identity(&made));
+            }
+        }
+    }
+}

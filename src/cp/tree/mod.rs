@@ -1,0 +1,482 @@
+//! The walk: which file goes where, directories before what is in them, each by its own descriptor.
+//!
+//! One thread walks, and decides everything in the order in which cp decides it. What takes long, the bytes and the
+//! attributes of regular files, goes in batches to a pool of threads ([`batch`]); a directory is completed by whoever is
+//! the last to work in it ([`level`]). What depends on a file that is still on its way waits for it.
+
+mod batch;
+mod directory;
+mod existing;
+mod level;
+mod links;
+mod make;
+mod names;
+mod parents;
+mod prompt;
+mod repeats;
+mod same;
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, Mode, SFlag};
+
+use super::attrs::Attributes;
+use super::backup;
+use super::durable;
+use super::file::{Bytes, Cx};
+use super::operands::{Job, Jobs, Known};
+use super::options::{Dereference, Existing, Options};
+use super::place::{Anchor, Folder, Identity, Place, beside};
+use super::pool::{self, Pool};
+use crate::report::quote::quote;
+use crate::report::{Fate, Voice};
+use crate::sys::words::reason;
+use batch::{Batch, Transfer};
+use level::Level;
+use links::Memory;
+use repeats::Repeats;
+
+/// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
+/// not a crash. A path of PATH_MAX has 2048 at the most.
+const DEEPEST: usize = 4096;
+
+/// Stack for that: a level took 5.4 KB in a debug build, and memory that is not touched costs nothing.
+const STACK: usize = DEEPEST * 16 * 1024;
+
+/// Copies each job in turn, and whatever is below it.
+///
+/// Returns whether all of it was copied; what was not has been said.
+pub fn copy_all(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
+    match to_own_backup(jobs, options) {
+        Ok(None) => copy_each(jobs, options, voice),
+        Ok(Some((jobs, options))) => copy_each(&jobs, &options, voice),
+        Err(message) => {
+            voice.error_without_file(&message);
+            false
+        }
+    }
+}
+
+/// With -f and --backup a regular file that is copied onto its own name is copied to the name of its backup, as in cp.
+fn to_own_backup(jobs: &Jobs, options: &Options) -> Result<Option<(Jobs, Options)>, String> {
+    let ([job], Some(backup)) = (&*jobs.list, &options.backup) else {
+        return Ok(None);
+    };
+    if !job.to_own_backup {
+        return Ok(None);
+    }
+    let name = backup::name(&Anchor::of(&job.dest).place(), backup).map_err(|e| {
+        let (name, text) = (quote(&job.dest), reason(&e.into()));
+        format!("cannot backup {name}: {text}")
+    })?;
+    let job = Job {
+        dest: beside(job.dest.as_os_str(), &name).into(),
+        source: job.source.clone(),
+        ..*job
+    };
+    let jobs = Jobs {
+        list: vec![job],
+        directory: None,
+    };
+    let options = Options {
+        backup: None,
+        ..options.clone()
+    };
+    Ok(Some((jobs, options)))
+}
+
+fn copy_each(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
+    // Asked for while there is one thread: it can only be asked by setting it.
+    let run = Run {
+        options,
+        cx: Cx::new(options, umask()),
+        failed: AtomicBool::new(false),
+        idle: Mutex::default(),
+        copied: Mutex::default(),
+        made: Mutex::default(),
+    };
+    if options.recursive {
+        deep(|| walk_all(jobs, &run, voice));
+    } else {
+        walk_all(jobs, &run, voice);
+    }
+    for (path, error) in run.cx.durable.finish() {
+        run.fail();
+        voice.diagnose(&durable::message(&path, &error));
+    }
+    !run.failed.load(Ordering::Relaxed)
+}
+
+/// Runs on a thread with the stack that a deep tree takes. A host in trouble may have no thread to give; few trees need one.
+fn deep(work: impl FnOnce() + Send) {
+    let mut work = Some(work);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let slot = &mut work;
+        let spawned = thread.spawn_scoped(scope, move || {
+            if let Some(work) = slot.take() {
+                work();
+            }
+        });
+        // A panic goes on as it would have without the thread.
+        if let Ok(thread) = spawned
+            && let Err(panic) = thread.join()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    if let Some(work) = work {
+        work();
+    }
+}
+
+fn walk_all(jobs: &Jobs, run: &Run<'_>, voice: &mut Voice) {
+    let threads = threads(run.options);
+    pool::scoped(threads, |pool| {
+        let mut walk = Walk::new(run, pool, voice.split(), jobs);
+        for job in &jobs.list {
+            if walk.voice.interrupted() {
+                run.fail();
+                break;
+            }
+            walk.operand(job);
+        }
+        walk.settle();
+        run.settle_bytes(&mut walk.voice);
+    });
+}
+
+/// Files at once. One file needs no second thread, and who is asked answers one question at a time.
+fn threads(options: &Options) -> usize {
+    let single = !options.recursive && options.sources.len() == 1;
+    if single || options.existing == Existing::Ask {
+        return 1;
+    }
+    match options.jobs {
+        Some(jobs) => jobs.get(),
+        None => std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
+    }
+}
+
+/// Threads taken without being asked for. Beyond that a directory's own lock, or the disk, is what they wait for.
+const MOST_THREADS: usize = 4;
+
+/// What all threads of one run share.
+pub(super) struct Run<'a> {
+    pub(super) options: &'a Options,
+    /// What it takes to copy one file.
+    pub(super) cx: Cx<'a>,
+    failed: AtomicBool,
+    /// What threads copy with, while none does.
+    idle: Mutex<Vec<Bytes>>,
+    /// Source files with further links that were copied, and as what; none: they were not.
+    copied: Mutex<HashMap<Identity, Option<Identity>>>,
+    /// Names that operands were copied to, where there are several operands, and as what.
+    made: Mutex<HashMap<PathBuf, Identity>>,
+}
+
+/// One entry, from where to where.
+pub(super) struct Entry {
+    source: Anchor,
+    dest: Anchor,
+    /// The directory that it is in; none for operands.
+    level: Option<Arc<Level>>,
+    /// What is known of the destination before it is looked at.
+    known: Known,
+}
+
+impl Entry {
+    fn operand(&self) -> bool {
+        self.level.is_none()
+    }
+}
+
+/// The state of the walking thread.
+pub(super) struct Walk<'a, 'p, 's> {
+    run: &'a Run<'a>,
+    pool: &'p Pool<'s, 'a>,
+    voice: Voice,
+    /// The directory that all operands go into.
+    target: Option<Arc<Folder>>,
+    batch: Batch,
+    memory: Memory,
+    repeats: Repeats,
+    /// Directories above the cursor, as sources.
+    ancestors: Vec<Identity>,
+    /// The operand under way.
+    top: Top,
+}
+
+/// The operand under way, for messages that name it, and for names below it.
+struct Top {
+    source: PathBuf,
+    dest: Arc<Anchor>,
+    /// Whether the copy met itself as a source.
+    met_itself: bool,
+}
+
+/// What is left to do for an entry.
+enum Next {
+    /// Nothing: there was nothing to do.
+    Done,
+    /// Nothing: it was made.
+    Made,
+    /// The bytes of a file.
+    Transfer(Box<Transfer>),
+}
+
+/// What became of one entry.
+type Outcome = Result<(), Failed>;
+
+/// Why an entry was not copied.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// This is to be said of it.
+    Say(String),
+    /// It has been said.
+    Said,
+}
+
+impl From<String> for Failed {
+    fn from(message: String) -> Self {
+        Self::Say(message)
+    }
+}
+
+/// What an entry meets at its destination.
+#[derive(Default)]
+struct Ready {
+    /// What is written to, or merged with; none: it is to be made.
+    there: Option<FileStat>,
+    /// Where what was there is now.
+    backup: Option<OsString>,
+    /// With --atomic: nothing of what is there is kept, but it bears the name until the new one is complete.
+    as_new: bool,
+}
+
+impl<'a, 'p, 's> Walk<'a, 'p, 's> {
+    fn new(run: &'a Run<'a>, pool: &'p Pool<'s, 'a>, voice: Voice, jobs: &Jobs) -> Self {
+        let target = jobs
+            .directory
+            .as_ref()
+            .and_then(|(fd, _)| fd.try_clone().ok());
+        let target = target.map(|fd| Arc::new(Folder::Open(fd.into())));
+        Self {
+            run,
+            pool,
+            voice,
+            target,
+            batch: Batch::default(),
+            memory: Memory::default(),
+            repeats: Repeats::new(jobs),
+            ancestors: Vec::new(),
+            top: Top {
+                source: PathBuf::new(),
+                dest: Arc::new(Anchor::of(Path::new("."))),
+                met_itself: false,
+            },
+        }
+    }
+
+    fn options(&self) -> &'a Options {
+        self.run.options
+    }
+
+    /// One operand, and all that is below it.
+    fn operand(&mut self, job: &Job) {
+        let dest = match &self.target {
+            Some(folder) => Anchor {
+                folder: Arc::clone(folder),
+                base: OsStr::from_bytes(&job.dest.as_os_str().as_bytes()[job.below..]).into(),
+                shown: job.dest.clone(),
+            },
+            None => Anchor::of(&job.dest),
+        };
+        self.top = Top {
+            source: job.source.clone(),
+            dest: Arc::new(dest.clone()),
+            met_itself: false,
+        };
+        self.ancestors.clear();
+        let parents = match self.make_parents(job) {
+            Ok(parents) => parents,
+            Err(failed) => return self.failed(&job.source, &job.dest, failed),
+        };
+        let entry = Entry {
+            source: Anchor::of(&job.source),
+            dest: parents.place(dest),
+            level: None,
+            known: parents.known(job.known),
+        };
+        let directory = entry
+            .source
+            .place()
+            .stat(true)
+            .is_ok_and(|s| is_directory(&s));
+        if directory {
+            // Two trees may meet in one.
+            self.settle();
+        }
+        self.entry(entry);
+        if directory {
+            self.settle();
+        }
+        self.finish_parents(parents);
+        self.repeats.leads_to(&job.dest);
+    }
+
+    /// One file of whatever type, and what is to be said of it.
+    fn entry(&mut self, entry: Entry) {
+        match self.decide(&entry) {
+            Ok(Next::Done | Next::Made) => {}
+            Ok(Next::Transfer(transfer)) => self.transfer(entry, *transfer),
+            Err(failed) => {
+                let (source, dest) = (&entry.source.shown, &entry.dest.shown);
+                self.failed(source, dest, failed);
+            }
+        }
+    }
+
+    fn failed(&mut self, source: &Path, dest: &Path, failed: Failed) {
+        self.run.fail();
+        if let Failed::Say(message) = failed {
+            self.say().error(source, dest, &message);
+        }
+    }
+
+    fn decide(&mut self, entry: &Entry) -> Result<Next, Failed> {
+        let mut size = None;
+        let next = self.next(entry, &mut size);
+        if let Some(size) = size {
+            match &next {
+                Ok(Next::Done) => self.voice.passed(Fate::Skipped(size)),
+                Ok(Next::Made) => self.voice.passed(Fate::Copied),
+                Ok(Next::Transfer(_)) => {}
+                Err(_) => self.voice.passed(Fate::Failed(size)),
+            }
+        }
+        next
+    }
+
+    /// What is left to do, and how many bytes the entry counts for, if it is no directory.
+    fn next(&mut self, entry: &Entry, bytes: &mut Option<u64>) -> Result<Next, Failed> {
+        let (source, dest) = (entry.source.place(), entry.dest.place());
+        let dereference = self.dereference(entry);
+        let from = match source.stat(dereference != Dereference::Never) {
+            Ok(stat) => stat,
+            Err(e) => return cannot("stat", &source, e),
+        };
+        *bytes = (!is_directory(&from)).then(|| size(&from));
+        if is_directory(&from) && !self.options().recursive {
+            let name = quote(source.shown);
+            return Err(format!("-r not specified; omitting directory {name}").into());
+        }
+        if entry.operand() && self.repeats.is_repeated(&source, &from, self.options()) {
+            let name = quote(source.shown);
+            let text = format!("warning: source file {name} specified more than once");
+            self.say().diagnose(&text);
+            return Ok(Next::Done);
+        }
+        let Some(ready) = self.meet(entry, &from, dereference)? else {
+            return Ok(Next::Done);
+        };
+        self.not_through_ours(entry, &dest)?;
+        let earlier = self.memory_of(entry, &from, dereference);
+        self.make(entry, &from, ready, dereference, earlier)
+    }
+
+    /// Which links are followed here: -H is for operands.
+    fn dereference(&self, entry: &Entry) -> Dereference {
+        match self.options().dereference {
+            Dereference::Operands if !entry.operand() => Dereference::Never,
+            other => other,
+        }
+    }
+
+    /// The voice of the walk, when all that was to be said before has its place.
+    fn say(&mut self) -> &mut Voice {
+        self.flush();
+        &mut self.voice
+    }
+
+    /// A line of -v.
+    fn verbose(&mut self, line: impl FnOnce() -> String) {
+        if self.options().report.verbose {
+            let line = line();
+            self.say().verbose(&line);
+        }
+    }
+
+    /// Waits until nothing is on its way.
+    fn settle(&mut self) {
+        self.flush();
+        self.pool.drain();
+    }
+}
+
+impl<'a> Run<'a> {
+    fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    fn attributes(&self) -> &Attributes {
+        &self.cx.attributes
+    }
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn is_directory(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFDIR
+}
+
+fn is_link(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFLNK
+}
+
+fn is_regular(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFREG
+}
+
+/// The bytes of a file, as progress counts them.
+pub(super) fn size(stat: &FileStat) -> u64 {
+    if is_regular(stat) {
+        stat.st_size.cast_unsigned()
+    } else {
+        0
+    }
+}
+
+/// "cannot stat 'x': No such file or directory".
+fn cannot<T>(what: &str, place: &Place<'_>, e: Errno) -> Result<T, Failed> {
+    let (name, text) = (quote(place.shown), reason(&e.into()));
+    Err(format!("cannot {what} {name}: {text}").into())
+}
+
+/// "'a' -> 'b'", and where the old one went.
+fn arrow(entry: &Entry, backup: Option<&OsStr>) -> String {
+    let (source, dest) = (quote(&entry.source.shown), quote(&entry.dest.shown));
+    match backup {
+        Some(name) => {
+            let backup = quote(beside(entry.dest.shown.as_os_str(), name));
+            format!("{source} -> {dest} (backup: {backup})")
+        }
+        None => format!("{source} -> {dest}"),
+    }
+}
+
+/// The file mode creation mask.
+fn umask() -> u32 {
+    let mask = nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
+    nix::sys::stat::umask(mask);
+    mask.bits()
+}

@@ -1,0 +1,247 @@
+//! --parents: the directories of a source's path, made below the target, and completed when the copy is done.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, Mode, mkdirat, stat};
+
+use super::{Failed, Walk, cannot, is_directory};
+use crate::cp::operands::{Job, Known};
+use crate::cp::place::{Anchor, Folder, Place};
+use crate::report::quote::quote;
+use crate::sys::words::reason;
+
+/// The directories of one operand's path.
+#[derive(Default)]
+pub(super) struct Parents {
+    /// Those to complete, the uppermost first.
+    list: Vec<Parent>,
+    /// The last of them, where there are any.
+    folder: Option<Arc<Folder>>,
+    /// Whether this run made the last.
+    new: bool,
+}
+
+/// One of them.
+struct Parent {
+    source: Anchor,
+    dest: Anchor,
+    from: FileStat,
+    /// The mode that it was made with, where this run made it.
+    made: Option<u32>,
+}
+
+impl Parents {
+    /// Where the operand goes, when the directories above it are there.
+    pub(super) fn place(&self, dest: Anchor) -> Anchor {
+        match &self.folder {
+            Some(folder) => Anchor {
+                folder: Arc::clone(folder),
+                base: base(dest.base.as_bytes()).to_owned(),
+                shown: dest.shown,
+            },
+            None => dest,
+        }
+    }
+
+    /// What is known of the destination: nothing is in a new directory.
+    pub(super) fn known(&self, known: Known) -> Known {
+        if self.new { Known::NotThere } else { known }
+    }
+}
+
+/// The last component with the slashes behind it.
+fn base(path: &[u8]) -> &OsStr {
+    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
+    let start = path[..end]
+        .iter()
+        .rposition(|b| *b == b'/')
+        .map_or(0, |i| i + 1);
+    OsStr::from_bytes(&path[start..])
+}
+
+impl Walk<'_, '_, '_> {
+    /// Makes what is missing of the directories above an operand.
+    pub(super) fn make_parents(&mut self, job: &Job) -> Result<Parents, Failed> {
+        let (Some(at), Some(target)) = (job.parents_at, self.target.clone()) else {
+            return Ok(Parents::default());
+        };
+        let dest = job.dest.as_os_str().as_bytes();
+        let below = &dest[at..];
+        let above = &below[..below.len() - base(below).len()];
+        if above.iter().all(|b| *b == b'/') {
+            return Ok(Parents::default());
+        }
+        let whole = Place {
+            dir: target.as_fd(),
+            base: relative(above),
+            shown: Path::new(OsStr::from_bytes(trimmed(&dest[..at + above.len()]))),
+        };
+        match whole.stat(true) {
+            Ok(stat) if is_directory(&stat) => Ok(Parents {
+                folder: Some(Arc::new(Folder::Open(open(&whole)?))),
+                ..Parents::default()
+            }),
+            Ok(_) => Err(not_a_directory(whole.shown)),
+            Err(_) => self.make_each(&target, &dest[..at], above),
+        }
+    }
+
+    fn make_each(
+        &mut self,
+        target: &Arc<Folder>,
+        prefix: &[u8],
+        above: &[u8],
+    ) -> Result<Parents, Failed> {
+        let mut parents = Parents::default();
+        let mut end = 0;
+        for part in above.split(|b| *b == b'/') {
+            end += part.len() + 1;
+            if part.is_empty() {
+                continue;
+            }
+            let source = &above[..end - 1];
+            let shown = PathBuf::from(OsStr::from_bytes(&[prefix, source].concat()));
+            let folder = parents.folder.as_ref().unwrap_or(target);
+            let dest = Anchor {
+                folder: Arc::clone(folder),
+                base: OsStr::from_bytes(part).into(),
+                shown,
+            };
+            let file = self.parent(dest, Path::new(OsStr::from_bytes(source)), &mut parents)?;
+            parents.folder = Some(Arc::new(Folder::Open(file)));
+        }
+        Ok(parents)
+    }
+
+    /// One component: made if it is missing, noted if it is to get attributes, and opened.
+    fn parent(
+        &mut self,
+        dest: Anchor,
+        source: &Path,
+        parents: &mut Parents,
+    ) -> Result<File, Failed> {
+        let place = &dest.place();
+        let there = place.stat(true).ok();
+        let preserve = self.options().preserve;
+        let missing = there.is_none();
+        let mut from = None;
+        if missing || preserve.ownership || preserve.mode || preserve.timestamps {
+            from = Some(attributes_of(source)?);
+        }
+        parents.new = missing;
+        let mut made = None;
+        if let (true, Some(from)) = (missing, &from) {
+            made = Some(self.make_parent(place, source, from)?);
+        } else if !there.as_ref().is_some_and(is_directory) {
+            return Err(not_a_directory(place.shown));
+        }
+        let file = open(place)?;
+        if let Some(from) = from {
+            parents.list.push(Parent {
+                source: Anchor::of(source),
+                dest,
+                from,
+                made,
+            });
+        }
+        Ok(file)
+    }
+
+    /// Makes one that its owner can use. Returns the mode that it was made with.
+    fn make_parent(
+        &mut self,
+        place: &Place<'_>,
+        source: &Path,
+        from: &FileStat,
+    ) -> Result<u32, Failed> {
+        let mode = Mode::from_bits_truncate(self.run.attributes().parent_mode(from));
+        mkdirat(place.dir, place.base, mode).or_else(|e| cannot("make directory", place, e))?;
+        if self.options().report.verbose {
+            // As cp says it: without quotes.
+            let (from, to) = (source.display(), place.shown.display());
+            self.say().verbose(&format!("{from} -> {to}"));
+        }
+        self.run.attributes().open_up(place).map_err(|e| {
+            let text = reason(&e);
+            format!("setting permissions for {}: {text}", quote(place.shown)).into()
+        })
+    }
+
+    /// Gives them their attributes, the lowest first; cp stops at the first that fails.
+    pub(super) fn finish_parents(&mut self, parents: Parents) {
+        if parents.list.is_empty() {
+            return;
+        }
+        self.settle();
+        for parent in parents.list.iter().rev() {
+            let mut said = Vec::new();
+            let finished = self.run.attributes().finish_parent(
+                &parent.source.place(),
+                &parent.from,
+                &parent.dest.place(),
+                parent.made,
+                &mut |text| said.push(text.to_owned()),
+            );
+            self.run.cx.durable.note_entry(&parent.dest.place());
+            let stop = finished.is_err();
+            let _ = self.finished(finished, &said);
+            if stop {
+                return;
+            }
+        }
+    }
+}
+
+fn attributes_of(source: &Path) -> Result<FileStat, Failed> {
+    match stat(source) {
+        Ok(stat) if is_directory(&stat) => Ok(stat),
+        Ok(_) => {
+            let e = std::io::Error::from_raw_os_error(libc::ENOTDIR);
+            Err(failed_to_get(source, &e))
+        }
+        Err(e) => Err(failed_to_get(source, &e.into())),
+    }
+}
+
+fn open(place: &Place<'_>) -> Result<File, Failed> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    let file = match place.open(flags, 0) {
+        // One that may be searched but not listed is as good for what is made in it.
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => place.open(flags | OFlag::O_PATH, 0),
+        other => other,
+    };
+    file.map_err(|e| {
+        let (name, text) = (quote(place.shown), reason(&e));
+        format!("cannot access {name}: {text}").into()
+    })
+}
+
+fn not_a_directory(shown: &Path) -> Failed {
+    format!("{} exists but is not a directory", quote(shown)).into()
+}
+
+fn failed_to_get(shown: &Path, e: &std::io::Error) -> Failed {
+    format!(
+        "failed to get attributes of {}: {}",
+        quote(shown),
+        reason(e)
+    )
+    .into()
+}
+
+fn trimmed(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
+    &path[..end]
+}
+
+/// A path that begins at the target, whatever the source began with.
+fn relative(path: &[u8]) -> &OsStr {
+    let start = path.iter().position(|b| *b != b'/').unwrap_or(path.len());
+    OsStr::from_bytes(trimmed(&path[start..]))
+}

@@ -1,0 +1,78 @@
+//! Operands that name one source twice, or lead to one destination.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use nix::sys::stat::FileStat;
+
+use super::{Run, is_directory};
+use crate::cp::operands::Jobs;
+use crate::cp::options::Options;
+use crate::cp::place::{Identity, Place, identity};
+
+/// The operands so far, where there are several.
+pub(super) struct Repeats {
+    several: bool,
+    sources: HashSet<(Identity, Vec<u8>, Identity)>,
+    names: HashSet<PathBuf>,
+}
+
+impl Repeats {
+    pub(super) fn new(jobs: &Jobs) -> Self {
+        Self {
+            several: jobs.list.len() > 1,
+            sources: HashSet::new(),
+            names: HashSet::new(),
+        }
+    }
+
+    /// Whether there is more than one operand.
+    pub(super) fn several(&self) -> bool {
+        self.several
+    }
+
+    /// Whether this very entry was an operand before. With backups each is copied anew, and of a directory the walk has
+    /// its own memory.
+    pub(super) fn is_repeated(
+        &mut self,
+        source: &Place<'_>,
+        from: &FileStat,
+        options: &Options,
+    ) -> bool {
+        if !self.several {
+            return false;
+        }
+        let Ok((above, name)) = source.entry() else {
+            return false;
+        };
+        let new = self.sources.insert((above, name.to_vec(), identity(from)));
+        !new && !is_directory(from) && options.backup.is_none()
+    }
+
+    /// Whether an earlier operand led to this name.
+    pub(super) fn has_made(&self, shown: &Path) -> bool {
+        self.several && self.names.contains(shown)
+    }
+
+    /// Notes that an operand leads to this name.
+    pub(super) fn leads_to(&mut self, shown: &Path) {
+        if self.several {
+            self.names.insert(shown.into());
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Notes what an operand was copied to, and as what.
+    pub(super) fn note_made(&self, shown: &Path, made: Identity) {
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(shown.into(), made);
+    }
+
+    /// As what an operand was copied to this name.
+    pub(super) fn made_as(&self, shown: &Path) -> Option<Identity> {
+        let all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(shown).copied()
+    }
+}

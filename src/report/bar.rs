@@ -1,0 +1,135 @@
+//! The bar on a terminal: a line of the run, and one of a file in it that takes its time.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::phrase;
+use super::progress::LASTING;
+use super::tally::SoFar;
+use crate::transfer::Progress;
+
+/// What is on the screen, if anything is.
+#[derive(Debug)]
+pub(super) struct Bar {
+    bars: MultiProgress,
+    drawn: AtomicBool,
+    lines: Mutex<Lines>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    first: Option<ProgressBar>,
+    /// Whether the first shows how much of all is done.
+    known: bool,
+    second: Option<ProgressBar>,
+    /// Whom the second line is of. Of several files at work one is shown until it ends: a line that changes with each
+    /// glance cannot be read.
+    at_work: Option<PathBuf>,
+}
+
+impl Bar {
+    pub(super) fn new() -> Self {
+        Self {
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            drawn: AtomicBool::new(false),
+            lines: Mutex::default(),
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, template: &str) -> ProgressBar {
+        let bar = self.bars.add(ProgressBar::new(0).with_elapsed(LASTING));
+        bar.set_style(style(template));
+        self.drawn.store(true, Ordering::Relaxed);
+        bar
+    }
+
+    /// The only file of a run.
+    pub(super) fn draw_one(&self, progress: &Progress) {
+        let mut lines = self.lines();
+        let bar = lines.first.get_or_insert_with(|| {
+            self.add("{bytes}/{total_bytes} {bar:24} {binary_bytes_per_sec}, {eta} left, {msg}")
+        });
+        bar.set_length(progress.size);
+        bar.set_position(progress.copied);
+        bar.set_message(progress.engine);
+    }
+
+    /// A run of several files, and the one of them that tells of itself.
+    pub(super) fn draw_run(&self, so_far: &SoFar, at_work: Option<(&Progress, &Path)>) {
+        let mut lines = self.lines();
+        self.draw_first(&mut lines, so_far);
+        let Some((progress, source)) = at_work.filter(|(p, _)| p.elapsed >= LASTING) else {
+            return;
+        };
+        if lines
+            .at_work
+            .as_deref()
+            .is_some_and(|shown| shown != source)
+        {
+            return;
+        }
+        let bar = lines.second.get_or_insert_with(|| self.add("{wide_msg}"));
+        // Its name alone: a path would leave no room for the figures.
+        let name = source.file_name().map_or(source, Path::new);
+        bar.set_message(phrase::file(progress, name));
+        lines.at_work = Some(source.into());
+    }
+
+    fn draw_first(&self, lines: &mut Lines, so_far: &SoFar) {
+        let bar = lines.first.get_or_insert_with(|| self.add("{wide_msg}"));
+        if let Some(total) = so_far.total {
+            if !lines.known {
+                bar.set_style(style("{percent:>3}% {wide_bar} {msg}"));
+                lines.known = true;
+            }
+            bar.set_length(total.bytes);
+            bar.set_position(so_far.bytes);
+        }
+        bar.set_message(phrase::run(so_far));
+    }
+
+    /// A file has ended: its line is free for another.
+    pub(super) fn end(&self, source: &Path) {
+        let mut lines = self.lines();
+        if lines.at_work.as_deref() == Some(source) {
+            lines.at_work = None;
+            if let Some(bar) = lines.second.take() {
+                bar.finish_and_clear();
+                self.bars.remove(&bar);
+            }
+        }
+    }
+
+    /// Takes the bar away while something else is written to the terminal.
+    pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        if self.drawn.load(Ordering::Relaxed) {
+            self.bars.suspend(write)
+        } else {
+            write()
+        }
+    }
+
+    /// The run has ended.
+    pub(super) fn finish(&self) {
+        let mut lines = self.lines();
+        for bar in [lines.second.take(), lines.first.take()]
+            .into_iter()
+            .flatten()
+        {
+            bar.finish_and_clear();
+        }
+        self.drawn.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A template of ours that indicatif cannot read would be a mistake of ours, and the default still tells the truth.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,11 @@
+//! Names against the shell's patterns.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+
+/// fnmatch(3) without flags: `*`, `?`, `[...]` and the backslash.
+#[must_use]
+pub fn matches(pattern: &CStr, name: &CStr) -> bool {
+    // SAFETY: both are valid C strings, which fnmatch only reads.
+    unsafe { libc::fnmatch(pattern.as_ptr(), name.as_ptr(), 0) == 0 }
+}

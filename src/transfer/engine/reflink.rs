@@ -1,0 +1,70 @@
+//! `reflink`: the destination shares the blocks of the source, all at once, until one of the two is written to.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::statfs::EXT4_SUPER_MAGIC;
+use nix::unistd::ftruncate;
+
+use super::{Engine, Pair, Row};
+use crate::sys::file::clone_file;
+use crate::transfer::facts::{DestFacts, SourceFacts, SourceKind, fs_name};
+use crate::transfer::fault::{Fault, Side, retry};
+use crate::transfer::sink::Leaving;
+
+pub(super) static ROW: Row = Row {
+    name: "reflink",
+    how: "shares the blocks of the source, copies nothing",
+    when: "source and destination on one btrfs, xfs or other file system that can",
+    leaving: Leaving::Shared,
+    chunk: usize::MAX,
+    fits,
+    make: |_, _, _| Ok(Box::new(Reflink)),
+};
+
+fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+    if source.kind != SourceKind::Disk {
+        return Err("source is not a file on a disk".into());
+    }
+    if !dest.regular {
+        return Err("destination is not a regular file".into());
+    }
+    if source.fs != dest.fs {
+        return Err(format!(
+            "from {} to {} nothing can be shared",
+            fs_name(source.fs),
+            fs_name(dest.fs)
+        ));
+    }
+    // What others can depends on how they were made and mounted: the kernel is asked.
+    if dest.fs == EXT4_SUPER_MAGIC {
+        return Err("ext4 shares no blocks".into());
+    }
+    Ok(())
+}
+
+struct Reflink;
+
+impl Engine for Reflink {
+    fn transfer(&mut self, _: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
+        share(pair)
+            .map(|()| len)
+            .map_err(|e| Fault::new(Side::Dest, e))
+    }
+}
+
+fn share(pair: &Pair<'_>) -> io::Result<()> {
+    let (dest, size) = (pair.sink.file, pair.facts.size);
+    let longer = dest.metadata()?.len() > size;
+    let cut = || retry(|| ftruncate(dest, size.cast_signed()));
+    match retry(|| clone_file(pair.source, dest)) {
+        // A last block that is not full can be shared only where the destination ends as well. It is cut then, and not
+        // before: most refusals come first.
+        Err(e) if longer && e.raw_os_error() == Some(Errno::EINVAL as i32) => {
+            cut()?;
+            retry(|| clone_file(pair.source, dest))
+        }
+        Ok(()) if longer => cut(),
+        other => other,
+    }
+}

@@ -1,0 +1,240 @@
+//! Files so small that O_DIRECT is dearer than the cache: read at once, written uncached, and not waited for.
+
+use std::fs::File;
+use std::io;
+
+use nix::sys::uio::{pread, pwrite};
+use nix::unistd::{Whence, ftruncate, lseek64};
+
+use super::engine::{BUFFERED, DONTCACHE, Row};
+use super::error::{Error, Failure};
+use super::event::{Event, Observer, Progress, Refusal};
+use super::facts::{SourceFacts, SourceKind};
+use super::fault::{Class, Side, classify, retry};
+use super::finish::{compare_source, done};
+use super::mounts::Mounts;
+use super::plan::{DirectPolicy, Options, Plan, Sparse};
+use super::reserve;
+use super::run::{Account, Files};
+use super::sink::file_size_limit;
+use super::worker::Worker;
+use super::writeback::{Flush, settle};
+use crate::sys::file::{SyncRange, pwrite_dontcache, sync_range};
+use crate::sys::words::reason;
+
+/// The largest such file, in bytes.
+pub(super) const LARGEST: u64 = 64 << 10;
+
+/// The row for a small file, where this is one and nothing asks for another way.
+pub(super) fn way(
+    files: &Files<'_>,
+    options: &Options,
+    mounts: &mut Mounts,
+) -> Option<&'static Row> {
+    let (source, dest) = (&files.facts, &files.there);
+    let free = options.engine.is_none()
+        && options.chunk.is_none()
+        && options.direct != DirectPolicy::Always
+        && options.sparse != Sparse::Always;
+    let plain = source.size <= LARGEST
+        && matches!(
+            source.kind,
+            SourceKind::Tmpfs | SourceKind::Ramfs | SourceKind::Disk
+        )
+        && dest.regular;
+    if !free || !plain || !(options.sparse == Sparse::Never || has_no_hole(files.source, source)) {
+        return None;
+    }
+    let uncached =
+        dest.flush != Flush::Nothing && dest.dontcache.is_ok() && mounts.dontcache(dest.mount);
+    Some(if uncached { DONTCACHE } else { BUFFERED })
+}
+
+/// Blocks count what a file system needs or saves, too: where they are fewer than the size asks for, a hole is looked for.
+fn has_no_hole(source: &File, facts: &SourceFacts) -> bool {
+    facts.is_dense()
+        || lseek64(source, 0, Whence::SeekHole).is_ok_and(|at| at.cast_unsigned() >= facts.size)
+}
+
+/// Copies it. What is written is left to the worker's queue under `tag`.
+///
+/// # Errors
+/// As of any copy.
+pub(super) fn copy<T>(
+    worker: &mut Worker<T>,
+    row: &'static Row,
+    files: &Files<'_>,
+    options: Options,
+    observer: &mut dyn Observer,
+    tag: T,
+) -> Result<(), Failure> {
+    let account = observer.listens().then(Account::open);
+    if account.is_some() {
+        let plan = plan(files, options, row);
+        observer.event(&plan.event(Some("little data".into())));
+    }
+    let mut small = Small {
+        files,
+        row,
+        done: 0,
+        observer,
+    };
+    if let Err(error) = small.all(&mut worker.buffer, &mut worker.mounts) {
+        return Err(small.give_up(error));
+    }
+    let row = small.row;
+    let (there, size) = (&files.there, files.facts.size);
+    worker.behind.push(files.dest, size, there.flush, tag);
+    if let Some(account) = account {
+        let moved = (size > 0).then_some((row.name, size)).into_iter().collect();
+        observer.event(&done(size, moved, u64::from(size > 0), account));
+    }
+    Ok(())
+}
+
+/// What is told of a small file: all rows but the two that serve are dearer.
+fn plan(files: &Files<'_>, options: Options, row: &'static Row) -> Plan {
+    let mut plan = Plan::of(files, options);
+    for other in std::mem::take(&mut plan.rows) {
+        if other == row || other == BUFFERED {
+            plan.rows.push(other);
+            continue;
+        }
+        let why = if other == DONTCACHE {
+            "was refused on this mount before, or nothing is to be flushed there"
+        } else {
+            "dearer than the page cache for so small a file"
+        };
+        plan.refused.push(Refusal {
+            engine: other.name,
+            why: why.into(),
+        });
+    }
+    plan.measure = false;
+    plan
+}
+
+/// One small file on its way.
+struct Small<'a, 'f> {
+    files: &'a Files<'f>,
+    row: &'static Row,
+    done: u64,
+    observer: &'a mut dyn Observer,
+}
+
+impl Small<'_, '_> {
+    fn all(&mut self, buffer: &mut Vec<u8>, mounts: &mut Mounts) -> Result<(), Error> {
+        self.report()?;
+        let data = self.read(buffer)?;
+        self.make_room()?;
+        self.write_all(data, mounts)?;
+        self.report()?;
+        compare_source(self.files.source, &self.files.facts)
+    }
+
+    /// All of the source, and a look at whether there is more than it said.
+    fn read<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Error> {
+        let size = self.files.facts.size as usize;
+        if buffer.is_empty() {
+            buffer.resize(LARGEST as usize + 1, 0);
+        }
+        let mut n = 0;
+        while n < size {
+            let rest = &mut buffer[n..=size];
+            match retry(|| pread(self.files.source, rest, n as i64)) {
+                Ok(0) => break,
+                Ok(more) => n += more,
+                Err(e) => return Err(Error::Io(Side::Source, e)),
+            }
+        }
+        if n == size {
+            return Ok(&buffer[..n]);
+        }
+        compare_source(self.files.source, &self.files.facts)?;
+        Err(Error::Io(Side::Source, io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    /// Empties an existing destination, once nothing speaks against the copy that can be known before.
+    fn make_room(&self) -> Result<(), Error> {
+        let (size, dest) = (self.files.facts.size, self.files.dest);
+        let write = |e| Error::Io(Side::Dest, e);
+        if size > file_size_limit() {
+            return Err(write(io::Error::from_raw_os_error(libc::EFBIG)));
+        }
+        // A file that was empty loses nothing when the write itself says ENOSPC.
+        if self.files.there.size > 0 {
+            reserve::can_fit(dest, size, self.files.there.allocated).map_err(write)?;
+            retry(|| ftruncate(dest, 0)).map_err(write)?;
+        }
+        Ok(())
+    }
+
+    fn write_all(&mut self, data: &[u8], mounts: &mut Mounts) -> Result<(), Error> {
+        while (self.done as usize) < data.len() {
+            let (rest, at) = (&data[self.done as usize..], self.done);
+            let dest = self.files.dest;
+            let written = retry(|| {
+                if self.row == DONTCACHE {
+                    pwrite_dontcache(dest, rest, at)
+                } else {
+                    pwrite(dest, rest, at.cast_signed()).map_err(io::Error::from)
+                }
+            });
+            match written {
+                Ok(0) => return Err(Error::Io(Side::Dest, io::ErrorKind::WriteZero.into())),
+                Ok(n) => self.done += n as u64,
+                Err(e) if self.row == DONTCACHE && classify(&e) == Class::Unsupported => {
+                    mounts.refuse_dontcache(self.files.there.mount);
+                    self.fall_back(&e);
+                }
+                Err(e) => return Err(Error::Io(Side::Dest, e)),
+            }
+        }
+        if self.row == BUFFERED && self.files.there.flush == Flush::Range && self.done > 0 {
+            // So that it is on its way when its turn to be waited for comes; errors come then.
+            let _ = sync_range(self.files.dest, 0, self.done, SyncRange::Start);
+        }
+        Ok(())
+    }
+
+    fn fall_back(&mut self, error: &io::Error) {
+        self.observer.event(&Event::Fallback {
+            from: self.row.name,
+            to: BUFFERED.name,
+            why: reason(error),
+            at: self.done,
+        });
+        self.row = BUFFERED;
+    }
+
+    fn report(&mut self) -> Result<(), Error> {
+        self.observer.progress(&Progress {
+            copied: self.done,
+            size: self.files.facts.size,
+            engine: self.row.name,
+            elapsed: std::time::Duration::ZERO,
+        });
+        if self.observer.interrupted() {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Leaves a destination that ends where its good bytes end, with nothing of it cached.
+    fn give_up(self, error: Error) -> Failure {
+        let (dest, there) = (self.files.dest, &self.files.there);
+        let mut copied = self.done;
+        if copied > 0 {
+            if settle(dest, there.flush, 0, copied).is_err() {
+                copied = 0;
+            }
+            let _ = retry(|| ftruncate(dest, copied.cast_signed()));
+        }
+        Failure {
+            copied,
+            begun: self.done > 0,
+            ..Failure::before(error, self.files.facts.size)
+        }
+    }
+}

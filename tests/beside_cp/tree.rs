@@ -1,0 +1,258 @@
+//! What a tree is, as far as cp can shape it, and where two of them differ.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use nix::unistd::{Whence, lseek64};
+
+/// A time this near to now was set by the copy; others were kept, and are told apart to the nanosecond.
+const NEW: i64 = 24 * 3600;
+
+/// A body up to this many bytes is shown whole.
+const SHOWN: usize = 200;
+
+/// A file by what a change of its name leaves alone.
+type Identity = (u64, u64);
+
+/// All that can be seen of one name.
+#[derive(Debug, PartialEq, Clone)]
+pub(crate) struct Node {
+    pub(crate) kind: &'static str,
+    mode: String,
+    owner: (u32, u32),
+    links: u64,
+    /// The first of the names that share its inode.
+    shared_with: Option<PathBuf>,
+    /// What its inode was called before the command, where inodes are not used again.
+    was: Option<PathBuf>,
+    time: String,
+    /// When it was read, where the command set that.
+    read: Option<String>,
+    pub(crate) body: String,
+    /// Where its data lie, between the holes.
+    data: Vec<(i64, i64)>,
+    /// Extended attributes, ACLs among them.
+    xattrs: BTreeMap<String, String>,
+}
+
+impl Node {
+    /// Was there before the copy, and is no directory, whose time changes with what is copied into it.
+    pub(crate) fn is_old_leaf(&self) -> bool {
+        self.kind != "directory" && self.time != "new"
+    }
+
+    /// Whether cp and we made the same of a name. That it was read is known only where both changed it.
+    fn agrees(&self, other: &Node) -> bool {
+        let read = self.read.is_none() || other.read.is_none() || self.read == other.read;
+        let without = |node: &Node| Node {
+            read: None,
+            ..node.clone()
+        };
+        read && without(self) == without(other)
+    }
+}
+
+/// Everything below a directory, by relative name.
+pub(crate) type Tree = BTreeMap<PathBuf, Node>;
+
+/// What the inodes of a tree were called before the command, and when they were last changed.
+#[derive(Default)]
+pub(crate) struct Before {
+    names: HashMap<Identity, (PathBuf, (i64, i64))>,
+    /// A number of an inode is used again at once (as on ext4), so it says nothing about what became of the file.
+    numbers_return: bool,
+}
+
+/// Looks at a tree before the command.
+pub(crate) fn before(root: &Path) -> Before {
+    let names = walk(root)
+        .into_iter()
+        .map(|(name, meta)| (identity(&meta), (name, changed(&meta))))
+        .collect();
+    Before {
+        names,
+        numbers_return: statfs(root).unwrap().filesystem_type() != TMPFS_MAGIC,
+    }
+}
+
+/// Looks at it after the command.
+pub(crate) fn after(root: &Path, before: &Before) -> Tree {
+    let found = walk(root);
+    let mut first: HashMap<Identity, &PathBuf> = HashMap::new();
+    for (name, meta) in &found {
+        first.entry(identity(meta)).or_insert(name);
+    }
+    let mut tree = Tree::new();
+    for (name, meta) in &found {
+        let old = before.names.get(&identity(meta));
+        let mut node = node(&root.join(name), meta);
+        node.shared_with = Some(first[&identity(meta)].clone())
+            .filter(|other| meta.nlink() > 1 && !meta.is_dir() && other != name);
+        node.was = old
+            .filter(|_| !before.numbers_return)
+            .map(|(name, _)| name.clone());
+        let touched = old.is_none_or(|(_, then)| *then != changed(meta));
+        node.read =
+            (touched && node.time != "new").then(|| time_words(meta.atime(), meta.atime_nsec()));
+        tree.insert(name.clone(), node);
+    }
+    tree
+}
+
+/// Every name below `root`, in order, and what `lstat` said before anything was opened.
+fn walk(root: &Path) -> BTreeMap<PathBuf, fs::Metadata> {
+    let mut found = BTreeMap::new();
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        // A copy that went into itself without end is deeper than a path can say: the walk ends there.
+        for name in names_in(&dir).unwrap_or_default() {
+            let path = dir.join(name);
+            let Ok(meta) = fs::symlink_metadata(&path) else {
+                continue;
+            };
+            if meta.is_dir() {
+                dirs.push(path.clone());
+            }
+            found.insert(path.strip_prefix(root).unwrap().to_owned(), meta);
+        }
+    }
+    found
+}
+
+/// Reads a directory without leaving a trace in its access time, which a copy may keep.
+fn names_in(dir: &Path) -> nix::Result<Vec<PathBuf>> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY;
+    let mut dir = Dir::open(dir, flags | OFlag::O_NOATIME, Mode::empty())
+        .or_else(|_| Dir::open(dir, flags, Mode::empty()))?;
+    let names = dir.iter().map(|entry| {
+        let entry = entry?;
+        Ok(PathBuf::from(std::ffi::OsStr::from_bytes(
+            entry.file_name().to_bytes(),
+        )))
+    });
+    let mut names: Vec<PathBuf> = names.collect::<nix::Result<_>>()?;
+    names.retain(|name| name != Path::new(".") && name != Path::new(".."));
+    Ok(names)
+}
+
+fn identity(meta: &fs::Metadata) -> Identity {
+    (meta.dev(), meta.ino())
+}
+
+fn changed(meta: &fs::Metadata) -> (i64, i64) {
+    (meta.ctime(), meta.ctime_nsec())
+}
+
+fn time_words(seconds: i64, nanoseconds: i64) -> String {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    if (seconds - i64::try_from(now).unwrap()).abs() < NEW {
+        return "new".into();
+    }
+    format!("{seconds}.{nanoseconds:09}")
+}
+
+fn node(path: &Path, meta: &fs::Metadata) -> Node {
+    let kind = meta.file_type();
+    let (kind, body) = if kind.is_dir() {
+        ("directory", Vec::new())
+    } else if kind.is_symlink() {
+        let target = fs::read_link(path).unwrap();
+        ("symlink", target.as_os_str().as_bytes().to_vec())
+    } else if kind.is_fifo() {
+        ("fifo", Vec::new())
+    } else if kind.is_socket() {
+        ("socket", Vec::new())
+    } else if kind.is_char_device() {
+        ("character device", meta.rdev().to_string().into_bytes())
+    } else if kind.is_block_device() {
+        ("block device", meta.rdev().to_string().into_bytes())
+    } else {
+        ("file", fs::read(path).unwrap())
+    };
+    Node {
+        kind,
+        mode: format!("{:o}", meta.mode()),
+        owner: (meta.uid(), meta.gid()),
+        links: meta.nlink(),
+        shared_with: None,
+        was: None,
+        time: time_words(meta.mtime(), meta.mtime_nsec()),
+        read: None,
+        body: shown(&body),
+        data: if kind == "file" {
+            data(path)
+        } else {
+            Vec::new()
+        },
+        xattrs: xattrs(path),
+    }
+}
+
+/// A body as text: the beginning, and a digest of a longer one.
+fn shown(body: &[u8]) -> String {
+    if body.len() <= SHOWN {
+        return body.escape_ascii().to_string();
+    }
+    let mut digest = DefaultHasher::new();
+    body.hash(&mut digest);
+    format!(
+        "{}... ({} bytes, digest {:x})",
+        body[..16].escape_ascii(),
+        body.len(),
+        digest.finish()
+    )
+}
+
+fn data(path: &Path) -> Vec<(i64, i64)> {
+    let file = File::open(path).unwrap();
+    let (mut at, mut found) = (0, Vec::new());
+    while let Ok(start) = lseek64(&file, at, Whence::SeekData) {
+        at = lseek64(&file, start, Whence::SeekHole).unwrap();
+        found.push((start, at));
+    }
+    found
+}
+
+fn xattrs(path: &Path) -> BTreeMap<String, String> {
+    let names = xattr::list(path).into_iter().flatten();
+    names
+        .map(|name| {
+            let value = xattr::get(path, &name).unwrap().unwrap_or_default();
+            let name = name.to_string_lossy().into_owned();
+            (name, value.escape_ascii().to_string())
+        })
+        .collect()
+}
+
+/// Where two trees differ, the first twenty places.
+pub(crate) fn differences(cp: &Tree, ours: &Tree) -> Vec<String> {
+    let names: BTreeSet<_> = cp.keys().chain(ours.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| match (cp.get(*name), ours.get(*name)) {
+            (Some(cp), Some(ours)) => !cp.agrees(ours),
+            _ => true,
+        })
+        .take(20)
+        .map(|name| {
+            format!(
+                "{}:\n  cp     {:?}\n  mmapcp {:?}",
+                name.display(),
+                cp.get(name),
+                ours.get(name)
+            )
+        })
+        .collect()
+}
