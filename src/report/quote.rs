@@ -31,7 +31,11 @@ pub fn quote_if_needed(name: impl AsRef<OsStr>) -> String {
     let name = name.as_ref();
     let special = |b: &u8| b" \t\n!\"$&'()*;<=>?[\\^`|~#".contains(b);
     let bytes = name.as_bytes();
-    let inside = bytes.iter().skip(1).filter(|b| !b"#~".contains(b)).any(|b| special(b));
+    let inside = bytes
+        .iter()
+        .skip(1)
+        .filter(|b| !b"#~".contains(b))
+        .any(|b| special(b));
     let quoted = quote(name);
     let changed = quoted.len() != bytes.len() + 2;
     if bytes.first().is_none_or(special) || inside || changed {

@@ -22,7 +22,10 @@ impl Walk<'_, '_, '_> {
         }
         let level = self.enter(entry, from, ready.there)?;
         let crossing = self.options().one_file_system
-            && entry.level.as_ref().is_some_and(|above| above.device() != from.st_dev);
+            && entry
+                .level
+                .as_ref()
+                .is_some_and(|above| above.device() != from.st_dev);
         self.ancestors.push(identity(from));
         let filled = if crossing {
             Ok(())
@@ -108,13 +111,15 @@ impl Walk<'_, '_, '_> {
             Err(e) if e.raw_os_error() == Some(libc::EACCES) => dest.open(flags | OFlag::O_PATH, 0),
             other => other,
         };
-        let file = file.map_err(|e| format!("cannot access {}: {}", quote(dest.shown), reason(&e)))?;
+        let file =
+            file.map_err(|e| format!("cannot access {}: {}", quote(dest.shown), reason(&e)))?;
         let now = fstat(&file).or_else(|e| cannot("stat", dest, e))?;
         if there.is_some_and(|there| identity(there) != identity(&now)) {
             let name = quote(dest.shown);
-            return Err(
-                format!("not copying into {name}, as it was replaced while being copied to").into(),
-            );
+            return Err(format!(
+                "not copying into {name}, as it was replaced while being copied to"
+            )
+            .into());
         }
         Ok(file)
     }

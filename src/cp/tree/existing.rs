@@ -128,7 +128,12 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    fn types_agree(&mut self, entry: &Entry, from: &FileStat, there: &FileStat) -> Result<(), Failed> {
+    fn types_agree(
+        &mut self,
+        entry: &Entry,
+        from: &FileStat,
+        there: &FileStat,
+    ) -> Result<(), Failed> {
         let (source, dest) = (&entry.source.shown, &entry.dest.shown);
         if !is_directory(there) {
             if is_directory(from) {
@@ -244,10 +249,7 @@ impl Walk<'_, '_, '_> {
         match dest.stat(false) {
             Ok(link) if is_link(&link) && self.is_ours(dest.shown, &link) => {
                 let (source, dest) = (quote(&entry.source.shown), quote(dest.shown));
-                Err(
-                    format!("will not copy {source} through just-created symlink {dest}")
-                        .into(),
-                )
+                Err(format!("will not copy {source} through just-created symlink {dest}").into())
             }
             _ => Ok(()),
         }

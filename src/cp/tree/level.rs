@@ -122,7 +122,11 @@ impl Level {
     }
 
     fn complete(&self, run: &Run<'_>) {
-        let mut voice = self.voice.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut voice = self
+            .voice
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let mut say = |text: &str| {
             if let Some(voice) = &mut voice {
                 voice.diagnose(text);
@@ -134,8 +138,7 @@ impl Level {
         let source = (&self.source.place(), self.listing());
         let (made, shown) = (self.made, &*self.shown);
         let attributes = run.attributes();
-        let finished =
-            attributes.finish_directory(source, &self.from, dest, made, shown, &mut say);
+        let finished = attributes.finish_directory(source, &self.from, dest, made, shown, &mut say);
         if finished.is_err() {
             run.fail();
         }

@@ -95,7 +95,10 @@ impl Walk<'_, '_, '_> {
 
     /// The first directory that is made for an operand is noted by itself: met as a source, it is the copy.
     pub(super) fn note_first_made(&mut self, entry: &Entry, from: &FileStat, made: &FileStat) {
-        let within = entry.level.as_ref().is_some_and(|level| level.is_within_new());
+        let within = entry
+            .level
+            .as_ref()
+            .is_some_and(|level| level.is_within_new());
         // What is on another device is not met as a source of this one, except through a mount within it.
         if !within || made.st_dev == from.st_dev && entry.operand() {
             let earlier = self.earlier(entry);
@@ -115,9 +118,10 @@ impl Walk<'_, '_, '_> {
         if same(&source) {
             self.top.met_itself = true;
             let (from, to) = (quote(&self.top.source), quote(&self.top.dest.shown));
-            return Some(Err(
-                format!("cannot copy a directory, {from}, into itself, {to}").into(),
-            ));
+            return Some(Err(format!(
+                "cannot copy a directory, {from}, into itself, {to}"
+            )
+            .into()));
         }
         if same(&dest) {
             let name = quote(&self.top.source);
@@ -131,9 +135,10 @@ impl Walk<'_, '_, '_> {
             return None;
         }
         let (dest, before) = (quote(dest.shown), quote(&earlier.shown));
-        Some(Err(
-            format!("will not create hard link {dest} to directory {before}").into(),
-        ))
+        Some(Err(format!(
+            "will not create hard link {dest} to directory {before}"
+        )
+        .into()))
     }
 
     /// Makes the destination a link to an earlier copy of the same file, in place of what is there.
@@ -149,9 +154,7 @@ impl Walk<'_, '_, '_> {
         let linked = earlier
             .open(dereference != Dereference::Never)
             .and_then(|file| same_file(file, made))
-            .and_then(|file| {
-                earlier.with_place(|before| link_to(&file, before, &dest, true))
-            });
+            .and_then(|file| earlier.with_place(|before| link_to(&file, before, &dest, true)));
         match linked {
             Ok(replaced) => {
                 if replaced {
@@ -204,7 +207,9 @@ impl Walk<'_, '_, '_> {
         made.map_err(|e| {
             let (dest, source) = (quote(dest.shown), quote(source.shown));
             let text = reason(&e.into());
-            Failed::Say(format!("cannot create symbolic link {dest} to {source}: {text}"))
+            Failed::Say(format!(
+                "cannot create symbolic link {dest} to {source}: {text}"
+            ))
         })?;
         self.finish_link(entry, from)
     }
@@ -282,7 +287,12 @@ impl Earlier {
             } else {
                 OFlag::O_NOFOLLOW
             };
-            at = Some(openat(dir, part.as_os_str(), flags | nofollow, Mode::empty())?);
+            at = Some(openat(
+                dir,
+                part.as_os_str(),
+                flags | nofollow,
+                Mode::empty(),
+            )?);
         }
         at.ok_or(Errno::ENOENT)
     }
@@ -308,7 +318,12 @@ fn same_file(file: OwnedFd, wanted: Option<Identity>) -> nix::Result<OwnedFd> {
 }
 
 /// Gives an open file a further name, with `replace` in place of what bears it. Returns whether something did.
-fn link_to(file: &OwnedFd, named: &Place<'_>, dest: &Place<'_>, replace: bool) -> nix::Result<bool> {
+fn link_to(
+    file: &OwnedFd,
+    named: &Place<'_>,
+    dest: &Place<'_>,
+    replace: bool,
+) -> nix::Result<bool> {
     let by_descriptor = OsString::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let make = |base: &OsStr| {
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
@@ -337,10 +352,7 @@ fn symlink(target: &OsStr, dest: &Place<'_>, replace: bool) -> nix::Result<()> {
 }
 
 /// Makes something under a name beside, and gives it the name of what is there in one step.
-fn replace_by_name(
-    dest: &Place<'_>,
-    make: impl Fn(&OsStr) -> nix::Result<()>,
-) -> nix::Result<()> {
+fn replace_by_name(dest: &Place<'_>, make: impl Fn(&OsStr) -> nix::Result<()>) -> nix::Result<()> {
     for n in 0..NAMES {
         let name = OsString::from(format!(".mmapcp-{}-{n}", std::process::id()));
         let other = beside(dest.base, &name);

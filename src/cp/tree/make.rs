@@ -2,9 +2,12 @@
 
 use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
 
-use super::links::Earlier;
 use super::batch::Transfer;
-use super::{Entry, Failed, Next, Outcome, Ready, Walk, arrow, cannot, is_directory, is_link, is_regular, kind};
+use super::links::Earlier;
+use super::{
+    Entry, Failed, Next, Outcome, Ready, Walk, arrow, cannot, is_directory, is_link, is_regular,
+    kind,
+};
 use crate::cp::attrs::Unpreserved;
 use crate::cp::options::{Dereference, Making};
 use crate::cp::place::identity;
@@ -64,9 +67,7 @@ impl Walk<'_, '_, '_> {
     ) -> Outcome {
         match self.options().making {
             Making::SymbolicLink => self.symlink_to_source(entry, from),
-            Making::HardLink => {
-                self.link_source(entry, from, dereference != Dereference::Never)
-            }
+            Making::HardLink => self.link_source(entry, from, dereference != Dereference::Never),
             Making::Copy if is_link(from) => self.link(entry, from, ready.there.as_ref()),
             Making::Copy => self.special(entry, from),
         }
@@ -88,14 +89,21 @@ impl Walk<'_, '_, '_> {
             .or_else(|e| cannot(what, &dest, e))?;
         let mut said = Vec::new();
         let source = entry.source.place();
-        let finished = self.run.attributes().finish_special(&source, from, &dest, &mut |text| {
-            said.push(text.to_owned());
-        });
+        let finished = self
+            .run
+            .attributes()
+            .finish_special(&source, from, &dest, &mut |text| {
+                said.push(text.to_owned());
+            });
         self.finished(finished, &said)
     }
 
     /// Says what attributes were not preserved. What was made stays, and counts as made.
-    pub(super) fn finished(&mut self, finished: Result<(), Unpreserved>, said: &[String]) -> Outcome {
+    pub(super) fn finished(
+        &mut self,
+        finished: Result<(), Unpreserved>,
+        said: &[String],
+    ) -> Outcome {
         for text in said {
             self.say().diagnose(text);
         }

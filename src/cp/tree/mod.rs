@@ -259,7 +259,10 @@ struct Ready {
 
 impl<'a, 'p, 's> Walk<'a, 'p, 's> {
     fn new(run: &'a Run<'a>, pool: &'p Pool<'s, 'a>, voice: Voice, jobs: &Jobs) -> Self {
-        let target = jobs.directory.as_ref().and_then(|(fd, _)| fd.try_clone().ok());
+        let target = jobs
+            .directory
+            .as_ref()
+            .and_then(|(fd, _)| fd.try_clone().ok());
         let target = target.map(|fd| Arc::new(Folder::Open(fd.into())));
         Self {
             run,
@@ -308,7 +311,11 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             level: None,
             known: parents.known(job.known),
         };
-        let directory = entry.source.place().stat(true).is_ok_and(|s| is_directory(&s));
+        let directory = entry
+            .source
+            .place()
+            .stat(true)
+            .is_ok_and(|s| is_directory(&s));
         if directory {
             // Two trees may meet in one.
             self.settle();

@@ -161,8 +161,7 @@ impl Walk<'_, '_, '_> {
         from: &FileStat,
     ) -> Result<u32, Failed> {
         let mode = Mode::from_bits_truncate(self.run.attributes().parent_mode(from));
-        mkdirat(place.dir, place.base, mode)
-            .or_else(|e| cannot("make directory", place, e))?;
+        mkdirat(place.dir, place.base, mode).or_else(|e| cannot("make directory", place, e))?;
         if self.options().report.verbose {
             // As cp says it: without quotes.
             let (from, to) = (source.display(), place.shown.display());
@@ -228,7 +227,12 @@ fn not_a_directory(shown: &Path) -> Failed {
 }
 
 fn failed_to_get(shown: &Path, e: &std::io::Error) -> Failed {
-    format!("failed to get attributes of {}: {}", quote(shown), reason(e)).into()
+    format!(
+        "failed to get attributes of {}: {}",
+        quote(shown),
+        reason(e)
+    )
+    .into()
 }
 
 fn trimmed(path: &[u8]) -> &[u8] {

@@ -41,7 +41,8 @@ impl Walk<'_, '_, '_> {
             }
         };
         self.voice.ask(&question);
-        self.answer().is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
+        self.answer()
+            .is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
     }
 
     /// One line of standard input, byte by byte: what follows belongs to the next question.
