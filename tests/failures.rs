@@ -296,8 +296,10 @@ fn a_later_source_vanishes() {
             let _ = fs::remove_file(disk.path().join(name));
         }
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(command.args(&sources).arg(disk.path()), &first_copy)
-        else {
+        let Some(running) = stopped_midway(
+            command.arg("--jobs=1").args(&sources).arg(disk.path()),
+            &first_copy,
+        ) else {
             return false;
         };
         fs::remove_file(&sources[1]).unwrap();

@@ -89,8 +89,13 @@ fn interrupted_does_not_begin_the_next_file() {
         let _ = fs::remove_file(&copy);
         let _ = fs::remove_file(disk.path().join("second"));
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(command.args([&first, &second]).arg(disk.path()), &copy)
-        else {
+        let Some(running) = stopped_midway(
+            command
+                .arg("--jobs=1")
+                .args([&first, &second])
+                .arg(disk.path()),
+            &copy,
+        ) else {
             return false;
         };
         running.signal(Signal::SIGINT);

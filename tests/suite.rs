@@ -16,6 +16,7 @@ mod forklat;
 mod lab;
 mod latency;
 mod names;
+mod permissions;
 mod progress;
 mod refusal;
 mod refused;

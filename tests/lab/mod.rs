@@ -1,5 +1,6 @@
 //! The lab: tests that need root, loop mounts or extra packages; one at a time, and skipped with a reason where they cannot run.
 
+mod attributes;
 mod bind;
 mod device;
 mod dump;

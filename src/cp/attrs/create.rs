@@ -7,7 +7,7 @@ use nix::sys::stat::{FileStat, SFlag};
 
 use super::handle::{ALL_BITS, Handle};
 use super::owner::{OWNER, narrowed};
-use super::{Attributes, DIRECTORY_DEFAULT, kind};
+use super::{Attributes, DIRECTORY_DEFAULT, FILE_DEFAULT, default_of, kind};
 use crate::cp::place::Place;
 
 /// Permissions of all who are not the owner.
@@ -52,13 +52,15 @@ impl Attributes {
     /// For open(2) of a new regular file.
     #[must_use]
     pub fn file_mode(&self, from: &FileStat) -> u32 {
-        from.st_mode & DIRECTORY_DEFAULT & !self.withheld(from) | self.extra(from)
+        let bits = from.st_mode & DIRECTORY_DEFAULT & !self.withheld(from);
+        bits & self.allowed(FILE_DEFAULT) | self.extra(from)
     }
 
     /// For mknod(2) of a FIFO, a socket or a device.
     #[must_use]
     pub fn special_mode(&self, from: &FileStat) -> u32 {
-        from.st_mode & ALL_BITS & !self.withheld(from)
+        let bits = from.st_mode & ALL_BITS & !self.withheld(from);
+        bits & self.allowed(default_of(from))
     }
 
     /// For mkdir(2). What its owner needs to fill it, [`open_up`](Self::open_up) adds.
@@ -102,6 +104,10 @@ impl Attributes {
             return false;
         }
         let mut narrow = narrowed(before.st_mode, from);
+        if self.root && self.preserve.ownership && before.st_uid != from.st_uid {
+            // Whoever it belongs to still is not who it will belong to.
+            narrow &= !OWNER;
+        }
         if !self.root {
             // The kernel takes these away with the first byte, but not of a file that nobody may execute.
             narrow &= !SET_ID_BY_WRITING;
@@ -133,6 +139,15 @@ impl Attributes {
     /// Whether owner or mode of a thing are still to come when it was made.
     pub(super) fn changes_mode(&self) -> bool {
         self.preserve.mode || self.preserve.ownership || self.preserve.default_mode
+    }
+
+    /// All bits, or those of `default` where nothing will have more.
+    fn allowed(&self, default: u32) -> u32 {
+        if self.preserve.default_mode {
+            default
+        } else {
+            ALL_BITS
+        }
     }
 
     /// Permissions that a thing gets only when it is complete: an owner, an ACL or another mode is still to come, or

@@ -260,11 +260,7 @@ impl Attributes {
         }
         match made {
             Some(_) if self.preserve.default_mode => {
-                let everything = match kind(from.st_mode) {
-                    SFlag::S_IFDIR | SFlag::S_IFSOCK => DIRECTORY_DEFAULT,
-                    _ => FILE_DEFAULT,
-                };
-                self.default_mode(to, everything, shown.1, say)
+                self.default_mode(to, default_of(from), shown.1, say)
             }
             Some(completion) => self.widened(completion.apply(to), shown.1, say),
             None => Ok(()),
@@ -352,6 +348,14 @@ impl Attributes {
 
 fn kind(mode: u32) -> SFlag {
     SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits())
+}
+
+/// What --no-preserve=mode makes of something that is no regular file.
+fn default_of(from: &FileStat) -> u32 {
+    match kind(from.st_mode) {
+        SFlag::S_IFDIR | SFlag::S_IFSOCK => DIRECTORY_DEFAULT,
+        _ => FILE_DEFAULT,
+    }
 }
 
 fn copy_mode(

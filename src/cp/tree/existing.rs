@@ -237,17 +237,18 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// A link that this run made is not written through: it would lead out of what is being made.
+    /// A link that this run made is not written through: it would lead out of what is being made. cp looks at operands
+    /// only, and writes through a link that one tree brought where the next has a file of that name.
     pub(super) fn not_through_ours(
         &mut self,
         entry: &Entry,
         dest: &Place<'_>,
     ) -> Result<(), Failed> {
-        if !entry.operand() || self.options().backup.is_some() || !self.repeats.several() {
+        if self.options().backup.is_some() || !self.repeats.has_links() {
             return Ok(());
         }
         match dest.stat(false) {
-            Ok(link) if is_link(&link) && self.is_ours(dest.shown, &link) => {
+            Ok(link) if is_link(&link) && self.repeats.is_our_link(&link) => {
                 let (source, dest) = (quote(&entry.source.shown), quote(dest.shown));
                 Err(format!("will not copy {source} through just-created symlink {dest}").into())
             }

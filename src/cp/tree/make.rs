@@ -117,10 +117,13 @@ impl Walk<'_, '_, '_> {
     fn note_made(&mut self, entry: &Entry, from: &FileStat, remembered: bool) {
         let named = entry.operand() && self.repeats.several();
         self.run.cx.durable.note_entry(&entry.dest.place());
-        if !(remembered || named) {
+        if !(remembered || self.repeats.several()) {
             return;
         }
         if let Ok(made) = entry.dest.place().stat(false) {
+            if is_link(&made) {
+                self.repeats.made_link(&made);
+            }
             if remembered && self.run.fate_of(identity(from)).flatten().is_none() {
                 self.run.copied_as(from, Some(identity(&made)));
             }

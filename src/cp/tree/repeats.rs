@@ -16,6 +16,7 @@ pub(super) struct Repeats {
     several: bool,
     sources: HashSet<(Identity, Vec<u8>, Identity)>,
     names: HashSet<PathBuf>,
+    links: HashSet<Identity>,
 }
 
 impl Repeats {
@@ -24,6 +25,7 @@ impl Repeats {
             several: jobs.list.len() > 1,
             sources: HashSet::new(),
             names: HashSet::new(),
+            links: HashSet::new(),
         }
     }
 
@@ -48,6 +50,23 @@ impl Repeats {
         };
         let new = self.sources.insert((above, name.to_vec(), identity(from)));
         !new && !is_directory(from) && options.backup.is_none()
+    }
+
+    /// Notes a symbolic link that this run made.
+    pub(super) fn made_link(&mut self, link: &FileStat) {
+        if self.several {
+            self.links.insert(identity(link));
+        }
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_links(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// Whether this run made a symbolic link.
+    pub(super) fn is_our_link(&self, link: &FileStat) -> bool {
+        self.links.contains(&identity(link))
     }
 
     /// Whether an earlier operand led to this name.
