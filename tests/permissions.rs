@@ -277,12 +277,11 @@ impl Model {
             "copy_file_range" => path_of(&call.words[2]),
             _ => path_of(&call.words[0]),
         };
-        if call.name == "openat" {
-            if let (Some((number, _)), Some(path)) =
-                (call.result.split_once('<'), path_of(&call.result))
-            {
-                self.open.insert(number.into(), path);
-            }
+        if call.name == "openat"
+            && let Some((number, _)) = call.result.split_once('<')
+            && let Some(path) = path_of(&call.result)
+        {
+            self.open.insert(number.into(), path);
         }
         let Some(path) = path.filter(|path| path.starts_with(&self.root)) else {
             return;
