@@ -315,13 +315,14 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             level: None,
             known: parents.known(job.known),
         };
-        let directory = entry
-            .source
-            .place()
-            .stat(true)
-            .is_ok_and(|s| is_directory(&s));
-        if directory {
-            // Two trees may meet in one.
+        let directory = self.options().recursive
+            && entry
+                .source
+                .place()
+                .stat(true)
+                .is_ok_and(|s| is_directory(&s));
+        if directory || self.repeats.has_made(&job.dest) {
+            // Two trees may meet in one, and what became of the first file of a name decides about the second.
             self.settle();
         }
         self.entry(entry);
