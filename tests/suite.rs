@@ -2,6 +2,7 @@
 
 mod support;
 
+mod atomic;
 mod beside_cp;
 mod boundaries;
 mod compare;
