@@ -27,6 +27,16 @@ pub(crate) enum Call {
     Fsync,
     Fdatasync,
     SyncFileRange,
+    Syncfs,
+    /// openat(2) of a file without a name.
+    OTmpfile,
+    Linkat,
+    /// renameat2(2), of which only the flags are optional.
+    Renameat2,
+    Renameat,
+    Fchown,
+    /// close(2) of all but the first descriptors, which the loader needs.
+    Close,
 }
 
 impl Call {
@@ -43,6 +53,13 @@ impl Call {
             Call::Fsync => libc::SYS_fsync,
             Call::Fdatasync => libc::SYS_fdatasync,
             Call::SyncFileRange => libc::SYS_sync_file_range,
+            Call::Syncfs => libc::SYS_syncfs,
+            Call::OTmpfile => libc::SYS_openat,
+            Call::Linkat => libc::SYS_linkat,
+            Call::Renameat2 => libc::SYS_renameat2,
+            Call::Renameat => libc::SYS_renameat,
+            Call::Fchown => libc::SYS_fchown,
+            Call::Close => libc::SYS_close,
         }
     }
 
@@ -53,6 +70,12 @@ impl Call {
                 equal(1, u64::MAX, libc::F_SETFL),
                 equal(2, libc::O_DIRECT as u64, libc::O_DIRECT),
             ],
+            Call::Close => {
+                vec![
+                    SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Gt, 4).unwrap(),
+                ]
+            }
+            Call::OTmpfile => vec![equal(2, libc::O_TMPFILE as u64, libc::O_TMPFILE)],
             Call::Mmap => vec![equal(3, libc::MAP_SHARED as u64, libc::MAP_SHARED)],
             _ => return vec![],
         };
@@ -71,9 +94,23 @@ fn equal(index: u8, mask: u64, value: i32) -> SeccompCondition {
     .unwrap()
 }
 
-/// Runs `command` to its end with each of `calls` answered by `errno`. The filter binds the thread that starts the command and
-/// all that it starts, so it gets a thread of its own.
-pub(crate) fn run_refused(calls: &[Call], errno: i32, mut command: Command) -> Output {
+/// Runs `command` to its end with each of `calls` answered by `errno`.
+pub(crate) fn run_refused(calls: &[Call], errno: i32, command: Command) -> Output {
+    start_refused(calls, errno, command).finish()
+}
+
+/// The same without waiting for the end.
+pub(crate) fn start_refused(calls: &[Call], errno: i32, mut command: Command) -> Running {
+    with_refused(calls, errno, move || Running::start(&mut command))
+}
+
+/// Does something where each of `calls` is answered by `errno`. The filter binds the thread and all that it starts, so it
+/// is a thread of its own.
+pub(crate) fn with_refused<T: Send + 'static>(
+    calls: &[Call],
+    errno: i32,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let rules: BTreeMap<i64, Vec<SeccompRule>> = calls
         .iter()
         .map(|call| (call.number(), call.rules()))
@@ -86,7 +123,7 @@ pub(crate) fn run_refused(calls: &[Call], errno: i32, mut command: Command) -> O
         .unwrap();
     let filtered = move || {
         seccompiler::apply_filter(&filter).expect("a kernel with seccomp");
-        run(&mut command)
+        work()
     };
     thread::spawn(filtered).join().unwrap()
 }

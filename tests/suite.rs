@@ -3,6 +3,7 @@
 mod support;
 
 mod attributes;
+mod atomic;
 mod beside_cp;
 mod boundaries;
 mod compare;

@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
 
 use super::attrs::{self, Attributes};
-use super::dest::{self, Destination, How, Keep, Refused};
+use super::dest::{self, Destination, How, Refused};
 use super::durable::Durable;
 use super::options::{Existing, Options};
 use super::place::{Identity, Place, identity};
@@ -91,9 +91,7 @@ fn open_dest<'a>(
 ) -> Result<Destination<'a>, String> {
     let options = cx.options;
     let there = target.there;
-    // An existing file whose data stays has nothing that could be there in part.
-    let new = there.is_none() || target.as_new;
-    let atomic = options.durability.atomic && (new || !options.attributes_only);
+    let atomic = options.durability.atomic;
     if !atomic && there.is_some_and(dest::is_fifo) {
         return dest::open_fifo(dest, voice.stopper());
     }
@@ -103,10 +101,7 @@ fn open_dest<'a>(
         through_dangling: options.through_dangling,
         atomic,
         as_new: target.as_new,
-        keep: Keep {
-            owner: !options.preserve.ownership,
-            mode: !options.preserve.mode,
-        },
+        keep_mode: !options.preserve.mode,
     };
     let removed = || voice.verbose(&format!("removed {}", quote(dest.shown)));
     dest::open(dest, there, &how, removed)

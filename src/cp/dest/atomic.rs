@@ -19,7 +19,7 @@ use super::in_place::{Failure, open_existing};
 use super::inherit::inherit;
 use super::lead::Entry;
 use super::{
-    Destination, How, Keep, Refused, beside, cannot_create, close, flush, is_regular,
+    Destination, How, Refused, beside, cannot_create, close, flush, is_regular,
     not_through_dangling, was_replaced,
 };
 use crate::cp::durable::{self, Durable};
@@ -45,7 +45,11 @@ enum Over {
     /// A file that nothing is kept of.
     Unwanted(FileStat),
     /// A file that the new one shall look like.
-    Kept(File, FileStat, Keep),
+    Kept {
+        old: File,
+        there: FileStat,
+        keep_mode: bool,
+    },
 }
 
 pub(super) fn open<'a>(
@@ -63,7 +67,7 @@ pub(super) fn open<'a>(
     };
     let mode = match &over {
         // It gets the mode of the old one in the end; until then nobody needs it.
-        Over::Kept(..) => 0o600,
+        Over::Kept { .. } => 0o600,
         Over::Unwanted(_) | Over::Nothing => how.mode,
     };
     if !matches!(over, Over::Nothing) {
@@ -71,7 +75,7 @@ pub(super) fn open<'a>(
     }
     let (file, beside) = temporary(&entry, mode).map_err(|e| cannot_create(place, &e))?;
     Ok(Destination {
-        created: !matches!(over, Over::Kept(..)),
+        created: !matches!(over, Over::Kept { .. }),
         temporary: Some(Temporary {
             entry,
             beside,
@@ -98,7 +102,11 @@ fn existing<'a>(
         other => other,
     };
     let over = match old {
-        Ok(old) => Over::Kept(old, *there, how.keep),
+        Ok(old) => Over::Kept {
+            old,
+            there: *there,
+            keep_mode: how.keep_mode,
+        },
         Err(Failure::Open(_)) if how.force => Over::Unwanted(*there),
         Err(Failure::Open(e)) => return Err(cannot_create(place, &e)),
         Err(Failure::Replaced) => return Err(was_replaced(place.shown)),
@@ -151,9 +159,11 @@ fn can_be_named(entry: &Entry<'_>, file: &File) -> bool {
 impl Temporary<'_> {
     pub(super) fn inherit(&self, file: &File, shown: &Path) -> Result<(), String> {
         match &self.over {
-            Over::Kept(old, there, keep) => {
-                inherit(old, there, file, *keep).map_err(|why| cannot_replace(shown, &why))
-            }
+            Over::Kept {
+                old,
+                there,
+                keep_mode,
+            } => inherit(old, there, file, *keep_mode).map_err(|why| cannot_replace(shown, &why)),
             Over::Unwanted(_) | Over::Nothing => Ok(()),
         }
     }
@@ -181,7 +191,7 @@ impl Temporary<'_> {
         flush(file, shown)?;
         match &self.over {
             Over::Nothing => self.name_new(file, place),
-            Over::Kept(..) => match self.entry.stat() {
+            Over::Kept { .. } => match self.entry.stat() {
                 Ok(now) if !is_regular(&now) => Err(was_replaced(shown).into()),
                 _ => self.name_over(file, shown),
             },

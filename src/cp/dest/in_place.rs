@@ -125,7 +125,6 @@ fn dangling(place: &Place<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Keep;
     use super::*;
     use nix::fcntl::AT_FDCWD;
     use std::fs;
@@ -151,10 +150,7 @@ mod tests {
                 through_dangling: false,
                 atomic,
                 as_new: false,
-                keep: Keep {
-                    owner: true,
-                    mode: true,
-                },
+                keep_mode: true,
             };
             let opened = super::super::open(&place, Some(&there), &how, || {});
             assert!(opened.is_err_and(|why| why.contains("was replaced")));

@@ -9,7 +9,6 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat};
 use nix::unistd::{Gid, Uid, fchown};
 use xattr::FileExt;
 
-use super::Keep;
 use crate::sys::words::reason;
 
 const ACCESS_ACL: &str = "system.posix_acl_access";
@@ -22,22 +21,27 @@ const SET_UID: u32 = 0o4000;
 const SET_GID: u32 = 0o2000;
 const GROUP_RUNS: u32 = 0o010;
 
+/// What others see nothing of, with the bits that say whose a program is.
+const OWNER_WRITES: u32 = 0o7600;
+
 /// Gives `new` what `old` has.
 ///
 /// # Errors
 /// What could not be kept, and why.
-pub(super) fn inherit(old: &File, there: &FileStat, new: &File, keep: Keep) -> Result<(), String> {
+pub(super) fn inherit(
+    old: &File,
+    there: &FileStat,
+    new: &File,
+    keep_mode: bool,
+) -> Result<(), String> {
     let failed = |what: &str, e: io::Error| format!("{what} cannot be kept: {}", reason(&e));
-    // The owner first: a change of it takes set-id bits away, and some attributes depend on it. Who is not root cannot
-    // give a file away afterwards either, so for them it is always the old owner that counts.
-    if keep.owner || !nix::unistd::geteuid().is_root() {
-        own(there, new).map_err(|e| failed("its owner", e.into()))?;
-    }
-    attributes(old, new, keep.mode).map_err(|(name, e)| failed(&name.to_string_lossy(), e))?;
-    if keep.mode {
-        fchmod(new, kept_mode(there)).map_err(|e| failed("its mode", e.into()))?;
-    }
-    Ok(())
+    // The owner first: a change of it takes set-id bits away, and some attributes depend on it.
+    own(there, new).map_err(|e| failed("its owner", e.into()))?;
+    attributes(old, new, keep_mode).map_err(|(name, e)| failed(&name.to_string_lossy(), e))?;
+    // An ACL that is copied afterwards leaves the set-id bits alone, as in cp.
+    let shown = if keep_mode { !0 } else { OWNER_WRITES };
+    fchmod(new, kept_mode(there) & Mode::from_bits_truncate(shown))
+        .map_err(|e| failed("its mode", e.into()))
 }
 
 fn own(there: &FileStat, new: &File) -> nix::Result<()> {

@@ -35,17 +35,8 @@ pub struct How {
     /// What is there is no longer wanted, since it has been backed up or shall be removed: its name goes to a new file at
     /// the end, and nothing of it is kept. Only with `atomic`.
     pub as_new: bool,
-    /// -p and its like set owner and mode afterwards, so those of a file that is replaced atomically need not be kept.
-    pub keep: Keep,
-}
-
-/// Which attributes a file that takes the place of another has from that one.
-#[derive(Debug, Clone, Copy)]
-pub struct Keep {
-    /// Owner and group.
-    pub owner: bool,
-    /// Permission bits and ACL.
-    pub mode: bool,
+    /// Whether a file that is replaced atomically shall leave its permissions to the new one; else -p sets them afterwards.
+    pub keep_mode: bool,
 }
 
 /// An open destination.
