@@ -20,5 +20,6 @@ mod refusal;
 mod refused;
 mod scale;
 mod signals;
+mod small;
 mod sources;
 mod trees;
