@@ -246,7 +246,8 @@ fn changed_meanwhile(change: fn(&File)) -> (Failure, PathBuf, [TempDir; 2]) {
 
 #[test]
 fn a_small_source_that_changes_is_told() {
-    let sizes: [(fn(&File), u64); 3] = [
+    type Change = (fn(&File), u64);
+    let sizes: [Change; 3] = [
         (|file| file.set_len(100).unwrap(), 100),
         (|file| file.set_len(0).unwrap(), 0),
         (|file| file.set_len(9000).unwrap(), 9000),
