@@ -23,5 +23,6 @@ mod refusal;
 mod refused;
 mod scale;
 mod signals;
+mod small;
 mod sources;
 mod trees;

@@ -32,6 +32,9 @@ pub(crate) fn run(command: &[String], source: &Path, dest: &Path) -> Result<Cost
     syncfs(&disk)?;
     std::thread::sleep(REST);
     let (program, arguments) = command.split_first().context("no command")?;
+    // To rsync a directory with a slash behind is what is in it.
+    let slash = program.ends_with("rsync").then(|| source.join(""));
+    let source = slash.as_deref().unwrap_or(source);
     let started = Instant::now();
     let child = Command::new(program)
         .args(arguments)

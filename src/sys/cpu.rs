@@ -43,3 +43,23 @@ pub fn max_rss() -> u64 {
         getrusage(UsageWho::RUSAGE_SELF).map_or(0, |u| u.max_rss().unsigned_abs() * 1024)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_thread_uses_is_its_own() {
+        const BUSY: Duration = Duration::from_millis(200);
+        let total = |u: ThreadUsage| u.user + u.system;
+        let before = total(thread_usage());
+        let other = std::thread::spawn(move || {
+            while thread_time() < BUSY {}
+            total(thread_usage())
+        });
+        let theirs = other.join().unwrap_or_default();
+        let ours = total(thread_usage()) - before;
+        assert!(theirs > 0.1, "{theirs}");
+        assert!(ours < theirs / 2.0, "{ours} of {theirs}");
+    }
+}

@@ -4,17 +4,21 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::ftruncate;
 
 use super::fault::retry;
 use super::writeback::{Flush, settle};
 
 /// Bytes that may be on their way: a device that takes 50 MB/s has them in a twelfth of a second. Queues of 512 KiB, 1 MiB
-/// and 4 MiB cost the same (`benches/tree/ways.md`).
+/// and 4 MiB cost the same (`benches/tree/ways.md`), and pages that come round again are cheaper than new ones.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Files that may be on their way; each holds a descriptor, of which a process has 1024 as a rule, for all of its threads.
+/// Files that may be on their way, at most; each holds a descriptor.
 const MOST_FILES: usize = 64;
+
+/// And no more than this part of the descriptors that the process may have, 1024 as a rule: other threads want theirs.
+const PART_OF_DESCRIPTORS: u64 = 32;
 
 /// A file whose writeback failed after its copy had returned.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ struct Pending<T> {
 #[derive(Debug)]
 pub(super) struct Behind<T> {
     queue: VecDeque<Pending<T>>,
+    most: usize,
     bytes: u64,
     late: Vec<Late<T>>,
 }
@@ -45,6 +50,7 @@ impl<T> Behind<T> {
     pub(super) fn new() -> Self {
         Self {
             queue: VecDeque::new(),
+            most: most_files(),
             bytes: 0,
             late: Vec::new(),
         }
@@ -68,7 +74,7 @@ impl<T> Behind<T> {
             // No descriptor to be had: it is waited for at once.
             Err(_) => self.settle_one(file, size, flush, tag),
         }
-        while self.bytes > MOST_BYTES || self.queue.len() > MOST_FILES {
+        while self.bytes > MOST_BYTES || self.queue.len() > self.most {
             self.pop();
         }
     }
@@ -99,6 +105,12 @@ impl<T> Behind<T> {
             self.late.push(Late { tag, error });
         }
     }
+}
+
+fn most_files() -> usize {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| {
+        MOST_FILES.min((soft / PART_OF_DESCRIPTORS) as usize)
+    })
 }
 
 #[cfg(test)]

@@ -54,6 +54,9 @@ impl Run<'_> {
     }
 
     pub(super) fn done(&mut self) {
+        if !self.observer.listens() {
+            return;
+        }
         let moved = std::mem::take(&mut self.moved);
         let event = done(self.size, moved, self.found, self.account);
         self.observer.event(&event);

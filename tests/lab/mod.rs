@@ -6,6 +6,7 @@ mod device;
 mod dump;
 mod host;
 mod image;
+mod late;
 mod matrix;
 mod program;
 mod reflink;

@@ -1,0 +1,311 @@
+//! Small files: written past O_DIRECT where that is dearer, and all the same with nothing left in the cache and nothing untold.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mmapcp::transfer::{Error, Event, Failure, Observer, Options, Progress, Sparse, Worker};
+use nix::errno::Errno;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::refusal::{Call, run_refused};
+use crate::support::*;
+
+/// The largest file that is written so.
+const LARGEST: u64 = 64 * KIB;
+
+/// Sectors, pages and the border, each with its neighbours.
+const SIZES: [u64; 12] = [
+    0,
+    1,
+    511,
+    512,
+    513,
+    4095,
+    4096,
+    4097,
+    40_000,
+    LARGEST - 1,
+    LARGEST,
+    LARGEST + 1,
+];
+
+/// The rows of small files.
+const ROWS: [&str; 2] = ["dontcache", "buffered"];
+
+/// A tree of small files, and where its copy goes.
+struct Tree {
+    source: PathBuf,
+    copy: PathBuf,
+    _dirs: [TempDir; 2],
+}
+
+impl Tree {
+    fn from(from: TempDir) -> Self {
+        let to = disk_dir();
+        let source = from.path().join("tree");
+        fs::create_dir(&source).unwrap();
+        for (n, size) in SIZES.iter().cycle().take(100).enumerate() {
+            make_full(&source.join(n.to_string()), *size);
+        }
+        Self {
+            source,
+            copy: to.path().join("copy"),
+            _dirs: [from, to],
+        }
+    }
+
+    /// Whether the copy is one, with nothing of it in the cache. Looked at before it is read.
+    fn check(&self, context: &str) {
+        for entry in fs::read_dir(&self.source).unwrap() {
+            let name = entry.unwrap().file_name();
+            let copy = self.copy.join(&name);
+            assert_eq!(cached(&copy), 0, "{context}: {name:?} is in the cache");
+            assert_same(&self.source.join(&name), &copy, context);
+        }
+    }
+}
+
+fn done(events: &[Value]) -> impl Iterator<Item = &Value> {
+    events.iter().filter(|event| event["event"] == "done")
+}
+
+#[test]
+fn a_tree_leaves_nothing_in_the_cache() {
+    for from in [shm_dir(), disk_dir()] {
+        let tree = Tree::from(from);
+        let output = run(mmapcp().arg("-r").arg(&tree.source).arg(&tree.copy));
+        assert!(output.status.success(), "{}", told(&output));
+        tree.check("-r");
+    }
+}
+
+#[test]
+fn the_way_taken_and_those_not_taken_are_told() {
+    let tree = Tree::from(shm_dir());
+    let output = run(mmapcp()
+        .args(["-r", "--json"])
+        .arg(&tree.source)
+        .arg(&tree.copy));
+    assert!(output.status.success(), "{}", told(&output));
+    let events = events(&output);
+    assert_eq!(done(&events).count(), 100);
+    for event in done(&events) {
+        let (bytes, engine) = (event["bytes"].as_u64().unwrap(), &event["engine"]);
+        match bytes {
+            0 => assert!(engine.is_null(), "{event}"),
+            1..=LARGEST => assert!(ROWS.iter().any(|row| engine == row), "{event}"),
+            _ => assert!(engine == "splice" || engine == "mmap", "{event}"),
+        }
+        assert_eq!(event["data_bytes"], bytes, "{event}");
+    }
+    for plan in events.iter().filter(|event| event["event"] == "plan") {
+        let small = plan["size"].as_u64().unwrap() <= LARGEST;
+        let refused = plan["refused"].as_array().unwrap();
+        for row in ["mmap", "splice", "direct"] {
+            let told = refused.iter().any(|one| {
+                one["engine"] == row && one["why"].as_str().is_some_and(|why| !why.is_empty())
+            });
+            assert_eq!(told, small, "{row}: {plan}");
+        }
+    }
+}
+
+#[test]
+fn who_wants_another_way_gets_it() {
+    for (word, rows) in [
+        ("--direct=always", &["mmap", "splice"][..]),
+        ("--engine=mmap", &["mmap"]),
+        ("--engine=direct", &["direct"]),
+        ("--engine=sendfile", &["sendfile"]),
+    ] {
+        let (from, to) = (shm_dir(), disk_dir());
+        let (source, copy) = (from.path().join("dump"), to.path().join("copy"));
+        make_full(&source, 10_000);
+        let events = copy_json(&[word], &source, &copy);
+        let engine = the(&events, "done")["engine"].as_str().unwrap();
+        assert!(rows.contains(&engine), "{word}: {engine}");
+        assert_same(&source, &copy, word);
+    }
+}
+
+#[test]
+fn holes_of_small_files_stay() {
+    let (from, to) = (shm_dir(), disk_dir());
+    let (source, copy) = (from.path().join("dump"), to.path().join("copy"));
+    for extents in [&[(0, 4096)][..], &[(32 * KIB, 4096)], &[(60_000, 1)], &[]] {
+        make_dump(&source, LARGEST - 7, extents);
+        let before = allocated(&source);
+        let output = run(mmapcp().arg(&source).arg(&copy));
+        assert!(output.status.success(), "{}", told(&output));
+        assert_eq!(data_bytes(&copy), data_bytes(&source), "{extents:?}");
+        assert_eq!(allocated(&source), before, "{extents:?}");
+        assert_same(&source, &copy, &format!("{extents:?}"));
+        let words = ["--sparse=never"];
+        let output = run(mmapcp().args(words).arg(&source).arg(&copy));
+        assert!(output.status.success(), "{}", told(&output));
+        assert_eq!(data_bytes(&copy), LARGEST - 7, "{extents:?}, filled");
+        fs::remove_file(&source).unwrap();
+    }
+}
+
+#[test]
+fn what_was_there_is_replaced_whole_or_not_touched() {
+    let (from, to) = (shm_dir(), disk_dir());
+    let (source, copy) = (from.path().join("dump"), to.path().join("copy"));
+    make_full(&source, 5000);
+    for there in [0, 100, 5000, 200_000] {
+        make_full(&copy, there);
+        let output = run(mmapcp().arg(&source).arg(&copy));
+        assert!(output.status.success(), "{}", told(&output));
+        assert_same(&source, &copy, &format!("onto {there} bytes"));
+    }
+    fs::write(&copy, "precious").unwrap();
+    let mut command = Command::new("prlimit");
+    command.args(["--fsize=4096", MMAPCP]).env("LC_ALL", "C");
+    let output = run(command.arg(&source).arg(&copy));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(lossy(&output.stderr).ends_with("': File too large\n"));
+    assert_eq!(fs::read(&copy).unwrap(), b"precious");
+}
+
+/// A kernel before 6.14, or a file system without uncached writes: asked once, told once, and nothing stays cached.
+#[test]
+fn without_uncached_writes_the_cache_is_cleared_behind() {
+    for errno in [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EPERM] {
+        let tree = Tree::from(shm_dir());
+        let mut command = mmapcp();
+        command
+            .args(["-r", "--json"])
+            .arg(&tree.source)
+            .arg(&tree.copy);
+        let output = run_refused(&[Call::Pwritev2], errno as i32, command);
+        assert!(output.status.success(), "{errno}: {}", told(&output));
+        let events = events(&output);
+        let fallbacks = events.iter().filter(|event| event["event"] == "fallback");
+        assert!(fallbacks.count() <= 1, "{errno}: {events:#?}");
+        for event in
+            done(&events).filter(|event| (1..=LARGEST).contains(&event["bytes"].as_u64().unwrap()))
+        {
+            assert_eq!(event["engine"], "buffered", "{errno}");
+        }
+        tree.check(&errno.to_string());
+    }
+}
+
+/// Files on their way hold descriptors: with few of them, fewer are on their way.
+#[test]
+fn few_descriptors_are_enough() {
+    let tree = Tree::from(shm_dir());
+    let mut command = Command::new("prlimit");
+    command
+        .args(["--nofile=14", MMAPCP, "-r"])
+        .env("LC_ALL", "C");
+    let output = run(command.arg(&tree.source).arg(&tree.copy));
+    assert!(output.status.success(), "{}", told(&output));
+    tree.check("14 descriptors");
+}
+
+/// Changes the source when the copy has begun.
+struct Changing<'a> {
+    source: &'a Path,
+    change: fn(&File),
+    calls: u32,
+}
+
+impl Observer for Changing<'_> {
+    fn event(&mut self, _: &Event) {}
+    fn progress(&mut self, _: &Progress) {
+        self.calls += 1;
+        if self.calls == 1 {
+            (self.change)(&File::options().write(true).open(self.source).unwrap());
+        }
+    }
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+fn changed_meanwhile(change: fn(&File)) -> (Failure, PathBuf, [TempDir; 2]) {
+    let (from, to) = (shm_dir(), disk_dir());
+    let (source, copy) = (from.path().join("dump"), to.path().join("copy"));
+    make_full(&source, 5000);
+    let (file, dest) = (File::open(&source).unwrap(), File::create(&copy).unwrap());
+    let mut worker = Worker::default();
+    let facts = worker.facts(&file).unwrap();
+    let mut observer = Changing {
+        source: &source,
+        change,
+        calls: 0,
+    };
+    let copied = worker.copy(&file, facts, &dest, Options::default(), &mut observer, ());
+    assert!(worker.settle().is_empty());
+    (copied.unwrap_err(), copy, [from, to])
+}
+
+#[test]
+fn a_small_source_that_changes_is_told() {
+    type Change = (fn(&File), u64);
+    let sizes: [Change; 3] = [
+        (|file| file.set_len(100).unwrap(), 100),
+        (|file| file.set_len(0).unwrap(), 0),
+        (|file| file.set_len(9000).unwrap(), 9000),
+    ];
+    for (change, now_is) in sizes {
+        let (failure, _, _dirs) = changed_meanwhile(change);
+        assert!(
+            matches!(failure.error, Error::SourceChanged { was: 5000, now } if now == now_is),
+            "{}",
+            failure.error
+        );
+    }
+    // Same size, another time.
+    let touched = |file: &File| {
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    };
+    let (failure, copy, _dirs) = changed_meanwhile(touched);
+    assert!(
+        matches!(
+            failure.error,
+            Error::SourceChanged {
+                was: 5000,
+                now: 5000
+            }
+        ),
+        "{}",
+        failure.error
+    );
+    assert_eq!(fs::metadata(copy).unwrap().len(), 5000);
+}
+
+/// Each thread has a worker, and all of them the same file systems.
+#[test]
+fn workers_do_not_meet() {
+    let tree = Tree::from(shm_dir());
+    fs::create_dir(&tree.copy).unwrap();
+    let tree = &tree;
+    std::thread::scope(|scope| {
+        for part in 0..4 {
+            scope.spawn(move || {
+                let mut worker = Worker::default();
+                for n in (part..100).step_by(4) {
+                    let name = n.to_string();
+                    let source = File::open(tree.source.join(&name)).unwrap();
+                    let dest = File::create(tree.copy.join(&name)).unwrap();
+                    let facts = worker.facts(&source).unwrap();
+                    let options = Options {
+                        sparse: [Sparse::Auto, Sparse::Never][n % 2],
+                        ..Options::default()
+                    };
+                    worker
+                        .copy(&source, facts, &dest, options, &mut (), n)
+                        .unwrap_or_else(|failure| panic!("{name}: {}", failure.error));
+                    assert!(worker.late().is_empty());
+                }
+                assert!(worker.settle().is_empty());
+            });
+        }
+    });
+    tree.check("four workers");
+}
