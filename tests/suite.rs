@@ -2,8 +2,8 @@
 
 mod support;
 
-mod attributes;
 mod atomic;
+mod attributes;
 mod beside_cp;
 mod boundaries;
 mod compare;

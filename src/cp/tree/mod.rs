@@ -315,12 +315,10 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             level: None,
             known: parents.known(job.known),
         };
-        let directory = self.options().recursive
-            && entry
-                .source
-                .place()
-                .stat(true)
-                .is_ok_and(|s| is_directory(&s));
+        // To look through a link that is not followed would change its access time.
+        let follow = self.dereference(&entry) != Dereference::Never;
+        let source = entry.source.place().stat(follow);
+        let directory = self.options().recursive && source.is_ok_and(|s| is_directory(&s));
         if directory || self.repeats.has_made(&job.dest) {
             // Two trees may meet in one, and what became of the first file of a name decides about the second.
             self.settle();
