@@ -1,11 +1,13 @@
 //! The lab: tests that need root, loop mounts or extra packages; one at a time, and skipped with a reason where they cannot run.
 
+mod atomic;
 mod bind;
 mod device;
 mod dump;
 mod host;
 mod image;
 mod matrix;
+mod power;
 mod program;
 mod space;
 mod truncated;
