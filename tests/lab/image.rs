@@ -106,6 +106,28 @@ impl Mount {
         Ok(mount)
     }
 
+    /// A file system whose image is a file on another, which must outlive this.
+    pub(super) fn inside(kind: Kind, mib: u64, store: &Mount) -> Result<Self, String> {
+        let mut mount = Self::prepare(kind)?;
+        let dir = mount.dir.clone();
+        mount.mount_image(kind, mib, &store.dir, &dir)?;
+        Ok(mount)
+    }
+
+    /// What a copy of an image holds, journal replayed. The original may be mounted.
+    pub(super) fn copy(kind: Kind, image: &Path) -> Result<Self, String> {
+        let mut mount = Self::prepare(kind)?;
+        let dir = mount.dir.clone();
+        mount.undo.push(Undo::Image(image.to_owned()));
+        // xfs refuses a second one with the same identity.
+        let options = match kind {
+            Kind::Xfs => "loop,nouuid",
+            kind => kind.mount_options(),
+        };
+        mount.mount_at(&dir, &["-o", options, &image.to_string_lossy()])?;
+        Ok(mount)
+    }
+
     /// A second view of a directory.
     pub(super) fn bind(original: &Path) -> Result<Self, String> {
         let mut mount = Self::prepare(Kind::Ext4)?;

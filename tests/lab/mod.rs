@@ -1,5 +1,6 @@
 //! The lab: tests that need root, loop mounts or extra packages; one at a time, and skipped with a reason where they cannot run.
 
+mod atomic;
 mod attributes;
 mod bind;
 mod device;
@@ -8,6 +9,7 @@ mod host;
 mod image;
 mod late;
 mod matrix;
+mod power;
 mod program;
 mod reflink;
 mod space;
