@@ -251,7 +251,9 @@ pub(crate) fn in_our_name(stream: &[u8], style: Style) -> String {
         .escape_ascii()
         .to_string()
         .replace("\\n", "\n")
-        .replace("\\'", "'");
+        .replace("\\'", "'")
+        // What follows a question follows it on the same line.
+        .replace("? cp: ", "? mmapcp: ");
     let mut lines: Vec<String> = text
         .lines()
         .map(|line| match line.strip_prefix("cp: ") {

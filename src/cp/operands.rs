@@ -200,12 +200,7 @@ fn concatenated(directory: &Path, name: &Path) -> (PathBuf, usize) {
 /// Two parts of a path with one slash between, and no more said than cp says.
 #[must_use]
 pub fn join(directory: &Path, name: &OsStr) -> PathBuf {
-    let mut bytes = directory.as_os_str().as_bytes().to_vec();
-    if !bytes.ends_with(b"/") {
-        bytes.push(b'/');
-    }
-    bytes.extend_from_slice(name.as_bytes());
-    PathBuf::from(OsStr::from_bytes(&bytes).to_os_string())
+    concatenated(directory, Path::new(name)).0
 }
 
 #[cfg(test)]

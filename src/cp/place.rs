@@ -99,12 +99,32 @@ impl Place<'_> {
         Ok((identity(&stat), name))
     }
 
-    /// Whether both are one entry of one directory, as far as that can be known.
+    /// Whether both are one entry of one directory, as far as that can be known. As for cp, a source that is reached through
+    /// a link to its directory is another.
     #[must_use]
     pub fn is_same_entry(&self, other: &Place<'_>) -> bool {
         let name = |place: &Place<'_>| split(place.base.as_bytes()).1.to_vec();
         name(self) == name(other)
-            && matches!((self.entry(), other.entry()), (Ok((a, _)), Ok((b, _))) if a == b)
+            && match (self.entry(), other.entry()) {
+                (Ok((here, _)), Ok((there, _))) => here == there && self.is_straight(here),
+                _ => false,
+            }
+    }
+
+    /// Whether the path to it, as it was given, ends in the directory itself, which is not known of a path too long to ask.
+    fn is_straight(&self, directory: Identity) -> bool {
+        let above = match split(self.shown.as_os_str().as_bytes()).0 {
+            b"" => b".",
+            above => &above[..above.iter().rposition(|b| *b != b'/').map_or(1, |i| i + 1)],
+        };
+        match fstatat(
+            AT_FDCWD,
+            OsStr::from_bytes(above),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        ) {
+            Ok(stat) => identity(&stat) == directory,
+            Err(_) => true,
+        }
     }
 }
 

@@ -103,7 +103,13 @@ impl SourceFacts {
         let look = Look::at(file)?;
         let fs = mounts.fs(file, &look)?;
         let kind = match source_kind(&look, fs) {
-            SourceKind::Disk if look.size == 0 && has_bytes(file) => SourceKind::Stream,
+            // Of an empty file in memory this is known; to have read it all the same is what its access time tells of.
+            kind if kind != SourceKind::Stream && look.size == 0 && look.is(SFlag::S_IFREG) => {
+                match (has_bytes(file), kind) {
+                    (true, SourceKind::Disk) => SourceKind::Stream,
+                    _ => kind,
+                }
+            }
             kind => kind,
         };
         let size = match kind {

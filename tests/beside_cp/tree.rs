@@ -65,6 +65,35 @@ impl Node {
     }
 }
 
+/// Our tree as if files of the same bytes had the same holes.
+pub(crate) fn with_holes_of(cp: &Tree, ours: &Tree) -> Tree {
+    let mut holed = ours.clone();
+    for (name, node) in &mut holed {
+        if let Some(theirs) = cp.get(name).filter(|theirs| theirs.body == node.body) {
+            node.data.clone_from(&theirs.data);
+        }
+    }
+    holed
+}
+
+/// Whether cp gave a file from elsewhere a name in the directory `here`, and we did not.
+pub(crate) fn has_strayed(cp: &Tree, ours: &Tree, here: &Path) -> bool {
+    cp.iter().any(|(name, node)| {
+        let stray = |was: &PathBuf| was.parent() != Some(here);
+        name.parent() == Some(here)
+            && node.was.as_ref().is_some_and(stray)
+            && ours.get(name).is_none_or(|ours| ours.was != node.was)
+    })
+}
+
+/// Whether all that differs are permissions of directories.
+pub(crate) fn differ_in_directories_only(cp: &Tree, ours: &Tree) -> bool {
+    cp.keys().eq(ours.keys())
+        && cp.iter().all(|(name, node)| {
+            node.agrees(&ours[name]) || node.kind == "directory" && ours[name].kind == "directory"
+        })
+}
+
 /// Everything below a directory, by relative name.
 pub(crate) type Tree = BTreeMap<PathBuf, Node>;
 

@@ -86,6 +86,23 @@ pub(super) struct Scene {
 }
 
 impl Scene {
+    /// Whether no word asks for other holes than those of the source.
+    pub(super) fn keeps_holes(&self) -> bool {
+        let words = self.words.iter();
+        words
+            .clone()
+            .zip(words.skip(1))
+            .all(|(word, next)| match word.strip_prefix("--sp") {
+                Some(rest) if rest.contains('=') => rest.contains("=au"),
+                Some(_) => next.starts_with("au"),
+                None => true,
+            })
+    }
+
+    pub(super) fn has_parents(&self) -> bool {
+        self.words.iter().any(|word| word.starts_with("--pa"))
+    }
+
     pub(super) fn of(case: &Case) -> Scene {
         let mut tree = Tree::new(case);
         for node in &case.nodes {

@@ -5,6 +5,7 @@ use std::io;
 
 use nix::sys::stat::{FileStat, SFlag};
 
+use super::acl::SET_ID;
 use super::handle::{ALL_BITS, Handle};
 use super::owner::{OWNER, narrowed};
 use super::{Attributes, DIRECTORY_DEFAULT, FILE_DEFAULT, default_of, kind};
@@ -60,7 +61,8 @@ impl Attributes {
     #[must_use]
     pub fn special_mode(&self, from: &FileStat) -> u32 {
         let bits = from.st_mode & ALL_BITS & !self.withheld(from);
-        bits & self.allowed(default_of(from))
+        // Set-id bits mean nothing on these, and cp leaves them as mknod(2) made them.
+        bits & (self.allowed(default_of(from)) | SET_ID)
     }
 
     /// For mkdir(2). What its owner needs to fill it, [`open_up`](Self::open_up) adds.

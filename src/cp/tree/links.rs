@@ -70,6 +70,11 @@ impl Walk<'_, '_, '_> {
         None
     }
 
+    /// What was to be made of a source was not.
+    pub(super) fn forget(&mut self, from: &FileStat) {
+        self.memory.files.remove(&identity(from));
+    }
+
     /// Whether what was noted came to be.
     fn is_good(&mut self, key: Identity, from: &FileStat) -> bool {
         if is_directory(from) {
@@ -267,7 +272,14 @@ impl Run<'_> {
 impl Earlier {
     /// The path below the directory that the operand is in.
     fn path(&self) -> PathBuf {
-        let below = &self.shown.as_os_str().as_bytes()[self.top.shown.as_os_str().len()..];
+        let top = self.top.shown.as_os_str().as_bytes();
+        // Names below begin without the slashes that an operand ends with, save for the root.
+        let end = top
+            .iter()
+            .rposition(|b| *b != b'/')
+            .map_or(top.len(), |i| i + 1);
+        let shown = self.shown.as_os_str().as_bytes();
+        let below = shown.get(end..).unwrap_or_default();
         let mut path = self.top.base.clone();
         path.push(OsStr::from_bytes(below));
         path.into()

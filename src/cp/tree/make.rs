@@ -23,12 +23,16 @@ impl Walk<'_, '_, '_> {
         earlier: Option<Earlier>,
     ) -> Result<Next, Failed> {
         if is_directory(from) {
-            if let Some(earlier) = earlier
-                && let Some(outcome) = self.met_before(entry, &earlier, dereference)
+            if let Some(earlier) = &earlier
+                && let Some(outcome) = self.met_before(entry, earlier, dereference)
             {
                 return outcome.map(|()| Next::Done);
             }
-            return self.directory(entry, from, &ready).map(|()| Next::Done);
+            let made = self.directory(entry, from, &ready);
+            if made.is_err() && earlier.is_none() {
+                self.forget(from);
+            }
+            return made.map(|()| Next::Done);
         }
         let data = is_regular(from) || self.options().as_regular && !is_link(from);
         let remembered = self.is_remembered(from);

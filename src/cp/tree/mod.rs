@@ -181,7 +181,7 @@ pub(super) struct Run<'a> {
     /// Source files with further links that were copied, and as what; none: they were not.
     copied: Mutex<HashMap<Identity, Option<Identity>>>,
     /// Names that operands were copied to, where there are several operands, and as what.
-    made: Mutex<HashMap<PathBuf, Identity>>,
+    made: Mutex<HashMap<OsString, Identity>>,
 }
 
 /// One entry, from where to where.

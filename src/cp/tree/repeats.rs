@@ -1,7 +1,8 @@
 //! Operands that name one source twice, or lead to one destination.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::sync::PoisonError;
 
 use nix::sys::stat::FileStat;
@@ -15,7 +16,8 @@ use crate::cp::place::{Identity, Place, identity};
 pub(super) struct Repeats {
     several: bool,
     sources: HashSet<(Identity, Vec<u8>, Identity)>,
-    names: HashSet<PathBuf>,
+    /// As they are written: of two that lead to one place cp knows each for itself.
+    names: HashSet<OsString>,
     links: HashSet<Identity>,
 }
 
@@ -71,7 +73,7 @@ impl Repeats {
 
     /// Whether an earlier operand led to this name.
     pub(super) fn has_made(&self, shown: &Path) -> bool {
-        self.several && self.names.contains(shown)
+        self.several && self.names.contains(shown.as_os_str())
     }
 
     /// Notes that an operand leads to this name.
@@ -92,6 +94,6 @@ impl Run<'_> {
     /// As what an operand was copied to this name.
     pub(super) fn made_as(&self, shown: &Path) -> Option<Identity> {
         let all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(shown).copied()
+        all.get(shown.as_os_str()).copied()
     }
 }
