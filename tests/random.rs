@@ -87,6 +87,14 @@ const INTENDED: &[Intended] = &[
         },
     },
     Intended {
+        what: "a source stays reachable when the copy replaces a link on its path",
+        why: "cp 9.1 follows the path anew for each name, and finds nothing there any more",
+        is: |scene, cp, ours| {
+            let lost = |run: &Run| run.stderr.matches("No such file or directory").count();
+            scene.has_detour() && lost(cp) > lost(ours)
+        },
+    },
+    Intended {
         what: "what --parents made for one source is there for the next",
         why: "cp 9.1 forgets to ask again, and makes a directory that it made before",
         is: |scene, cp, ours| {

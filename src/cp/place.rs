@@ -99,16 +99,18 @@ impl Place<'_> {
         Ok((identity(&stat), name))
     }
 
-    /// Whether both are one entry of one directory, as far as that can be known. As for cp, a source that is reached through
-    /// a link to its directory is another.
+    /// Whether both are one entry of one directory, as far as that can be known.
     #[must_use]
     pub fn is_same_entry(&self, other: &Place<'_>) -> bool {
         let name = |place: &Place<'_>| split(place.base.as_bytes()).1.to_vec();
         name(self) == name(other)
-            && match (self.entry(), other.entry()) {
-                (Ok((here, _)), Ok((there, _))) => here == there && self.is_straight(here),
-                _ => false,
-            }
+            && matches!((self.entry(), other.entry()), (Ok((a, _)), Ok((b, _))) if a == b)
+    }
+
+    /// The same of a source: for cp, one whose directory is reached by a link is another.
+    #[must_use]
+    pub fn is_same_source(&self, other: &Place<'_>) -> bool {
+        self.is_same_entry(other) && self.entry().is_ok_and(|(above, _)| self.is_straight(above))
     }
 
     /// Whether the path to it, as it was given, ends in the directory itself, which is not known of a path too long to ask.

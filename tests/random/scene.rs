@@ -99,6 +99,14 @@ impl Scene {
             })
     }
 
+    /// Whether a source may be named by a path through the destination.
+    pub(super) fn has_detour(&self) -> bool {
+        let last = self.words.len() - 1;
+        self.words[..last]
+            .iter()
+            .any(|word| word.starts_with("d/") || word.contains("/d/"))
+    }
+
     pub(super) fn has_parents(&self) -> bool {
         self.words.iter().any(|word| word.starts_with("--pa"))
     }

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{
     FchmodatFlags, FileStat, Mode, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
 };
@@ -30,13 +30,26 @@ pub(super) enum Handle<'a> {
 }
 
 impl Handle<'_> {
+    /// An open file, by whatever kind of descriptor.
+    pub(super) fn of(file: &File) -> io::Result<Handle<'_>> {
+        let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+        if flags.contains(OFlag::O_PATH) {
+            Self::held(file.try_clone()?)
+        } else {
+            Ok(Handle::Open(file))
+        }
+    }
+
+    fn held(file: File) -> io::Result<Handle<'static>> {
+        let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(Handle::Pinned(file, name.into()))
+    }
+
     /// What is at this place now, the link itself where `follow` is false.
     pub(super) fn pin(place: &Place<'_>, follow: bool) -> io::Result<Handle<'static>> {
         let mut flags = OFlag::O_PATH;
         flags.set(OFlag::O_NOFOLLOW, !follow);
-        let file = place.open(flags, 0)?;
-        let name = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Ok(Handle::Pinned(file, name.into()))
+        Self::held(place.open(flags, 0)?)
     }
 
     pub(super) fn stat(&self) -> nix::Result<FileStat> {

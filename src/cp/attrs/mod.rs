@@ -136,7 +136,10 @@ impl Attributes {
         say: &mut dyn FnMut(&str),
     ) -> Outcome {
         let (place, listing) = source;
-        let to = Handle::Open(dest);
+        let to = Handle::of(dest).map_err(|e| {
+            said(say, "cannot fstat", shown, &e);
+            Unpreserved
+        })?;
         let made = made.map(|made| self.complete_directory(made, from));
         let source = match listing {
             Some(file) => Handle::Open(file),

@@ -70,7 +70,10 @@ impl Walk<'_, '_, '_> {
 
     /// Whether a destination or a source may be another file of this run under a second name, so that the order counts.
     fn stands_alone(&self, entry: &Entry, transfer: &Transfer) -> bool {
-        if self.serial {
+        let preserve = self.options().preserve;
+        // The second copy of a file tells when the first was read.
+        let told = preserve.timestamps && !preserve.links && transfer.from.st_nlink > 1;
+        if self.serial || told {
             return true;
         }
         let (source, dest) = (entry.source.place(), entry.dest.place());

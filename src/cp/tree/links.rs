@@ -119,8 +119,7 @@ impl Walk<'_, '_, '_> {
         dereference: Dereference,
     ) -> Option<Outcome> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
-        let same = |place: &Place<'_>| earlier.with_place(|before| place.is_same_entry(before));
-        if same(&source) {
+        if earlier.with_place(|before| source.is_same_source(before)) {
             self.top.met_itself = true;
             let (from, to) = (quote(&self.top.source), quote(&self.top.dest.shown));
             return Some(Err(format!(
@@ -128,7 +127,7 @@ impl Walk<'_, '_, '_> {
             )
             .into()));
         }
-        if same(&dest) {
+        if earlier.with_place(|before| dest.is_same_entry(before)) {
             let name = quote(&self.top.source);
             let text = format!("warning: source directory {name} specified more than once");
             self.say().diagnose(&text);

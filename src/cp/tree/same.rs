@@ -55,7 +55,7 @@ pub(super) fn same(
 
 /// Two symbolic links that are not followed: each may be copied over the other.
 fn two_links(source: &Place<'_>, dest: &Place<'_>, equal: bool, options: &Options) -> Same {
-    if source.is_same_entry(dest) {
+    if source.is_same_source(dest) {
         Same::Yes
     } else if equal && options.backup.is_none() {
         Same::Done
@@ -81,7 +81,7 @@ fn entries(
         if is_link(there) {
             return Same::No;
         }
-        if equal && there.st_nlink > 1 && !source.is_same_entry(dest) {
+        if equal && there.st_nlink > 1 && !source.is_same_source(dest) {
             return Same::No;
         }
     }
@@ -112,7 +112,7 @@ fn moved_aside(
 ) -> Same {
     let dangles = dereference != Dereference::Never && is_link(from) && !is_link(there);
     let bad = if equal {
-        source.is_same_entry(dest)
+        source.is_same_source(dest)
     } else {
         dangles
     };
