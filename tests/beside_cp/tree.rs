@@ -76,16 +76,6 @@ pub(crate) fn with_holes_of(cp: &Tree, ours: &Tree) -> Tree {
     holed
 }
 
-/// Whether cp gave a file from elsewhere a name in the directory `here`, and we did not.
-pub(crate) fn has_strayed(cp: &Tree, ours: &Tree, here: &Path) -> bool {
-    cp.iter().any(|(name, node)| {
-        let stray = |was: &PathBuf| was.parent() != Some(here);
-        name.parent() == Some(here)
-            && node.was.as_ref().is_some_and(stray)
-            && ours.get(name).is_none_or(|ours| ours.was != node.was)
-    })
-}
-
 /// Whether all that differs are permissions of directories.
 pub(crate) fn differ_in_directories_only(cp: &Tree, ours: &Tree) -> bool {
     cp.keys().eq(ours.keys())

@@ -17,11 +17,6 @@ use crate::support::*;
 /// Directories above the tree: no chain of `..` that a case can make climbs out of them.
 const ABOVE: &str = "1/2/3/4/5/6/7/8/9/tree";
 
-/// The directory in which a program runs, below the tree that is looked at.
-pub(super) fn here() -> &'static Path {
-    Path::new(&ABOVE["1/".len()..])
-}
-
 /// The status of a program that did not end.
 const STILL_RUNNING: &str = "still running";
 

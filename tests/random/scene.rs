@@ -99,6 +99,19 @@ impl Scene {
             })
     }
 
+    /// Whether backups are made that may have no number.
+    pub(super) fn may_back_up_simply(&self) -> bool {
+        let asks = |word: &String| match word.strip_prefix("--") {
+            Some(long) => long.starts_with('b') || long.starts_with("su"),
+            None => word.starts_with('-') && word.contains(['b', 'S']),
+        };
+        let numbered = self
+            .words
+            .iter()
+            .any(|word| word.starts_with("--b") && (word.ends_with("=t") || word.contains("=nu")));
+        self.words.iter().any(asks) && !numbered
+    }
+
     /// Whether a source may be named by a path through the destination.
     pub(super) fn has_detour(&self) -> bool {
         let last = self.words.len() - 1;

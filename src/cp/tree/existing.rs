@@ -112,7 +112,11 @@ impl Walk<'_, '_, '_> {
             if from.st_nlink > 1 || dereference != Dereference::Never {
                 match self.remember(entry, from) {
                     Some(earlier) => self.link_earlier(entry, &earlier, from, dereference)?,
-                    None => self.run.copied_as(from, Some(identity(there))),
+                    None => {
+                        let follow = dereference != Dereference::Never;
+                        let made = entry.dest.place().stat(follow).unwrap_or(*there);
+                        self.run.copied_as(from, Some(identity(&made)));
+                    }
                 }
             }
             return Ok(true);

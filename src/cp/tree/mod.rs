@@ -379,10 +379,13 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
     fn next(&mut self, entry: &Entry, bytes: &mut Option<u64>) -> Result<Next, Failed> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
         let dereference = self.dereference(entry);
-        let from = match source.stat(dereference != Dereference::Never) {
-            Ok(stat) => stat,
-            Err(e) => return cannot("stat", &source, e),
-        };
+        let follow = dereference != Dereference::Never;
+        let from = source.stat(follow).or_else(|_| {
+            // The path of an operand may lead through what is being made.
+            self.settle();
+            source.stat(follow)
+        });
+        let from = from.or_else(|e| cannot("stat", &source, e))?;
         *bytes = (!is_directory(&from)).then(|| size(&from));
         if is_directory(&from) && !self.options().recursive {
             let name = quote(source.shown);
