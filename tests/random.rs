@@ -77,6 +77,18 @@ const INTENDED: &[Intended] = &[
         is: |scene, _, _| scene.may_back_up_simply(),
     },
     Intended {
+        what: "--parents preserves the permissions of directories of an absolute source",
+        why: "cp 9.1 looks for their ACLs without the leading slash, says that they do not exist, and leaves 0700",
+        is: |scene, cp, ours| {
+            let said = |run: &Run| {
+                run.stderr
+                    .lines()
+                    .any(|line| line.starts_with("mmapcp: 'dev/shm/"))
+            };
+            scene.has_parents() && said(cp) && !said(ours)
+        },
+    },
+    Intended {
         what: "a source stays reachable when the copy replaces a link on its path",
         why: "cp 9.1 follows the path anew for each name, and finds nothing there any more",
         is: |scene, cp, ours| {

@@ -45,11 +45,14 @@ impl Walk<'_, '_, '_> {
             })));
         }
         self.verbose(|| arrow(entry, ready.backup.as_deref()));
+        let linked = earlier.is_some();
         let made = match earlier {
             Some(earlier) => self.link_earlier(entry, &earlier, from, dereference),
             None => self.other(entry, from, &ready, dereference),
         };
         match made {
+            // A further name of what was made before may be overwritten by a later operand, as in cp.
+            Ok(()) if linked => self.run.cx.durable.note_entry(&entry.dest.place()),
             Ok(()) => self.note_made(entry, from, remembered),
             Err(_) => {
                 if remembered {
