@@ -62,6 +62,8 @@ pub(crate) struct Style {
     any_order: bool,
     /// How much was copied before the failure depends on directory order: compare only that what was there is unharmed.
     any_amount: bool,
+    /// Options that mmapcp gets and cp does not: with them the outcome shall be the same.
+    own: &'static str,
 }
 
 impl Style {
@@ -69,6 +71,7 @@ impl Style {
         nobody: false,
         any_order: false,
         any_amount: false,
+        own: "",
     };
     pub(crate) const ANY_ORDER: Style = Style {
         any_order: true,
@@ -86,6 +89,11 @@ impl Style {
         nobody: true,
         ..Style::ANY_ORDER
     };
+
+    /// The same, with options that cp does not have.
+    pub(crate) const fn own(self, own: &'static str) -> Style {
+        Style { own, ..self }
+    }
 }
 
 /// Runs every case of a table, one a line, and reports all that disagree at once.
@@ -131,7 +139,8 @@ fn disagreement(case: &Case, parent: &Path, style: Style) -> Option<String> {
     let cp = scratch(parent);
     let ours = scratch(parent);
     let (cp_out, mut cp_tree) = run_case(case, cp.path(), "cp", style);
-    let (our_out, mut our_tree) = run_case(case, ours.path(), &subject(), style);
+    let program = format!("{} {}", subject(), style.own);
+    let (our_out, mut our_tree) = run_case(case, ours.path(), &program, style);
     assert!(
         !lossy(&cp_out.stderr).contains("sh: "),
         "{}: the command itself is wrong: {}",

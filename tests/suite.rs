@@ -4,6 +4,7 @@ mod support;
 
 mod atomic;
 mod attributes;
+mod backups;
 mod beside_cp;
 mod boundaries;
 mod compare;
@@ -21,6 +22,7 @@ mod permissions;
 mod progress;
 mod refusal;
 mod refused;
+mod replacing;
 mod scale;
 mod signals;
 mod small;
