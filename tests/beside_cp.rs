@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use nix::sys::stat::{Mode, SFlag, mknod};
-
 use crate::support::*;
 
+mod standard;
 pub(crate) mod tree;
 
 use tree::{Tree, after, before, differences};
@@ -23,6 +22,30 @@ struct Case<'a> {
 impl<'a> Case<'a> {
     /// Reads `name :: prepare :: command` or `name :: command`.
     fn parse(line: &'a str) -> Case<'a> {
+        let case = Case::split(line);
+        case.assert_harmless();
+        case
+    }
+
+    /// The tests run as root: a table that puts many options before one command must not get at the machine itself. With
+    /// -b, --remove-destination or -s cp replaces a device instead of writing to it, and with -R it would copy all there is.
+    fn assert_harmless(&self) {
+        let (_, ours) = self.command.split_once("$CP").unwrap_or_default();
+        let words: Vec<&str> = ours.split_whitespace().collect();
+        let is_machine = |pair: &[&str]| match pair[1] {
+            "/" => true,
+            "/dev/stdin" | "/dev/stdout" => false,
+            word => word.starts_with("/dev/") && pair[0] != "<",
+        };
+        assert!(
+            !words.iter().any(|word| word.starts_with('-')) || !words.windows(2).any(is_machine),
+            "dangerous: {}: {}",
+            self.name,
+            self.command
+        );
+    }
+
+    fn split(line: &'a str) -> Case<'a> {
         match line.split(" :: ").collect::<Vec<_>>()[..] {
             [name, command] => Case {
                 name,
@@ -39,18 +62,6 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The tree that every case begins with. `sock` comes from the runner: the shell has no word for it.
-const STANDARD: &str = "
-    umask 022
-    printf alpha > a; printf bravo > b; : > empty; ln a hard; ln -s a link; ln -s nowhere dangling
-    mkdir dir dir/sub dir/void other; printf x-ray > dir/x; printf yankee > dir/sub/y
-    ln -s dir dlink; ln -s x dir/rel; ln -s ../nowhere dir/sub/dangling; ln -s sub dir/sublink
-";
-
-/// Old times on everything that has none yet, so that a time which was kept differs from one which is new.
-const AGE: &str =
-    "find . -newermt 2021-01-01 -exec touch -h -d '2011-11-11 11:11:11.123456789' {} +";
-
 // ---------------------------------------------------------------- the runner
 
 /// As whom a table runs, and how exactly the outcome is known.
@@ -64,6 +75,8 @@ pub(crate) struct Style {
     any_amount: bool,
     /// Options that mmapcp gets and cp does not: with them the outcome shall be the same.
     own: &'static str,
+    /// In memory only: names are the same everywhere.
+    in_memory: bool,
 }
 
 impl Style {
@@ -72,6 +85,7 @@ impl Style {
         any_order: false,
         any_amount: false,
         own: "",
+        in_memory: false,
     };
     pub(crate) const ANY_ORDER: Style = Style {
         any_order: true,
@@ -93,6 +107,14 @@ impl Style {
     /// The same, with options that cp does not have.
     pub(crate) const fn own(self, own: &'static str) -> Style {
         Style { own, ..self }
+    }
+
+    /// For a long table of what does not depend on the file system.
+    pub(crate) const fn in_memory(self) -> Style {
+        Style {
+            in_memory: true,
+            ..self
+        }
     }
 }
 
@@ -129,6 +151,8 @@ pub(crate) fn agree(table: &str, style: Style) {
 fn places(style: Style) -> Vec<PathBuf> {
     if style.nobody {
         vec![std::env::temp_dir()]
+    } else if style.in_memory {
+        vec!["/dev/shm".into()]
     } else {
         vec!["/dev/shm".into(), env!("CARGO_TARGET_TMPDIR").into()]
     }
@@ -167,29 +191,23 @@ fn disagreement(case: &Case, parent: &Path, style: Style) -> Option<String> {
         cp_tree.retain(|_, node| node.is_old_leaf());
         our_tree.retain(|_, node| node.is_old_leaf());
     }
+    if style.own.contains("--atomic") {
+        tree::forget_overwritten(&mut cp_tree, &our_tree);
+    }
     lines.extend(differences(&cp_tree, &our_tree));
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 /// Builds the tree and runs the case's command in it with `$CP` set to `program`.
 fn run_case(case: &Case, root: &Path, program: &str, style: Style) -> (Output, Tree) {
-    mknod(
-        &root.join("sock"),
-        SFlag::S_IFSOCK,
-        Mode::from_bits_truncate(0o644),
-        0,
-    )
-    .unwrap();
-    let made = run(&mut shell(
-        &format!("set -e; {STANDARD}\n{}\n{AGE}", case.prepare),
-        root,
-    ));
-    assert!(
-        made.status.success(),
-        "set-up of {}: {}",
-        case.name,
-        told(&made)
-    );
+    standard::make(root);
+    if !case.prepare.is_empty() {
+        let script = format!("set -e; umask 022; {}", case.prepare);
+        let made = run(&mut shell(&script, root));
+        let told = told(&made);
+        assert!(made.status.success(), "set-up of {}: {told}", case.name);
+    }
+    standard::age(root);
     let (_place, bin) = if style.nobody {
         let (place, bin) = open_place();
         (Some(place), bin)
@@ -221,7 +239,8 @@ fn shell(script: &str, root: &Path) -> Command {
     command
         .args(["-c", script])
         .current_dir(root)
-        .env("LC_ALL", "C");
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC");
     command
 }
 

@@ -2,7 +2,9 @@
 //! missing on the way.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -64,8 +66,10 @@ const TREES: &str = r#"
     -r, merged :: cp -r dir new :: $CP -rT dir new
     -a :: chmod 750 dir/sub; touch -d 2001-01-01 dir dir/x :: $CP -av dir new
     -a, hard links :: ln dir/x dir/sub/x2; ln dir/x dir/x3 :: $CP -av dir new
+    -a, links to nowhere :: ln -s nodir/x dir/l; ln -s loop dir/loop; ln -s / dir/root :: $CP -a dir new
+    -r, a name with slashes :: $CP -r dir new//
     -a, special files :: mkfifo dir/pipe :: $CP -av dir new
-    -a, links that were files :: cp -a dir new; ln -sf sub/y new/x :: $CP -aT dir new
+    -a, links that were files :: cp -a dir new; ln -sf ../b new/x :: $CP -aT dir new
     -rb :: cp -r dir new :: $CP -rbT dir new
     -ab numbered :: cp -a dir new :: $CP -avT --backup=t dir new
     -ab numbered, hard links :: ln dir/x dir/x2; cp -a dir new :: $CP -avT --backup=t dir new
@@ -96,22 +100,45 @@ fn durable_with_four_jobs_makes_what_cp_makes() {
     agree(TREES, Style::ANY_ORDER.own("--fsync --jobs=4"));
 }
 
-/// A backup that was made is gone again, whether or not the old name was ever missing.
+/// A backup that was made is gone again, whether or not the old name was ever missing. What is backed up belongs to the
+/// user: the kernel forbids to link to the files of others (fs.protected_hardlinks).
 #[test]
 fn failures_leave_what_was_there() {
     let cases = r#"
         unreadable :: chmod 600 a; chmod 666 b :: $CP -vb a b
-        unreadable, numbered :: chmod 600 a :: $CP -v --backup=t a b
-        unreadable, over an older backup :: chmod 600 a; printf o > b~ :: $CP -vb --backup=simple a b
-        unreadable, over a link :: chmod 600 a; ln -s b blink :: $CP -vb a blink
+        unreadable, numbered :: chmod 600 a; chown 65534 b :: $CP -v --backup=t a b
+        unreadable, over a link :: chmod 600 a; ln -s b blink; chown -h 65534 blink :: $CP -vb a blink
         unreadable, a new name :: chmod 600 a :: $CP -v a new
         in a tree :: cp -r dir new; chmod -R a+rwX new; chmod 600 dir/x :: $CP -rbT dir new
-        a directory that may not be written :: printf o > other/a; chmod 755 other :: $CP -vb a other
+        a directory that may not be written :: printf o > other/a; chown 65534 other/a; chmod 755 other :: $CP -vb a other
     "#;
     agree(cases, Style::NOBODY_ANY_ORDER.own("--atomic"));
 }
 
-/// Removed or not, the new file has nothing of the old one, and its other links keep the old content.
+/// Where no second name can be given, nothing is touched: cp would rename first.
+#[test]
+fn what_may_not_be_linked_is_not_backed_up() {
+    let (dir, bin) = open_place();
+    let path = |name: &str| dir.path().join(name);
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(dir.path(), open).unwrap();
+    fs::write(path("a"), "new").unwrap();
+    fs::write(path("b"), "old").unwrap();
+    fs::write(path("b~"), "older").unwrap();
+    let mut command = Command::new(bin.join("mmapcp"));
+    command
+        .current_dir(dir.path())
+        .args(["--atomic", "-b", "a", "b"]);
+    let output = run(as_nobody(&mut command));
+    let words = "mmapcp: cannot backup 'b': Operation not permitted\n";
+    assert_eq!(lossy(&output.stderr), words, "{}", told(&output));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read(path("b")).unwrap(), b"old");
+    assert_eq!(fs::read(path("b~")).unwrap(), b"older");
+}
+
+/// The new file has nothing of the old one, and other links keep the old content. Without -v, for here nothing is removed
+/// before the new file is complete, and nothing is said of it.
 #[test]
 fn a_destination_to_be_removed_is_replaced_by_a_new_file() {
     let cases = r#"
@@ -122,9 +149,8 @@ fn a_destination_to_be_removed_is_replaced_by_a_new_file() {
         a FIFO :: mkfifo pipe :: $CP --remove-destination a pipe
         a socket :: $CP --remove-destination a sock
         in a tree :: cp -r dir new; ln -sf ../a new/x :: $CP -rT --remove-destination dir new
-        -v :: $CP -v --remove-destination a b
-        -v, two :: printf o > other/a; printf o > other/b :: $CP -v --remove-destination a b other
-        with hard links kept :: ln b b2 :: $CP -v --preserve=links a b
+        two :: printf o > other/a; printf o > other/b :: $CP --remove-destination a b other
+        with hard links kept :: ln b b2 :: $CP --preserve=links a b
     "#;
     agree(cases, Style::ANY_ORDER.own("--atomic"));
 }
@@ -203,10 +229,9 @@ fn a_name_is_never_missing_while_its_file_is_replaced() {
 fn what_is_no_file_is_refused_as_operand_and_in_a_tree() {
     let dir = shm_dir();
     let sh = |script: &str| {
-        let output = run(std::process::Command::new("sh")
+        let output = run(Command::new("sh")
             .args(["-ec", script])
-            .current_dir(dir.path())
-            .env("PATH", std::env::var_os("PATH").unwrap()));
+            .current_dir(dir.path()));
         assert!(output.status.success(), "{script}: {}", told(&output));
         lossy(&output.stdout)
     };
@@ -231,7 +256,44 @@ fn what_is_no_file_is_refused_as_operand_and_in_a_tree() {
         .current_dir(dir.path())
         .args(["--atomic", "-rT", "s", "d"]));
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-    assert_eq!(lossy(&output.stderr).lines().count(), 3, "{}", told(&output));
+    assert_eq!(
+        lossy(&output.stderr).lines().count(),
+        3,
+        "{}",
+        told(&output)
+    );
     assert_eq!(before, look());
     assert_eq!(sh("cat d/file"), "new", "the rest is copied");
+}
+
+/// What was made lies in a directory that has to be synced as well, whatever was made.
+#[test]
+fn the_directory_of_what_was_made_is_synced() {
+    let dir = disk_dir();
+    let path = |name: &str| dir.path().join(name);
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("the_directory_of_what_was_made_is_synced", "strace");
+    }
+    fs::create_dir_all(path("tree/sub")).unwrap();
+    std::os::unix::fs::symlink("nowhere/x", path("link")).unwrap();
+    fs::write(path("file"), "x").unwrap();
+    for (words, made) in [
+        (["-r", "tree"], "into/"),
+        (["-P", "link"], "into"),
+        (["-l", "file"], "into"),
+        (["-v", "file"], "into"),
+    ] {
+        let trace = path("trace");
+        fs::create_dir(path("under")).unwrap();
+        let mut command = Command::new("strace");
+        command.args(["-f", "-y", "-e", "trace=fsync,syncfs", "-o"]);
+        command.arg(&trace).arg(MMAPCP).arg("--fsync").args(words);
+        let to = format!("under/{made}");
+        let output = run(command.arg(&to).current_dir(dir.path()));
+        assert!(output.status.success(), "{words:?}: {}", told(&output));
+        let calls = fs::read_to_string(&trace).unwrap();
+        let under = format!("{}>)", path("under").display());
+        assert!(calls.contains(&under), "{words:?}: {calls}");
+        fs::remove_dir_all(path("under")).unwrap();
+    }
 }

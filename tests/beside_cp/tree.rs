@@ -35,6 +35,8 @@ pub(crate) struct Node {
     /// What its inode was called before the command, where inodes are not used again.
     was: Option<PathBuf>,
     time: String,
+    /// Whether its inode was changed or made by the command.
+    touched: bool,
     /// When it was read, where the command set that.
     read: Option<String>,
     pub(crate) body: String,
@@ -50,10 +52,12 @@ impl Node {
         self.kind != "directory" && self.time != "new"
     }
 
-    /// Whether cp and we made the same of a name. That it was read is known only where both changed it.
+    /// Whether cp and we made the same of a name. How it was touched is not asked, and when it was read only where both set
+    /// that.
     fn agrees(&self, other: &Node) -> bool {
         let read = self.read.is_none() || other.read.is_none() || self.read == other.read;
         let without = |node: &Node| Node {
+            touched: false,
             read: None,
             ..node.clone()
         };
@@ -64,22 +68,37 @@ impl Node {
 /// Everything below a directory, by relative name.
 pub(crate) type Tree = BTreeMap<PathBuf, Node>;
 
+/// For a copy that replaces where cp overwrites: that the inode stayed is not asked of it.
+pub(crate) fn forget_overwritten(cp: &mut Tree, ours: &Tree) {
+    for (name, node) in cp {
+        let replaced = ours.get(name).is_some_and(|ours| ours.was.is_none());
+        if replaced && node.kind == "file" && node.was.as_ref() == Some(name) {
+            node.was = None;
+        }
+    }
+}
+
 /// What the inodes of a tree were called before the command, and when they were last changed.
 #[derive(Default)]
 pub(crate) struct Before {
     names: HashMap<Identity, (PathBuf, (i64, i64))>,
+    /// Names in all.
+    count: usize,
     /// A number of an inode is used again at once (as on ext4), so it says nothing about what became of the file.
     numbers_return: bool,
 }
 
 /// Looks at a tree before the command.
 pub(crate) fn before(root: &Path) -> Before {
-    let names = walk(root)
+    let found = walk(root);
+    let count = found.len();
+    let names = found
         .into_iter()
         .map(|(name, meta)| (identity(&meta), (name, changed(&meta))))
         .collect();
     Before {
         names,
+        count,
         numbers_return: statfs(root).unwrap().filesystem_type() != TMPFS_MAGIC,
     }
 }
@@ -100,12 +119,23 @@ pub(crate) fn after(root: &Path, before: &Before) -> Tree {
         node.was = old
             .filter(|_| !before.numbers_return)
             .map(|(name, _)| name.clone());
-        let touched = old.is_none_or(|(_, then)| *then != changed(meta));
-        node.read =
-            (touched && node.time != "new").then(|| time_words(meta.atime(), meta.atime_nsec()));
+        node.touched = old.is_none_or(|(_, then)| *then != changed(meta));
+        // Another process reads a FIFO while the copy runs.
+        node.read = (node.touched && node.time != "new" && node.kind != "fifo")
+            .then(|| time_words(meta.atime(), meta.atime_nsec()));
         tree.insert(name.clone(), node);
     }
     tree
+}
+
+/// Whether a name was added or removed, or an inode touched.
+pub(crate) fn has_changed(tree: &Tree, before: &Before) -> bool {
+    tree.len() != before.count || tree.values().any(|node| node.touched)
+}
+
+/// Every name below `root`.
+pub(super) fn names(root: &Path) -> Vec<PathBuf> {
+    walk(root).into_keys().collect()
 }
 
 /// Every name below `root`, in order, and what `lstat` said before anything was opened.
@@ -189,6 +219,7 @@ fn node(path: &Path, meta: &fs::Metadata) -> Node {
         shared_with: None,
         was: None,
         time: time_words(meta.mtime(), meta.mtime_nsec()),
+        touched: false,
         read: None,
         body: shown(&body),
         data: if kind == "file" {

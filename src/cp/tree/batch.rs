@@ -70,7 +70,7 @@ impl Walk<'_, '_, '_> {
 
     /// Whether a destination or a source may be another file of this run under a second name, so that the order counts.
     fn stands_alone(&self, entry: &Entry, transfer: &Transfer) -> bool {
-        if self.pool.threads() == 1 {
+        if self.serial {
             return true;
         }
         let (source, dest) = (entry.source.place(), entry.dest.place());

@@ -18,6 +18,7 @@ mod same;
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use super::attrs::Attributes;
 use super::backup;
@@ -33,7 +35,7 @@ use super::durable;
 use super::file::{Bytes, Cx};
 use super::operands::{Job, Jobs, Known};
 use super::options::{Dereference, Existing, Options};
-use super::place::{Anchor, Folder, Identity, Place, beside};
+use super::place::{Anchor, Folder, Identity, Place, beside, identity};
 use super::pool::{self, Pool};
 use crate::report::quote::quote;
 use crate::report::{Fate, Voice};
@@ -210,6 +212,8 @@ pub(super) struct Walk<'a, 'p, 's> {
     repeats: Repeats,
     /// Directories above the cursor, as sources.
     ancestors: Vec<Identity>,
+    /// Whether each file is copied before the next is looked at.
+    serial: bool,
     /// The operand under way.
     top: Top,
 }
@@ -277,6 +281,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             memory: Memory::default(),
             repeats: Repeats::new(jobs),
             ancestors: Vec::new(),
+            serial: pool.threads() == 1,
             top: Top {
                 source: PathBuf::new(),
                 dest: Arc::new(Anchor::of(Path::new("."))),
@@ -318,7 +323,13 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         // To look through a link that is not followed would change its access time.
         let follow = self.dereference(&entry) != Dereference::Never;
         let source = entry.source.place().stat(follow);
-        let directory = self.options().recursive && source.is_ok_and(|s| is_directory(&s));
+        let source = source
+            .ok()
+            .filter(|stat| self.options().recursive && is_directory(stat));
+        let directory = source.is_some();
+        // A copy that meets itself must have made things in the order in which one thread makes them.
+        self.serial = self.pool.threads() == 1
+            || source.is_some_and(|stat| lies_within(&entry.dest.folder, identity(&stat)));
         if directory || self.repeats.has_made(&job.dest) {
             // Two trees may meet in one, and what became of the first file of a name decides about the second.
             self.settle();
@@ -428,6 +439,28 @@ impl<'a> Run<'a> {
     fn attributes(&self) -> &Attributes {
         &self.cx.attributes
     }
+}
+
+/// Whether a directory is another or below it. Where that cannot be told, it may be.
+fn lies_within(folder: &Folder, above: Identity) -> bool {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let step = |dir: BorrowedFd<'_>, name| openat(dir, name, flags, Mode::empty());
+    let Ok(mut at) = step(folder.as_fd(), ".") else {
+        return true;
+    };
+    for _ in 0..DEEPEST {
+        let (Ok(here), Ok(next)) = (fstat(&at), step(at.as_fd(), "..")) else {
+            return true;
+        };
+        if identity(&here) == above {
+            return true;
+        }
+        if fstat(&next).is_ok_and(|stat| identity(&stat) == identity(&here)) {
+            return false;
+        }
+        at = next;
+    }
+    true
 }
 
 fn kind(stat: &FileStat) -> SFlag {

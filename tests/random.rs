@@ -1,0 +1,242 @@
+//! cp and mmapcp side by side in random trees with random words: what one of them does, the other one does, but for `INTENDED`.
+//!
+//! `MMAPCP_CASES=N` tries N cases, `MMAPCP_SEED=N` the ones that a failure named. What fails is made as small as it goes, and
+//! told as a shell script.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use crate::beside_cp::{subject, tree};
+use crate::support::*;
+
+mod case;
+mod run;
+mod scene;
+mod script;
+mod things;
+mod words;
+
+use run::{Place, Run};
+use scene::Scene;
+
+/// Cases of a run in which nobody asked for more: some 20 s on two cores, in a debug build.
+const CASES: u64 = 256;
+
+/// Cases come in as many streams, whatever the machine, so that a seed means the same everywhere.
+const STREAMS: u64 = 8;
+
+/// A failure is made smaller for this long (ms).
+const SHRINKING: u32 = 60_000;
+
+/// A case is over for cp within this time, or it is not compared.
+const ENOUGH: Duration = Duration::from_secs(1);
+
+/// What cp does within `ENOUGH` takes nobody longer than this.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Lines of a stream that a failure shows, and bytes of a line.
+const SHOWN: (usize, usize) = (30, 400);
+
+/// A difference that is meant.
+struct Intended {
+    what: &'static str,
+    why: &'static str,
+    /// Whether this is what happened.
+    is: fn(cp: &Run, ours: &Run) -> bool,
+}
+
+const INTENDED: &[Intended] = &[Intended {
+    what: "a link made by this command is not written through, at any depth",
+    why: "cp 9.1 looks for that among operands only, and so can be led out of the tree",
+    is: |cp, ours| {
+        let said = "through just-created symlink";
+        ours.stderr.contains(said) && !cp.stderr.contains(said)
+    },
+}];
+
+#[test]
+fn mmapcp_does_what_cp_does() {
+    if is_root_or_skip("mmapcp_does_what_cp_does") {
+        let cases = number("MMAPCP_CASES").unwrap_or(CASES);
+        let tried = try_all(&subject(), cases);
+        eprintln!("{tried}");
+    }
+}
+
+/// What the test itself can be trusted with: nothing that it compares is left to chance, and its commands do things.
+#[test]
+fn cp_does_what_cp_does() {
+    if is_root_or_skip("cp_does_what_cp_does") {
+        let tried = try_all("cp", 128);
+        assert!(tried.succeeded * 6 > tried.cases, "{tried}");
+        assert!(tried.changed * 3 > tried.cases, "{tried}");
+    }
+}
+
+/// What the cases were like.
+#[derive(Default)]
+struct Tried {
+    cases: u64,
+    succeeded: u64,
+    changed: u64,
+    /// Cases that were not compared, because cp went round in circles.
+    endless: u64,
+    /// For each difference that is meant.
+    intended: Vec<u64>,
+}
+
+impl std::fmt::Display for Tried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} cases: cp succeeded in {}, changed the tree in {}; {} more were endless",
+            self.cases, self.succeeded, self.changed, self.endless
+        )?;
+        for (difference, count) in INTENDED.iter().zip(&self.intended) {
+            write!(
+                f,
+                "\n{count} intended differences: {} ({})",
+                difference.what, difference.why
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Tries `cases` cases in all streams, and panics with all failures.
+fn try_all(program: &str, cases: u64) -> Tried {
+    let seed = number("MMAPCP_SEED").unwrap_or_else(rand_seed);
+    let tried = Mutex::new(Tried {
+        intended: vec![0; INTENDED.len()],
+        ..Tried::default()
+    });
+    let failures = Mutex::new(Vec::new());
+    let next = AtomicU64::new(0);
+    let work = || {
+        loop {
+            let stream = next.fetch_add(1, Ordering::Relaxed);
+            if stream >= STREAMS {
+                break;
+            }
+            let cases = u32::try_from(cases.div_ceil(STREAMS)).unwrap();
+            if let Err(failure) = try_stream(program, (seed, stream), cases, &tried) {
+                failures.lock().unwrap().push(failure);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(
+        failures.is_empty(),
+        "MMAPCP_SEED={seed} MMAPCP_CASES={cases}\n{}",
+        failures.join("\n")
+    );
+    tried.into_inner().unwrap()
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
+}
+
+fn rand_seed() -> u64 {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    now.as_nanos() as u64
+}
+
+/// One stream of cases; the smallest that fails, as a text.
+fn try_stream(
+    program: &str,
+    (seed, stream): (u64, u64),
+    cases: u32,
+    tried: &Mutex<Tried>,
+) -> Result<(), String> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..16].copy_from_slice(&stream.to_le_bytes());
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: u32::MAX,
+        max_shrink_time: SHRINKING,
+        ..Config::default()
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let place = Place::new();
+    let outcome = TestRunner::new_with_rng(config, rng).run(&case::case(), |case| {
+        let scene = Scene::of(&case);
+        match disagreement(&scene, program, &place, tried) {
+            None => Ok(()),
+            Some(difference) => Err(TestCaseError::fail(difference)),
+        }
+    });
+    outcome.map_err(|error| match error {
+        TestError::Fail(difference, case) => {
+            let script = script::script(&Scene::of(&case));
+            format!("=== stream {stream}\n{difference}\n--- to do the same by hand: sh FILE cp; sh FILE mmapcp\n{script}")
+        }
+        TestError::Abort(why) => format!("=== stream {stream}: {why}"),
+    })
+}
+
+/// What `program` does differently from cp in a scene, if anything that is not meant.
+fn disagreement(
+    scene: &Scene,
+    program: &str,
+    place: &Place,
+    tried: &Mutex<Tried>,
+) -> Option<String> {
+    let cp = place.run(scene, "cp", ENOUGH);
+    if cp.is_endless() {
+        tried.lock().unwrap().endless += 1;
+        return None;
+    }
+    let ours = place.run(scene, program, PATIENCE);
+    let found = differences(&cp, &ours);
+    let mut tried = tried.lock().unwrap();
+    tried.cases += 1;
+    tried.succeeded += u64::from(cp.status == "exit status: 0");
+    tried.changed += u64::from(cp.changed);
+    if found.is_empty() {
+        return None;
+    }
+    if let Some(at) = INTENDED.iter().position(|it| (it.is)(&cp, &ours)) {
+        tried.intended[at] += 1;
+        return None;
+    }
+    Some(found.join("\n"))
+}
+
+fn differences(cp: &Run, ours: &Run) -> Vec<String> {
+    let mut found = Vec::new();
+    for (what, cp, ours) in [
+        ("status", &cp.status, &ours.status),
+        ("stdout", &cp.stdout, &ours.stdout),
+        ("stderr", &cp.stderr, &ours.stderr),
+    ] {
+        if cp != ours {
+            let (cp, ours) = (beginning(cp), beginning(ours));
+            found.push(format!("{what}:\n--- cp\n{cp}\n--- mmapcp\n{ours}"));
+        }
+    }
+    found.extend(tree::differences(&cp.tree, &ours.tree));
+    found
+}
+
+fn beginning(text: &str) -> String {
+    let lines: Vec<String> = text
+        .lines()
+        .take(SHOWN.0)
+        .map(|line| line.chars().take(SHOWN.1).collect())
+        .collect();
+    lines.join("\n")
+}

@@ -1,0 +1,488 @@
+//! The numbers of a case made into names, words and attributes: a tree that can be built and a command that can be run.
+
+use std::collections::BTreeMap;
+
+use proptest::sample::Index;
+
+use super::case::{
+    Aim, Body, Case, Conditions, Destination, Form, Kind, Looks, Node, Operand, Page, Pick,
+    TwinPlace,
+};
+use super::things::{HERE, Looks as Attributes, PAGE, Piece, Thing, What};
+use super::words::{Place, Word, Written};
+
+/// Few, so that they meet; some that a backup would take, some that have to be quoted.
+const NAMES: [&str; 9] = [
+    "a",
+    "b",
+    "c",
+    "a~",
+    "a.~1~",
+    "x y",
+    "-n",
+    "b.bak",
+    "line\nfeed",
+];
+
+/// FIFOs have names of their own, which no other file is copied to: a copy would wait for a reader.
+const FIFO_NAMES: [&str; 2] = ["p0", "p1"];
+
+/// Where a symbolic link points to if at no node.
+const AIMS: [&str; 8] = [
+    "nowhere",
+    "a",
+    "..",
+    ".",
+    "../d",
+    "../s/",
+    "../nowhere",
+    "/nonexistent/name",
+];
+
+/// Operands that are no nodes.
+const OPERANDS: [&str; 9] = [
+    "d", "s", ".", "..", "nofile", "s/nofile", "", "s/a/b", "new",
+];
+
+const FILE_MODES: [u32; 10] = [
+    0o644, 0o600, 0o666, 0o755, 0o444, 0o4755, 0o2750, 0o6777, 0, 0o1644,
+];
+const DIRECTORY_MODES: [u32; 9] = [
+    0o755, 0o777, 0o777, 0o700, 0o1777, 0o2775, 0o555, 0o500, 0o000,
+];
+const OWNERS: [(u32, u32); 5] = [(0, 0), (65534, 65534), (1234, 2345), (65534, 0), (0, 0)];
+const UMASKS: [u32; 7] = [0o022, 0o022, 0, 0o077, 0o027, 0o137, 0o777];
+
+/// A moment, the same, older and newer by a nanosecond and by years, and before the epoch.
+const TIMES: [(i64, i64); 7] = [
+    (1_321_000_000, 123_456_789),
+    (1_321_000_000, 123_456_789),
+    (1_321_000_000, 123_456_788),
+    (1_321_000_000, 123_000_000),
+    (1_100_000_000, 5),
+    (1_500_000_000, 999_999_999),
+    (-1_000_000, 7),
+];
+
+const VERSION_CONTROL: [&str; 8] = [
+    "numbered", "existing", "simple", "none", "t", "never", "bogus", "",
+];
+const SUFFIXES: [&str; 4] = [".env", "~", "", "/x"];
+const ANSWERS: [&str; 8] = ["y\n", "n\n", "yes\n", "\n", "Yes\n", " y\n", "no\n", "y"];
+
+/// How deep a directory may lie: each link climbs no further, and the place has more levels above it.
+const DEPTH: usize = 4;
+
+/// A tree and a command in it.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) things: Vec<Thing>,
+    /// What follows the name of the program.
+    pub(super) words: Vec<String>,
+    pub(super) environment: Vec<(&'static str, &'static str)>,
+    pub(super) umask: u32,
+    pub(super) nobody: bool,
+    pub(super) answers: String,
+}
+
+impl Scene {
+    pub(super) fn of(case: &Case) -> Scene {
+        let mut tree = Tree::new(case);
+        for node in &case.nodes {
+            tree.node(node);
+        }
+        let conditions = &case.conditions;
+        Scene {
+            words: words(case, &tree),
+            things: tree.things,
+            environment: environment(conditions),
+            umask: *conditions.umask.get(&UMASKS),
+            nobody: conditions.nobody,
+            answers: conditions
+                .answers
+                .iter()
+                .map(|at| *at.get(&ANSWERS))
+                .collect(),
+        }
+    }
+}
+
+fn environment(conditions: &Conditions) -> Vec<(&'static str, &'static str)> {
+    let mut all = vec![("LC_ALL", "C")];
+    if let Some(at) = conditions.version_control {
+        all.push(("VERSION_CONTROL", *at.get(&VERSION_CONTROL)));
+    }
+    if let Some(at) = conditions.suffix {
+        all.push(("SIMPLE_BACKUP_SUFFIX", *at.get(&SUFFIXES)));
+    }
+    if conditions.posix {
+        all.push(("POSIXLY_CORRECT", "1"));
+    }
+    all
+}
+
+// ---------------------------------------------------------------- the tree
+
+/// The tree as it grows.
+struct Tree {
+    things: Vec<Thing>,
+    /// By path: where it is among the things.
+    taken: BTreeMap<String, usize>,
+    /// Whether a FIFO meets a command that does not open it.
+    fifos: bool,
+}
+
+impl Tree {
+    /// `s` and `d`, in the directory that the command runs in.
+    fn new(case: &Case) -> Tree {
+        // A word that is no option after all could be the one that walks.
+        let certain = !case.conditions.posix && case.dashes.is_none();
+        let mut tree = Tree {
+            things: Vec::new(),
+            taken: BTreeMap::new(),
+            fifos: certain
+                && case.words.iter().any(Word::is_recursive)
+                && !case.words.iter().any(Word::copies_contents),
+        };
+        for (path, looks) in ["s", "d"].into_iter().zip(&case.bases) {
+            let looks = looks
+                .as_ref()
+                .map_or(open_to_all(), |looks| attributes(looks, true));
+            tree.add(path.into(), What::Directory, looks);
+        }
+        tree
+    }
+
+    /// Adds a thing, unless its name is taken.
+    fn add(&mut self, path: String, what: What, looks: Attributes) {
+        if !self.taken.contains_key(&path) {
+            self.taken.insert(path.clone(), self.things.len());
+            self.things.push(Thing { path, what, looks });
+        }
+    }
+
+    fn is_directory(&self, path: &str) -> bool {
+        self.taken
+            .get(path)
+            .is_some_and(|at| matches!(self.things[*at].what, What::Directory))
+    }
+
+    /// The names of the things that are wanted.
+    fn names(&self, wanted: impl Fn(&What) -> bool) -> Vec<&str> {
+        self.things
+            .iter()
+            .filter(|thing| wanted(&thing.what))
+            .map(|thing| thing.path.as_str())
+            .collect()
+    }
+
+    /// What can be copied without `-r`.
+    fn leaves(&self) -> Vec<&str> {
+        let mut names = self.names(|what| !matches!(what, What::Directory));
+        names.retain(|name| !name.starts_with("d/"));
+        names
+    }
+
+    /// A node below `s` or beside it, and its twin below `d`.
+    fn node(&mut self, node: &Node) {
+        let mut parents: Vec<&str> = self
+            .names(|what| matches!(what, What::Directory))
+            .into_iter()
+            .filter(|path| path.starts_with('s') && path.matches('/').count() < DEPTH)
+            .collect();
+        parents.push("");
+        // Without a shrunk index this is `s`.
+        let parent = (*node.parent.get(&parents)).to_owned();
+        let path = self.place(&parent, &node.kind, node.name);
+        let what = self.what(&node.kind, &path);
+        let looks = attributes(&node.looks, matches!(what, What::Directory));
+        self.add(path.clone(), what, looks);
+        if let Some(twin) = &node.twin {
+            let path = twin_path(&path, twin.place);
+            // Names of FIFOs are for FIFOs only, here too.
+            let is_fifo = |path: &str| FIFO_NAMES.iter().any(|name| path.ends_with(name));
+            let kind = match twin.kind.as_ref().unwrap_or(&node.kind) {
+                Kind::Fifo => &Kind::Directory,
+                kind => kind,
+            };
+            if is_fifo(&path) {
+                return;
+            }
+            if self.make_parents(&path) {
+                let what = self.what(kind, &path);
+                let looks = attributes(&twin.looks, matches!(what, What::Directory));
+                self.add(path, what, looks);
+            }
+        }
+    }
+
+    fn place(&self, parent: &str, kind: &Kind, name: Index) -> String {
+        let name = if matches!(kind, Kind::Fifo) && self.fifos {
+            name.get(&FIFO_NAMES)
+        } else {
+            name.get(&NAMES)
+        };
+        join(parent, name)
+    }
+
+    /// Makes the directories above `path`; false where something else is in their place.
+    fn make_parents(&mut self, path: &str) -> bool {
+        for (at, _) in path.match_indices('/') {
+            self.add(path[..at].to_owned(), What::Directory, open_to_all());
+            if !self.is_directory(&path[..at]) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn what(&self, kind: &Kind, path: &str) -> What {
+        match kind {
+            Kind::File(body) => file(body),
+            Kind::Directory => What::Directory,
+            Kind::Symlink(aim) => What::Symlink(self.aim(aim, path)),
+            Kind::HardLink(to) => {
+                let others = self.names(|what| !matches!(what, What::Directory | What::Fifo));
+                match others[..] {
+                    [] => What::File(Vec::new(), 0),
+                    _ => What::HardLink(self.end_of((*to.get(&others)).to_owned())),
+                }
+            }
+            Kind::Fifo if self.fifos => What::Fifo,
+            Kind::Fifo => What::File(Vec::new(), 0),
+            Kind::Socket => What::Socket,
+            Kind::Device => What::Device,
+        }
+    }
+
+    /// The first name of a hard link: which of them it is made from makes no difference.
+    fn end_of(&self, name: String) -> String {
+        match &self.things[self.taken[&name]].what {
+            What::HardLink(first) => first.clone(),
+            _ => name,
+        }
+    }
+
+    fn aim(&self, aim: &Aim, path: &str) -> String {
+        match aim {
+            Aim::Word(at) => (*at.get(&AIMS)).to_owned(),
+            Aim::Node {
+                node,
+                absolute,
+                slash,
+            } => {
+                let names = self.names(|what| !matches!(what, What::Fifo));
+                let name = *node.get(&names);
+                let up = "../".repeat(path.matches('/').count());
+                let here = format!("{HERE}/");
+                format!(
+                    "{}{name}{}",
+                    if *absolute { here } else { up },
+                    if *slash { "/" } else { "" }
+                )
+            }
+        }
+    }
+}
+
+fn join(parent: &str, name: &str) -> String {
+    if parent.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{parent}/{name}")
+    }
+}
+
+fn twin_path(path: &str, place: TwinPlace) -> String {
+    let below = match place {
+        TwinPlace::Base => path.rsplit('/').next().unwrap(),
+        TwinPlace::Contents => path.split_once('/').map_or(path, |(_, rest)| rest),
+        TwinPlace::Whole => path,
+    };
+    join("d", below)
+}
+
+fn file(body: &Body) -> What {
+    let byte = |at: usize| b'a' + ((usize::from(body.seed) + at) % 26) as u8;
+    let mut pieces = Vec::new();
+    for (at, page) in body.pages.iter().enumerate() {
+        if *page != Page::Hole {
+            pieces.push(Piece {
+                offset: at as u64 * PAGE,
+                len: PAGE,
+                byte: if *page == Page::Zeros { 0 } else { byte(at) },
+            });
+        }
+    }
+    let (end, tail) = (body.pages.len() as u64 * PAGE, u64::from(body.tail));
+    if tail > 0 {
+        pieces.push(Piece {
+            offset: end,
+            len: tail,
+            byte: byte(body.pages.len()),
+        });
+    }
+    What::File(pieces, end + tail)
+}
+
+fn open_to_all() -> Attributes {
+    Attributes {
+        mode: 0o777,
+        owner: (0, 0),
+        modified: TIMES[0],
+        xattrs: Vec::new(),
+    }
+}
+
+fn attributes(looks: &Looks, directory: bool) -> Attributes {
+    Attributes {
+        mode: if directory {
+            *looks.mode.get(&DIRECTORY_MODES)
+        } else {
+            *looks.mode.get(&FILE_MODES)
+        },
+        owner: *looks.owner.get(&OWNERS),
+        modified: *looks.time.get(&TIMES),
+        xattrs: looks.xattrs.map_or(Vec::new(), |at| {
+            let all = xattrs();
+            vec![all[at.index(all.len())].clone()]
+        }),
+    }
+}
+
+/// Attributes of all classes, ACLs, and a capability.
+fn xattrs() -> Vec<(&'static str, Vec<u8>)> {
+    let capability = [1, 0, 0, 2, 0, 4].into_iter().chain([0; 14]).collect();
+    vec![
+        ("user.one", b"1".to_vec()),
+        ("user.two", Vec::new()),
+        ("trusted.three", b"3".to_vec()),
+        ("system.posix_acl_access", acl(6, 7)),
+        ("system.posix_acl_access", acl(4, 0)),
+        ("system.posix_acl_default", acl(7, 5)),
+        ("security.capability", capability),
+    ]
+}
+
+/// An ACL as the kernel keeps it: user daemon may do `other`, and what the group may do is `mask`.
+fn acl(other: u8, mask: u8) -> Vec<u8> {
+    const NO_ID: u32 = u32::MAX;
+    let mut bytes = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in [
+        (0x01u16, 6, NO_ID),
+        (0x02, other, 1),
+        (0x04, 4, NO_ID),
+        (0x10, mask, NO_ID),
+        (0x20, 4, NO_ID),
+    ] {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(u16::from(permissions).to_le_bytes());
+        bytes.extend(id.to_le_bytes());
+    }
+    bytes
+}
+
+// ---------------------------------------------------------------- the command
+
+/// The words that follow the program's name.
+fn words(case: &Case, tree: &Tree) -> Vec<String> {
+    let mut operands: Vec<Vec<String>> = Vec::new();
+    let first = case.sources[0].clone();
+    for source in &case.sources {
+        let source = match source.what {
+            Pick::Again => &first,
+            _ => source,
+        };
+        operands.push(vec![operand(source, tree, true)]);
+    }
+    match &case.destination {
+        Destination::Last(last) => operands.push(vec![operand(last, tree, false)]),
+        Destination::New { slash: false, .. } if case.sources.len() > 1 => {
+            operands.push(vec!["d".into()]);
+        }
+        Destination::New { parent, slash } => {
+            let parents = tree.names(|what| matches!(what, What::Directory));
+            let name = if *slash { "new/" } else { "new" };
+            // One past the directories stands for where the command runs.
+            let parent = parents.get(parent.index(parents.len() + 1)).unwrap_or(&"");
+            operands.push(vec![join(parent, name)]);
+        }
+        Destination::Option(directory, long) => {
+            let directory = operand(directory, tree, false);
+            operands.insert(
+                0,
+                if *long {
+                    vec![format!("--target-directory={directory}")]
+                } else {
+                    vec!["-t".into(), directory]
+                },
+            );
+        }
+    }
+    let dashes = case.dashes.map(|at| at.index(operands.len()));
+    let mut all = Vec::new();
+    for (at, operand) in operands.iter().enumerate() {
+        all.extend(options(case, at, operands.len()));
+        if dashes == Some(at) {
+            all.push("--".into());
+        }
+        all.extend(operand.clone());
+    }
+    all.extend(options(case, operands.len(), operands.len()));
+    all
+}
+
+/// The options before the operand at `place`, the short ones joined that want it.
+fn options(case: &Case, place: usize, count: usize) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut open = false;
+    for word in &case.words {
+        let wanted = match &word.place {
+            Place::First => 0,
+            Place::Before(at) => at.index(count),
+            Place::Last => count,
+        };
+        if wanted != place {
+            continue;
+        }
+        let Written {
+            mut words,
+            open: opens,
+            short,
+        } = word.write();
+        if open && short && word.joined {
+            let letter = words.remove(0);
+            all.last_mut().unwrap().push_str(&letter[1..]);
+        }
+        all.extend(words);
+        open = opens;
+    }
+    all
+}
+
+/// An operand as it is written. No command opens a FIFO for writing, so a FIFO is no destination.
+fn operand(operand: &Operand, tree: &Tree, source: bool) -> String {
+    let opened = |what: &What| source || !matches!(what, What::Fifo);
+    let name = match operand.what {
+        Pick::Node(at) => at.get(&tree.names(opened)),
+        Pick::Directory(at) => at.get(&tree.names(|what| matches!(what, What::Directory))),
+        Pick::Leaf(at) => match &tree.leaves()[..] {
+            [] => "s",
+            names => at.get(names),
+        },
+        Pick::Word(at) => at.get(&OPERANDS),
+        Pick::Again => "s",
+        Pick::Twins => "d",
+    };
+    match operand.form {
+        _ if name.is_empty() => String::new(),
+        Form::Plain => name.to_owned(),
+        Form::Slash => format!("{name}/"),
+        Form::Slashes => format!("{name}//"),
+        Form::Dot => format!("{name}/."),
+        Form::DotDot => format!("{name}/.."),
+        Form::FromDot => format!("./{name}"),
+        Form::Detour => format!("s/../{name}"),
+        Form::Absolute => format!("{HERE}/{name}"),
+    }
+}
