@@ -28,6 +28,7 @@ mod refusal;
 mod refused;
 mod replacing;
 mod scale;
+mod scripts;
 mod signals;
 mod small;
 mod sources;
