@@ -33,7 +33,8 @@ impl<'a> Case<'a> {
         let (_, ours) = self.command.split_once("$CP").unwrap_or_default();
         let words: Vec<&str> = ours.split_whitespace().collect();
         let is_machine = |pair: &[&str]| match pair[1] {
-            "/" => true,
+            // Without -R it is refused.
+            "/" => pair[0] != "--strip-trailing-slashes",
             "/dev/stdin" | "/dev/stdout" => false,
             word => word.starts_with("/dev/") && pair[0] != "<",
         };
@@ -73,6 +74,8 @@ pub(crate) struct Style {
     any_order: bool,
     /// How much was copied before the failure depends on directory order: compare only that what was there is unharmed.
     any_amount: bool,
+    /// Options that mmapcp gets and cp does not: with them the outcome shall be the same.
+    own: &'static str,
     /// In memory only: names are the same everywhere.
     in_memory: bool,
 }
@@ -82,6 +85,7 @@ impl Style {
         nobody: false,
         any_order: false,
         any_amount: false,
+        own: "",
         in_memory: false,
     };
     pub(crate) const ANY_ORDER: Style = Style {
@@ -100,6 +104,11 @@ impl Style {
         nobody: true,
         ..Style::ANY_ORDER
     };
+
+    /// The same, with options that cp does not have.
+    pub(crate) const fn own(self, own: &'static str) -> Style {
+        Style { own, ..self }
+    }
 
     /// For a long table of what does not depend on the file system.
     pub(crate) const fn in_memory(self) -> Style {
@@ -155,7 +164,8 @@ fn disagreement(case: &Case, parent: &Path, style: Style) -> Option<String> {
     let cp = scratch(parent);
     let ours = scratch(parent);
     let (cp_out, mut cp_tree) = run_case(case, cp.path(), "cp", style);
-    let (our_out, mut our_tree) = run_case(case, ours.path(), &subject(), style);
+    let program = format!("{} {}", subject(), style.own);
+    let (our_out, mut our_tree) = run_case(case, ours.path(), &program, style);
     assert!(
         !lossy(&cp_out.stderr).contains("sh: "),
         "{}: the command itself is wrong: {}",
@@ -181,6 +191,9 @@ fn disagreement(case: &Case, parent: &Path, style: Style) -> Option<String> {
     if style.any_amount {
         cp_tree.retain(|_, node| node.is_old_leaf());
         our_tree.retain(|_, node| node.is_old_leaf());
+    }
+    if style.own.contains("--atomic") {
+        tree::forget_overwritten(&mut cp_tree, &our_tree);
     }
     lines.extend(differences(&cp_tree, &our_tree));
     (!lines.is_empty()).then(|| lines.join("\n"))

@@ -4,6 +4,7 @@ mod support;
 
 mod atomic;
 mod attributes;
+mod backups;
 mod beside_cp;
 mod boundaries;
 mod compare;
@@ -25,7 +26,9 @@ mod progress;
 mod random;
 mod refusal;
 mod refused;
+mod replacing;
 mod scale;
+mod scripts;
 mod signals;
 mod small;
 mod sources;

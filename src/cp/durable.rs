@@ -2,9 +2,11 @@
 //! file system.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -122,9 +124,25 @@ impl Durable {
         }
     }
 
-    /// Notes the directory of a place, and of what it leads to if it is a link.
+    /// Notes the directory of what was made at a place. A link that was made leads nowhere yet, and to read it would
+    /// change its access time.
+    pub fn note_made(&self, place: &Place<'_>) {
+        if !self.wanted || self.is_settled(place.dir) {
+            return;
+        }
+        // A directory may be made by a name with slashes behind.
+        let bytes = place.base.as_bytes();
+        let end = bytes.iter().rposition(|b| *b != b'/');
+        let base = OsStr::from_bytes(&bytes[..end.map_or(0, |at| at + 1)]);
+        match Entry::of(&Place { base, ..*place }) {
+            Ok(entry) => self.note_parent(&entry, place.shown),
+            Err(e) => self.state().failed.push((parent(place.shown), e)),
+        }
+    }
+
+    /// Notes the directory of a place that was written to, and of what it leads to if it is a link.
     pub fn note_entry(&self, place: &Place<'_>) {
-        if !self.wanted || self.is_settled() {
+        if !self.wanted || self.is_settled(place.dir) {
             return;
         }
         let entry = Entry::of(place);
@@ -142,9 +160,13 @@ impl Durable {
         }
     }
 
-    /// Whether every file system is synced as a whole, so that single directories no longer matter.
-    fn is_settled(&self) -> bool {
-        self.state().systems.values().all(|system| system.whole)
+    /// Whether the file system of a directory is synced as a whole, so that its names no longer matter.
+    fn is_settled(&self, directory: BorrowedFd<'_>) -> bool {
+        // Of the working directory, which has no descriptor, it is not known.
+        fstat(directory).is_ok_and(|stat| {
+            let known = self.state().systems.get(&stat.st_dev).map(|s| s.whole);
+            known == Some(true)
+        })
     }
 
     fn note(&self, file: &File, shown: &Path) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
+use nix::unistd::ftruncate;
 
 use super::attrs::{self, Attributes};
 use super::dest::{self, Destination, How, Refused};
@@ -15,7 +16,7 @@ use super::tree::Failed;
 use crate::report::Voice;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
-use crate::transfer::fault::Side;
+use crate::transfer::fault::{Side, retry};
 use crate::transfer::{self, Error, Failure, Late, Worker};
 
 /// Copies the bytes; one for each thread at work. A file is known by its source and its destination.
@@ -76,7 +77,12 @@ pub(super) fn copy(
         abandon(voice, dest, open, failure.as_ref());
         return Err(why.into());
     }
-    let made = identity(&stat_of(&open.file, dest)?);
+    let now = stat_of(&open.file, dest)?;
+    if now.st_size == 0 && target.there.is_some_and(dest::is_regular) && !open.is_atomic() {
+        // An old file that is emptied again was written, by its times and set-id bits, as with O_TRUNC.
+        touch(&open.file, dest, cx.options)?;
+    }
+    let made = identity(&now);
     let attributes = give_attributes(cx, voice, (source, &opened), from, (dest, &open));
     finish(cx, voice, dest, open, attributes)?;
     Ok(made)
@@ -131,6 +137,16 @@ fn data(
             Err((Some(failure), text))
         }
     }
+}
+
+fn touch(file: &File, dest: &Place<'_>, options: &Options) -> Result<(), String> {
+    if options.attributes_only {
+        return Ok(());
+    }
+    retry(|| ftruncate(file, 0)).map_err(|e| {
+        let (name, text) = (quote(dest.shown), reason(&e));
+        format!("failed to extend {name}: {text}")
+    })
 }
 
 fn stat_of(file: &File, dest: &Place<'_>) -> Result<FileStat, String> {

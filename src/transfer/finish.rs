@@ -25,9 +25,7 @@ impl Run<'_> {
             return Ok(());
         }
         let now = dest.metadata().map_err(write)?.len();
-        // A stream that held nothing leaves an empty file that was written, by its times, as O_TRUNC does.
-        let nothing = self.size == 0 && self.plan.source.kind == SourceKind::Stream;
-        if (now != self.size || nothing) && !self.only_pretends() {
+        if now != self.size && !self.only_pretends() {
             retry(|| ftruncate(dest, self.size.cast_signed())).map_err(Error::Resize)?;
         }
         self.drop_leftovers(self.size).map_err(write)?;

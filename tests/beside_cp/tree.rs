@@ -87,6 +87,16 @@ pub(crate) fn differ_in_directories_only(cp: &Tree, ours: &Tree) -> bool {
 /// Everything below a directory, by relative name.
 pub(crate) type Tree = BTreeMap<PathBuf, Node>;
 
+/// For a copy that replaces where cp overwrites: that the inode stayed is not asked of it.
+pub(crate) fn forget_overwritten(cp: &mut Tree, ours: &Tree) {
+    for (name, node) in cp {
+        let replaced = ours.get(name).is_some_and(|ours| ours.was.is_none());
+        if replaced && node.kind == "file" && node.was.as_ref() == Some(name) {
+            node.was = None;
+        }
+    }
+}
+
 /// What the inodes of a tree were called before the command, and when they were last changed.
 #[derive(Default)]
 pub(crate) struct Before {

@@ -32,14 +32,24 @@ it, VERSION_CONTROL of the environment, else existing:
   simple, never  simple ones: NAME~
 With -f and --backup, a file copied onto its own name is copied to its backup.";
 
+const PROMISES: &str = "\
+What is at a destination when the copy is killed (kill -9), and after a power cut:
+  neither            a part; a part or nothing, even some time after exit 0
+  --fsync            a part; after exit 0 the whole new file, before that a part
+  --atomic           the old file or the whole new one; after a power cut no promise
+  --atomic --fsync   the old file or the whole new one, and after exit 0 the new one
+This is so for each file, not for a tree as a whole. A kill may leave .NAME.mmapcp-N beside NAME, which the next copy to \
+NAME with --atomic removes.";
+
 const ORDER: &str = "\
 Of options that say different things the last counts. Long options may be abbreviated, and so may the words that they take. \
 Options may stand behind operands, unless POSIXLY_CORRECT is set; -- ends them. An abbreviation means what it means to cp, \
 whatever options are added here.";
 
-/// Behind the options: backups, abbreviations, the engines as a table.
+/// Behind the options: backups, promises, abbreviations, the engines as a table.
 pub(super) fn after() -> String {
-    let mut text = format!("{BACKUPS}\n\n{ORDER}\n\nEngines, in order of preference:\n");
+    let mut text =
+        format!("{BACKUPS}\n\n{PROMISES}\n\n{ORDER}\n\nEngines, in order of preference:\n");
     for row in TABLE {
         text.push_str(&format!(
             "  {:<16} {}\n  {:<16} when: {}\n",

@@ -57,6 +57,10 @@ impl Walk<'_, '_, '_> {
         let target = self.open_made(entry, &dest, there.as_ref())?;
         let now = fstat(&target).or_else(|e| cannot("stat", &dest, e))?;
         if made.is_some() {
+            // Its name; what is below it is noted when it is complete.
+            if entry.operand() {
+                self.run.cx.durable.note_made(&dest);
+            }
             self.note_first_made(entry, from, &now);
             self.verbose(|| arrow(entry, None));
             self.voice.passed(Fate::Directory);

@@ -111,7 +111,12 @@ impl Walk<'_, '_, '_> {
             // It counts as the copy of its source, as in cp: what else leads to that becomes a link of this.
             if from.st_nlink > 1 || dereference != Dereference::Never {
                 match self.remember(entry, from) {
-                    Some(earlier) => self.link_earlier(entry, &earlier, from, dereference)?,
+                    Some(earlier) => {
+                        if self.link_earlier(entry, &earlier, from, dereference)? {
+                            self.say_removed(entry);
+                        }
+                        self.run.cx.durable.note_made(&entry.dest.place());
+                    }
                     None => {
                         let follow = dereference != Dereference::Never;
                         let made = entry.dest.place().stat(follow).unwrap_or(*there);
@@ -207,8 +212,12 @@ impl Walk<'_, '_, '_> {
         }
         self.settle();
         entry.dest.place().unlink()?;
-        self.verbose(|| format!("removed {}", quote(&entry.dest.shown)));
+        self.say_removed(entry);
         Ok(Ready::default())
+    }
+
+    pub(super) fn say_removed(&mut self, entry: &Entry) {
+        self.verbose(|| format!("removed {}", quote(&entry.dest.shown)));
     }
 
     fn back_up(

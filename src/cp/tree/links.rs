@@ -145,33 +145,25 @@ impl Walk<'_, '_, '_> {
         .into()))
     }
 
-    /// Makes the destination a link to an earlier copy of the same file, in place of what is there.
+    /// Makes the destination a link to an earlier copy of the same file, in place of what is there. Whether something was.
     pub(super) fn link_earlier(
         &mut self,
         entry: &Entry,
         earlier: &Earlier,
         from: &FileStat,
         dereference: Dereference,
-    ) -> Outcome {
+    ) -> Result<bool, Failed> {
         let dest = entry.dest.place();
         let made = self.run.fate_of(identity(from)).flatten();
         let linked = earlier
             .open(dereference != Dereference::Never)
             .and_then(|file| same_file(file, made))
             .and_then(|file| earlier.with_place(|before| link_to(&file, before, &dest, true)));
-        match linked {
-            Ok(replaced) => {
-                if replaced {
-                    self.verbose(|| format!("removed {}", quote(dest.shown)));
-                }
-                Ok(())
-            }
-            Err(e) => {
-                let (dest, before) = (quote(dest.shown), quote(&earlier.shown));
-                let text = reason(&e.into());
-                Err(format!("cannot create hard link {dest} to {before}: {text}").into())
-            }
-        }
+        linked.map_err(|e| {
+            let (dest, before) = (quote(dest.shown), quote(&earlier.shown));
+            let text = reason(&e.into());
+            format!("cannot create hard link {dest} to {before}: {text}").into()
+        })
     }
 
     /// -l: a hard link to the source itself.

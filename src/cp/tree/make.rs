@@ -47,7 +47,15 @@ impl Walk<'_, '_, '_> {
         self.verbose(|| arrow(entry, ready.backup.as_deref()));
         let linked = earlier.is_some();
         let made = match earlier {
-            Some(earlier) => self.link_earlier(entry, &earlier, from, dereference),
+            Some(earlier) => {
+                self.link_earlier(entry, &earlier, from, dereference)
+                    .map(|replaced| {
+                        // With --atomic, what is replaced here was backed up, or is not said to be removed.
+                        if replaced && !ready.as_new {
+                            self.say_removed(entry);
+                        }
+                    })
+            }
             None => self.other(entry, from, &ready, dereference),
         };
         match made {
@@ -123,7 +131,7 @@ impl Walk<'_, '_, '_> {
     /// Notes what was made without bytes, for links to come and for operands to come.
     fn note_made(&mut self, entry: &Entry, from: &FileStat, remembered: bool) {
         let named = entry.operand() && self.repeats.several();
-        self.run.cx.durable.note_entry(&entry.dest.place());
+        self.run.cx.durable.note_made(&entry.dest.place());
         if !(remembered || self.repeats.several()) {
             return;
         }
