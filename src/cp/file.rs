@@ -70,7 +70,8 @@ pub(super) fn copy(
     if !cx.options.attributes_only
         && let Err((failure, why)) = data(cx, (voice, bytes), (source, &opened), (dest, &open))
     {
-        if let (Some(there), false) = (held_back, failure.as_ref().is_some_and(|f| f.begun)) {
+        let changed = |f: &Failure| f.begun && !matches!(f.error, Error::Clone(_));
+        if let (Some(there), false) = (held_back, failure.as_ref().is_some_and(changed)) {
             // What was narrowed a moment ago is ours to widen.
             let _ = cx.attributes.give_back(&open.file, there);
         }

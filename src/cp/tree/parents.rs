@@ -71,6 +71,8 @@ impl Walk<'_, '_, '_> {
         let (Some(at), Some(target)) = (job.parents_at, self.target.clone()) else {
             return Ok(Parents::default());
         };
+        // The directories of this source may be those that the last one was copied into.
+        self.settle();
         let dest = job.dest.as_os_str().as_bytes();
         let below = &dest[at..];
         let above = &below[..below.len() - base(below).len()];
