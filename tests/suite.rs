@@ -3,6 +3,7 @@
 mod support;
 
 mod atomic;
+mod attack;
 mod attributes;
 mod beside_cp;
 mod boundaries;

@@ -34,9 +34,17 @@ impl Handle<'_> {
     pub(super) fn pin(place: &Place<'_>, follow: bool) -> io::Result<Handle<'static>> {
         let mut flags = OFlag::O_PATH;
         flags.set(OFlag::O_NOFOLLOW, !follow);
-        let file = place.open(flags, 0)?;
+        Ok(Self::pinned(place.open(flags, 0)?))
+    }
+
+    /// What is open, be it only as a place.
+    pub(super) fn hold(file: &File) -> io::Result<Handle<'static>> {
+        Ok(Self::pinned(file.try_clone()?))
+    }
+
+    fn pinned(file: File) -> Handle<'static> {
         let name = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Ok(Handle::Pinned(file, name.into()))
+        Handle::Pinned(file, name.into())
     }
 
     pub(super) fn stat(&self) -> nix::Result<FileStat> {
