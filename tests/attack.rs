@@ -134,7 +134,7 @@ const FROM: [&[&str]; 8] = [
     &["-rp", "--parents"],
     &["-r", "--atomic"],
     &["-rlP"],
-    &["-r", "--copy-contents", "-x"],
+    &["-rpx", "--attributes-only"],
     &["-a", "--sparse=always", "--backup"],
 ];
 

@@ -111,3 +111,37 @@ fn is_empty(dir: &File) -> io::Result<bool> {
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::AT_FDCWD;
+    use std::fs;
+    use std::os::unix::fs::chown;
+
+    #[test]
+    fn what_was_moved_there_is_not_what_was_made() -> io::Result<()> {
+        let above = tempfile::tempdir()?;
+        let path = above.path().join("dir");
+        fs::create_dir(&path)?;
+        let dest = Place {
+            dir: AT_FDCWD,
+            base: path.as_os_str(),
+            shown: &path,
+        };
+        let dir = File::open(&path)?;
+        assert!(is_new(&dir, &dest, true)?);
+        assert!(has_owner_of_new_files(&dest, &fstat(&dir)?));
+        fs::write(path.join("file"), "")?;
+        assert!(!is_new(&dir, &dest, true)?);
+        assert!(is_new(&dir, &dest, false)?, "where nobody can move it");
+        fs::remove_file(path.join("file"))?;
+        if geteuid().is_root() {
+            chown(&path, Some(65534), None)?;
+            assert!(!is_new(&dir, &dest, false)?);
+            assert!(!is_new(&dir, &dest, true)?);
+        }
+        assert_eq!(fs::read_dir(above.path())?.count(), 1, "no probe is left");
+        Ok(())
+    }
+}
