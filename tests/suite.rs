@@ -24,6 +24,7 @@ mod refusal;
 mod refused;
 mod scale;
 mod signals;
+mod size;
 mod small;
 mod sources;
 mod trees;

@@ -69,16 +69,20 @@ impl Walk<'_, '_, '_> {
         } else {
             self.open_listed(entry, &source, from)
         };
+        let (listing, unlisted) = match opened {
+            Ok(listing) => (Some(listing), None),
+            Err(e) => (None, Some(e)),
+        };
         let level = Level::new(Entered {
             source: entry.source.clone(),
-            listing: opened.as_ref().ok().and_then(|file| file.try_clone().ok()),
+            listing,
             dest: target,
             shown: dest.shown.into(),
             from: *from,
             made,
             above: entry.level.clone(),
         });
-        if let Err(e) = opened {
+        if let Some(e) = unlisted {
             let text = format!("cannot access {}: {}", quote(source.shown), reason(&e));
             self.failed(source.shown, dest.shown, text.into());
         }
