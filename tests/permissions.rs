@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::support::*;
 
-const CALLS: &str = "openat,mkdirat,mknodat,chmod,fchmod,fchmodat,?fchmodat2,fchown,fchownat,fsetxattr,setxattr,\
+const CALLS: &str = "openat,mkdirat,mknodat,chmod,fchmod,fchmodat,?fchmodat2,fchown,fchownat,fcntl,fsetxattr,setxattr,\
     pwrite64,pwritev2,write,ftruncate,copy_file_range,sendfile,splice,ioctl";
 
 /// Sources of every kind that can be narrower in the end than a mode says, and destinations that were wider.
@@ -277,7 +277,8 @@ impl Model {
             "copy_file_range" => path_of(&call.words[2]),
             _ => path_of(&call.words[0]),
         };
-        if call.name == "openat"
+        // A descriptor is new, or another of the same file.
+        if ["openat", "fcntl"].contains(&call.name.as_str())
             && let Some((number, _)) = call.result.split_once('<')
             && let Some(path) = path_of(&call.result)
         {
@@ -297,7 +298,7 @@ impl Model {
                 self.states.insert(path.clone(), made(call.mode(3)));
                 self.ours.push(path.clone());
             }
-            "openat" => return,
+            "openat" | "fcntl" => return,
             "mkdirat" => {
                 self.states
                     .insert(path.clone(), made(call.mode(2) & 0o1777));

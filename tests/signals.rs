@@ -1,6 +1,7 @@
 //! Signals in the middle of a copy, and standard output that nobody reads.
 
 use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -235,6 +236,110 @@ fn waiting_for_a_reader_ends_by_a_signal() {
     assert_eq!(
         output.status.signal(),
         Some(Signal::SIGTERM as i32),
+        "{}",
+        told(&output)
+    );
+}
+
+/// Directories of all modes, with small files and a large one in each.
+fn plant(root: &Path) {
+    for (d, mode) in [0o755, 0o700, 0o555, 0o750]
+        .repeat(6)
+        .into_iter()
+        .enumerate()
+    {
+        let dir = root.join(format!("d{d}/sub"));
+        fs::create_dir_all(&dir).unwrap();
+        for f in 0..20 {
+            fs::write(dir.join(format!("f{f}")), format!("{d} {f}").repeat(5000)).unwrap();
+        }
+        make_full(&dir.join("large"), 6 * MIB);
+        for dir in [&*dir, dir.parent().unwrap()] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+}
+
+/// A copied tree: directories have the modes that they are to have, and what is not a copy of its file is named.
+fn is_sane(from: &Path, to: &Path, stderr: &str) {
+    for entry in fs::read_dir(to).unwrap() {
+        let to = entry.unwrap().path();
+        let from = from.join(to.file_name().unwrap());
+        if to.is_dir() {
+            let mode = |path: &Path| fs::metadata(path).unwrap().mode();
+            assert_eq!(mode(&to), mode(&from), "{}: {stderr}", to.display());
+            is_sane(&from, &to, stderr);
+        } else if let Some(difference) = difference(&from, &to) {
+            let named = stderr.contains(&format!("'{}'", to.display()));
+            assert!(named, "{}: {difference}: {stderr}", to.display());
+        }
+    }
+}
+
+#[test]
+fn a_tree_that_was_interrupted_is_in_order() {
+    let (shm, disk) = (shm_dir(), disk_dir());
+    let (from, to) = (shm.path().join("from"), disk.path().join("to"));
+    plant(&from);
+    for (options, signal) in [
+        (["-r", "--jobs=4"], Signal::SIGINT),
+        (["-a", "--jobs=4"], Signal::SIGTERM),
+        (["-r", "--jobs=1"], Signal::SIGTERM),
+        (["-a", "--atomic"], Signal::SIGINT),
+    ] {
+        until_met("a tree interrupted in the middle", || {
+            let _ = fs::remove_dir_all(&to);
+            let middle = to.join(if options[1] == "--atomic" {
+                "d9/sub/f3"
+            } else {
+                "d9/sub/large"
+            });
+            let mut command = mmapcp();
+            command.args(options).arg(&from).arg(&to);
+            let Some(running) = stopped_midway(&mut command, &middle) else {
+                return false;
+            };
+            running.signal(signal);
+            running.signal(Signal::SIGCONT);
+            let output = running.finish();
+            assert_eq!(
+                output.status.signal(),
+                Some(signal as i32),
+                "{}",
+                told(&output)
+            );
+            is_sane(&from, &to, &lossy(&output.stderr));
+            !to.join("d23/sub/large").exists()
+        });
+    }
+}
+
+/// Its names go to a pipe that nobody reads: it cannot come back for the first signal.
+#[test]
+fn a_second_signal_ends_a_tree_at_once() {
+    let shm = shm_dir();
+    let from = shm.path().join("from");
+    fs::create_dir(&from).unwrap();
+    for n in 0..3000 {
+        fs::write(from.join(n.to_string()), b"small").unwrap();
+    }
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let mut command = mmapcp();
+    command
+        .args(["-rv", "--jobs=4"])
+        .arg(&from)
+        .arg(shm.path().join("to"));
+    let mut running = Running::start_to(&mut command, writer);
+    drop(command);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!running.has_ended(), "nobody reads");
+    running.signal(Signal::SIGINT);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    running.signal(Signal::SIGINT);
+    let output = running.finish();
+    assert_eq!(
+        output.status.signal(),
+        Some(Signal::SIGINT as i32),
         "{}",
         told(&output)
     );

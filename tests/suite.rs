@@ -3,6 +3,7 @@
 mod support;
 
 mod atomic;
+mod attack;
 mod attributes;
 mod backups;
 mod beside_cp;
@@ -30,6 +31,7 @@ mod replacing;
 mod scale;
 mod scripts;
 mod signals;
+mod size;
 mod small;
 mod sources;
 mod specials;

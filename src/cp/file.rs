@@ -48,6 +48,8 @@ pub(super) struct Target<'a> {
     pub(super) there: Option<&'a FileStat>,
     /// With --atomic: that has been backed up or is to be removed, so the new file has nothing of it.
     pub(super) as_new: bool,
+    /// Whether the destination is below a directory that was named, rather than named itself.
+    pub(super) below: bool,
     /// Whether a symbolic link as source is followed; if not, one that was swapped in is refused.
     pub(super) follow: bool,
 }
@@ -99,11 +101,12 @@ fn open_dest<'a>(
     let options = cx.options;
     let there = target.there;
     let atomic = options.durability.atomic;
-    if !atomic && there.is_some_and(dest::is_fifo) {
-        return dest::open_fifo(dest, voice.stopper());
+    if let Some(fifo) = there.filter(|there| !atomic && dest::is_fifo(there)) {
+        return dest::open_fifo(dest, fifo, target.below, voice.stopper());
     }
     let how = How {
         mode: cx.attributes.file_mode(from),
+        below: target.below,
         force: options.force,
         through_dangling: options.through_dangling,
         atomic,

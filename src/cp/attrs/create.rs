@@ -9,7 +9,6 @@ use super::acl::SET_ID;
 use super::handle::{ALL_BITS, Handle};
 use super::owner::{OWNER, narrowed};
 use super::{Attributes, DIRECTORY_DEFAULT, FILE_DEFAULT, default_of, kind};
-use crate::cp::place::Place;
 
 /// Permissions of all who are not the owner.
 const OTHERS: u32 = 0o077;
@@ -83,17 +82,18 @@ impl Attributes {
     }
 
     /// Makes a directory usable for its owner that was just made, where its mode, mask or default ACL would keep even him
-    /// out, and says which mode it was made with.
+    /// out, and says which mode it was made with: `asked` or less of it.
     ///
     /// # Errors
     /// Of the calls.
-    pub fn open_up(&self, dest: &Place<'_>) -> io::Result<u32> {
-        let made = dest.stat(false)?.st_mode & ALL_BITS;
-        if made & OWNER != OWNER {
-            let held = Handle::pin(dest, false)?;
-            if kind(held.stat()?.st_mode) != SFlag::S_IFDIR {
-                return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
-            }
+    pub fn open_up(&self, dest: &File, asked: u32) -> io::Result<u32> {
+        let held = Handle::hold(dest)?;
+        let mut made = held.stat()?.st_mode & ALL_BITS;
+        if made & DIRECTORY_DEFAULT & !asked != 0 {
+            // Where modes are not kept this changes nothing; where they are, this is not the one that was made.
+            made &= asked | !DIRECTORY_DEFAULT;
+            let _ = held.set_mode(made | OWNER);
+        } else if made & OWNER != OWNER {
             held.set_mode(made | OWNER)?;
         }
         Ok(made)

@@ -34,22 +34,27 @@ impl Handle<'_> {
     pub(super) fn of(file: &File) -> io::Result<Handle<'_>> {
         let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
         if flags.contains(OFlag::O_PATH) {
-            Self::held(file.try_clone()?)
+            Self::hold(file)
         } else {
             Ok(Handle::Open(file))
         }
-    }
-
-    fn held(file: File) -> io::Result<Handle<'static>> {
-        let name = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Ok(Handle::Pinned(file, name.into()))
     }
 
     /// What is at this place now, the link itself where `follow` is false.
     pub(super) fn pin(place: &Place<'_>, follow: bool) -> io::Result<Handle<'static>> {
         let mut flags = OFlag::O_PATH;
         flags.set(OFlag::O_NOFOLLOW, !follow);
-        Self::held(place.open(flags, 0)?)
+        Ok(Self::pinned(place.open(flags, 0)?))
+    }
+
+    /// What is open, be it only as a place.
+    pub(super) fn hold(file: &File) -> io::Result<Handle<'static>> {
+        Ok(Self::pinned(file.try_clone()?))
+    }
+
+    fn pinned(file: File) -> Handle<'static> {
+        let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Handle::Pinned(file, name.into())
     }
 
     pub(super) fn stat(&self) -> nix::Result<FileStat> {

@@ -189,7 +189,11 @@ impl Attributes {
         if !(preserve.ownership || preserve.timestamps || preserve.xattr) {
             return Ok(());
         }
-        let (to, _) = pin_made(dest, SFlag::S_IFLNK, say)?;
+        let (to, now) = pin_made(dest, SFlag::S_IFLNK, say)?;
+        if now.st_nlink > 1 {
+            // A further name of a link that may be elsewhere, too.
+            return replaced(dest, say);
+        }
         if preserve.ownership && kind(from.st_mode) == SFlag::S_IFLNK {
             self.give_link(&to, from, dest.shown, say)?;
         }
@@ -197,10 +201,7 @@ impl Attributes {
         if !preserve.xattr {
             return Ok(());
         }
-        let link = Handle::pin(source, false).map_err(|e| {
-            said(say, "listing attributes of", source.shown, &e);
-            Unpreserved
-        })?;
+        let link = source_at(source, from, say)?;
         self.extended((&link, &to), (source.shown, dest.shown), say)
     }
 
@@ -212,29 +213,33 @@ impl Attributes {
         &self,
         source: &Place<'_>,
         from: &FileStat,
-        dest: &Place<'_>,
+        (dest, shown): (&File, &Path),
         made: Option<u32>,
         say: &mut dyn FnMut(&str),
     ) -> Outcome {
         let preserve = self.preserve;
-        let (to, now) = pin_made(dest, SFlag::S_IFDIR, say)?;
+        let to = Handle::hold(dest).map_err(|e| {
+            said(say, "cannot access", shown, &e);
+            Unpreserved
+        })?;
+        let now = now(&to, "cannot stat", shown, say)?;
         if preserve.timestamps
             && let Err(e) = to.set_times(from)
         {
-            return fail(say, "failed to preserve times for", dest.shown, &e);
+            return fail(say, "failed to preserve times for", shown, &e);
         }
         if preserve.ownership {
-            self.give_parent(&to, from, &now, dest.shown, say)?;
+            self.give_parent(&to, from, &now, shown, say)?;
         }
         if preserve.mode {
             let held = source_at(source, from, say)?;
-            return copy_mode((&held, &to), from.st_mode, (source.shown, dest.shown), say);
+            return copy_mode((&held, &to), from.st_mode, (source.shown, shown), say);
         }
         let Some(made) = made else {
             return Ok(());
         };
         match self.complete_parent(made, from).apply(&to) {
-            Err(e) => fail(say, "failed to preserve permissions for", dest.shown, &e),
+            Err(e) => fail(say, "failed to preserve permissions for", shown, &e),
             Ok(()) => Ok(()),
         }
     }
@@ -391,7 +396,8 @@ fn now(
     })
 }
 
-/// What cannot be opened, at the place that `from` is of: the link there, or what it leads to.
+/// What cannot be opened, at the place that `from` is of: the link there, or what it leads to. Nothing is read of another
+/// file that was swapped in.
 fn source_at(
     place: &Place<'_>,
     from: &FileStat,
@@ -400,9 +406,13 @@ fn source_at(
     let itself = |stat: FileStat| (stat.st_dev, stat.st_ino) == (from.st_dev, from.st_ino);
     let held = Handle::pin(place, false).and_then(|held| {
         if itself(held.stat()?) {
-            Ok(held)
+            return Ok(held);
+        }
+        let behind = Handle::pin(place, true)?;
+        if itself(behind.stat()?) {
+            Ok(behind)
         } else {
-            Handle::pin(place, true)
+            Err(io::Error::other("it was replaced while being copied"))
         }
     });
     held.map_err(|e| {

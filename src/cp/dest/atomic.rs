@@ -95,9 +95,9 @@ fn existing<'a>(
         return Err(cannot_replace(place.shown, "not a regular file"));
     }
     // Who could not write to it may not replace it either, as in cp. A program that is running is not written to here.
-    let old = match open_existing(place, there, OFlag::O_WRONLY) {
+    let old = match open_existing(place, there, OFlag::O_WRONLY, how.below) {
         Err(Failure::Open(e)) if e.raw_os_error() == Some(libc::ETXTBSY) => {
-            open_existing(place, there, OFlag::O_RDONLY)
+            open_existing(place, there, OFlag::O_RDONLY, how.below)
         }
         other => other,
     };
@@ -124,7 +124,7 @@ fn new<'a>(place: &Place<'a>, how: &How) -> Result<Entry<'a>, String> {
     let entry = Entry::of(place).map_err(|e| cannot_create(place, &e))?;
     match entry.stat() {
         Ok(stat) if kind(&stat) == SFlag::S_IFLNK => {
-            if how.through_dangling {
+            if how.through_dangling && !how.below {
                 Entry::through(place).map_err(|e| cannot_create(place, &e))
             } else {
                 Err(not_through_dangling(place.shown))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
+use super::lead::{create_trusted, open_trusted};
 use super::{Destination, How, cannot_create, not_through_dangling, was_replaced};
 use crate::cp::place::Place;
 
@@ -17,7 +18,7 @@ pub(super) fn open<'a>(
     mut removed: impl FnMut(),
 ) -> Result<Destination<'a>, String> {
     if let Some(there) = there {
-        match open_existing(place, there, OFlag::O_WRONLY) {
+        match open_existing(place, there, OFlag::O_WRONLY, how.below) {
             Ok(file) => return blocking(file, place),
             // Removed meanwhile: a new one, as in cp.
             Err(Failure::Open(e)) if e.raw_os_error() == Some(libc::ENOENT) => {}
@@ -46,9 +47,15 @@ pub(super) fn open_existing(
     place: &Place<'_>,
     there: &FileStat,
     access: OFlag,
+    below: bool,
 ) -> Result<File, Failure> {
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = place.open(flags, 0).map_err(Failure::Open)?;
+    let opened = if below {
+        open_trusted(place, flags)
+    } else {
+        place.open(flags, 0)
+    };
+    let file = opened.map_err(Failure::Open)?;
     let now = fstat(&file).map_err(|e| Failure::Open(e.into()))?;
     if (now.st_dev, now.st_ino) == (there.st_dev, there.st_ino) {
         Ok(file)
@@ -78,15 +85,18 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// A message in cp's words.
 pub fn open_fifo<'a>(
     place: &Place<'a>,
+    there: &FileStat,
+    below: bool,
     interrupted: impl Fn() -> bool,
 ) -> Result<Destination<'a>, String> {
     loop {
-        match place.open(OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0) {
+        match open_existing(place, there, OFlag::O_WRONLY, below) {
             Ok(file) => return blocking(file, place),
-            Err(e) if e.raw_os_error() == Some(libc::ENXIO) && !interrupted() => {
+            Err(Failure::Open(e)) if e.raw_os_error() == Some(libc::ENXIO) && !interrupted() => {
                 std::thread::sleep(PATIENCE);
             }
-            Err(e) => return Err(cannot_create(place, &e)),
+            Err(Failure::Open(e)) => return Err(cannot_create(place, &e)),
+            Err(Failure::Replaced) => return Err(was_replaced(place.shown)),
         }
     }
 }
@@ -105,7 +115,11 @@ fn create<'a>(place: &Place<'a>, how: &How) -> Result<Destination<'a>, String> {
         if !how.through_dangling {
             return Err(not_through_dangling(place.shown));
         }
-        opened = place.open(flags, how.mode);
+        opened = if how.below {
+            create_trusted(place, flags, how.mode)
+        } else {
+            place.open(flags, how.mode)
+        };
     }
     match opened {
         Ok(file) => Ok(Destination {
@@ -146,6 +160,7 @@ mod tests {
         for atomic in [false, true] {
             let how = How {
                 mode: 0o600,
+                below: false,
                 force: false,
                 through_dangling: false,
                 atomic,

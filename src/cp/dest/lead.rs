@@ -127,6 +127,62 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// Opens a name below a directory that was named, and what a link there leads to only where the link is our own, root's, or of the owner
+/// of the file: in a directory of theirs, others could lead a copy that root makes to any file. To open(2) what else there
+/// is looks as it does under fs.protected_symlinks.
+///
+/// # Errors
+/// openat's; EACCES for the link of a stranger.
+pub fn open_trusted(place: &Place<'_>, flags: OFlag) -> io::Result<File> {
+    match place.open(flags | OFlag::O_NOFOLLOW, 0) {
+        // With O_DIRECTORY a link is none.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR)) => {}
+        other => return other,
+    }
+    let (owner, target) = read_link(place)?;
+    let file = Place {
+        base: &target,
+        ..*place
+    }
+    .open(flags, 0)?;
+    if is_trusted(owner) || fstat(&file)?.st_uid == owner {
+        Ok(file)
+    } else {
+        Err(Errno::EACCES.into())
+    }
+}
+
+/// Makes the file that such a link leads to; the link must be our own or root's.
+///
+/// # Errors
+/// openat's; EACCES for the link of a stranger.
+pub fn create_trusted(place: &Place<'_>, flags: OFlag, mode: u32) -> io::Result<File> {
+    let (owner, target) = read_link(place)?;
+    if !is_trusted(owner) {
+        return Err(Errno::EACCES.into());
+    }
+    let behind = Place {
+        base: &target,
+        ..*place
+    };
+    behind.open(flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)
+}
+
+/// Owner and target of a link: the link that is read is the one whose owner is told.
+fn read_link(place: &Place<'_>) -> io::Result<(u32, OsString)> {
+    let link = place.open(OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)?;
+    let stat = fstat(&link)?;
+    if is_link(&stat) {
+        Ok((stat.st_uid, readlinkat(&link, "")?))
+    } else {
+        Err(Errno::ENOTDIR.into())
+    }
+}
+
+fn is_trusted(owner: u32) -> bool {
+    owner == 0 || owner == nix::unistd::geteuid().as_raw()
+}
+
 fn is_link(stat: &FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits()
 }

@@ -30,6 +30,8 @@ pub struct How {
     pub force: bool,
     /// A dangling link is written through: POSIXLY_CORRECT.
     pub through_dangling: bool,
+    /// The name is below a directory that was named: a link there is followed only as [`lead::open_trusted`] has it.
+    pub below: bool,
     /// The destination is the old file or the whole new one: --atomic.
     pub atomic: bool,
     /// What is there is no longer wanted, since it has been backed up or shall be removed: its name goes to a new file at

@@ -21,6 +21,8 @@ const BYTES: u64 = 1 << 20;
 pub(super) struct Transfer {
     pub(super) from: FileStat,
     pub(super) ready: Ready,
+    /// Whether the destination is below a directory that was named, rather than named itself.
+    pub(super) below: bool,
     /// Whether links are followed in opening the source.
     pub(super) follow: bool,
     /// Whether further links of it wait to know what became of it.
@@ -177,6 +179,7 @@ impl Task {
         let target = file::Target {
             there: ready.there.as_ref(),
             as_new: ready.as_new,
+            below: self.transfer.below,
             follow: self.transfer.follow,
         };
         let (source, dest) = (self.entry.source.place(), self.entry.dest.place());

@@ -7,6 +7,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 
 use super::level::{Entered, Level};
+use super::made::replaced;
 use super::names::Names;
 use super::{DEEPEST, Entry, Failed, Known, Outcome, Ready, Walk, arrow, cannot};
 use crate::cp::place::{Place, identity};
@@ -50,17 +51,19 @@ impl Walk<'_, '_, '_> {
         there: Option<FileStat>,
     ) -> Result<Arc<Level>, Failed> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
-        let made = match there {
-            Some(_) => None,
-            None => Some(self.make_directory(&dest, from)?),
+        let (target, made) = match there {
+            Some(there) => (self.open_met(entry, &dest, &there)?, None),
+            None => {
+                let (target, made) = self.make_directory(entry, from)?;
+                (target, Some(made))
+            }
         };
-        let target = self.open_made(entry, &dest, there.as_ref())?;
-        let now = fstat(&target).or_else(|e| cannot("stat", &dest, e))?;
         if made.is_some() {
             // Its name; what is below it is noted when it is complete.
             if entry.operand() {
                 self.run.cx.durable.note_made(&dest);
             }
+            let now = fstat(&target).or_else(|e| cannot("stat", &dest, e))?;
             self.note_first_made(entry, from, &now);
             self.verbose(|| arrow(entry, None));
             self.voice.passed(Fate::Directory);
@@ -70,44 +73,42 @@ impl Walk<'_, '_, '_> {
         } else {
             self.open_listed(entry, &source, from)
         };
+        let (listing, unlisted) = match opened {
+            Ok(listing) => (Some(listing), None),
+            Err(e) => (None, Some(e)),
+        };
         let level = Level::new(Entered {
             source: entry.source.clone(),
-            listing: opened.as_ref().ok().and_then(|file| file.try_clone().ok()),
+            listing,
             dest: target,
             shown: dest.shown.into(),
             from: *from,
             made,
             above: entry.level.clone(),
         });
-        if let Err(e) = opened {
+        if let Some(e) = unlisted {
             let text = format!("cannot access {}: {}", quote(source.shown), reason(&e));
             self.failed(source.shown, dest.shown, text.into());
         }
         Ok(level)
     }
 
-    /// Makes a directory that only its owner can use until it is complete. Returns the mode it was given.
-    fn make_directory(&mut self, dest: &Place<'_>, from: &FileStat) -> Result<u32, Failed> {
-        let attributes = self.run.attributes();
-        let mode = Mode::from_bits_truncate(attributes.directory_mode(from));
-        mkdirat(dest.dir, dest.base, mode).or_else(|e| cannot("create directory", dest, e))?;
-        attributes.open_up(dest).map_err(|e| {
-            let text = reason(&e);
-            format!("setting permissions for {}: {text}", quote(dest.shown)).into()
-        })
+    /// Makes a directory that only its owner can use until it is complete. Returns the mode it was given, too.
+    fn make_directory(&self, entry: &Entry, from: &FileStat) -> Result<(File, u32), Failed> {
+        let dest = entry.dest.place();
+        let mode = self.run.attributes().directory_mode(from);
+        let bits = Mode::from_bits_truncate(mode);
+        mkdirat(dest.dir, dest.base, bits).or_else(|e| cannot("create directory", &dest, e))?;
+        let exposed = entry.level.as_ref().is_none_or(|level| !level.is_new());
+        self.open_new(&dest, mode, exposed)
     }
 
-    /// The destination directory, which must be what was looked at or made: a link that was swapped in is not followed.
-    fn open_made(
-        &self,
-        entry: &Entry,
-        dest: &Place<'_>,
-        there: Option<&FileStat>,
-    ) -> Result<File, Failed> {
+    /// A destination directory that is there, which must be what was looked at: a link that was swapped in is not followed.
+    fn open_met(&self, entry: &Entry, dest: &Place<'_>, there: &FileStat) -> Result<File, Failed> {
         let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         // What was looked at through a link is opened through it, and compared.
         let through = entry.operand() || self.options().keep_directory_symlink;
-        if there.is_none() || !through {
+        if !through {
             flags |= OFlag::O_NOFOLLOW;
         }
         let file = match dest.open(flags, 0) {
@@ -118,12 +119,8 @@ impl Walk<'_, '_, '_> {
         let file =
             file.map_err(|e| format!("cannot access {}: {}", quote(dest.shown), reason(&e)))?;
         let now = fstat(&file).or_else(|e| cannot("stat", dest, e))?;
-        if there.is_some_and(|there| identity(there) != identity(&now)) {
-            let name = quote(dest.shown);
-            return Err(format!(
-                "not copying into {name}, as it was replaced while being copied to"
-            )
-            .into());
+        if identity(there) != identity(&now) {
+            return Err(replaced(dest));
         }
         Ok(file)
     }

@@ -331,8 +331,10 @@ fn link_to(
     let make = |base: &OsStr| {
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
         match linkat(AT_FDCWD, by_descriptor.as_os_str(), dest.dir, base, follow) {
-            // Without /proc the name has to do; and of a failure it tells the reason that cp tells.
-            Err(Errno::ENOENT) => linkat(named.dir, named.base, dest.dir, base, AtFlags::empty()),
+            // Without /proc the name has to do. Where it is there, the file has no name left, and its old one is another's.
+            Err(Errno::ENOENT) if !has_proc() => {
+                linkat(named.dir, named.base, dest.dir, base, AtFlags::empty())
+            }
             other => other,
         }
     };
@@ -343,6 +345,10 @@ fn link_to(
         }
         other => other.map(|()| false),
     }
+}
+
+fn has_proc() -> bool {
+    fstatat(AT_FDCWD, "/proc/self/fd", AtFlags::empty()).is_ok()
 }
 
 fn symlink(target: &OsStr, dest: &Place<'_>, replace: bool) -> nix::Result<()> {

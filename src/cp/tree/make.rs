@@ -40,6 +40,7 @@ impl Walk<'_, '_, '_> {
             return Ok(Next::Transfer(Box::new(Transfer {
                 from: *from,
                 ready,
+                below: !entry.operand() || self.target.is_some(),
                 follow: dereference != Dereference::Never,
                 remembered,
             })));

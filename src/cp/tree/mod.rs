@@ -9,6 +9,7 @@ mod directory;
 mod existing;
 mod level;
 mod links;
+mod made;
 mod make;
 mod names;
 mod parents;

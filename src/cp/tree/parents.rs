@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, Mode, mkdirat, stat};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat, stat};
 
+use super::made::replaced;
 use super::{Failed, Walk, cannot, is_directory};
+use crate::cp::dest::lead::open_trusted;
 use crate::cp::operands::{Job, Known};
-use crate::cp::place::{Anchor, Folder, Place};
+use crate::cp::place::{Anchor, Folder, Place, identity};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
@@ -32,6 +34,8 @@ struct Parent {
     source: Anchor,
     dest: Anchor,
     from: FileStat,
+    /// The same, open.
+    file: File,
     /// The mode that it was made with, where this run made it.
     made: Option<u32>,
 }
@@ -86,7 +90,7 @@ impl Walk<'_, '_, '_> {
         };
         match whole.stat(true) {
             Ok(stat) if is_directory(&stat) => Ok(Parents {
-                folder: Some(Arc::new(Folder::Open(open(&whole)?))),
+                folder: Some(Arc::new(open_each(&target, &whole, &stat)?)),
                 ..Parents::default()
             }),
             Ok(_) => Err(not_a_directory(whole.shown)),
@@ -137,16 +141,18 @@ impl Walk<'_, '_, '_> {
             from = Some(attributes_of(source)?);
         }
         parents.new = missing;
-        let mut made = None;
-        if let (true, Some(from)) = (missing, &from) {
-            made = Some(self.make_parent(place, source, from)?);
-        } else if !there.as_ref().is_some_and(is_directory) {
-            return Err(not_a_directory(place.shown));
-        }
-        let file = open(place)?;
+        let (file, made) = match (&from, &there) {
+            (Some(from), None) => {
+                let (file, made) = self.make_parent(place, source, from)?;
+                (file, Some(made))
+            }
+            (_, Some(there)) if is_directory(there) => (open(place, there)?, None),
+            _ => return Err(not_a_directory(place.shown)),
+        };
         if let Some(from) = from {
             parents.list.push(Parent {
                 source: Anchor::of(source),
+                file: file.try_clone().map_err(|e| cannot_access(place, &e))?,
                 dest,
                 from,
                 made,
@@ -155,24 +161,22 @@ impl Walk<'_, '_, '_> {
         Ok(file)
     }
 
-    /// Makes one that its owner can use. Returns the mode that it was made with.
+    /// Makes one that its owner can use. Returns the mode that it was made with, too.
     fn make_parent(
         &mut self,
         place: &Place<'_>,
         source: &Path,
         from: &FileStat,
-    ) -> Result<u32, Failed> {
-        let mode = Mode::from_bits_truncate(self.run.attributes().parent_mode(from));
-        mkdirat(place.dir, place.base, mode).or_else(|e| cannot("make directory", place, e))?;
+    ) -> Result<(File, u32), Failed> {
+        let mode = self.run.attributes().parent_mode(from);
+        let bits = Mode::from_bits_truncate(mode);
+        mkdirat(place.dir, place.base, bits).or_else(|e| cannot("make directory", place, e))?;
         if self.options().report.verbose {
             // As cp says it: without quotes.
             let (from, to) = (source.display(), place.shown.display());
             self.say().verbose(&format!("{from} -> {to}"));
         }
-        self.run.attributes().open_up(place).map_err(|e| {
-            let text = reason(&e);
-            format!("setting permissions for {}: {text}", quote(place.shown)).into()
-        })
+        self.open_new(place, mode, true)
     }
 
     /// Gives them their attributes, the lowest first; cp stops at the first that fails.
@@ -186,7 +190,7 @@ impl Walk<'_, '_, '_> {
             let finished = self.run.attributes().finish_parent(
                 &parent.source.place(),
                 &parent.from,
-                &parent.dest.place(),
+                (&parent.file, &parent.dest.shown),
                 parent.made,
                 &mut |text| said.push(text.to_owned()),
             );
@@ -211,17 +215,52 @@ fn attributes_of(source: &Path) -> Result<FileStat, Failed> {
     }
 }
 
-fn open(place: &Place<'_>) -> Result<File, Failed> {
+/// The last of those that are all there, by way of each.
+fn open_each(target: &Folder, whole: &Place<'_>, there: &FileStat) -> Result<Folder, Failed> {
+    let mut at: Option<File> = None;
+    for part in whole.base.as_bytes().split(|b| *b == b'/') {
+        if part.is_empty() {
+            continue;
+        }
+        let place = Place {
+            dir: at.as_ref().map_or(target.as_fd(), AsFd::as_fd),
+            base: OsStr::from_bytes(part),
+            ..*whole
+        };
+        let next = open_trusted(&place, OFlag::O_PATH | OFlag::O_DIRECTORY);
+        at = Some(next.map_err(|e| cannot_access(whole, &e))?);
+    }
+    let dir = at.as_ref().map_or(target.as_fd(), AsFd::as_fd);
+    let last = Place {
+        dir,
+        base: ".".as_ref(),
+        ..*whole
+    };
+    Ok(Folder::Open(open(&last, there)?))
+}
+
+/// One that is there, be it through a link that can be trusted; the one that was looked at.
+fn open(place: &Place<'_>, there: &FileStat) -> Result<File, Failed> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-    let file = match place.open(flags, 0) {
+    let file = match open_trusted(place, flags) {
         // One that may be searched but not listed is as good for what is made in it.
-        Err(e) if e.raw_os_error() == Some(libc::EACCES) => place.open(flags | OFlag::O_PATH, 0),
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
+            open_trusted(place, flags | OFlag::O_PATH)
+        }
         other => other,
     };
-    file.map_err(|e| {
-        let (name, text) = (quote(place.shown), reason(&e));
-        format!("cannot access {name}: {text}").into()
-    })
+    let file = file.map_err(|e| cannot_access(place, &e))?;
+    let now = fstat(&file).or_else(|e| cannot("stat", place, e))?;
+    if identity(&now) == identity(there) {
+        Ok(file)
+    } else {
+        Err(replaced(place))
+    }
+}
+
+fn cannot_access(place: &Place<'_>, e: &std::io::Error) -> Failed {
+    let (name, text) = (quote(place.shown), reason(e));
+    format!("cannot access {name}: {text}").into()
 }
 
 fn not_a_directory(shown: &Path) -> Failed {

@@ -1,0 +1,227 @@
+//! Trees large in every direction: memory, descriptors and threads do not grow with them.
+//!
+//! `MMAPCP_MILLION=1` makes the trees as large as the promise is: a million entries.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::*;
+
+/// What a run with a million entries may hold in memory at its peak.
+const MOST: u64 = 64 * MIB;
+
+/// What 60,000 entries may add to what a handful takes: 32 bytes of each would be 1.9 MB. A debug build had 0.2 MB.
+const FOR_A_TREE: u64 = 3 * MIB / 2;
+
+/// What 100,000 names in one directory may add. They were 2.9 MB: inode, place and the name itself.
+const FOR_A_DIRECTORY: u64 = 5 * MIB;
+
+/// A million entries take a debug build a minute.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+fn is_million() -> bool {
+    std::env::var_os("MMAPCP_MILLION").is_some_and(|v| v == "1")
+}
+
+/// `directories` of `files` each, empty.
+fn plant(root: &Path, directories: usize, files: usize) {
+    for d in 0..directories {
+        let dir = root.join(format!("directory-{d}"));
+        fs::create_dir_all(&dir).unwrap();
+        for f in 0..files {
+            File::create(dir.join(format!("file-{f}"))).unwrap();
+        }
+    }
+}
+
+/// How many entries there are below a directory, itself counted.
+fn entries(dir: &Path) -> usize {
+    let found = Command::new("find")
+        .arg(dir)
+        .args(["-printf", "x"])
+        .output();
+    found.unwrap().stdout.len()
+}
+
+/// Copies, and tells the most memory that the process ever had.
+fn peak(options: &[&str], from: &Path, to: &Path) -> u64 {
+    let mut running = Running::start(mmapcp().args(options).arg(from).arg(to));
+    let status = format!("/proc/{}/status", running.pid());
+    let mut most = 0;
+    while !running.has_ended() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        most = most.max(kib.unwrap_or(0) * KIB);
+        thread::sleep(Duration::from_millis(1));
+    }
+    let output = running.finish_within(PATIENCE);
+    assert!(output.status.success(), "{options:?}: {}", told(&output));
+    assert!(most > 0, "the peak was seen");
+    most
+}
+
+/// `more` is what is allowed beyond what a small tree takes.
+fn stays_flat(directories: usize, files: usize, more: Option<u64>) {
+    let shm = shm_dir();
+    let (from, to) = (shm.path().join("from"), shm.path().join("to"));
+    let small = shm.path().join("small");
+    plant(&small, 2, 5);
+    plant(&from, directories, files);
+    for options in [&["-r"][..], &["-a"], &["-r", "--jobs=1"]] {
+        let little = peak(options, &small, &shm.path().join("little"));
+        let most = peak(options, &from, &to);
+        let bound = more.map_or(MOST, |more| little + more);
+        eprintln!(
+            "{directories} x {files} {options:?}: {most} bytes at the peak, of a small tree {little}"
+        );
+        assert_eq!(entries(&to), 1 + directories + directories * files);
+        assert!(most < bound, "{options:?}: {most} bytes at the peak");
+        fs::remove_dir_all(&to).unwrap();
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_directories_of_a_tree() {
+    stays_flat(3000, 19, Some(FOR_A_TREE));
+    if is_million() {
+        stays_flat(1000, 999, None);
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_files_of_a_directory_but_by_their_names() {
+    stays_flat(1, 100_000, Some(FOR_A_DIRECTORY));
+    if is_million() {
+        stays_flat(1, 999_998, None);
+    }
+}
+
+/// More levels than PATH_MAX has room for.
+const LEVELS: usize = 2500;
+
+fn deep(root: &Path, levels: usize) {
+    fs::create_dir(root).unwrap();
+    let script = format!(
+        "i=0; while [ $i -lt {levels} ]; do mkdir d && cd -P d || exit 9; i=$((i+1)); done; echo leaf > leaf; ln leaf link"
+    );
+    let mut shell = Command::new("sh");
+    let made = shell.args(["-c", &script]).current_dir(root);
+    assert!(made.status().unwrap().success());
+}
+
+#[test]
+fn a_deep_tree_is_copied_with_every_option_that_works_by_names() {
+    let shm = shm_dir();
+    let (from, to) = (shm.path().join("from"), shm.path().join("to"));
+    deep(&from, LEVELS);
+    for options in [
+        &["-a"][..],
+        &["-rT"],
+        &["-aT"],
+        &["-aT", "--backup"],
+        &["-aT", "--backup=numbered", "--atomic"],
+        &["-rT", "--atomic", "--fsync"],
+        &["-aT", "--remove-destination", "--jobs=1"],
+        &["-rlTf"],
+    ] {
+        let output = run(mmapcp().args(options).arg(&from).arg(&to));
+        assert!(output.status.success(), "{options:?}: {}", told(&output));
+        assert!(entries(&to) >= LEVELS + 3, "{options:?}");
+    }
+}
+
+#[test]
+fn a_hundred_levels_are_copied_as_they_are() {
+    let shm = shm_dir();
+    let (from, to) = (shm.path().join("from"), shm.path().join("to"));
+    deep(&from, 100);
+    for options in ["-r", "-aT", "-abT", "-rlTf"] {
+        let output = run(mmapcp().arg(options).arg(&from).arg(&to));
+        assert!(output.status.success(), "{options}: {}", told(&output));
+    }
+    assert_eq!(entries(&to), 100 + 3 + 2, "two backups");
+}
+
+// ---------------------------------------------------------------- without room for more
+
+/// Copies with a limit that only root could raise again.
+fn limited(
+    limit: &str,
+    user: fn(&mut Command) -> &mut Command,
+    words: &[&str],
+    at: &Path,
+) -> Output {
+    let (_place, bin) = open_place();
+    let script = format!(r#"ulimit {limit} || exit 99; exec "$0" "$@""#);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &script])
+        .arg(bin.join("mmapcp"))
+        .args(words);
+    run(user(command.env("LC_ALL", "C").current_dir(at)))
+}
+
+#[test]
+fn few_descriptors_are_enough_or_it_is_told() {
+    let shm = shm_dir();
+    plant(&shm.path().join("wide"), 20, 40);
+    deep(&shm.path().join("deep"), 200);
+    let wide: [&[&str]; 4] = [
+        &["-r"],
+        &["-a", "--jobs=4"],
+        &["-a", "--atomic", "--jobs=4"],
+        &["-r", "--fsync"],
+    ];
+    for (n, options) in wide.iter().enumerate() {
+        let to = format!("wide-{n}");
+        let words = [options, &["wide", &to][..]].concat();
+        let output = limited("-n 64", |command| command, &words, shm.path());
+        assert!(output.status.success(), "{words:?}: {}", told(&output));
+        assert_eq!(entries(&shm.path().join(to)), 1 + 20 + 800);
+    }
+    if !is_root_or_skip("few_descriptors_are_enough_or_it_is_told") {
+        return;
+    }
+    // Root raises the limit, and copies.
+    for (n, jobs) in ["--jobs=1", "--jobs=4"].iter().enumerate() {
+        let words = ["-r", jobs, "deep", &format!("deep-{n}")];
+        let output = limited("-n 64", as_nobody, &words, shm.path());
+        let text = lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{words:?}: {}",
+            told(&output)
+        );
+        assert!(text.contains("Too many open files"), "{text}");
+        assert!(
+            text.lines().all(|line| line.starts_with("mmapcp: ")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn without_a_second_thread_one_does_all() {
+    let shm = shm_dir();
+    plant(&shm.path().join("from"), 5, 100);
+    let words = ["-r", "--jobs=4", "from", "to"];
+    if !is_root_or_skip("without_a_second_thread_one_does_all") {
+        return;
+    }
+    // dash and bash have different letters for it. Other processes of nobody count as well, so none more is to be had.
+    for limit in ["-p 1", "-u 1"] {
+        let output = limited(&format!("{limit} 2>&-"), as_nobody, &words, shm.path());
+        if output.status.code() == Some(99) {
+            continue;
+        }
+        assert!(output.status.success(), "{}", told(&output));
+        assert_eq!(entries(&shm.path().join("to")), 1 + 5 + 500);
+        return;
+    }
+    panic!("sh knows no limit of processes");
+}
