@@ -128,7 +128,11 @@ fn data(
         let text = format!("cannot fstat {}: {}", quote(source.shown), reason(&e));
         (None, text)
     })?;
-    let options = cx.options.transfer;
+    // The old file is kept until the new one is known to be whole.
+    let options = transfer::Options {
+        settled: open.is_atomic(),
+        ..cx.options.transfer
+    };
     let mut observer = voice.file(source.shown, dest.shown);
     let tag = (source.shown.into(), dest.shown.into());
     match bytes.copy(opened, facts, &open.file, options, &mut observer, tag) {

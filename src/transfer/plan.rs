@@ -56,6 +56,8 @@ pub struct Options {
     pub reflink: Reflink,
     /// Bytes a call, instead of the row's own; for benches and tests.
     pub chunk: Option<usize>,
+    /// Whether a small file is waited for as well: what fails later would be cut off under a name it has by then.
+    pub settled: bool,
 }
 
 /// The decisions for one pair of files.

@@ -89,7 +89,11 @@ pub(super) fn copy<T>(
     }
     let row = small.row;
     let (there, size) = (&files.there, files.facts.size);
-    worker.behind.push(files.dest, size, there.flush, tag);
+    if !options.settled {
+        worker.behind.push(files.dest, size, there.flush, tag);
+    } else if let Err(e) = settle(files.dest, there.flush, 0, size) {
+        return Err(small.cut(0, Error::Io(Side::Dest, e)));
+    }
     if let Some(account) = account {
         let moved = (size > 0).then_some((row.name, size)).into_iter().collect();
         observer.event(&done(size, moved, u64::from(size > 0), account));
@@ -228,13 +232,16 @@ impl Small<'_, '_> {
 
     /// Leaves a destination that ends where its good bytes end, with nothing of it cached.
     fn give_up(self, error: Error) -> Failure {
-        let (dest, there) = (self.files.dest, &self.files.there);
-        let mut copied = self.done;
-        if copied > 0 {
-            if settle(dest, there.flush, 0, copied).is_err() {
-                copied = 0;
-            }
-            let _ = retry(|| ftruncate(dest, copied.cast_signed()));
+        let good =
+            self.done > 0 && settle(self.files.dest, self.files.there.flush, 0, self.done).is_ok();
+        let copied = if good { self.done } else { 0 };
+        self.cut(copied, error)
+    }
+
+    /// Nothing beyond `copied` is good. The kernel tells of failed writeback once, so this does not ask again.
+    fn cut(self, copied: u64, error: Error) -> Failure {
+        if self.done > 0 {
+            let _ = retry(|| ftruncate(self.files.dest, copied.cast_signed()));
         }
         Failure {
             copied,
