@@ -76,12 +76,17 @@ pub(crate) fn with_holes_of(cp: &Tree, ours: &Tree) -> Tree {
     holed
 }
 
-/// Whether all that differs are permissions of directories.
-pub(crate) fn differ_in_directories_only(cp: &Tree, ours: &Tree) -> bool {
-    cp.keys().eq(ours.keys())
-        && cp.iter().all(|(name, node)| {
-            node.agrees(&ours[name]) || node.kind == "directory" && ours[name].kind == "directory"
-        })
+/// Whether all that differs are modes, and ours permit less.
+pub(crate) fn differ_in_narrower_modes_only(cp: &Tree, ours: &Tree) -> bool {
+    let mode = |node: &Node| u32::from_str_radix(&node.mode, 8).unwrap();
+    let narrower = |cp: &Node, ours: &Node| {
+        let as_wide = Node {
+            mode: cp.mode.clone(),
+            ..ours.clone()
+        };
+        mode(ours) & !mode(cp) == 0 && cp.agrees(&as_wide)
+    };
+    cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| narrower(node, &ours[name]))
 }
 
 /// Everything below a directory, by relative name.

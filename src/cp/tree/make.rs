@@ -64,7 +64,7 @@ impl Walk<'_, '_, '_> {
             Ok(()) if linked => self.run.cx.durable.note_entry(&entry.dest.place()),
             Ok(()) => self.note_made(entry, from, remembered),
             Err(_) => {
-                if remembered {
+                if remembered && !linked {
                     self.run.copied_as(from, None);
                 }
                 self.undo_backup(entry, ready.backup.as_deref());
