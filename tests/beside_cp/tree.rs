@@ -76,6 +76,15 @@ pub(crate) fn with_holes_of(cp: &Tree, ours: &Tree) -> Tree {
     holed
 }
 
+/// Whether all that differs are directories that both made.
+pub(crate) fn differ_in_directories_only(cp: &Tree, ours: &Tree) -> bool {
+    let both = |one: &Node, other: &Node| one.kind == "directory" && other.kind == "directory";
+    cp.keys().eq(ours.keys())
+        && cp
+            .iter()
+            .all(|(name, node)| node.agrees(&ours[name]) || both(node, &ours[name]))
+}
+
 /// Whether all that differs are modes, and ours permit less.
 pub(crate) fn differ_in_narrower_modes_only(cp: &Tree, ours: &Tree) -> bool {
     let mode = |node: &Node| u32::from_str_radix(&node.mode, 8).unwrap();

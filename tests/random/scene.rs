@@ -105,19 +105,24 @@ impl Scene {
             Some(long) => long.starts_with('b') || long.starts_with("su"),
             None => word.starts_with('-') && word.contains(['b', 'S']),
         };
-        let numbered = self
-            .words
-            .iter()
-            .any(|word| word.starts_with("--b") && (word.ends_with("=t") || word.contains("=nu")));
-        self.words.iter().any(asks) && !numbered
+        let numbered = |word: &&String| {
+            word.starts_with("--b") && (word.ends_with("=t") || word.contains("=nu"))
+        };
+        let controls: Vec<&String> = self.words.iter().filter(|word| asks(word)).collect();
+        !controls.is_empty() && !controls.iter().all(numbered)
     }
 
-    /// Whether a source may be named by a path through the destination.
+    /// Whether a path leads through the destination.
     pub(super) fn has_detour(&self) -> bool {
-        let last = self.words.len() - 1;
-        self.words[..last]
+        let through = |word: &String| word.starts_with("d/") || word.contains("/d/");
+        self.words.iter().any(through)
+    }
+
+    /// Whether a path begins at the root.
+    pub(super) fn has_absolute(&self) -> bool {
+        self.words
             .iter()
-            .any(|word| word.starts_with("d/") || word.contains("/d/"))
+            .any(|word| word.starts_with('/') || word.starts_with(HERE))
     }
 
     pub(super) fn has_parents(&self) -> bool {

@@ -136,12 +136,16 @@ impl Walk<'_, '_, '_> {
         if !(remembered || self.repeats.several()) {
             return;
         }
+        if remembered && self.run.fate_of(identity(from)).flatten().is_none() {
+            // With -s and -L it is the source that further links lead to.
+            let follow = self.dereference(entry) != Dereference::Never;
+            if let Ok(made) = entry.dest.place().stat(follow) {
+                self.run.copied_as(from, Some(identity(&made)));
+            }
+        }
         if let Ok(made) = entry.dest.place().stat(false) {
             if is_link(&made) {
                 self.repeats.made_link(&made);
-            }
-            if remembered && self.run.fate_of(identity(from)).flatten().is_none() {
-                self.run.copied_as(from, Some(identity(&made)));
             }
             if named {
                 self.run.note_made(&entry.dest.shown, identity(&made));
