@@ -22,7 +22,6 @@ fn a_directory_into_itself() {
         dot-dot into a child, WORD :: mkdir -p top/in; printf 1 > top/1 :: cd top/in; $CP WORD .. new
         through a link to itself, WORD :: $CP WORD dir dlink
         through a link inside, WORD :: ln -s . dir/self :: $CP WORD dir dir/self
-        a link to it into it, WORD :: $CP WORD dlink dir
         a child into its parent, WORD :: $CP WORD dir/sub dir
         a child over its parent, WORD :: $CP WORD -T dir/sub dir
         a child's contents into its parent, WORD :: $CP WORD dir/sub/. dir
@@ -101,7 +100,7 @@ fn parents() {
         dots, WORD :: $CP WORD --parents ./dir/./x other
         dot-dot, WORD :: $CP WORD --parents dir/../dir/x other
         dot-dot at the beginning, WORD :: mkdir top top/to :: cd top; $CP WORD --parents ../dir/x to
-        an absolute name, WORD :: $CP WORD --parents "$PWD/dir/x" other 2>&1 | sed "s|${PWD#/}|PWD|g"; find other -name x | sed 's|.*/|/|'; rm -rf other
+        an absolute name, WORD :: $CP WORD --parents "$PWD/dir/x" other 2> said; rm said; find other -name x | sed 's|.*/|/|'; rm -rf other
         through a link, WORD :: $CP WORD --parents dlink/x other
         through a link, which is there, WORD :: mkdir other/dir; ln -s dir other/dlink :: $CP WORD --parents dlink/x other
         a link, WORD :: $CP WORD --parents dir/rel other

@@ -7,7 +7,9 @@ use std::os::fd::AsFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::error::Error;
+use super::extents::nonzero_runs;
 use super::fault::{Side, retry};
+use super::plan::Sparse;
 use super::run::{Run, Work};
 use crate::sys::buffer::AlignedBuffer;
 
@@ -37,12 +39,26 @@ pub(super) fn copy(run: &mut Run<'_>) -> Result<(), Error> {
         if filled > 0 {
             // What the last round left behind the end would else be written as padding.
             buffer[filled..].fill(0);
-            run.step(&Work::Put(&buffer, filled))?;
+            put(run, &buffer, filled)?;
         }
         if ended {
             return Ok(());
         }
     }
+}
+
+/// Writes what was collected; where holes are wanted, without its blocks of zeros.
+fn put(run: &mut Run<'_>, buffer: &[u8], filled: usize) -> Result<(), Error> {
+    if run.plan.options.sparse != Sparse::Always || !run.plan.dest.regular {
+        return run.step(&Work::Put(buffer, filled));
+    }
+    let begin = run.pos;
+    for part in nonzero_runs(&buffer[..filled], run.plan.dest.align.unit() as usize) {
+        run.pos = begin + part.start as u64;
+        run.step(&Work::Put(&buffer[part.start..], part.len()))?;
+    }
+    run.pos = begin + filled as u64;
+    Ok(())
 }
 
 /// One read, interruptible while nothing comes.

@@ -85,6 +85,18 @@ pub(crate) fn differ_in_directories_only(cp: &Tree, ours: &Tree) -> bool {
             .all(|(name, node)| node.agrees(&ours[name]) || both(node, &ours[name]))
 }
 
+/// Whether all that differs are extended attributes of directories.
+pub(crate) fn differ_in_directory_attributes_only(cp: &Tree, ours: &Tree) -> bool {
+    let like = |cp: &Node, ours: &Node| {
+        let with_those = Node {
+            xattrs: cp.xattrs.clone(),
+            ..ours.clone()
+        };
+        cp.agrees(ours) || ours.kind == "directory" && cp.agrees(&with_those)
+    };
+    cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| like(node, &ours[name]))
+}
+
 /// Whether all that differs are modes, and ours permit less.
 pub(crate) fn differ_in_narrower_modes_only(cp: &Tree, ours: &Tree) -> bool {
     let mode = |node: &Node| u32::from_str_radix(&node.mode, 8).unwrap();

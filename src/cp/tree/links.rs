@@ -119,7 +119,8 @@ impl Walk<'_, '_, '_> {
         dereference: Dereference,
     ) -> Option<Outcome> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
-        if earlier.with_place(|before| source.is_same_source(before)) {
+        // cp takes what a link led to for another directory, and goes round until the kernel counts forty links.
+        if earlier.with_place(|before| source.is_same_entry(before)) {
             self.top.met_itself = true;
             let (from, to) = (quote(&self.top.source), quote(&self.top.dest.shown));
             return Some(Err(format!(
