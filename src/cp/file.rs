@@ -63,7 +63,15 @@ pub(super) fn copy(
     target: &Target<'_>,
 ) -> Result<Identity, Failed> {
     let opened = open_source(source, from, !target.follow)?;
+    let mut say = |text: &str| voice.diagnose(text);
+    let prepared = cx.attributes.prepare_creation(source, &mut say);
+    prepared.map_err(|attrs::Unpreserved| Failed::Said)?;
     let open = open_dest(cx, voice, dest, from, target)?;
+    if !open.created && !open.is_atomic() {
+        let mut say = |text: &str| voice.diagnose(text);
+        let relabelled = cx.attributes.relabel(source, dest, &mut say);
+        relabelled.map_err(|attrs::Unpreserved| Failed::Said)?;
+    }
     cx.durable.watch(&open.file, dest.shown);
     // What replaces the old file atomically is narrow as it is.
     let held_back = target

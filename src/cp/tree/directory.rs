@@ -10,12 +10,24 @@ use super::level::{Entered, Level};
 use super::made::replaced;
 use super::names::Names;
 use super::{DEEPEST, Entry, Failed, Known, Outcome, Ready, Walk, arrow, cannot};
+use crate::cp::attrs::Unpreserved;
 use crate::cp::place::{Place, identity};
 use crate::report::Fate;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
 impl Walk<'_, '_, '_> {
+    /// Gives a directory that was there the security context of the source, where that is kept.
+    fn relabel(&mut self, source: &Place<'_>, dest: &Place<'_>) -> Outcome {
+        let mut said = Vec::new();
+        let attributes = self.run.attributes();
+        let done = attributes.relabel(source, dest, &mut |text| said.push(text.to_owned()));
+        for text in &said {
+            self.say().diagnose(text);
+        }
+        done.map_err(|Unpreserved| Failed::Said)
+    }
+
     pub(super) fn directory(&mut self, entry: &Entry, from: &FileStat, ready: &Ready) -> Outcome {
         if self.ancestors.contains(&identity(from)) {
             let name = quote(&entry.source.shown);
@@ -51,8 +63,12 @@ impl Walk<'_, '_, '_> {
         there: Option<FileStat>,
     ) -> Result<Arc<Level>, Failed> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
+        self.prepare(&source)?;
         let (target, made) = match there {
-            Some(there) => (self.open_met(entry, &dest, &there)?, None),
+            Some(there) => {
+                self.relabel(&source, &dest)?;
+                (self.open_met(entry, &dest, &there)?, None)
+            }
             None => {
                 let (target, made) = self.make_directory(entry, from)?;
                 (target, Some(made))

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::cp::attrs::Unpreserved;
 use crate::cp::options::{Dereference, Making};
-use crate::cp::place::identity;
+use crate::cp::place::{Place, identity};
 use crate::report::quote::quote;
 
 impl Walk<'_, '_, '_> {
@@ -57,7 +57,9 @@ impl Walk<'_, '_, '_> {
                         }
                     })
             }
-            None => self.other(entry, from, &ready, dereference),
+            None => self
+                .prepare(&entry.source.place())
+                .and_then(|()| self.other(entry, from, &ready, dereference)),
         };
         match made {
             // A further name of what was made before may be overwritten by a later operand, as in cp.
@@ -71,6 +73,17 @@ impl Walk<'_, '_, '_> {
             }
         }
         made.map(|()| Next::Made)
+    }
+
+    /// Has what is made next in place of `source` come into being with its security context, where that is kept.
+    pub(super) fn prepare(&mut self, source: &Place<'_>) -> Outcome {
+        let mut said = Vec::new();
+        let attributes = self.run.attributes();
+        let prepared = attributes.prepare_creation(source, &mut |text| said.push(text.to_owned()));
+        for text in &said {
+            self.say().diagnose(text);
+        }
+        prepared.map_err(|Unpreserved| Failed::Said)
     }
 
     /// What is not copied byte by byte.

@@ -168,6 +168,7 @@ impl Walk<'_, '_, '_> {
         source: &Path,
         from: &FileStat,
     ) -> Result<(File, u32), Failed> {
+        self.prepare(&Anchor::of(source).place())?;
         let mode = self.run.attributes().parent_mode(from);
         let bits = Mode::from_bits_truncate(mode);
         mkdirat(place.dir, place.base, bits).or_else(|e| cannot("make directory", place, e))?;
