@@ -619,15 +619,21 @@ fn two_at_once_make_one_whole_file() {
                 let outputs = both.map(Running::finish);
                 let context = format!("{way:?}, existing: {existing}, round {round}");
                 let done = outputs.iter().filter(|o| o.status.success()).count();
-                assert!(
-                    done == 2 || !existing && done == 1,
-                    "{context}: {outputs:?}"
-                );
+                // One may find the file replaced that it has looked at.
+                assert!(done >= 1, "{context}: {outputs:?}");
                 for refused in outputs.iter().filter(|o| !o.status.success()) {
-                    let words = format!(
-                        "cannot create regular file '{}': File exists",
-                        scene.dest().display()
-                    );
+                    let dest = scene.dest();
+                    let words = if existing {
+                        format!(
+                            "'{}', as it was replaced while being copied",
+                            dest.display()
+                        )
+                    } else {
+                        format!(
+                            "cannot create regular file '{}': File exists",
+                            dest.display()
+                        )
+                    };
                     assert_says(refused, &words, &context);
                 }
                 if difference(&other, &scene.dest()).is_some() {

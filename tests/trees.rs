@@ -87,3 +87,53 @@ fn a_link_that_was_just_made_is_not_written_through() {
     );
     assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
 }
+
+/// Two directories of the source that lead to one of the destination: the second copy of a name is the one that stays, whole.
+#[test]
+fn two_paths_to_one_directory_keep_their_order() {
+    let shm = shm_dir();
+    let script = r#"
+        set -e
+        copy="$OWN -r --keep-directory-symlink"
+        mkdir -p s/d1 s/d2 one/d1; ln -s d1 one/d2
+        for n in $(seq 100); do
+            head -c 60000 /dev/zero | tr '\0' a > s/d1/f$n
+            head -c 30000 /dev/zero | tr '\0' b > s/d2/f$n
+        done
+        $copy --jobs=1 s/. one
+        for round in 1 2 3 4 5; do
+            rm -rf d; mkdir -p d/d1; ln -s d1 d/d2
+            $copy --jobs=4 s/. d; diff -r one d
+            $copy --jobs=4 s/. d; diff -r one d
+        done
+    "#;
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .env("OWN", MMAPCP)
+        .current_dir(shm.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+}
+
+/// A directory that may be written to, but not read, has no descriptor that can be synced; --fsync waits for everything then.
+#[test]
+fn what_cannot_be_synced_alone_is_synced_with_all() {
+    let (place, bin) = open_place();
+    let script = r#"
+        set -e
+        cd "$(mktemp -d)"
+        mkdir -p empty dd; echo x > f; chmod 300 dd
+        "$OWN/mmapcp" --fsync -r empty/. dd
+        "$OWN/mmapcp" --fsync -s "$PWD/f" dd/
+        chmod 700 dd; [ -L dd/f ]; cd ..; rm -rf "$OLDPWD"
+    "#;
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .env("OWN", &bin)
+        .env("TMPDIR", std::env::temp_dir());
+    let output = run(as_nobody(&mut command));
+    assert!(output.status.success(), "{}", told(&output));
+    drop(place);
+}

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{fsync, syncfs};
 
@@ -47,6 +48,8 @@ struct State {
     /// By device number.
     systems: HashMap<u64, System>,
     failed: Vec<(PathBuf, io::Error)>,
+    /// Something has no descriptor that can be synced: a directory that may be written to, but not read.
+    all: bool,
 }
 
 /// One file system.
@@ -113,13 +116,8 @@ impl Durable {
         }
         match entry.open_directory() {
             Ok(directory) => self.note(&directory, &parent(shown)),
-            // One that may not be read cannot be synced alone.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.syncfs_tells => {
-                let mut state = self.state();
-                for system in state.systems.values_mut() {
-                    system.whole = true;
-                }
-            }
+            // One that may not be read cannot be synced alone, nor is there a descriptor for its file system.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => self.state().all = true,
             Err(e) => self.state().failed.push((parent(shown), e)),
         }
     }
@@ -174,6 +172,10 @@ impl Durable {
             return;
         }
         let mut state = self.state();
+        if is_place_only(file) {
+            state.all = true;
+            return;
+        }
         if let Err(e) = state.note(file, shown, self.syncfs_tells) {
             state.failed.push((shown.into(), e));
         }
@@ -190,6 +192,10 @@ impl Durable {
             } else {
                 sync_each(&mut system.each, &mut state.failed);
             }
+        }
+        if state.all {
+            // It tells of no error, but Linux returns from it only when all is on the disk (sync(2)).
+            nix::unistd::sync();
         }
         state.failed
     }
@@ -237,6 +243,12 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Whether a descriptor is an O_PATH one, which fsync(2) and syncfs(2) refuse.
+fn is_place_only(file: &File) -> bool {
+    fcntl(file, FcntlArg::F_GETFL)
+        .is_ok_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_PATH))
 }
 
 fn sync_each(each: &mut Vec<(File, PathBuf)>, failed: &mut Vec<(PathBuf, io::Error)>) {

@@ -9,7 +9,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 use super::level::{Entered, Level};
 use super::made::replaced;
 use super::names::Names;
-use super::{DEEPEST, Entry, Failed, Known, Outcome, Ready, Walk, arrow, cannot};
+use super::{DEEPEST, Dereference, Entry, Failed, Known, Outcome, Ready, Walk, arrow, cannot};
 use crate::cp::attrs::Unpreserved;
 use crate::cp::place::{Place, identity};
 use crate::report::Fate;
@@ -17,6 +17,26 @@ use crate::report::quote::quote;
 use crate::sys::words::reason;
 
 impl Walk<'_, '_, '_> {
+    /// Two paths may lead to one directory: by a bind mount, by a link that is followed. From where that shows, files are
+    /// copied one after the other, since two of them may be one.
+    fn watch_for_repeats(&mut self, from: &FileStat, target: &File, new: bool, links: Dereference) {
+        let Ok(now) = fstat(target) else { return };
+        if self.serial {
+            return;
+        }
+        let mut repeated = false;
+        if !new || links != Dereference::Never {
+            repeated |= !self.met.insert(identity(&now));
+        }
+        if from.st_dev == now.st_dev {
+            repeated |= !self.met.insert(identity(from));
+        }
+        if repeated {
+            self.settle();
+            self.serial = true;
+        }
+    }
+
     /// Gives a directory that was there the security context of the source, where that is kept.
     fn relabel(&mut self, source: &Place<'_>, dest: &Place<'_>) -> Outcome {
         let mut said = Vec::new();
@@ -84,6 +104,7 @@ impl Walk<'_, '_, '_> {
             self.verbose(|| arrow(entry, None));
             self.voice.passed(Fate::Directory);
         }
+        self.watch_for_repeats(from, &target, made.is_some(), self.dereference(entry));
         let opened = if self.ancestors.len() >= DEEPEST {
             Err(std::io::Error::from_raw_os_error(libc::ELOOP))
         } else {

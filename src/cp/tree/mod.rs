@@ -17,7 +17,7 @@ mod prompt;
 mod repeats;
 mod same;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -215,6 +215,9 @@ pub(super) struct Walk<'a, 'p, 's> {
     ancestors: Vec<Identity>,
     /// Whether each file is copied before the next is looked at.
     serial: bool,
+    /// Directories of the destination that were there before, and of the source on the same device, by which two paths
+    /// that lead to one are found.
+    met: HashSet<Identity>,
     /// The operand under way.
     top: Top,
 }
@@ -283,6 +286,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             repeats: Repeats::new(jobs),
             ancestors: Vec::new(),
             serial: pool.threads() == 1,
+            met: HashSet::new(),
             top: Top {
                 source: PathBuf::new(),
                 dest: Arc::new(Anchor::of(Path::new("."))),
