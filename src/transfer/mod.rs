@@ -15,6 +15,7 @@ pub mod facts;
 pub mod fault;
 mod finish;
 mod mounts;
+pub mod pace;
 pub mod plan;
 mod read;
 mod reserve;
