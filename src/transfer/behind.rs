@@ -12,7 +12,7 @@ use super::writeback::{Flush, settle};
 
 /// Bytes that may be on their way: a device that takes 50 MB/s has them in a twelfth of a second. Queues of 512 KiB, 1 MiB
 /// and 4 MiB cost the same (`benches/tree/ways.md`), and pages that come round again are cheaper than new ones.
-const MOST_BYTES: u64 = 4 << 20;
+pub(super) const MOST_BYTES: u64 = 4 << 20;
 
 /// Files that may be on their way, at most; each holds a descriptor.
 const MOST_FILES: usize = 64;
@@ -56,8 +56,9 @@ impl<T> Behind<T> {
         }
     }
 
-    /// Takes a file of which `size` bytes were written through the cache, and settles the oldest beyond the bounds.
-    pub(super) fn push(&mut self, file: &File, size: u64, flush: Flush, tag: T) {
+    /// Takes a file of which `size` bytes were written through the cache, and settles the oldest beyond the bounds, of which
+    /// `most` bytes is one.
+    pub(super) fn push(&mut self, file: &File, size: u64, flush: Flush, tag: T, most: u64) {
         if size == 0 || flush == Flush::Nothing {
             return;
         }
@@ -74,7 +75,7 @@ impl<T> Behind<T> {
             // No descriptor to be had: it is waited for at once.
             Err(_) => self.settle_one(file, size, flush, tag),
         }
-        while self.bytes > MOST_BYTES || self.queue.len() > self.most {
+        while self.bytes > most || self.queue.len() > self.most {
             self.pop();
         }
     }
@@ -126,8 +127,8 @@ mod tests {
         good.set_len(10)?;
         // Nothing can be synchronised in a pipe: ESPIPE.
         let (_output, bad) = pipe2(OFlag::O_CLOEXEC)?;
-        behind.push(&good, 10, Flush::Range, "good");
-        behind.push(&File::from(bad), 10, Flush::Range, "bad");
+        behind.push(&good, 10, Flush::Range, "good", MOST_BYTES);
+        behind.push(&File::from(bad), 10, Flush::Range, "bad", MOST_BYTES);
         assert!(behind.late().is_empty());
         behind.finish();
         let late = behind.late();
@@ -143,11 +144,11 @@ mod tests {
         let mut behind = Behind::new();
         let file = tempfile::tempfile()?;
         for n in 0..3 * MOST_FILES {
-            behind.push(&file, 1, Flush::Range, n);
+            behind.push(&file, 1, Flush::Range, n, MOST_BYTES);
             assert!(behind.queue.len() <= MOST_FILES);
         }
         for n in 0..20 {
-            behind.push(&file, MOST_BYTES / 4, Flush::Range, n);
+            behind.push(&file, MOST_BYTES / 4, Flush::Range, n, MOST_BYTES);
             assert!(behind.bytes <= MOST_BYTES);
         }
         Ok(())

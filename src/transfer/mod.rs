@@ -16,6 +16,7 @@ pub mod fault;
 mod finish;
 mod mounts;
 pub mod pace;
+mod pacing;
 pub mod plan;
 mod read;
 mod reserve;

@@ -13,9 +13,10 @@ use super::extents::{Extents, nonzero_runs};
 use super::facts::{DestFacts, Direct, SourceFacts, SourceKind};
 use super::fault::{Fault, Side};
 use super::finish::compare_source;
+use super::pace::Pacer;
 use super::plan::{Options, Plan, Sparse};
 use super::sink::{Leaving, Sink};
-use super::{read, reserve, stream};
+use super::{pacing, read, reserve, stream};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 use crate::sys::words::reason;
@@ -33,6 +34,8 @@ pub(super) struct Files<'a> {
     pub(super) there: DestFacts,
     /// Why blocks cannot be shared, when that was tried.
     pub(super) unshared: Option<String>,
+    /// What each chunk waits for.
+    pub(super) pace: Option<&'a Pacer>,
 }
 
 /// Copies a file by the rows of the table.
@@ -73,6 +76,14 @@ pub(super) enum Work<'b> {
     Put(&'b [u8], usize),
 }
 
+impl Work<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Move(len) | Self::Put(_, len) => *len as u64,
+        }
+    }
+}
+
 /// When a file was begun, and what its thread had used until then.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account {
@@ -93,6 +104,7 @@ impl Account {
 pub(super) struct Run<'a> {
     pub(super) plan: &'a Plan,
     pub(super) pair: Pair<'a>,
+    pub(super) pace: Option<&'a Pacer>,
     pub(super) pos: u64,
     pub(super) size: u64,
     pub(super) rows: Vec<&'static Row>,
@@ -122,6 +134,7 @@ impl<'a> Run<'a> {
                 sink: Sink::new(files.dest, &plan.dest),
                 notes: Vec::new(),
             },
+            pace: files.pace,
             pos: 0,
             size: plan.source.size,
             rows: plan.rows.clone(),
@@ -174,7 +187,7 @@ impl<'a> Run<'a> {
     /// body where only whole units can be written.
     fn chunk(&self, end: u64) -> usize {
         let row = self.rows[0];
-        let chunk = self.plan.options.chunk.unwrap_or(row.chunk) as u64;
+        let chunk = self.piece(self.plan.options.chunk.unwrap_or(row.chunk)) as u64;
         let end = end.min((self.pos / chunk + 1) * chunk);
         let body = self.plan.dest.align.down(self.size);
         let end = if row.leaving == Leaving::Direct && self.pos < body {
@@ -230,7 +243,7 @@ impl<'a> Run<'a> {
         }
         let zeros = AlignedBuffer::new(BLANK).map_err(|e| Error::Io(Side::Dest, e))?;
         while self.pos < end {
-            let len = (end - self.pos).min(BLANK as u64) as usize;
+            let len = (end - self.pos).min(self.piece(BLANK) as u64) as usize;
             self.step(&Work::Put(&zeros, len))?;
         }
         Ok(())
@@ -238,7 +251,7 @@ impl<'a> Run<'a> {
 
     /// Does one piece of work at the cursor, by the first row that can.
     pub(super) fn step(&mut self, work: &Work<'_>) -> Result<(), Error> {
-        self.report()?;
+        self.admit(work.len())?;
         let clock = Clock::read();
         let n = loop {
             match self.attempt(work) {
@@ -253,11 +266,27 @@ impl<'a> Run<'a> {
         let row = self.rows[0];
         *self.moved.entry(row.name).or_default() += n;
         self.pos += n;
+        if let Some(pace) = self.pace {
+            pace.moved(work.len(), n);
+        }
         if let (Some(choice), Work::Move(_)) = (&mut self.choice, work) {
             let next = choice.moved(row.name, n, clock);
             self.choose(&next);
         }
         Ok(())
+    }
+
+    /// Waits for its turn; what goes through the cache stays as bounded as a chunk.
+    fn admit(&mut self, bytes: u64) -> Result<(), Error> {
+        let pace = self.pace;
+        pacing::admit(pace, bytes, || self.report())?;
+        self.pair.sink.bound(|most| pacing::behind(pace, most));
+        Ok(())
+    }
+
+    /// `most` bytes, or as many as may go at once.
+    pub(super) fn piece(&self, most: usize) -> usize {
+        pacing::piece(self.pace, most, self.plan.dest.align.unit())
     }
 
     fn attempt(&mut self, work: &Work<'_>) -> Result<usize, Fault> {

@@ -121,6 +121,11 @@ impl<'a> Sink<'a> {
             .map_err(|e| Fault::Fatal(Side::Dest, e))
     }
 
+    /// Keeps the dirty window to what `bound` makes of its usual limit.
+    pub(super) fn bound(&mut self, bound: impl FnOnce(u64) -> u64) {
+        self.behind.bound(bound);
+    }
+
     /// How far the device is, when `pos` is how far we are.
     #[must_use]
     pub fn confirmed(&self, pos: u64) -> u64 {

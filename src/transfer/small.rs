@@ -6,6 +6,7 @@ use std::io;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Whence, ftruncate, lseek64};
 
+use super::behind::MOST_BYTES;
 use super::engine::{BUFFERED, DONTCACHE, Row};
 use super::error::{Error, Failure};
 use super::event::{Event, Observer, Progress, Refusal};
@@ -13,6 +14,7 @@ use super::facts::{SourceFacts, SourceKind};
 use super::fault::{Class, Side, classify, retry};
 use super::finish::{compare_source, done};
 use super::mounts::Mounts;
+use super::pacing;
 use super::plan::{DirectPolicy, Options, Plan, Sparse};
 use super::reserve;
 use super::run::{Account, Files};
@@ -90,7 +92,8 @@ pub(super) fn copy<T>(
     let row = small.row;
     let (there, size) = (&files.there, files.facts.size);
     if !options.settled {
-        worker.behind.push(files.dest, size, there.flush, tag);
+        let most = pacing::behind(files.pace, MOST_BYTES);
+        worker.behind.push(files.dest, size, there.flush, tag, most);
     } else if let Err(e) = settle(files.dest, there.flush, 0, size) {
         return Err(small.cut(0, Error::Io(Side::Dest, e)));
     }
@@ -133,10 +136,15 @@ struct Small<'a, 'f> {
 
 impl Small<'_, '_> {
     fn all(&mut self, buffer: &mut Vec<u8>, mounts: &mut Mounts) -> Result<(), Error> {
-        self.report()?;
+        let pace = self.files.pace;
+        let taken = pace.map_or(0, |pace| pace.file(self.files.facts.size));
+        pacing::admit(pace, taken, || self.report())?;
         let data = self.read(buffer)?;
         self.make_room()?;
         self.write_all(data, mounts)?;
+        if let Some(pace) = pace {
+            pace.moved(taken, taken);
+        }
         self.report()?;
         compare_source(self.files.source, &self.files.facts)
     }

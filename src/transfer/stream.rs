@@ -27,8 +27,9 @@ pub(super) fn copy(run: &mut Run<'_>) -> Result<(), Error> {
     loop {
         let mut filled = 0;
         let mut ended = false;
-        while filled < CHUNK && !(eager && filled > 0) {
-            match read(run, &mut buffer[filled..])? {
+        let chunk = run.piece(CHUNK);
+        while filled < chunk && !(eager && filled > 0) {
+            match read(run, &mut buffer[filled..chunk])? {
                 0 => {
                     ended = true;
                     break;

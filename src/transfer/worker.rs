@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use super::behind::{Behind, Late};
 use super::error::{Error, Failure};
@@ -9,6 +10,7 @@ use super::event::Observer;
 use super::facts::{DestFacts, SourceFacts};
 use super::fault::Side;
 use super::mounts::Mounts;
+use super::pace::Pacer;
 use super::plan::Options;
 use super::run::{self, Files};
 use super::{share, small};
@@ -22,6 +24,7 @@ pub struct Worker<T> {
     pub(super) mounts: Mounts,
     pub(super) buffer: Vec<u8>,
     pub(super) behind: Behind<T>,
+    pace: Option<Arc<Pacer>>,
 }
 
 impl<T> Default for Worker<T> {
@@ -30,11 +33,21 @@ impl<T> Default for Worker<T> {
             mounts: Mounts::default(),
             buffer: Vec::new(),
             behind: Behind::new(),
+            pace: None,
         }
     }
 }
 
 impl<T> Worker<T> {
+    /// One whose every chunk waits for `pace`, if there is one.
+    #[must_use]
+    pub fn paced(pace: Option<Arc<Pacer>>) -> Self {
+        Self {
+            pace,
+            ..Self::default()
+        }
+    }
+
     /// What a source is made of.
     ///
     /// # Errors
@@ -58,12 +71,14 @@ impl<T> Worker<T> {
     ) -> Result<(), Failure> {
         let there = DestFacts::on(&mut self.mounts, dest)
             .map_err(|e| Failure::before(Error::Io(Side::Dest, e), facts.size))?;
+        let pace = self.pace.clone();
         let mut files = Files {
             source,
             facts,
             dest,
             there,
             unshared: None,
+            pace: pace.as_deref(),
         };
         if share::blocks(&mut files, options, observer)? {
             return Ok(());

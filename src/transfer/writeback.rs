@@ -30,6 +30,7 @@ pub enum Flush {
 #[derive(Debug)]
 pub(super) struct Writeback {
     flush: Flush,
+    limit: u64,
     flushed: u64,
     written: u64,
     /// The kernel tells an error of writeback once, and says yes ever after.
@@ -42,10 +43,16 @@ impl Writeback {
     pub(super) fn new(flush: Flush) -> Self {
         Self {
             flush,
+            limit: LIMIT,
             flushed: 0,
             written: 0,
             failed: false,
         }
+    }
+
+    /// Holds the window from now on to what `bound` makes of the usual limit.
+    pub(super) fn bound(&mut self, bound: impl FnOnce(u64) -> u64) {
+        self.limit = bound(LIMIT);
     }
 
     /// Bytes up to the cursor that the device has not confirmed.
@@ -83,10 +90,10 @@ impl Writeback {
                 Ok(()) => {}
             }
         }
-        if self.pending() >= LIMIT {
+        if self.pending() >= self.limit {
             // Half of the window stays queued, so that the device is not idle while we wait.
             let until = match self.flush {
-                Flush::Range => end - LIMIT / 2,
+                Flush::Range => end - self.limit / 2,
                 Flush::Datasync | Flush::Nothing => end,
             };
             self.flush_until(file, until)?;
