@@ -13,6 +13,7 @@ pub mod options;
 pub mod place;
 pub mod pool;
 pub mod resolve;
+mod throttle;
 pub mod tree;
 pub mod usage;
 
@@ -21,8 +22,11 @@ use std::process::ExitCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::report::signals::Signals;
-use crate::report::{Reporter, called, diagnose};
+use crate::report::{Reporter, Voice, called, diagnose};
 use environment::Environment;
+use operands::Jobs;
+use options::Options;
+use throttle::Throttle;
 
 /// Runs `mmapcp` with the words of the command line, program name first.
 #[must_use]
@@ -47,9 +51,7 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let reporter = Reporter::new(&options.report, signals);
     let mut voice = reporter.voice();
     let copied = match operands::jobs(&options) {
-        Ok(jobs) => count::beside(&options, &jobs, &reporter, || {
-            tree::copy_all(&jobs, &options, &mut voice)
-        }),
+        Ok(jobs) => copy(&jobs, &options, &reporter, &mut voice),
         Err(refused) => {
             voice.error_without_file(&refused.message);
             if refused.hint {
@@ -65,6 +67,23 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Copies, held to what is allowed, and counting beside it what there is to do.
+fn copy(jobs: &Jobs, options: &Options, reporter: &Reporter, voice: &mut Voice) -> bool {
+    // Before anything else has a thread.
+    let throttle = match Throttle::start(options, jobs) {
+        Ok(throttle) => throttle,
+        Err(message) => {
+            voice.error_without_file(&message);
+            return false;
+        }
+    };
+    throttle::beside(throttle, (options, jobs), reporter, |pace| {
+        count::beside(options, jobs, reporter, || {
+            tree::copy_all(jobs, options, pace, voice)
+        })
+    })
 }
 
 /// A walk holds descriptors for each level it is deep. Where the limit cannot be raised, a tree too deep is an error then.

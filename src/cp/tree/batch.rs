@@ -110,7 +110,8 @@ impl Run<'_> {
     /// What a thread copies bytes with.
     fn bytes(&self) -> Bytes {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.pop().unwrap_or_default()
+        idle.pop()
+            .unwrap_or_else(|| Bytes::paced(self.pace.clone()))
     }
 
     /// Keeps it for the next batch, and tells what it said late.

@@ -41,6 +41,7 @@ use super::pool::{self, Pool};
 use crate::report::quote::quote;
 use crate::report::{Fate, Voice};
 use crate::sys::words::reason;
+use crate::transfer::pace::Pacer;
 use batch::{Batch, Transfer};
 use level::Level;
 use links::Memory;
@@ -53,13 +54,18 @@ const DEEPEST: usize = 4096;
 /// Stack for that: a level took 5.4 KB in a debug build, and memory that is not touched costs nothing.
 const STACK: usize = DEEPEST * 16 * 1024;
 
-/// Copies each job in turn, and whatever is below it.
+/// Copies each job in turn, and whatever is below it, at the pace that is given.
 ///
 /// Returns whether all of it was copied; what was not has been said.
-pub fn copy_all(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
+pub fn copy_all(
+    jobs: &Jobs,
+    options: &Options,
+    pace: Option<Arc<Pacer>>,
+    voice: &mut Voice,
+) -> bool {
     match to_own_backup(jobs, options) {
-        Ok(None) => copy_each(jobs, options, voice),
-        Ok(Some((jobs, options))) => copy_each(&jobs, &options, voice),
+        Ok(None) => copy_each(jobs, options, pace, voice),
+        Ok(Some((jobs, options))) => copy_each(&jobs, &options, pace, voice),
         Err(message) => {
             voice.error_without_file(&message);
             false
@@ -95,11 +101,17 @@ fn to_own_backup(jobs: &Jobs, options: &Options) -> Result<Option<(Jobs, Options
     Ok(Some((jobs, options)))
 }
 
-fn copy_each(jobs: &Jobs, options: &Options, voice: &mut Voice) -> bool {
+fn copy_each(
+    jobs: &Jobs,
+    options: &Options,
+    pace: Option<Arc<Pacer>>,
+    voice: &mut Voice,
+) -> bool {
     // Asked for while there is one thread: it can only be asked by setting it.
     let run = Run {
         options,
         cx: Cx::new(options, umask()),
+        pace,
         failed: AtomicBool::new(false),
         idle: Mutex::default(),
         copied: Mutex::default(),
@@ -157,7 +169,7 @@ fn walk_all(jobs: &Jobs, run: &Run<'_>, voice: &mut Voice) {
 }
 
 /// Files at once. One file needs no second thread, and who is asked answers one question at a time.
-fn threads(options: &Options) -> usize {
+pub(super) fn threads(options: &Options) -> usize {
     let single = !options.recursive && options.sources.len() == 1;
     if single || options.existing == Existing::Ask {
         return 1;
@@ -176,6 +188,8 @@ pub(super) struct Run<'a> {
     pub(super) options: &'a Options,
     /// What it takes to copy one file.
     pub(super) cx: Cx<'a>,
+    /// What their bytes wait for.
+    pace: Option<Arc<Pacer>>,
     failed: AtomicBool,
     /// What threads copy with, while none does.
     idle: Mutex<Vec<Bytes>>,
