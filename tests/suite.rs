@@ -19,6 +19,7 @@ mod failures;
 mod forklat;
 mod lab;
 mod latency;
+mod limits_refused;
 mod links;
 mod names;
 mod overwriting;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::report::Report;
 use crate::transfer::Options as Transfer;
+use crate::transfer::pace::Limits;
 
 /// Where the sources go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +156,10 @@ pub struct Options {
     pub durability: Durability,
     /// Files at once; `None`: as the machine can.
     pub jobs: Option<NonZeroUsize>,
+    /// How fast, and what others may feel of it.
+    pub throttle: Limits,
+    /// Disk and CPU only when nobody else wants them: --idle.
+    pub idle: bool,
     /// How the bytes of a file are moved.
     pub transfer: Transfer,
     /// What is told, and how.

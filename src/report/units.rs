@@ -81,6 +81,17 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|e| format!("'{text}': {e}"));
     }
+    parse_time_with_unit(text)
+}
+
+/// The same, but a bare number is none, not even 0.
+///
+/// # Errors
+/// What is wrong with it, for the user.
+pub fn parse_time_with_unit(text: &str) -> Result<Duration, String> {
+    if text.ends_with(|c: char| c.is_ascii_digit()) {
+        return Err(format!("'{text}' has no unit"));
+    }
     humantime::parse_duration(text).map_err(|e| format!("'{text}' is not a time: {e}"))
 }
 
@@ -88,7 +99,7 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{parse_bytes, parse_time};
+    use super::{parse_bytes, parse_time, parse_time_with_unit};
 
     #[test]
     fn times_are_seconds_unless_they_say_what_they_are() {
@@ -97,6 +108,25 @@ mod tests {
         assert_eq!(parse_time("2ms"), Ok(Duration::from_millis(2)));
         for text in ["", "-1", "nan", "1e30", "5 parsecs"] {
             assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_seconds_are_not_meant_a_unit_is_wanted() {
+        for (text, microseconds) in [
+            ("5us", 5),
+            ("2.5ms", 2500),
+            ("5 ms", 5000),
+            ("1s 500ms", 1_500_000),
+            ("1min", 60_000_000),
+        ] {
+            let time = Duration::from_micros(microseconds);
+            assert_eq!(parse_time_with_unit(text), Ok(time), "{text}");
+        }
+        for text in [
+            "", "0", "5", "5.0", "5 ", "ms", "-5ms", "1s5", "5mss", "1e3ms",
+        ] {
+            assert!(parse_time_with_unit(text).is_err(), "{text}");
         }
     }
 

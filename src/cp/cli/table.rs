@@ -56,6 +56,8 @@ pub enum Flag {
     Atomic,
     /// --json
     Json,
+    /// --idle
+    Idle,
     /// --help
     Help,
     /// --version
@@ -91,6 +93,23 @@ pub enum Valued {
     Direct,
     /// --progress
     Progress,
+    /// One of the limits of what the copy may take.
+    Limit(Limit),
+}
+
+/// What is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// --limit-rate
+    Rate,
+    /// --max-fork-latency
+    ForkLatency,
+    /// --max-write-latency
+    WriteLatency,
+    /// --max-pressure
+    Pressure,
+    /// --give-up-after
+    Patience,
 }
 
 /// What an option means.
@@ -474,6 +493,53 @@ pub static TABLE: &[Row] = &[
         "",
         "json",
         "One JSON object a line on standard output for each event; -v and --debug then write to standard error",
+    )
+    .from(Origin::Own),
+    valued(
+        Valued::Limit(Limit::Rate),
+        "",
+        "limit-rate",
+        Required("RATE", Free),
+        "Copy at most RATE bytes of data a second: K, M, G are powers of 1024, KB, MB, GB of 1000; 1K to 100G",
+    )
+    .from(Origin::Own),
+    valued(
+        Valued::Limit(Limit::ForkLatency),
+        "",
+        "max-fork-latency",
+        Required("TIME", Free),
+        "Go only so fast that the 99th percentile of fork on this machine stays below TIME, as 5ms",
+    )
+    .from(Origin::Own),
+    valued(
+        Valued::Limit(Limit::WriteLatency),
+        "",
+        "max-write-latency",
+        Required("TIME", Free),
+        "The same for a write of 4 KiB with fdatasync by others, on the file system of DEST",
+    )
+    .from(Origin::Own),
+    valued(
+        Valued::Limit(Limit::Pressure),
+        "",
+        "max-pressure",
+        Required("PERCENT", Free),
+        "The same for the time in which some task waits for memory or for a disk (PSI)",
+    )
+    .from(Origin::Own),
+    valued(
+        Valued::Limit(Limit::Patience),
+        "",
+        "give-up-after",
+        Required("TIME", Free),
+        "Fail when at the slowest rate one of these is missed for TIME; without it the copy goes on at that rate",
+    )
+    .from(Origin::Own),
+    flag(
+        Flag::Idle,
+        "",
+        "idle",
+        "Take disk and CPU only when nobody else wants them: idle I/O class, nice 19, SCHED_IDLE",
     )
     .from(Origin::Own),
 ];

@@ -54,6 +54,8 @@ impl Draft<'_> {
             context: self.context.take(),
             durability: self.durability,
             jobs: self.jobs,
+            throttle: self.throttle,
+            idle: self.idle,
             transfer: self.transfer,
             report: self.report,
         })
@@ -102,8 +104,18 @@ impl Draft<'_> {
             Some((_, option)) if self.durability.atomic => Err(Answer::usage(&format!(
                 "options --atomic and {option} are mutually exclusive"
             ))),
-            _ => self.engine_contradictions(),
+            _ => self.patience_for_nothing(),
         }
+    }
+
+    /// A rate that is held cannot be missed.
+    fn patience_for_nothing(&self) -> Result<(), Answer> {
+        if self.throttle.give_up_after.is_some() && !self.throttle.governed() {
+            return Err(Answer::usage(
+                "--give-up-after can be used only with --max-fork-latency, --max-write-latency or --max-pressure",
+            ));
+        }
+        self.engine_contradictions()
     }
 
     fn engine_contradictions(&self) -> Result<(), Answer> {

@@ -1,6 +1,7 @@
 //! Words into decisions: options in their order, the last of those that say different things counting; then the module `decide`.
 
 mod decide;
+mod limits;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use super::options::{Dereference, Durability, Existing, Options, Preserve};
 use super::usage::Answer;
 use crate::report::quote::quote_word;
 use crate::report::{Report, progress};
+use crate::transfer::pace::Limits;
 use crate::transfer::{Options as Transfer, Reflink};
 
 /// What the words come to.
@@ -69,6 +71,8 @@ struct Draft<'a> {
     strip_trailing_slashes: bool,
     directory: Option<OsString>,
     exact: bool,
+    throttle: Limits,
+    idle: bool,
     transfer: Transfer,
 }
 
@@ -106,6 +110,8 @@ impl<'a> Draft<'a> {
             strip_trailing_slashes: false,
             directory: None,
             exact: false,
+            throttle: Limits::default(),
+            idle: false,
             transfer: Transfer::default(),
         }
     }
@@ -151,6 +157,7 @@ impl<'a> Draft<'a> {
             Flag::Fsync => self.durability.fsync = true,
             Flag::Atomic => self.durability.atomic = true,
             Flag::Json => self.report.json = true,
+            Flag::Idle => self.idle = true,
             Flag::Help => return Err(Answer::Text(cli::help_text())),
             Flag::Version => return Err(Answer::Text(cli::version_text())),
         }
@@ -203,6 +210,7 @@ impl<'a> Draft<'a> {
             Valued::Progress => {
                 self.report.progress = argmatch("--progress", &value, keywords::PROGRESS)?;
             }
+            Valued::Limit(limit) => limits::set(&mut self.throttle, limit, &value)?,
         }
         Ok(())
     }
@@ -276,11 +284,14 @@ impl<'a> Draft<'a> {
 /// N of --jobs.
 fn jobs(value: &OsStr) -> Result<NonZeroUsize, Answer> {
     let number = value.to_str().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| {
-        Answer::usage(&format!(
-            "invalid argument {} for {}: it takes a number of at least 1",
-            quote_word(value),
-            quote_word("--jobs")
-        ))
-    })
+    number.ok_or_else(|| invalid("--jobs", value, "a number of at least 1"))
+}
+
+/// `value` is none of what the option takes.
+fn invalid(option: &str, value: &OsStr, takes: &str) -> Answer {
+    Answer::usage(&format!(
+        "invalid argument {} for {}: it takes {takes}",
+        quote_word(value),
+        quote_word(option)
+    ))
 }

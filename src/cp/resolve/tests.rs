@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::cp::options::{Backup, BackupNames, Making, Target};
 
@@ -16,7 +18,11 @@ fn options(line: &str) -> Options {
 
 /// The first line of what is answered instead.
 fn mistake_in(environment: &Environment, line: &str) -> String {
-    match resolved_in(environment, line).options {
+    first_line(resolved_in(environment, line).options, line)
+}
+
+fn first_line(options: Result<Options, Answer>, line: &str) -> String {
+    match options {
         Err(Answer::Mistake(text)) => {
             // Whatever the locale of who tests.
             let text = String::from_utf8(text).unwrap();
@@ -279,6 +285,18 @@ fn an_abbreviation_means_what_it_means_to_cp() {
         progress::When::Always
     );
     assert!(options("--k a b").keep_directory_symlink);
+    for l in ["--l a b", "--li a b", "--lin a b"] {
+        assert_eq!(options(l).making, Making::HardLink, "{l}");
+    }
+    for i in ["--i a b", "--in a b"] {
+        assert_eq!(options(i).existing, Existing::Ask, "{i}");
+    }
+    assert!(options("--id a b").idle);
+    assert_eq!(options("--lim=1M a b").throttle.rate, Some(1 << 20));
+    assert_eq!(
+        mistake("--m=1 a b"),
+        "option '--m=1' is ambiguous; possibilities: '--max-fork-latency' '--max-write-latency' '--max-pressure'"
+    );
     let among_ours = "option '--j' is ambiguous; possibilities: '--jobs' '--json'";
     assert_eq!(mistake("--j a b"), among_ours);
 }
@@ -311,8 +329,128 @@ fn jobs_are_a_number_of_at_least_one() {
 }
 
 #[test]
+fn limits_are_what_they_say() {
+    assert_eq!(options("a b").throttle, Limits::default());
+    assert!(!options("a b").idle && options("--idle a b").idle);
+    for (value, rate) in [
+        ("1K", 1 << 10),
+        ("1024", 1 << 10),
+        ("10MB", 10_000_000),
+        ("1.5M", 3 << 19),
+        ("50MiB", 50 << 20),
+        ("0.5G", 1 << 29),
+        ("100G", 100 << 30),
+    ] {
+        let line = format!("--limit-rate={value} a b");
+        assert_eq!(options(&line).throttle.rate, Some(rate), "{line}");
+    }
+    for (value, microseconds) in [
+        ("1us", 1),
+        ("250us", 250),
+        ("2.5ms", 2500),
+        ("1s", 1_000_000),
+        ("1h", 3_600_000_000),
+    ] {
+        let time = Some(Duration::from_micros(microseconds));
+        let throttle = |option| options(&format!("{option}={value} a b")).throttle;
+        assert_eq!(throttle("--max-fork-latency").fork_latency, time);
+        assert_eq!(throttle("--max-write-latency").write_latency, time);
+    }
+    for (value, percent) in [("10", 10.0), ("10%", 10.0), ("0.5%", 0.5), ("100", 100.0)] {
+        let line = format!("--max-pressure={value} a b");
+        assert_eq!(options(&line).throttle.pressure, Some(percent), "{line}");
+    }
+    let patient = options("--give-up-after=2days --max-pressure=5 a b").throttle;
+    assert_eq!(patient.give_up_after, Some(Duration::from_secs(172_800)));
+    let twice = options("--limit-rate=1M --limit-rate=2M a b");
+    assert_eq!(twice.throttle.rate, Some(2 << 20), "the last counts");
+}
+
+#[test]
+fn limits_out_of_their_bounds_are_refused() {
+    let (huge, many) = ("9".repeat(400), "9".repeat(25));
+    let rate = "bytes a second from 1K to 100G, as 50M";
+    for wrong in [
+        "",
+        "0",
+        "1023",
+        "0.9K",
+        "-1M",
+        "+1M",
+        "101G",
+        "1T",
+        "20000000T",
+        "x",
+        "10X",
+        "10 M",
+        "1M/s",
+        "1e9",
+        "nan",
+        "inf",
+        "0x10M",
+        &huge,
+    ] {
+        limit_refused("--limit-rate", wrong, rate);
+    }
+    let time = "a time from 1us to 1h with its unit, as 5ms";
+    for wrong in [
+        "",
+        "0",
+        "0ms",
+        "5",
+        "5.0",
+        "0.005",
+        "-5ms",
+        "999ns",
+        "0.5us",
+        "61min",
+        "1day",
+        "ms",
+        "5xs",
+        "5ms5",
+        "inf",
+        &huge,
+        &format!("{many}ms"),
+    ] {
+        limit_refused("--max-fork-latency", wrong, time);
+        limit_refused("--max-write-latency", wrong, time);
+    }
+    for wrong in [
+        "", "0", "0%", "0.0", "-1", "+1", "100.1", "101%", "%", "5%%", "5 %", "1e1", "nan", "inf",
+        ".", &huge,
+    ] {
+        let takes = "a percentage above 0 and up to 100";
+        limit_refused("--max-pressure", wrong, takes);
+    }
+    for wrong in [
+        "",
+        "0",
+        "0s",
+        "10",
+        "1ns",
+        "-1s",
+        "600years",
+        &format!("{many}s"),
+    ] {
+        let takes = "a time from 1us to 584years with its unit, as 30s";
+        limit_refused("--give-up-after", wrong, takes);
+    }
+}
+
+fn limit_refused(option: &str, wrong: &str, takes: &str) {
+    let words = [option, wrong, "a", "b"].map(OsString::from);
+    let options = resolve(words, &Environment::default()).options;
+    let want = format!("invalid argument '{wrong}' for '{option}': it takes {takes}");
+    assert_eq!(first_line(options, wrong), want);
+}
+
+#[test]
 fn what_contradicts_itself_is_refused() {
     for (line, want) in [
+        (
+            "--give-up-after=5s --limit-rate=1M a b",
+            "--give-up-after can be used only with --max-fork-latency, --max-write-latency or --max-pressure",
+        ),
         ("-ls a b", "cannot make both hard and symbolic links"),
         (
             "-bn a b",
