@@ -60,6 +60,11 @@ impl Rows {
         true
     }
 
+    /// Processes forked from here on do not get it.
+    pub fn keep_from_forks(&self) {
+        self.words.keep_from_forks();
+    }
+
     /// The weight of all rows that did not fit.
     #[must_use]
     pub fn lost(&self) -> u64 {
@@ -131,7 +136,7 @@ impl Ring {
 
     /// Processes forked from here on do not get it.
     pub fn keep_from_forks(&self) {
-        self.0.words.keep_from_forks();
+        self.0.keep_from_forks();
     }
 
     /// Moments whose answers did not fit.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::sys::mman::{MlockAllFlags, mlockall};
@@ -18,18 +18,40 @@ use crate::sys::shared::SharedWords;
 const MESSAGE: usize = 504;
 
 /// How long a worker may take to get ready: a prober touches its heap and makes its files in it, on a disk that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 const STARTING: u64 = 0;
 const READY: u64 = 1;
 const FAILED: u64 = 2;
 
-/// The words of the control block: state, stop flag, errno of mlockall, length of the message, and the message.
+/// The words of the control block: state, stop flag, errno of mlockall, and the message.
 const STATE: usize = 0;
 const STOP: usize = 1;
 const UNLOCKED: usize = 2;
-const LENGTH: usize = 3;
-const TEXT: usize = 4;
+const SAID: usize = 3;
+
+/// The words of a message: its length, and its bytes.
+pub(super) const SAYING: usize = 1 + MESSAGE / 8;
+
+/// A message as words that a process can leave for another.
+pub(super) fn pack(message: &str) -> [u64; SAYING] {
+    let mut words = [0; SAYING];
+    let bytes = &message.as_bytes()[..message.len().min(MESSAGE)];
+    words[0] = bytes.len() as u64;
+    for (word, chunk) in words[1..].iter_mut().zip(bytes.chunks(8)) {
+        let mut eight = [0; 8];
+        eight[..chunk.len()].copy_from_slice(chunk);
+        *word = u64::from_ne_bytes(eight);
+    }
+    words
+}
+
+/// What was packed.
+pub(super) fn unpack(words: &[u64; SAYING]) -> String {
+    let bytes = words[1..].iter().flat_map(|word| word.to_ne_bytes());
+    let bytes: Vec<u8> = bytes.take(words[0] as usize).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
 
 /// What both sides of a worker see of each other.
 #[derive(Debug)]
@@ -37,7 +59,7 @@ pub struct Control(SharedWords);
 
 impl Control {
     fn new() -> io::Result<Self> {
-        SharedWords::new(TEXT + MESSAGE / 8).map(Self)
+        SharedWords::new(SAID + SAYING).map(Self)
     }
 
     /// The worker is prepared: from here on its figures count.
@@ -58,14 +80,16 @@ impl Control {
         }
     }
 
+    /// Why that did not work, if it did not.
+    pub(super) fn unlocked(&self) -> Option<io::Error> {
+        let errno = i32::try_from(self.0[UNLOCKED].load(Ordering::Relaxed)).ok()?;
+        (errno != 0).then(|| io::Error::from_raw_os_error(errno))
+    }
+
     fn fail(&self, message: &str) {
-        let bytes = &message.as_bytes()[..message.len().min(MESSAGE)];
-        for (word, chunk) in self.0[TEXT..].iter().zip(bytes.chunks(8)) {
-            let mut eight = [0; 8];
-            eight[..chunk.len()].copy_from_slice(chunk);
-            word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
+        for (word, value) in self.0[SAID..].iter().zip(pack(message)) {
+            word.store(value, Ordering::Relaxed);
         }
-        self.0[LENGTH].store(bytes.len() as u64, Ordering::Relaxed);
         self.0[STATE].store(FAILED, Ordering::Release);
     }
 
@@ -74,12 +98,11 @@ impl Control {
     }
 
     fn message(&self) -> String {
-        let bytes: Vec<u8> = self.0[TEXT..]
-            .iter()
-            .flat_map(|word: &AtomicU64| word.load(Ordering::Relaxed).to_ne_bytes())
-            .take(self.0[LENGTH].load(Ordering::Relaxed) as usize)
-            .collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let mut words = [0; SAYING];
+        for (value, word) in words.iter_mut().zip(&self.0[SAID..]) {
+            *value = word.load(Ordering::Relaxed);
+        }
+        unpack(&words)
     }
 }
 
@@ -154,8 +177,7 @@ impl Worker {
     /// Why its memory could not be locked, if it could not.
     #[must_use]
     pub fn unlocked(&self) -> Option<io::Error> {
-        let errno = i32::try_from(self.control.0[UNLOCKED].load(Ordering::Relaxed)).ok()?;
-        (errno != 0).then(|| io::Error::from_raw_os_error(errno))
+        self.control.unlocked()
     }
 
     /// Looks whether it still lives.
@@ -176,7 +198,7 @@ impl Worker {
                 }
                 Err(self.says(&died(status)))
             }
-            Err(e) => Err(self.says(&format!("cannot be waited for: {e}"))),
+            Err(e) => Err(self.is_not_ours(&e)),
         }
     }
 
@@ -200,8 +222,29 @@ impl Worker {
                     (_, false) => Err(self.says(&died(status))),
                 }
             }
-            Err(e) => Err(self.says(&format!("cannot be waited for: {e}"))),
+            Err(e) => Err(self.is_not_ours(&e)),
         }
+    }
+
+    /// Asks it to end, by the flag and by SIGTERM, and waits so long for that. One that has not ended by then is killed when
+    /// it is dropped.
+    pub fn end_within(&mut self, patience: Duration) {
+        if self.reaped {
+            return;
+        }
+        self.ask_to_stop();
+        // Ours until reaped, so the number cannot be a stranger's.
+        let _ = kill(self.pid, Signal::SIGTERM);
+        let began = Instant::now();
+        while matches!(self.finished(), Ok(None)) && began.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// It was reaped elsewhere (by the kernel, where SIGCHLD is ignored): the number may be a stranger's by now.
+    fn is_not_ours(&mut self, error: &io::Error) -> String {
+        self.reaped = true;
+        self.says(&format!("cannot be waited for: {error}"))
     }
 
     fn says(&self, message: &str) -> String {

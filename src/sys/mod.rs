@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything: each function is one system call, or one buffer, with its errors passed on.
 
+pub mod awaited;
 pub mod buffer;
 pub mod clock;
 pub mod cpu;

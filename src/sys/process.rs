@@ -21,14 +21,16 @@ use super::clock;
 /// The exit status of a worker that panicked: what std gives a program that did.
 const PANICKED: i32 = 101;
 
-/// Handlers that a worker does not keep: it has not installed them and would only set flags that nobody reads.
-const HANDLED: [Signal; 6] = [
+/// Handlers that a worker does not keep: it has not installed them and would only set flags that nobody reads. And SIGCHLD:
+/// where that is ignored, children cannot be waited for.
+const HANDLED: [Signal; 7] = [
     Signal::SIGINT,
     Signal::SIGTERM,
     Signal::SIGHUP,
     Signal::SIGUSR1,
     Signal::SIGXFSZ,
     Signal::SIGPIPE,
+    Signal::SIGCHLD,
 ];
 
 /// Forks a process that runs `body` and exits with what it returns. It ends with its parent (`PR_SET_PDEATHSIG`), is in

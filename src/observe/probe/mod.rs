@@ -2,6 +2,7 @@
 
 mod exec;
 mod fork;
+mod keeper;
 mod prober;
 mod read;
 pub mod schedule;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
+pub use keeper::{Kept, News};
 pub use prober::Prober;
 
 /// One question that can be asked again and again. Everything it needs is made before the first.

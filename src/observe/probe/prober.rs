@@ -1,7 +1,7 @@
 //! One prober: the process, its loop, and the ring that its answers come through.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -37,9 +37,31 @@ pub struct Prober {
     pub cpu: Option<u32>,
     /// Its process.
     pub worker: Worker,
-    ring: Ring,
+    answers: Answers,
+}
+
+/// Where a prober leaves what it has heard: memory that it shares with who reads it.
+#[derive(Debug)]
+pub(super) struct Answers {
+    /// One answer after the other.
+    pub(super) ring: Ring,
     /// One word: moments that were passed over.
     passed: SharedWords,
+}
+
+impl Answers {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            ring: Ring::new(ANSWERS)?,
+            passed: SharedWords::new(1)?,
+        })
+    }
+
+    /// To be called by each side when it has forked all who shall write or read here.
+    pub(super) fn keep_from_forks(&self) {
+        self.ring.keep_from_forks();
+        self.passed.keep_from_forks();
+    }
 }
 
 impl Prober {
@@ -54,8 +76,7 @@ impl Prober {
         cpu: Option<u32>,
         setup: &Setup,
     ) -> io::Result<Self> {
-        let ring = Ring::new(ANSWERS)?;
-        let passed = SharedWords::new(1)?;
+        let answers = Answers::new()?;
         let period = period.as_nanos() as u64;
         let offset = offset.as_nanos() as u64;
         let name = match cpu {
@@ -64,48 +85,58 @@ impl Prober {
         };
         let worker = Worker::start(&name, |control| {
             bind(cpu)?;
-            // The default slack of 50 us would be seen as latency of an idle machine.
-            let _ = prctl::set_timerslack(1);
-            let mut probe = (row.make)(setup)?;
-            for _ in 0..REHEARSALS {
-                probe.prepare()?;
-                probe.ask()?;
-            }
-            control.lock_memory();
-            ring.keep_from_forks();
-            passed.keep_from_forks();
-            control.ready();
-            let schedule = Schedule::new(now() + offset, period);
-            ask_all(probe.as_mut(), schedule, (&ring, &passed[0]), control)
+            live(row, setup, &answers, control, || {
+                control.ready();
+                Schedule::new(now() + offset, period)
+            })
         })?;
-        ring.keep_from_forks();
-        passed.keep_from_forks();
+        answers.keep_from_forks();
         Ok(Self {
             row,
             period,
             cpu,
             worker,
-            ring,
-            passed,
+            answers,
         })
     }
 
     /// The next answer that nobody has counted.
     pub fn pop(&self) -> Option<Sample> {
-        self.ring.pop()
+        self.answers.ring.pop()
     }
 
     /// Moments whose answers were lost, because they were not read in time.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.ring.lost()
+        self.answers.ring.lost()
     }
 
     /// Moments at which nothing was asked, because the prober itself was busy between two questions.
     #[must_use]
     pub fn passed_over(&self) -> u64 {
-        self.passed[0].load(Ordering::Relaxed)
+        self.answers.passed[0].load(Ordering::Relaxed)
     }
+}
+
+/// The life of a prober, in its own process: it prepares itself, says so with `ready`, and asks at the moments that come back
+/// from that.
+pub(super) fn live(
+    row: &Row,
+    setup: &Setup,
+    answers: &Answers,
+    control: &Control,
+    ready: impl FnOnce() -> Schedule,
+) -> Result<(), String> {
+    // The default slack of 50 us would be seen as latency of an idle machine.
+    let _ = prctl::set_timerslack(1);
+    let mut probe = (row.make)(setup)?;
+    for _ in 0..REHEARSALS {
+        probe.prepare()?;
+        probe.ask()?;
+    }
+    control.lock_memory();
+    answers.keep_from_forks();
+    ask_all(probe.as_mut(), ready(), answers, control)
 }
 
 /// Asks at each moment until it shall stop; what had come by then is answered, and nothing after that: one that is always
@@ -113,13 +144,14 @@ impl Prober {
 fn ask_all(
     probe: &mut dyn Probe,
     mut schedule: Schedule,
-    (ring, passed): (&Ring, &AtomicU64),
+    answers: &Answers,
     control: &Control,
 ) -> Result<(), String> {
     loop {
         let before = now();
         if probe.prepare()? {
-            passed.fetch_add(schedule.pass_over(before, now()), Ordering::Relaxed);
+            let passed = schedule.pass_over(before, now());
+            answers.passed[0].fetch_add(passed, Ordering::Relaxed);
         }
         // Looked at before the clock: a moment that came before the order to stop is not left out.
         let stopping = loop {
@@ -136,7 +168,7 @@ fn ask_all(
         let due = schedule.take(start);
         let first = probe.ask()?;
         let end = now();
-        ring.push(Sample {
+        answers.ring.push(Sample {
             intended: due.first,
             moments: due.count,
             start,

@@ -1,0 +1,290 @@
+//! Probers that are kept: they die, in every way, and others take their place; and nobody is left.
+//!
+//! Who starts a keeper must have one thread, which a test of libtest has not: so this is a program of its own, which runs
+//! itself again for each case.
+
+mod processes;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode};
+use std::thread;
+use std::time::Duration;
+
+use mmapcp::observe::probe::{Kept, News, Setup, find};
+use mmapcp::observe::ring::Sample;
+use mmapcp::sys::clock::now;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid, getpid};
+
+use processes::{child, children, is_there, marked, wait_until};
+
+/// Set in the environment of a case: its directory.
+const PLACE: &str = "MMAPCP_TEST_KEEPING";
+
+/// A user that has no other process.
+const USER: u32 = 3_735_928;
+
+struct Case {
+    name: &'static str,
+    /// What is done in a process of its own.
+    body: fn(&Path),
+    /// How that is started.
+    command: fn(Command) -> Command,
+    /// What is done beside it.
+    beside: fn(&mut Child, &Path),
+}
+
+impl Case {
+    const fn new(name: &'static str, body: fn(&Path)) -> Self {
+        Self {
+            name,
+            body,
+            command: |command| command,
+            beside: |child, _| assert!(child.wait().unwrap().success()),
+        }
+    }
+}
+
+const CASES: [Case; 7] = [
+    Case::new("a_prober_that_is_killed_is_started_anew", three_deaths),
+    Case {
+        command: ignoring_sigchld,
+        ..Case::new(
+            "a_caller_that_ignores_sigchld_is_served_the_same",
+            three_deaths,
+        )
+    },
+    Case::new(
+        "a_keeper_that_is_killed_is_missed_and_takes_its_prober_along",
+        keeper_killed,
+    ),
+    Case {
+        beside: kill_it,
+        ..Case::new("nobody_outlives_a_caller_that_is_killed", wait_to_be_killed)
+    },
+    Case::new("a_first_start_that_fails_is_final", no_first),
+    Case {
+        command: as_the_only_one,
+        ..Case::new("without_processes_each_start_says_so", no_processes)
+    },
+    Case::new(
+        "starts_that_fail_later_go_on_and_each_reason_is_told_once",
+        no_next,
+    ),
+];
+
+/// Runs the case of the environment, or all whose names contain one of the words.
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(dir) = std::env::var_os(PLACE) {
+        let case = CASES.iter().find(|case| case.name == words[0]);
+        (case.unwrap().body)(Path::new(&dir));
+        return ExitCode::SUCCESS;
+    }
+    let wanted: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    for case in &CASES {
+        if wanted.is_empty() || wanted.iter().any(|word| case.name.contains(*word)) {
+            run(case);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs a case, of which nothing is left then.
+fn run(case: &Case) {
+    if case.name.starts_with("without_processes") && !geteuid().is_root() {
+        let demanded = std::env::var_os("MMAPCP_REQUIRE_LAB").is_some_and(|v| v == "1");
+        assert!(!demanded, "{}: it needs root", case.name);
+        return eprintln!("skipped: {}: it needs root", case.name);
+    }
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(case.name).env(PLACE, dir.path());
+    let mut child = (case.command)(command).spawn().unwrap();
+    (case.beside)(&mut child, dir.path());
+    assert_eq!(
+        marked(&mark(dir.path())),
+        [],
+        "{}: someone is left",
+        case.name
+    );
+    println!("test {} ... ok", case.name);
+}
+
+fn mark(dir: &Path) -> String {
+    format!("{PLACE}={}", dir.display())
+}
+
+/// Children of such a process cannot be waited for, but those of its keeper can.
+fn ignoring_sigchld(command: Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' CHLD; exec \"$@\"", "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    let set = command.get_envs();
+    shell.envs(set.filter_map(|(name, value)| Some((name, value?))));
+    shell
+}
+
+fn as_the_only_one(mut command: Command) -> Command {
+    command.uid(USER);
+    command
+}
+
+fn start(name: &str, dir: &Path) -> Kept {
+    let setup = Setup {
+        on: Some(dir.to_owned()),
+        ..Setup::default()
+    };
+    Kept::start(find(name).unwrap(), &setup).unwrap()
+}
+
+fn ready(name: &str, dir: &Path) -> Kept {
+    let mut kept = start(name, dir);
+    kept.wait_ready().unwrap();
+    assert_eq!(kept.news(), None);
+    kept
+}
+
+/// The keeper and the prober in charge.
+fn pair(name: &str) -> (Pid, Pid) {
+    let keeper = child(getpid(), &format!("{name}-keeper")).unwrap();
+    (keeper, child(keeper, name).unwrap())
+}
+
+fn next(kept: &mut Kept) -> News {
+    let mut news = None;
+    wait_until("news", || {
+        news = kept.news();
+        news.is_some()
+    });
+    news.unwrap()
+}
+
+fn answer(kept: &Kept, after: u64) -> Sample {
+    let mut sample = None;
+    wait_until("an answer", || {
+        sample = kept.pop().filter(|sample| sample.start > after);
+        sample.is_some()
+    });
+    sample.unwrap()
+}
+
+fn died(why: impl Into<String>) -> News {
+    News::Died { why: why.into() }
+}
+
+/// Three in a row, heard of by a thread of a process that has two.
+fn three_deaths(dir: &Path) {
+    for name in ["fork", "fsync"] {
+        let mut kept = ready(name, dir);
+        let keeper = pair(name).0;
+        let heard = thread::spawn(move || {
+            for _ in 0..3 {
+                let prober = pair(name).1;
+                answer(&kept, 0);
+                let killed = now();
+                kill(prober, Signal::SIGKILL).unwrap();
+                let why = format!("{name}: was killed by signal 9");
+                assert_eq!(next(&mut kept), died(why));
+                assert_eq!(next(&mut kept), News::Again);
+                assert_eq!(kept.news(), None);
+                assert_ne!(pair(name), (keeper, prober));
+                let sample = answer(&kept, killed);
+                assert!(
+                    sample.intended > killed && sample.moments == 1,
+                    "{sample:?}"
+                );
+                assert_eq!(kept.lost(), 0);
+            }
+            kept
+        });
+        let kept = heard.join().unwrap();
+        let (same, prober) = pair(name);
+        assert_eq!(same, keeper);
+        drop(kept);
+        for pid in [keeper, prober] {
+            assert!(!is_there(pid), "{name} is left");
+        }
+    }
+}
+
+fn keeper_killed(dir: &Path) {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let mut kept = ready("fork", dir);
+        let (keeper, prober) = pair("fork");
+        kill(keeper, signal).unwrap();
+        let why = format!("fork keeper: was killed by signal {}", signal as i32);
+        assert_eq!(next(&mut kept), News::Lost { why });
+        wait_until("the end of the prober", || !is_there(prober));
+        assert_eq!(kept.news(), None);
+    }
+}
+
+fn wait_to_be_killed(dir: &Path) {
+    let _kept = [ready("fork", dir), ready("fsync", dir)];
+    fs::write(dir.join("ready"), "").unwrap();
+    loop {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn kill_it(caller: &mut Child, dir: &Path) {
+    wait_until("the probers", || {
+        assert_eq!(caller.try_wait().unwrap(), None);
+        dir.join("ready").exists()
+    });
+    // And perhaps a child of the fork probe.
+    assert!(marked(&mark(dir)).len() >= 5);
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+    wait_until("the end of all", || marked(&mark(dir)).is_empty());
+}
+
+fn nothing_in(dir: &Path) -> String {
+    let dir = dir.display();
+    format!("fsync: cannot create a file in '{dir}': No such file or directory")
+}
+
+fn no_first(dir: &Path) {
+    let missing = dir.join("missing");
+    let mut kept = start("fsync", &missing);
+    assert_eq!(kept.wait_ready(), Err(nothing_in(&missing)));
+    drop(kept);
+    assert_eq!(children(getpid()), []);
+}
+
+/// The caller is one process, its keeper the second, the prober the third, and the child that it forks to measure the fourth.
+fn no_processes(_: &Path) {
+    let limited = |processes| {
+        setrlimit(Resource::RLIMIT_NPROC, processes, 4).unwrap();
+        Kept::start(find("fork").unwrap(), &Setup::default())
+    };
+    assert_eq!(limited(1).unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+    for (processes, what) in [(2, "start a process"), (3, "fork")] {
+        let refused = limited(processes).unwrap().wait_ready().unwrap_err();
+        let want = format!("fork: cannot {what}: Resource temporarily unavailable");
+        assert_eq!(refused, want);
+    }
+    limited(4).unwrap().wait_ready().unwrap();
+    assert_eq!(children(getpid()), []);
+}
+
+fn no_next(dir: &Path) {
+    let on = dir.join("on");
+    fs::create_dir(&on).unwrap();
+    let mut kept = ready("fsync", &on);
+    fs::remove_dir(&on).unwrap();
+    kill(pair("fsync").1, Signal::SIGKILL).unwrap();
+    assert_eq!(next(&mut kept), died("fsync: was killed by signal 9"));
+    assert_eq!(next(&mut kept), died(nothing_in(&on)));
+    // More starts fail meanwhile: the pauses are 0.1, 0.2 and 0.4 s by now.
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(kept.news(), None);
+    let since = now();
+    fs::create_dir(&on).unwrap();
+    assert_eq!(next(&mut kept), News::Again);
+    answer(&kept, since);
+}
