@@ -36,6 +36,11 @@ always\t''"
 complete -c mmapcp -l progress -d 'A bar on a terminal for copies that last (auto), lines elsewhere too (always), nothing (never)' -r -f -a "never\t''
 auto\t''
 always\t''"
+complete -c mmapcp -l limit-rate -d 'Copy at most RATE bytes of data a second: K, M, G are powers of 1024, KB, MB, GB of 1000; 1K to 100G' -r -f
+complete -c mmapcp -l max-fork-latency -d 'Go only so fast that the 99th percentile of fork on this machine stays below TIME, as 5ms' -r -f
+complete -c mmapcp -l max-write-latency -d 'The same for a write of 4 KiB with fdatasync by others, on the file system of DEST' -r -f
+complete -c mmapcp -l max-pressure -d 'The same for the time in which some task waits for memory or for a disk (PSI)' -r -f
+complete -c mmapcp -l give-up-after -d 'Fail when at the slowest rate one of these is missed for TIME; without it the copy goes on at that rate' -r -f
 complete -c mmapcp -s a -l archive -d 'Same as -dR --preserve=all'
 complete -c mmapcp -l attributes-only -d 'Copy no data, only the attributes'
 complete -c mmapcp -s b -d 'Same as --backup without an argument'
@@ -66,3 +71,4 @@ complete -c mmapcp -l version -d 'Print the version'
 complete -c mmapcp -l fsync -d 'Exit with 0 only when data, attributes and names are on the disk'
 complete -c mmapcp -l atomic -d 'Leave at each destination the old file or the whole new one, never a part; not with -l, -s, --attributes-only'
 complete -c mmapcp -l json -d 'One JSON object a line on standard output for each event; -v and --debug then write to standard error'
+complete -c mmapcp -l idle -d 'Take disk and CPU only when nobody else wants them: idle I/O class, nice 19, SCHED_IDLE'

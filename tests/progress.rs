@@ -251,6 +251,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ),
     ("choice", &["engine"]),
     ("fallback", &["from", "to", "why", "at"]),
+    ("throttle", &["cause", "figure", "target", "rate"]),
     (
         "done",
         &[

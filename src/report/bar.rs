@@ -1,4 +1,4 @@
-//! The bar on a terminal: a line of the run, and one of a file in it that takes its time.
+//! The bar on a terminal: a line of the run, one of who holds it back, and one of a file in it that takes its time.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use super::phrase;
 use super::progress::LASTING;
 use super::tally::SoFar;
 use crate::transfer::Progress;
+use crate::transfer::pace::Holding;
 
 /// What is on the screen, if anything is.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ struct Lines {
     first: Option<ProgressBar>,
     /// Whether the first shows how much of all is done.
     known: bool,
+    /// Below the first, which has no room for it, once somebody has held it back. It stays: lines that come and go cannot
+    /// be read.
+    held: Option<ProgressBar>,
     second: Option<ProgressBar>,
     /// Whom the second line is of. Of several files at work one is shown until it ends: a line that changes with each
     /// glance cannot be read.
@@ -82,6 +86,21 @@ impl Bar {
         lines.at_work = Some(source.into());
     }
 
+    /// Who holds it back, below the first line.
+    pub(super) fn draw_held(&self, holding: Option<&Holding>) {
+        let mut lines = self.lines();
+        if lines.first.is_none() || (lines.held.is_none() && holding.is_none()) {
+            return;
+        }
+        let line = lines.held.get_or_insert_with(|| {
+            let line = ProgressBar::new(0).with_elapsed(LASTING);
+            let line = self.bars.insert(1, line);
+            line.set_style(style("{wide_msg}"));
+            line
+        });
+        line.set_message(holding.map_or_else(|| "not held back".to_owned(), phrase::held));
+    }
+
     fn draw_first(&self, lines: &mut Lines, so_far: &SoFar) {
         let bar = lines.first.get_or_insert_with(|| self.add("{wide_msg}"));
         if let Some(total) = so_far.total {
@@ -119,7 +138,7 @@ impl Bar {
     /// The run has ended.
     pub(super) fn finish(&self) {
         let mut lines = self.lines();
-        for bar in [lines.second.take(), lines.first.take()]
+        for bar in [lines.second.take(), lines.held.take(), lines.first.take()]
             .into_iter()
             .flatten()
         {

@@ -1,10 +1,24 @@
-//! What --debug says of a file: the decisions of the transfer in plain lines.
+//! What --debug says: the decisions of a transfer and of the throttle in plain lines.
 
 use std::path::Path;
 
+use super::phrase::phrase_of;
 use super::quote::quote;
 use super::units::{bytes, rate};
 use crate::transfer::Event;
+use crate::transfer::pace::Holding;
+
+/// The line for who holds the copy back.
+#[must_use]
+pub(super) fn throttle(holding: Option<&Holding>) -> String {
+    match holding {
+        Some(holding) => {
+            let rate = rate(holding.rate as f64);
+            format!("throttle: {rate}: {}", phrase_of(holding))
+        }
+        None => "throttle: nobody holds the copy back".to_owned(),
+    }
+}
 
 /// The lines for one event.
 #[must_use]
@@ -76,5 +90,24 @@ pub fn lines(event: &Event, source: &Path) -> Vec<String> {
                 bytes(*max_rss)
             )]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::pace::Cause;
+
+    #[test]
+    fn throttle_says_how_fast_and_why() {
+        let holding = Holding {
+            cause: Cause::ForkLatency,
+            figure: 0.0062,
+            target: 0.005,
+            rate: 35 << 20,
+        };
+        let line = "throttle: 35.00 MiB/s: fork takes 6.2 ms, 5 ms are allowed";
+        assert_eq!(throttle(Some(&holding)), line);
+        assert_eq!(throttle(None), "throttle: nobody holds the copy back");
     }
 }

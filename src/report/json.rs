@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::tally::{SoFar, Sum, per_second};
+use crate::transfer::pace::Holding;
 use crate::transfer::{Event, Progress};
 
 /// Version of the events. A field may be added under the same number; none changes its meaning.
@@ -64,6 +65,16 @@ pub(super) fn progress(progress: &Progress, so_far: &SoFar) -> String {
     Value::Object(object).to_string()
 }
 
+/// Who holds the copy back. All is null where nobody does any more, and a figure that nobody knows.
+pub(super) fn throttle(holding: Option<&Holding>) -> String {
+    let mut object = head("throttle");
+    object.insert("cause".into(), json!(holding.map(|h| h.cause.name())));
+    object.insert("figure".into(), json!(holding.map(|h| h.figure)));
+    object.insert("target".into(), json!(holding.map(|h| h.target)));
+    object.insert("rate".into(), json!(holding.map(|h| h.rate)));
+    Value::Object(object).to_string()
+}
+
 /// The end of the run.
 pub(super) fn total(sum: &Sum) -> String {
     let mut object = head("total");
@@ -95,4 +106,44 @@ fn path(object: &mut Map<String, Value>, name: &str, path: &Path) {
             object.insert(format!("{name}_hex"), hex.into())
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::pace::Cause;
+
+    #[test]
+    fn throttle_names_cause_figure_target_and_rate() {
+        let holding = Holding {
+            cause: Cause::ForkLatency,
+            figure: 0.0062,
+            target: 0.005,
+            rate: 35 << 20,
+        };
+        let said: Value = serde_json::from_str(&throttle(Some(&holding))).unwrap();
+        let want = json!({
+            "event": "throttle", "v": 1,
+            "cause": "fork-latency", "figure": 0.0062, "target": 0.005, "rate": 36_700_160,
+        });
+        assert_eq!(said, want);
+    }
+
+    #[test]
+    fn what_nobody_knows_is_null() {
+        let said: Value = serde_json::from_str(&throttle(None)).unwrap();
+        let want = json!({
+            "event": "throttle", "v": 1,
+            "cause": null, "figure": null, "target": null, "rate": null,
+        });
+        assert_eq!(said, want);
+        let blind = Holding {
+            cause: Cause::WriteLatency,
+            figure: f64::INFINITY,
+            target: 0.05,
+            rate: 2 << 20,
+        };
+        let said: Value = serde_json::from_str(&throttle(Some(&blind))).unwrap();
+        assert!(said["figure"].is_null() && said["target"] == 0.05, "{said}");
+    }
 }

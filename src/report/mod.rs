@@ -3,6 +3,7 @@
 mod bar;
 pub mod debug;
 mod file;
+mod held;
 pub mod json;
 mod order;
 mod phrase;
@@ -19,10 +20,12 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 pub use file::FileReporter;
+pub use phrase::phrase_of;
 pub use tally::{Fate, Total};
 pub use voice::Voice;
 
 use crate::sys::words::reason;
+use crate::transfer::pace::Holding;
 use order::Stream;
 use progress::When;
 use shared::Shared;
@@ -103,8 +106,45 @@ impl Reporter {
         self.shared.tally.set_total(total);
     }
 
+    /// Who holds the copy back from now on, if anyone does: for the bar and for whoever asks. To be called again and again;
+    /// what has changed is told in its time.
+    pub fn throttled(&self, holding: Option<&Holding>) {
+        let shared = &self.shared;
+        if !shared.held.is_due(holding, shared.tally.elapsed()) {
+            return;
+        }
+        if shared.report.json {
+            shared.write(Stream::Out, &json::throttle(holding));
+        }
+        if shared.report.debug {
+            shared.write(shared.aside(), &debug::throttle(holding));
+        }
+    }
+
+    /// An error or a warning that belongs to no file, at once and in no order with what voices say.
+    pub fn warn(&self, message: &str) {
+        self.shared.write(Stream::Err, &diagnostic(message));
+    }
+
+    /// The run shall end as after a signal, but for the signal: what is complete stays, and [`finish`](Self::finish) says that
+    /// it was not all.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// The same, with the error that is the reason.
+    pub fn give_up(&self, message: &str) {
+        self.shared.tally.add_error();
+        self.warn(message);
+        if self.shared.report.json {
+            let line = json::error_without_file(message);
+            self.shared.write(Stream::Out, &line);
+        }
+        self.stop();
+    }
+
     /// Ends the run, when all voices are gone: the bar goes, a signal that stopped it is raised again, and what standard
-    /// output did not take is said. Returns whether everything was told.
+    /// output did not take is said. Returns whether everything was told, and nothing given up.
     pub fn finish(self) -> bool {
         let shared = &self.shared;
         shared.write_due(shared.display.finish(&shared.tally));
@@ -118,7 +158,7 @@ impl Reporter {
                 self.shared.write(Stream::Err, &line);
                 false
             }
-            None => true,
+            None => !self.shared.is_stopped(),
         }
     }
 }

@@ -1,12 +1,13 @@
-//! How far a file or a run is, in words: for a log, for the bar, and in answer to SIGUSR1.
+//! How far a file or a run is, and who holds it back, in words: for a log, for the bar, and in answer to SIGUSR1.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::quote::quote;
 use super::tally::{SoFar, per_second};
-use super::units::{bytes, rate, time};
+use super::units::{bytes, percent, rate, short_rate, short_time, time};
 use crate::transfer::Progress;
+use crate::transfer::pace::{Cause, Holding};
 
 /// One file.
 pub(super) fn file(progress: &Progress, source: &Path) -> String {
@@ -53,4 +54,106 @@ fn left(bytes: u64, speed: f64) -> String {
     }
     let left = Duration::from_secs((bytes as f64 / speed) as u64);
     format!(", {} left", time(left))
+}
+
+/// Who holds the copy back, in few words: `held to 35 MiB/s by fork-latency 6.2 ms (5 ms)`, what is allowed in brackets.
+pub(super) fn held(holding: &Holding) -> String {
+    let rate = short_rate(holding.rate as f64);
+    if holding.cause == Cause::LimitRate {
+        return format!("limited to {rate}");
+    }
+    let (cause, target) = (holding.cause.name(), measure(holding, holding.target));
+    if holding.figure.is_finite() {
+        let figure = measure(holding, holding.figure);
+        format!("held to {rate} by {cause} {figure} ({target})")
+    } else {
+        format!("held to {rate} by {cause} unknown ({target})")
+    }
+}
+
+/// The same as a clause: `fork takes 6.2 ms, 5 ms are allowed`.
+#[must_use]
+pub fn phrase_of(holding: &Holding) -> String {
+    let figure = match holding.figure.is_finite() {
+        true => measure(holding, holding.figure),
+        false => "nobody knows how long".to_owned(),
+    };
+    let target = measure(holding, holding.target);
+    let now = match holding.cause {
+        Cause::LimitRate => format!("the copy goes at {figure}"),
+        Cause::ForkLatency => format!("fork takes {figure}"),
+        Cause::WriteLatency => format!("a write with fdatasync takes {figure}"),
+        Cause::MemoryPressure => format!("tasks wait for memory {figure} of the time"),
+        Cause::IoPressure => format!("tasks wait for disks {figure} of the time"),
+    };
+    format!("{now}, {target} are allowed")
+}
+
+/// A figure in the unit of its cause.
+fn measure(holding: &Holding, figure: f64) -> String {
+    match holding.cause {
+        Cause::LimitRate => short_rate(figure),
+        Cause::ForkLatency | Cause::WriteLatency => short_time(figure),
+        Cause::MemoryPressure | Cause::IoPressure => percent(figure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(cause: Cause, (figure, target): (f64, f64), short: &str, long: &str) {
+        let holding = Holding {
+            cause,
+            figure,
+            target,
+            rate: 35 << 20,
+        };
+        assert_eq!(held(&holding), short);
+        assert_eq!(phrase_of(&holding), long);
+    }
+
+    #[test]
+    fn who_holds_back_is_named_with_figure_and_target() {
+        says(
+            Cause::ForkLatency,
+            (0.0062, 0.005),
+            "held to 35 MiB/s by fork-latency 6.2 ms (5 ms)",
+            "fork takes 6.2 ms, 5 ms are allowed",
+        );
+        says(
+            Cause::WriteLatency,
+            (1.25, 0.05),
+            "held to 35 MiB/s by write-latency 1.25 s (50 ms)",
+            "a write with fdatasync takes 1.25 s, 50 ms are allowed",
+        );
+        says(
+            Cause::MemoryPressure,
+            (12.34, 5.0),
+            "held to 35 MiB/s by memory-pressure 12.3 % (5 %)",
+            "tasks wait for memory 12.3 % of the time, 5 % are allowed",
+        );
+        says(
+            Cause::IoPressure,
+            (100.0, 0.5),
+            "held to 35 MiB/s by io-pressure 100 % (0.5 %)",
+            "tasks wait for disks 100 % of the time, 0.5 % are allowed",
+        );
+        says(
+            Cause::LimitRate,
+            (3e7, 36_700_160.0),
+            "limited to 35 MiB/s",
+            "the copy goes at 28.61 MiB/s, 35 MiB/s are allowed",
+        );
+    }
+
+    #[test]
+    fn a_figure_that_nobody_knows_is_not_made_up() {
+        says(
+            Cause::ForkLatency,
+            (f64::INFINITY, 0.005),
+            "held to 35 MiB/s by fork-latency unknown (5 ms)",
+            "fork takes nobody knows how long, 5 ms are allowed",
+        );
+    }
 }

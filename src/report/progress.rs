@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::bar::Bar;
+use super::held::Held;
 use super::order::Stream;
 use super::tally::Tally;
 use super::{json, phrase};
@@ -48,6 +49,9 @@ pub(super) struct Display {
     next: AtomicU64,
 }
 
+/// The file that tells of itself, if one does.
+type AtWork<'a> = Option<(&'a Progress, &'a Path)>;
+
 /// A line that is to be written.
 pub(super) type Due = Option<(Stream, String)>;
 
@@ -79,7 +83,7 @@ impl Display {
     }
 
     /// A file goes on, or the run has done with one.
-    pub(super) fn progress(&self, tally: &Tally, at_work: Option<(&Progress, &Path)>) -> Due {
+    pub(super) fn progress(&self, tally: &Tally, held: &Held, at_work: AtWork<'_>) -> Due {
         match (self.mode, at_work) {
             (Mode::Nothing, _) | (Mode::Events, None) => {}
             (Mode::Events, Some((progress, _))) => {
@@ -89,12 +93,12 @@ impl Display {
             }
             (Mode::Bar, _) => {
                 if self.due(tally, DRAW_EVERY) {
-                    self.draw(tally, at_work);
+                    self.draw(tally, held, at_work);
                 }
             }
             (Mode::Lines, _) => {
                 if self.due(tally, LINE_EVERY) {
-                    return words(tally, at_work).map(|line| (Stream::Err, line));
+                    return words(tally, held, at_work).map(|line| (Stream::Err, line));
                 }
             }
         }
@@ -113,12 +117,13 @@ impl Display {
                 .is_ok()
     }
 
-    fn draw(&self, tally: &Tally, at_work: Option<(&Progress, &Path)>) {
+    fn draw(&self, tally: &Tally, held: &Held, at_work: AtWork<'_>) {
         if tally.is_several() {
             self.bar.draw_run(&tally.so_far(), at_work);
         } else if let Some((progress, _)) = at_work {
             self.bar.draw_one(progress);
         }
+        self.bar.draw_held(held.now().as_ref());
     }
 
     /// A file has ended, completely or not.
@@ -148,20 +153,30 @@ impl Display {
 }
 
 /// A line for a log.
-fn words(tally: &Tally, at_work: Option<(&Progress, &Path)>) -> Option<String> {
-    if tally.is_several() {
-        return Some(phrase::run(&tally.so_far()));
-    }
-    at_work.map(|(progress, source)| phrase::file(progress, source))
+fn words(tally: &Tally, held: &Held, at_work: AtWork<'_>) -> Option<String> {
+    let line = if tally.is_several() {
+        Some(phrase::run(&tally.so_far()))
+    } else {
+        at_work.map(|(progress, source)| phrase::file(progress, source))
+    };
+    line.map(|line| with_who_holds(line, held))
 }
 
-/// The answer to SIGUSR1: the file at work, and the run if there are more.
-pub(super) fn status(tally: &Tally, at_work: Option<(&Progress, &Path)>) -> Option<String> {
+/// The answer to SIGUSR1: the file at work, the run if there are more, and who holds it back.
+pub(super) fn status(tally: &Tally, held: &Held, at_work: AtWork<'_>) -> Option<String> {
     let file = at_work.map(|(progress, source)| phrase::file(progress, source));
     let run = tally.is_several().then(|| phrase::run(&tally.so_far()));
-    match (file, run) {
+    let line = match (file, run) {
         (Some(file), Some(run)) => Some(format!("{file}; in all {run}")),
         (file, run) => file.or(run),
+    };
+    line.map(|line| with_who_holds(line, held))
+}
+
+fn with_who_holds(line: String, held: &Held) -> String {
+    match held.now() {
+        Some(holding) => format!("{line}, {}", phrase::held(&holding)),
+        None => line,
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::Report;
+use super::held::Held;
 use super::order::{Order, Stream};
 use super::progress::{self, Display, Due};
 use super::signals::Signals;
@@ -19,7 +21,10 @@ pub(super) struct Shared {
     /// The first failure to write to standard output: said once, at the end, as cp does.
     pub(super) unwritten: OnceLock<io::Error>,
     pub(super) tally: Tally,
+    pub(super) held: Held,
     pub(super) display: Display,
+    /// The run is given up by itself.
+    stopped: AtomicBool,
     order: Mutex<Order>,
 }
 
@@ -30,7 +35,9 @@ impl Shared {
             signals,
             unwritten: OnceLock::new(),
             tally: Tally::new(),
+            held: Held::default(),
             display: Display::new(report.progress, report.json),
+            stopped: AtomicBool::new(false),
             order: Mutex::new(Order::new()),
         }
     }
@@ -40,11 +47,35 @@ impl Shared {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nothing more shall be copied.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// Whether that was said.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    /// Whether the run is to end: it was given up, or a signal asks for it.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_stopped() || self.signals.pending().is_some()
+    }
+
+    /// Where lines for people go: standard output, which --json takes for itself.
+    pub(super) fn aside(&self) -> Stream {
+        if self.report.json {
+            Stream::Err
+        } else {
+            Stream::Out
+        }
+    }
+
     /// A file goes on, or the run has done with one: whatever is due is told, in no order with what voices say.
     pub(super) fn news(&self, at_work: Option<(&Progress, &Path)>) {
-        self.write_due(self.display.progress(&self.tally, at_work));
+        self.write_due(self.display.progress(&self.tally, &self.held, at_work));
         if self.signals.status_wanted() {
-            let status = progress::status(&self.tally, at_work);
+            let status = progress::status(&self.tally, &self.held, at_work);
             self.write_due(status.map(|line| (Stream::Err, line)));
         }
     }

@@ -16,6 +16,12 @@ pub fn rate(per_second: f64) -> String {
     format!("{}/s", bytes(per_second as u64))
 }
 
+/// The same without zeros behind the point: `35 MiB/s`.
+#[must_use]
+pub fn short_rate(per_second: f64) -> String {
+    rate(per_second).replace(".00 ", " ")
+}
+
 /// A time: `00:01:30`.
 #[must_use]
 pub fn time(duration: Duration) -> String {
@@ -26,6 +32,39 @@ pub fn time(duration: Duration) -> String {
 #[must_use]
 pub fn milliseconds(time: Duration) -> String {
     format!("{} ms", time.as_secs_f64() * 1e3)
+}
+
+/// A time that was measured, in seconds, to three digits: `6.2 ms`.
+#[must_use]
+pub fn short_time(seconds: f64) -> String {
+    let (scale, unit) = match seconds {
+        s if s >= 0.9995 => (1.0, "s"),
+        s if s >= 0.000_999_5 => (1e3, "ms"),
+        _ => (1e6, "us"),
+    };
+    format!("{} {unit}", digits(seconds * scale))
+}
+
+/// A share to three digits: `12.5 %`.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{} %", digits(share))
+}
+
+fn digits(number: f64) -> String {
+    let behind = match number {
+        n if n >= 99.95 => 0,
+        n if n >= 9.995 => 1,
+        _ => 2,
+    };
+    let text = format!("{number:.behind$}");
+    match text.split_once('.') {
+        Some((whole, part)) => match part.trim_end_matches('0') {
+            "" => whole.to_owned(),
+            part => format!("{whole}.{part}"),
+        },
+        None => text,
+    }
 }
 
 /// Reads a count of bytes as coreutils does: `K`, `M`, `G`, `T` (also `KiB`...) are powers of 1024, `KB`, `MB`... of 1000.
@@ -99,7 +138,28 @@ pub fn parse_time_with_unit(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{parse_bytes, parse_time, parse_time_with_unit};
+    use super::{parse_bytes, parse_time, parse_time_with_unit, percent, short_rate, short_time};
+
+    #[test]
+    fn three_digits_are_enough() {
+        for (seconds, text) in [
+            (0.0, "0 us"),
+            (0.000_000_5, "0.5 us"),
+            (0.000_25, "250 us"),
+            (0.000_999_7, "1 ms"),
+            (0.0062, "6.2 ms"),
+            (0.005, "5 ms"),
+            (0.062_35, "62.4 ms"),
+            (0.999_6, "1 s"),
+            (100.0, "100 s"),
+        ] {
+            assert_eq!(short_time(seconds), text);
+        }
+        assert_eq!(percent(12.345), "12.3 %");
+        assert_eq!(percent(100.0), "100 %");
+        assert_eq!(short_rate(36_700_160.0), "35 MiB/s");
+        assert_eq!(short_rate(1536.0), "1.50 KiB/s");
+    }
 
     #[test]
     fn times_are_seconds_unless_they_say_what_they_are() {

@@ -102,14 +102,9 @@ impl Voice {
         }
     }
 
-    /// A line for people: on standard output, which --json takes for itself.
+    /// A line for people.
     pub(super) fn aside(&mut self, line: &str) {
-        let stream = if self.shared.report.json {
-            Stream::Err
-        } else {
-            Stream::Out
-        };
-        self.say(stream, line);
+        self.say(self.shared.aside(), line);
     }
 
     pub(super) fn say(&mut self, stream: Stream, line: &str) {
@@ -117,16 +112,16 @@ impl Voice {
         self.shared.order().say(self.place, stream, line, write);
     }
 
-    /// Whether a signal asks to stop.
+    /// Whether a signal asks to stop, or the run was given up.
     #[must_use]
     pub fn interrupted(&self) -> bool {
-        self.shared.signals.pending().is_some()
+        self.shared.is_ending()
     }
 
     /// The same question, for who waits while the voice is lent elsewhere.
     pub fn stopper(&self) -> impl Fn() -> bool + use<> {
-        let signals = self.shared.signals.clone();
-        move || signals.pending().is_some()
+        let shared = Arc::clone(&self.shared);
+        move || shared.is_ending()
     }
 
     /// Counts a source that is done with: once each that could be looked at, whatever became of it, by the voice that

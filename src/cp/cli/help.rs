@@ -41,15 +41,22 @@ What is at a destination when the copy is killed (kill -9), and after a power cu
 This is so for each file, not for a tree as a whole. A kill may leave .NAME.mmapcp-N beside NAME, which the next copy to \
 NAME with --atomic removes.";
 
+const THROTTLE: &str = "\
+TIME has a unit: us, ms, s, min, h. --max-fork-latency, --max-write-latency and --max-pressure measure while the copy runs \
+what others feel. It begins with a trickle of 2 MiB/s, gets faster as long as they stay below, and slower at once when not, \
+down to the trickle. Of several limits the strictest counts; bar, status, --json and --debug name it. Limits count bytes of \
+data that are moved: holes and shared blocks are free. PSI counts the copy's own waiting for the disk, too.";
+
 const ORDER: &str = "\
 Of options that say different things the last counts. Long options may be abbreviated, and so may the words that they take. \
 Options may stand behind operands, unless POSIXLY_CORRECT is set; -- ends them. An abbreviation means what it means to cp, \
 whatever options are added here.";
 
-/// Behind the options: backups, promises, abbreviations, the engines as a table.
+/// Behind the options: backups, promises, limits, abbreviations, the engines as a table.
 pub(super) fn after() -> String {
-    let mut text =
-        format!("{BACKUPS}\n\n{PROMISES}\n\n{ORDER}\n\nEngines, in order of preference:\n");
+    let mut text = format!(
+        "{BACKUPS}\n\n{PROMISES}\n\n{THROTTLE}\n\n{ORDER}\n\nEngines, in order of preference:\n"
+    );
     for row in TABLE {
         text.push_str(&format!(
             "  {:<16} {}\n  {:<16} when: {}\n",
