@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cp::operands::Jobs;
 use crate::observe::memory::Stalls;
-use crate::observe::probe::keeper::{Kept, News};
+use crate::observe::probe::{Kept, News};
 use crate::observe::probe::{self, Setup};
 use crate::report::quote::{cannot, quote};
 use crate::sys::words::reason;
