@@ -15,7 +15,8 @@ const ONE_OF: usize = 200;
 /// What a cut leaves.
 const CUT: f64 = 0.7;
 
-/// What is left where the budget is used up and not yet passed: as if trouble had just been touched.
+/// What is left where the budget is used up and not yet passed: as if trouble had just been touched. Without, 55
+/// machines instead of 35, and 84 % instead of 87 (see [`CREEPS_IN`]): what is not eased is cut soon after.
 const EASE: f64 = 0.9;
 
 /// What a cut leaves where the latency was twice the target.
@@ -33,8 +34,8 @@ const BEYOND: f64 = 1.3;
 /// Seconds in which the rate doubles where no trouble is near.
 const DOUBLES_IN: f64 = 2.0;
 
-/// The same near the trouble: 2.5 % a second. With 5 %, 48 of 1,000 simulated machines had more than 1.2 % of moments over
-/// their target, with this 30, at the same mean rate.
+/// The same near the trouble: 2.5 % a second. With 5 %, 74 of 1,000 simulated machines had more than 1.2 % of moments over
+/// their target, with this 35, and 87 % of the best fixed rate instead of 86.
 const CREEPS_IN: f64 = 28.0;
 
 /// An answer that is due is waited for so long beyond its target: the governor is asked every 20 ms, the ring is drained
