@@ -17,6 +17,7 @@ mod equal;
 mod exports;
 mod failures;
 mod forklat;
+mod governor;
 mod lab;
 mod latency;
 mod limits_refused;

@@ -15,7 +15,11 @@ const ONE_OF: usize = 200;
 /// What a cut leaves.
 const CUT: f64 = 0.7;
 
-/// What it leaves where the latency was twice the target.
+/// What is left where the budget is used up and not yet passed: as if trouble had just been touched. Without, 55
+/// machines instead of 35, and 84 % instead of 87 (see [`CREEPS_IN`]): what is not eased is cut soon after.
+const EASE: f64 = 0.9;
+
+/// What a cut leaves where the latency was twice the target.
 const DEEP_CUT: f64 = 0.5;
 
 /// Below this part of the rate at which trouble last began, growth is that of slow start.
@@ -30,8 +34,9 @@ const BEYOND: f64 = 1.3;
 /// Seconds in which the rate doubles where no trouble is near.
 const DOUBLES_IN: f64 = 2.0;
 
-/// The same near the trouble: 5 % a second.
-const CREEPS_IN: f64 = 14.0;
+/// The same near the trouble: 2.5 % a second. With 5 %, 74 of 1,000 simulated machines had more than 1.2 % of moments over
+/// their target, with this 35, and 87 % of the best fixed rate instead of 86.
+const CREEPS_IN: f64 = 28.0;
 
 /// An answer that is due is waited for so long beyond its target: the governor is asked every 20 ms, the ring is drained
 /// as often.
@@ -54,8 +59,8 @@ pub(super) struct Latency {
     unheard: Vec<Answer>,
     /// The oldest moment without an answer.
     expected: u64,
-    /// The prober is dead.
-    blind: bool,
+    /// Since when the prober is dead.
+    blind: Option<u64>,
     /// Bytes a second.
     pub(super) rate: f64,
     /// The rate at which trouble last began.
@@ -78,7 +83,7 @@ impl Latency {
             window: Window::new(period),
             unheard: Vec::new(),
             expected: now,
-            blind: false,
+            blind: None,
             rate: TRICKLE,
             trouble: None,
             changed: now,
@@ -97,7 +102,7 @@ impl Latency {
 
     /// The prober has died.
     pub(super) fn blind(&mut self, now: u64) {
-        self.blind = true;
+        self.blind = Some(now);
         self.restart(now);
     }
 
@@ -147,7 +152,7 @@ impl Latency {
             self.restart(pace.now);
         }
         let late = self.late(pace.now);
-        if late > 0 || self.blind {
+        if late > 0 || self.blind.is_some() {
             self.brake(late, pace);
         } else if self.may_grow(pace) {
             self.grow(pace);
@@ -157,7 +162,7 @@ impl Latency {
 
     /// Whether others wait longer than they should, or nobody knows.
     pub(super) fn missed(&self, now: u64) -> bool {
-        self.blind || self.late(now) > 0 || self.window.p99() > self.target
+        self.blind.is_some() || self.late(now) > 0 || self.window.p99() > self.target
     }
 
     pub(super) fn holding(&self, now: u64, rate: u64) -> Holding {
@@ -190,10 +195,15 @@ impl Latency {
             return;
         }
         self.good = 0;
-        let spent = self.window.over(self.allowed()) > self.budget();
-        if spent && answer.intended >= self.cut {
+        if answer.intended < self.cut {
+            return;
+        }
+        let over = self.window.over(self.allowed());
+        if over > self.budget() {
             let deep = latency / 2 > self.target;
             self.slow_down(if deep { DEEP_CUT } else { CUT }, pace);
+        } else if self.nearly_spent() {
+            self.slow_down(EASE, pace);
         }
     }
 
@@ -206,7 +216,10 @@ impl Latency {
             self.window.push(moment, answer.end.saturating_sub(moment));
         }
         self.expected = self.expected.max(self.after(answer.intended, moments));
-        self.blind = false;
+        // What the dead one left does not end it.
+        if self.blind.is_some_and(|since| answer.intended >= since) {
+            self.blind = None;
+        }
         answer.end.saturating_sub(answer.intended)
     }
 
@@ -226,11 +239,13 @@ impl Latency {
 
     fn brake(&mut self, late: u64, pace: &Pace) {
         self.good = 0;
+        if self.rate <= TRICKLE {
+            // There is nothing to cut, and the trickle is not what silence is due to.
+            return;
+        }
         let silent = pace.now.saturating_sub(self.expected) > SILENCE.max(self.target);
-        if self.blind || silent {
-            if self.rate > TRICKLE {
-                self.slow_down(DEEP_CUT, pace);
-            }
+        if self.blind.is_some() || silent {
+            self.slow_down(DEEP_CUT, pace);
             self.rate = TRICKLE;
             return;
         }
@@ -271,6 +286,9 @@ impl Latency {
         }
         let trouble = self.trouble.unwrap_or(f64::INFINITY);
         let near = self.rate >= trouble * NEAR && self.rate <= trouble * BEYOND;
+        if near && self.nearly_spent() {
+            return;
+        }
         let doubles_in = if near { CREEPS_IN } else { DOUBLES_IN };
         self.rate *= (pace.passed / doubles_in).exp2();
     }
@@ -278,6 +296,11 @@ impl Latency {
     /// The longest latency that is not over.
     fn allowed(&self) -> u64 {
         (self.target as f64 * MARGIN) as u64
+    }
+
+    /// Whether the next one or two use up the budget.
+    fn nearly_spent(&self) -> bool {
+        2 * self.window.over(self.allowed()) > self.budget()
     }
 
     /// How many moments of the window may be over: none of a young one, one of a full one of synced writes.

@@ -95,7 +95,10 @@ impl Meter {
         let (reached, held) = self.over(now, REACHED);
         let (recent, waits) = self.over(now, RECENT);
         let (moved, waited) = self.over(now, REST);
-        let long = self.marks.front().is_some_and(|(at, _)| *at + REST <= now);
+        let long = self
+            .marks
+            .front()
+            .is_some_and(|(at, _)| at.saturating_add(REST) <= now);
         Pace {
             now,
             passed,

@@ -41,6 +41,11 @@ const LEAST: u64 = 4096;
 /// The same where others' latency asks for small ones: below, the calls cost more than the smaller queue saves.
 const LEAST_GOVERNED: u64 = 64 << 10;
 
+/// Bytes a second at which the kernel goes through a chunk before it waits for the disk: what a fork may wait behind is
+/// this, not the disk. With the disk's time in its place, three of 34 simulated machines were held to 60 % of their best
+/// fixed rate by requests that were too small; the mean was 82 %, not 86.
+const PINNED: f64 = 2e9;
+
 /// Above, a larger call is no faster.
 const MOST: u64 = 8 << 20;
 
@@ -253,11 +258,8 @@ impl Governor {
 
     fn orders(&mut self, rate: f64, pace: &Pace) -> Orders {
         self.ordered = rate;
-        let bytes = if rate.is_finite() {
-            rate as u64
-        } else {
-            u64::MAX
-        };
+        // Above 2^53 a rate as f64 may be more than the limit that it came from; infinity becomes u64::MAX.
+        let bytes = (rate as u64).min(self.limits.rate.unwrap_or(u64::MAX));
         let word = (!self.words.is_empty()).then(|| self.words.remove(0));
         Orders {
             rate: bytes,
@@ -292,25 +294,32 @@ impl Governor {
             return usize::MAX;
         }
         let limit = self.limits.rate.map_or(f64::INFINITY, |rate| rate as f64);
-        let mut least = self.piece(limit, CHUNK_TAKES).max(LEAST);
-        let mut takes = CHUNK_TAKES;
-        if self.limits.governed() {
-            least = least.min(LEAST_GOVERNED);
+        let least = if self.limits.governed() {
+            let smooth = self.piece(limit, CHUNK_TAKES).max(LEAST);
+            LEAST_GOVERNED.min(smooth)
         } else {
-            least = LEAST;
-        }
+            LEAST
+        };
+        let mut takes = CHUNK_TAKES;
+        let mut most = MOST;
         for governed in &self.causes {
-            if let Kind::Latency(latency) = &governed.kind {
-                takes = takes.min(latency.share_of_target());
+            match (&governed.kind, governed.cause) {
+                (Kind::Latency(latency), Cause::WriteLatency) => {
+                    takes = takes.min(latency.share_of_target());
+                }
+                (Kind::Latency(latency), _) => {
+                    let bytes = power_of_two(PINNED * latency.share_of_target());
+                    most = most.min(bytes.max(LEAST_GOVERNED));
+                }
+                (Kind::Pressure(_), _) => (),
             }
         }
-        self.piece(rate, takes).clamp(least, MOST) as usize
+        self.piece(rate, takes).clamp(least, MOST).min(most) as usize
     }
 
     /// The largest power of two that takes no longer than `seconds` when all threads have one in flight.
     fn piece(&self, rate: f64, seconds: f64) -> u64 {
-        let bytes = (rate * seconds / self.threads as f64) as u64;
-        1 << bytes.max(1).ilog2()
+        power_of_two(rate * seconds / self.threads as f64)
     }
 }
 
@@ -335,6 +344,11 @@ impl Governed {
             Kind::Pressure(pressure) => pressure.holding(rate),
         }
     }
+}
+
+/// The largest that is not above.
+fn power_of_two(bytes: f64) -> u64 {
+    1 << (bytes as u64).max(1).ilog2()
 }
 
 /// How many answers make a baseline, and what part of them over the target makes it one that is over.
