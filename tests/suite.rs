@@ -23,6 +23,7 @@ mod limits_refused;
 mod links;
 mod names;
 mod overwriting;
+mod paced;
 mod permissions;
 mod progress;
 mod random;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cp::operands::Jobs;
 use crate::observe::memory::Stalls;
-use crate::observe::probe::{Kept, News};
 use crate::observe::probe::{self, Setup};
+use crate::observe::probe::{Kept, News};
 use crate::report::quote::{cannot, quote};
 use crate::sys::words::reason;
 use crate::transfer::pace::{Answer, Cause, Limits};
@@ -43,13 +43,14 @@ impl Watch {
     pub(super) fn start(limits: &Limits, jobs: &Jobs) -> Result<Self, String> {
         let stalls = match limits.pressure {
             None => None,
-            Some(_) => Some(
-                Stalls::open(Path::new("/")).map_err(|why| format!("--max-pressure: {why}"))?,
-            ),
+            Some(_) => {
+                Some(Stalls::open(Path::new("/")).map_err(|why| format!("--max-pressure: {why}"))?)
+            }
         };
         let mut probers = Vec::new();
         if limits.fork_latency.is_some() {
-            let kept = keep("fork", &Setup::default()).map_err(|e| format!("--max-fork-latency: {e}"))?;
+            let kept =
+                keep("fork", &Setup::default()).map_err(|e| format!("--max-fork-latency: {e}"))?;
             probers.push((Cause::ForkLatency, kept));
         }
         if limits.write_latency.is_some() {
@@ -130,7 +131,9 @@ fn said(cause: Cause, news: News) -> Look {
         News::Again => Look::News(format!("{option}: another prober answers")),
         News::Lost { why } => Look::Blind(
             cause,
-            format!("warning: {option}: no prober can be started any more ({why}); going on at the slowest rate"),
+            format!(
+                "warning: {option}: no prober can be started any more ({why}); going on at the slowest rate"
+            ),
         ),
     }
 }
@@ -152,7 +155,10 @@ pub(super) fn directory(jobs: &Jobs) -> Result<PathBuf, String> {
     match there {
         Some(there) if there.is_dir() => return Ok(dest),
         Some(there) if !there.is_file() => {
-            return Err(format!("{} lies on no file system to write on", quote(&dest)));
+            return Err(format!(
+                "{} lies on no file system to write on",
+                quote(&dest)
+            ));
         }
         _ => {}
     }

@@ -101,12 +101,7 @@ fn to_own_backup(jobs: &Jobs, options: &Options) -> Result<Option<(Jobs, Options
     Ok(Some((jobs, options)))
 }
 
-fn copy_each(
-    jobs: &Jobs,
-    options: &Options,
-    pace: Option<Arc<Pacer>>,
-    voice: &mut Voice,
-) -> bool {
+fn copy_each(jobs: &Jobs, options: &Options, pace: Option<Arc<Pacer>>, voice: &mut Voice) -> bool {
     // Asked for while there is one thread: it can only be asked by setting it.
     let run = Run {
         options,
