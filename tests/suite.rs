@@ -20,6 +20,7 @@ mod forklat;
 mod lab;
 mod latency;
 mod limits_refused;
+mod limits_told;
 mod links;
 mod names;
 mod overwriting;

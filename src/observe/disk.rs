@@ -15,6 +15,9 @@ use crate::report::quote::{cannot, quote};
 /// An overlay may lie on an overlay; more layers than the kernel stacks (FILESYSTEM_MAX_STACK_DEPTH, 2) are a loop.
 const DEEPEST: u32 = 3;
 
+/// Encryption on volumes on a RAID of disks is three; the kernel allows more, but no circle.
+const DEEPEST_MAPPED: u32 = 8;
+
 /// A block device that is no partition: what has a queue, and what the block controller can hold to a rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
@@ -166,8 +169,7 @@ impl DiskFacts {
             partition: disk.partition.clone(),
             model: text("device/model"),
             driver: driver.and_then(|driver| name(&driver)),
-            // A disk with only one has no brackets.
-            scheduler: text("queue/scheduler").map(|text| chosen(&text).unwrap_or(text)),
+            scheduler: scheduler(&dir),
             rotational: text("queue/rotational").map(|text| text == "1"),
             write_cache: text("queue/write_cache"),
             queue_requests: number("queue/nr_requests"),
@@ -195,6 +197,82 @@ impl DiskFacts {
         );
         parts.join(", ")
     }
+}
+
+/// I/O schedulers that serve the idle class after the others: bfq (Linux 4.12), mq-deadline (5.14, commit c807ab520fc3
+/// "block/mq-deadline: Add I/O priority support"), and cfq (until 4.20). Documentation/block/ioprio.rst names the first two;
+/// neither kyber nor the old deadline and noop look at a class, and `none` has no queue to sort.
+const HONOURING: [&str; 3] = ["bfq", "mq-deadline", "cfq"];
+
+/// Since which release mq-deadline does.
+const MQ_DEADLINE_SINCE: (u32, u32) = (5, 14);
+
+/// Whether an I/O scheduler of a kernel serves the classes of ioprio_set(2) alike. `release` is what uname(2) calls it; one
+/// that cannot be read is taken for a new one.
+#[must_use]
+pub fn ignores_io_classes(scheduler: &str, release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next()?.parse().ok();
+    let old = number()
+        .zip(number())
+        .is_some_and(|release| release < MQ_DEADLINE_SINCE);
+    !HONOURING.contains(&scheduler) || (scheduler == "mq-deadline" && old)
+}
+
+/// Why an I/O class means nothing for what is written to the file system of `path`: the scheduler of its disk, or of those that
+/// the disk is mapped to, ignores it. `None` where it counts for one of them, and where
+/// [`Disk::below`] knows of no disk to ask.
+///
+/// What goes through the page cache is written by the kernel's own threads, and has no class at all (ioprio_set(2), NOTES).
+#[must_use]
+pub fn why_classes_mean_nothing(root: &Path, path: &Path) -> Option<String> {
+    let disk = Disk::below(root, path).ok()?;
+    let release = said(root, "proc/sys/kernel/osrelease").unwrap_or_default();
+    let known = below(root, "/sys/dev/block").join(&disk.numbers);
+    let mut ignoring = Vec::new();
+    for dir in bottom(&fs::canonicalize(known).ok()?, 0) {
+        let scheduler = scheduler(&dir)?;
+        if !ignores_io_classes(&scheduler, &release) {
+            return None;
+        }
+        ignoring.push(format!("{} ({scheduler})", name(&dir)?));
+    }
+    match &ignoring[..] {
+        [] => None,
+        [one] => Some(format!("the scheduler of {one} ignores I/O classes")),
+        all => Some(format!(
+            "the schedulers of {} ignore I/O classes",
+            all.join(" and ")
+        )),
+    }
+}
+
+/// The disks that a device lies on: a mapped one has no scheduler of its own, whatever it says. A class is passed down.
+fn bottom(dir: &Path, depth: u32) -> Vec<PathBuf> {
+    let slaves = fs::read_dir(dir.join("slaves")).into_iter().flatten();
+    let mut slaves: Vec<PathBuf> = slaves
+        .filter_map(|slave| fs::canonicalize(slave.ok()?.path()).ok())
+        .collect();
+    if slaves.is_empty() || depth == DEEPEST_MAPPED {
+        return vec![dir.to_owned()];
+    }
+    for slave in &mut slaves {
+        if slave.join("partition").exists() {
+            slave.pop();
+        }
+    }
+    slaves.sort_unstable();
+    let mut all: Vec<PathBuf> = slaves
+        .iter()
+        .flat_map(|slave| bottom(slave, depth + 1))
+        .collect();
+    all.dedup();
+    all
+}
+
+fn scheduler(dir: &Path) -> Option<String> {
+    // A disk with only one has no brackets.
+    said(dir, "queue/scheduler").map(|text| chosen(&text).unwrap_or(text))
 }
 
 #[cfg(test)]
@@ -332,5 +410,53 @@ mod tests {
             facts.line(),
             "vda1, Samsung SSD 990, scheduler mq-deadline, cache write back"
         );
+    }
+
+    #[test]
+    fn schedulers_that_sort_by_class() {
+        for (scheduler, release, ignored) in [
+            ("none", "6.18.2", true),
+            ("kyber", "6.18.2", true),
+            ("bfq", "4.19.0-27-amd64", false),
+            ("cfq", "4.4.0", false),
+            ("mq-deadline", "5.13.19", true),
+            ("mq-deadline", "5.14.0-503.el9", false),
+            ("mq-deadline", "6.1", false),
+            ("mq-deadline", "unknown", false),
+        ] {
+            let found = ignores_io_classes(scheduler, release);
+            assert_eq!(found, ignored, "{scheduler} {release}");
+        }
+    }
+
+    #[test]
+    fn what_a_device_is_mapped_to_decides_whether_classes_count() {
+        let (root, place) = (root(), tempfile::tempdir().unwrap());
+        let at = |path: &str| root.path().join("sys/devices").join(path);
+        let say = |disk: &str, text: &str| {
+            fs::create_dir_all(at(disk).join("queue")).unwrap();
+            fs::write(at(disk).join("queue/scheduler"), text).unwrap();
+        };
+        let why = || why_classes_mean_nothing(root.path(), place.path());
+        find(root.path(), place.path(), "252:0 / / rw - ext4 /dev/x rw").unwrap();
+        assert_eq!(why(), None, "a device without a queue");
+        let (disk, mapped) = ("virtio1/block/vda", "virtual/block/dm-0");
+        say(mapped, "none\n");
+        let ignores = |disk| {
+            Some(format!(
+                "the scheduler of {disk} (none) ignores I/O classes"
+            ))
+        };
+        assert_eq!(why(), ignores("dm-0"));
+        say(disk, "[none] mq-deadline bfq\n");
+        let slaves = at(mapped).join("slaves");
+        fs::create_dir_all(&slaves).unwrap();
+        symlink(at(disk).join("vda1"), slaves.join("vda1")).unwrap();
+        assert_eq!(why(), ignores("vda"));
+        say(disk, "none mq-deadline [bfq]\n");
+        assert_eq!(why(), None);
+        let tmpfs = find(root.path(), place.path(), "0:40 / / rw - tmpfs tmpfs rw");
+        assert!(tmpfs.is_err());
+        assert_eq!(why(), None);
     }
 }

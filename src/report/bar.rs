@@ -47,8 +47,8 @@ impl Bar {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, template: &str) -> ProgressBar {
-        let bar = self.bars.add(ProgressBar::new(0).with_elapsed(LASTING));
+    fn add(&self, line: ProgressBar, template: &str) -> ProgressBar {
+        let bar = self.bars.add(line);
         bar.set_style(style(template));
         self.drawn.store(true, Ordering::Relaxed);
         bar
@@ -58,7 +58,13 @@ impl Bar {
     pub(super) fn draw_one(&self, progress: &Progress) {
         let mut lines = self.lines();
         let bar = lines.first.get_or_insert_with(|| {
-            self.add("{bytes}/{total_bytes} {bar:24} {binary_bytes_per_sec}, {eta} left, {msg}")
+            let bar = line();
+            // What was copied before there was a bar did not come in no time.
+            bar.set_position(progress.copied);
+            bar.reset_eta();
+            let template =
+                "{bytes}/{total_bytes} {bar:24} {binary_bytes_per_sec}, {eta} left, {msg}";
+            self.add(bar, template)
         });
         bar.set_length(progress.size);
         bar.set_position(progress.copied);
@@ -79,7 +85,9 @@ impl Bar {
         {
             return;
         }
-        let bar = lines.second.get_or_insert_with(|| self.add("{wide_msg}"));
+        let bar = lines
+            .second
+            .get_or_insert_with(|| self.add(line(), "{wide_msg}"));
         // Its name alone: a path would leave no room for the figures.
         let name = source.file_name().map_or(source, Path::new);
         bar.set_message(phrase::file(progress, name));
@@ -93,8 +101,7 @@ impl Bar {
             return;
         }
         let line = lines.held.get_or_insert_with(|| {
-            let line = ProgressBar::new(0).with_elapsed(LASTING);
-            let line = self.bars.insert(1, line);
+            let line = self.bars.insert(1, line());
             line.set_style(style("{wide_msg}"));
             line
         });
@@ -102,7 +109,9 @@ impl Bar {
     }
 
     fn draw_first(&self, lines: &mut Lines, so_far: &SoFar) {
-        let bar = lines.first.get_or_insert_with(|| self.add("{wide_msg}"));
+        let bar = lines
+            .first
+            .get_or_insert_with(|| self.add(line(), "{wide_msg}"));
         if let Some(total) = so_far.total {
             if !lines.known {
                 bar.set_style(style("{percent:>3}% {wide_bar} {msg}"));
@@ -146,6 +155,11 @@ impl Bar {
         }
         self.drawn.store(false, Ordering::Relaxed);
     }
+}
+
+/// A line that is on no screen yet.
+fn line() -> ProgressBar {
+    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_elapsed(LASTING)
 }
 
 /// A template of ours that indicatif cannot read would be a mistake of ours, and the default still tells the truth.

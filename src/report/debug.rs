@@ -13,7 +13,10 @@ use crate::transfer::pace::Holding;
 pub(super) fn throttle(holding: Option<&Holding>) -> String {
     match holding {
         Some(holding) => {
-            let rate = rate(holding.rate as f64);
+            let rate = match holding.rate {
+                0 => "nothing moves yet".to_owned(),
+                per_second => rate(per_second as f64),
+            };
             format!("throttle: {rate}: {}", phrase_of(holding))
         }
         None => "throttle: nobody holds the copy back".to_owned(),
@@ -108,6 +111,9 @@ mod tests {
         };
         let line = "throttle: 35.00 MiB/s: fork takes 6.2 ms, 5 ms are allowed";
         assert_eq!(throttle(Some(&holding)), line);
+        let before = Holding { rate: 0, ..holding };
+        let line = "throttle: nothing moves yet: fork takes 6.2 ms, 5 ms are allowed";
+        assert_eq!(throttle(Some(&before)), line);
         assert_eq!(throttle(None), "throttle: nobody holds the copy back");
     }
 }

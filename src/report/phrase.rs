@@ -63,11 +63,13 @@ pub(super) fn held(holding: &Holding) -> String {
         return format!("limited to {rate}");
     }
     let (cause, target) = (holding.cause.name(), measure(holding, holding.target));
-    if holding.figure.is_finite() {
-        let figure = measure(holding, holding.figure);
-        format!("held to {rate} by {cause} {figure} ({target})")
-    } else {
-        format!("held to {rate} by {cause} unknown ({target})")
+    let figure = match holding.figure.is_finite() {
+        true => measure(holding, holding.figure),
+        false => "unknown".to_owned(),
+    };
+    match holding.rate {
+        0 => format!("waiting for {cause} {figure} ({target})"),
+        _ => format!("held to {rate} by {cause} {figure} ({target})"),
     }
 }
 
@@ -145,6 +147,18 @@ mod tests {
             "limited to 35 MiB/s",
             "the copy goes at 28.61 MiB/s, 35 MiB/s are allowed",
         );
+    }
+
+    #[test]
+    fn where_nothing_moves_yet_there_is_no_rate() {
+        let holding = Holding {
+            cause: Cause::ForkLatency,
+            figure: 0.0004,
+            target: 0.005,
+            rate: 0,
+        };
+        let short = "waiting for fork-latency 400 us (5 ms)";
+        assert_eq!(held(&holding), short);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod cpu;
 pub mod fields;
 pub mod file;
+pub mod idle;
 pub mod local;
 pub mod map;
 pub mod mapping;

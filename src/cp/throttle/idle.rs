@@ -12,9 +12,9 @@ use crate::sys::words::reason;
 /// Gives this thread, and those that it makes, the lowest priority; what is refused or means nothing is said.
 pub(super) fn become_idle(jobs: &Jobs, reporter: &Reporter) {
     let steps = [
-        ("set the I/O class", idle::io_class as fn() -> _),
-        ("set the nice value", idle::nice),
-        ("set the scheduling policy", idle::policy),
+        ("set the I/O class", idle::idle_io as fn() -> _),
+        ("set the nice value", idle::lowest_priority),
+        ("set the scheduling policy", idle::idle_cpu),
     ];
     for (what, step) in steps {
         if let Err(e) = step() {

@@ -6,6 +6,7 @@ pub mod slab;
 pub mod text;
 pub mod timeline;
 
+pub use pressure::Stalls;
 pub use timeline::Timeline;
 
 mod meminfo;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::text::{Text, lines, number, words};
-use super::{Field, Values};
+use super::{FIELDS, Field, Values};
 use crate::observe::root::below;
 use crate::report::quote::cannot;
 
@@ -17,7 +17,7 @@ const FILES: [(&str, Field, Field); 3] = [
     ("proc/pressure/io", Field::IoSome, Field::IoFull),
 ];
 
-/// The open files.
+/// The open files, of what waits for CPU, memory and disks.
 #[derive(Debug)]
 pub(super) struct Pressure([Text; 3]);
 
@@ -27,20 +27,52 @@ impl Pressure {
     /// # Errors
     /// Why there is no PSI here, for the user.
     pub(super) fn open(root: &Path) -> Result<Self, String> {
-        let [cpu, memory, disks] = FILES.map(|(name, ..)| {
-            let path = below(root, name);
-            Text::open(&path).map_err(|e| why(&path, &e))
-        });
+        let [cpu, memory, disks] = FILES.map(|(name, ..)| open(root, name));
         Ok(Self([cpu?, memory?, disks?]))
     }
 
     /// Fills in the microseconds stalled since boot.
     pub(super) fn read(&mut self, values: &mut Values) {
         for (text, (_, some, full)) in self.0.iter_mut().zip(FILES) {
-            if let Ok(text) = text.read() {
-                parse(text, some, full, values);
-            }
+            fill_in(text, some, full, values);
         }
+    }
+}
+
+/// How long tasks have waited for memory and for disks: for who has to give way while they do.
+#[derive(Debug)]
+pub struct Stalls([Text; 2]);
+
+impl Stalls {
+    /// Opens both files; after that it allocates nothing.
+    ///
+    /// # Errors
+    /// Why there is no PSI here, for the user.
+    pub fn open(root: &Path) -> Result<Self, String> {
+        let [_, memory, disks] = FILES;
+        Ok(Self([open(root, memory.0)?, open(root, disks.0)?]))
+    }
+
+    /// Microseconds since boot in which some task waited for memory, and in which some task waited for a disk; `None` for
+    /// what cannot be read this time. A copier waits for its own disk, and that counts, too.
+    pub fn read(&mut self) -> (Option<u64>, Option<u64>) {
+        let mut values = [None; FIELDS];
+        for (text, (_, some, full)) in self.0.iter_mut().zip(&FILES[1..]) {
+            fill_in(text, *some, *full, &mut values);
+        }
+        let said = |field: Field| values[field as usize];
+        (said(Field::MemorySome), said(Field::IoSome))
+    }
+}
+
+fn open(root: &Path, name: &str) -> Result<Text, String> {
+    let path = below(root, name);
+    Text::open(&path).map_err(|e| why(&path, &e))
+}
+
+fn fill_in(text: &mut Text, some: Field, full: Field, values: &mut Values) {
+    if let Ok(text) = text.read() {
+        parse(text, some, full, values);
     }
 }
 
@@ -71,10 +103,36 @@ fn parse(text: &[u8], some: Field, full: Field, values: &mut Values) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Error;
     use std::path::Path;
 
-    use super::why;
+    use super::{Stalls, why};
+
+    /// As the kernel does, the files say something else each time.
+    #[test]
+    fn stalls_of_memory_and_of_disks_are_read_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("proc/pressure");
+        fs::create_dir_all(&dir).unwrap();
+        let say = |name: &str, some: &str| {
+            let averages = "avg10=0.00 avg60=0.00 avg300=0.00";
+            let text = format!("some {averages} total={some}\nfull {averages} total=1\n");
+            fs::write(dir.join(name), text).unwrap();
+        };
+        say("memory", "71");
+        assert!(
+            Stalls::open(root.path())
+                .unwrap_err()
+                .contains("no /proc/pressure")
+        );
+        say("io", "554123663");
+        let mut stalls = Stalls::open(root.path()).unwrap();
+        assert_eq!(stalls.read(), (Some(71), Some(554_123_663)));
+        say("memory", "72");
+        say("io", "a lot");
+        assert_eq!(stalls.read(), (Some(72), None));
+    }
 
     #[test]
     fn each_way_to_have_no_psi_has_its_words() {

@@ -1,0 +1,287 @@
+//! One prober's answers, and the rate that they allow: down at once when too many are over, up while they are good.
+
+use std::time::Duration;
+
+use super::meter::Pace;
+use super::window::Window;
+use super::{Answer, Cause, FASTEST, Holding, SECOND, TRICKLE};
+
+/// What counts as over, as a part of the target: the margin within which the 99th percentile may err.
+const MARGIN: f64 = 0.9;
+
+/// One moment of so many may be over. The target allows two; the other is for what comes in until a cut is felt.
+const ONE_OF: usize = 200;
+
+/// What a cut leaves.
+const CUT: f64 = 0.7;
+
+/// What it leaves where the latency was twice the target.
+const DEEP_CUT: f64 = 0.5;
+
+/// Below this part of the rate at which trouble last began, growth is that of slow start.
+const KNOWN_GOOD: f64 = 0.5;
+
+/// Between this part of it and [`BEYOND`], the rate creeps.
+const NEAR: f64 = 0.85;
+
+/// Past this multiple of it, whatever the trouble was is gone.
+const BEYOND: f64 = 1.3;
+
+/// Seconds in which the rate doubles where no trouble is near.
+const DOUBLES_IN: f64 = 2.0;
+
+/// The same near the trouble: 5 % a second.
+const CREEPS_IN: f64 = 14.0;
+
+/// An answer that is due is waited for so long beyond its target: the governor is asked every 20 ms, the ring is drained
+/// as often.
+const SLACK: u64 = 40_000_000;
+
+/// Silence for so long is the end of all patience.
+const SILENCE: u64 = SECOND;
+
+/// Answers that are kept until the next decision.
+const MOST_UNHEARD: usize = 1024;
+
+/// One latency that has a target.
+#[derive(Debug)]
+pub(super) struct Latency {
+    cause: Cause,
+    /// Nanoseconds.
+    target: u64,
+    period: u64,
+    window: Window,
+    unheard: Vec<Answer>,
+    /// The oldest moment without an answer.
+    expected: u64,
+    /// The prober is dead.
+    blind: bool,
+    /// Bytes a second.
+    pub(super) rate: f64,
+    /// The rate at which trouble last began.
+    trouble: Option<f64>,
+    /// Moments before this one saw another rate.
+    changed: u64,
+    /// Moments before this one were answered for by a cut.
+    cut: u64,
+    /// Good answers since the last change, or the last bad one.
+    good: u32,
+}
+
+impl Latency {
+    pub(super) fn new(cause: Cause, target: Duration, period: u64, now: u64) -> Self {
+        let period = period.max(1);
+        Self {
+            cause,
+            target: u64::try_from(target.as_nanos()).unwrap_or(u64::MAX).max(1),
+            period,
+            window: Window::new(period),
+            unheard: Vec::new(),
+            expected: now,
+            blind: false,
+            rate: TRICKLE,
+            trouble: None,
+            changed: now,
+            cut: 0,
+            good: 0,
+        }
+    }
+
+    /// An answer, to be judged with the next decision: only then is it known whether the copy stood still meanwhile.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        if self.unheard.len() == MOST_UNHEARD {
+            self.unheard.remove(0);
+        }
+        self.unheard.push(answer);
+    }
+
+    /// The prober has died.
+    pub(super) fn blind(&mut self, now: u64) {
+        self.blind = true;
+        self.restart(now);
+    }
+
+    /// Begins low again; what trouble there was is remembered.
+    pub(super) fn restart(&mut self, now: u64) {
+        self.rate = TRICKLE;
+        self.changed = now;
+        self.good = 0;
+    }
+
+    /// The copy, and perhaps the prober, stood still: what was asked meanwhile says nothing about the copy.
+    pub(super) fn resume(&mut self, now: u64) {
+        if self.rate > TRICKLE {
+            self.trouble = Some(self.rate);
+        }
+        self.restart(now);
+        self.cut = now;
+        self.expected = self.expected.max(now);
+        self.unheard.retain(|answer| answer.intended >= now);
+    }
+
+    /// Listens without a copy. Whether enough was heard.
+    pub(super) fn listen(&mut self, needed: usize) -> bool {
+        for answer in std::mem::take(&mut self.unheard) {
+            self.enter(answer);
+        }
+        self.window.len() >= needed.min(self.window.capacity())
+    }
+
+    /// Ends the listening at `now`: the latency without a copy where that is over the target. With silence it is.
+    pub(super) fn baseline(&mut self, part: f64, now: u64) -> Option<Holding> {
+        let over = self.window.over(self.target) as f64;
+        let missed = over >= 1.0_f64.max(part * self.window.len() as f64) || self.window.len() == 0;
+        let holding = self.holding(now, 0);
+        self.window.clear();
+        self.restart(now);
+        missed.then_some(holding)
+    }
+
+    /// What was heard becomes a rate.
+    pub(super) fn decide(&mut self, pace: &Pace) {
+        for answer in std::mem::take(&mut self.unheard) {
+            self.hear(answer, pace);
+        }
+        self.window.age(pace.now);
+        if pace.rests {
+            self.restart(pace.now);
+        }
+        let late = self.late(pace.now);
+        if late > 0 || self.blind {
+            self.brake(late, pace);
+        } else if self.may_grow(pace) {
+            self.grow(pace);
+        }
+        self.rate = self.rate.min(pace.roof()).clamp(TRICKLE, FASTEST);
+    }
+
+    /// Whether others wait longer than they should, or nobody knows.
+    pub(super) fn missed(&self, now: u64) -> bool {
+        self.blind || self.late(now) > 0 || self.window.p99() > self.target
+    }
+
+    pub(super) fn holding(&self, now: u64, rate: u64) -> Holding {
+        // Who has not answered yet waits as well.
+        let waits = match self.late(now) {
+            0 => 0,
+            _ => now.saturating_sub(self.expected),
+        };
+        let nanoseconds = self.window.p99().max(waits);
+        Holding {
+            cause: self.cause,
+            figure: nanoseconds as f64 / SECOND as f64,
+            target: self.target as f64 / SECOND as f64,
+            rate,
+        }
+    }
+
+    /// What a chunk may take, in seconds.
+    pub(super) fn share_of_target(&self) -> f64 {
+        // A write with fdatasync on ext4 is three writes one after the other, each behind what is in flight.
+        self.target as f64 / SECOND as f64 / 8.0
+    }
+
+    fn hear(&mut self, answer: Answer, pace: &Pace) {
+        let latency = self.enter(answer);
+        if latency <= self.allowed() {
+            if answer.intended >= self.changed {
+                self.good = self.good.saturating_add(1);
+            }
+            return;
+        }
+        self.good = 0;
+        let spent = self.window.over(self.allowed()) > self.budget();
+        if spent && answer.intended >= self.cut {
+            let deep = latency / 2 > self.target;
+            self.slow_down(if deep { DEEP_CUT } else { CUT }, pace);
+        }
+    }
+
+    /// Into the window; the longest latency of the moments it serves.
+    fn enter(&mut self, answer: Answer) -> u64 {
+        let moments = answer.moments.max(1);
+        let first = moments.saturating_sub(self.window.capacity() as u64);
+        for step in first..moments {
+            let moment = self.after(answer.intended, step);
+            self.window.push(moment, answer.end.saturating_sub(moment));
+        }
+        self.expected = self.expected.max(self.after(answer.intended, moments));
+        self.blind = false;
+        answer.end.saturating_sub(answer.intended)
+    }
+
+    fn after(&self, moment: u64, steps: u64) -> u64 {
+        moment.saturating_add(self.period.saturating_mul(steps))
+    }
+
+    /// How many moments have no answer though it is time, and more than that.
+    fn late(&self, now: u64) -> u64 {
+        let patience = self.target.saturating_add(SLACK);
+        let waits = now.saturating_sub(self.expected);
+        match waits.checked_sub(patience) {
+            Some(beyond) => 1 + beyond / self.period,
+            None => 0,
+        }
+    }
+
+    fn brake(&mut self, late: u64, pace: &Pace) {
+        self.good = 0;
+        let silent = pace.now.saturating_sub(self.expected) > SILENCE.max(self.target);
+        if self.blind || silent {
+            if self.rate > TRICKLE {
+                self.slow_down(DEEP_CUT, pace);
+            }
+            self.rate = TRICKLE;
+            return;
+        }
+        let over = self.window.over(self.allowed()) as u64;
+        let over = over.saturating_add(late);
+        if over > self.budget() as u64 && self.expected >= self.cut {
+            self.slow_down(DEEP_CUT, pace);
+        }
+    }
+
+    fn slow_down(&mut self, part: f64, pace: &Pace) {
+        let felt = pace.felt(self.rate).max(TRICKLE);
+        self.trouble = Some(felt);
+        self.rate = felt * part;
+        self.cut = pace.now;
+        self.changed = pace.now;
+        self.good = 0;
+    }
+
+    fn may_grow(&self, pace: &Pace) -> bool {
+        // One that was paid for by a cut does not stop a young window.
+        let over = self.window.over(self.allowed());
+        pace.waits && over <= self.budget().max(1) && self.good >= self.enough()
+    }
+
+    /// Good answers that a step of growth takes: fork is asked every 25 ms, a synced write every 100.
+    fn enough(&self) -> u32 {
+        if self.period < SECOND / 20 { 2 } else { 1 }
+    }
+
+    fn grow(&mut self, pace: &Pace) {
+        let known = self.trouble.map_or(f64::INFINITY, |rate| rate * KNOWN_GOOD);
+        if self.rate < known {
+            self.rate *= 2.0;
+            self.changed = pace.now;
+            self.good = 0;
+            return;
+        }
+        let trouble = self.trouble.unwrap_or(f64::INFINITY);
+        let near = self.rate >= trouble * NEAR && self.rate <= trouble * BEYOND;
+        let doubles_in = if near { CREEPS_IN } else { DOUBLES_IN };
+        self.rate *= (pace.passed / doubles_in).exp2();
+    }
+
+    /// The longest latency that is not over.
+    fn allowed(&self) -> u64 {
+        (self.target as f64 * MARGIN) as u64
+    }
+
+    /// How many moments of the window may be over: none of a young one, one of a full one of synced writes.
+    fn budget(&self) -> usize {
+        (self.window.len() + ONE_OF / 2) / ONE_OF
+    }
+}

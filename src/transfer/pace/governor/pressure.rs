@@ -1,0 +1,176 @@
+//! One pressure, and the rate that it allows: in proportion, once a second.
+
+use std::collections::VecDeque;
+
+use super::meter::Pace;
+use super::{Cause, FASTEST, Holding, SECOND, TRICKLE};
+
+/// What pressure is taken over, and how often the rate changes.
+const SPAN: u64 = SECOND;
+
+/// How often it doubles in slow start.
+const STEP: u64 = SECOND / 4;
+
+/// No reading for so long means brake.
+const SILENCE: u64 = 2 * SECOND;
+
+/// What is aimed at, as a part of the target.
+const AIM: f64 = 0.95;
+
+/// What one change leaves at least.
+const DEEPEST: f64 = 0.5;
+
+/// What one change makes of it at most.
+const HIGHEST: f64 = 1.25;
+
+/// The same near the rate at which trouble last began.
+const CREEP: f64 = 1.05;
+
+/// Slow start ends at this part of the target.
+const WELL_BELOW: f64 = 0.5;
+
+/// Near the trouble is from this part of its rate on, up to [`BEYOND`].
+const NEAR: f64 = 0.85;
+
+/// Past this multiple the trouble is gone.
+const BEYOND: f64 = 1.3;
+
+/// One pressure that has a target.
+#[derive(Debug)]
+pub(super) struct Pressure {
+    cause: Cause,
+    /// Percent.
+    target: f64,
+    /// When, and microseconds stalled.
+    readings: VecDeque<(u64, u64)>,
+    heard: u64,
+    changed: u64,
+    slow_start: bool,
+    trouble: Option<f64>,
+    /// Bytes a second.
+    pub(super) rate: f64,
+}
+
+impl Pressure {
+    pub(super) fn new(cause: Cause, target: f64, now: u64) -> Self {
+        Self {
+            cause,
+            target: target.max(0.01),
+            readings: VecDeque::new(),
+            heard: now,
+            changed: now,
+            slow_start: true,
+            trouble: None,
+            rate: TRICKLE,
+        }
+    }
+
+    /// A reading. One that goes back, in time or in what was stalled, begins anew.
+    pub(super) fn stalled(&mut self, at: u64, total: u64) {
+        if let Some((last, stalled)) = self.readings.back() {
+            if at == *last {
+                return;
+            }
+            if at < *last || total < *stalled {
+                self.readings.clear();
+            }
+        }
+        let from = at.saturating_sub(SPAN);
+        while self.readings.get(1).is_some_and(|(at, _)| *at <= from) {
+            self.readings.pop_front();
+        }
+        if self.readings.len() == 64 {
+            self.readings.pop_front();
+        }
+        self.readings.push_back((at, total));
+        self.heard = self.heard.max(at);
+    }
+
+    /// Begins low again.
+    pub(super) fn restart(&mut self, now: u64) {
+        self.rate = TRICKLE;
+        self.slow_start = true;
+        self.changed = now;
+    }
+
+    /// The copy stood still: what was read before says nothing.
+    pub(super) fn resume(&mut self, now: u64) {
+        self.restart(now);
+        self.heard = self.heard.max(now);
+    }
+
+    pub(super) fn decide(&mut self, pace: &Pace) {
+        if pace.rests || self.silent(pace.now) {
+            self.restart(pace.now);
+        } else if let Some((percent, span)) = self.since(self.changed) {
+            if self.slow_start && span >= STEP {
+                self.step(percent, pace);
+            } else if span >= SPAN {
+                self.correct(percent, pace);
+            }
+        }
+        self.rate = self.rate.min(pace.roof()).clamp(TRICKLE, FASTEST);
+    }
+
+    pub(super) fn missed(&self, now: u64) -> bool {
+        self.silent(now) || self.percent() > self.target
+    }
+
+    pub(super) fn holding(&self, rate: u64) -> Holding {
+        Holding {
+            cause: self.cause,
+            figure: self.percent(),
+            target: self.target,
+            rate,
+        }
+    }
+
+    fn silent(&self, now: u64) -> bool {
+        now.saturating_sub(self.heard) > SILENCE
+    }
+
+    fn step(&mut self, percent: f64, pace: &Pace) {
+        let ceiling = self.trouble.map_or(f64::INFINITY, |rate| rate * DEEPEST);
+        if percent >= self.target * WELL_BELOW || self.rate > ceiling {
+            self.slow_start = false;
+            if percent > self.target {
+                self.correct(percent, pace);
+            }
+        } else if pace.waits {
+            self.rate *= 2.0;
+            self.changed = pace.now;
+        }
+    }
+
+    fn correct(&mut self, percent: f64, pace: &Pace) {
+        let felt = pace.felt(self.rate);
+        let trouble = self.trouble.unwrap_or(f64::INFINITY);
+        let near = self.rate >= trouble * NEAR && self.rate <= trouble * BEYOND;
+        let highest = if near { CREEP } else { HIGHEST };
+        let factor = (AIM * self.target / percent.max(1e-6)).clamp(DEEPEST, highest);
+        if percent > self.target {
+            self.trouble = Some(felt);
+        }
+        if factor < 1.0 {
+            self.rate = felt * factor;
+        } else if pace.waits {
+            self.rate *= factor;
+        }
+        self.changed = pace.now;
+    }
+
+    /// Percent over the last second.
+    fn percent(&self) -> f64 {
+        self.since(0).map_or(0.0, |(percent, _)| percent)
+    }
+
+    /// Percent in the readings from `moment` on, and how long they span.
+    fn since(&self, moment: u64) -> Option<(f64, u64)> {
+        let first = self.readings.partition_point(|(at, _)| *at < moment);
+        let (from, before) = self.readings.get(first)?;
+        let (to, after) = self.readings.back()?;
+        let span = to.saturating_sub(*from);
+        let stalled = after.saturating_sub(*before) as f64 * 1000.0;
+        (span > 0).then(|| ((100.0 * stalled / span as f64).min(100.0), span))
+    }
+}

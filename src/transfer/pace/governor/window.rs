@@ -1,0 +1,131 @@
+//! The latencies of the last ten seconds: how many are over, and their 99th percentile.
+
+use std::collections::VecDeque;
+
+use super::SECOND;
+
+/// What "the 99th percentile" is taken over: 400 answers of fork, 100 of a synced write.
+const SPAN: u64 = 10 * SECOND;
+
+/// No more moments than this, whatever the period.
+const MOST: u64 = 4096;
+
+/// Moments in the order they came, and their latencies in the order of size: both percentile and share are then a look-up.
+#[derive(Debug)]
+pub(super) struct Window {
+    moments: VecDeque<(u64, u64)>,
+    sorted: Vec<u64>,
+    capacity: usize,
+}
+
+impl Window {
+    /// For moments `period` nanoseconds apart.
+    pub(super) fn new(period: u64) -> Self {
+        Self {
+            moments: VecDeque::new(),
+            sorted: Vec::new(),
+            capacity: (SPAN / period.max(1)).clamp(1, MOST) as usize,
+        }
+    }
+
+    /// How many moments a full window has.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn push(&mut self, moment: u64, latency: u64) {
+        if self.moments.len() == self.capacity {
+            self.drop_oldest();
+        }
+        self.moments.push_back((moment, latency));
+        let place = self.sorted.partition_point(|other| *other < latency);
+        self.sorted.insert(place, latency);
+    }
+
+    /// Forgets what is older than the window.
+    pub(super) fn age(&mut self, now: u64) {
+        let from = now.saturating_sub(SPAN);
+        while self.moments.front().is_some_and(|(at, _)| *at < from) {
+            self.drop_oldest();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.moments.clear();
+        self.sorted.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// How many waited longer than `allowed`.
+    pub(super) fn over(&self, allowed: u64) -> usize {
+        self.len() - self.sorted.partition_point(|latency| *latency <= allowed)
+    }
+
+    /// The latency that 99 of 100 do not pass; 0 of none.
+    pub(super) fn p99(&self) -> u64 {
+        let rank = (self.len() * 99).div_ceil(100);
+        rank.checked_sub(1).map_or(0, |index| self.sorted[index])
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, latency)) = self.moments.pop_front() {
+            let place = self.sorted.partition_point(|other| *other < latency);
+            self.sorted.remove(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{SPAN, Window};
+
+    #[test]
+    fn one_in_a_hundred_may_be_anything() {
+        let mut window = Window::new(SPAN / 100);
+        for moment in 0..99 {
+            window.push(moment, 10);
+        }
+        window.push(99, 1000);
+        assert_eq!((window.p99(), window.over(10)), (10, 1));
+        window.push(100, 1000);
+        assert_eq!(
+            (window.len(), window.p99(), window.over(10)),
+            (100, 1000, 2)
+        );
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_is_forgotten() {
+        let mut window = Window::new(SPAN / 100);
+        window.push(0, 1000);
+        window.push(SPAN / 2, 1);
+        window.age(SPAN);
+        assert_eq!(window.over(10), 1);
+        window.age(SPAN + 1);
+        assert_eq!((window.len(), window.over(10)), (1, 0));
+        window.age(u64::MAX);
+        assert_eq!((window.len(), window.p99()), (0, 0));
+    }
+
+    proptest! {
+        /// The look-ups say what a count over all moments says.
+        #[test]
+        fn look_ups_agree_with_counting(latencies in prop::collection::vec(0_u64..50, 1..300)) {
+            let mut window = Window::new(SPAN / 100);
+            for (moment, latency) in latencies.iter().enumerate() {
+                window.push(moment as u64, *latency);
+            }
+            let mut last: Vec<u64> = latencies[latencies.len().saturating_sub(100)..].to_vec();
+            last.sort_unstable();
+            prop_assert_eq!(window.len(), last.len());
+            prop_assert_eq!(window.over(25), last.iter().filter(|latency| **latency > 25).count());
+            let rank = (last.len() as f64 * 0.99).ceil() as usize;
+            prop_assert_eq!(window.p99(), last[rank - 1]);
+        }
+    }
+}
