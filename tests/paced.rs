@@ -357,9 +357,9 @@ fn a_signal_is_heard_while_the_rate_is_waited_for() {
                 false => &["--limit-rate=1K"],
             };
             let running = pair.start(options);
-            until_met("the copy has been begun", || {
+            until_met("the destination is open", || {
                 thread::sleep(Duration::from_millis(50));
-                fs::read_dir(pair.disk.path()).unwrap().count() > 0
+                is_open_below(&running, pair.disk.path())
             });
             running.signal(signal);
             let output = running.finish();
@@ -376,6 +376,15 @@ fn a_signal_is_heard_while_the_rate_is_waited_for() {
             }
         }
     }
+}
+
+/// Whether it has a file open there, with a name or without.
+fn is_open_below(running: &Running, dir: &Path) -> bool {
+    let open = fs::read_dir(format!("/proc/{}/fd", running.pid())).unwrap();
+    let mut open = open
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok());
+    open.any(|path| path != dir && path.starts_with(dir))
 }
 
 #[test]
@@ -437,6 +446,8 @@ fn a_pipe_is_written_at_the_rate() {
     let mut command = mmapcp();
     command.arg("--limit-rate=8M").arg(pair.source());
     let running = Running::start_to(command.arg("/dev/stdout"), writer);
+    // It holds the end that is written to.
+    drop(command);
     let (mut seen, mut bytes) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; 64 << 10];
     loop {
