@@ -166,9 +166,9 @@ impl Case<'_> {
             ]);
         }
         line.extend(["--export-json".into(), json.display().to_string()]);
-        let Ended { status, .. } = run(&line, self.signals)?;
+        let Ended { status, said } = run(&line, self.signals)?;
         if !status.success() {
-            bail!("forklat ended with {status}: {}", line.join(" "));
+            bail!("forklat ended with {status}: {}", said.join("; "));
         }
         let report = read(&json)?;
         for note in &report.notes {
