@@ -159,11 +159,9 @@ impl Case<'_> {
         line.extend(["--on".into(), self.words.on.display().to_string()]);
         line.extend(self.host.clone());
         for (name, command) in tools {
-            // A name ends at the first `=`.
-            line.extend([
-                "--tool".into(),
-                format!("{}={command}", name.replace('=', " ")),
-            ]);
+            // A name ends at the first `=`, and may begin as an option does.
+            let name = name.replace('=', " ");
+            line.push(format!("--tool={name}={command}"));
         }
         line.extend(["--export-json".into(), json.display().to_string()]);
         let Ended { status, said } = run(&line, self.signals)?;
