@@ -19,7 +19,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid, getpid};
 
-use processes::{child, children, is_there, marked, wait_until};
+use processes::{child, children, is_there, marked, runs, wait_until};
 
 /// Set in the environment of a case: its directory.
 const PLACE: &str = "MMAPCP_TEST_KEEPING";
@@ -218,7 +218,7 @@ fn keeper_killed(dir: &Path) {
         kill(keeper, signal).unwrap();
         let why = format!("fork keeper: was killed by signal {}", signal as i32);
         assert_eq!(next(&mut kept), News::Lost { why });
-        wait_until("the end of the prober", || !is_there(prober));
+        wait_until("the end of the prober", || !runs(prober));
         assert_eq!(kept.news(), None);
     }
 }

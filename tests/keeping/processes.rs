@@ -18,6 +18,15 @@ pub(crate) fn wait_until(what: &str, mut met: impl FnMut() -> bool) {
     }
 }
 
+/// Whether it runs; a zombie waits only for init, which need not hurry.
+pub(crate) fn runs(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
+}
+
 /// Zombies, too.
 pub(crate) fn is_there(pid: Pid) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap()

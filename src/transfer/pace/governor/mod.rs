@@ -196,11 +196,13 @@ impl Governor {
             return true;
         }
         self.listening = None;
+        let rate = self.lowest();
         for governed in &mut self.causes {
             match &mut governed.kind {
                 Kind::Latency(latency) => {
                     let part = answers_of_baseline(governed.cause).1;
                     let over = latency.baseline(part, self.now);
+                    let over = over.map(|over| Holding { rate, ..over });
                     self.words.extend(over.map(Word::OverWithoutUs));
                 }
                 Kind::Pressure(pressure) => pressure.restart(self.now),
@@ -222,11 +224,17 @@ impl Governor {
         lowest
     }
 
+    /// Bytes a second that go on in any case.
+    fn lowest(&self) -> u64 {
+        (TRICKLE as u64).min(self.limits.rate.unwrap_or(u64::MAX))
+    }
+
     /// Gives up, once, where a target was missed at the trickle for too long.
     fn watch_patience(&mut self) {
         let Some(patience) = self.limits.give_up_after else {
             return;
         };
+        let rate = self.lowest();
         for governed in &mut self.causes {
             let missed = governed.rate() <= TRICKLE && governed.missed(self.now);
             if !missed {
@@ -237,7 +245,7 @@ impl Governor {
             let waited = u128::from(self.now.saturating_sub(since));
             if waited >= patience.as_nanos() && !self.gave_up {
                 self.gave_up = true;
-                let holding = governed.holding(self.now, TRICKLE as u64);
+                let holding = governed.holding(self.now, rate);
                 self.words.push(Word::GiveUp(holding));
             }
         }
