@@ -25,6 +25,7 @@ mod limits_told;
 mod links;
 mod names;
 mod overwriting;
+mod paced;
 mod permissions;
 mod progress;
 mod random;
