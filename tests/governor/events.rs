@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mmapcp::transfer::pace::{Cause, Limits, Word};
+use mmapcp::transfer::pace::{Answer, Cause, Done, Governor, Limits, Word};
 
 use super::TRICKLE;
 use super::machine::{Machine, Record, SECOND};
@@ -73,6 +73,35 @@ fn a_stop_is_followed_by_no_burst_and_no_punishment() {
     let record = machine.copy(&fork_within(50), 80 * SECOND);
     assert_eq!(record.ordered(65 * SECOND), TRICKLE);
     assert!(record.rate(70..79) > 0.8e9, "{:?}", &record.seconds[60..]);
+}
+
+/// A frozen control group stops probers as well: what they answer for the time is the fault of nobody.
+#[test]
+fn a_stop_of_all_is_no_latency() {
+    const TICK: u64 = SECOND / 40;
+    let mut governor = Governor::new(&fork_within(50), (TICK, 4 * TICK), 1, 0);
+    let mut done = Done::default();
+    let mut decide = |now: u64, intended: u64| {
+        governor.answer(
+            Cause::ForkLatency,
+            Answer {
+                intended,
+                moments: 1 + (now - intended) / TICK,
+                end: now + SECOND / 1000,
+            },
+        );
+        let orders = governor.decide(now + SECOND / 500, done);
+        done.moved += orders.rate.min(1 << 30) / 40;
+        done.waited += TICK;
+        orders.rate
+    };
+    let running = (0..200).map(|tick| decide(tick * TICK, tick * TICK)).last();
+    assert!(running.unwrap() > 100 * TRICKLE);
+    let frozen = (200, 2600);
+    assert_eq!(decide(frozen.1 * TICK, frozen.0 * TICK), TRICKLE);
+    let again = (1..80).map(|tick| decide((frozen.1 + tick) * TICK, (frozen.1 + tick) * TICK));
+    let again = again.last().unwrap();
+    assert!(again > 100 * TRICKLE, "{again} two seconds later");
 }
 
 #[test]
