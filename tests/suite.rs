@@ -17,6 +17,7 @@ mod equal;
 mod exports;
 mod failures;
 mod forklat;
+mod governed;
 mod governor;
 mod lab;
 mod latency;

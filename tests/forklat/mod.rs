@@ -133,10 +133,10 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// What proc(5) says of a process.
 #[derive(Debug)]
-struct Process {
-    pid: Pid,
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
     parent: Pid,
-    name: String,
+    pub(crate) name: String,
     state: u8,
 }
 
@@ -160,7 +160,7 @@ fn pids() -> impl Iterator<Item = Pid> {
     entries.filter_map(|entry| Some(Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)))
 }
 
-fn children(parent: Pid) -> Vec<Process> {
+pub(crate) fn children(parent: Pid) -> Vec<Process> {
     let all = pids().filter_map(Process::of);
     all.filter(|process| process.parent == parent).collect()
 }

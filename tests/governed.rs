@@ -1,0 +1,333 @@
+//! Copies held to what others feel: what watches them, that it watches, and what happens where it cannot.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::forklat::children;
+use crate::support::*;
+
+/// Targets that are never missed.
+const AT_EASE: [&str; 3] = [
+    "--max-fork-latency=1h",
+    "--max-write-latency=1h",
+    "--max-pressure=100",
+];
+
+/// A user that has no other process.
+const USER: u32 = 3_735_927;
+
+struct Pair {
+    shm: TempDir,
+    disk: TempDir,
+}
+
+impl Pair {
+    fn new(size: u64) -> Pair {
+        let pair = Pair {
+            shm: shm_dir(),
+            disk: disk_dir(),
+        };
+        make_full(&pair.source(), size);
+        pair
+    }
+
+    fn source(&self) -> PathBuf {
+        self.shm.path().join("dump")
+    }
+
+    fn destination(&self) -> PathBuf {
+        self.disk.path().join("copy")
+    }
+
+    fn command(&self, options: &[&str]) -> Command {
+        let mut command = mmapcp();
+        command.args(options);
+        command.arg(self.source()).arg(self.destination());
+        command
+    }
+
+    /// A copy that is refused before anything is written.
+    fn assert_refused(&self, command: &mut Command, why: &str) {
+        let output = run(command);
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert_eq!(lossy(&output.stderr), format!("mmapcp: {why}\n"));
+        assert!(!self.destination().exists());
+    }
+}
+
+/// The keepers of a copy, by the names that ps shows.
+fn keepers(of: Pid) -> Vec<(Pid, String)> {
+    let all = children(of).into_iter();
+    let mut all: Vec<_> = all.map(|child| (child.pid, child.name)).collect();
+    all.retain(|(_, name)| name.ends_with("-keeper"));
+    all.sort_by(|one, other| one.1.cmp(&other.1));
+    all
+}
+
+/// The prober that a keeper has now.
+fn prober(keeper: Pid, name: &str) -> Option<Pid> {
+    let found = children(keeper)
+        .into_iter()
+        .find(|child| child.name == name);
+    found.map(|child| child.pid)
+}
+
+fn wait_until(what: &str, running: &mut Running, mut met: impl FnMut() -> bool) {
+    while !met() {
+        assert!(!running.has_ended(), "ended before: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn every_engine_copies_the_same_when_it_is_governed() {
+    for size in [0, 1, 4097, 3 * MIB + 5] {
+        let pair = Pair::new(size);
+        for engine in ENGINES.iter().filter(|name| **name != "copy-file-range") {
+            let engine_option = format!("--engine={engine}");
+            let options = [&AT_EASE[..], &[&engine_option]].concat();
+            let output = run(&mut pair.command(&options));
+            assert!(output.status.success(), "{}", told(&output));
+            assert!(output.stderr.is_empty(), "{}", told(&output));
+            assert_same(&pair.source(), &pair.destination(), engine);
+            fs::remove_file(pair.destination()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_tree_is_governed_as_one() {
+    let (shm, disk) = (shm_dir(), disk_dir());
+    for file in 0..40_u64 {
+        make_full(
+            &shm.path().join(file.to_string()),
+            if file % 2 == 0 { 0 } else { file * 5000 },
+        );
+    }
+    let destination = disk.path().join("copy");
+    let mut command = mmapcp();
+    command.args(AT_EASE).args(["-r", "--jobs=4"]);
+    let output = run(command.arg(shm.path()).arg(&destination));
+    assert!(output.status.success(), "{}", told(&output));
+    for file in 0..40 {
+        let name = file.to_string();
+        assert_same(&shm.path().join(&name), &destination.join(&name), &name);
+    }
+}
+
+#[test]
+fn a_prober_that_dies_is_said_and_another_takes_its_place() {
+    let pair = Pair::new(8 * MIB);
+    for (option, name) in [
+        ("--max-fork-latency", "fork"),
+        ("--max-write-latency", "fsync"),
+    ] {
+        let target = format!("{option}=1h");
+        let mut running = Running::start(&mut pair.command(&[&target, "--limit-rate=2M"]));
+        let (pid, mut victim) = (running.pid(), None);
+        wait_until("a prober, and bytes", &mut running, || {
+            let keeper = keepers(pid).first().map(|(keeper, _)| *keeper);
+            victim = keeper.and_then(|keeper| prober(keeper, name));
+            victim.is_some() && has_begun(&pair.destination())
+        });
+        kill(victim.unwrap(), Signal::SIGKILL).unwrap();
+        let output = running.finish();
+        assert!(output.status.success(), "{}", told(&output));
+        assert_eq!(
+            lossy(&output.stderr),
+            format!(
+                "mmapcp: warning: {option}: the prober died ({name}: was killed by signal 9); braking until another answers\n\
+                 mmapcp: {option}: another prober answers\n"
+            )
+        );
+        assert_same(&pair.source(), &pair.destination(), option);
+        fs::remove_file(pair.destination()).unwrap();
+    }
+}
+
+#[test]
+fn without_a_keeper_the_copy_goes_on_at_the_lowest_rate_or_is_given_up() {
+    let pair = Pair::new(5 * MIB);
+    for patience in [None, Some("--give-up-after=200ms")] {
+        let mut options = vec!["--max-fork-latency=1h", "--limit-rate=2M"];
+        options.extend(patience);
+        let mut running = Running::start(&mut pair.command(&options));
+        let (pid, mut found) = (running.pid(), Vec::new());
+        wait_until("a keeper, and bytes", &mut running, || {
+            found = keepers(pid);
+            !found.is_empty() && has_begun(&pair.destination())
+        });
+        kill(found[0].0, Signal::SIGKILL).unwrap();
+        let output = running.finish();
+        let stderr = lossy(&output.stderr);
+        let lost = "mmapcp: warning: --max-fork-latency: no prober can be started any more (fork keeper: was killed by signal 9); going on at the slowest rate\n";
+        assert!(stderr.starts_with(lost), "{stderr}");
+        match patience {
+            None => {
+                assert!(output.status.success() && stderr == lost, "{stderr}");
+                assert_same(&pair.source(), &pair.destination(), "the lowest rate");
+            }
+            Some(_) => {
+                assert_eq!(output.status.code(), Some(1), "{stderr}");
+                assert!(
+                    stderr.contains("mmapcp: giving up: for 200ms at "),
+                    "{stderr}"
+                );
+            }
+        }
+        fs::remove_file(pair.destination()).unwrap();
+    }
+}
+
+#[test]
+fn a_prober_that_cannot_start_is_an_error_before_a_byte() {
+    if !is_root_or_skip("a_prober_that_cannot_start_is_an_error_before_a_byte") {
+        return;
+    }
+    let (open, bin) = open_place();
+    let pair = Pair::new(4096);
+    for dir in [&pair.shm, &pair.disk] {
+        open_to_all(dir.path());
+    }
+    let user = USER.to_string();
+    let mut command = Command::new("prlimit");
+    command
+        .env("LC_ALL", "C")
+        .args(["--nproc=1:1", "setpriv", "--clear-groups"])
+        .args(["--reuid", &user, "--regid", &user])
+        .arg(bin.join("mmapcp"))
+        .arg("--max-fork-latency=5ms")
+        .args([pair.source(), pair.destination()]);
+    pair.assert_refused(
+        &mut command,
+        "--max-fork-latency: cannot start a prober: Resource temporarily unavailable",
+    );
+    drop(open);
+}
+
+#[test]
+fn a_destination_without_a_file_system_has_no_write_latency() {
+    let pair = Pair::new(4096);
+    let mut command = mmapcp();
+    command.arg("--max-write-latency=5ms").arg(pair.source());
+    pair.assert_refused(
+        command.arg("/dev/null"),
+        "--max-write-latency: '/dev/null' lies on no file system to write on",
+    );
+    let mut command = mmapcp();
+    command.arg("--max-write-latency=5ms").arg(pair.source());
+    let missing = pair.disk.path().join("missing/copy");
+    let output = run(command.arg(&missing));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(
+        lossy(&output.stderr).contains("No such file or directory"),
+        "{}",
+        told(&output)
+    );
+}
+
+#[test]
+fn without_psi_there_is_no_limit_on_pressure() {
+    let pair = Pair::new(4096);
+    let hidden = |arguments: &[&str]| {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs none /proc/pressure && exec \"$@\"";
+        command
+            .env("LC_ALL", "C")
+            .args(["-m", "sh", "-c", script, "sh"])
+            .args(arguments);
+        command
+    };
+    if !run(&mut hidden(&["true"])).status.success() {
+        return skip(
+            "without_psi_there_is_no_limit_on_pressure",
+            "no mount namespaces here, or no PSI",
+        );
+    }
+    let mut command = hidden(&[MMAPCP, "--max-pressure=10"]);
+    command.arg(pair.source()).arg(pair.destination());
+    pair.assert_refused(
+        &mut command,
+        "--max-pressure: no /proc/pressure: the kernel is older than 4.20, built without PSI, or started with psi=0",
+    );
+}
+
+#[test]
+fn signals_end_a_copy_that_has_not_begun_and_nobody_is_left() {
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let pair = Pair::new(8 * MIB);
+        let mut running = Running::start(&mut pair.command(&[AT_EASE[0], "--limit-rate=2M"]));
+        let (pid, mut all) = (running.pid(), Vec::new());
+        wait_until("a prober", &mut running, || {
+            all = keepers(pid).into_iter().map(|(keeper, _)| keeper).collect();
+            let probers: Vec<Pid> = all.iter().filter_map(|pid| prober(*pid, "fork")).collect();
+            all.extend(&probers);
+            !probers.is_empty()
+        });
+        running.signal(signal);
+        let output = running.finish();
+        assert_eq!(
+            output.status.signal(),
+            Some(signal as i32),
+            "{}",
+            told(&output)
+        );
+        until_met("the end of all", || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            !all.iter().any(|pid| is_alive(*pid))
+        });
+    }
+}
+
+#[test]
+fn idle_is_for_who_copies_and_not_for_who_watches() {
+    let pair = Pair::new(8 * MIB);
+    let options = ["--idle", "--max-fork-latency=1h", "--limit-rate=2M"];
+    let mut running = Running::start(&mut pair.command(&options));
+    let (pid, mut watching) = (running.pid(), None);
+    wait_until("a prober, and bytes", &mut running, || {
+        let keeper = keepers(pid).first().map(|(keeper, _)| *keeper);
+        watching = keeper.and_then(|keeper| prober(keeper, "fork"));
+        watching.is_some() && has_begun(&pair.destination())
+    });
+    assert_eq!(standing(pid), (19, libc::SCHED_IDLE));
+    assert_eq!(io_class(pid), "idle");
+    let watching = watching.unwrap();
+    assert_eq!(standing(watching), (0, libc::SCHED_OTHER));
+    assert_ne!(io_class(watching), "idle");
+    running.signal(Signal::SIGTERM);
+    running.finish();
+}
+
+/// Nice value and policy: proc(5).
+fn standing(pid: Pid) -> (i32, i32) {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    let fields: Vec<&str> = rest.split(' ').collect();
+    // The fields 19 and 41, of which the first two are gone.
+    (fields[16].parse().unwrap(), fields[38].parse().unwrap())
+}
+
+fn io_class(pid: Pid) -> String {
+    let output = run(Command::new("ionice").arg("-p").arg(pid.to_string()));
+    lossy(&output.stdout).trim().to_owned()
+}
+
+/// A zombie that nobody has reaped yet is not.
+fn is_alive(pid: Pid) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    })
+}
+
+fn open_to_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+}
