@@ -3,10 +3,13 @@
 mod atomic;
 mod attributes;
 mod bind;
+mod cuts;
 mod device;
 mod dump;
 mod host;
 mod image;
+mod kernel;
+mod kernels;
 mod late;
 mod matrix;
 mod power;

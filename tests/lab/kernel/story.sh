@@ -1,0 +1,39 @@
+# Runs in a guest: memory that is nearly full, a slow disk, and a dump that is copied to it while bystanders wait.
+
+mount -t ext4 /dev/nvme0n1 /disk || exit 1
+echo @DIRTY@ > /proc/sys/vm/dirty_ratio
+echo @BACKGROUND@ > /proc/sys/vm/dirty_background_ratio
+
+kib() {
+    awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo
+}
+
+of_vmstat() {
+    awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat
+}
+
+dd if=/dev/urandom of=/dev/shm/dump bs=1M count=@DUMP@ 2>/dev/null || exit 1
+fill=$(($(kib MemAvailable) / 1024 - @SLACK@))
+if [ $fill -gt 0 ]; then
+    dd if=/dev/zero of=/dev/shm/filler bs=1M count=$fill 2>/dev/null || exit 1
+fi
+echo "available $(kib MemAvailable)"
+
+scanned=$(of_vmstat pgscan_direct)
+cached=$(($(kib Cached) - $(kib Shmem)))
+
+# The one outside starts a program that lies in memory, the one inside asks the slow disk.
+forklat run --probe exec --period exec=100ms --baseline 1s --settle 1s --export-json /tmp/outer -- \
+    forklat run --probe exec,write,fsync --period exec=100ms --baseline 3s --settle 10s --on /disk --export-json /tmp/inner -- \
+    @TOOL@ > /tmp/said 2>&1
+echo "status $?"
+
+echo "scanned $(($(of_vmstat pgscan_direct) - scanned))"
+echo "cached $(($(kib Cached) - $(kib Shmem) - cached))"
+echo "killed $(of_vmstat oom_kill)"
+cmp /dev/shm/dump /disk/copy > /dev/null && echo "content same"
+sed 's/^/said /' /tmp/said
+for where in inner outer; do
+    [ -s /tmp/$where ] && echo "$where $(tr -d '\n' < /tmp/$where)"
+done
+exit 0

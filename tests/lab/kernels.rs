@@ -1,0 +1,336 @@
+//! What the copy does on other kernels, in virtual machines: every engine copies or refuses with a reason, and `auto` chooses as it should.
+
+use std::env;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::fcntl::{Flock, FlockArg};
+use serde_json::Value;
+
+use super::kernel::archive::{self, Kernel};
+use super::kernel::catalogue::{self, Series};
+use super::kernel::guest::{Disk, Machine};
+use super::kernel::story::Scene;
+use super::kernel::{programs, tools};
+use super::{HOME, installed, skip};
+
+const TOOLS: [&str; 8] = [
+    "apt-get",
+    "busybox",
+    "cpio",
+    "dpkg",
+    "mkfs.ext4",
+    "mkfs.xfs",
+    "qemu-system-x86_64",
+    "xz",
+];
+
+/// Those that are run where `MMAPCP_KERNELS` does not name others: the oldest without anything, and one with everything.
+const DEFAULT: &str = "5.10,6.18";
+
+/// Bytes of the source: beyond a chunk of any engine, with a tail that is no whole block.
+const SIZE: u64 = (9 << 20) + 12_345;
+
+/// A guest boots within 5 s and needs 40 more for both file systems; CI's cores are shared by two.
+const LIMIT: Duration = Duration::from_secs(400);
+
+const ENGINES: [&str; 8] = [
+    "auto",
+    "mmap",
+    "splice",
+    "direct",
+    "dontcache",
+    "copy-file-range",
+    "sendfile",
+    "buffered",
+];
+
+/// What the kernel tests need, one test at a time: a machine is all that a core can emulate.
+pub(super) struct Ready {
+    pub(super) kernels: Vec<Kernel>,
+    pub(super) programs: PathBuf,
+    _turn: Flock<File>,
+}
+
+impl Ready {
+    /// `None` after saying why, where this machine cannot run it.
+    pub(super) fn enter(tools: &[&str], wanted: &[&'static Series]) -> Option<Self> {
+        if let Some(tool) = tools.iter().find(|tool| !installed(tool)) {
+            return skip(&format!("{tool} is not installed"));
+        }
+        let lock = File::create(Path::new(HOME).join("kernels.lock")).expect("create the lock");
+        let turn = Flock::lock(lock, FlockArg::LockExclusive).expect("lock the kernels");
+        sweep();
+        let kernels = match archive::fetch(wanted) {
+            Ok(kernels) => kernels,
+            Err(why) => return skip(&format!("no kernels: {why:#}")),
+        };
+        let programs = match programs::build(Path::new(HOME)) {
+            Ok(programs) => programs,
+            Err(why) => return skip(&format!("no static programs: {why:#}")),
+        };
+        Some(Self {
+            kernels,
+            programs,
+            _turn: turn,
+        })
+    }
+}
+
+/// The prefix of what the kernel tests make in `HOME`; that of the lab's other tests is swept by those.
+const PREFIX: &str = "kernels-";
+
+/// A directory for images, removed when dropped, or by the next test.
+pub(super) fn scratch() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(PREFIX).tempdir_in(HOME)
+}
+
+/// Clears what a killed run left; whoever holds the turn is alone.
+fn sweep() {
+    for entry in std::fs::read_dir(HOME).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The kernels that whoever runs the tests asks for: `MMAPCP_KERNELS=all`, or names.
+pub(super) fn wanted(default: &str) -> Vec<&'static Series> {
+    let asked = env::var("MMAPCP_KERNELS").unwrap_or_else(|_| default.into());
+    if asked == "all" {
+        return catalogue::ALL.iter().collect();
+    }
+    let named = asked.split(',').map(catalogue::find);
+    named.collect::<Result<_>>().expect("MMAPCP_KERNELS")
+}
+
+/// An empty file system in a sparse file, made without mounting it.
+pub(super) fn image(kind: &str, mib: u64, place: &Path) -> Result<PathBuf> {
+    let path = place.join(format!("{kind}.image"));
+    File::create(&path)?.set_len(mib << 20)?;
+    let mut mkfs = Command::new(format!("mkfs.{kind}"));
+    match kind {
+        "ext4" => mkfs.args(["-q", "-F"]),
+        // What Linux 5.10 can read, whatever this machine's mkfs would choose.
+        _ => mkfs.args(["-q", "-m", "bigtime=0,inobtcount=0", "-i", "nrext64=0"]),
+    };
+    tools::said(mkfs.arg(&path))?;
+    Ok(path)
+}
+
+#[test]
+fn every_engine_copies_or_says_why_not() {
+    let Some(ready) = Ready::enter(&TOOLS, &wanted(DEFAULT)) else {
+        return;
+    };
+    let mut wrong = Vec::new();
+    for kernel in &ready.kernels {
+        let started = std::time::Instant::now();
+        let outcome = one_kernel(kernel, &ready.programs);
+        eprintln!(
+            "{}: {:.0} s",
+            kernel.package,
+            started.elapsed().as_secs_f64()
+        );
+        if let Err(why) = outcome {
+            wrong.push(format!("{}: {why:#}", kernel.series.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// One boot: both file systems.
+fn one_kernel(kernel: &Kernel, programs: &Path) -> Result<()> {
+    let place = scratch()?;
+    let mut disks = Vec::new();
+    for kind in ["ext4", "xfs"] {
+        disks.push(Disk::image(&image(kind, 512, place.path())?));
+    }
+    let job = include_str!("kernel/matrix.sh")
+        .replace("@SIZE@", &SIZE.to_string())
+        .replace("@ENGINES@", &ENGINES.join(" "));
+    let machine = Machine {
+        kernel,
+        programs,
+        memory_mib: 512,
+        disks,
+        job,
+        limit: LIMIT,
+    };
+    let said = machine.run(place.path())?;
+    let cells = Cell::all(&said)?;
+    ensure!(
+        cells.len() == 2 * (ENGINES.len() + 3),
+        "{} checks came back:\n{}",
+        cells.len(),
+        said.join("\n")
+    );
+    for cell in &cells {
+        cell.check(kernel.series)
+            .with_context(|| format!("{} {}: {cell:#?}", cell.fs, cell.what))?;
+    }
+    Ok(())
+}
+
+/// What a guest says of one check, between `begin FS WHAT` and `status N`.
+#[derive(Debug, Default)]
+struct Cell {
+    fs: String,
+    what: String,
+    status: String,
+    events: Vec<Value>,
+    /// Everything else, by its first word.
+    words: Vec<(String, String)>,
+}
+
+impl Cell {
+    fn all(said: &[String]) -> Result<Vec<Self>> {
+        let mut cells: Vec<Self> = Vec::new();
+        for line in said {
+            let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
+            if first == "begin" {
+                let (fs, what) = rest.split_once(' ').context("begin FS WHAT")?;
+                cells.push(Self {
+                    fs: fs.into(),
+                    what: what.into(),
+                    ..Self::default()
+                });
+                continue;
+            }
+            let cell = cells
+                .last_mut()
+                .with_context(|| format!("before any check: {line}"))?;
+            match first {
+                "status" => cell.status = rest.into(),
+                "event" => cell
+                    .events
+                    .push(serde_json::from_str(rest).with_context(|| line.clone())?),
+                _ => cell.words.push((first.into(), rest.into())),
+            }
+        }
+        Ok(cells)
+    }
+
+    fn word(&self, name: &str) -> &str {
+        let found = self.words.iter().find(|(first, _)| first == name);
+        found.map_or("", |(_, rest)| rest)
+    }
+
+    fn event(&self, name: &str) -> Result<&Value> {
+        let found = self.events.iter().find(|event| event["event"] == name);
+        found.with_context(|| format!("no event {name}"))
+    }
+
+    fn check(&self, series: &Series) -> Result<()> {
+        match self.what.as_str() {
+            "truncated" => self.truncated(),
+            "forklat-run" | "forklat-scale" => {
+                ensure!(self.status == "0", "status {}", self.status);
+                ensure!(self.word("probes") == "found", "no figures");
+                Ok(())
+            }
+            "auto" => self.auto(series),
+            "copy-file-range" => self.refused("EXDEV"),
+            "dontcache" if !series.drops_behind => self.refused("RWF_DONTCACHE"),
+            engine => self.copied(&[engine]),
+        }
+    }
+
+    /// From memory to a disk by page reference or from the mapping, and with what the kernel tells of alignment.
+    fn auto(&self, series: &Series) -> Result<()> {
+        self.copied(&["mmap", "splice"])?;
+        let plan = self.event("plan")?;
+        ensure!(plan["direct"] == "genuine", "{plan}");
+        let unit = plan["offset_align"].as_u64();
+        let expected = if series.tells_alignment { 512 } else { 4096 };
+        ensure!(
+            unit == Some(expected),
+            "alignment of {unit:?}, not {expected}"
+        );
+        Ok(())
+    }
+
+    /// Whole, with its holes, by no other engine.
+    fn copied(&self, by: &[&str]) -> Result<()> {
+        ensure!(self.status == "0", "status {}", self.status);
+        ensure!(self.word("content") == "same", "the content differs");
+        let moved = self.event("done")?["engines"]
+            .as_object()
+            .context("no engines")?;
+        for (engine, bytes) in moved {
+            ensure!(
+                bytes == 0 || by.contains(&engine.as_str()),
+                "{engine} moved {bytes} bytes"
+            );
+        }
+        let blocks: u64 = self.word("blocks").parse()?;
+        let data = self.event("done")?["data_bytes"]
+            .as_u64()
+            .context("no data_bytes")?;
+        ensure!(
+            data < SIZE * 3 / 4,
+            "{data} bytes of data: holes were copied"
+        );
+        ensure!(
+            blocks * 512 <= data + (1 << 20),
+            "{blocks} blocks for {data} bytes of data"
+        );
+        Ok(())
+    }
+
+    /// An error with this reason, and nothing at the destination.
+    fn refused(&self, why: &str) -> Result<()> {
+        ensure!(self.status == "1", "status {}", self.status);
+        let error = self.event("error")?["error"].as_str().unwrap_or_default();
+        ensure!(error.contains(why), "another reason: {error}");
+        Ok(())
+    }
+
+    /// The source lost its second half in the middle of the copy.
+    fn truncated(&self) -> Result<()> {
+        ensure!(self.status == "1", "status {}", self.status);
+        let error = self.event("error")?["error"].as_str().unwrap_or_default();
+        ensure!(
+            error.contains("shrank") || error.contains("truncated"),
+            "another reason: {error}"
+        );
+        Ok(())
+    }
+}
+
+/// One cell of the story: with memory nearly full and a slow disk nobody waits for a second, and no page is left in the cache.
+#[test]
+fn a_dump_is_copied_to_a_slow_disk_and_nobody_waits() {
+    let Some(ready) = Ready::enter(&TOOLS, &wanted("6.18")) else {
+        return;
+    };
+    let place = scratch().expect("a directory");
+    for kernel in &ready.kernels {
+        let scene = Scene {
+            memory_mib: 512,
+            slack_mib: 60,
+            dump_mib: 150,
+            disk_rate: 20_000_000,
+            dirty_ratio: 90,
+            background_ratio: 89,
+            tool: "mmapcp {source} {dest}".into(),
+        };
+        let felt = scene
+            .play(kernel, &ready.programs, place.path())
+            .expect("the story");
+        eprintln!("{felt:?}");
+        assert!(felt.why.is_none(), "{felt:?}");
+        for worst in [
+            felt.exec_from_disk,
+            felt.exec_from_memory,
+            felt.write,
+            felt.fsync,
+        ] {
+            assert!(worst.expect("a figure") < 1000.0, "{felt:?}");
+        }
+        assert!(felt.cached_kib < 8192, "{felt:?}");
+    }
+}
