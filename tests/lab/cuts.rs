@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use mmapcp::sys::process::die_with_parent;
 
 use super::kernel::cut::{Cut, Dice, Replay};
-use super::kernel::guest::{Bus, Disk, Machine};
+use super::kernel::guest::{Disk, Machine};
 use super::kernel::nbd::{Entry, Server, What};
 use super::kernel::tools;
 use super::kernels::{Ready, image, scratch, wanted};
@@ -200,7 +200,6 @@ impl Record {
         let server = Server::start(&socket, disks)?;
         let disk = |name: &str| Disk {
             from: format!("nbd:unix:{}:exportname={name}", socket.display()),
-            bus: Bus::Nvme,
             rate: None,
         };
         let machine = Machine {

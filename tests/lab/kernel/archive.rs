@@ -243,12 +243,11 @@ fn numbers(version: &str) -> Vec<u64> {
 
 /// From an unpacked package: `vmlinuz`, and the modules as `NN-name.ko` in the order of loading.
 fn lay_out(files: &Path, place: &Path) -> Result<()> {
-    let image =
-        tools::said(
-            Command::new("find")
-                .arg(files)
-                .args(["-name", "vmlinuz-*", "-type", "f"]),
-        )?;
+    let image = tools::said(
+        Command::new("find")
+            .arg(files)
+            .args(["-name", "vmlinuz*", "-type", "f"]),
+    )?;
     let image = image.lines().next().context("no vmlinuz")?;
     fs::copy(image, place.join("vmlinuz"))?;
     let found = tools::said(

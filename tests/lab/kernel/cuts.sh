@@ -6,7 +6,7 @@ rounds=@ROUNDS@
 marks=0
 # The disk has it before the next thing is done.
 mark() {
-    printf '%-4096s' "mark $*" | dd of=/dev/nvme1n1 bs=4096 seek=$marks conv=notrunc,fsync 2>/dev/null || exit 1
+    printf '%-4096s' "mark $*" | dd of=/dev/lab1 bs=4096 seek=$marks conv=notrunc,fsync 2>/dev/null || exit 1
     marks=$((marks + 1))
 }
 
@@ -41,7 +41,7 @@ copy() {
     esac
 }
 
-mount -t @FS@ /dev/nvme0n1 /disk || exit 1
+mount -t @FS@ /dev/lab0 /disk || exit 1
 fill 0 @SIZE@ /dev/shm/source
 for variant in $variants; do
     mkdir /disk/$variant

@@ -19,21 +19,11 @@ const QEMU: &str = "qemu-system-x86_64";
 /// Lines of a guest's console that are shown when it fails.
 const TAIL: usize = 30;
 
-/// How a guest sees a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bus {
-    /// `/dev/nvme0n1`, and so on.
-    Nvme,
-    /// `/dev/vda`, and so on.
-    Virtio,
-}
-
-/// A disk of a guest.
+/// A disk of a guest: the first is its `/dev/lab0`.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     /// As QEMU names it: a raw file's path, or `nbd:unix:PATH:exportname=NAME`.
     pub(crate) from: String,
-    pub(crate) bus: Bus,
     /// Bytes a second, in both directions together.
     pub(crate) rate: Option<u64>,
 }
@@ -43,7 +33,6 @@ impl Disk {
     pub(crate) fn image(path: &Path) -> Self {
         Self {
             from: path.display().to_string(),
-            bus: Bus::Nvme,
             rate: None,
         }
     }
@@ -144,10 +133,7 @@ impl Machine<'_> {
             if let Some(rate) = disk.rate {
                 drive += &format!(",throttling.bps-total={rate}");
             }
-            let device = match disk.bus {
-                Bus::Nvme => format!("nvme,drive=d{n},serial=lab{n}"),
-                Bus::Virtio => format!("virtio-blk-pci,drive=d{n}"),
-            };
+            let device = format!("nvme,drive=d{n},serial=lab{n}");
             words.extend(["-drive".into(), drive, "-device".into(), device]);
         }
         words

@@ -11,7 +11,7 @@ use mmapcp::forklat::model::Report;
 use serde::Serialize;
 
 use super::archive::Kernel;
-use super::guest::{Bus, Disk, Machine};
+use super::guest::{Disk, Machine};
 use super::tools;
 
 /// A guest that is not at its end then has hung: 200 MB at 5 MB/s, and stalls of half a minute.
@@ -79,7 +79,6 @@ impl Scene {
             memory_mib: self.memory_mib,
             disks: vec![Disk {
                 from: image.display().to_string(),
-                bus: Bus::Nvme,
                 rate: Some(self.disk_rate),
             }],
             job: self.job(),

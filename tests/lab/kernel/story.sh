@@ -1,6 +1,6 @@
 # Runs in a guest: memory that is nearly full, a slow disk, and a dump that is copied to it while bystanders wait.
 
-mount -t ext4 /dev/nvme0n1 /disk || exit 1
+mount -t ext4 /dev/lab0 /disk || exit 1
 echo @DIRTY@ > /proc/sys/vm/dirty_ratio
 echo @BACKGROUND@ > /proc/sys/vm/dirty_background_ratio
 
