@@ -20,7 +20,7 @@ const SECURITY: &str = "http://deb.debian.org/debian-security/";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Modules that the guests need where they are not built in; what these depend on is found by their own words.
-const MODULES: [&str; 5] = ["virtio_pci", "virtio_blk", "nvme", "xfs", "ext4"];
+const MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "ext4", "xfs"];
 
 /// An unpacked kernel.
 #[derive(Debug, Clone)]

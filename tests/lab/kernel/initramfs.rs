@@ -25,9 +25,9 @@ stty -F /dev/ttyS1 raw
 for module in /modules/*.ko; do
     [ -e "$module" ] && insmod "$module"
 done
-# The kernel numbers them as they answer; their serials say which is which.
-for disk in /sys/class/nvme/nvme*; do
-    [ -e "$disk" ] && ln -s "${disk##*/}n1" "/dev/$(tr -d ' ' < "$disk/serial")"
+# By their serials: the kernel numbers them as they answer.
+for disk in /sys/block/vd*; do
+    [ -e "$disk" ] && ln -s "${disk##*/}" "/dev/$(cat "$disk/serial")"
 done
 sh /job > /dev/ttyS1
 echo "ended $?" > /dev/ttyS1
