@@ -61,8 +61,8 @@ struct Words {
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, default_value = "512M")]
     memory: u64,
 
-    /// What is left available before the copy; as much as there is where that is less
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, default_value = "60M")]
+    /// What is left available before the observers start, which take 40 MiB; as much as there is where that is less
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, default_value = "100M")]
     slack: u64,
 
     /// Bytes of the dump

@@ -21,7 +21,7 @@ const COLUMNS: [(&str, Of); 5] = [
 pub(crate) fn markdown(story: &Story) -> String {
     let scene = &story.scene;
     let mut text = format!(
-        "Guest: {} MiB, {} MiB of them available when the copy of {} MiB begins; ext4 on a disk of {:.0} MB/s; \
+        "Guest: {} MiB, {} MiB of them available before the observers start (40 MiB), a dump of {} MiB; ext4 on a disk of {:.0} MB/s; \
          vm.dirty_ratio {}, vm.dirty_background_ratio {}. Host: {}. The worst of each run.\n\n| kernel | tool |",
         scene.memory_mib,
         scene.slack_mib,

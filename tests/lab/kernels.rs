@@ -315,7 +315,7 @@ fn a_dump_is_copied_to_a_slow_disk_and_nobody_waits() {
     for kernel in &ready.kernels {
         let scene = Scene {
             memory_mib: 512,
-            slack_mib: 60,
+            slack_mib: 100,
             dump_mib: 150,
             disk_rate: 20_000_000,
             dirty_ratio: 90,

@@ -24,7 +24,7 @@ const DISK: u64 = 4096;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Scene {
     pub(crate) memory_mib: u32,
-    /// What is left available when the dump and a filler are in memory; more than there is means no filler.
+    /// What the dump and a filler leave available, before the observers start; more than there is means no filler.
     pub(crate) slack_mib: u64,
     pub(crate) dump_mib: u64,
     /// Bytes a second, reads and writes together.

@@ -22,8 +22,12 @@ echo "available $(kib MemAvailable)"
 scanned=$(of_vmstat pgscan_direct)
 cached=$(($(kib Cached) - $(kib Shmem)))
 
+# When the kernel runs out of memory it may take whom it likes, but not the one who tells of it.
+echo -1000 > /proc/self/oom_score_adj
+echo 'echo 0 > /proc/self/oom_score_adj; exec "$@"' > /tmp/mortal
+
 # The one outside starts a program that lies in memory, the one inside asks the slow disk.
-forklat run --probe exec --period exec=100ms --baseline 1s --settle 1s --export-json /tmp/outer -- \
+sh /tmp/mortal forklat run --probe exec --period exec=100ms --baseline 1s --settle 1s --export-json /tmp/outer -- \
     forklat run --probe exec,write,fsync --period exec=100ms --baseline 3s --settle 10s --on /disk --export-json /tmp/inner -- \
     @TOOL@ > /tmp/said 2>&1
 echo "status $?"
