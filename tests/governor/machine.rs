@@ -167,6 +167,9 @@ impl Machine {
     }
 }
 
+/// Orders that are remembered: the last 80 seconds at least, of hours that would not fit.
+const REMEMBERED: usize = 8192;
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
@@ -182,6 +185,13 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    fn remember(&mut self, at: u64, orders: Orders) {
+        if self.orders.len() == REMEMBERED {
+            self.orders.drain(..REMEMBERED / 2);
+        }
+        self.orders.push((at, orders));
+    }
+
     /// Bytes a second.
     pub(crate) fn rate(&self, seconds: Range<usize>) -> f64 {
         let count = seconds.len() as f64;
@@ -334,7 +344,7 @@ impl<'m> Run<'m> {
         self.orders = self.governor.decide(at, self.done);
         let burst = (self.orders.rate / 27).max(self.orders.chunk as u64);
         self.bucket.set(self.orders.rate, burst, at);
-        self.record.orders.push((at, self.orders));
+        self.record.remember(at, self.orders);
         self.record
             .words
             .extend(self.orders.word.map(|word| (at, word)));

@@ -50,10 +50,13 @@ fn watched(record: &Record) -> std::ops::Range<usize> {
 
 #[test]
 fn targets_are_held_or_the_trickle_is_reached_on_a_thousand_machines() {
+    let mut worst: [f64; 2] = [0.0; 2];
     for seed in 0..1000 {
         let (machine, limits) = Machine::random(seed);
         let record = machine.copy(&limits, UNTIL);
         let missed = missed(&machine, &limits, &record, TRICKLE);
+        let worst = &mut worst[usize::from(machine.cached.is_some())];
+        *worst = worst.max(missed);
         // A copy through the page cache has dirty bytes to wait for after the cut.
         let allowed = if machine.cached.is_some() {
             0.03
@@ -62,6 +65,7 @@ fn targets_are_held_or_the_trickle_is_reached_on_a_thousand_machines() {
         };
         assert!(missed <= allowed, "{missed} over: {machine:?} {limits:?}");
     }
+    println!("at most {worst:.4?} over, direct and cached; 0.013 and 0.03 are allowed");
 }
 
 #[test]
@@ -85,6 +89,11 @@ fn no_rate_swings_on_a_machine_that_stands_still() {
     }
     amplitudes.sort_by(f64::total_cmp);
     let most = amplitudes[amplitudes.len() * 9 / 10];
+    let (half, last) = (
+        amplitudes[amplitudes.len() / 2],
+        amplitudes[amplitudes.len() - 1],
+    );
+    println!("amplitudes: {half:.3}, 9 of 10 {most:.3} (1.2 allowed), all {last:.3} (4.0)");
     assert!(amplitudes.len() > 50 && most <= 1.2, "{amplitudes:?}");
 }
 
@@ -126,6 +135,10 @@ fn the_best_fixed_rate_is_not_given_away() {
     let mean = shares.iter().map(|(share, _)| share.min(1.0)).sum::<f64>() / shares.len() as f64;
     assert!(shares.len() >= 10 && mean >= 0.85, "{mean}: {shares:?}");
     let good = shares.iter().filter(|(share, _)| *share >= 0.7).count();
+    println!(
+        "of the best fixed rate {mean:.3} (0.85 allowed); 0.7 on {good} of {} machines",
+        shares.len()
+    );
     assert!(good * 10 >= shares.len() * 8, "{shares:?}");
 }
 
@@ -147,8 +160,10 @@ fn hours_with_changing_load_are_as_the_first_minute() {
     };
     let record = machine.copy(&limits, hours);
     let missed = missed(&machine, &limits, &record, TRICKLE);
+    println!("{missed:.4} over (0.01 allowed)");
     assert!(missed <= 0.01, "{missed} over");
     let seconds = record.seconds.len() - 1;
     let (early, late) = (record.rate(60..4200), record.rate(seconds - 4200..seconds));
+    println!("{early:.3e} early, {late:.3e} late (1.3 times allowed)");
     assert!(early / late < 1.3 && late / early < 1.3, "{early} {late}");
 }
