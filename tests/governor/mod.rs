@@ -123,7 +123,7 @@ fn best_fixed(machine: &Machine, limits: &Limits) -> Option<f64> {
 #[test]
 fn the_best_fixed_rate_is_not_given_away() {
     let mut shares = Vec::new();
-    for seed in (0..700).step_by(10) {
+    for seed in (0..2000).step_by(10) {
         let (machine, limits) = Machine::random(seed);
         if machine.load.is_empty() && machine.cached.is_none() && limits.pressure.is_none() {
             let record = machine.copy(&limits, UNTIL);
@@ -133,13 +133,13 @@ fn the_best_fixed_rate_is_not_given_away() {
     }
     shares.sort_by(|one, other| one.0.total_cmp(&other.0));
     let mean = shares.iter().map(|(share, _)| share.min(1.0)).sum::<f64>() / shares.len() as f64;
-    assert!(shares.len() >= 10 && mean >= 0.85, "{mean}: {shares:?}");
+    assert!(shares.len() >= 50 && mean >= 0.83, "{mean}: {shares:?}");
     let good = shares.iter().filter(|(share, _)| *share >= 0.7).count();
     println!(
-        "of the best fixed rate {mean:.3} (0.85 allowed); 0.7 on {good} of {} machines",
+        "of the best fixed rate {mean:.3} (0.83 asked for); 0.7 on {good} of {} machines (3 of 4)",
         shares.len()
     );
-    assert!(good * 10 >= shares.len() * 8, "{shares:?}");
+    assert!(good * 4 >= shares.len() * 3, "{shares:?}");
 }
 
 #[test]

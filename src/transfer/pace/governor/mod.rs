@@ -8,6 +8,8 @@ mod meter;
 mod pressure;
 mod window;
 
+use std::time::Duration;
+
 use latency::Latency;
 use meter::{Meter, Pace};
 use pressure::Pressure;
@@ -241,7 +243,7 @@ impl Governor {
         };
         let rate = self.lowest();
         for governed in &mut self.causes {
-            let missed = governed.rate() <= TRICKLE && governed.missed(self.now);
+            let missed = governed.rate() <= TRICKLE && governed.missed(self.now, patience);
             if !missed {
                 governed.missed_since = None;
                 continue;
@@ -331,9 +333,9 @@ impl Governed {
         }
     }
 
-    fn missed(&self, now: u64) -> bool {
+    fn missed(&self, now: u64, patience: Duration) -> bool {
         match &self.kind {
-            Kind::Latency(latency) => latency.missed(now),
+            Kind::Latency(latency) => latency.missed(now, patience),
             Kind::Pressure(pressure) => pressure.missed(now),
         }
     }

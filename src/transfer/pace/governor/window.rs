@@ -77,6 +77,16 @@ impl Window {
         rank.checked_sub(1).map_or(0, |index| self.sorted[index])
     }
 
+    /// The same of those that were over at `from` or later.
+    pub(super) fn p99_since(&self, from: u64) -> u64 {
+        let moments = self.moments.iter().rev();
+        let recent = moments.take_while(|(at, latency)| at.saturating_add(*latency) >= from);
+        let mut recent: Vec<u64> = recent.map(|(_, latency)| *latency).collect();
+        recent.sort_unstable();
+        let rank = (recent.len() * 99).div_ceil(100);
+        rank.checked_sub(1).map_or(0, |index| recent[index])
+    }
+
     fn drop_oldest(&mut self) {
         if let Some((_, latency)) = self.moments.pop_front() {
             let place = self.sorted.partition_point(|other| *other < latency);
@@ -118,6 +128,15 @@ mod tests {
         assert_eq!((window.len(), window.over(10)), (1, 0));
         window.age(u64::MAX);
         assert_eq!((window.len(), window.p99()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_over_before_does_not_count_since() {
+        let mut window = Window::new(SPAN / 400);
+        window.push(0, 1000);
+        window.push(1500, 10);
+        assert_eq!((window.p99_since(1000), window.p99_since(1001)), (1000, 10));
+        assert_eq!(window.p99_since(1511), 0);
     }
 
     #[test]
