@@ -178,8 +178,9 @@ pub(crate) struct Record {
     pub(crate) writes: Vec<(u64, u64, u64)>,
     /// Bytes moved in each second.
     pub(crate) seconds: Vec<f64>,
-    /// Percent of each second in which tasks waited for io.
+    /// Nanoseconds in which tasks have waited for io, and for memory, by the end of each second.
     pub(crate) io: Vec<f64>,
+    pub(crate) memory: Vec<f64>,
     pub(crate) orders: Vec<(u64, Orders)>,
     pub(crate) words: Vec<(u64, Word)>,
 }
@@ -196,6 +197,12 @@ impl Record {
     pub(crate) fn rate(&self, seconds: Range<usize>) -> f64 {
         let count = seconds.len() as f64;
         self.seconds[seconds].iter().sum::<f64>() / count
+    }
+
+    /// Percent of a second in which tasks waited, for io or for memory, whichever was more.
+    pub(crate) fn pressure(&self, second: usize) -> f64 {
+        let of = |sums: &[f64]| (sums[second] - sums[second - 1]) * 100.0 / SECOND as f64;
+        of(&self.io).max(of(&self.memory))
     }
 
     /// The rate ordered at a moment.
@@ -361,6 +368,8 @@ impl<'m> Run<'m> {
         let second = (at / SECOND) as usize;
         self.record.io.resize(second + 1, self.stalled);
         self.record.io[second] = self.stalled;
+        self.record.memory.resize(second + 1, self.reclaimed);
+        self.record.memory[second] = self.reclaimed;
         let ahead = self.waiting.saturating_sub(at) as f64;
         let stalled = ((self.stalled - ahead).max(0.0) / 1000.0) as u64;
         self.governor.stalled(Cause::IoPressure, at, stalled);
