@@ -82,6 +82,14 @@ impl Work<'_> {
             Self::Move(len) | Self::Put(_, len) => *len as u64,
         }
     }
+
+    /// Its first `len` bytes.
+    fn first(&self, len: u64) -> Self {
+        match self {
+            Self::Move(_) => Self::Move(len as usize),
+            Self::Put(data, _) => Self::Put(data, len as usize),
+        }
+    }
 }
 
 /// When a file was begun, and what its thread had used until then.
@@ -249,9 +257,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Does one piece of work at the cursor, by the first row that can.
+    /// Does one piece of work at the cursor, or as much of it as may go at once, by the first row that can.
     pub(super) fn step(&mut self, work: &Work<'_>) -> Result<(), Error> {
-        self.admit(work.len())?;
+        let taken = self.admit(work.len())?;
+        let work = &work.first(taken);
         let clock = Clock::read();
         let n = loop {
             match self.attempt(work) {
@@ -267,7 +276,7 @@ impl<'a> Run<'a> {
         *self.moved.entry(row.name).or_default() += n;
         self.pos += n;
         if let Some(pace) = self.pace {
-            pace.moved(work.len(), n);
+            pace.moved(taken, n);
         }
         if let (Some(choice), Work::Move(_)) = (&mut self.choice, work) {
             let next = choice.moved(row.name, n, clock);
@@ -276,12 +285,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Waits for its turn; what goes through the cache stays as bounded as a chunk.
-    fn admit(&mut self, bytes: u64) -> Result<(), Error> {
-        let pace = self.pace;
-        pacing::admit(pace, bytes, || self.report())?;
+    /// Waits for its turn, and says how many bytes may go; what goes through the cache stays as bounded as a chunk.
+    fn admit(&mut self, bytes: u64) -> Result<u64, Error> {
+        let (pace, unit) = (self.pace, self.plan.dest.align.unit());
+        let taken = pacing::admit(pace, bytes, unit, || self.report())?;
         self.pair.sink.bound(|most| pacing::behind(pace, most));
-        Ok(())
+        Ok(taken)
     }
 
     /// `most` bytes, or as many as may go at once.

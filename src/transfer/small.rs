@@ -49,7 +49,15 @@ pub(super) fn way(
             SourceKind::Tmpfs | SourceKind::Ramfs | SourceKind::Disk
         )
         && dest.regular;
-    if !free || !plain || !(options.sparse == Sparse::Never || has_no_hole(files.source, source)) {
+    // What may not go in one write is no small file.
+    let fits = files
+        .pace
+        .is_none_or(|pace| source.size <= pace.chunk() as u64);
+    if !free
+        || !plain
+        || !fits
+        || !(options.sparse == Sparse::Never || has_no_hole(files.source, source))
+    {
         return None;
     }
     let uncached =
@@ -138,7 +146,11 @@ impl Small<'_, '_> {
     fn all(&mut self, buffer: &mut Vec<u8>, mounts: &mut Mounts) -> Result<(), Error> {
         let pace = self.files.pace;
         let taken = pace.map_or(0, |pace| pace.file(self.files.facts.size));
-        pacing::admit(pace, taken, || self.report())?;
+        // As a rule at once: a chunk was no smaller than the file when this way was taken.
+        let mut admitted = pacing::admit(pace, taken, 1, || self.report())?;
+        while admitted < taken {
+            admitted += pacing::admit(pace, taken - admitted, 1, || self.report())?;
+        }
         let data = self.read(buffer)?;
         self.make_room()?;
         self.write_all(data, mounts)?;

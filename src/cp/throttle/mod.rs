@@ -24,10 +24,6 @@ const TICK: Duration = Duration::from_millis(20);
 /// How often where nothing but a rate is to be held: somebody may want to know whether it is.
 const SLOW_TICK: Duration = Duration::from_millis(100);
 
-/// What a file without bytes counts for where the pace follows what others feel: making one writes a block or two of
-/// metadata.
-const EACH_FILE: u64 = 4096;
-
 /// All that is started before there is a second thread: a prober is forked.
 #[derive(Debug)]
 pub(super) struct Throttle {
@@ -70,18 +66,16 @@ pub(super) fn beside(
         be_idle();
         return copy(None);
     };
-    let each_file = if throttle.limits.governed() {
-        EACH_FILE
-    } else {
-        0
-    };
-    let pacer = Arc::new(Pacer::new(each_file));
+    let pacer = Arc::new(Pacer::new(throttle.limits.governed()));
+    let mut governing = Governing::new(throttle, &pacer, reporter);
+    // The first orders are there before the first who asks: nobody waits for a thread to come up.
+    governing.look_and_order();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (shared, ended) = (&pacer, &over);
+        let ended = &over;
         let governing = Builder::new().spawn_scoped(scope, move || {
             let _stop = StopOnPanic(reporter);
-            Governing::new(throttle, shared, reporter).until(ended);
+            governing.until(ended);
         });
         let governing = match governing {
             Ok(governing) => governing,
@@ -156,13 +150,17 @@ impl<'a> Governing<'a> {
             SLOW_TICK
         };
         while !over.load(Ordering::Acquire) {
-            self.look();
-            let now = now();
-            let orders = self.governor.decide(now, self.pacer.done());
-            self.pacer.obey(&orders, now);
-            self.tell(&orders);
+            self.look_and_order();
             std::thread::park_timeout(tick);
         }
+    }
+
+    fn look_and_order(&mut self) {
+        self.look();
+        let now = now();
+        let orders = self.governor.decide(now, self.pacer.done());
+        self.pacer.obey(&orders, now);
+        self.tell(&orders);
     }
 
     fn look(&mut self) {

@@ -45,13 +45,13 @@ impl Bucket {
             return Ok(());
         }
         self.fill(now);
+        if self.rate == 0 {
+            return Err(u64::MAX);
+        }
         let wanted = full(bytes.min(self.burst));
         if self.level >= wanted {
             self.level -= full(bytes);
             return Ok(());
-        }
-        if self.rate == 0 {
-            return Err(u64::MAX);
         }
         let wait = (wanted - self.level)
             .cast_unsigned()
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn nothing_and_everything() {
-        let mut bucket = Bucket::new(0, 100, 0);
+        let mut bucket = Bucket::new(0, 0, 0);
         assert_eq!(bucket.take(1, SECOND), Err(u64::MAX));
         bucket.set(u64::MAX, u64::MAX, SECOND);
         assert_eq!(bucket.take(u64::MAX, SECOND), Ok(()));

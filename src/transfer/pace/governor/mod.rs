@@ -19,8 +19,8 @@ use super::{Answer, Cause, Done, Holding, Limits, Orders, Word};
 /// Nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
-/// Bytes a second that go on whatever others feel: a copy that stands still is no copy.
-const TRICKLE: f64 = (2 << 20) as f64;
+/// Bytes a second that go on in any case.
+const TRICKLE: f64 = super::TRICKLE as f64;
 
 /// More than any memory does.
 const FASTEST: f64 = 1e12;
