@@ -57,6 +57,7 @@ impl Watch {
             let wrong = |e: String| format!("--max-write-latency: {e}");
             let setup = Setup {
                 on: Some(directory(jobs).map_err(wrong)?),
+                little_room: true,
                 ..Setup::default()
             };
             probers.push((Cause::WriteLatency, keep("fsync", &setup).map_err(wrong)?));
