@@ -1,12 +1,14 @@
 //! Copies held to what others feel: what watches them, that it watches, and what happens where it cannot.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use tempfile::TempDir;
 
 use crate::forklat::children;
@@ -220,6 +222,20 @@ fn a_destination_without_a_file_system_has_no_write_latency() {
         command.arg("/dev/null"),
         "--max-write-latency: '/dev/null' lies on no file system to write on",
     );
+    let fifo = pair.disk.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    // Standard output is a pipe here.
+    for dest in [&fifo, Path::new("/dev/stdout")] {
+        let mut command = mmapcp();
+        command.arg("--max-write-latency=5ms").arg(pair.source());
+        pair.assert_refused(
+            command.arg(dest),
+            &format!(
+                "--max-write-latency: '{}' lies on no file system to write on",
+                dest.display()
+            ),
+        );
+    }
     let mut command = mmapcp();
     command.arg("--max-write-latency=5ms").arg(pair.source());
     let missing = pair.disk.path().join("missing/copy");
@@ -230,6 +246,38 @@ fn a_destination_without_a_file_system_has_no_write_latency() {
         "{}",
         told(&output)
     );
+}
+
+/// The copy is in the way of nobody's writes there, so it goes on.
+#[test]
+fn that_writes_wait_for_nothing_in_memory_is_said() {
+    let pair = Pair::new(4096);
+    let (memory, disk) = (pair.shm.path(), pair.disk.path());
+    let (to_memory, to_disk) = (disk.join("link"), memory.join("link"));
+    symlink(memory.join("new"), &to_memory).unwrap();
+    symlink(disk.join("new"), &to_disk).unwrap();
+    for (dest, is_told) in [
+        (memory.join("copy"), true),
+        (disk.join("copy"), false),
+        (to_memory, true),
+        (to_disk, false),
+    ] {
+        let mut command = mmapcp();
+        command.env("POSIXLY_CORRECT", "1");
+        command.arg("--max-write-latency=1h").arg(pair.source());
+        let output = run(command.arg(&dest));
+        assert!(output.status.success(), "{}", told(&output));
+        let want = if is_told {
+            format!(
+                "mmapcp: warning: --max-write-latency: '{}' is on tmpfs, in memory, where no write waits for a disk: this limit holds nothing back\n",
+                memory.display()
+            )
+        } else {
+            String::new()
+        };
+        assert_eq!(lossy(&output.stderr), want, "{}", dest.display());
+        assert_same(&pair.source(), &dest, "it is copied all the same");
+    }
 }
 
 #[test]

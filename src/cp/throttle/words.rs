@@ -1,10 +1,20 @@
 //! What is said of limits that cannot be kept.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::report::phrase_of;
+use crate::report::quote::quote;
 use crate::report::units;
 use crate::transfer::pace::Holding;
+
+/// Where nobody's writes wait, the copy is in nobody's way.
+pub(super) fn in_memory(dir: &Path, file_system: &str) -> String {
+    format!(
+        "warning: --max-write-latency: {} is on {file_system}, in memory, where no write waits for a disk: this limit holds nothing back",
+        quote(dir)
+    )
+}
 
 /// The machine is over the target before we do anything.
 pub(super) fn over_without_us(holding: &Holding) -> String {
