@@ -80,11 +80,11 @@ fn prober(keeper: Pid, name: &str) -> Option<Pid> {
     found.map(|child| child.pid)
 }
 
-fn wait_until(what: &str, running: &mut Running, mut met: impl FnMut() -> bool) {
-    while !met() {
+fn wait_while_running(what: &str, running: &mut Running, mut met: impl FnMut() -> bool) {
+    wait_until(what, || {
         assert!(!running.has_ended(), "ended before: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
+        met()
+    });
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_prober_that_dies_is_said_and_another_takes_its_place() {
         let target = format!("{option}=1h");
         let mut running = Running::start(&mut pair.command(&[&target, "--limit-rate=2M"]));
         let (pid, mut victim) = (running.pid(), None);
-        wait_until("a prober, and bytes", &mut running, || {
+        wait_while_running("a prober, and bytes", &mut running, || {
             let keeper = keepers(pid).first().map(|(keeper, _)| *keeper);
             victim = keeper.and_then(|keeper| prober(keeper, name));
             victim.is_some() && has_begun(&pair.destination())
@@ -161,7 +161,7 @@ fn without_a_keeper_the_copy_goes_on_at_the_lowest_rate_or_is_given_up() {
         options.extend(patience);
         let mut running = Running::start(&mut pair.command(&options));
         let (pid, mut found) = (running.pid(), Vec::new());
-        wait_until("a keeper, and bytes", &mut running, || {
+        wait_while_running("a keeper, and bytes", &mut running, || {
             found = keepers(pid);
             !found.is_empty() && has_begun(&pair.destination())
         });
@@ -197,20 +197,62 @@ fn a_prober_that_cannot_start_is_an_error_before_a_byte() {
     for dir in [&pair.shm, &pair.disk] {
         open_to_all(dir.path());
     }
+    let mut command = limited("--nproc=1:1", &bin);
+    command.arg("--max-fork-latency=5ms");
+    pair.assert_refused(
+        command.args([pair.source(), pair.destination()]),
+        "--max-fork-latency: cannot start a prober: Resource temporarily unavailable",
+    );
+    // A rate needs no prober, but a thread that holds it.
+    let mut command = limited("--nproc=1:1", &bin);
+    command.args(["--json", "--limit-rate=1M"]);
+    let output = run(command.args([pair.source(), pair.destination()]));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let why = "cannot start a thread to hold the limits: Resource temporarily unavailable";
+    assert_eq!(lossy(&output.stderr), format!("mmapcp: {why}\n"));
+    let events = events(&output);
+    assert_eq!(the(&events, "error")["error"], why);
+    assert_eq!(the(&events, "total")["errors"], 1);
+    assert!(!pair.destination().exists());
+    drop(open);
+}
+
+#[test]
+fn probers_that_may_be_swapped_out_are_said_once() {
+    if !is_root_or_skip("probers_that_may_be_swapped_out_are_said_once") {
+        return;
+    }
+    let (open, bin) = open_place();
+    let pair = Pair::new(4096);
+    for dir in [&pair.shm, &pair.disk] {
+        open_to_all(dir.path());
+    }
+    for (limit, want) in [
+        (
+            "--memlock=65536:65536",
+            "mmapcp: warning: cannot lock the probers in memory (Cannot allocate memory): raise RLIMIT_MEMLOCK; stalls of their own may be counted\n",
+        ),
+        ("--memlock=unlimited:unlimited", ""),
+    ] {
+        let mut command = limited(limit, &bin);
+        command.args(["--max-fork-latency=1h", "--max-write-latency=1h"]);
+        let output = run(command.args([pair.source(), pair.destination()]));
+        assert!(output.status.success(), "{}", told(&output));
+        assert_eq!(lossy(&output.stderr), want);
+    }
+    drop(open);
+}
+
+/// The program in `bin`, by a user who has nothing else and is held to `limit`.
+fn limited(limit: &str, bin: &Path) -> Command {
     let user = USER.to_string();
     let mut command = Command::new("prlimit");
     command
         .env("LC_ALL", "C")
-        .args(["--nproc=1:1", "setpriv", "--clear-groups"])
+        .args([limit, "setpriv", "--clear-groups"])
         .args(["--reuid", &user, "--regid", &user])
-        .arg(bin.join("mmapcp"))
-        .arg("--max-fork-latency=5ms")
-        .args([pair.source(), pair.destination()]);
-    pair.assert_refused(
-        &mut command,
-        "--max-fork-latency: cannot start a prober: Resource temporarily unavailable",
-    );
-    drop(open);
+        .arg(bin.join("mmapcp"));
+    command
 }
 
 #[test]
@@ -312,7 +354,7 @@ fn signals_end_a_copy_that_has_not_begun_and_nobody_is_left() {
         let pair = Pair::new(8 * MIB);
         let mut running = Running::start(&mut pair.command(&[AT_EASE[0], "--limit-rate=2M"]));
         let (pid, mut all) = (running.pid(), Vec::new());
-        wait_until("a prober", &mut running, || {
+        wait_while_running("a prober", &mut running, || {
             all = keepers(pid).into_iter().map(|(keeper, _)| keeper).collect();
             let probers: Vec<Pid> = all.iter().filter_map(|pid| prober(*pid, "fork")).collect();
             all.extend(&probers);
@@ -326,11 +368,50 @@ fn signals_end_a_copy_that_has_not_begun_and_nobody_is_left() {
             "{}",
             told(&output)
         );
-        until_met("the end of all", || {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            !all.iter().any(|pid| is_alive(*pid))
-        });
+        wait_until("the end of all", || !all.iter().any(|pid| is_alive(*pid)));
     }
+}
+
+/// Who ends a service sends SIGTERM to all of its processes.
+#[test]
+fn a_keeper_that_is_ended_with_the_copy_is_no_news() {
+    let pair = Pair::new(0);
+    let fifo = pair.shm.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    // So that both ends are open, and nothing comes.
+    let held = fs::File::options().read(true).write(true).open(&fifo);
+    let mut command = mmapcp();
+    command.arg("--max-fork-latency=1h");
+    let mut running = Running::start(command.arg(&fifo).arg(pair.destination()));
+    let (pid, mut found) = (running.pid(), Vec::new());
+    wait_while_running("a keeper, and a copy", &mut running, || {
+        found = keepers(pid);
+        !found.is_empty() && pair.destination().exists()
+    });
+    running.signal(Signal::SIGTERM);
+    // It was taken: what dies from here on dies with the copy.
+    wait_until("the signal is taken", || !is_pending(pid, Signal::SIGTERM));
+    let _ = kill(found[0].0, Signal::SIGTERM);
+    let output = running.finish();
+    assert_eq!(
+        output.status.signal(),
+        Some(Signal::SIGTERM as i32),
+        "{}",
+        told(&output)
+    );
+    let stderr = lossy(&output.stderr);
+    assert!(!stderr.contains("prober"), "{stderr}");
+    drop(held);
+}
+
+/// Whether a signal to the whole process waits to be taken: proc_pid_status(5).
+fn is_pending(pid: Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))
+        .unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (signal as i32 - 1)) != 0
 }
 
 #[test]
@@ -339,7 +420,7 @@ fn idle_is_for_who_copies_and_not_for_who_watches() {
     let options = ["--idle", "--max-fork-latency=1h", "--limit-rate=2M"];
     let mut running = Running::start(&mut pair.command(&options));
     let (pid, mut watching) = (running.pid(), None);
-    wait_until("a prober, and bytes", &mut running, || {
+    wait_while_running("a prober, and bytes", &mut running, || {
         let keeper = keepers(pid).first().map(|(keeper, _)| *keeper);
         watching = keeper.and_then(|keeper| prober(keeper, "fork"));
         watching.is_some() && has_begun(&pair.destination())

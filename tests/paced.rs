@@ -357,8 +357,7 @@ fn a_signal_is_heard_while_the_rate_is_waited_for() {
                 false => &["--limit-rate=1K"],
             };
             let running = pair.start(options);
-            until_met("the destination is open", || {
-                thread::sleep(Duration::from_millis(50));
+            wait_until("the destination is open", || {
                 is_open_below(&running, pair.disk.path())
             });
             running.signal(signal);
@@ -391,10 +390,7 @@ fn is_open_below(running: &Running, dir: &Path) -> bool {
 fn a_status_line_names_the_limit() {
     let pair = Pair::new(200 * MIB);
     let running = pair.start(&["--limit-rate=1M"]);
-    until_met("the copy has begun", || {
-        thread::sleep(Duration::from_millis(50));
-        has_begun(&pair.copy())
-    });
+    wait_until("the copy has begun", || has_begun(&pair.copy()));
     // Who holds it back is known once it is held back.
     for _ in 0..10 {
         thread::sleep(Duration::from_millis(100));

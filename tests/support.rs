@@ -423,6 +423,15 @@ fn wait_stopped(running: &Running) -> bool {
     }
 }
 
+/// Waits for what the program does by itself.
+pub(crate) fn wait_until(what: &str, mut met: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !met() {
+        assert!(started.elapsed() < PATIENCE, "never: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Tries `attempt` until it says that it met the moment it was looking for.
 pub(crate) fn until_met(what: &str, mut attempt: impl FnMut() -> bool) {
     assert!(

@@ -79,6 +79,9 @@ fn copy(jobs: &Jobs, options: &Options, reporter: &Reporter, voice: &mut Voice) 
             return false;
         }
     };
+    if voice.interrupted() {
+        return false;
+    }
     throttle::beside(throttle, (options, jobs), reporter, |pace| {
         count::beside(options, jobs, reporter, || {
             tree::copy_all(jobs, options, pace, voice)

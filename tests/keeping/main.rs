@@ -5,7 +5,9 @@
 
 mod processes;
 
+use std::cell::Cell;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode};
@@ -49,7 +51,7 @@ impl Case {
     }
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     Case::new("a_prober_that_is_killed_is_started_anew", three_deaths),
     Case {
         command: ignoring_sigchld,
@@ -69,6 +71,10 @@ const CASES: [Case; 8] = [
     Case::new(
         "nobody_holds_a_stream_of_the_caller_and_a_panic_is_told",
         streams_and_panics,
+    ),
+    Case::new(
+        "a_prober_that_does_not_get_ready_is_waited_for_as_long_as_is_wanted",
+        never_ready,
     ),
     Case::new("a_first_start_that_fails_is_final", no_first),
     Case {
@@ -146,7 +152,7 @@ fn start(name: &str, dir: &Path) -> Kept {
 
 fn ready(name: &str, dir: &Path) -> Kept {
     let mut kept = start(name, dir);
-    kept.wait_ready().unwrap();
+    assert_eq!(kept.wait_ready(|| false), Ok(true));
     assert_eq!(kept.news(), None);
     kept
 }
@@ -260,6 +266,27 @@ fn streams_and_panics(dir: &Path) {
     wait_until("its end", || worker.check() == told);
 }
 
+/// The program that it is to run stops it.
+fn never_ready(_: &Path) {
+    // /dev/shm may be mounted noexec.
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program");
+    fs::write(&program, "#!/bin/sh\nkill -s STOP $PPID\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let setup = Setup {
+        program,
+        ..Setup::default()
+    };
+    let mut kept = Kept::start(find("exec").unwrap(), &setup).unwrap();
+    let asked = Cell::new(0);
+    let stop = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 20
+    };
+    assert_eq!(kept.wait_ready(stop), Ok(false));
+    assert_eq!(asked.get(), 20);
+}
+
 fn nothing_in(dir: &Path) -> String {
     let dir = dir.display();
     format!("fsync: cannot create a file in '{dir}': No such file or directory")
@@ -268,7 +295,7 @@ fn nothing_in(dir: &Path) -> String {
 fn no_first(dir: &Path) {
     let missing = dir.join("missing");
     let mut kept = start("fsync", &missing);
-    assert_eq!(kept.wait_ready(), Err(nothing_in(&missing)));
+    assert_eq!(kept.wait_ready(|| false), Err(nothing_in(&missing)));
     drop(kept);
     assert_eq!(children(getpid()), []);
 }
@@ -281,11 +308,14 @@ fn no_processes(_: &Path) {
     };
     assert_eq!(limited(1).unwrap_err().raw_os_error(), Some(libc::EAGAIN));
     for (processes, what) in [(2, "start a process"), (3, "fork")] {
-        let refused = limited(processes).unwrap().wait_ready().unwrap_err();
+        let refused = limited(processes)
+            .unwrap()
+            .wait_ready(|| false)
+            .unwrap_err();
         let want = format!("fork: cannot {what}: Resource temporarily unavailable");
         assert_eq!(refused, want);
     }
-    limited(4).unwrap().wait_ready().unwrap();
+    assert_eq!(limited(4).unwrap().wait_ready(|| false), Ok(true));
     assert_eq!(children(getpid()), []);
 }
 

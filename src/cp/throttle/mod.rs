@@ -91,7 +91,8 @@ pub(super) fn beside(
         let governing = match governing {
             Ok(governing) => governing,
             Err(e) => {
-                reporter.warn(&format!("cannot start a thread: {}", reason(&e)));
+                let why = reason(&e);
+                reporter.give_up(&format!("cannot start a thread to hold the limits: {why}"));
                 return false;
             }
         };
@@ -172,14 +173,20 @@ impl<'a> Governing<'a> {
 
     fn look(&mut self) {
         let (governor, reporter) = (&mut self.governor, self.reporter);
+        // Who ends all processes of a service ends the probers as well.
+        let warn = |text: &str| {
+            if !reporter.is_ending() {
+                reporter.warn(text);
+            }
+        };
         self.watch.look(now(), |look| match look {
             Look::Answer(cause, answer) => governor.answer(cause, answer),
             Look::Stalled(cause, at, total) => governor.stalled(cause, at, total),
             Look::Blind(cause, why) => {
                 governor.blind(cause, now());
-                reporter.warn(&why);
+                warn(&why);
             }
-            Look::News(text) => reporter.warn(&text),
+            Look::News(text) => warn(&text),
         });
     }
 

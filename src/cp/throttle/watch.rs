@@ -38,7 +38,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts the probers, and opens PSI. Called while this process has one thread.
+    /// Starts the probers, and opens PSI. Called while this process has one thread. A signal that asks to stop ends the wait
+    /// for a disk that does not answer; not all who watch are ready then.
     ///
     /// # Errors
     /// What cannot be watched and why.
@@ -69,9 +70,13 @@ impl Watch {
             };
             probers.push((Cause::WriteLatency, keep("fsync", &setup).map_err(wrong)?));
         }
+        let stop = voice.stopper();
         for (cause, kept) in &mut probers {
-            kept.wait_ready()
+            kept.wait_ready(&stop)
                 .map_err(|e| format!("{}: {e}", option(*cause)))?;
+        }
+        if let Some(error) = probers.iter().find_map(|(_, kept)| kept.unlocked()) {
+            voice.diagnose(&words::unlocked(&error));
         }
         Ok(Self {
             probers,
