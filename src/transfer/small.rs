@@ -137,7 +137,7 @@ struct Small<'a, 'f> {
 impl Small<'_, '_> {
     fn all(&mut self, buffer: &mut Vec<u8>, mounts: &mut Mounts) -> Result<(), Error> {
         let pace = self.files.pace;
-        let taken = pace.map_or(0, |pace| pace.file(self.files.facts.size));
+        let taken = self.files.facts.size;
         pacing::admit(pace, taken, || self.report())?;
         let data = self.read(buffer)?;
         self.make_room()?;
