@@ -417,15 +417,19 @@ fn an_event_names_the_limit() {
 
 // ---------------------------------------------------------------- other ways of copying
 
+/// What fills a FIFO with a file: a process, which is ended when nobody reads. A thread would wait for ever.
+fn written_to(fifo: &Path, source: &Path) -> Running {
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec cat \"$1\" > \"$2\"", "sh"]);
+    Running::start(command.args([source, fifo]))
+}
+
 #[test]
 fn a_pipe_is_read_at_the_rate() {
     let pair = Pair::new(2 * RATE + 5);
     let fifo = pair.from.path().join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).unwrap();
-    // A process, which is ended when nobody reads: a thread would wait for ever.
-    let mut writer = Command::new("sh");
-    writer.args(["-c", "exec cat \"$1\" > \"$2\"", "sh"]);
-    let writer = Running::start(writer.args([pair.source(), fifo.clone()]));
+    let writer = written_to(&fifo, &pair.source());
     let mut command = mmapcp();
     command.arg("--limit-rate=8M").arg(&fifo).arg(pair.copy());
     let mut running = Running::start(&mut command);
@@ -514,13 +518,11 @@ fn zeros_are_looked_for_at_the_rate() {
     let fifo = pair.from.path().join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).unwrap();
     let started = Instant::now();
-    let output = run(Command::new("sh")
-        .args(["-c", "cat \"$1\" > \"$2\" & shift; exec \"$@\"", "sh"])
-        .args([pair.source(), fifo.clone(), MMAPCP.into()])
-        .args(options)
-        .args([fifo, pair.copy()]));
+    let writer = written_to(&fifo, &pair.source());
+    let output = run(mmapcp().args(options).args([&fifo, &pair.copy()]));
     let took = started.elapsed().as_secs_f64();
     assert!(output.status.success(), "{}", told(&output));
+    assert!(writer.finish().status.success());
     let size = size_of(&pair.source());
     assert!(took >= least(size, RATE), "{size} in {took} s");
     assert_same(&pair.source(), &pair.copy(), "from a pipe");
