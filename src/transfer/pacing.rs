@@ -33,6 +33,22 @@ pub(super) fn admit(
     }
 }
 
+/// Waits until all of `bytes` may be moved, a chunk after the other.
+///
+/// # Errors
+/// What `report` says.
+pub(super) fn admit_all(
+    pace: Option<&Pacer>,
+    bytes: u64,
+    mut report: impl FnMut() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut admitted = admit(pace, bytes, 1, &mut report)?;
+    while admitted < bytes {
+        admitted += admit(pace, bytes - admitted, 1, &mut report)?;
+    }
+    Ok(())
+}
+
 /// `most`, or less where a chunk is to be smaller; whole units in any case.
 pub(super) fn piece(pace: Option<&Pacer>, most: usize, unit: u64) -> usize {
     pace.map_or(most, |pace| most.min(pace.chunk().max(unit as usize)))

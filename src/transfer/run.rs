@@ -38,6 +38,36 @@ pub(super) struct Files<'a> {
     pub(super) pace: Option<&'a Pacer>,
 }
 
+impl Files<'_> {
+    /// Waits for what a regular file costs beside its data: the least that a file counts for, of which its data pays a part.
+    pub(super) fn price(&self, observer: &mut dyn Observer) -> Result<(), Failure> {
+        let Some(pace) = self.pace.filter(|_| self.there.regular) else {
+            return Ok(());
+        };
+        let (data, size) = (self.facts.data, self.facts.size);
+        let price = pace.file(data) - data;
+        if price == 0 {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let waited = pacing::admit_all(Some(pace), price, || {
+            observer.progress(&Progress {
+                size,
+                elapsed: started.elapsed(),
+                ..Progress::default()
+            });
+            if observer.interrupted() {
+                Err(Error::Interrupted)
+            } else {
+                Ok(())
+            }
+        });
+        waited.map_err(|error| Failure::before(error, size))?;
+        pace.moved(price, price);
+        Ok(())
+    }
+}
+
 /// Copies a file by the rows of the table.
 pub(super) fn copy(
     files: &Files<'_>,
@@ -226,7 +256,9 @@ impl<'a> Run<'a> {
         .map_err(|fault| self.fatal(fault))?;
         // The engine that moves these bytes decides for itself how it reads.
         let _ = set_direct(self.pair.source, false);
+        let mut data = 0;
         for run in nonzero_runs(&buffer[..n], self.plan.dest.align.unit() as usize) {
+            data += run.len() as u64;
             self.pos = at + run.start as u64;
             let end = at + run.end as u64;
             while self.pos < end {
@@ -236,7 +268,19 @@ impl<'a> Run<'a> {
         }
         self.pos = at + n as u64;
         self.scan = Some(buffer);
-        self.report()
+        self.left_out(n as u64 - data)
+    }
+
+    /// Zeros that were read to be left out: reading them is work, too.
+    pub(super) fn left_out(&mut self, bytes: u64) -> Result<(), Error> {
+        if bytes == 0 {
+            return self.report();
+        }
+        pacing::admit_all(self.pace, bytes, || self.report())?;
+        if let Some(pace) = self.pace {
+            pace.moved(bytes, bytes);
+        }
+        Ok(())
     }
 
     /// A hole stays one where that is wanted and can be; else zeros are written.

@@ -145,12 +145,9 @@ struct Small<'a, 'f> {
 impl Small<'_, '_> {
     fn all(&mut self, buffer: &mut Vec<u8>, mounts: &mut Mounts) -> Result<(), Error> {
         let pace = self.files.pace;
-        let taken = pace.map_or(0, |pace| pace.file(self.files.facts.size));
+        let taken = self.files.facts.size;
         // As a rule at once: a chunk was no smaller than the file when this way was taken.
-        let mut admitted = pacing::admit(pace, taken, 1, || self.report())?;
-        while admitted < taken {
-            admitted += pacing::admit(pace, taken - admitted, 1, || self.report())?;
-        }
+        pacing::admit_all(pace, taken, || self.report())?;
         let data = self.read(buffer)?;
         self.make_room()?;
         self.write_all(data, mounts)?;

@@ -53,13 +53,14 @@ fn put(run: &mut Run<'_>, buffer: &[u8], filled: usize) -> Result<(), Error> {
     if run.plan.options.sparse != Sparse::Always || !run.plan.dest.regular {
         return put_all(run, buffer, filled);
     }
-    let begin = run.pos;
+    let (begin, mut data) = (run.pos, 0);
     for part in nonzero_runs(&buffer[..filled], run.plan.dest.align.unit() as usize) {
+        data += part.len();
         run.pos = begin + part.start as u64;
         put_all(run, &buffer[part.start..], part.len())?;
     }
     run.pos = begin + filled as u64;
-    Ok(())
+    run.left_out((filled - data) as u64)
 }
 
 /// Writes the first `len` bytes of `data` as the pace allows, which may be slower than when they were read.

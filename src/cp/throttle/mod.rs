@@ -1,6 +1,7 @@
 //! A copy held to what the user allows: what watches the machine, and the thread beside the copy that governs its pace.
 
 mod idle;
+mod place;
 mod watch;
 mod words;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use super::operands::Jobs;
 use super::options::Options;
 use super::tree::threads;
-use crate::report::Reporter;
+use crate::report::{Reporter, Voice};
 use crate::sys::clock::now;
 use crate::sys::words::reason;
 use crate::transfer::pace::{Governor, Limits, Orders, Pacer, Word};
@@ -37,13 +38,17 @@ impl Throttle {
     ///
     /// # Errors
     /// What cannot be watched and why: a copy that could hurt whom it shall spare is not begun.
-    pub(super) fn start(options: &Options, jobs: &Jobs) -> Result<Option<Self>, String> {
+    pub(super) fn start(
+        options: &Options,
+        jobs: &Jobs,
+        voice: &mut Voice,
+    ) -> Result<Option<Self>, String> {
         let limits = options.throttle;
         if !limits.any() {
             return Ok(None);
         }
         Ok(Some(Self {
-            watch: Watch::start(&limits, jobs)?,
+            watch: Watch::start(options, jobs, voice)?,
             limits,
             threads: threads(options),
         }))
@@ -59,7 +64,7 @@ pub(super) fn beside(
 ) -> bool {
     let be_idle = || {
         if options.idle {
-            idle::become_idle(jobs, reporter);
+            idle::become_idle(jobs, options, reporter);
         }
     };
     let Some(throttle) = throttle else {
@@ -80,7 +85,8 @@ pub(super) fn beside(
         let governing = match governing {
             Ok(governing) => governing,
             Err(e) => {
-                reporter.warn(&format!("cannot start a thread: {}", reason(&e)));
+                let why = reason(&e);
+                reporter.give_up(&format!("cannot start a thread to hold the limits: {why}"));
                 return false;
             }
         };
@@ -165,14 +171,20 @@ impl<'a> Governing<'a> {
 
     fn look(&mut self) {
         let (governor, reporter) = (&mut self.governor, self.reporter);
+        // Who ends all processes of a service ends the probers as well.
+        let warn = |text: &str| {
+            if !reporter.is_ending() {
+                reporter.warn(text);
+            }
+        };
         self.watch.look(now(), |look| match look {
             Look::Answer(cause, answer) => governor.answer(cause, answer),
             Look::Stalled(cause, at, total) => governor.stalled(cause, at, total),
             Look::Blind(cause, why) => {
                 governor.blind(cause, now());
-                reporter.warn(&why);
+                warn(&why);
             }
-            Look::News(text) => reporter.warn(&text),
+            Look::News(text) => warn(&text),
         });
     }
 

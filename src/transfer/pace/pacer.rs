@@ -59,10 +59,10 @@ impl Pacer {
         self.lock().chunk(clock::now())
     }
 
-    /// What a file of `size` bytes that is copied in one go counts for.
+    /// What a file with so many bytes of data counts for.
     #[must_use]
-    pub fn file(&self, size: u64) -> u64 {
-        size.max(self.each_file)
+    pub fn file(&self, data: u64) -> u64 {
+        data.max(self.each_file)
     }
 
     /// Lines up behind those who wait already.
