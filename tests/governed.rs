@@ -1,23 +1,21 @@
 //! Copies held to what others feel: what watches them, that it watches, and what happens where it cannot.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, getpid, mkfifo};
 use tempfile::TempDir;
 
 use crate::forklat::children;
 use crate::support::*;
 
-/// Targets that are never missed.
-const AT_EASE: [&str; 3] = [
-    "--max-fork-latency=1h",
-    "--max-write-latency=1h",
-    "--max-pressure=100",
-];
+/// The beginning of the warning that probers may be swapped out.
+const UNLOCKED: &str = "warning: cannot lock the probers in memory";
 
 /// A user that has no other process.
 const USER: u32 = 3_735_927;
@@ -78,11 +76,11 @@ fn prober(keeper: Pid, name: &str) -> Option<Pid> {
     found.map(|child| child.pid)
 }
 
-fn wait_until(what: &str, running: &mut Running, mut met: impl FnMut() -> bool) {
-    while !met() {
+fn wait_while_running(what: &str, running: &mut Running, mut met: impl FnMut() -> bool) {
+    wait_until(what, || {
         assert!(!running.has_ended(), "ended before: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
+        met()
+    });
 }
 
 #[test]
@@ -91,10 +89,10 @@ fn every_engine_copies_the_same_when_it_is_governed() {
         let pair = Pair::new(size);
         for engine in ENGINES.iter().filter(|name| **name != "copy-file-range") {
             let engine_option = format!("--engine={engine}");
-            let options = [&AT_EASE[..], &[&engine_option]].concat();
+            let options = [&at_ease()[..], &[&engine_option]].concat();
             let output = run(&mut pair.command(&options));
             assert!(output.status.success(), "{}", told(&output));
-            assert!(output.stderr.is_empty(), "{}", told(&output));
+            assert_eq!(said(&output), "", "{}", told(&output));
             assert_same(&pair.source(), &pair.destination(), engine);
             fs::remove_file(pair.destination()).unwrap();
         }
@@ -112,7 +110,7 @@ fn a_tree_is_governed_as_one() {
     }
     let destination = disk.path().join("copy");
     let mut command = mmapcp();
-    command.args(AT_EASE).args(["-r", "--jobs=4"]);
+    command.args(at_ease()).args(["-r", "--jobs=4"]);
     let output = run(command.arg(shm.path()).arg(&destination));
     assert!(output.status.success(), "{}", told(&output));
     for file in 0..40 {
@@ -131,7 +129,7 @@ fn a_prober_that_dies_is_said_and_another_takes_its_place() {
         let target = format!("{option}=1h");
         let mut running = Running::start(&mut pair.command(&[&target, "--limit-rate=2M"]));
         let (pid, mut victim) = (running.pid(), None);
-        wait_until("a prober, and bytes", &mut running, || {
+        wait_while_running("a prober, and bytes", &mut running, || {
             let keeper = keepers(pid).first().map(|(keeper, _)| *keeper);
             victim = keeper.and_then(|keeper| prober(keeper, name));
             victim.is_some() && has_begun(&pair.destination())
@@ -140,7 +138,7 @@ fn a_prober_that_dies_is_said_and_another_takes_its_place() {
         let output = running.finish();
         assert!(output.status.success(), "{}", told(&output));
         assert_eq!(
-            lossy(&output.stderr),
+            said(&output),
             format!(
                 "mmapcp: warning: {option}: the prober died ({name}: was killed by signal 9); braking until another answers\n\
                  mmapcp: {option}: another prober answers\n"
@@ -159,13 +157,13 @@ fn without_a_keeper_the_copy_goes_on_at_the_lowest_rate_or_is_given_up() {
         options.extend(patience);
         let mut running = Running::start(&mut pair.command(&options));
         let (pid, mut found) = (running.pid(), Vec::new());
-        wait_until("a keeper, and bytes", &mut running, || {
+        wait_while_running("a keeper, and bytes", &mut running, || {
             found = keepers(pid);
             !found.is_empty() && has_begun(&pair.destination())
         });
         kill(found[0].0, Signal::SIGKILL).unwrap();
         let output = running.finish();
-        let stderr = lossy(&output.stderr);
+        let stderr = said(&output);
         let lost = "mmapcp: warning: --max-fork-latency: no prober can be started any more (fork keeper: was killed by signal 9); going on at the slowest rate\n";
         assert!(stderr.starts_with(lost), "{stderr}");
         match patience {
@@ -195,20 +193,83 @@ fn a_prober_that_cannot_start_is_an_error_before_a_byte() {
     for dir in [&pair.shm, &pair.disk] {
         open_to_all(dir.path());
     }
+    let mut command = limited("--nproc=1:1", &bin);
+    command.arg("--max-fork-latency=5ms");
+    pair.assert_refused(
+        command.args([pair.source(), pair.destination()]),
+        "--max-fork-latency: cannot start a prober: Resource temporarily unavailable",
+    );
+    // A rate needs no prober, but a thread that holds it.
+    let mut command = limited("--nproc=1:1", &bin);
+    command.args(["--json", "--limit-rate=1M"]);
+    let output = run(command.args([pair.source(), pair.destination()]));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let why = "cannot start a thread to hold the limits: Resource temporarily unavailable";
+    assert_eq!(lossy(&output.stderr), format!("mmapcp: {why}\n"));
+    let events = events(&output);
+    assert_eq!(the(&events, "error")["error"], why);
+    assert_eq!(the(&events, "total")["errors"], 1);
+    assert!(!pair.destination().exists());
+    drop(open);
+}
+
+#[test]
+fn probers_that_may_be_swapped_out_are_said_once() {
+    if !is_root_or_skip("probers_that_may_be_swapped_out_are_said_once") {
+        return;
+    }
+    let (open, bin) = open_place();
+    let pair = Pair::new(4096);
+    for dir in [&pair.shm, &pair.disk] {
+        open_to_all(dir.path());
+    }
+    let latencies = ["--max-fork-latency=1h", "--max-write-latency=1h"];
+    let mut command = limited("--memlock=65536:65536", &bin);
+    command.args(latencies);
+    let output = run(command.args([pair.source(), pair.destination()]));
+    assert!(output.status.success(), "{}", told(&output));
+    let want = format!(
+        "mmapcp: {UNLOCKED} (Cannot allocate memory): raise RLIMIT_MEMLOCK; stalls of their own may be counted\n"
+    );
+    assert_eq!(lossy(&output.stderr), want);
+    if may_lock() {
+        let output = run(&mut pair.command(&latencies));
+        assert_eq!(lossy(&output.stderr), "");
+    }
+    drop(open);
+}
+
+/// CAP_IPC_LOCK: capabilities(7).
+fn may_lock() -> bool {
+    let mask = status(getpid(), "CapEff:");
+    mask & (1 << 14) != 0
+}
+
+/// A field of proc_pid_status(5) in hexadecimal digits.
+fn status(pid: Pid, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mut lines = status.lines();
+    let digits = lines.find_map(|line| line.strip_prefix(field)).unwrap();
+    u64::from_str_radix(digits.trim(), 16).unwrap()
+}
+
+/// What is said; but not that this user may lock no memory.
+fn said(output: &Output) -> String {
+    let text = lossy(&output.stderr);
+    let lines = text.split_inclusive('\n');
+    lines.filter(|line| !line.contains(UNLOCKED)).collect()
+}
+
+/// The program in `bin`, by a user who has nothing else and is held to `limit`.
+fn limited(limit: &str, bin: &Path) -> Command {
     let user = USER.to_string();
     let mut command = Command::new("prlimit");
     command
         .env("LC_ALL", "C")
-        .args(["--nproc=1:1", "setpriv", "--clear-groups"])
+        .args([limit, "setpriv", "--clear-groups"])
         .args(["--reuid", &user, "--regid", &user])
-        .arg(bin.join("mmapcp"))
-        .arg("--max-fork-latency=5ms")
-        .args([pair.source(), pair.destination()]);
-    pair.assert_refused(
-        &mut command,
-        "--max-fork-latency: cannot start a prober: Resource temporarily unavailable",
-    );
-    drop(open);
+        .arg(bin.join("mmapcp"));
+    command
 }
 
 #[test]
@@ -220,6 +281,20 @@ fn a_destination_without_a_file_system_has_no_write_latency() {
         command.arg("/dev/null"),
         "--max-write-latency: '/dev/null' lies on no file system to write on",
     );
+    let fifo = pair.disk.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    // Standard output is a pipe here.
+    for dest in [&fifo, Path::new("/dev/stdout")] {
+        let mut command = mmapcp();
+        command.arg("--max-write-latency=5ms").arg(pair.source());
+        pair.assert_refused(
+            command.arg(dest),
+            &format!(
+                "--max-write-latency: '{}' lies on no file system to write on",
+                dest.display()
+            ),
+        );
+    }
     let mut command = mmapcp();
     command.arg("--max-write-latency=5ms").arg(pair.source());
     let missing = pair.disk.path().join("missing/copy");
@@ -230,6 +305,38 @@ fn a_destination_without_a_file_system_has_no_write_latency() {
         "{}",
         told(&output)
     );
+}
+
+/// The copy is in the way of nobody's writes there, so it goes on.
+#[test]
+fn that_writes_wait_for_nothing_in_memory_is_said() {
+    let pair = Pair::new(4096);
+    let (memory, disk) = (pair.shm.path(), pair.disk.path());
+    let (to_memory, to_disk) = (disk.join("link"), memory.join("link"));
+    symlink(memory.join("new"), &to_memory).unwrap();
+    symlink(disk.join("new"), &to_disk).unwrap();
+    for (dest, is_told) in [
+        (memory.join("copy"), true),
+        (disk.join("copy"), false),
+        (to_memory, true),
+        (to_disk, false),
+    ] {
+        let mut command = mmapcp();
+        command.env("POSIXLY_CORRECT", "1");
+        command.arg("--max-write-latency=1h").arg(pair.source());
+        let output = run(command.arg(&dest));
+        assert!(output.status.success(), "{}", told(&output));
+        let want = if is_told {
+            format!(
+                "mmapcp: warning: --max-write-latency: '{}' is on tmpfs, in memory, where no write waits for a disk: this limit holds nothing back\n",
+                memory.display()
+            )
+        } else {
+            String::new()
+        };
+        assert_eq!(said(&output), want, "{}", dest.display());
+        assert_same(&pair.source(), &dest, "it is copied all the same");
+    }
 }
 
 #[test]
@@ -262,9 +369,10 @@ fn without_psi_there_is_no_limit_on_pressure() {
 fn signals_end_a_copy_that_has_not_begun_and_nobody_is_left() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let pair = Pair::new(8 * MIB);
-        let mut running = Running::start(&mut pair.command(&[AT_EASE[0], "--limit-rate=2M"]));
+        let mut running =
+            Running::start(&mut pair.command(&["--max-fork-latency=1h", "--limit-rate=2M"]));
         let (pid, mut all) = (running.pid(), Vec::new());
-        wait_until("a prober", &mut running, || {
+        wait_while_running("a prober", &mut running, || {
             all = keepers(pid).into_iter().map(|(keeper, _)| keeper).collect();
             let probers: Vec<Pid> = all.iter().filter_map(|pid| prober(*pid, "fork")).collect();
             all.extend(&probers);
@@ -278,11 +386,45 @@ fn signals_end_a_copy_that_has_not_begun_and_nobody_is_left() {
             "{}",
             told(&output)
         );
-        until_met("the end of all", || {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            !all.iter().any(|pid| is_alive(*pid))
-        });
+        wait_until("the end of all", || !all.iter().any(|pid| is_alive(*pid)));
     }
+}
+
+/// Who ends a service sends SIGTERM to all of its processes.
+#[test]
+fn a_keeper_that_is_ended_with_the_copy_is_no_news() {
+    let pair = Pair::new(0);
+    let fifo = pair.shm.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    // So that both ends are open, and nothing comes.
+    let held = fs::File::options().read(true).write(true).open(&fifo);
+    let mut command = mmapcp();
+    command.arg("--max-fork-latency=1h");
+    let mut running = Running::start(command.arg(&fifo).arg(pair.destination()));
+    let (pid, mut found) = (running.pid(), Vec::new());
+    wait_while_running("a keeper, and a copy", &mut running, || {
+        found = keepers(pid);
+        !found.is_empty() && pair.destination().exists()
+    });
+    running.signal(Signal::SIGTERM);
+    // It was taken: what dies from here on dies with the copy.
+    wait_until("the signal is taken", || !is_pending(pid, Signal::SIGTERM));
+    let _ = kill(found[0].0, Signal::SIGTERM);
+    let output = running.finish();
+    assert_eq!(
+        output.status.signal(),
+        Some(Signal::SIGTERM as i32),
+        "{}",
+        told(&output)
+    );
+    let stderr = lossy(&output.stderr);
+    assert!(!stderr.contains("prober"), "{stderr}");
+    drop(held);
+}
+
+/// Whether a signal to the whole process waits to be taken: proc_pid_status(5).
+fn is_pending(pid: Pid, signal: Signal) -> bool {
+    status(pid, "ShdPnd:") & (1 << (signal as i32 - 1)) != 0
 }
 
 #[test]
@@ -291,7 +433,8 @@ fn idle_is_for_who_copies_and_not_for_who_watches() {
     let options = ["--idle", "--max-fork-latency=1h", "--limit-rate=2M"];
     let mut running = Running::start(&mut pair.command(&options));
     let (pid, mut watching) = (running.pid(), None);
-    wait_until("a prober, and bytes", &mut running, || {
+    wait_within(LONG_PATIENCE, "a prober, and bytes", || {
+        assert!(!running.has_ended(), "ended before a prober, and bytes");
         let keeper = keepers(pid).first().map(|(keeper, _)| *keeper);
         watching = keeper.and_then(|keeper| prober(keeper, "fork"));
         watching.is_some() && has_begun(&pair.destination())
@@ -299,10 +442,11 @@ fn idle_is_for_who_copies_and_not_for_who_watches() {
     assert_eq!(standing(pid), (19, libc::SCHED_IDLE));
     assert_eq!(io_class(pid), "idle");
     let watching = watching.unwrap();
-    assert_eq!(standing(watching), (0, libc::SCHED_OTHER));
-    assert_ne!(io_class(watching), "idle");
+    let ours = getpid();
+    assert_eq!(standing(watching), standing(ours));
+    assert_eq!(io_class(watching), io_class(ours));
     running.signal(Signal::SIGTERM);
-    running.finish();
+    running.finish_within(LONG_PATIENCE);
 }
 
 /// Nice value and policy: proc(5).

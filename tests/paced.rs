@@ -259,7 +259,7 @@ fn holes_cost_nothing() {
 }
 
 #[test]
-fn files_without_bytes_and_shared_blocks_need_no_rate() {
+fn files_without_bytes_need_no_rate() {
     let pair = Pair::new(0);
     // The first byte would come after seconds.
     for options in [
@@ -357,8 +357,7 @@ fn a_signal_is_heard_while_the_rate_is_waited_for() {
                 false => &["--limit-rate=1K"],
             };
             let running = pair.start(options);
-            until_met("the destination is open", || {
-                thread::sleep(Duration::from_millis(50));
+            wait_until("the destination is open", || {
                 is_open_below(&running, pair.disk.path())
             });
             running.signal(signal);
@@ -391,10 +390,7 @@ fn is_open_below(running: &Running, dir: &Path) -> bool {
 fn a_status_line_names_the_limit() {
     let pair = Pair::new(200 * MIB);
     let running = pair.start(&["--limit-rate=1M"]);
-    until_met("the copy has begun", || {
-        thread::sleep(Duration::from_millis(50));
-        has_begun(&pair.copy())
-    });
+    wait_until("the copy has begun", || has_begun(&pair.copy()));
     // Who holds it back is known once it is held back.
     for _ in 0..10 {
         thread::sleep(Duration::from_millis(100));
@@ -421,21 +417,28 @@ fn an_event_names_the_limit() {
 
 // ---------------------------------------------------------------- other ways of copying
 
+/// What fills a FIFO with a file: a process, which is ended when nobody reads. A thread would wait for ever.
+fn written_to(fifo: &Path, source: &Path) -> Running {
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec cat \"$1\" > \"$2\"", "sh"]);
+    Running::start(command.args([source, fifo]))
+}
+
 #[test]
 fn a_pipe_is_read_at_the_rate() {
     let pair = Pair::new(2 * RATE + 5);
     let fifo = pair.from.path().join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| fs::copy(pair.source(), &fifo).unwrap());
-        let mut command = mmapcp();
-        command.arg("--limit-rate=8M").arg(&fifo).arg(pair.copy());
-        let mut running = Running::start(&mut command);
-        let seen = look(&mut running, || size_of(&pair.copy()));
-        let output = running.finish();
-        assert!(output.status.success(), "{}", told(&output));
-        assert_held(&seen, RATE, "from a pipe");
-    });
+    let writer = written_to(&fifo, &pair.source());
+    let mut command = mmapcp();
+    command.arg("--limit-rate=8M").arg(&fifo).arg(pair.copy());
+    let mut running = Running::start(&mut command);
+    let seen = look(&mut running, || size_of(&pair.copy()));
+    let output = running.finish();
+    assert!(output.status.success(), "{}", told(&output));
+    assert_held(&seen, RATE, "from a pipe");
+    let output = writer.finish();
+    assert!(output.status.success(), "{}", told(&output));
     assert_same(&pair.source(), &pair.copy(), "from a pipe");
 }
 
@@ -483,12 +486,60 @@ fn with_other_options_the_copy_is_the_same() {
         &["--sparse=always"],
         &["--sparse=never"],
         &["--direct=never"],
-        &["--idle"],
         &["--progress=always", "--debug"],
     ] {
         let pair = Pair::new(3 * RATE / 8 + 1);
         pair.paced(&[options, &["--limit-rate=8M"]].concat(), RATE);
     }
+}
+
+/// Who is last in line waits as long as others are busy.
+#[test]
+fn an_idle_copy_is_held_to_the_rate() {
+    let rate = MIB;
+    let pair = Pair::new(rate / 4);
+    let started = Instant::now();
+    let running = pair.start(&["--idle", "--limit-rate=1M"]);
+    let output = running.finish_within(LONG_PATIENCE);
+    let took = started.elapsed().as_secs_f64();
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(took >= least(rate / 4, rate), "{took} s");
+    assert_same(&pair.source(), &pair.copy(), "--idle");
+}
+
+/// Zeros that shall become holes have to be read.
+#[test]
+fn zeros_are_looked_for_at_the_rate() {
+    let pair = Pair::new(0);
+    fs::write(pair.source(), vec![0; 3 * RATE as usize / 8]).unwrap();
+    let options = ["--sparse=always", "--limit-rate=8M"];
+    pair.paced(&options, RATE);
+    assert_eq!(data_bytes(&pair.copy()), 0);
+    let fifo = pair.from.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let started = Instant::now();
+    let writer = written_to(&fifo, &pair.source());
+    let output = run(mmapcp().args(options).args([&fifo, &pair.copy()]));
+    let took = started.elapsed().as_secs_f64();
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(writer.finish().status.success());
+    let size = size_of(&pair.source());
+    assert!(took >= least(size, RATE), "{size} in {took} s");
+    assert_same(&pair.source(), &pair.copy(), "from a pipe");
+}
+
+/// A source that never ends and always has more, of which nothing is written.
+#[test]
+fn a_signal_is_heard_among_zeros() {
+    let pair = Pair::new(0);
+    let mut command = mmapcp();
+    command.args(["--sparse=always", "/dev/zero"]);
+    let running = Running::start(command.arg(pair.copy()));
+    wait_until("the destination", || pair.copy().exists());
+    running.signal(Signal::SIGTERM);
+    let output = running.finish();
+    let ended = output.status.signal();
+    assert_eq!(ended, Some(Signal::SIGTERM as i32), "{}", told(&output));
 }
 
 // ---------------------------------------------------------------- governed
@@ -497,11 +548,7 @@ fn with_other_options_the_copy_is_the_same() {
 #[test]
 fn a_governed_copy_is_whole_and_nobody_watches_on() {
     with_every_engine(|engine| {
-        for option in [
-            "--max-fork-latency=1h",
-            "--max-write-latency=1h",
-            "--max-pressure=100",
-        ] {
+        for option in at_ease() {
             let pair = Pair::fit_for(engine, 3 * MIB + 5);
             let output = pair
                 .start(&[option, &format!("--engine={engine}")])

@@ -28,6 +28,7 @@ mod names;
 mod overwriting;
 mod paced;
 mod permissions;
+mod pieces;
 mod progress;
 mod random;
 mod refusal;

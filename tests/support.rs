@@ -33,6 +33,9 @@ pub(crate) const NOBODY: u32 = 65534;
 /// A child that is still running after this long hangs; no test here needs a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The same for one that runs only while nobody else wants to: SCHED_IDLE has 3 shares of a CPU where others have 1024.
+pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(600);
+
 pub(crate) const KIB: u64 = 1024;
 pub(crate) const MIB: u64 = 1024 * KIB;
 
@@ -84,6 +87,17 @@ pub(crate) fn skip(test: &str, why: &str) {
         "{test}: {why}"
     );
     eprintln!("skipped: {test}: {why}");
+}
+
+/// Limits that are never reached: all those that this kernel can hold.
+pub(crate) fn at_ease() -> Vec<&'static str> {
+    let mut options = vec!["--max-fork-latency=1h", "--max-write-latency=1h"];
+    if fs::read("/proc/pressure/memory").is_ok() {
+        options.push("--max-pressure=100");
+    } else {
+        skip("--max-pressure", "this kernel has no PSI");
+    }
+    options
 }
 
 // ---------------------------------------------------------------- files
@@ -420,6 +434,20 @@ fn wait_stopped(running: &Running) -> bool {
             b'Z' | b'X' => return false,
             _ => thread::sleep(Duration::from_micros(100)),
         }
+    }
+}
+
+/// Waits for what the program does by itself.
+pub(crate) fn wait_until(what: &str, met: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, met);
+}
+
+/// The same for what may well take longer.
+pub(crate) fn wait_within(patience: Duration, what: &str, mut met: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !met() {
+        assert!(started.elapsed() < patience, "never: {what}");
+        thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -72,13 +72,16 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
 /// Copies, held to what is allowed, and counting beside it what there is to do.
 fn copy(jobs: &Jobs, options: &Options, reporter: &Reporter, voice: &mut Voice) -> bool {
     // Before anything else has a thread.
-    let throttle = match Throttle::start(options, jobs) {
+    let throttle = match Throttle::start(options, jobs, voice) {
         Ok(throttle) => throttle,
         Err(message) => {
             voice.error_without_file(&message);
             return false;
         }
     };
+    if voice.interrupted() {
+        return false;
+    }
     throttle::beside(throttle, (options, jobs), reporter, |pace| {
         count::beside(options, jobs, reporter, || {
             tree::copy_all(jobs, options, pace, voice)

@@ -59,6 +59,7 @@ impl Observing {
             setup: Setup {
                 rss: usize::try_from(words.rss).map_err(|e| format!("--rss: {e}"))?,
                 on: words.on.clone(),
+                little_room: false,
                 exec_cold: words.exec_cold,
                 program,
                 on_runs,

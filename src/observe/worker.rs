@@ -1,7 +1,9 @@
 //! A process that observes: forked early, locked in memory, ended with its parent, and able to say why it failed.
 
+use std::any::Any;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -129,7 +131,9 @@ impl Worker {
         let pid = process::start_worker(|| {
             rename(name);
             control.0.keep_from_forks();
-            match body(&control) {
+            // It has no stderr to panic on.
+            let ended = catch_unwind(AssertUnwindSafe(|| body(&control)));
+            match ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
                 Ok(()) => 0,
                 Err(message) => {
                     control.fail(&message);
@@ -267,6 +271,12 @@ fn rename(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name.replace(' ', "-")) {
         let _ = prctl::set_name(&name);
     }
+}
+
+fn panicked(panic: &dyn Any) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a word"))
 }
 
 fn died(status: ExitStatus) -> String {

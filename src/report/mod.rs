@@ -143,6 +143,12 @@ impl Reporter {
         self.stop();
     }
 
+    /// Whether the run is to end: it was stopped, or a signal asks for it.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.shared.is_ending()
+    }
+
     /// Ends the run, when all voices are gone: the bar goes, a signal that stopped it is raised again, and what standard
     /// output did not take is said. Returns whether everything was told, and nothing given up.
     pub fn finish(self) -> bool {

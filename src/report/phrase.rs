@@ -63,10 +63,7 @@ pub(super) fn held(holding: &Holding) -> String {
         return format!("limited to {rate}");
     }
     let (cause, target) = (holding.cause.name(), measure(holding, holding.target));
-    let figure = match holding.figure.is_finite() {
-        true => measure(holding, holding.figure),
-        false => "unknown".to_owned(),
-    };
+    let figure = measure(holding, holding.figure);
     match holding.rate {
         0 => format!("waiting for {cause} {figure} ({target})"),
         _ => format!("held to {rate} by {cause} {figure} ({target})"),
@@ -76,10 +73,7 @@ pub(super) fn held(holding: &Holding) -> String {
 /// The same as a clause: `fork takes 6.2 ms, 5 ms are allowed`.
 #[must_use]
 pub fn phrase_of(holding: &Holding) -> String {
-    let figure = match holding.figure.is_finite() {
-        true => measure(holding, holding.figure),
-        false => "nobody knows how long".to_owned(),
-    };
+    let figure = measure(holding, holding.figure);
     let target = measure(holding, holding.target);
     let now = match holding.cause {
         Cause::LimitRate => format!("the copy goes at {figure}"),
@@ -159,15 +153,5 @@ mod tests {
         };
         let short = "waiting for fork-latency 400 us (5 ms)";
         assert_eq!(held(&holding), short);
-    }
-
-    #[test]
-    fn a_figure_that_nobody_knows_is_not_made_up() {
-        says(
-            Cause::ForkLatency,
-            (f64::INFINITY, 0.005),
-            "held to 35 MiB/s by fork-latency unknown (5 ms)",
-            "fork takes nobody knows how long, 5 ms are allowed",
-        );
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid};
 
 use super::clock;
 
@@ -34,7 +34,8 @@ const HANDLED: [Signal; 7] = [
 ];
 
 /// Forks a process that runs `body` and exits with what it returns. It ends with its parent (`PR_SET_PDEATHSIG`), is in
-/// a process group of its own, so that a terminal's signals do not reach it, and has default signal handlers.
+/// a process group of its own, so that a terminal's signals do not reach it, has default signal handlers, and /dev/null for
+/// the three standard streams.
 ///
 /// # Errors
 /// fork(2)'s. A parent with threads is refused, since a lock held by another thread would stay locked in the child.
@@ -64,10 +65,25 @@ fn become_worker(parent: Pid) {
         unsafe { libc::signal(signal as i32, libc::SIG_DFL) };
     }
     let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    leave_streams();
     let bound = prctl::set_pdeathsig(Signal::SIGKILL);
     // A parent that died before the call above sends no signal.
     if bound.is_err() || getppid() != parent {
         exit_now(1);
+    }
+}
+
+/// Who reads what the caller writes waits for the last that holds it open: that must not be a worker which a disk keeps from
+/// dying.
+fn leave_streams() {
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null");
+    if let Ok(null) = null {
+        let _ = dup2_stdin(&null);
+        let _ = dup2_stdout(&null);
+        let _ = dup2_stderr(&null);
     }
 }
 

@@ -2,38 +2,49 @@
 
 use super::error::Error;
 use super::pace::Pacer;
-use crate::sys::clock::{now, sleep_until};
+use crate::sys::clock::now;
 
 /// How long nobody is listened to at most, in nanoseconds: as long as a person takes for at once.
 const SLICE: u64 = 50_000_000;
 
-/// A rate that was unknown or has changed is looked at as soon as this.
-const LOOK: u64 = 10_000_000;
-
 /// How many chunks may be on their way through the page cache: with fewer the device would idle between two of them.
 const CHUNKS_BEHIND: u64 = 4;
 
-/// Waits until `bytes` may be moved. Calls `report` at least once.
+/// Waits until some of `bytes` may be moved: all, or a chunk, of whole units, where that is less by then. How many. Calls
+/// `report` at least once.
 ///
 /// # Errors
 /// What `report` says.
 pub(super) fn admit(
     pace: Option<&Pacer>,
     bytes: u64,
+    unit: u64,
+    mut report: impl FnMut() -> Result<(), Error>,
+) -> Result<u64, Error> {
+    report()?;
+    let Some(pace) = pace else { return Ok(bytes) };
+    let turn = pace.line_up();
+    loop {
+        let piece = |chunk: usize| bytes.min((chunk as u64).max(unit));
+        if let Some(taken) = turn.take(piece, now() + SLICE) {
+            return Ok(taken);
+        }
+        report()?;
+    }
+}
+
+/// Waits until all of `bytes` may be moved, a chunk after the other.
+///
+/// # Errors
+/// What `report` says.
+pub(super) fn admit_all(
+    pace: Option<&Pacer>,
+    bytes: u64,
     mut report: impl FnMut() -> Result<(), Error>,
 ) -> Result<(), Error> {
-    report()?;
-    let Some(pace) = pace else { return Ok(()) };
-    let mut told = now();
-    while let Err(until) = pace.take(bytes) {
-        let before = now();
-        sleep_until(until.min(before + LOOK));
-        let after = now();
-        pace.waited(after - before);
-        if after - told >= SLICE {
-            report()?;
-            told = after;
-        }
+    let mut admitted = admit(pace, bytes, 1, &mut report)?;
+    while admitted < bytes {
+        admitted += admit(pace, bytes - admitted, 1, &mut report)?;
     }
     Ok(())
 }

@@ -38,6 +38,36 @@ pub(super) struct Files<'a> {
     pub(super) pace: Option<&'a Pacer>,
 }
 
+impl Files<'_> {
+    /// Waits for what a regular file costs beside its data: the least that a file counts for, of which its data pays a part.
+    pub(super) fn price(&self, observer: &mut dyn Observer) -> Result<(), Failure> {
+        let Some(pace) = self.pace.filter(|_| self.there.regular) else {
+            return Ok(());
+        };
+        let (data, size) = (self.facts.data, self.facts.size);
+        let price = pace.file(data) - data;
+        if price == 0 {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let waited = pacing::admit_all(Some(pace), price, || {
+            observer.progress(&Progress {
+                size,
+                elapsed: started.elapsed(),
+                ..Progress::default()
+            });
+            if observer.interrupted() {
+                Err(Error::Interrupted)
+            } else {
+                Ok(())
+            }
+        });
+        waited.map_err(|error| Failure::before(error, size))?;
+        pace.moved(price, price);
+        Ok(())
+    }
+}
+
 /// Copies a file by the rows of the table.
 pub(super) fn copy(
     files: &Files<'_>,
@@ -80,6 +110,14 @@ impl Work<'_> {
     fn len(&self) -> u64 {
         match self {
             Self::Move(len) | Self::Put(_, len) => *len as u64,
+        }
+    }
+
+    /// Its first `len` bytes.
+    fn first(&self, len: u64) -> Self {
+        match self {
+            Self::Move(_) => Self::Move(len as usize),
+            Self::Put(data, _) => Self::Put(data, len as usize),
         }
     }
 }
@@ -218,7 +256,9 @@ impl<'a> Run<'a> {
         .map_err(|fault| self.fatal(fault))?;
         // The engine that moves these bytes decides for itself how it reads.
         let _ = set_direct(self.pair.source, false);
+        let mut data = 0;
         for run in nonzero_runs(&buffer[..n], self.plan.dest.align.unit() as usize) {
+            data += run.len() as u64;
             self.pos = at + run.start as u64;
             let end = at + run.end as u64;
             while self.pos < end {
@@ -228,7 +268,19 @@ impl<'a> Run<'a> {
         }
         self.pos = at + n as u64;
         self.scan = Some(buffer);
-        self.report()
+        self.left_out(n as u64 - data)
+    }
+
+    /// Zeros that were read to be left out: reading them is work, too.
+    pub(super) fn left_out(&mut self, bytes: u64) -> Result<(), Error> {
+        if bytes == 0 {
+            return self.report();
+        }
+        pacing::admit_all(self.pace, bytes, || self.report())?;
+        if let Some(pace) = self.pace {
+            pace.moved(bytes, bytes);
+        }
+        Ok(())
     }
 
     /// A hole stays one where that is wanted and can be; else zeros are written.
@@ -249,9 +301,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Does one piece of work at the cursor, by the first row that can.
+    /// Does one piece of work at the cursor, or as much of it as may go at once, by the first row that can.
     pub(super) fn step(&mut self, work: &Work<'_>) -> Result<(), Error> {
-        self.admit(work.len())?;
+        let taken = self.admit(work.len())?;
+        let work = &work.first(taken);
         let clock = Clock::read();
         let n = loop {
             match self.attempt(work) {
@@ -267,7 +320,7 @@ impl<'a> Run<'a> {
         *self.moved.entry(row.name).or_default() += n;
         self.pos += n;
         if let Some(pace) = self.pace {
-            pace.moved(work.len(), n);
+            pace.moved(taken, n);
         }
         if let (Some(choice), Work::Move(_)) = (&mut self.choice, work) {
             let next = choice.moved(row.name, n, clock);
@@ -276,12 +329,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Waits for its turn; what goes through the cache stays as bounded as a chunk.
-    fn admit(&mut self, bytes: u64) -> Result<(), Error> {
-        let pace = self.pace;
-        pacing::admit(pace, bytes, || self.report())?;
+    /// Waits for its turn, and says how many bytes may go; what goes through the cache stays as bounded as a chunk.
+    fn admit(&mut self, bytes: u64) -> Result<u64, Error> {
+        let (pace, unit) = (self.pace, self.plan.dest.align.unit());
+        let taken = pacing::admit(pace, bytes, unit, || self.report())?;
         self.pair.sink.bound(|most| pacing::behind(pace, most));
-        Ok(())
+        Ok(taken)
     }
 
     /// `most` bytes, or as many as may go at once.

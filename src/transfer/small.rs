@@ -49,7 +49,15 @@ pub(super) fn way(
             SourceKind::Tmpfs | SourceKind::Ramfs | SourceKind::Disk
         )
         && dest.regular;
-    if !free || !plain || !(options.sparse == Sparse::Never || has_no_hole(files.source, source)) {
+    // What may not go in one write is no small file.
+    let fits = files
+        .pace
+        .is_none_or(|pace| source.size <= pace.chunk() as u64);
+    if !free
+        || !plain
+        || !fits
+        || !(options.sparse == Sparse::Never || has_no_hole(files.source, source))
+    {
         return None;
     }
     let uncached =
@@ -137,8 +145,9 @@ struct Small<'a, 'f> {
 impl Small<'_, '_> {
     fn all(&mut self, buffer: &mut Vec<u8>, mounts: &mut Mounts) -> Result<(), Error> {
         let pace = self.files.pace;
-        let taken = pace.map_or(0, |pace| pace.file(self.files.facts.size));
-        pacing::admit(pace, taken, || self.report())?;
+        let taken = self.files.facts.size;
+        // As a rule at once: a chunk was no smaller than the file when this way was taken.
+        pacing::admit_all(pace, taken, || self.report())?;
         let data = self.read(buffer)?;
         self.make_room()?;
         self.write_all(data, mounts)?;

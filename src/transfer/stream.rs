@@ -51,14 +51,25 @@ pub(super) fn copy(run: &mut Run<'_>) -> Result<(), Error> {
 /// Writes what was collected; where holes are wanted, without its blocks of zeros.
 fn put(run: &mut Run<'_>, buffer: &[u8], filled: usize) -> Result<(), Error> {
     if run.plan.options.sparse != Sparse::Always || !run.plan.dest.regular {
-        return run.step(&Work::Put(buffer, filled));
+        return put_all(run, buffer, filled);
     }
-    let begin = run.pos;
+    let (begin, mut data) = (run.pos, 0);
     for part in nonzero_runs(&buffer[..filled], run.plan.dest.align.unit() as usize) {
+        data += part.len();
         run.pos = begin + part.start as u64;
-        run.step(&Work::Put(&buffer[part.start..], part.len()))?;
+        put_all(run, &buffer[part.start..], part.len())?;
     }
     run.pos = begin + filled as u64;
+    run.left_out((filled - data) as u64)
+}
+
+/// Writes the first `len` bytes of `data` as the pace allows, which may be slower than when they were read.
+fn put_all(run: &mut Run<'_>, data: &[u8], len: usize) -> Result<(), Error> {
+    let (begin, end) = (run.pos, run.pos + len as u64);
+    while run.pos < end {
+        let done = (run.pos - begin) as usize;
+        run.step(&Work::Put(&data[done..], len - done))?;
+    }
     Ok(())
 }
 

@@ -80,6 +80,7 @@ impl<T> Worker<T> {
             unshared: None,
             pace: pace.as_deref(),
         };
+        files.price(observer)?;
         if share::blocks(&mut files, options, observer)? {
             return Ok(());
         }
@@ -122,5 +123,76 @@ pub fn copy(
             ..Failure::before(Error::Io(Side::Dest, late.error), size)
         }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::super::engine;
+    use super::super::event::{Event, Progress};
+    use super::super::pace::Orders;
+    use super::super::plan::{DirectPolicy, Sparse};
+    use super::*;
+
+    /// Says nothing and never stops.
+    struct Silent;
+
+    impl Observer for Silent {
+        fn event(&mut self, _: &Event) {}
+        fn progress(&mut self, _: &Progress) {}
+        fn interrupted(&self) -> bool {
+            false
+        }
+    }
+
+    /// What a copy of a file of `size` bytes, all data or all hole, costs where a file counts for 4096.
+    fn price(size: usize, is_data: bool, options: Options) -> u64 {
+        let (source, dest) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        if is_data {
+            source.write_all_at(&vec![b'x'; size], 0).unwrap();
+        }
+        source.set_len(size as u64).unwrap();
+        source.sync_all().unwrap();
+        let pacer = Arc::new(Pacer::new(true));
+        let orders = Orders {
+            rate: u64::MAX,
+            chunk: 1 << 20,
+            holding: None,
+            word: None,
+        };
+        pacer.obey(&orders, crate::sys::clock::now());
+        let mut worker = Worker::paced(Some(Arc::clone(&pacer)));
+        let facts = worker.facts(&source).unwrap();
+        let copied = worker.copy(&source, facts, &dest, options, &mut Silent, ());
+        copied.unwrap();
+        assert!(worker.settle().is_empty());
+        pacer.done().moved
+    }
+
+    #[test]
+    fn every_way_charges_for_the_file() {
+        let ways = [
+            Options::default(),
+            Options {
+                engine: engine::find("buffered"),
+                ..Options::default()
+            },
+            Options {
+                direct: DirectPolicy::Never,
+                ..Options::default()
+            },
+            Options {
+                sparse: Sparse::Always,
+                ..Options::default()
+            },
+        ];
+        for options in ways {
+            assert_eq!(price(0, true, options), 4096, "{options:?}");
+            assert_eq!(price(100, true, options), 4096, "{options:?}");
+            assert_eq!(price(100_000, true, options), 100_000, "{options:?}");
+            assert_eq!(price(1 << 20, false, options), 4096, "{options:?}");
+        }
     }
 }

@@ -15,6 +15,10 @@ use crate::sys::file::{SyncRange, sync_range};
 /// third of a second.
 const LIMIT: u64 = 16 << 20;
 
+/// The smallest window where fdatasync holds it, which writes metadata and waits for all: at 10 MB/s two a second, not the
+/// twenty of four chunks.
+const LEAST_SYNCED: u64 = 4 << 20;
+
 /// How the pages of a destination can be brought to its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
@@ -52,7 +56,11 @@ impl Writeback {
 
     /// Holds the window from now on to what `bound` makes of the usual limit.
     pub(super) fn bound(&mut self, bound: impl FnOnce(u64) -> u64) {
-        self.limit = bound(LIMIT);
+        let least = match self.flush {
+            Flush::Datasync => LEAST_SYNCED,
+            Flush::Range | Flush::Nothing => 0,
+        };
+        self.limit = bound(LIMIT).max(least);
     }
 
     /// Bytes up to the cursor that the device has not confirmed.
@@ -150,5 +158,31 @@ pub(super) fn settle(file: &File, flush: Flush, offset: u64, len: u64) -> io::Re
     ) {
         Ok(()) | Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM | Errno::ESPIPE) => Ok(()),
         Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_pace_does_not_make_fdatasync_frequent() -> io::Result<()> {
+        let file = tempfile::tempfile()?;
+        let most_pending = |flush| -> io::Result<u64> {
+            let mut behind = Writeback::new(flush);
+            let chunks = (0..64).map(|chunk| {
+                behind.bound(|_| 512 << 10);
+                behind.wrote(&file, chunk << 17, (chunk + 1) << 17)?;
+                Ok(behind.pending())
+            });
+            Ok(chunks
+                .collect::<io::Result<Vec<_>>>()?
+                .into_iter()
+                .max()
+                .unwrap_or(0))
+        };
+        assert_eq!(most_pending(Flush::Datasync)?, LEAST_SYNCED - (1 << 17));
+        assert!(most_pending(Flush::Range)? < 512 << 10);
+        Ok(())
     }
 }

@@ -17,8 +17,6 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use mmapcp::forklat::export::json;
 use mmapcp::forklat::model::{Probe, Report, Subject};
@@ -37,18 +35,6 @@ const SHORT: [&str; 4] = ["--baseline=100ms", "--settle=0", "--probe=fork", "-v"
 
 /// Nothing but the time of the command.
 const BARE: [&str; 2] = ["--baseline=0", "--settle=0"];
-
-/// No wait here needs a hundredth of it.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits for what the program does by itself.
-fn wait_until(what: &str, mut met: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !met() {
-        assert!(started.elapsed() < PATIENCE, "never: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
 
 // ---------------------------------------------------------------- places
 

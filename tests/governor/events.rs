@@ -134,6 +134,36 @@ fn a_machine_that_recovers_is_not_given_up() {
     limits.give_up_after = Some(Duration::from_secs(5));
     let record = machine.copy(&limits, 30 * SECOND);
     assert!(record.words.is_empty(), "{:?}", record.words);
+    // What was asked meanwhile and answered late is in the window for longer than there is patience.
+    machine.silence = Some((5 * SECOND..8 * SECOND, false));
+    let record = machine.copy(&limits, 30 * SECOND);
+    assert!(record.words.is_empty(), "{:?}", record.words);
+}
+
+#[test]
+fn who_has_time_to_answer_is_not_late() {
+    let hour = Duration::from_secs(3600);
+    let limits = Limits {
+        fork_latency: Some(hour),
+        write_latency: Some(hour),
+        ..Limits::default()
+    };
+    let mut governor = Governor::new(&limits, (25_000_000, 100_000_000), 1, 0);
+    let word = |governor: &mut Governor, now| governor.decide(now, Done::default()).word;
+    assert_eq!(word(&mut governor, 0), None);
+    assert_eq!(word(&mut governor, 2 * SECOND + 1), None);
+    assert_eq!(word(&mut governor, 2 * SECOND + 2), None);
+}
+
+#[test]
+fn who_should_have_answered_is_late() {
+    let mut governor = Governor::new(&fork_within(50), (25_000_000, 100_000_000), 1, 0);
+    governor.decide(0, Done::default());
+    let word = governor.decide(2 * SECOND + 1, Done::default()).word;
+    assert!(
+        matches!(word, Some(Word::OverWithoutUs(holding)) if holding.figure >= 2.0),
+        "{word:?}"
+    );
 }
 
 #[test]

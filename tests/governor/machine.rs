@@ -167,6 +167,9 @@ impl Machine {
     }
 }
 
+/// Orders that are remembered: the last 80 seconds at least, of hours that would not fit.
+const REMEMBERED: usize = 8192;
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
@@ -175,17 +178,31 @@ pub(crate) struct Record {
     pub(crate) writes: Vec<(u64, u64, u64)>,
     /// Bytes moved in each second.
     pub(crate) seconds: Vec<f64>,
-    /// Percent of each second in which tasks waited for io.
+    /// Nanoseconds in which tasks have waited for io, and for memory, by the end of each second.
     pub(crate) io: Vec<f64>,
+    pub(crate) memory: Vec<f64>,
     pub(crate) orders: Vec<(u64, Orders)>,
     pub(crate) words: Vec<(u64, Word)>,
 }
 
 impl Record {
+    fn remember(&mut self, at: u64, orders: Orders) {
+        if self.orders.len() == REMEMBERED {
+            self.orders.drain(..REMEMBERED / 2);
+        }
+        self.orders.push((at, orders));
+    }
+
     /// Bytes a second.
     pub(crate) fn rate(&self, seconds: Range<usize>) -> f64 {
         let count = seconds.len() as f64;
         self.seconds[seconds].iter().sum::<f64>() / count
+    }
+
+    /// Percent of a second in which tasks waited, for io or for memory, whichever was more.
+    pub(crate) fn pressure(&self, second: usize) -> f64 {
+        let of = |sums: &[f64]| (sums[second] - sums[second - 1]) * 100.0 / SECOND as f64;
+        of(&self.io).max(of(&self.memory))
     }
 
     /// The rate ordered at a moment.
@@ -334,7 +351,7 @@ impl<'m> Run<'m> {
         self.orders = self.governor.decide(at, self.done);
         let burst = (self.orders.rate / 27).max(self.orders.chunk as u64);
         self.bucket.set(self.orders.rate, burst, at);
-        self.record.orders.push((at, self.orders));
+        self.record.remember(at, self.orders);
         self.record
             .words
             .extend(self.orders.word.map(|word| (at, word)));
@@ -351,6 +368,8 @@ impl<'m> Run<'m> {
         let second = (at / SECOND) as usize;
         self.record.io.resize(second + 1, self.stalled);
         self.record.io[second] = self.stalled;
+        self.record.memory.resize(second + 1, self.reclaimed);
+        self.record.memory[second] = self.reclaimed;
         let ahead = self.waiting.saturating_sub(at) as f64;
         let stalled = ((self.stalled - ahead).max(0.0) / 1000.0) as u64;
         self.governor.stalled(Cause::IoPressure, at, stalled);

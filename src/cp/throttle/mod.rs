@@ -1,6 +1,7 @@
 //! A copy held to what the user allows: what watches the machine, and the thread beside the copy that governs its pace.
 
 mod idle;
+mod place;
 mod watch;
 mod words;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use super::operands::Jobs;
 use super::options::Options;
 use super::tree::threads;
-use crate::report::Reporter;
+use crate::report::{Reporter, Voice};
 use crate::sys::clock::now;
 use crate::sys::words::reason;
 use crate::transfer::pace::{Governor, Limits, Orders, Pacer, Word};
@@ -23,10 +24,6 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// How often where nothing but a rate is to be held: somebody may want to know whether it is.
 const SLOW_TICK: Duration = Duration::from_millis(100);
-
-/// What a file without bytes counts for where the pace follows what others feel: making one writes a block or two of
-/// metadata.
-const EACH_FILE: u64 = 4096;
 
 /// All that is started before there is a second thread: a prober is forked.
 #[derive(Debug)]
@@ -41,13 +38,17 @@ impl Throttle {
     ///
     /// # Errors
     /// What cannot be watched and why: a copy that could hurt whom it shall spare is not begun.
-    pub(super) fn start(options: &Options, jobs: &Jobs) -> Result<Option<Self>, String> {
+    pub(super) fn start(
+        options: &Options,
+        jobs: &Jobs,
+        voice: &mut Voice,
+    ) -> Result<Option<Self>, String> {
         let limits = options.throttle;
         if !limits.any() {
             return Ok(None);
         }
         Ok(Some(Self {
-            watch: Watch::start(&limits, jobs)?,
+            watch: Watch::start(options, jobs, voice)?,
             limits,
             threads: threads(options),
         }))
@@ -63,30 +64,29 @@ pub(super) fn beside(
 ) -> bool {
     let be_idle = || {
         if options.idle {
-            idle::become_idle(jobs, reporter);
+            idle::become_idle(jobs, options, reporter);
         }
     };
     let Some(throttle) = throttle else {
         be_idle();
         return copy(None);
     };
-    let each_file = if throttle.limits.governed() {
-        EACH_FILE
-    } else {
-        0
-    };
-    let pacer = Arc::new(Pacer::new(each_file));
+    let pacer = Arc::new(Pacer::new(throttle.limits.governed()));
+    let mut governing = Governing::new(throttle, &pacer, reporter);
+    // The first orders are there before the first who asks: nobody waits for a thread to come up.
+    governing.look_and_order();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (shared, ended) = (&pacer, &over);
+        let ended = &over;
         let governing = Builder::new().spawn_scoped(scope, move || {
             let _stop = StopOnPanic(reporter);
-            Governing::new(throttle, shared, reporter).until(ended);
+            governing.until(ended);
         });
         let governing = match governing {
             Ok(governing) => governing,
             Err(e) => {
-                reporter.warn(&format!("cannot start a thread: {}", reason(&e)));
+                let why = reason(&e);
+                reporter.give_up(&format!("cannot start a thread to hold the limits: {why}"));
                 return false;
             }
         };
@@ -156,25 +156,35 @@ impl<'a> Governing<'a> {
             SLOW_TICK
         };
         while !over.load(Ordering::Acquire) {
-            self.look();
-            let now = now();
-            let orders = self.governor.decide(now, self.pacer.done());
-            self.pacer.obey(&orders, now);
-            self.tell(&orders);
+            self.look_and_order();
             std::thread::park_timeout(tick);
         }
     }
 
+    fn look_and_order(&mut self) {
+        self.look();
+        let now = now();
+        let orders = self.governor.decide(now, self.pacer.done());
+        self.pacer.obey(&orders, now);
+        self.tell(&orders);
+    }
+
     fn look(&mut self) {
         let (governor, reporter) = (&mut self.governor, self.reporter);
+        // Who ends all processes of a service ends the probers as well.
+        let warn = |text: &str| {
+            if !reporter.is_ending() {
+                reporter.warn(text);
+            }
+        };
         self.watch.look(now(), |look| match look {
             Look::Answer(cause, answer) => governor.answer(cause, answer),
             Look::Stalled(cause, at, total) => governor.stalled(cause, at, total),
             Look::Blind(cause, why) => {
                 governor.blind(cause, now());
-                reporter.warn(&why);
+                warn(&why);
             }
-            Look::News(text) => reporter.warn(&text),
+            Look::News(text) => warn(&text),
         });
     }
 

@@ -1,15 +1,17 @@
 //! What the governor sees: the answers of probers, and PSI.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::place::{directory, in_memory};
+use super::words;
 use crate::cp::operands::Jobs;
+use crate::cp::options::Options;
 use crate::observe::memory::Stalls;
 use crate::observe::probe::{self, Setup};
 use crate::observe::probe::{Kept, News};
-use crate::report::quote::{cannot, quote};
+use crate::report::Voice;
 use crate::sys::words::reason;
-use crate::transfer::pace::{Answer, Cause, Limits};
+use crate::transfer::pace::{Answer, Cause};
 
 /// How often PSI is read, in nanoseconds: ten times in the second over which it is taken. The kernel brings its sums up to
 /// date every two seconds, and whenever they are read (Documentation/accounting/psi.rst).
@@ -36,11 +38,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts the probers, and opens PSI. Called while this process has one thread.
+    /// Starts the probers, and opens PSI. Called while this process has one thread. A signal that asks to stop ends the wait
+    /// for a disk that does not answer; not all who watch are ready then.
     ///
     /// # Errors
     /// What cannot be watched and why.
-    pub(super) fn start(limits: &Limits, jobs: &Jobs) -> Result<Self, String> {
+    pub(super) fn start(options: &Options, jobs: &Jobs, voice: &mut Voice) -> Result<Self, String> {
+        let limits = &options.throttle;
         let stalls = match limits.pressure {
             None => None,
             Some(_) => {
@@ -55,15 +59,24 @@ impl Watch {
         }
         if limits.write_latency.is_some() {
             let wrong = |e: String| format!("--max-write-latency: {e}");
+            let dir = directory(jobs, options).map_err(wrong)?;
+            if let Some(file_system) = in_memory(&dir) {
+                voice.diagnose(&words::in_memory(&dir, &file_system));
+            }
             let setup = Setup {
-                on: Some(directory(jobs).map_err(wrong)?),
+                on: Some(dir),
+                little_room: true,
                 ..Setup::default()
             };
             probers.push((Cause::WriteLatency, keep("fsync", &setup).map_err(wrong)?));
         }
+        let stop = voice.stopper();
         for (cause, kept) in &mut probers {
-            kept.wait_ready()
+            kept.wait_ready(&stop)
                 .map_err(|e| format!("{}: {e}", option(*cause)))?;
+        }
+        if let Some(error) = probers.iter().find_map(|(_, kept)| kept.unlocked()) {
+            voice.diagnose(&words::unlocked(&error));
         }
         Ok(Self {
             probers,
@@ -136,35 +149,4 @@ fn said(cause: Cause, news: News) -> Look {
             ),
         ),
     }
-}
-
-/// A directory on the file system that is copied to.
-pub(super) fn directory(jobs: &Jobs) -> Result<PathBuf, String> {
-    if let Some((_, dir)) = &jobs.directory {
-        return Ok(dir.clone());
-    }
-    let dest = jobs.list.first().map_or(Path::new("."), |job| &job.dest);
-    // What a link leads to may lie elsewhere than the link.
-    let (dest, there) = match fs::canonicalize(dest) {
-        Ok(path) => {
-            let meta = fs::metadata(&path).map_err(|e| cannot("stat", dest, &e))?;
-            (path, Some(meta))
-        }
-        Err(_) => (dest.to_owned(), None),
-    };
-    match there {
-        Some(there) if there.is_dir() => return Ok(dest),
-        Some(there) if !there.is_file() => {
-            return Err(format!(
-                "{} lies on no file system to write on",
-                quote(&dest)
-            ));
-        }
-        _ => {}
-    }
-    Ok(match dest.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-        Some(parent) => parent.to_owned(),
-        None => dest,
-    })
 }

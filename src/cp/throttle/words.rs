@@ -1,10 +1,30 @@
 //! What is said of limits that cannot be kept.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::report::phrase_of;
+use crate::report::quote::quote;
 use crate::report::units;
+use crate::sys::words::reason;
 use crate::transfer::pace::Holding;
+
+/// Where nobody's writes wait, the copy is in nobody's way.
+pub(super) fn in_memory(dir: &Path, file_system: &str) -> String {
+    format!(
+        "warning: --max-write-latency: {} is on {file_system}, in memory, where no write waits for a disk: this limit holds nothing back",
+        quote(dir)
+    )
+}
+
+/// A machine that is short of memory may take the probers' as well.
+pub(super) fn unlocked(error: &io::Error) -> String {
+    format!(
+        "warning: cannot lock the probers in memory ({}): raise RLIMIT_MEMLOCK; stalls of their own may be counted",
+        reason(error)
+    )
+}
 
 /// The machine is over the target before we do anything.
 pub(super) fn over_without_us(holding: &Holding) -> String {

@@ -105,11 +105,12 @@ impl Kept {
         })
     }
 
-    /// Waits until the first prober is ready. Where that cannot be started, no other will be.
+    /// Waits until the first prober is ready, or `stop` says that it is waited for no more. Where that cannot be started, no
+    /// other will be. Returns whether it is ready.
     ///
     /// # Errors
     /// Its own message, how it died, or that it never came.
-    pub fn wait_ready(&mut self) -> Result<(), String> {
+    pub fn wait_ready(&mut self, stop: impl Fn() -> bool) -> Result<bool, String> {
         let began = Instant::now();
         while self.lives.ready() == 0 {
             // Looked at first: what it said before it died is there then.
@@ -118,23 +119,20 @@ impl Kept {
                 return Err(death.why);
             }
             gone?;
+            if stop() {
+                return Ok(false);
+            }
             if began.elapsed() > PATIENCE {
                 return Err(format!("{}: is not ready after a minute", self.row.name));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The next answer that nobody has counted. After a death the answers before it are still there.
     pub fn pop(&self) -> Option<Sample> {
         self.answers.ring.pop()
-    }
-
-    /// Nanoseconds between two moments.
-    #[must_use]
-    pub fn period(&self) -> u64 {
-        self.row.period.as_nanos() as u64
     }
 
     /// Moments whose answers were lost, because they were not read in time.

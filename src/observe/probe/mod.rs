@@ -52,6 +52,8 @@ pub struct Setup {
     pub rss: usize,
     /// The directory whose file system is asked.
     pub on: Option<PathBuf>,
+    /// What is written there is dropped soon.
+    pub little_room: bool,
     /// Drop the pages of the program before each exec.
     pub exec_cold: bool,
     /// The program that `exec` runs; nobody else looks at it.

@@ -11,37 +11,46 @@ use crate::report::quote::cannot;
 const BLOCK: usize = 4096;
 
 /// The file begins anew at this size: a run of an hour shall not fill the disk. 16384 appends are almost three minutes at
-/// the default period.
+/// the default period of `write`, and 27 at that of `fsync`.
 const LIMIT: u64 = 64 << 20;
+
+/// The same beside a copy, which may need all the room that there is: 256 appends, 25 s of `fsync`.
+const SHORT_LIMIT: u64 = 1 << 20;
 
 struct Append {
     file: File,
     dir: PathBuf,
     block: Box<[u8; BLOCK]>,
     written: u64,
+    limit: u64,
     sync: bool,
 }
 
 pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
-    append(setup, false)
+    Ok(Box::new(Append::new(setup, false)?))
 }
 
 pub(super) fn make_synced(setup: &Setup) -> Result<Box<dyn Probe>, String> {
-    append(setup, true)
-}
-
-fn append(setup: &Setup, sync: bool) -> Result<Box<dyn Probe>, String> {
-    let dir = setup.on.clone().ok_or("no directory to write in")?;
-    Ok(Box::new(Append {
-        file: nameless(&dir)?,
-        dir,
-        block: Box::new([b'.'; BLOCK]),
-        written: 0,
-        sync,
-    }))
+    Ok(Box::new(Append::new(setup, true)?))
 }
 
 impl Append {
+    fn new(setup: &Setup, sync: bool) -> Result<Self, String> {
+        let dir = setup.on.clone().ok_or("no directory to write in")?;
+        Ok(Self {
+            file: nameless(&dir)?,
+            dir,
+            block: Box::new([b'.'; BLOCK]),
+            written: 0,
+            limit: if setup.little_room {
+                SHORT_LIMIT
+            } else {
+                LIMIT
+            },
+            sync,
+        })
+    }
+
     fn failed(&self, what: &str, error: &std::io::Error) -> String {
         cannot(&format!("{what} in"), &self.dir, error)
     }
@@ -49,7 +58,7 @@ impl Append {
 
 impl Probe for Append {
     fn prepare(&mut self) -> Result<bool, String> {
-        let full = self.written >= LIMIT;
+        let full = self.written >= self.limit;
         if full {
             let fresh = self.file.set_len(0).and_then(|()| self.file.rewind());
             fresh.map_err(|e| self.failed("truncate a file", &e))?;
@@ -67,5 +76,32 @@ impl Probe for Append {
             synced.map_err(|e| self.failed("fdatasync", &e))?;
         }
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The most that the file holds over a thousand appends.
+    fn most(little_room: bool) -> u64 {
+        let setup = Setup {
+            on: Some("/dev/shm".into()),
+            little_room,
+            ..Setup::default()
+        };
+        let mut log = Append::new(&setup, false).unwrap();
+        let sizes = (0..1000).map(|_| {
+            log.prepare().unwrap();
+            log.ask().unwrap();
+            log.file.metadata().unwrap().len()
+        });
+        sizes.max().unwrap()
+    }
+
+    #[test]
+    fn where_there_is_little_room_the_log_stays_small() {
+        assert_eq!(most(true), 1 << 20);
+        assert_eq!(most(false), 1000 * BLOCK as u64);
     }
 }

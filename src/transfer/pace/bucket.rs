@@ -45,13 +45,13 @@ impl Bucket {
             return Ok(());
         }
         self.fill(now);
+        if self.rate == 0 {
+            return Err(u64::MAX);
+        }
         let wanted = full(bytes.min(self.burst));
         if self.level >= wanted {
             self.level -= full(bytes);
             return Ok(());
-        }
-        if self.rate == 0 {
-            return Err(u64::MAX);
         }
         let wait = (wanted - self.level)
             .cast_unsigned()
@@ -67,10 +67,11 @@ impl Bucket {
         }
     }
 
-    /// Time that went backwards, or stood still while the process was stopped, fills nothing but a burst.
+    /// A moment that has passed fills nothing: who asks may have read the clock before another who was quicker. Time in
+    /// which the process was stopped fills no more than a burst.
     fn fill(&mut self, now: u64) {
         let passed = now.saturating_sub(self.at);
-        self.at = now;
+        self.at = self.at.max(now);
         let more = i128::from(self.rate).saturating_mul(passed.into());
         self.level = self.level.saturating_add(more).min(full(self.burst));
     }
@@ -132,12 +133,16 @@ mod tests {
     fn time_that_goes_back_gives_nothing() {
         let mut bucket = Bucket::new(1000, 100, SECOND);
         assert_eq!(bucket.take(100, SECOND), Err(SECOND + SECOND / 10));
-        assert_eq!(bucket.take(100, SECOND / 2), Err(SECOND / 2 + SECOND / 10));
+        assert_eq!(bucket.take(100, SECOND / 2), Err(SECOND + SECOND / 10));
+        // What has filled it once does not do so again.
+        bucket.take(50, SECOND + SECOND / 20).unwrap();
+        bucket.set(1000, 100, SECOND);
+        assert!(bucket.take(50, SECOND + SECOND / 20).is_err());
     }
 
     #[test]
     fn nothing_and_everything() {
-        let mut bucket = Bucket::new(0, 100, 0);
+        let mut bucket = Bucket::new(0, 0, 0);
         assert_eq!(bucket.take(1, SECOND), Err(u64::MAX));
         bucket.set(u64::MAX, u64::MAX, SECOND);
         assert_eq!(bucket.take(u64::MAX, SECOND), Ok(()));
@@ -157,6 +162,26 @@ mod tests {
     }
 
     proptest! {
+        /// Whoever asks or orders with a clock that was read earlier: no time counts twice.
+        #[test]
+        fn no_time_counts_twice(
+            calls in prop::collection::vec((any::<bool>(), 0_u64..SECOND / 100, 0_u64..SECOND / 100), 1..200),
+        ) {
+            const RATE: u64 = 1_000_000;
+            let mut bucket = Bucket::new(RATE, RATE / 27, 0);
+            let (mut now, mut sum) = (0, 0_u64);
+            for (takes, passed, behind) in calls {
+                now += passed;
+                let read = now.saturating_sub(behind);
+                if !takes {
+                    bucket.set(RATE, RATE / 27, read);
+                } else if bucket.take(RATE / 80, read).is_ok() {
+                    sum += RATE / 80;
+                }
+                prop_assert!(sum <= RATE * now / SECOND, "{sum} in {now} ns");
+            }
+        }
+
         /// In no span is more let through than the rate allows for it, a burst, and what one chunk is larger than that.
         #[test]
         fn no_span_has_more_than_its_share(

@@ -5,13 +5,17 @@
 
 mod bucket;
 mod governor;
+mod line;
 mod pacer;
 
 use std::time::Duration;
 
 pub use bucket::Bucket;
 pub use governor::Governor;
-pub use pacer::Pacer;
+pub use pacer::{Pacer, Turn};
+
+/// Bytes a second that go on whatever others feel: a copy that stands still is no copy.
+const TRICKLE: u64 = 2 << 20;
 
 /// What can hold a copy back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

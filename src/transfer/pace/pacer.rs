@@ -1,23 +1,23 @@
 //! The pacing point: what the threads of a run share, and ask before each chunk.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::{Bucket, Done, Orders};
+use super::line::{Line, Ticket};
+use super::{Done, Orders};
 use crate::sys::clock;
 
-/// What the bucket holds, as a part of a second of the rate. With the chunk in flight, which is at most an eightieth, no
-/// second has more than the rate and 50 ms of it.
-const BURST: u64 = 27;
-
-/// The smallest piece that is worth a call, in bytes.
-const LEAST: usize = 4096;
+/// What a file without bytes counts for where the pace follows what others feel: making one writes a block or two of
+/// metadata.
+const EACH_FILE: u64 = 4096;
 
 /// One for a run.
 #[derive(Debug)]
 pub struct Pacer {
-    bucket: Mutex<Bucket>,
-    chunk: AtomicUsize,
+    line: Mutex<Line>,
+    /// There are new orders, or somebody has left the line.
+    changed: Condvar,
     /// What a file counts for at least.
     each_file: u64,
     moved: AtomicU64,
@@ -25,14 +25,14 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// One that lets nothing through until it gets orders. A file counts for `each_file` bytes at least: where the rate
-    /// depends on what others feel, files without bytes must not be free.
+    /// One that lets nothing through until it gets orders. Where these follow what others feel, it is `governed`: files
+    /// without bytes must not be free, and orders that nobody renews are not trusted for long.
     #[must_use]
-    pub fn new(each_file: u64) -> Self {
+    pub fn new(governed: bool) -> Self {
         Self {
-            bucket: Mutex::new(Bucket::new(0, 0, clock::now())),
-            chunk: AtomicUsize::new(LEAST),
-            each_file,
+            line: Mutex::new(Line::new(governed, clock::now())),
+            changed: Condvar::new(),
+            each_file: if governed { EACH_FILE } else { 0 },
             moved: AtomicU64::new(0),
             waited: AtomicU64::new(0),
         }
@@ -40,10 +40,8 @@ impl Pacer {
 
     /// Orders that hold from `now` on.
     pub fn obey(&self, orders: &Orders, now: u64) {
-        let chunk = orders.chunk.max(LEAST);
-        let burst = (orders.rate / BURST).max(chunk as u64);
-        self.lock().set(orders.rate, burst, now);
-        self.chunk.store(chunk, Relaxed);
+        self.lock().obey(orders, now);
+        self.changed.notify_all();
     }
 
     /// What was done so far.
@@ -58,21 +56,22 @@ impl Pacer {
     /// Bytes of one call, at most.
     #[must_use]
     pub fn chunk(&self) -> usize {
-        self.chunk.load(Relaxed)
+        self.lock().chunk(clock::now())
     }
 
-    /// What a file of `size` bytes that is copied in one go counts for.
+    /// What a file with so many bytes of data counts for.
     #[must_use]
-    pub fn file(&self, size: u64) -> u64 {
-        size.max(self.each_file)
+    pub fn file(&self, data: u64) -> u64 {
+        data.max(self.each_file)
     }
 
-    /// Takes `bytes`, or says when to ask again.
-    ///
-    /// # Errors
-    /// That moment; `u64::MAX` where nobody knows.
-    pub fn take(&self, bytes: u64) -> Result<(), u64> {
-        self.lock().take(bytes, clock::now())
+    /// Lines up behind those who wait already.
+    #[must_use]
+    pub fn line_up(&self) -> Turn<'_> {
+        Turn {
+            pacer: self,
+            ticket: self.lock().line_up(),
+        }
     }
 
     /// Of `taken` bytes so many were moved.
@@ -83,13 +82,99 @@ impl Pacer {
         }
     }
 
-    /// Somebody has waited.
-    pub fn waited(&self, nanoseconds: u64) {
-        self.waited.fetch_add(nanoseconds, Relaxed);
+    // What a panic left is a whole line: nothing in here stops halfway.
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the line, given up when it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    pacer: &'a Pacer,
+    ticket: Ticket,
+}
+
+impl Turn<'_> {
+    /// Waits until it may take what `piece` makes of the chunk in force, and says how much that was; nothing where it still
+    /// waits at `until`.
+    pub fn take(&self, mut piece: impl FnMut(usize) -> u64, until: u64) -> Option<u64> {
+        let begun = clock::now();
+        let (mut now, mut line) = (begun, self.pacer.lock());
+        let taken = loop {
+            match line.take(self.ticket, &mut piece, now) {
+                Ok(bytes) => break Some(bytes),
+                Err(_) if now >= until => break None,
+                Err(at) => {
+                    let sleep = Duration::from_nanos(at.min(until).saturating_sub(now));
+                    let woken = self.pacer.changed.wait_timeout(line, sleep);
+                    line = woken.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+            now = clock::now();
+        };
+        drop(line);
+        if now > begun {
+            self.pacer.waited.fetch_add(now - begun, Relaxed);
+        }
+        taken
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.pacer.lock().leave(self.ticket) {
+            self.pacer.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn orders(rate: u64) -> Orders {
+        Orders {
+            rate,
+            chunk: 4096,
+            holding: None,
+            word: None,
+        }
     }
 
-    // What a panic left is a whole bucket: nothing in here stops halfway.
-    fn lock(&self) -> MutexGuard<'_, Bucket> {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    #[test]
+    fn nobody_is_stuck_when_the_first_leaves() {
+        let pacer = Pacer::new(false);
+        let first = pacer.line_up();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| pacer.line_up().take(|chunk| chunk as u64, u64::MAX));
+            // Cancelled: it has waited for orders that did not come.
+            assert_eq!(first.take(|_| 1, clock::now() + SECOND / 100), None);
+            drop(first);
+            pacer.obey(&orders(1 << 30), clock::now());
+            assert_eq!(second.join().ok().flatten(), Some(4096));
+        });
+        assert!(pacer.done().waited >= SECOND / 100);
+    }
+
+    #[test]
+    fn all_come_to_their_turn() {
+        let pacer = Pacer::new(true);
+        pacer.obey(&orders(16 << 20), clock::now());
+        let take = || {
+            (0..20)
+                .filter_map(|_| pacer.line_up().take(|chunk| chunk as u64, u64::MAX))
+                .sum::<u64>()
+        };
+        let sums = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().ok())
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(sums, [Some(20 * 4096); 8]);
     }
 }

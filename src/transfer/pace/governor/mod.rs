@@ -8,6 +8,8 @@ mod meter;
 mod pressure;
 mod window;
 
+use std::time::Duration;
+
 use latency::Latency;
 use meter::{Meter, Pace};
 use pressure::Pressure;
@@ -17,8 +19,8 @@ use super::{Answer, Cause, Done, Holding, Limits, Orders, Word};
 /// Nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
-/// Bytes a second that go on whatever others feel: a copy that stands still is no copy.
-const TRICKLE: f64 = (2 << 20) as f64;
+/// Bytes a second that go on in any case.
+const TRICKLE: f64 = super::TRICKLE as f64;
 
 /// More than any memory does.
 const FASTEST: f64 = 1e12;
@@ -241,7 +243,7 @@ impl Governor {
         };
         let rate = self.lowest();
         for governed in &mut self.causes {
-            let missed = governed.rate() <= TRICKLE && governed.missed(self.now);
+            let missed = governed.rate() <= TRICKLE && governed.missed(self.now, patience);
             if !missed {
                 governed.missed_since = None;
                 continue;
@@ -331,9 +333,9 @@ impl Governed {
         }
     }
 
-    fn missed(&self, now: u64) -> bool {
+    fn missed(&self, now: u64, patience: Duration) -> bool {
         match &self.kind {
-            Kind::Latency(latency) => latency.missed(now),
+            Kind::Latency(latency) => latency.missed(now, patience),
             Kind::Pressure(pressure) => pressure.missed(now),
         }
     }

@@ -1,0 +1,101 @@
+//! A paced transfer goes in the pieces that are allowed when they go, not when they were asked for.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use mmapcp::sys::clock;
+use mmapcp::transfer::pace::{Orders, Pacer};
+use mmapcp::transfer::{Event, Observer, Options, Progress, Worker};
+
+use crate::support::*;
+
+/// Counts the pieces; gives other orders once the second time something waits, or is done.
+struct Pieces {
+    pacer: Arc<Pacer>,
+    later: Option<Orders>,
+    calls: u32,
+}
+
+impl Observer for Pieces {
+    fn event(&mut self, _: &Event) {}
+    fn progress(&mut self, _: &Progress) {
+        self.calls += 1;
+        if self.calls == 2
+            && let Some(orders) = self.later.take()
+        {
+            self.pacer.obey(&orders, clock::now());
+            self.calls = 0;
+        }
+    }
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+fn orders(rate: u64, chunk: usize) -> Orders {
+    Orders {
+        rate,
+        chunk,
+        holding: None,
+        word: None,
+    }
+}
+
+/// How often was told how far it is, and what was copied.
+fn copied(source: &File, first: Orders, later: Option<Orders>) -> (u32, Vec<u8>) {
+    let dir = shm_dir();
+    let path = dir.path().join("copy");
+    let dest = File::create(&path).unwrap();
+    let pacer = Arc::new(Pacer::new(false));
+    pacer.obey(&first, clock::now());
+    let mut worker = Worker::paced(Some(Arc::clone(&pacer)));
+    let facts = worker.facts(source).unwrap();
+    let mut pieces = Pieces {
+        pacer,
+        later,
+        calls: 0,
+    };
+    let copied = worker.copy(source, facts, &dest, Options::default(), &mut pieces, ());
+    copied.unwrap();
+    assert!(worker.settle().is_empty());
+    (pieces.calls, fs::read(&path).unwrap())
+}
+
+#[test]
+fn a_file_larger_than_a_chunk_is_no_small_one() {
+    let dir = shm_dir();
+    let path = dir.path().join("dump");
+    make_full(&path, 40 << 10);
+    let source = File::open(&path).unwrap();
+    let (pieces, data) = copied(&source, orders(u64::MAX, 4096), None);
+    assert!(pieces >= 10, "{pieces}");
+    assert!(data == fs::read(&path).unwrap());
+}
+
+#[test]
+fn what_waits_while_the_chunk_shrinks_goes_in_smaller_pieces() {
+    let dir = shm_dir();
+    let path = dir.path().join("dump");
+    make_full(&path, MIB);
+    let data = fs::read(&path).unwrap();
+    let (stops, small) = (orders(0, 1 << 20), orders(u64::MAX, 64 << 10));
+
+    let (pieces, copy) = copied(&File::open(&path).unwrap(), stops, Some(small));
+    assert!(pieces >= 16, "{pieces} pieces of a file");
+    assert!(copy == data);
+
+    let bytes = &data;
+    let (read, mut write) = std::io::pipe().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            write.write_all(bytes).unwrap();
+            drop(write);
+        });
+        let source = File::from(OwnedFd::from(read));
+        let (pieces, copy) = copied(&source, stops, Some(small));
+        assert!(pieces >= 16, "{pieces} pieces of a pipe");
+        assert!(copy == data);
+    });
+}
