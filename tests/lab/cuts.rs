@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -264,14 +265,14 @@ impl Record {
     }
 
     fn look_at(&self, cuts: &[Cut]) -> Result<Found> {
-        let place = crate::support::shm_dir();
-        let (image, dir) = (place.path().join("image"), place.path().join("then"));
-        fs::create_dir(&dir)?;
+        let dir = scratch()?;
+        // In memory, and without a name: nobody has to remove it.
+        let image = tempfile::tempfile_in("/dev/shm")?;
         let mut replay = Replay::new(&self.log, DISK, self.base.clone());
         let mut found = Found::default();
         for cut in cuts {
             replay.write(cut, &image)?;
-            let then = Then::look(self, &image, &dir)
+            let then = Then::look(self, &image, dir.path())
                 .with_context(|| format!("after a cut at {} of {}", cut.at, self.log.len()))?;
             found.cuts += 1;
             for variant in VARIANTS {
@@ -380,7 +381,8 @@ struct Then<'a> {
 const LOOK: &str = "mount -o \"$4\" -t \"$1\" \"$2\" \"$3\" && cd \"$3\" && find . -printf 'name %P\\t%y %m %Ts %l\\n' && find . -type f -exec sha256sum {} + && cd / && umount \"$3\"";
 
 impl<'a> Then<'a> {
-    fn look(record: &'a Record, image: &Path, dir: &Path) -> Result<Self> {
+    fn look(record: &'a Record, image: &File, dir: &Path) -> Result<Self> {
+        let image = format!("/proc/{}/fd/{}", std::process::id(), image.as_raw_fd());
         let mut command = Command::new("unshare");
         command.args([
             "--mount",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::kernel::archive::{self, Kernel};
@@ -16,6 +17,7 @@ use super::kernel::guest::{Disk, Machine};
 use super::kernel::story::Scene;
 use super::kernel::{programs, tools};
 use super::{HOME, installed, skip};
+use crate::support::{Running, wait_until, wait_within};
 
 const TOOLS: [&str; 8] = [
     "apt-get",
@@ -47,6 +49,9 @@ const ENGINES: [&str; 8] = [
     "sendfile",
     "buffered",
 ];
+
+/// Those that every kernel has, from memory to a disk.
+const SHRINKING: [&str; 5] = ["mmap", "splice", "direct", "sendfile", "buffered"];
 
 /// What the kernel tests need, one test at a time: a machine is all that a core can emulate.
 pub(super) struct Ready {
@@ -151,7 +156,8 @@ fn one_kernel(kernel: &Kernel, programs: &Path) -> Result<()> {
     }
     let job = include_str!("kernel/matrix.sh")
         .replace("@SIZE@", &SIZE.to_string())
-        .replace("@ENGINES@", &ENGINES.join(" "));
+        .replace("@ENGINES@", &ENGINES.join(" "))
+        .replace("@SHRINKING@", &SHRINKING.join(" "));
     let machine = Machine {
         kernel,
         programs,
@@ -163,7 +169,7 @@ fn one_kernel(kernel: &Kernel, programs: &Path) -> Result<()> {
     let said = machine.run(place.path())?;
     let cells = Cell::all(&said)?;
     ensure!(
-        cells.len() == 2 * (ENGINES.len() + 3),
+        cells.len() == 2 * (ENGINES.len() + SHRINKING.len() + 2),
         "{} checks came back:\n{}",
         cells.len(),
         said.join("\n")
@@ -226,7 +232,6 @@ impl Cell {
 
     fn check(&self, series: &Series) -> Result<()> {
         match self.what.as_str() {
-            "truncated" => self.truncated(),
             "forklat-run" | "forklat-scale" => {
                 ensure!(self.status == "0", "status {}", self.status);
                 ensure!(self.word("probes") == "found", "no figures");
@@ -235,6 +240,7 @@ impl Cell {
             "auto" => self.auto(series),
             "copy-file-range" => self.refused("EXDEV"),
             "dontcache" if !series.drops_behind => self.refused("Operation not supported"),
+            engine if engine.starts_with("truncated ") => self.truncated(),
             engine => self.copied(&[engine]),
         }
     }
@@ -303,6 +309,104 @@ impl Cell {
         );
         Ok(())
     }
+}
+
+/// A machine that idles, whatever its job says.
+fn machine<'a>(ready: &'a Ready, job: &str, limit: Duration) -> Machine<'a> {
+    Machine {
+        kernel: ready.kernels.last().expect("a kernel"),
+        programs: &ready.programs,
+        memory_mib: 256,
+        disks: Vec::new(),
+        job: job.into(),
+        limit,
+    }
+}
+
+#[test]
+fn a_guest_that_hangs_panics_fails_or_babbles_is_told_with_its_console() {
+    let Some(ready) = Ready::enter(&TOOLS, &wanted("6.18")) else {
+        return;
+    };
+    let place = scratch().expect("a directory");
+    let hung = Duration::from_secs(20);
+    for (job, limit, why) in [
+        (
+            "echo before; sleep 600",
+            hung,
+            "it hangs: not at its end after 20 s",
+        ),
+        (
+            "echo c > /proc/sysrq-trigger",
+            LIMIT,
+            "the machine went down before the end of the job",
+        ),
+        ("echo before; exit 3", LIMIT, "the job ended 3"),
+        (
+            "printf '\\377\\376\\n'",
+            LIMIT,
+            "the job said what is no text",
+        ),
+    ] {
+        let ended = machine(&ready, job, limit).run(place.path());
+        let told = format!("{:#}", ended.expect_err(job));
+        assert!(told.contains(why), "{job}: {told}");
+        assert!(told.contains("its console:\n["), "{job}: {told}");
+        let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// Who is interrupted, for the next test.
+#[test]
+#[ignore = "does nothing but wait to be killed"]
+fn victim() {
+    if let Some(ready) = Ready::enter(&TOOLS, &wanted("6.18")) {
+        let place = scratch().expect("a directory");
+        let _ = machine(&ready, "sleep 600", LIMIT).run(place.path());
+    }
+}
+
+#[test]
+fn no_machine_outlives_whoever_started_it() {
+    // The victim takes the turn for itself.
+    if Ready::enter(&TOOLS, &wanted("6.18")).is_none() {
+        return;
+    }
+    let exe = env::current_exe().expect("the tests have a name");
+    let words = ["lab::kernels::victim", "--exact", "--ignored"];
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let mut victim = Running::start(Command::new(&exe).args(words));
+        let mut found = None;
+        wait_within(Duration::from_secs(300), "a machine runs", || {
+            assert!(!victim.has_ended(), "it was to wait");
+            found = emulators()
+                .into_iter()
+                .find(|(_, parent)| *parent == victim.pid().as_raw());
+            found.is_some()
+        });
+        victim.signal(signal);
+        let (pid, _) = found.expect("a machine");
+        wait_until("it is gone", || {
+            !emulators().iter().any(|(other, _)| *other == pid)
+        });
+    }
+}
+
+/// Emulators that run, and who started them.
+fn emulators() -> Vec<(i32, i32)> {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let stat = |entry: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (head, tail) = text.rsplit_once(") ")?;
+        let (pid, name) = head.split_once(" (")?;
+        // A zombie is gone; its parent has not looked yet.
+        let (state, parent) = tail.split_once(' ')?;
+        let runs = name.starts_with("qemu-system") && state != "Z";
+        let parent = parent.split(' ').next()?.parse().ok()?;
+        runs.then_some((pid.parse().ok()?, parent))
+    };
+    processes.filter_map(stat).collect()
 }
 
 /// One cell of the story: with memory nearly full and a slow disk nobody waits for a second, and no page is left in the cache.

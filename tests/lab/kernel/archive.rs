@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
@@ -15,6 +16,9 @@ use super::tools;
 /// Where Debian is fetched from when this system's own apt names no mirror of it.
 const MIRROR: &str = "http://deb.debian.org/debian/";
 const SECURITY: &str = "http://deb.debian.org/debian-security/";
+
+/// The archive is not asked again within this time: the tests of one run do so one after another.
+const FRESH: Duration = Duration::from_secs(3600);
 
 /// Debian's keys, of the package debian-archive-keyring.
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -143,8 +147,16 @@ impl<'a> Apt<'a> {
         command
     }
 
+    /// Asks the archive what there is, unless that was done a short while ago.
     fn update(&self) -> Result<()> {
-        tools::said(self.command("apt-get").args(["-q", "update"])).map(drop)
+        let stamp = self.home.join("apt/updated");
+        let age = fs::metadata(&stamp).and_then(|stamp| stamp.modified());
+        if age.is_ok_and(|then| then.elapsed().is_ok_and(|age| age < FRESH)) {
+            return Ok(());
+        }
+        tools::said(self.command("apt-get").args(["-q", "update"]))?;
+        File::create(stamp)?;
+        Ok(())
     }
 
     /// The name of the newest package of a series.

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use super::nbd::{Entry, What};
 
@@ -66,9 +65,9 @@ impl<'a> Replay<'a> {
     ///
     /// # Errors
     /// Those of writing the image.
-    pub(crate) fn write(&mut self, cut: &Cut, image: &Path) -> io::Result<()> {
+    pub(crate) fn write(&mut self, cut: &Cut, file: &File) -> io::Result<()> {
         self.advance(cut.at);
-        let file = File::create(image)?;
+        file.set_len(0)?;
         file.set_len(self.durable.len() as u64)?;
         for (n, piece) in self.durable.chunks(PIECE).enumerate() {
             if piece.iter().any(|byte| *byte != 0) {

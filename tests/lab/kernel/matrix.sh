@@ -30,15 +30,17 @@ checks() {
         fi
     done
 
-    echo "begin $1 truncated"
-    # Not with cp: busybox's has sendfile(2), which before Linux 5.17 fills the holes of a source in tmpfs.
-    dd if=$source of=/dev/shm/shrinks bs=65536 2>/dev/null
-    mmapcp --json --limit-rate=2M /dev/shm/shrinks /disk/shrinks > /tmp/out 2> /tmp/err &
-    sleep 1
-    truncate -s 3000000 /dev/shm/shrinks
-    wait $!
-    report $?
-    rm /dev/shm/shrinks /disk/shrinks
+    for engine in @SHRINKING@; do
+        echo "begin $1 truncated $engine"
+        # Not with cp: busybox's has sendfile(2), which before Linux 5.17 fills the holes of a source in tmpfs.
+        dd if=$source of=/dev/shm/shrinks bs=65536 2>/dev/null
+        mmapcp --json --engine=$engine --limit-rate=4M /dev/shm/shrinks /disk/shrinks > /tmp/out 2> /tmp/err &
+        usleep 500000
+        truncate -s 3000000 /dev/shm/shrinks
+        wait $!
+        report $?
+        rm /dev/shm/shrinks /disk/shrinks
+    done
 
     echo "begin $1 forklat-run"
     forklat run --baseline 1s --settle 1s --on /disk --export-json /tmp/json -- mmapcp --json $source /disk/run > /tmp/out 2> /tmp/err
