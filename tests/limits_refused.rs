@@ -16,8 +16,10 @@ const WRONG: &[(&[&str], &str)] = &[
     (&["--max-fork-latency=0ms"], "from 1us to 1h"),
     (&["--max-write-latency=-5ms"], "from 1us to 1h"),
     (&["--max-write-latency=2h"], "from 1us to 1h"),
-    (&["--max-pressure=0"], "above 0 and up to 100"),
-    (&["--max-pressure=101%"], "above 0 and up to 100"),
+    (&["--max-write-latency=5m"], "as 5ms"),
+    (&["--max-pressure=0.001"], "from 0.01 to 100"),
+    (&["--max-pressure=0"], "from 0.01 to 100"),
+    (&["--max-pressure=101%"], "from 0.01 to 100"),
     (&["--max-pressure=5", "--give-up-after=10"], "with its unit"),
     (&["--give-up-after=10s"], "can be used only with"),
     (

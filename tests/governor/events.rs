@@ -141,6 +141,25 @@ fn a_machine_that_recovers_is_not_given_up() {
 }
 
 #[test]
+fn nobody_is_named_before_there_is_a_figure() {
+    let mut governor = Governor::new(&fork_within(50), (SECOND / 40, SECOND / 10), 1, 0);
+    let orders = governor.decide(SECOND / 50, Done::default());
+    assert_eq!((orders.rate, orders.holding), (0, None));
+    governor.answer(
+        Cause::ForkLatency,
+        Answer {
+            intended: SECOND / 50,
+            end: SECOND / 45,
+            moments: 1,
+        },
+    );
+    let orders = governor.decide(SECOND / 25, Done::default());
+    let holding = orders.holding.unwrap();
+    assert_eq!((orders.rate, holding.cause), (0, Cause::ForkLatency));
+    assert!(holding.figure > 0.0);
+}
+
+#[test]
 fn who_has_time_to_answer_is_not_late() {
     let hour = Duration::from_secs(3600);
     let limits = Limits {

@@ -46,8 +46,8 @@ TIME has a unit: us, ms, s, min, h. --max-fork-latency, --max-write-latency and 
 what others feel; the latencies also before it, for 0.4 to 2 s. It begins with a trickle of 2 MiB/s, gets faster as long as they \
 stay below, and slower when not (at once, for pressure once a second), down to the trickle. --max-write-latency writes a file \
 without a name next to DEST, in a directory that must be writable. Of several limits the strictest counts; bar, status, --json \
-and --debug name it. Limits count bytes of data that are moved: holes and shared blocks are free. PSI counts the copy's own \
-waiting for the disk, too.";
+and --debug name it. Limits count bytes of data that are moved: holes and shared blocks are free, but a file counts for \
+4 KiB at least where one of those three is given. PSI counts the copy's own waiting for the disk, too.";
 
 const ORDER: &str = "\
 Of options that say different things the last counts. Long options may be abbreviated, and so may the words that they take. \

@@ -18,8 +18,14 @@ const SHORTEST: Duration = Duration::from_micros(1);
 /// A percentile of a window of seconds says nothing about hours.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Time is counted in 64 bits of nanoseconds: 584 years, which have 31,557,600 seconds each.
-const FOREVER: Duration = Duration::from_secs(584 * 31_557_600);
+/// Six weeks: who wants to wait longer has no limit to give.
+const PATIENCE: Duration = Duration::from_secs(1000 * 3600);
+
+/// What the help names. `m`, which others take for minutes, is taken for milliseconds by who limits a latency.
+const UNITS: [&str; 5] = ["us", "ms", "s", "min", "h"];
+
+/// The least pressure that is told from none: a ten-thousandth of a second in each.
+const LEAST_PRESSURE: f64 = 0.01;
 
 const LATENCY: &str = "a time from 1us to 1h with its unit, as 5ms";
 
@@ -49,12 +55,12 @@ pub(super) fn set(limits: &mut Limits, limit: Limit, value: &OsStr) -> Result<()
         }
         Limit::Pressure => {
             limits.pressure = percent(text);
-            let takes = "a percentage above 0 and up to 100";
+            let takes = "a percentage from 0.01 to 100";
             ("--max-pressure", takes, limits.pressure.is_some())
         }
         Limit::Patience => {
-            limits.give_up_after = time(text, FOREVER);
-            let takes = "a time from 1us to 584years with its unit, as 30s";
+            limits.give_up_after = time(text, PATIENCE);
+            let takes = "a time from 1us to 1000h with its unit, as 30s";
             ("--give-up-after", takes, limits.give_up_after.is_some())
         }
     };
@@ -71,6 +77,12 @@ fn rate(text: &str) -> Option<u64> {
 
 /// Without a unit 5 might be meant as ms, and be read as s.
 fn time(text: &str, longest: Duration) -> Option<Duration> {
+    let mut units = text
+        .split(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
+        .filter(|word| !word.is_empty());
+    if !units.all(|unit| UNITS.contains(&unit)) {
+        return None;
+    }
     let time = parse_time_with_unit(text).ok();
     time.filter(|time| (SHORTEST..=longest).contains(time))
 }
@@ -82,5 +94,5 @@ fn percent(text: &str) -> Option<f64> {
         return None;
     }
     let share = number.parse::<f64>().ok();
-    share.filter(|share| *share > 0.0 && *share <= 100.0)
+    share.filter(|share| (LEAST_PRESSURE..=100.0).contains(share))
 }

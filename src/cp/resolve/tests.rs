@@ -360,7 +360,7 @@ fn limits_are_what_they_say() {
         let line = format!("--max-pressure={value} a b");
         assert_eq!(options(&line).throttle.pressure, Some(percent), "{line}");
     }
-    let patient = options("--give-up-after=2days --max-pressure=5 a b").throttle;
+    let patient = options("--give-up-after=48h --max-pressure=5 a b").throttle;
     assert_eq!(patient.give_up_after, Some(Duration::from_secs(172_800)));
     let twice = options("--limit-rate=1M --limit-rate=2M a b");
     assert_eq!(twice.throttle.rate, Some(2 << 20), "the last counts");
@@ -419,7 +419,7 @@ fn limits_out_of_their_bounds_are_refused() {
         "", "0", "0%", "0.0", "-1", "+1", "100.1", "101%", "%", "5%%", "5 %", "1e1", "nan", "inf",
         ".", &huge,
     ] {
-        let takes = "a percentage above 0 and up to 100";
+        let takes = "a percentage from 0.01 to 100";
         limit_refused("--max-pressure", wrong, takes);
     }
     for wrong in [
@@ -429,10 +429,12 @@ fn limits_out_of_their_bounds_are_refused() {
         "10",
         "1ns",
         "-1s",
-        "600years",
+        "1001h",
+        "1year",
+        "5m",
         &format!("{many}s"),
     ] {
-        let takes = "a time from 1us to 584years with its unit, as 30s";
+        let takes = "a time from 1us to 1000h with its unit, as 30s";
         limit_refused("--give-up-after", wrong, takes);
     }
 }

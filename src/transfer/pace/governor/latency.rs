@@ -136,6 +136,11 @@ impl Latency {
         self.window.len() >= needed.min(self.window.capacity())
     }
 
+    /// Whether there is an answer to judge by.
+    pub(super) fn was_heard(&self) -> bool {
+        self.window.len() > 0
+    }
+
     /// Ends the listening at `now`: the latency without a copy where that is over the target. Who has not answered yet may
     /// still be in time.
     pub(super) fn baseline(&mut self, part: f64, now: u64) -> Option<Holding> {

@@ -277,7 +277,17 @@ impl Governor {
             return None;
         }
         let mut causes = self.causes.iter();
-        let governed = causes.find(|governed| rate == 0 || governed.rate() as u64 <= rate);
+        // Before the first byte it is who is listened to, once there is a figure.
+        let governed = causes.find(|governed| {
+            if rate == 0 {
+                governed.was_heard()
+            } else {
+                governed.rate() as u64 <= rate
+            }
+        });
+        if governed.is_none() && rate == 0 {
+            return None;
+        }
         match (governed, self.limits.rate) {
             (Some(governed), _) => Some(governed.holding(self.now, rate)),
             (None, Some(limit)) => Some(Holding {
@@ -337,6 +347,13 @@ impl Governed {
         match &self.kind {
             Kind::Latency(latency) => latency.missed(now, patience),
             Kind::Pressure(pressure) => pressure.missed(now),
+        }
+    }
+
+    fn was_heard(&self) -> bool {
+        match &self.kind {
+            Kind::Latency(latency) => latency.was_heard(),
+            Kind::Pressure(_) => true,
         }
     }
 
