@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpid, mkfifo};
-use tempfile::TempDir;
 
 use crate::forklat::children;
 use crate::support::*;
@@ -20,36 +19,7 @@ const UNLOCKED: &str = "warning: cannot lock the probers in memory";
 /// A user that has no other process.
 const USER: u32 = 3_735_927;
 
-struct Pair {
-    shm: TempDir,
-    disk: TempDir,
-}
-
 impl Pair {
-    fn new(size: u64) -> Pair {
-        let pair = Pair {
-            shm: shm_dir(),
-            disk: disk_dir(),
-        };
-        make_full(&pair.source(), size);
-        pair
-    }
-
-    fn source(&self) -> PathBuf {
-        self.shm.path().join("dump")
-    }
-
-    fn destination(&self) -> PathBuf {
-        self.disk.path().join("copy")
-    }
-
-    fn command(&self, options: &[&str]) -> Command {
-        let mut command = mmapcp();
-        command.args(options);
-        command.arg(self.source()).arg(self.destination());
-        command
-    }
-
     /// A copy that is refused before anything is written.
     fn assert_refused(&self, command: &mut Command, why: &str) {
         let output = run(command);

@@ -8,41 +8,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::support::*;
-
-/// A dump of so many MiB in memory, and a place for its copy on the disk.
-struct Pair {
-    shm: TempDir,
-    disk: TempDir,
-}
-
-impl Pair {
-    fn new(mib: u64) -> Pair {
-        let pair = Pair {
-            shm: shm_dir(),
-            disk: disk_dir(),
-        };
-        make_full(&pair.source(), mib * MIB);
-        pair
-    }
-
-    fn source(&self) -> PathBuf {
-        self.shm.path().join("dump")
-    }
-
-    fn destination(&self) -> PathBuf {
-        self.disk.path().join("copy")
-    }
-
-    fn copy(&self, options: &[&str]) -> Command {
-        let mut command = mmapcp();
-        command.args(options);
-        command.arg(self.source()).arg(self.destination());
-        command
-    }
-}
 
 fn throttles(events: &[Value]) -> Vec<&Value> {
     let of = |event: &&Value| event["event"] == "throttle";
@@ -51,8 +18,8 @@ fn throttles(events: &[Value]) -> Vec<&Value> {
 
 #[test]
 fn json_names_the_limit_and_the_rate() {
-    let pair = Pair::new(6);
-    let output = run(&mut pair.copy(&["--json", "--limit-rate=4M"]));
+    let pair = Pair::new(6 * MIB);
+    let output = run(&mut pair.command(&["--json", "--limit-rate=4M"]));
     assert!(output.status.success(), "{}", told(&output));
     assert!(output.stderr.is_empty(), "{}", told(&output));
     let events = events(&output);
@@ -71,9 +38,9 @@ fn json_names_the_limit_and_the_rate() {
 
 #[test]
 fn a_limit_that_is_not_reached_is_not_told() {
-    let pair = Pair::new(6);
+    let pair = Pair::new(6 * MIB);
     for options in [&["--json"][..], &["--json", "--limit-rate=100G"]] {
-        let output = run(&mut pair.copy(options));
+        let output = run(&mut pair.command(options));
         assert!(output.status.success(), "{}", told(&output));
         let events = events(&output);
         assert_eq!(throttles(&events), Vec::<&Value>::new(), "{options:?}");
@@ -82,8 +49,8 @@ fn a_limit_that_is_not_reached_is_not_told() {
 
 #[test]
 fn debug_says_the_rate_and_why() {
-    let pair = Pair::new(6);
-    let output = run(&mut pair.copy(&["--debug", "--limit-rate=4M"]));
+    let pair = Pair::new(6 * MIB);
+    let output = run(&mut pair.command(&["--debug", "--limit-rate=4M"]));
     assert!(output.status.success(), "{}", told(&output));
     assert!(output.stderr.is_empty(), "{}", told(&output));
     let stdout = lossy(&output.stdout);
@@ -96,8 +63,8 @@ fn debug_says_the_rate_and_why() {
 #[test]
 fn lines_end_with_the_limit() {
     // Lines come every three seconds.
-    let pair = Pair::new(5);
-    let output = run(&mut pair.copy(&["--progress=always", "--limit-rate=1M"]));
+    let pair = Pair::new(5 * MIB);
+    let output = run(&mut pair.command(&["--progress=always", "--limit-rate=1M"]));
     assert!(output.status.success(), "{}", told(&output));
     let stderr = lossy(&output.stderr);
     let limited = |line: &str| line.contains("/s, ") && line.ends_with(", limited to 1 MiB/s");
@@ -106,10 +73,10 @@ fn lines_end_with_the_limit() {
 
 #[test]
 fn status_names_the_limit() {
-    let pair = Pair::new(6);
+    let pair = Pair::new(6 * MIB);
     until_met("a status line of a limited copy", || {
         let _ = fs::remove_file(pair.destination());
-        let mut running = Running::start(&mut pair.copy(&["--limit-rate=4M"]));
+        let mut running = Running::start(&mut pair.command(&["--limit-rate=4M"]));
         while !has_begun(&pair.destination()) && !running.has_ended() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -126,7 +93,7 @@ fn status_names_the_limit() {
 
 #[test]
 fn the_bar_has_a_line_for_the_limit() {
-    let pair = Pair::new(3);
+    let pair = Pair::new(3 * MIB);
     let screen = on_terminal(&pair, &[pair.source()]);
     has_rows(&screen, &["limited to 1 MiB/s  "]);
     let rows = rows(&screen);
@@ -138,7 +105,7 @@ fn the_bar_has_a_line_for_the_limit() {
 
 #[test]
 fn the_bar_of_several_files_has_it_too() {
-    let pair = Pair::new(3);
+    let pair = Pair::new(3 * MIB);
     let second = pair.shm.path().join("second");
     make_full(&second, 5000);
     fs::create_dir(pair.destination()).unwrap();
@@ -198,9 +165,9 @@ fn printed(line: &str) -> String {
 /// A fork within a microsecond is to be had nowhere: the copy says so, goes on at the trickle, and ends when it was told to.
 #[test]
 fn a_copy_that_is_given_up_says_why_and_fails() {
-    let pair = Pair::new(60);
+    let pair = Pair::new(60 * MIB);
     let options = ["--max-fork-latency=1us", "--give-up-after=1s"];
-    let output = run(&mut pair.copy(&[&["--json"], &options[..]].concat()));
+    let output = run(&mut pair.command(&[&["--json"], &options[..]].concat()));
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     let stderr = lossy(&output.stderr);
     assert!(stderr.contains("mmapcp: warning: "), "{stderr}");
@@ -225,9 +192,10 @@ fn a_copy_that_is_given_up_says_why_and_fails() {
 
 #[test]
 fn a_copy_that_is_given_up_leaves_the_old_file_with_atomic() {
-    let pair = Pair::new(60);
+    let pair = Pair::new(60 * MIB);
     fs::write(pair.destination(), "kept").unwrap();
-    let output = run(&mut pair.copy(&["--atomic", "--max-fork-latency=1us", "--give-up-after=1s"]));
+    let output =
+        run(&mut pair.command(&["--atomic", "--max-fork-latency=1us", "--give-up-after=1s"]));
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     assert_eq!(fs::read(pair.destination()).unwrap(), b"kept");
     let names = fs::read_dir(pair.disk.path()).unwrap().count();

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::support::*;
 
@@ -19,31 +18,6 @@ const SIZE: u64 = 200 * MIB;
 
 /// A bar appears after a second; a copy held for longer has one.
 const HOLD: Duration = Duration::from_millis(1500);
-
-/// A dump in memory, and a place for its copy on the disk.
-struct Pair {
-    shm: TempDir,
-    disk: TempDir,
-}
-
-impl Pair {
-    fn new(size: u64) -> Pair {
-        let pair = Pair {
-            shm: shm_dir(),
-            disk: disk_dir(),
-        };
-        make_full(&pair.source(), size);
-        pair
-    }
-
-    fn source(&self) -> PathBuf {
-        self.shm.path().join("dump")
-    }
-
-    fn destination(&self) -> PathBuf {
-        self.disk.path().join("copy")
-    }
-}
 
 /// A copy with `options` that was held for longer than a second in its middle.
 fn slow_copy(pair: &Pair, options: &[&str]) -> Output {

@@ -204,6 +204,40 @@ pub(crate) fn cached(path: &Path) -> u64 {
     mmapcp::sys::residency::resident_bytes(&file, 0, len).unwrap()
 }
 
+/// A dump in memory, and a place for its copy on the disk.
+pub(crate) struct Pair {
+    pub(crate) shm: TempDir,
+    pub(crate) disk: TempDir,
+}
+
+impl Pair {
+    /// All of the dump is data.
+    pub(crate) fn new(size: u64) -> Pair {
+        let pair = Pair {
+            shm: shm_dir(),
+            disk: disk_dir(),
+        };
+        make_full(&pair.source(), size);
+        pair
+    }
+
+    pub(crate) fn source(&self) -> PathBuf {
+        self.shm.path().join("dump")
+    }
+
+    pub(crate) fn destination(&self) -> PathBuf {
+        self.disk.path().join("copy")
+    }
+
+    /// The copy, with these options.
+    pub(crate) fn command(&self, options: &[&str]) -> Command {
+        let mut command = mmapcp();
+        command.args(options);
+        command.arg(self.source()).arg(self.destination());
+        command
+    }
+}
+
 // ---------------------------------------------------------------- processes
 
 /// A child whose output is collected while it runs, and that does not outlive its test.
