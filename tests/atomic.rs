@@ -625,7 +625,7 @@ fn two_at_once_make_one_whole_file() {
                     let dest = scene.dest();
                     let words = if existing {
                         format!(
-                            "'{}', as it was replaced while being copied",
+                            "not writing to '{}', as it was replaced while being copied to",
                             dest.display()
                         )
                     } else {
