@@ -53,7 +53,7 @@ const ENGINES: [&str; 8] = [
 /// Those that every kernel has, from memory to a disk.
 const SHRINKING: [&str; 5] = ["mmap", "splice", "direct", "sendfile", "buffered"];
 
-/// What the kernel tests need, one test at a time: a machine is all that a core can emulate.
+/// What the kernel tests need. As many of them at a time as the tests have threads: a machine takes a core.
 pub(super) struct Ready {
     pub(super) kernels: Vec<Kernel>,
     pub(super) programs: PathBuf,
@@ -66,9 +66,12 @@ impl Ready {
         if let Some(tool) = tools.iter().find(|tool| !installed(tool)) {
             return skip(&format!("{tool} is not installed"));
         }
-        let lock = File::create(Path::new(HOME).join("kernels.lock")).expect("create the lock");
-        let turn = Flock::lock(lock, FlockArg::LockExclusive).expect("lock the kernels");
-        sweep();
+        let lock = || File::create(Path::new(HOME).join("kernels.lock")).expect("create the lock");
+        // Who is alone clears what a killed run left.
+        if let Ok(_alone) = Flock::lock(lock(), FlockArg::LockExclusiveNonblock) {
+            sweep();
+        }
+        let turn = Flock::lock(lock(), FlockArg::LockShared).expect("lock the kernels");
         let kernels = match archive::fetch(wanted) {
             Ok(kernels) => kernels,
             Err(why) => return skip(&format!("no kernels: {why:#}")),
@@ -93,7 +96,7 @@ pub(super) fn scratch() -> std::io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(PREFIX).tempdir_in(HOME)
 }
 
-/// Clears what a killed run left; whoever holds the turn is alone.
+/// Clears what a killed run left.
 fn sweep() {
     for entry in std::fs::read_dir(HOME).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX) {
@@ -409,7 +412,7 @@ fn emulators() -> Vec<(i32, i32)> {
     processes.filter_map(stat).collect()
 }
 
-/// One cell of the story: with memory nearly full and a slow disk nobody waits for a second, and no page is left in the cache.
+/// One cell of the story: with memory nearly full and a slow disk nobody who starts a program or appends waits for a second, and no page is left in the cache.
 #[test]
 fn a_dump_is_copied_to_a_slow_disk_and_nobody_waits() {
     let Some(ready) = Ready::enter(&TOOLS, &wanted("6.18")) else {
