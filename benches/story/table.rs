@@ -45,7 +45,7 @@ pub(crate) fn markdown(story: &Story) -> String {
             let (series, tool, killed) = (row.series, &row.tool, felt.killed);
             let _ = writeln!(
                 text,
-                "\n{tool} on {series}: the kernel ran out of memory and killed {killed} processes."
+                "\n{tool} on {series}: the kernel ran out of memory and killed {killed} of the processes."
             );
         }
     }
