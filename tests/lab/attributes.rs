@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::Lab;
 use super::image::{Kind, Mount};
-use super::{Lab, search_path};
+use super::tools::search_path;
 
 const TOOLS: [&str; 7] = [
     "chattr",

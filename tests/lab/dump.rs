@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Whence, lseek};
 
-use super::search_path;
+use super::tools::search_path;
 
 /// The size of a huge page here; holes and data start and end on it, or a huge page would fill the hole.
 const HUGE: u64 = 2 << 20;

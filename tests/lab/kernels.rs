@@ -16,7 +16,7 @@ use super::kernel::catalogue::{self, Series};
 use super::kernel::guest::{Disk, Machine};
 use super::kernel::story::Scene;
 use super::kernel::{programs, tools};
-use super::{HOME, installed, skip};
+use super::{HOME, installed, remove_left, skip};
 use crate::support::{Running, wait_until, wait_within};
 
 const TOOLS: [&str; 8] = [
@@ -69,7 +69,7 @@ impl Ready {
         let lock = || File::create(Path::new(HOME).join("kernels.lock")).expect("create the lock");
         // Who is alone clears what a killed run left.
         if let Ok(_alone) = Flock::lock(lock(), FlockArg::LockExclusiveNonblock) {
-            sweep();
+            remove_left(PREFIX);
         }
         let turn = Flock::lock(lock(), FlockArg::LockShared).expect("lock the kernels");
         let kernels = match archive::fetch(wanted) {
@@ -94,15 +94,6 @@ const PREFIX: &str = "kernels-";
 /// A directory for images, removed when dropped, or by the next test.
 pub(super) fn scratch() -> std::io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(PREFIX).tempdir_in(HOME)
-}
-
-/// Clears what a killed run left.
-fn sweep() {
-    for entry in std::fs::read_dir(HOME).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 /// The kernels that whoever runs the tests asks for: `MMAPCP_KERNELS=all`, or names.

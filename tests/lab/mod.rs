@@ -26,6 +26,7 @@ use std::process::Command;
 use nix::fcntl::{Flock, FlockArg};
 
 use image::{Kind, Mount};
+use kernel::tools;
 
 /// Images and mount points lie below the target directory: `/tmp` may be a tmpfs, and an image there would eat memory.
 const HOME: &str = env!("CARGO_TARGET_TMPDIR");
@@ -80,32 +81,13 @@ fn skip<T>(reason: &str) -> Option<T> {
     None
 }
 
-/// The search path with the directories of mkfs and mount, which a service's or user's path often lacks.
-fn search_path() -> String {
-    format!("{}:/usr/sbin:/sbin", env::var("PATH").unwrap_or_default())
-}
-
 fn installed(tool: &str) -> bool {
-    env::split_paths(&search_path()).any(|dir| dir.join(tool).is_file())
+    env::split_paths(&tools::search_path()).any(|dir| dir.join(tool).is_file())
 }
 
 /// Runs a tool of the system; its standard output, or what it complained about.
 fn run<S: AsRef<std::ffi::OsStr>>(tool: &str, args: &[S]) -> Result<String, String> {
-    let output = Command::new(tool)
-        .args(args)
-        .env("PATH", search_path())
-        .env("LC_ALL", "C")
-        .output()
-        .map_err(|why| format!("{tool}: {why}"))?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(format!(
-            "{tool}: {}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))
-    }
+    tools::said(Command::new(tool).args(args)).map_err(|why| format!("{why:#}"))
 }
 
 /// Clears what a killed run left. Whoever holds the turn is alone, so every mount of the lab that exists now is such.
@@ -126,8 +108,13 @@ fn sweep() {
     if let Err(why) = image::restore_pool() {
         eprintln!("left over from an earlier run: {why}");
     }
+    remove_left(PREFIX);
+}
+
+/// Removes what is left in `HOME` under names that begin so.
+fn remove_left(prefix: &str) {
     for entry in fs::read_dir(HOME).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -143,7 +143,6 @@ impl<'a> Apt<'a> {
         ] {
             command.arg("-o").arg(option);
         }
-        command.env("LC_ALL", "C");
         command
     }
 

@@ -10,12 +10,9 @@ use anyhow::{Context, Result, bail};
 /// It cannot be started, or fails: with what it complained about.
 pub(crate) fn bytes_of(command: &mut Command) -> Result<Vec<u8>> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let path = format!(
-        "{}:/usr/sbin:/sbin",
-        std::env::var("PATH").unwrap_or_default()
-    );
     let output = command
-        .env("PATH", path)
+        .env("PATH", search_path())
+        .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot run {name}"))?;
@@ -32,4 +29,10 @@ pub(crate) fn bytes_of(command: &mut Command) -> Result<Vec<u8>> {
 /// Those of [`bytes_of`].
 pub(crate) fn said(command: &mut Command) -> Result<String> {
     bytes_of(command).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The search path with the directories of mkfs and mount, which a service's or user's path often lacks.
+pub(crate) fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/sbin")
 }
