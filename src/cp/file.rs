@@ -10,11 +10,11 @@ use nix::unistd::ftruncate;
 use super::attrs::{self, Attributes};
 use super::dest::{self, Destination, How, Refused};
 use super::durable::Durable;
+use super::failed::Failed;
 use super::options::{Existing, Options};
 use super::place::{Identity, Place, identity};
-use super::tree::Failed;
-use crate::report::Voice;
 use crate::report::quote::quote;
+use crate::report::{FileReporter, Voice};
 use crate::sys::words::reason;
 use crate::transfer::fault::{Side, retry};
 use crate::transfer::{self, Error, Failure, Late, Worker};
@@ -141,7 +141,7 @@ fn data(
         settled: open.is_atomic(),
         ..cx.options.transfer
     };
-    let mut observer = voice.file(source.shown, dest.shown);
+    let mut observer = FileReporter::new(voice, source.shown, dest.shown);
     let tag = (source.shown.into(), dest.shown.into());
     match bytes.copy(opened, facts, &open.file, options, &mut observer, tag) {
         Ok(()) => {

@@ -7,6 +7,7 @@ mod count;
 pub mod dest;
 pub mod durable;
 pub mod environment;
+mod failed;
 mod file;
 pub mod operands;
 pub mod options;

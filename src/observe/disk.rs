@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::chosen;
 use super::mount::Mount;
-use super::root::{below, read, said};
+use super::root::{below, chosen, read, said};
 use crate::report::quote::{cannot, quote};
 
 /// An overlay may lie on an overlay; more layers than the kernel stacks (FILESYSTEM_MAX_STACK_DEPTH, 2) are a loop.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::{Disk, DiskFacts};
 use super::memory::why_no_pressure;
 use super::mount::Mount;
-use super::root::{below, said};
+use super::root::{below, chosen, said};
 use crate::report::units;
 use crate::sys::fields::{kilobytes, value};
 use crate::sys::residency::page_size;
@@ -250,12 +250,6 @@ impl Place {
         );
         lines
     }
-}
-
-/// The choice that brackets stand around: `always [madvise] never`.
-pub(super) fn chosen(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once('[')?;
-    rest.split_once(']').map(|(choice, _)| choice.to_owned())
 }
 
 /// How many numbers a list like `0-3,5` has.

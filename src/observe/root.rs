@@ -23,3 +23,9 @@ pub(crate) fn said(root: &Path, path: impl AsRef<Path>) -> Option<String> {
     let text = read(&below(root, path)).ok()?;
     (!text.is_empty()).then_some(text)
 }
+
+/// Returns the choice in brackets of a file that lists all of them: `always [madvise] never`.
+pub(crate) fn chosen(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('[')?;
+    rest.split_once(']').map(|(choice, _)| choice.to_owned())
+}

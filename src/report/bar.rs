@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::phrase;
-use super::progress::LASTING;
 use super::tally::SoFar;
 use crate::transfer::Progress;
 use crate::transfer::pace::Holding;
+
+/// Shortest time after which a copy has a bar, and what there is to do is counted: shorter ones are over before it is read.
+pub const LASTING: Duration = Duration::from_secs(1);
 
 /// What is on the screen, if anything is.
 #[derive(Debug)]

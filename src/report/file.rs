@@ -20,7 +20,9 @@ pub struct FileReporter<'a> {
 }
 
 impl<'a> FileReporter<'a> {
-    pub(super) fn new(voice: &'a mut Voice, source: &Path, dest: &Path) -> Self {
+    /// Listens to the copy of `source` to `dest`, and reports in the order of `voice`.
+    #[must_use]
+    pub fn new(voice: &'a mut Voice, source: &Path, dest: &Path) -> Self {
         Self {
             voice,
             source: source.into(),

@@ -6,14 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::bar::Bar;
+pub use super::bar::LASTING;
 use super::held::Held;
 use super::order::Stream;
 use super::tally::Tally;
 use super::{json, phrase};
 use crate::transfer::Progress;
-
-/// Copies shorter than this show no bar, and nothing is counted for them.
-pub const LASTING: Duration = Duration::from_secs(1);
 
 /// Lines in a log come this far apart, events in JSON and changes of the bar less.
 const LINE_EVERY: Duration = Duration::from_secs(3);

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::file::FileReporter;
 use super::json;
 use super::order::Stream;
 use super::shared::Shared;
@@ -133,11 +132,6 @@ impl Voice {
         }
         self.shared.tally.add(fate);
         self.shared.news(None);
-    }
-
-    /// Listens to the copy of one file.
-    pub fn file<'a>(&'a mut self, source: &Path, dest: &Path) -> FileReporter<'a> {
-        FileReporter::new(self, source, dest)
     }
 }
 

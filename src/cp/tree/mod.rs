@@ -33,6 +33,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use super::attrs::Attributes;
 use super::backup;
 use super::durable;
+use super::failed::Failed;
 use super::file::{Bytes, Cx};
 use super::operands::{Job, Jobs, Known};
 use super::options::{Dereference, Existing, Options};
@@ -251,21 +252,6 @@ enum Next {
 
 /// What became of one entry.
 type Outcome = Result<(), Failed>;
-
-/// Why an entry was not copied.
-#[derive(Debug)]
-pub(super) enum Failed {
-    /// This is to be said of it.
-    Say(String),
-    /// It has been said.
-    Said,
-}
-
-impl From<String> for Failed {
-    fn from(message: String) -> Self {
-        Self::Say(message)
-    }
-}
 
 /// What an entry meets at its destination.
 #[derive(Default)]
