@@ -3,6 +3,7 @@
 use super::grid::{Group, Row, Value};
 use super::rows::{Detail, grid};
 use super::sentences::verdict;
+use super::table::Table;
 use crate::forklat::model::Report;
 
 const HEAD: [&str; 8] = [
@@ -13,7 +14,7 @@ const HEAD: [&str; 8] = [
 #[must_use]
 pub fn render(report: &Report) -> String {
     let grid = grid(report, Detail::Full);
-    let mut text = record(&HEAD.map(str::to_owned));
+    let mut rows = Vec::new();
     for (column, subject) in report.subjects.iter().enumerate() {
         for group in &grid.groups {
             for row in &group.rows {
@@ -23,18 +24,17 @@ pub fn render(report: &Report) -> String {
                     _ => String::new(),
                 };
                 let ratio = grid.ratio(row, column);
-                text.push_str(&record(&fields(
-                    &subject.name,
-                    group,
-                    row,
-                    column,
-                    ratio,
-                    note,
-                )));
+                let fields = fields(&subject.name, group, row, column, ratio, note);
+                rows.push(fields.to_vec());
             }
         }
     }
-    text
+    let table = Table {
+        word_columns: HEAD.len(),
+        header: HEAD.map(str::to_owned).to_vec(),
+        rows,
+    };
+    table.csv()
 }
 
 fn fields(
@@ -61,38 +61,4 @@ fn fields(
         ratio.map_or_else(String::new, |ratio| ratio.to_string()),
         note,
     ]
-}
-
-/// A line as RFC 4180 has it, but for the newline, which is this system's.
-fn record(fields: &[String]) -> String {
-    let fields: Vec<String> = fields.iter().map(|field| quote(field)).collect();
-    format!("{}\n", fields.join(","))
-}
-
-fn quote(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quote;
-
-    #[test]
-    fn fields_are_quoted_where_they_must_be() {
-        for (field, want) in [
-            ("", ""),
-            ("fork", "fork"),
-            ("a b", "a b"),
-            ("a,b", "\"a,b\""),
-            ("say \"x\"", "\"say \"\"x\"\"\""),
-            ("two\nlines", "\"two\nlines\""),
-            ("\r", "\"\r\""),
-        ] {
-            assert_eq!(quote(field), want);
-        }
-    }
 }

@@ -1,5 +1,10 @@
 //! What every table is made of: a column a subject, rows in groups, and ratios against the first column that is compared.
 
+use super::table::Table;
+
+/// Columns before the subjects, which hold words: group, label and unit.
+const WORD_COLUMNS: usize = 3;
+
 /// A table, still in numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
@@ -205,6 +210,37 @@ impl Grid {
             ratio: self.show_ratio(row, column),
         };
         (unit, row.values.iter().enumerate().map(cell).collect())
+    }
+
+    /// Returns the table that people read: a row a figure, and in each the cells that `cell` makes of the value of a subject,
+    /// under the headings that `header` makes of its name.
+    #[must_use]
+    pub fn table(
+        &self,
+        header: impl Fn(usize, &str) -> Vec<String>,
+        cell: impl Fn(usize, Cell) -> Vec<String>,
+    ) -> Table {
+        let mut headings = vec![String::new(); WORD_COLUMNS];
+        for (index, column) in self.columns.iter().enumerate() {
+            headings.extend(header(index, &column.name));
+        }
+        let rows = self.groups.iter().flat_map(|group| {
+            let titles = std::iter::once(group.title.as_str()).chain(std::iter::repeat(""));
+            group.rows.iter().zip(titles)
+        });
+        let rows = rows.map(|(row, title)| {
+            let (unit, cells) = self.cells(row);
+            let mut line = vec![title.to_owned(), row.label.clone(), unit.to_owned()];
+            for (index, value) in cells.into_iter().enumerate() {
+                line.extend(cell(index, value));
+            }
+            line
+        });
+        Table {
+            word_columns: WORD_COLUMNS,
+            rows: rows.collect(),
+            header: headings,
+        }
     }
 
     fn show_ratio(&self, row: &Row, column: usize) -> String {

@@ -8,6 +8,7 @@ mod machine;
 pub mod markdown;
 pub mod rows;
 pub mod sentences;
+pub mod table;
 mod target;
 pub mod text;
 

@@ -9,7 +9,6 @@ mod budget;
 mod crowd;
 mod executed;
 mod forked;
-pub mod grid;
 pub mod growth;
 mod ladder;
 mod limits;

@@ -1,8 +1,8 @@
 //! A [`Scale`] for people (text, Markdown) and for spreadsheets.
 
-use super::grid::Grid;
 use super::record::{Cell, Scale, Table};
 use crate::forklat::export::Format;
+use crate::forklat::export::table::Table as Cells;
 use crate::report::quote::quote;
 use crate::report::units::bytes;
 
@@ -25,21 +25,26 @@ pub fn export(scale: &Scale, format: Format) -> Result<String, String> {
 /// The tables for a terminal, under each the growth.
 #[must_use]
 pub fn text(scale: &Scale) -> String {
-    document(scale, Grid::text, "")
+    document(scale, "", |title, cells| {
+        format!("{title}\n{}", cells.text())
+    })
 }
 
 /// The same as Markdown.
 #[must_use]
 pub fn markdown(scale: &Scale) -> String {
-    document(scale, |grid| grid.markdown() + "\n", "- ")
+    document(scale, "- ", |title, cells| {
+        format!("**{title}**\n\n{}\n", cells.markdown())
+    })
 }
 
-fn document(scale: &Scale, show: fn(&Grid) -> String, bullet: &str) -> String {
+fn document(scale: &Scale, bullet: &str, show: fn(&str, &Cells) -> String) -> String {
     let tables = scale.tables.iter().map(|table| {
         let growths: String = growths(table)
             .map(|line| format!("{bullet}{line}\n"))
             .collect();
-        format!("\n{}{growths}", show(&grid(table)))
+        let title = format!("{}  {}", table.name, table.title);
+        format!("\n{}{growths}", show(&title, &cells(table)))
     });
     let notes = scale.notes.iter().map(|note| format!("\nNote: {note}.\n"));
     head(scale) + &tables.chain(notes).collect::<String>()
@@ -59,12 +64,12 @@ pub fn csv(scale: &Scale) -> String {
             })
         })
     });
-    let grid = Grid {
-        title: String::new(),
-        columns: columns.map(str::to_owned).to_vec(),
+    let cells = Cells {
+        word_columns: columns.len(),
+        header: columns.map(str::to_owned).to_vec(),
         rows: rows.collect(),
     };
-    grid.csv()
+    cells.csv()
 }
 
 fn head(scale: &Scale) -> String {
@@ -78,14 +83,14 @@ fn head(scale: &Scale) -> String {
     )
 }
 
-fn grid(table: &Table) -> Grid {
+fn cells(table: &Table) -> Cells {
     let rows = table.series.iter().flat_map(|series| {
         let names = std::iter::once(series.name.as_str()).chain(std::iter::repeat(""));
         names.zip(&series.cells).map(|(name, cell)| row(name, cell))
     });
-    Grid {
-        title: format!("{}  {}", table.name, table.title),
-        columns: ["", "N", "p50", "p99", "max"].map(str::to_owned).to_vec(),
+    Cells {
+        word_columns: 1,
+        header: ["", "N", "p50", "p99", "max"].map(str::to_owned).to_vec(),
         rows: rows.collect(),
     }
 }
