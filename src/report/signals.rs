@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
-use crate::sys::status;
+use crate::sys::{status, stop};
 
 /// The signals that this program answers. It notices them between two chunks.
 #[derive(Debug, Clone)]
@@ -24,6 +24,7 @@ impl Signals {
     /// sigaction's.
     pub fn install() -> io::Result<Self> {
         let signals = Self::install_patient()?;
+        stop::listen_to(&signals.stop);
         for signal in heard([SIGINT, SIGTERM, SIGHUP]) {
             // A call that does not come back (a pipe that nobody reads) does not see the flag: the second signal ends the
             // program at once.

@@ -1,13 +1,21 @@
-//! Which pages of a file are in the page cache: mincore(2) over windows that are never read.
+//! Which pages of a file are in the page cache: mincore(2) over windows that are never read, and cachestat(2).
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 
 use memmap2::MmapOptions;
+use nix::fcntl::AtFlags;
+use nix::unistd::AccessFlags;
 
-/// Bytes looked at in one mapping: 256 MiB are 64 KiB of answer.
-const SPAN: u64 = 256 << 20;
+/// Bytes looked at in one mapping. mincore of 8 MiB took 0.08 ms in a hole and 0.26 ms in data (6.18), of 256 MiB 2.4 ms
+/// without a point of preemption.
+const SPAN: u64 = 8 << 20;
+
+/// The number of cachestat(2), Linux 6.5, which is the same on every architecture but alpha.
+const SYS_CACHESTAT: libc::c_long = 451;
 
 /// The size of a page in bytes.
 #[must_use]
@@ -79,4 +87,82 @@ fn pages(file: &File, start: u64, len: u64, vector: &mut Vec<u8>) -> io::Result<
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// How many pages of a range of a file exist in memory or in swap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pages {
+    /// Pages in the page cache, among them pages of tmpfs that were allocated and never written.
+    pub cached: u64,
+    /// Pages that were in the page cache once. On tmpfs these are the pages in swap.
+    pub evicted: u64,
+}
+
+impl Pages {
+    /// Pages of either sort: on tmpfs and ramfs all that the range has.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.cached + self.evicted
+    }
+}
+
+/// `struct cachestat_range` of <linux/mman.h>.
+#[repr(C)]
+struct CachestatRange {
+    offset: u64,
+    len: u64,
+}
+
+/// `struct cachestat` of <linux/mman.h>.
+#[repr(C)]
+#[derive(Default)]
+struct Cachestat {
+    cache: u64,
+    dirty: u64,
+    writeback: u64,
+    evicted: u64,
+    recently_evicted: u64,
+}
+
+/// Counts the pages of `offset..offset + len` with cachestat(2). The call costs time for pages that exist (17 ms a GiB, with
+/// points of preemption) and next to none for holes (2 µs for 15 TiB).
+///
+/// # Errors
+/// ENOSYS before Linux 6.5; EPERM for files that the caller neither owns nor may write; EOPNOTSUPP on hugetlbfs.
+pub fn count(file: &File, offset: u64, len: u64) -> io::Result<Pages> {
+    if len == 0 {
+        // The kernel takes 0 for "to the end of the file".
+        return Ok(Pages::default());
+    }
+    let range = CachestatRange { offset, len };
+    let mut answer = Cachestat::default();
+    // SAFETY: both structs have the kernel's layout and live across the call; the kernel writes only the second.
+    let rc = unsafe {
+        libc::syscall(
+            SYS_CACHESTAT,
+            file.as_raw_fd(),
+            &raw const range,
+            &raw mut answer,
+            0,
+        )
+    };
+    if rc == 0 {
+        Ok(Pages {
+            cached: answer.cache,
+            evicted: answer.evicted,
+        })
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Whether the kernel tells the caller the truth about the residency of `file`: since Linux 5.2 mincore(2) says "resident" of
+/// every page unless the caller owns the file or may write it.
+#[must_use]
+pub fn is_truthful(file: &File) -> bool {
+    let owned = file
+        .metadata()
+        .is_ok_and(|meta| meta.uid() == nix::unistd::geteuid().as_raw());
+    let flags = AtFlags::AT_EMPTY_PATH.union(AtFlags::AT_EACCESS);
+    owned || nix::unistd::faccessat(file, "", AccessFlags::W_OK, flags).is_ok()
 }

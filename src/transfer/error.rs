@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::event::Observer;
 use super::fault::Side;
 
 /// Why a file was not copied, or not faithfully.
@@ -25,6 +26,20 @@ pub enum Error {
     },
     /// The observer asked to stop.
     Interrupted,
+}
+
+impl Error {
+    /// Takes an interrupted call, which is repeated until somebody asks to stop, for that request.
+    pub(super) fn or_interrupted(self, observer: &dyn Observer) -> Self {
+        match self {
+            Self::Io(_, e) | Self::Resize(e) | Self::Clone(e)
+                if e.kind() == io::ErrorKind::Interrupted && observer.interrupted() =>
+            {
+                Self::Interrupted
+            }
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for Error {

@@ -9,9 +9,10 @@ use nix::sys::uio::pread;
 use nix::unistd::{Whence, lseek64};
 
 use super::align::Align;
-use super::extents::Finder;
+use super::extents::{self, Finder};
 use super::fault::retry;
 use super::mounts::Mounts;
+use super::pages::Witness;
 use super::writeback::Flush;
 use crate::sys::file::{DioAlign, Look};
 use crate::sys::residency;
@@ -129,11 +130,7 @@ impl SourceFacts {
             block: look.block,
             fs,
             mtime: look.mtime,
-            finder: match kind {
-                SourceKind::Ramfs => Finder::Residency,
-                SourceKind::BlockDevice | SourceKind::Hugetlbfs => Finder::Everything,
-                _ => Finder::Seek,
-            },
+            finder: finder(file, kind, size),
             read_direct: read_direct(file, kind, size, look.dio),
         })
     }
@@ -142,6 +139,16 @@ impl SourceFacts {
     #[must_use]
     pub fn is_dense(&self) -> bool {
         self.data >= self.size
+    }
+}
+
+/// How the holes of a source are found. In a small file of tmpfs lseek walks no further than a window.
+fn finder(file: &File, kind: SourceKind, size: u64) -> Finder {
+    match kind {
+        SourceKind::Ramfs => Finder::Ramfs(Witness::of(file)),
+        SourceKind::Tmpfs if size > extents::WINDOW => Finder::Tmpfs(Witness::of(file)),
+        SourceKind::BlockDevice | SourceKind::Hugetlbfs => Finder::Everything,
+        SourceKind::Tmpfs | SourceKind::Disk | SourceKind::Stream => Finder::Seek,
     }
 }
 
@@ -172,8 +179,24 @@ fn read_direct(file: &File, kind: SourceKind, size: u64, dio: DioAlign) -> Optio
     if !matches!(kind, SourceKind::Disk | SourceKind::BlockDevice) || size < BIG {
         return None;
     }
-    let cached = residency::resident_bytes(file, 0, size).ok()?;
-    (dio != DioAlign::None && cached < size / 2).then(|| Align::from_statx(dio))
+    let is_cached = is_mostly_cached(file, size).ok()?;
+    (dio != DioAlign::None && !is_cached).then(|| Align::from_statx(dio))
+}
+
+/// Places at which a source is looked at for being cached, and bytes at each: 64 calls of mincore, 0.5 ms in all. Over the
+/// whole of 1 TiB it took 9.7 s.
+const SAMPLES: u64 = 64;
+const SAMPLE: u64 = 128 << 10;
+
+/// Estimates whether at least half of a file is in the page cache, from samples at even distances.
+fn is_mostly_cached(file: &File, size: u64) -> io::Result<bool> {
+    let page = residency::page_size();
+    let distance = size / SAMPLES / page * page;
+    let mut cached = 0;
+    for sample in 0..SAMPLES {
+        cached += residency::resident_bytes(file, sample * distance, SAMPLE.min(distance))?;
+    }
+    Ok(cached >= SAMPLES * SAMPLE.min(distance) / 2)
 }
 
 /// Whether O_DIRECT on a destination keeps its bytes out of the page cache.

@@ -4,6 +4,8 @@ use std::io;
 
 use nix::errno::Errno;
 
+use crate::sys::stop;
+
 /// What an errno from a data call means for the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -64,14 +66,28 @@ impl Fault {
     }
 }
 
-/// Repeats a call for as long as signals interrupt it.
+/// How often an interrupted call is made again after a signal asked this process to stop. One repetition is enough for a
+/// call that this very signal interrupted; a file system that answers EINTR for ever uses all of them up in microseconds.
+const TRIES_AFTER_STOP: u32 = 16;
+
+/// Repeats a call for as long as signals interrupt it and none of them asks this process to stop.
 ///
 /// # Errors
-/// The call's own, except EINTR.
-pub fn retry<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+/// The call's own; EINTR only after a request to stop, when 16 repetitions have not helped.
+pub fn retry<T, E: Into<io::Error>>(call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+    retry_until(stop::is_requested, call)
+}
+
+fn retry_until<T, E: Into<io::Error>>(
+    stopped: impl Fn() -> bool,
+    mut call: impl FnMut() -> Result<T, E>,
+) -> io::Result<T> {
+    let mut tries = 0;
     loop {
         match call().map_err(Into::into) {
-            Err(e) if classify(&e) == Class::Retry => {}
+            Err(e) if classify(&e) == Class::Retry && tries < TRIES_AFTER_STOP => {
+                tries += u32::from(stopped());
+            }
             other => return other,
         }
     }
@@ -88,6 +104,35 @@ mod tests {
             calls += 1;
             if calls < 3 { Err(Errno::EINTR) } else { Ok(7) }
         });
+        assert_eq!((got.ok(), calls), (Some(7), 3));
+    }
+
+    #[test]
+    fn a_call_that_is_always_interrupted_ends_with_the_request_to_stop() {
+        let (mut calls, stopped) = (0, std::cell::Cell::new(false));
+        let got = retry_until(
+            || stopped.get(),
+            || {
+                calls += 1;
+                stopped.set(calls >= 1000);
+                Err::<(), _>(Errno::EINTR)
+            },
+        );
+        let errno = got.err().and_then(|e| e.raw_os_error());
+        assert_eq!(errno, Some(libc::EINTR));
+        assert_eq!(calls, 1000 + TRIES_AFTER_STOP);
+    }
+
+    #[test]
+    fn a_call_that_the_request_itself_interrupts_is_finished() {
+        let mut calls = 0;
+        let got = retry_until(
+            || true,
+            || {
+                calls += 1;
+                if calls < 3 { Err(Errno::EINTR) } else { Ok(7) }
+            },
+        );
         assert_eq!((got.ok(), calls), (Some(7), 3));
     }
 

@@ -49,7 +49,7 @@ impl Run<'_> {
     }
 
     /// The null engine moves nothing, so there is nothing to give a size to.
-    fn only_pretends(&self) -> bool {
+    pub(super) fn only_pretends(&self) -> bool {
         self.plan.options.engine == Some(engine::NULL)
     }
 

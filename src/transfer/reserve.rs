@@ -1,18 +1,19 @@
 //! Space before data: ENOSPC and EFBIG are better known before the first byte than in the middle.
 
 use std::fs::File;
-use std::io;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::statfs::{self, fstatfs};
 use nix::unistd::ftruncate;
 
-use super::extents::Extents;
-use super::fault::retry;
+use super::error::Error;
+use super::extents::{Extents, Stretch};
+use super::facts::DestFacts;
+use super::fault::{Side, retry};
 use super::plan::{Plan, Sparse};
 use super::sink::file_size_limit;
+use super::steps::{self, Cut, Stopped};
 use crate::sys::words::reason;
 
 /// Files with less data than this are written in one or two calls, which tell of ENOSPC themselves.
@@ -21,86 +22,126 @@ const LEAST: u64 = 4 << 20;
 /// A source in more pieces than this is reserved in part: each piece is a call, and a journal entry.
 const MOST_EXTENTS: u64 = 1024;
 
+/// What is called between two steps: it fails once the copy shall stop.
+pub(super) type Heard<'a> = dyn FnMut() -> Result<(), Error> + 'a;
+
 /// Empties an existing destination, once nothing speaks against the copy that can be known before, and reserves the
-/// blocks of the source's data, or says why not. What it learns of the extents is used again: a dense source is walked
-/// once.
+/// blocks of the source's data, or says why not. What it learns of the extents is used again: a dense source is asked
+/// about once.
 ///
 /// # Errors
 /// EFBIG beyond the file size limit, and ENOSPC where the data certainly cannot fit: the destination is as it was then.
-/// ENOSPC and EDQUOT of the reservation: it is empty.
+/// ENOSPC and EDQUOT of the reservation: it is empty. What `heard` says: it is empty, or its old content is cut in part.
 pub(super) fn make_room(
     plan: &Plan,
     extents: &mut Extents<'_>,
     dest: &File,
-) -> io::Result<Option<String>> {
+    heard: &mut Heard<'_>,
+) -> Result<Option<String>, Error> {
+    let write = |e| Error::Io(Side::Dest, e);
     if !plan.dest.regular {
         return Ok(Some("not a regular file".into()));
     }
     if plan.source.size > file_size_limit() {
-        return Err(Errno::EFBIG.into());
+        return Err(write(Errno::EFBIG.into()));
     }
     if plan.options.sparse != Sparse::Always {
         let data = match plan.options.sparse {
             Sparse::Never => plan.source.size,
             Sparse::Auto | Sparse::Always => plan.source.data,
         };
-        can_fit(dest, data, plan.dest.allocated)?;
+        can_fit(dest, data, plan.dest.allocated, heard)?;
     }
-    if plan.dest.size > 0 {
-        retry(|| ftruncate(dest, 0))?;
-    }
-    reserve(plan, extents, dest)
+    empty(dest, &plan.dest, heard)?;
+    reserve(plan, extents, dest, heard)
 }
 
-fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Result<Option<String>> {
+/// Cuts an existing destination to nothing.
+///
+/// # Errors
+/// ftruncate's, and what `heard` says.
+pub(super) fn empty(dest: &File, facts: &DestFacts, heard: &mut Heard<'_>) -> Result<(), Error> {
+    if facts.size == 0 {
+        return Ok(());
+    }
+    let all = Cut {
+        size: facts.size,
+        allocated: facts.allocated,
+        to: 0,
+    };
+    steps::cut(dest, all, heard).map_err(|stopped| match stopped {
+        Stopped::Failed(e) => Error::Io(Side::Dest, e),
+        Stopped::Asked(error) => error,
+    })
+}
+
+fn reserve(
+    plan: &Plan,
+    extents: &mut Extents<'_>,
+    dest: &File,
+    heard: &mut Heard<'_>,
+) -> Result<Option<String>, Error> {
     if let Err(why) = plan.dest.reserve {
         return Ok(Some(why.into()));
     }
     if plan.source.data < LEAST || plan.options.sparse == Sparse::Always {
         return Ok(Some("little data, or zeros that may become holes".into()));
     }
-    match reserve_extents(plan, extents, dest) {
-        Ok(why) => Ok(why),
-        Err(e)
+    let error = match reserve_extents(plan, extents, dest, heard) {
+        Ok(why) => return Ok(why),
+        Err(Stopped::Asked(error)) => error,
+        Err(Stopped::Failed(e))
             if matches!(
                 e.raw_os_error(),
                 Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO)
             ) =>
         {
-            // ext4 keeps what it could get.
-            let _ = ftruncate(dest, 0);
-            Err(e)
+            Error::Io(Side::Dest, e)
         }
-        Err(e) => Ok(Some(format!("fallocate: {}", reason(&e)))),
-    }
+        Err(Stopped::Failed(e)) => return Ok(Some(format!("fallocate: {}", reason(&e)))),
+    };
+    // What was reserved so far goes; ext4 keeps what it could get.
+    let _ = retry(|| ftruncate(dest, 0));
+    Err(error)
 }
 
-/// `FALLOC_FL_KEEP_SIZE`: the size of the destination then tells how far the copy is, and a failure leaves no file of
-/// full length.
 fn reserve_extents(
     plan: &Plan,
     extents: &mut Extents<'_>,
     dest: &File,
-) -> io::Result<Option<String>> {
-    let allocate = |start: u64, end: u64| {
-        let (offset, len) = (start.cast_signed(), (end - start).cast_signed());
-        retry(|| fallocate(dest, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len))
-    };
+    heard: &mut Heard<'_>,
+) -> Result<Option<String>, Stopped> {
     if plan.options.sparse == Sparse::Never {
-        return allocate(0, plan.source.size).map(|()| None);
+        return steps::reserve(dest, 0, plan.source.size, heard).map(|()| None);
     }
-    let mut pos = 0;
+    let (mut pos, mut run) = (0, 0..0);
     loop {
-        match extents.next_whole(pos) {
-            Ok(Some(data)) => {
-                allocate(data.start, data.end)?;
-                pos = data.end;
-            }
-            Ok(None) => return Ok(None),
+        heard().map_err(Stopped::Asked)?;
+        let stretch = match extents.next(pos) {
+            Ok(stretch) => stretch,
             // The copy itself asks again, and tells.
             Err(e) => return Ok(Some(format!("the source's extents: {}", reason(&e)))),
+        };
+        match &stretch {
+            Some(Stretch::Data(data))
+                if data.start == run.end && run.end - run.start < steps::RESERVE =>
+            {
+                run.end = data.end;
+            }
+            Some(Stretch::Data(data)) => {
+                steps::reserve(dest, run.start, run.end, heard)?;
+                run = data.clone();
+            }
+            Some(Stretch::Hole(_)) => {}
+            None => return steps::reserve(dest, run.start, run.end, heard).map(|()| None),
         }
+        pos = match stretch {
+            Some(Stretch::Data(data)) => data.end,
+            Some(Stretch::Hole(end)) => end,
+            None => pos,
+        };
         if extents.found() >= MOST_EXTENTS {
+            steps::reserve(dest, run.start, run.end, heard)?;
             return Ok(Some(format!("only for the first {MOST_EXTENTS} extents")));
         }
     }
@@ -115,15 +156,21 @@ const APART: Duration = Duration::from_millis(20);
 /// first. Only a certain "no" is an answer: file systems that compress, share or grow are not asked.
 ///
 /// # Errors
-/// ENOSPC, when it is certain.
-pub(super) fn can_fit(dest: &File, data: u64, freed: u64) -> io::Result<()> {
+/// ENOSPC, when it is certain; what `heard` says.
+pub(super) fn can_fit(
+    dest: &File,
+    data: u64,
+    freed: u64,
+    heard: &mut Heard<'_>,
+) -> Result<(), Error> {
     for _ in 0..ASK {
         if !is_full_for(dest, data, freed) {
             return Ok(());
         }
+        heard()?;
         std::thread::sleep(APART);
     }
-    Err(Errno::ENOSPC.into())
+    Err(Error::Io(Side::Dest, Errno::ENOSPC.into()))
 }
 
 fn is_full_for(dest: &File, data: u64, freed: u64) -> bool {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::time::Instant;
 
 use super::choice::{Choice, Clock, Next};
 use super::engine::{Engine, Pair, Row};
 use super::error::{Error, Failure};
 use super::event::{Event, Observer, Progress};
-use super::extents::{Extents, nonzero_runs};
+use super::extents::{Extents, Finder, Stretch, nonzero_runs};
 use super::facts::{DestFacts, Direct, SourceFacts, SourceKind};
 use super::fault::{Fault, Side};
 use super::finish::compare_source;
@@ -81,12 +82,23 @@ pub(super) fn copy(
         observer.event(&plan.event(None));
         return Err(fail(Error::Impossible(plan.why_not())));
     }
-    let mut extents = Extents::new(files.source, plan.source.size, plan.source.finder);
-    let room = reserve::make_room(&plan, &mut extents, files.dest);
+    let finder = match plan.source.finder {
+        // Holes are written as zeros there, and what was written cannot be gone back to: reading is always right.
+        Finder::Seek if !plan.dest.regular => Finder::Everything,
+        finder => finder,
+    };
+    let mut extents = Extents::new(files.source, plan.source.size, finder);
+    let room = reserve::make_room(&plan, &mut extents, files.dest, &mut || {
+        if observer.interrupted() {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    });
     extents.rewind();
     observer.event(&plan.event(room.as_ref().ok().cloned().flatten()));
-    if let Err(e) = room {
-        return Err(fail(Error::Io(Side::Dest, e)));
+    if let Err(error) = room {
+        return Err(fail(error.or_interrupted(observer)));
     }
     let mut run = Run::new(&plan, files, account, observer);
     match run.all(&mut extents) {
@@ -94,7 +106,10 @@ pub(super) fn copy(
             run.done();
             Ok(())
         }
-        Err(error) => Err(run.give_up(error)),
+        Err(error) => {
+            let error = error.or_interrupted(run.observer);
+            Err(run.give_up(error))
+        }
     }
 }
 
@@ -201,24 +216,67 @@ impl<'a> Run<'a> {
 
     /// Every extent of the source, and the holes between them.
     fn extents(&mut self, extents: &mut Extents<'_>) -> Result<(), Error> {
-        let align = self.plan.dest.align;
-        while let Some(data) = extents
-            .next(self.pos)
+        let (align, mut asked) = (self.plan.dest.align, 0);
+        while let Some(stretch) = extents
+            .next(self.pos.max(asked))
             .map_err(|e| Error::Io(Side::Source, e))?
         {
-            self.hole_until(align.down(data.start))?;
-            let end = align.up(data.end).min(self.size);
-            while self.pos < end {
-                let len = self.chunk(end);
-                if self.plan.options.sparse == Sparse::Always && self.plan.dest.regular {
-                    self.without_zeros(len)?;
-                } else {
-                    self.step(&Work::Move(len))?;
+            match stretch {
+                Stretch::Data(data) => {
+                    self.hole_until(align.down(data.start))?;
+                    self.data_until(align.up(data.end).min(self.size))?;
+                }
+                Stretch::Hole(end) => {
+                    asked = end;
+                    self.hole_until(align.down(end))?;
+                    self.report()?;
                 }
             }
         }
         self.found = extents.found();
-        self.hole_until(self.size)
+        self.hole_until(self.size)?;
+        let doubted = extents.holes_in_doubt(|| self.report())?;
+        self.read_doubted(&doubted)
+    }
+
+    /// Copies everything up to `end` as data.
+    fn data_until(&mut self, end: u64) -> Result<(), Error> {
+        while self.pos < end {
+            let len = self.chunk(end);
+            if self.plan.options.sparse == Sparse::Always && self.plan.dest.regular {
+                self.without_zeros(len)?;
+            } else {
+                self.step(&Work::Move(len))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads holes that the file system may have made up. What is zeros there stays a hole.
+    fn read_doubted(&mut self, holes: &[Range<u64>]) -> Result<(), Error> {
+        let Some(first) = holes.first().filter(|_| !self.only_pretends()) else {
+            return Ok(());
+        };
+        let text = format!(
+            "the file system says that there is no data at {}, and counts blocks that are nowhere else: read all the same",
+            first.start
+        );
+        self.observer.event(&Event::Note { text });
+        self.pair
+            .sink
+            .finish()
+            .map_err(|e| Error::Io(Side::Dest, e))?;
+        let align = self.plan.dest.align;
+        for hole in holes {
+            self.pos = align.down(hole.start);
+            let end = align.up(hole.end).min(self.size);
+            while self.pos < end {
+                let len = self.chunk(end);
+                self.without_zeros(len)?;
+            }
+        }
+        self.pos = self.size;
+        Ok(())
     }
 
     /// The next chunk: up to a multiple of the row's length, so that windows stay aligned, and no further than the

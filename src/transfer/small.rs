@@ -95,6 +95,7 @@ pub(super) fn copy<T>(
         observer,
     };
     if let Err(error) = small.all(&mut worker.buffer, &mut worker.mounts) {
+        let error = error.or_interrupted(small.observer);
         return Err(small.give_up(error));
     }
     let row = small.row;
@@ -181,16 +182,18 @@ impl Small<'_, '_> {
     }
 
     /// Empties an existing destination, once nothing speaks against the copy that can be known before.
-    fn make_room(&self) -> Result<(), Error> {
-        let (size, dest) = (self.files.facts.size, self.files.dest);
-        let write = |e| Error::Io(Side::Dest, e);
+    fn make_room(&mut self) -> Result<(), Error> {
+        let files = self.files;
+        let (size, dest, there) = (files.facts.size, files.dest, &files.there);
         if size > file_size_limit() {
-            return Err(write(io::Error::from_raw_os_error(libc::EFBIG)));
+            let error = io::Error::from_raw_os_error(libc::EFBIG);
+            return Err(Error::Io(Side::Dest, error));
         }
         // A file that was empty loses nothing when the write itself says ENOSPC.
-        if self.files.there.size > 0 {
-            reserve::can_fit(dest, size, self.files.there.allocated).map_err(write)?;
-            retry(|| ftruncate(dest, 0)).map_err(write)?;
+        if there.size > 0 {
+            let mut heard = || self.report();
+            reserve::can_fit(dest, size, there.allocated, &mut heard)?;
+            reserve::empty(dest, there, &mut heard)?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::sys::buffer::AlignedBuffer;
 const CHUNK: usize = 1 << 20;
 
 /// How long a read may wait, in milliseconds, before the observer is asked again whether to stop.
-const PATIENCE: u16 = 200;
+const PATIENCE: u16 = 50;
 
 /// Copies until the source says that it has no more.
 pub(super) fn copy(run: &mut Run<'_>) -> Result<(), Error> {

@@ -47,6 +47,12 @@ fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
         // Extents are widened to whole units of the destination, into the holes beside them.
         return Err("destination wants units larger than a page, and the source has holes".into());
     }
+    if !source.finder.is_exact() {
+        // The kernel tells nothing of a file that is not ours: a hole may be taken for data.
+        return Err(
+            "source is another user's, so that its holes cannot be told for certain".into(),
+        );
+    }
     if source.kind == SourceKind::Hugetlbfs && !source.is_dense() {
         // It reports everything as data, so the holes cannot be stepped around.
         return Err(
