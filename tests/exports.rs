@@ -495,6 +495,28 @@ fn an_old_file_is_replaced_with_its_mode_and_through_links() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
 }
 
+/// A file that another process puts there during the run is the one that is replaced, and its mode the one that stays; one
+/// that has gone is made anew.
+#[test]
+fn what_has_the_name_in_the_end_counts() {
+    let dir = disk_dir();
+    let (file, other) = (dir.path().join("file"), dir.path().join("other"));
+    let want = json::render(&run()).unwrap();
+    fs::write(&file, "old").unwrap();
+    let opened = exports(&file).open().unwrap();
+    fs::write(&other, "newer").unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&other, &file).unwrap();
+    opened.write(rendered).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), want);
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
+
+    let opened = exports(&file).open().unwrap();
+    fs::remove_file(&file).unwrap();
+    opened.write(rendered).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), want);
+}
+
 #[test]
 fn a_file_with_two_names_is_overwritten_under_both() {
     let dir = disk_dir();

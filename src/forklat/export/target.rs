@@ -59,33 +59,45 @@ impl Target {
 
     /// Whether both are one file, by whatever names.
     pub(super) fn same(&self, other: &Self) -> bool {
-        let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
-        identity(&self.metadata) == identity(&other.metadata)
+        inode(&self.metadata) == inode(&other.metadata)
     }
 
     /// Removes it where it was created.
     pub(super) fn set_aside(&self) {
         if self.created {
-            remove(&self.path);
+            remove(&self.path, inode(&self.metadata));
         }
     }
 
-    /// Makes `content` all that it holds.
+    /// Makes `content` all that it holds. What was set aside is created anew; where another process has put a file in its
+    /// place meanwhile, that is the one that the report goes to, as if it had been there before.
     pub(super) fn write(self, content: &[u8]) -> Result<(), String> {
-        let path = self.path.clone();
-        let created = self.created;
-        self.store(content).map_err(|e| {
-            if created {
+        let target = if self.created || self.has_moved() {
+            Self::open(&self.path)?
+        } else {
+            self
+        };
+        let path = target.path.clone();
+        let created = target.created.then(|| inode(&target.metadata));
+        target.store(content).map_err(|e| {
+            if let Some(created) = created {
                 // A part of a report is worse than none.
-                remove(&path);
+                remove(&path, created);
             }
             cannot(&path, &e)
         })
     }
 
+    /// Whether the name leads to another file than when it was opened, or to none.
+    fn has_moved(&self) -> bool {
+        self.metadata.is_file()
+            && !self.standard_output
+            && !leads_to(&self.path, inode(&self.metadata))
+    }
+
     fn store(self, content: &[u8]) -> io::Result<()> {
         if self.created {
-            return finish(File::create(&self.path)?, content);
+            return finish(self.file, content);
         }
         if self.replaceable() && self.replace(content)? {
             return Ok(());
@@ -103,9 +115,10 @@ impl Target {
         let Some((beside, file)) = self.beside(&path) else {
             return Ok(false);
         };
+        let made = inode(&file.metadata()?);
         let replaced = finish(file, content).and_then(|()| fs::rename(&beside, &path));
         if replaced.is_err() {
-            let _ = fs::remove_file(&beside);
+            remove(&beside, made);
         }
         match replaced {
             // A file that is a mount point, as containers bind them.
@@ -138,8 +151,9 @@ impl Target {
             .open(&beside)
             .ok()?;
         // The umask may have taken bits that the old file has.
+        let made = inode(&file.metadata().ok()?);
         if file.set_permissions(self.metadata.permissions()).is_err() {
-            let _ = fs::remove_file(&beside);
+            remove(&beside, made);
             return None;
         }
         Some((beside, file))
@@ -158,10 +172,21 @@ fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
     Ok((file, !existed))
 }
 
-/// Removes a file that was created; a link to it was there before and stays.
-fn remove(path: &Path) {
-    // Whoever removes it first is right.
-    let _ = path.canonicalize().and_then(fs::remove_file);
+/// Device and inode number.
+fn inode(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn leads_to(path: &Path, file: (u64, u64)) -> bool {
+    fs::metadata(path).is_ok_and(|now| inode(&now) == file)
+}
+
+/// Removes a file that was created, if it still has the name; a link to it was there before and stays.
+fn remove(path: &Path, created: (u64, u64)) {
+    if leads_to(path, created) {
+        // Whoever removes it first is right.
+        let _ = path.canonicalize().and_then(fs::remove_file);
+    }
 }
 
 /// Writes all, and closes: some file systems keep their errors until then.

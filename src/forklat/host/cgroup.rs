@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -140,8 +141,20 @@ fn family(root: &Path) -> Result<Vec<i32>, String> {
 const TRIES: u32 = 100;
 const APART: Duration = Duration::from_millis(20);
 
-/// Takes the limits of `group` off its devices; returns whether there were any. What is gone already is no error.
-pub(super) fn lift(group: &Path) -> Result<bool, String> {
+/// Whether the name still leads to the group that was made.
+fn is_made(group: &Path, id: Option<(u64, u64)>) -> bool {
+    id.is_some()
+        && group
+            .symlink_metadata()
+            .is_ok_and(|now| Some((now.dev(), now.ino())) == id)
+}
+
+/// Takes the limits of `group` off its devices; returns whether there were any. What is gone already is no error, and a
+/// group of another process that has the name now is left alone.
+pub(super) fn lift(group: &Path, id: Option<(u64, u64)>) -> Result<bool, String> {
+    if !is_made(group, id) {
+        return Ok(false);
+    }
     let file = group.join("io.max");
     let limits = std::fs::read_to_string(&file).unwrap_or_default();
     let devices = limits
@@ -167,18 +180,26 @@ pub(super) fn lift(group: &Path) -> Result<bool, String> {
 /// and there is no file any more that could end that.
 pub(super) fn dissolve(
     group: &Path,
+    id: Option<(u64, u64)>,
     home: &Path,
     top: &Path,
     enabled: &[String],
 ) -> Result<(), String> {
     let home = if home.exists() { home } else { top };
-    lift(group)?;
+    lift(group, id)?;
     for attempt in 1.. {
-        empty(group, home)?;
+        if is_made(group, id) {
+            empty(group, home)?;
+        } else if id.is_some() {
+            // It has gone; what has its name is another's.
+            break;
+        }
         match std::fs::remove_dir(group) {
             Ok(()) => break,
             Err(e) if e.kind() == io::ErrorKind::NotFound => break,
-            Err(e) if attempt == TRIES => return Err(cannot("remove control group", group, &e)),
+            Err(e) if attempt == TRIES || id.is_none() => {
+                return Err(cannot("remove control group", group, &e));
+            }
             Err(_) => std::thread::sleep(APART),
         }
     }
@@ -289,15 +310,37 @@ mod tests {
     #[test]
     fn each_limit_of_a_group_is_lifted_and_one_that_is_gone_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(lift(dir.path()), Ok(false));
+        let meta = dir.path().metadata().unwrap();
+        let id = Some((meta.dev(), meta.ino()));
+        assert_eq!(lift(dir.path(), id), Ok(false));
         let file = dir.path().join("io.max");
         std::fs::write(&file, "").unwrap();
-        assert_eq!(lift(dir.path()), Ok(false));
+        assert_eq!(lift(dir.path(), id), Ok(false));
         std::fs::write(&file, "259:1 rbps=1 wbps=2 riops=max wiops=max\n").unwrap();
-        assert_eq!(lift(dir.path()), Ok(true));
+        assert_eq!(lift(dir.path(), id), Ok(true));
         assert_eq!(
             std::fs::read_to_string(&file).unwrap(),
             "259:1 rbps=max wbps=max riops=max wiops=max"
         );
+    }
+
+    /// A group that another process has made under the name keeps its processes and its limits.
+    #[test]
+    fn a_group_of_another_process_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (group, home) = (dir.path().join("group"), dir.path().join("home"));
+        std::fs::create_dir(&group).unwrap();
+        std::fs::create_dir(&home).unwrap();
+        std::fs::write(group.join("cgroup.procs"), "4000000\n").unwrap();
+        std::fs::write(home.join("cgroup.procs"), "").unwrap();
+        std::fs::write(group.join("io.max"), "254:0 rbps=max wbps=1\n").unwrap();
+        let meta = home.metadata().unwrap();
+        let id = Some((meta.dev(), meta.ino()));
+        assert_eq!(lift(&group, id), Ok(false));
+        assert_eq!(dissolve(&group, id, &home, dir.path(), &[]), Ok(()));
+        assert!(dissolve(&group, None, &home, dir.path(), &[]).is_err());
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!(read(&home.join("cgroup.procs")), "");
+        assert_eq!(read(&group.join("io.max")), "254:0 rbps=max wbps=1\n");
     }
 }

@@ -124,10 +124,16 @@ impl DiskLimit {
             home: h.own,
             top: h.top,
             enabled: missing.map(|name| (*name).to_owned()).collect(),
+            id: None,
         };
+        if path.symlink_metadata().is_ok() {
+            let path = path.display();
+            return Err(format!("control group {path} is there, and another's"));
+        }
         record.add(entry.clone())?;
-        if let Err(e) = enter_v2(root, &control, &path) {
-            return Err(match record.undo(&entry) {
+        let mut known = entry;
+        if let Err(e) = enter_v2(root, &control, &path, record, &mut known) {
+            return Err(match record.undo(&known) {
                 Ok(()) => e,
                 Err(more) => format!("{e}; {more}"),
             });
@@ -212,7 +218,14 @@ fn has(list: &str, name: &str) -> bool {
     list.split_ascii_whitespace().any(|word| word == name)
 }
 
-fn enter_v2(root: &Path, control: &Path, path: &Path) -> Result<(), String> {
+/// Makes the group and moves this process into it; `known` is what the record knows of it.
+fn enter_v2(
+    root: &Path,
+    control: &Path,
+    path: &Path,
+    record: &mut Record,
+    known: &mut Entry,
+) -> Result<(), String> {
     let all = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
     try_write(control, &all).map_err(|e| {
         let why = match e.raw_os_error() {
@@ -225,6 +238,7 @@ fn enter_v2(root: &Path, control: &Path, path: &Path) -> Result<(), String> {
         cannot(&format!("write '{all}' to"), control, &e) + why
     })?;
     std::fs::create_dir(path).map_err(|e| cannot("make control group", path, &e))?;
+    *known = record.made_group(known)?;
     cgroup::enter(root, path)
 }
 

@@ -134,14 +134,29 @@ impl Record {
 
     /// The directory is there: now it is known by its numbers.
     fn made(&mut self, entry: Entry, path: &Path) -> Result<(), String> {
-        let meta = path
-            .symlink_metadata()
-            .map_err(|e| cannot("stat", path, &e))?;
-        for other in self.document.entries.iter_mut().filter(|e| **e == entry) {
-            *other = Entry::Directory {
-                path: path.into(),
-                id: Some((meta.dev(), meta.ino())),
-            };
+        let made = Entry::Directory {
+            path: path.into(),
+            id: Some(numbers(path)?),
+        };
+        self.update(&entry, made)
+    }
+
+    /// Notes the numbers of a control group that is there now, and returns the entry that knows them.
+    ///
+    /// # Errors
+    /// A group that cannot be looked at, a record that cannot be written.
+    pub(super) fn made_group(&mut self, entry: &Entry) -> Result<Entry, String> {
+        let mut made = entry.clone();
+        if let Entry::Cgroup { path, id, .. } = &mut made {
+            *id = Some(numbers(path)?);
+        }
+        self.update(entry, made.clone())?;
+        Ok(made)
+    }
+
+    fn update(&mut self, entry: &Entry, now: Entry) -> Result<(), String> {
+        for other in self.document.entries.iter_mut().filter(|e| *e == entry) {
+            *other = now.clone();
         }
         self.write()
     }
@@ -192,6 +207,13 @@ impl Record {
         }
         Ok(lock)
     }
+}
+
+/// Device and inode number of a directory.
+fn numbers(path: &Path) -> Result<(u64, u64), String> {
+    let meta = path.symlink_metadata();
+    meta.map(|meta| (meta.dev(), meta.ino()))
+        .map_err(|e| cannot("stat", path, &e))
 }
 
 /// Undoes what forklats that were killed have left: a line in plain words for each thing undone, or not.

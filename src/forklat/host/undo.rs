@@ -44,6 +44,10 @@ pub enum Entry {
         top: PathBuf,
         /// Controllers that were enabled at the top for it.
         enabled: Vec<String>,
+        /// Device and inode number; `None` until it is made: no process is moved out of it then, and it goes only if it is
+        /// empty.
+        #[serde(default)]
+        id: Option<(u64, u64)>,
     },
     /// A scratch directory was made.
     Directory {
@@ -75,7 +79,8 @@ impl Entry {
                 home,
                 top,
                 enabled,
-            } => cgroup::dissolve(path, home, top, enabled),
+                id,
+            } => cgroup::dissolve(path, *id, home, top, enabled),
             Self::Directory { path, id } => remove(Path::new(path), *id),
         }
     }
@@ -87,7 +92,7 @@ impl Entry {
     pub(super) fn lift(&self) -> Result<bool, String> {
         match self {
             Self::Throttle { file, device, old } => unthrottle(file, device, *old).map(|()| true),
-            Self::Cgroup { path, .. } => cgroup::lift(path),
+            Self::Cgroup { path, id, .. } => cgroup::lift(path, *id),
             Self::Sysctl { .. } | Self::Directory { .. } => Ok(false),
         }
     }
@@ -140,6 +145,13 @@ fn remove(path: &Path, id: Option<(u64, u64)>) -> Result<(), String> {
         // Through the descriptor: whatever takes the name of the directory meanwhile is not touched.
         let inside = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
         clear(&inside).map_err(|e| cannot("remove what is in", path, &e))?;
+    }
+    // rmdir(2) takes empty directories only; what took the name while this one was cleared is looked at once more.
+    let opened = dir.metadata().map(|meta| (meta.dev(), meta.ino()));
+    match opened.and_then(|opened| open_ours(path, Some(opened))) {
+        Ok(Some(_)) => {}
+        Ok(None) => return Ok(()),
+        Err(e) => return Err(cannot("remove", path, &e)),
     }
     match std::fs::remove_dir(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cannot("remove", path, &e)),
