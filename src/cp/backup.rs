@@ -19,6 +19,10 @@ use super::place::Place;
 /// (measured with 9.1).
 const LONGEST: usize = 254;
 
+/// Names that are tried before "exists" is taken for the answer of a file system that says so of every name. Each of them was
+/// taken by somebody else between the choice of the name and its use.
+const MAX_NAME_ATTEMPTS: u32 = 1000;
+
 /// Gives what is at `place` its backup's name, and returns that; `None` where nothing is there. With `keep` it has both
 /// names then, until a new file takes the first.
 ///
@@ -27,7 +31,7 @@ const LONGEST: usize = 254;
 pub fn make(place: &Place<'_>, backup: &Backup, keep: bool) -> Result<Option<OsString>, Errno> {
     let entry = entry(place)?;
     let mut taken = None;
-    loop {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         let next = next_name(&entry, backup, taken);
         let moved = match (next.number.is_some(), keep) {
             (true, true) => link(&entry, &next.name),
@@ -46,6 +50,7 @@ pub fn make(place: &Place<'_>, backup: &Backup, keep: bool) -> Result<Option<OsS
             Err(e) => return Err(e),
         }
     }
+    Err(Errno::EEXIST)
 }
 
 /// The name that the next backup of `place` would get.
@@ -216,7 +221,7 @@ fn link_over(entry: &Entry<'_>, to: &OsStr) -> Result<(), Errno> {
 /// A third name of what is at the entry.
 fn between(entry: &Entry<'_>) -> Result<OsString, Errno> {
     let mut n = std::process::id();
-    loop {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         let mut name = OsString::from(".");
         name.push(OsStr::from_bytes(
             &entry.name.as_bytes()[..entry.name.len().min(LONGEST - 30)],
@@ -227,6 +232,7 @@ fn between(entry: &Entry<'_>) -> Result<OsString, Errno> {
             other => return other.map(|()| name),
         }
     }
+    Err(Errno::EEXIST)
 }
 
 #[cfg(test)]

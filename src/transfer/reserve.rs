@@ -64,7 +64,7 @@ fn reserve(plan: &Plan, extents: &mut Extents<'_>, dest: &File) -> io::Result<Op
         Err(e)
             if matches!(
                 e.raw_os_error(),
-                Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO)
+                Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG)
             ) =>
         {
             // ext4 keeps what it could get.
