@@ -24,6 +24,10 @@ use crate::sys::file::try_lock;
 /// (measured with 9.1).
 const LONGEST: usize = 254;
 
+/// Names that are tried before "exists" is taken for the answer of a file system that says so of every name. Each of them was
+/// taken by somebody else between the choice of the name and its use.
+const MAX_NAME_ATTEMPTS: u32 = 1000;
+
 /// What became of a file that was to be renamed to its backup's name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Made {
@@ -43,7 +47,7 @@ pub fn make(place: &Place<'_>, backup: &Backup, examined: Identity) -> Result<Ma
     let entry = entry(place)?;
     let (dir, from) = (entry.dir(), entry.name.as_os_str());
     let mut taken = None;
-    loop {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         match by_inode::look(dir, from) {
             Ok(now) if identity(&now) == examined => {}
             Ok(_) => return Ok(Made::Other),
@@ -63,6 +67,7 @@ pub fn make(place: &Place<'_>, backup: &Backup, examined: Identity) -> Result<Ma
             Err(e) => return Err(e),
         }
     }
+    Err(Errno::EEXIST)
 }
 
 /// Gives back what took the name between the look and the rename.
@@ -483,13 +488,14 @@ fn link_over(entry: &Entry<'_>, to: &OsStr) -> Result<bool, Errno> {
 
 /// A third name of what is at the entry.
 fn between(entry: &Entry<'_>) -> Result<OsString, Errno> {
-    loop {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         let name = OsString::from(format!(".mmapcp-backup-{}", by_inode::random_digits()));
         match link(entry, &name) {
             Err(Errno::EEXIST) => {}
             other => return other.map(|()| name),
         }
     }
+    Err(Errno::EEXIST)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::sys::statfs::{self, fstatfs};
 use nix::unistd::{fsync, syncfs};
 
 use super::dest::lead::Entry;
@@ -88,14 +89,27 @@ impl Durable {
     }
 
     /// Notes the file system of an open file. To be called before the first byte is written there, so that no failed
-    /// write goes unnoticed.
-    pub fn watch(&self, file: &File, shown: &Path) {
+    /// write goes unnoticed. With `holds_old`, for a file whose content is about to be replaced, it also asks a file system
+    /// that may not have fsync(2).
+    ///
+    /// # Errors
+    /// What that file system answers: nothing that is written there can be made durable.
+    pub fn watch(&self, file: &File, shown: &Path, holds_old: bool) -> io::Result<()> {
         if !self.wanted {
-            return;
+            return Ok(());
         }
         let mut state = self.state();
-        if let Err(e) = state.system(file.as_fd(), shown) {
-            state.failed.push((shown.into(), e));
+        let noted = state.system(file.as_fd(), shown).map(|(_, stat)| stat);
+        match noted {
+            Ok(stat) if holds_old && is_syncable(&stat) && !has_fsync(file) => {
+                drop(state);
+                retry(|| fsync(file))
+            }
+            Ok(_) => Ok(()),
+            Err(e) => {
+                state.failed.push((shown.into(), e));
+                Ok(())
+            }
         }
     }
 
@@ -224,11 +238,9 @@ impl State {
 
     fn note(&mut self, file: &File, shown: &Path, syncfs_tells: bool) -> io::Result<()> {
         let (system, stat) = self.system(file, shown)?;
-        let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
-        let syncable = [SFlag::S_IFREG, SFlag::S_IFDIR, SFlag::S_IFBLK].contains(&kind);
         let known =
-            kind == SFlag::S_IFDIR && !system.directories.insert((stat.st_dev, stat.st_ino));
-        if !syncable || system.whole || known {
+            kind(&stat) == SFlag::S_IFDIR && !system.directories.insert((stat.st_dev, stat.st_ino));
+        if !is_syncable(&stat) || system.whole || known {
             return Ok(());
         }
         system.each.push((file.try_clone()?, shown.into()));
@@ -243,6 +255,28 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// Whether a file is of a kind that can be brought to a disk.
+fn is_syncable(stat: &FileStat) -> bool {
+    [SFlag::S_IFREG, SFlag::S_IFDIR, SFlag::S_IFBLK].contains(&kind(stat))
+}
+
+/// Whether the file system of a file is known to have fsync(2). Asking it would be right as well, but it would first write out
+/// whatever the old file still has dirty in the page cache, only for that to be replaced.
+fn has_fsync(file: &File) -> bool {
+    let known = [
+        statfs::EXT4_SUPER_MAGIC,
+        statfs::XFS_SUPER_MAGIC,
+        statfs::BTRFS_SUPER_MAGIC,
+        statfs::F2FS_SUPER_MAGIC,
+        statfs::TMPFS_MAGIC,
+    ];
+    fstatfs(file).is_ok_and(|stat| known.contains(&stat.filesystem_type()))
 }
 
 /// A promise broken on purpose, in the build of the kernel laboratory alone: its power cuts must find it.
@@ -298,7 +332,7 @@ mod tests {
         for n in 0..files {
             let path = dir.path().join(n.to_string());
             let file = File::create(&path)?;
-            durable.watch(&file, &path);
+            durable.watch(&file, &path, false)?;
             durable.note_file(&file, &path);
             durable.note_directory(&File::open(dir.path())?, dir.path());
         }

@@ -11,7 +11,7 @@ use nix::unistd::ftruncate;
 use super::attrs::{self, Attributes};
 use super::dest::lead::Entry;
 use super::dest::{self, Committed, Destination, How, Refused, Terms, Verdict};
-use super::durable::Durable;
+use super::durable::{self, Durable};
 use super::failed::Failed;
 use super::options::{Existing, Options};
 use super::place::{Identity, Place, beside, identity};
@@ -98,7 +98,10 @@ pub(super) fn copy(
         let relabelled = cx.attributes.relabel(source, dest, &mut say);
         relabelled.map_err(|attrs::Unpreserved| Failed::Said)?;
     }
-    cx.durable.watch(&open.file, dest.shown);
+    if let Err(e) = cx.durable.watch(&open.file, dest.shown, !open.created) {
+        abandon(voice, dest, open, None);
+        return Err(durable::message(dest.shown, &e).into());
+    }
     // What replaces the old file atomically is narrow as it is.
     let held_back = target
         .there

@@ -21,10 +21,10 @@ impl Run<'_> {
         let sink = &mut self.pair.sink;
         if sink.leaving() != Leaving::Direct || len.is_multiple_of(unit) {
             sink.write_all_at(&data[..len], self.pos)?;
-        } else if self.plan.dest.regular && self.pos + padded as u64 <= file_size_limit() {
+        } else if self.can_be_cut && self.pos + padded as u64 <= file_size_limit() {
             sink.write_all_at(&data[..padded], self.pos)?;
         } else {
-            // A device has no size to cut to: what is behind must stay. Nor may padding pass the file size limit.
+            // A device has no size to cut to: what is behind must stay. Nor may padding pass the file size limit, nor stay.
             let body = len - len % unit;
             sink.write_all_at(&data[..body], self.pos)?;
             sink.leave_by(Leaving::Cached)?;

@@ -35,6 +35,13 @@ pub fn classify(error: &io::Error) -> Class {
     }
 }
 
+/// Whether an error says that a call is refused, rather than that it failed at its work. Security modules refuse with EACCES
+/// as well. Only for calls that a copy can do without: for others, EACCES is final.
+#[must_use]
+pub fn is_refusal(error: &io::Error) -> bool {
+    classify(error) == Class::Unsupported || error.raw_os_error() == Some(Errno::EACCES as i32)
+}
+
 /// Which file an error belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -134,6 +141,21 @@ mod tests {
             },
         );
         assert_eq!((got.ok(), calls), (Some(7), 3));
+    }
+
+    #[test]
+    fn a_lost_write_is_no_refusal() {
+        for e in [Errno::EIO, Errno::ENOSPC, Errno::EDQUOT, Errno::ESPIPE] {
+            assert!(!is_refusal(&e.into()), "{e}");
+        }
+        for e in [
+            Errno::EINVAL,
+            Errno::EOPNOTSUPP,
+            Errno::EPERM,
+            Errno::EACCES,
+        ] {
+            assert!(is_refusal(&e.into()), "{e}");
+        }
     }
 
     #[test]

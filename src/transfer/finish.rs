@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 
 use nix::unistd::ftruncate;
 
@@ -67,13 +68,13 @@ impl Run<'_> {
         let begun = !self.moved.is_empty();
         // Brings out what is still good. After an error of writeback it does nothing, and what is in doubt is cut off.
         let _ = self.pair.sink.finish();
-        let copied = match error {
+        let mut copied = match error {
             Error::SourceChanged { .. } => self.pos,
             _ => self.pair.sink.confirmed(self.pos),
         };
         if self.plan.dest.regular {
             let dest = self.pair.sink.file;
-            let _ = retry(|| ftruncate(dest, copied.cast_signed()));
+            copied = cut_back(dest, copied, self.size);
             let _ = self.drop_leftovers(copied);
         }
         Failure {
@@ -83,6 +84,25 @@ impl Run<'_> {
             begun,
         }
     }
+}
+
+/// Cuts the destination of a failed copy to its `good` bytes, and returns how many it has then. Where the file system refuses
+/// that and padding makes it longer than the `size` of its source, it is emptied by open(2), which is another question to
+/// ask of a filter.
+fn cut_back(dest: &File, good: u64, size: u64) -> u64 {
+    let is_longer = || dest.metadata().is_ok_and(|meta| meta.len() > size);
+    if retry(|| ftruncate(dest, good.cast_signed())).is_err() && is_longer() && empty(dest).is_ok()
+    {
+        return 0;
+    }
+    good
+}
+
+/// Empties an open file by opening it again.
+fn empty(file: &File) -> io::Result<()> {
+    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+    File::options().write(true).truncate(true).open(name)?;
+    Ok(())
 }
 
 /// The bytes written while a source shrinks can be zeros from the cut on, with every call a success (measured): only the

@@ -93,7 +93,7 @@ fn reserve(
         Err(Stopped::Failed(e))
             if matches!(
                 e.raw_os_error(),
-                Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::EIO)
+                Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG)
             ) =>
         {
             Error::Io(Side::Dest, e)

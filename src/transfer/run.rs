@@ -6,13 +6,15 @@ use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
+use nix::unistd::ftruncate;
+
 use super::choice::{Choice, Clock, Next};
 use super::engine::{Engine, Pair, Row};
 use super::error::{Error, Failure};
 use super::event::{Event, Observer, Progress};
 use super::extents::{Extents, Finder, Stretch, nonzero_runs};
 use super::facts::{DestFacts, Direct, SourceFacts, SourceKind};
-use super::fault::{Fault, Side};
+use super::fault::{Fault, Side, retry};
 use super::finish::compare_source;
 use super::pace::Pacer;
 use super::plan::{Options, Plan, Sparse};
@@ -88,6 +90,7 @@ pub(super) fn copy(
         finder => finder,
     };
     let mut extents = Extents::new(files.source, plan.source.size, finder);
+    let can_be_cut = can_be_cut(&plan, files.dest);
     let room = reserve::make_room(&plan, &mut extents, files.dest, &mut || {
         if observer.interrupted() {
             Err(Error::Interrupted)
@@ -101,6 +104,13 @@ pub(super) fn copy(
         return Err(fail(error.or_interrupted(observer)));
     }
     let mut run = Run::new(&plan, files, account, observer);
+    if let Err(e) = can_be_cut {
+        run.can_be_cut = false;
+        run.pair.notes.push(format!(
+            "the destination cannot be cut to size ({}): its tail goes through the page cache",
+            reason(&e)
+        ));
+    }
     match run.all(&mut extents) {
         Ok(()) => {
             run.done();
@@ -110,6 +120,19 @@ pub(super) fn copy(
             let error = error.or_interrupted(run.observer);
             Err(run.give_up(error))
         }
+    }
+}
+
+/// Asks whether a destination can be cut to its size, where its tail may have to be padded. One that holds something is emptied
+/// before the copy, which answers the question; an empty one is cut to nothing, before anything is reserved for it.
+fn can_be_cut(plan: &Plan, dest: &File) -> io::Result<()> {
+    let whole = plan.source.kind != SourceKind::Stream
+        && plan.source.size.is_multiple_of(plan.dest.align.unit());
+    let pads = plan.rows.iter().any(|row| row.is_direct()) && !whole;
+    if plan.dest.regular && plan.dest.size == 0 && pads {
+        retry(|| ftruncate(dest, 0))
+    } else {
+        Ok(())
     }
 }
 
@@ -165,6 +188,8 @@ pub(super) struct Run<'a> {
     pub(super) choice: Option<Choice>,
     pub(super) scan: Option<AlignedBuffer>,
     pub(super) proven: bool,
+    /// Whether the destination can be cut to its size, so that its last write may be longer.
+    pub(super) can_be_cut: bool,
     pub(super) stalls: u32,
     pub(super) moved: BTreeMap<&'static str, u64>,
     pub(super) found: u64,
@@ -195,6 +220,7 @@ impl<'a> Run<'a> {
             choice: plan.measure.then(Choice::default),
             scan: None,
             proven: plan.dest.direct == Direct::Genuine,
+            can_be_cut: plan.dest.regular,
             stalls: 0,
             moved: BTreeMap::new(),
             found: 0,

@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::io;
 
-use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use super::fault::{Class, classify, retry};
+use super::fault::{is_refusal, retry};
 use crate::sys::file::{SyncRange, sync_range};
 
 /// How many bytes may be dirty or under writeback at once.
@@ -90,7 +89,7 @@ impl Writeback {
         if self.flush == Flush::Range {
             match retry(|| sync_range(file, at, end - at, SyncRange::Start)) {
                 // A kernel or a filter without the call.
-                Err(e) if classify(&e) == Class::Unsupported => self.flush = Flush::Datasync,
+                Err(e) if is_refusal(&e) => self.flush = Flush::Datasync,
                 Err(e) => {
                     self.failed = true;
                     return Err(e);
@@ -134,15 +133,13 @@ impl Writeback {
 /// to someone else.
 ///
 /// # Errors
-/// Errors of writeback. A refused advice is none: the pages are clean then, and the kernel can take them.
+/// Errors of writeback. Advice that fails is none: the pages are clean then, and the kernel can take them.
 pub(super) fn settle(file: &File, flush: Flush, offset: u64, len: u64) -> io::Result<()> {
     match flush {
         Flush::Nothing => return Ok(()),
-        Flush::Datasync => retry(|| nix::unistd::fdatasync(file))?,
+        Flush::Datasync => synchronize(file)?,
         Flush::Range => match retry(|| sync_range(file, offset, len, SyncRange::Finish)) {
-            Err(e) if classify(&e) == Class::Unsupported => {
-                retry(|| nix::unistd::fdatasync(file))?;
-            }
+            Err(e) if is_refusal(&e) => synchronize(file)?,
             other => other?,
         },
     }
@@ -150,14 +147,21 @@ pub(super) fn settle(file: &File, flush: Flush, offset: u64, len: u64) -> io::Re
     let page = crate::sys::residency::page_size();
     let start = offset - offset % page;
     let end = (offset + len).next_multiple_of(page);
-    match posix_fadvise(
+    let _ = posix_fadvise(
         file,
         start.cast_signed(),
         (end - start).cast_signed(),
         PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-    ) {
-        Ok(()) | Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM | Errno::ESPIPE) => Ok(()),
-        Err(e) => Err(e.into()),
+    );
+    Ok(())
+}
+
+/// Waits until the data of a file is on its device. A file system that has no fdatasync(2), as some FUSE daemons, has nothing
+/// to flush: whoever asked for durability asks again with fsync(2), and is told.
+fn synchronize(file: &File) -> io::Result<()> {
+    match retry(|| nix::unistd::fdatasync(file)) {
+        Err(e) if is_refusal(&e) => Ok(()),
+        other => other,
     }
 }
 

@@ -6,6 +6,8 @@ mod bind;
 mod cuts;
 mod device;
 mod dump;
+#[cfg(target_arch = "x86_64")]
+mod faults;
 mod host;
 mod image;
 mod kernel;

@@ -2,9 +2,9 @@
 
 use nix::fcntl::copy_file_range;
 
-use super::{Engine, Pair, Row, needs_file, nothing_copied};
+use super::{Engine, Pair, Row, failed_to_move, needs_file, nothing_copied};
 use crate::transfer::facts::{DestFacts, SourceFacts, fs_name};
-use crate::transfer::fault::{Fault, Side, retry};
+use crate::transfer::fault::{Fault, retry};
 use crate::transfer::sink::Leaving;
 
 pub(super) static ROW: Row = Row {
@@ -46,7 +46,7 @@ impl Engine for CopyFileRange {
         match retry(|| copy_file_range(pair.source, Some(&mut from), dest, Some(&mut to), len)) {
             Ok(0) => Err(nothing_copied(at, pair)),
             Ok(n) => pair.sink.moved(at, n).map(|()| n),
-            Err(e) => Err(Fault::new(Side::Dest, e)),
+            Err(e) => Err(failed_to_move(e, at, pair)),
         }
     }
 }

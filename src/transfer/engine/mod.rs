@@ -13,9 +13,11 @@ mod splice;
 use std::fs::File;
 use std::io;
 
+use nix::sys::uio::pread;
+
 use super::align::Align;
 use super::facts::{DestFacts, SourceFacts};
-use super::fault::Fault;
+use super::fault::{Fault, Side, retry};
 use super::sink::{Leaving, Sink};
 use crate::sys::buffer::AlignedBuffer;
 
@@ -197,14 +199,23 @@ fn needs_file(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
     }
 }
 
+/// What it means that a call failed which reads and writes: an error of the source when reading it fails as well.
+fn failed_to_move(error: io::Error, at: u64, pair: &Pair<'_>) -> Fault {
+    let fault = Fault::new(Side::Dest, error);
+    if let Fault::Fatal(..) = fault
+        // The call moved nothing, so the first byte is the one that could not be had.
+        && let Err(error) = retry(|| pread(pair.source, &mut [0], at.cast_signed()))
+    {
+        return Fault::Fatal(Side::Source, error);
+    }
+    fault
+}
+
 /// What it means that a call copied nothing though data was left: a file that has shrunk, or a kernel that cannot do it
 /// here and says so in this way.
 fn nothing_copied(at: u64, pair: &Pair<'_>) -> Fault {
     match pair.source.metadata() {
         Ok(now) if now.len() <= at => Fault::SourceEnd,
-        _ => Fault::Unsupported(
-            super::fault::Side::Source,
-            io::Error::other("the call copied nothing"),
-        ),
+        _ => Fault::Unsupported(Side::Source, io::Error::other("the call copied nothing")),
     }
 }

@@ -55,8 +55,13 @@ impl Engine for Reflink {
 
 fn share(pair: &Pair<'_>) -> io::Result<()> {
     let (dest, size) = (pair.sink.file, pair.facts.size);
-    let longer = dest.metadata()?.len() > size;
+    let dest_size = dest.metadata()?.len();
+    let longer = dest_size > size;
     let cut = || retry(|| ftruncate(dest, size.cast_signed()));
+    if longer {
+        // Blocks that are shared in front of what cannot be cut off would be neither file.
+        retry(|| ftruncate(dest, dest_size.cast_signed()))?;
+    }
     match retry(|| clone_file(pair.source, dest)) {
         // A last block that is not full can be shared only where the destination ends as well. It is cut then, and not
         // before: most refusals come first.

@@ -3,7 +3,7 @@
 use nix::sys::sendfile::sendfile64;
 use nix::unistd::{Whence, lseek64};
 
-use super::{Engine, Pair, Row, needs_file, nothing_copied};
+use super::{Engine, Pair, Row, failed_to_move, needs_file, nothing_copied};
 use crate::transfer::fault::{Fault, Side, retry};
 use crate::transfer::sink::Leaving;
 
@@ -32,7 +32,7 @@ impl Engine for Sendfile {
         match retry(|| sendfile64(dest, pair.source, Some(&mut offset), len)) {
             Ok(0) => Err(nothing_copied(at, pair)),
             Ok(n) => pair.sink.moved(at, n).map(|()| n),
-            Err(e) => Err(Fault::new(Side::Dest, e)),
+            Err(e) => Err(failed_to_move(e, at, pair)),
         }
     }
 }

@@ -1,0 +1,337 @@
+//! What is copied while calls fail, and what must be true afterwards.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::tracer::{End, Trace};
+use crate::support::*;
+
+/// The files that are copied: one below the limit of small files, one of a few pieces, and one for which blocks are
+/// reserved. The larger two have a hole, and all end inside a sector.
+const SIZES: [u64; 3] = [20 * KIB + 5, 1300 * KIB + 77, 5 * MIB + 77];
+
+/// Where the holes of the larger files are.
+const HOLE: (u64, u64) = (512 * KIB, 256 * KIB);
+
+/// Bytes by which an old file is longer than the one that replaces it.
+const LONGER: u64 = 10_000;
+
+/// How a copy is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    New,
+    Over,
+    Fsync,
+    FsyncOver,
+    Atomic,
+    AtomicNew,
+    AtomicFsync,
+    Backup,
+    AtomicBackup,
+    Tree,
+    Archive,
+    Limit,
+    Sparse,
+}
+
+pub(super) const MANNERS: [Manner; 13] = [
+    Manner::New,
+    Manner::Over,
+    Manner::Fsync,
+    Manner::FsyncOver,
+    Manner::Atomic,
+    Manner::AtomicNew,
+    Manner::AtomicFsync,
+    Manner::Backup,
+    Manner::AtomicBackup,
+    Manner::Tree,
+    Manner::Archive,
+    Manner::Limit,
+    Manner::Sparse,
+];
+
+impl Manner {
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::New | Self::Over => &[],
+            Self::Fsync | Self::FsyncOver => &["--fsync"],
+            Self::Atomic | Self::AtomicNew => &["--atomic"],
+            Self::AtomicFsync => &["--atomic", "--fsync"],
+            Self::Backup => &["--backup=numbered"],
+            Self::AtomicBackup => &["--atomic", "--backup=numbered"],
+            Self::Tree => &["-r"],
+            Self::Archive => &["-a", "--jobs=2"],
+            // Every piece asks for leave, and none waits for long.
+            Self::Limit => &["--limit-rate=8G"],
+            Self::Sparse => &["--sparse=always"],
+        }
+    }
+
+    fn is_tree(self) -> bool {
+        matches!(self, Self::Tree | Self::Archive)
+    }
+
+    fn is_atomic(self) -> bool {
+        self.options().contains(&"--atomic")
+    }
+
+    /// Whether exit 0 promises that everything is on the disk.
+    pub(super) fn is_durable(self) -> bool {
+        self.options().contains(&"--fsync")
+    }
+
+    fn has_backup(self) -> bool {
+        matches!(self, Self::Backup | Self::AtomicBackup)
+    }
+
+    /// Whether a file is there already.
+    fn has_old(self) -> bool {
+        !self.is_tree() && !matches!(self, Self::New | Self::AtomicNew | Self::Fsync)
+    }
+}
+
+/// One copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Scene {
+    /// A row of the table, `auto` or `reflink`.
+    pub(super) engine: &'static str,
+    pub(super) manner: Manner,
+    /// The number of the file in [`SIZES`].
+    pub(super) file: usize,
+}
+
+/// All scenes that this machine can play: blocks are shared only where the lab has a file system for it.
+pub(super) fn all(shares_blocks: bool) -> Vec<Scene> {
+    let reflink = shares_blocks.then_some("reflink");
+    let engines = ["auto"].into_iter().chain(ENGINES).chain(reflink);
+    let mut scenes = Vec::new();
+    for engine in engines {
+        for manner in MANNERS {
+            // A tree has files of all sizes.
+            let files = if manner.is_tree() { 1 } else { SIZES.len() };
+            scenes.extend((0..files).map(|file| Scene {
+                engine,
+                manner,
+                file,
+            }));
+        }
+    }
+    // Holes that are made cannot be shared.
+    scenes.retain(|s| !(s.engine == "reflink" && s.manner == Manner::Sparse));
+    scenes
+}
+
+/// Where the scenes of one thread are played.
+pub(super) struct Stage {
+    memory: TempDir,
+    disk: TempDir,
+    /// On a file system that shares blocks.
+    sharing: Option<TempDir>,
+    contents: Vec<Vec<u8>>,
+    old: Vec<Vec<u8>>,
+}
+
+impl Stage {
+    pub(super) fn new(sharing: Option<&Path>) -> Self {
+        let memory = shm_dir();
+        let contents: Vec<Vec<u8>> = (0..SIZES.len())
+            .map(|n| {
+                let path = memory.path().join(format!("file{n}"));
+                make(&path, n);
+                fs::read(path).unwrap()
+            })
+            .collect();
+        let stage = Self {
+            memory,
+            disk: disk_dir(),
+            sharing: sharing.map(scratch),
+            old: SIZES
+                .iter()
+                .map(|size| vec![b'o'; (size + LONGER) as usize])
+                .collect(),
+            contents,
+        };
+        for root in stage.roots() {
+            fill(root);
+        }
+        stage
+    }
+
+    /// The directories that everything lies below.
+    pub(super) fn roots(&self) -> Vec<&Path> {
+        let sharing = self.sharing.as_ref().map(TempDir::path);
+        [self.memory.path(), self.disk.path()]
+            .into_iter()
+            .chain(sharing)
+            .collect()
+    }
+
+    fn source_root(&self, scene: Scene) -> &Path {
+        match scene.engine {
+            "reflink" => self.dest_root(scene),
+            "copy-file-range" => self.disk.path(),
+            _ => self.memory.path(),
+        }
+    }
+
+    fn dest_root(&self, scene: Scene) -> &Path {
+        match (&self.sharing, scene.engine) {
+            (Some(sharing), "reflink") => sharing.path(),
+            _ => self.disk.path(),
+        }
+    }
+
+    fn source(&self, scene: Scene) -> PathBuf {
+        let name = match scene.manner.is_tree() {
+            true => "tree".into(),
+            false => format!("file{}", scene.file),
+        };
+        self.source_root(scene).join(name)
+    }
+
+    fn dest(&self, scene: Scene) -> PathBuf {
+        self.dest_root(scene).join("to").join("copy")
+    }
+
+    /// The words of the command line.
+    pub(super) fn words(&self, scene: Scene) -> Vec<OsString> {
+        let engine = match scene.engine {
+            "auto" => None,
+            "reflink" => Some("--reflink=always".to_owned()),
+            engine => Some(format!("--engine={engine}")),
+        };
+        let options = scene.manner.options().iter().map(OsString::from);
+        let files = [self.source(scene).into(), self.dest(scene).into()];
+        options.chain(engine.map(Into::into)).chain(files).collect()
+    }
+
+    /// Makes the destination what it is before the copy.
+    pub(super) fn prepare(&self, scene: Scene) {
+        let dest = self.dest(scene);
+        let dir = dest.parent().unwrap();
+        let _ = fs::remove_dir_all(dir);
+        fs::create_dir(dir).unwrap();
+        if scene.manner.has_old() {
+            fs::write(&dest, &self.old[scene.file]).unwrap();
+        }
+    }
+
+    /// Whether a copy ended as a copy may.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn judge(&self, scene: Scene, trace: &Trace) -> Result<(), String> {
+        let succeeded = match trace.end {
+            End::Exited(0) => true,
+            End::Exited(1) if trace.stderr.is_empty() => return Err("exit 1 without a word".into()),
+            End::Exited(1) => false,
+            End::Exited(code) => return Err(format!("exit status {code}")),
+            End::Killed(signal) => return Err(format!("killed by {signal}")),
+            End::Hung => return Err("it hangs".into()),
+        };
+        if scene.manner.is_tree() {
+            self.judge_tree(scene, succeeded)
+        } else {
+            self.judge_file(scene, succeeded)
+        }
+    }
+
+    fn judge_file(&self, scene: Scene, succeeded: bool) -> Result<(), String> {
+        let new = &self.contents[scene.file];
+        let old = scene.manner.has_old().then(|| &self.old[scene.file]);
+        if fs::read(self.source(scene)).ok().as_ref() != Some(new) {
+            return Err("the source has changed".into());
+        }
+        let dest = self.dest(scene);
+        let there = fs::read(&dest).ok();
+        let kept = there.as_ref() == old;
+        let is_new = there.as_ref() == Some(new);
+        if succeeded && !is_new {
+            return Err(format!(
+                "exit 0, and the copy is {}",
+                describe(there.as_deref(), new)
+            ));
+        }
+        if scene.manner.is_atomic() && !kept && !is_new {
+            let what = describe(there.as_deref(), new);
+            return Err(format!("neither the old file nor the new one: {what}"));
+        }
+        if !kept && there.as_ref().is_some_and(|there| there.len() > new.len()) {
+            let what = describe(there.as_deref(), new);
+            return Err(format!("longer than its source: {what}"));
+        }
+        let backup = fs::read(dest.with_file_name("copy.~1~")).ok();
+        if scene.manner.has_backup() && !kept && backup.as_ref() != old {
+            return Err("the old file is lost".into());
+        }
+        Ok(())
+    }
+
+    fn judge_tree(&self, scene: Scene, succeeded: bool) -> Result<(), String> {
+        let (source, dest) = (self.source(scene), self.dest(scene));
+        for (name, file) in TREE {
+            let there = fs::read(dest.join(name)).ok();
+            let new = &self.contents[file];
+            let what = || format!("{name} is {}", describe(there.as_deref(), new));
+            if succeeded && there.as_ref() != Some(new) {
+                return Err(format!("exit 0, and {}", what()));
+            }
+            if there.as_ref().is_some_and(|there| there.len() > new.len()) {
+                return Err(format!("longer than its source: {}", what()));
+            }
+            if fs::read(source.join(name)).ok().as_ref() != Some(new) {
+                return Err("the source has changed".into());
+            }
+        }
+        let link = fs::read_link(dest.join("link")).ok();
+        if succeeded && link.as_deref() != Some(Path::new("a")) {
+            return Err(format!("exit 0, and the link is {link:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// The files of the tree, each with the number of its content.
+const TREE: [(&str, usize); 6] = [
+    ("a", 0),
+    ("b", 1),
+    ("c", 0),
+    ("sub/d", 0),
+    ("sub/e", 2),
+    ("sub/sub/f", 0),
+];
+
+fn make(path: &Path, file: usize) {
+    let (size, end) = (SIZES[file], HOLE.0 + HOLE.1);
+    if size > end {
+        make_dump(path, size, &[(0, HOLE.0), (end, size - end)]);
+    } else {
+        make_full(path, size);
+    }
+}
+
+fn fill(root: &Path) {
+    for n in 0..SIZES.len() {
+        make(&root.join(format!("file{n}")), n);
+    }
+    let tree = root.join("tree");
+    fs::create_dir_all(tree.join("sub/sub")).unwrap();
+    for (name, file) in TREE {
+        make(&tree.join(name), file);
+    }
+    symlink("a", tree.join("link")).unwrap();
+}
+
+/// How a file differs from what it should be.
+fn describe(there: Option<&[u8]>, new: &[u8]) -> String {
+    let Some(there) = there else {
+        return "missing".into();
+    };
+    let same = there.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let (len, full) = (there.len(), new.len());
+    format!("{len} bytes, of which the first {same} are right, and its source has {full}")
+}
