@@ -2,7 +2,6 @@
 //! missing on the way.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,28 +112,6 @@ fn failures_leave_what_was_there() {
         a directory that may not be written :: printf o > other/a; chown 65534 other/a; chmod 755 other :: $CP -vb a other
     "#;
     agree(cases, Style::NOBODY_ANY_ORDER.own("--atomic"));
-}
-
-/// Where no second name can be given, nothing is touched: cp would rename first.
-#[test]
-fn what_may_not_be_linked_is_not_backed_up() {
-    let (dir, bin) = open_place();
-    let path = |name: &str| dir.path().join(name);
-    let open = fs::Permissions::from_mode(0o777);
-    fs::set_permissions(dir.path(), open).unwrap();
-    fs::write(path("a"), "new").unwrap();
-    fs::write(path("b"), "old").unwrap();
-    fs::write(path("b~"), "older").unwrap();
-    let mut command = Command::new(bin.join("mmapcp"));
-    command
-        .current_dir(dir.path())
-        .args(["--atomic", "-b", "a", "b"]);
-    let output = run(as_nobody(&mut command));
-    let words = "mmapcp: cannot backup 'b': Operation not permitted\n";
-    assert_eq!(lossy(&output.stderr), words, "{}", told(&output));
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(fs::read(path("b")).unwrap(), b"old");
-    assert_eq!(fs::read(path("b~")).unwrap(), b"older");
 }
 
 /// The new file has nothing of the old one, and other links keep the old content. Without -v, for here nothing is removed

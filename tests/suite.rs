@@ -30,6 +30,7 @@ mod paced;
 mod permissions;
 mod pieces;
 mod progress;
+mod races;
 mod random;
 mod refusal;
 mod refused;

@@ -2,47 +2,289 @@
 //! but an older simple backup.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, renameat, renameat2};
-use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::fcntl::{AtFlags, OFlag, renameat};
+use nix::sys::stat::{FileStat, Mode};
+use nix::unistd::{AccessFlags, faccessat, linkat};
 
+use super::by_inode::{self, Exchanged};
 use super::dest::lead::Entry;
 use super::options::{Backup, BackupNames};
-use super::place::Place;
+use super::place::{Identity, Place, identity};
+use crate::sys::file::try_lock;
 
 /// What a name with a suffix has at most: one less than NAME_MAX of the kernel, for cp shortens a name of 255, too
 /// (measured with 9.1).
 const LONGEST: usize = 254;
 
-/// Gives what is at `place` its backup's name, and returns that; `None` where nothing is there. With `keep` it has both
-/// names then, until a new file takes the first.
+/// What became of a file that was to be renamed to its backup's name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It has this name.
+    Renamed(OsString, Identity),
+    /// Nothing was there.
+    Nothing,
+    /// Another file was there than the one that was examined; it has its name still, or again.
+    Other,
+}
+
+/// Renames what is at `place` to its backup's name, if it is the inode that was examined.
 ///
 /// # Errors
 /// What renameat, linkat or the directory said.
-pub fn make(place: &Place<'_>, backup: &Backup, keep: bool) -> Result<Option<OsString>, Errno> {
+pub fn make(place: &Place<'_>, backup: &Backup, examined: Identity) -> Result<Made, Errno> {
     let entry = entry(place)?;
+    let (dir, from) = (entry.dir(), entry.name.as_os_str());
     let mut taken = None;
     loop {
+        match by_inode::look(dir, from) {
+            Ok(now) if identity(&now) == examined => {}
+            Ok(_) => return Ok(Made::Other),
+            Err(Errno::ENOENT) => return Ok(Made::Nothing),
+            Err(e) => return Err(e),
+        }
         let next = next_name(&entry, backup, taken);
-        let moved = match (next.number.is_some(), keep) {
-            (true, true) => link(&entry, &next.name),
-            (true, false) => rename_new(&entry, &next.name),
-            (false, true) => link_over(&entry, &next.name),
-            (false, false) => {
-                let (dir, from) = (entry.dir(), entry.name.as_os_str());
-                renameat(dir, from, dir, next.name.as_os_str())
-            }
+        let moved = match next.number {
+            Some(_) => by_inode::rename_to_free(dir, from, &next.name),
+            None => renameat(dir, from, dir, next.name.as_os_str()),
         };
         match moved {
-            Ok(()) => return Ok(Some(next.name)),
-            Err(Errno::ENOENT) => return Ok(None),
+            Ok(()) => return verify_made(&entry, next.name, examined),
+            Err(Errno::ENOENT) => return Ok(Made::Nothing),
             // Somebody made a backup of that number meanwhile. A name that was cut has no other number.
             Err(Errno::EEXIST) if next.number.is_some() && !next.cut => taken = next.number,
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Gives back what took the name between the look and the rename.
+fn verify_made(entry: &Entry<'_>, name: OsString, examined: Identity) -> Result<Made, Errno> {
+    let renamed = identity(&by_inode::look(entry.dir(), &name)?);
+    if renamed == examined {
+        return Ok(Made::Renamed(name, renamed));
+    }
+    match by_inode::rename_to_free(entry.dir(), &name, &entry.name) {
+        // There is a newer one already; this one stays as a backup.
+        Ok(()) | Err(Errno::EEXIST) => Ok(Made::Other),
+        Err(e) => Err(e),
+    }
+}
+
+/// Returns the name that [`replace`] will give to what is at `place`, unless somebody takes it before.
+///
+/// # Errors
+/// What it can be known to fail with: a directory has the name, or this directory may not be changed.
+pub fn plan(place: &Place<'_>, backup: &Backup) -> Result<OsString, Errno> {
+    let entry = entry(place)?;
+    let next = next_name(&entry, backup, None);
+    refuse_directory(&entry, &next)?;
+    let access = AccessFlags::W_OK | AccessFlags::X_OK;
+    faccessat(entry.dir(), ".", access, AtFlags::AT_EACCESS)?;
+    Ok(next.name)
+}
+
+/// A directory is never replaced by a backup, as with rename(2).
+fn refuse_directory(entry: &Entry<'_>, next: &Next) -> Result<(), Errno> {
+    let directory = |stat: FileStat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    if next.number.is_none() && by_inode::look(entry.dir(), &next.name).is_ok_and(directory) {
+        return Err(Errno::EISDIR);
+    }
+    Ok(())
+}
+
+/// What became of a new file that was to take the place of an old one with a backup.
+#[derive(Debug)]
+pub enum Replaced {
+    /// It has the name, and the old file this one.
+    Done(OsString),
+    /// What has the name is not acceptable, or nothing has it: the new file has its temporary name still.
+    Refused,
+    /// Another process replaced the new file at once. The file that had the name before it is kept under this one.
+    Displaced(OsString),
+}
+
+/// Why a new file did not take the place of an old one.
+#[derive(Debug)]
+pub enum Failure {
+    /// The old one cannot be given its backup's name.
+    Backup(Errno),
+    /// The file system can neither exchange two names nor give a file a second one, so the old file could not be kept
+    /// without a moment in which its name is missing.
+    NeitherWay(Errno),
+    /// The new one cannot be given the name.
+    Name(Errno),
+}
+
+/// Gives the entry's name to a new file, which has the name `new` beside it and the inode `mine`, and the backup's name to
+/// what the entry led to until that moment, if that is acceptable. Both names change in one step: the new file takes the
+/// backup's name first, and then the two are exchanged. A process that is killed between leaves a backup that holds the
+/// new content.
+///
+/// # Errors
+/// See [`Failure`]; the new file has its temporary name still.
+pub fn replace(
+    entry: &Entry<'_>,
+    (new, mine): (&OsStr, Identity),
+    backup: &Backup,
+    acceptable: impl Fn(&FileStat) -> bool,
+) -> Result<Replaced, Failure> {
+    let (dir, name) = (entry.dir(), entry.name.as_os_str());
+    let mut taken = None;
+    loop {
+        let next = next_name(entry, backup, taken.clone());
+        refuse_directory(entry, &next).map_err(Failure::Backup)?;
+        let older = match take(dir, new, &next) {
+            Ok(older) => older,
+            Err(Errno::EEXIST) if next.number.is_some() && !next.cut => {
+                taken = next.number;
+                continue;
+            }
+            Err(e) if next.number.is_none() && by_inode::is_unsupported(e) => {
+                return replace_by_link(entry, new, backup, acceptable);
+            }
+            Err(e) => return Err(Failure::Backup(e)),
+        };
+        let pair = (next.name.as_os_str(), mine);
+        let exchanged = by_inode::exchange_checked(dir, pair, name, &acceptable);
+        if let Ok(Exchanged::Done) = exchanged {
+            if let Some(older) = older {
+                by_inode::remove_checked(dir, new, older).map_err(Failure::Backup)?;
+            }
+            return Ok(Replaced::Done(next.name));
+        }
+        if let Ok(Exchanged::Displaced) = exchanged {
+            return Ok(Replaced::Displaced(next.name));
+        }
+        give_back(dir, new, &next.name, older.is_some()).map_err(Failure::Backup)?;
+        return match exchanged {
+            Err(e) if by_inode::is_unsupported(e) => {
+                replace_by_link(entry, new, backup, acceptable)
+            }
+            Err(e) => Err(Failure::Name(e)),
+            Ok(_) => Ok(Replaced::Refused),
+        };
+    }
+}
+
+/// Gives the new file the backup's name; what an older simple backup was is under the temporary name then, and returned.
+fn take(dir: BorrowedFd<'_>, new: &OsStr, next: &Next) -> Result<Option<Identity>, Errno> {
+    loop {
+        match by_inode::rename_to_free(dir, new, &next.name) {
+            Err(Errno::EEXIST) if next.number.is_none() => {}
+            other => return other.map(|()| None),
+        }
+        match by_inode::exchange(dir, new, &next.name) {
+            Ok(()) => return by_inode::look(dir, new).map(|older| Some(identity(&older))),
+            // The older backup has gone meanwhile.
+            Err(Errno::ENOENT) if by_inode::look(dir, new).is_ok() => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Undoes [`take`].
+fn give_back(
+    dir: BorrowedFd<'_>,
+    new: &OsStr,
+    backup: &OsStr,
+    exchanged: bool,
+) -> Result<(), Errno> {
+    if exchanged {
+        by_inode::exchange(dir, new, backup)
+    } else {
+        by_inode::rename_to_free(dir, backup, new)
+    }
+}
+
+/// As [`replace`], where names cannot be exchanged: the old file is linked to its backup's name, and the new one is renamed
+/// over it if it is still that file. Runs of this program take turns, by a lock on the directory; what another program gives
+/// the name in the microsecond between that look and the rename is lost.
+fn replace_by_link(
+    entry: &Entry<'_>,
+    new: &OsStr,
+    backup: &Backup,
+    acceptable: impl Fn(&FileStat) -> bool,
+) -> Result<Replaced, Failure> {
+    let (dir, name) = (entry.dir(), entry.name.as_os_str());
+    let _turn = take_turn(entry);
+    let mut taken = None;
+    loop {
+        if !by_inode::look(dir, name).is_ok_and(|now| acceptable(&now)) {
+            return Ok(Replaced::Refused);
+        }
+        let next = next_name(entry, backup, taken.clone());
+        let linked = match next.number {
+            Some(_) => link(entry, &next.name).map(|()| false),
+            None => link_over(entry, &next.name),
+        };
+        let older_is_gone = match linked {
+            Ok(older_is_gone) => older_is_gone,
+            Err(Errno::ENOENT) => return Ok(Replaced::Refused),
+            Err(Errno::EEXIST) if next.number.is_some() && !next.cut => {
+                taken = next.number;
+                continue;
+            }
+            Err(e) if by_inode::is_unsupported(e) => return Err(Failure::NeitherWay(e)),
+            Err(e) => return Err(Failure::Backup(e)),
+        };
+        let kept = by_inode::look(dir, &next.name).map_err(Failure::Backup)?;
+        let replaced = if acceptable(&kept) && by_inode::leads_to(dir, name, identity(&kept)) {
+            match renameat(dir, new, dir, name) {
+                Ok(()) => return Ok(Replaced::Done(next.name)),
+                Err(e) => Err(Failure::Name(e)),
+            }
+        } else {
+            Ok(Replaced::Refused)
+        };
+        if !older_is_gone {
+            let _ = by_inode::remove_checked(dir, &next.name, identity(&kept));
+        }
+        return replaced;
+    }
+}
+
+/// Returns the directory, locked until it is dropped. Nobody can be kept waiting by a lock that a stranger holds, and where
+/// a file system has none, there is none.
+fn take_turn(entry: &Entry<'_>) -> Option<File> {
+    let directory = entry.open_directory().ok()?;
+    for _ in 0..LOCK_ATTEMPTS {
+        match try_lock(&directory) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOCK_PAUSE),
+            locked => return locked.ok().map(|()| directory),
+        }
+    }
+    None
+}
+
+/// Attempts to lock a directory, of 1 ms each: a turn is three system calls, and signals are to be heard within 0.1 s.
+const LOCK_ATTEMPTS: u32 = 80;
+
+/// The time between two attempts.
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
+/// Gives what has the name `new` beside an entry a numbered backup's name, so that it is found, and returns that.
+///
+/// # Errors
+/// What renameat2 or linkat said.
+pub fn keep(entry: &Entry<'_>, new: &OsStr) -> Result<OsString, Errno> {
+    let backup = Backup {
+        names: BackupNames::Numbered,
+        suffix: OsString::new(),
+    };
+    let mut taken = None;
+    loop {
+        let next = next_name(entry, &backup, taken);
+        match by_inode::rename_to_free(entry.dir(), new, &next.name) {
+            Ok(()) => return Ok(next.name),
+            Err(Errno::EEXIST) if !next.cut => taken = next.number,
             Err(e) => return Err(e),
         }
     }
@@ -56,19 +298,61 @@ pub fn name(place: &Place<'_>, backup: &Backup) -> Result<OsString, Errno> {
     Ok(next_name(&entry(place)?, backup, None).name)
 }
 
-/// Gives a backup its old name back, over what has that name now.
+/// Why an old file did not get its name back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotUndone {
+    /// Another process has given the name to a file of its own.
+    Taken,
+    /// The backup's name leads to another file than the one that was renamed.
+    Moved,
+    /// A system call said this.
+    Failed(Errno),
+}
+
+impl From<Errno> for NotUndone {
+    fn from(e: Errno) -> Self {
+        Self::Failed(e)
+    }
+}
+
+/// Gives the old file, which has the name of a backup, its own name back: where nothing has that, or the file `made` that
+/// this run made, which is removed then.
 ///
 /// # Errors
-/// renameat's.
-pub fn undo(place: &Place<'_>, name: &OsStr) -> Result<(), Errno> {
+/// See [`NotUndone`]; what has the two names is left as it is.
+pub fn undo(
+    place: &Place<'_>,
+    (backup, old): (&OsStr, Identity),
+    made: Option<Identity>,
+) -> Result<(), NotUndone> {
     let entry = entry(place)?;
-    let dir = entry.dir();
-    renameat(dir, name, dir, entry.name.as_os_str())?;
-    // Two names of one file are left as they are by rename(2): then it had kept the old one.
-    match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(e) => Err(e),
+    let (dir, name) = (entry.dir(), entry.name.as_os_str());
+    if !by_inode::leads_to(dir, backup, old) {
+        return Err(NotUndone::Moved);
     }
+    match by_inode::rename_to_free(dir, backup, name) {
+        Err(Errno::EEXIST) => {}
+        Err(e)
+            if by_inode::is_unsupported(e) && by_inode::look(dir, name) == Err(Errno::ENOENT) =>
+        {
+            return Ok(renameat(dir, backup, dir, name)?);
+        }
+        other => return Ok(other?),
+    }
+    let is_ours = |now: &FileStat| Some(identity(now)) == made;
+    if !by_inode::look(dir, name).is_ok_and(|now| is_ours(&now)) {
+        return Err(NotUndone::Taken);
+    }
+    match by_inode::exchange_checked(dir, (backup, old), name, is_ours) {
+        Ok(Exchanged::Done) => {}
+        Ok(_) => return Err(NotUndone::Taken),
+        Err(e) if by_inode::is_unsupported(e) => return Ok(renameat(dir, backup, dir, name)?),
+        Err(e) => return Err(e.into()),
+    }
+    if let Some(made) = made {
+        by_inode::remove_checked(dir, backup, made)?;
+    }
+    Ok(())
 }
 
 fn entry<'a>(place: &Place<'a>) -> Result<Entry<'a>, Errno> {
@@ -173,57 +457,36 @@ fn successor(number: &str) -> String {
     digits.into_iter().map(char::from).collect()
 }
 
-/// Renames to what is not there.
-fn rename_new(entry: &Entry<'_>, to: &OsStr) -> Result<(), Errno> {
-    let (dir, from) = (entry.dir(), entry.name.as_os_str());
-    match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
-        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {
-            link(entry, to)?;
-            unlinkat(dir, from, UnlinkatFlags::NoRemoveDir)
-        }
-        other => other,
-    }
-}
-
 fn link(entry: &Entry<'_>, to: &OsStr) -> Result<(), Errno> {
     let dir = entry.dir();
     linkat(dir, entry.name.as_os_str(), dir, to, AtFlags::empty())
 }
 
-/// Links to a name that may be taken: over it, by way of a third.
-fn link_over(entry: &Entry<'_>, to: &OsStr) -> Result<(), Errno> {
+/// Links to a name that may be taken: over it, by way of a third. Returns whether it was.
+fn link_over(entry: &Entry<'_>, to: &OsStr) -> Result<bool, Errno> {
     match link(entry, to) {
         Err(Errno::EEXIST) => {}
-        other => return other,
+        other => return other.map(|()| false),
     }
     let dir = entry.dir();
-    let same = |one: &OsStr| {
-        let stat = fstatat(dir, one, AtFlags::AT_SYMLINK_NOFOLLOW);
-        stat.map(|stat| (stat.st_dev, stat.st_ino))
-    };
-    if same(&entry.name)? == same(to)? {
-        return Ok(());
+    let inode = |name: &OsStr| by_inode::look(dir, name).map(|stat| identity(&stat));
+    if inode(&entry.name)? == inode(to)? {
+        return Ok(true);
     }
     let between = between(entry)?;
+    let linked = inode(&between)?;
     let renamed = renameat(dir, between.as_os_str(), dir, to);
     // Gone already, unless that failed.
-    match unlinkat(dir, between.as_os_str(), UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => renamed,
-        Err(e) => renamed.and(Err(e)),
-    }
+    let removed = by_inode::remove_checked(dir, &between, linked);
+    renamed.and(removed).map(|_| true)
 }
 
 /// A third name of what is at the entry.
 fn between(entry: &Entry<'_>) -> Result<OsString, Errno> {
-    let mut n = std::process::id();
     loop {
-        let mut name = OsString::from(".");
-        name.push(OsStr::from_bytes(
-            &entry.name.as_bytes()[..entry.name.len().min(LONGEST - 30)],
-        ));
-        name.push(format!(".mmapcp-backup-{n}"));
+        let name = OsString::from(format!(".mmapcp-backup-{}", by_inode::random_digits()));
         match link(entry, &name) {
-            Err(Errno::EEXIST) => n = n.wrapping_add(1),
+            Err(Errno::EEXIST) => {}
             other => return other.map(|()| name),
         }
     }
@@ -288,6 +551,51 @@ mod tests {
         Ok(dir)
     }
 
+    /// How the old file gets its backup's name and the new one its own.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Way {
+        Rename,
+        Exchange,
+        Link,
+    }
+
+    fn inode(path: &Path) -> std::io::Result<Identity> {
+        use std::os::unix::fs::MetadataExt;
+        fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+    }
+
+    /// Puts an empty file in the place of the one at `path`; the name of the backup.
+    fn copied_over(path: &Path, backup: &Backup, way: Way) -> Result<OsString, Box<dyn Error>> {
+        let place = place(path);
+        let old = inode(path)?;
+        if way == Way::Rename {
+            let made = make(&place, backup, old).map_err(|e| e.to_string())?;
+            assert!(!path.exists());
+            fs::write(path, "")?;
+            return match made {
+                Made::Renamed(name, inode) if inode == old => Ok(name),
+                other => Err(format!("{other:?}").into()),
+            };
+        }
+        let new = path.with_file_name(".new");
+        fs::write(&new, "")?;
+        let entry = Entry::of(&place)?;
+        let pair = (OsStr::new(".new"), inode(&new)?);
+        let acceptable = |now: &FileStat| identity(now) == old;
+        let replaced = match way {
+            Way::Link => replace_by_link(&entry, pair.0, backup, acceptable),
+            _ => replace(&entry, pair, backup, acceptable),
+        };
+        match replaced {
+            Ok(Replaced::Done(name)) => Ok(name),
+            other => {
+                fs::remove_file(new)?;
+                assert_eq!(inode(path)?, old);
+                Err(format!("{other:?}").into())
+            }
+        }
+    }
+
     /// cp makes the backup and a copy; here the backup, and the same file in place of the copy.
     fn as_cp_names_it(names: &[&str], of: &str, suffix: &str) -> Tested {
         for (word, style) in STYLES {
@@ -303,16 +611,12 @@ mod tests {
                 names: style,
                 suffix: suffix.into(),
             };
-            for keep in [false, true] {
+            for way in [Way::Rename, Way::Exchange, Way::Link] {
                 let ours = filled(names)?;
                 let path = ours.path().join(of);
-                let made = make(&place(&path), &backup, keep);
-                assert_eq!(made.is_ok(), status.success(), "{word} {names:?}: {made:?}");
-                assert_eq!(keep || made.is_err(), path.exists(), "{word} {names:?}");
-                if made.is_ok() {
-                    let _ = fs::remove_file(&path);
-                    fs::write(&path, "")?;
-                }
+                let made = copied_over(&path, &backup, way);
+                let context = format!("{word} {names:?} {way:?}: {made:?}");
+                assert_eq!(made.is_ok(), status.success(), "{context}");
                 let (ours, theirs) = (tree(ours.path())?, tree(theirs.path())?);
                 assert!(
                     ours == theirs,
@@ -354,17 +658,50 @@ mod tests {
                 names,
                 suffix: "~".into(),
             };
-            for keep in [false, true] {
+            for written in [false, true] {
                 let dir = filled(&["a", "other"])?;
                 let path = dir.path().join("a");
-                let made = make(&place(&path), &backup, keep)?.ok_or("nothing was made")?;
-                if !keep {
+                let old = inode(&path)?;
+                let Made::Renamed(name, kept) = make(&place(&path), &backup, old)? else {
+                    return Err("nothing was made".into());
+                };
+                assert_eq!(kept, old);
+                if written {
                     fs::write(&path, "part of a copy")?;
                 }
-                undo(&place(&path), &made)?;
+                let made = inode(&path).ok();
+                let undone = undo(&place(&path), (&name, old), made);
+                assert_eq!(undone, Ok(()));
                 assert_eq!(tree(dir.path())?, tree(filled(&["a", "other"])?.path())?);
             }
         }
+        Ok(())
+    }
+
+    /// Neither a file that another process made under the name, nor one that it put in the backup's place, is touched.
+    #[test]
+    fn what_is_not_ours_is_not_undone() -> Tested {
+        let backup = Backup {
+            names: BackupNames::Simple,
+            suffix: "~".into(),
+        };
+        let dir = filled(&["a"])?;
+        let path = dir.path().join("a");
+        let old = inode(&path)?;
+        let made = make(&place(&path), &backup, old)?;
+        assert_eq!(made, Made::Renamed("a~".into(), old));
+        fs::write(&path, "a stranger's")?;
+        for made in [None, Some(old)] {
+            let undone = undo(&place(&path), (OsStr::new("a~"), old), made);
+            assert_eq!(undone, Err(NotUndone::Taken));
+        }
+        let strangers = inode(&path)?;
+        let undone = undo(&place(&path), (OsStr::new("a~"), strangers), None);
+        assert_eq!(undone, Err(NotUndone::Moved));
+        assert_eq!(fs::read(&path)?, b"a stranger's");
+        assert_eq!(fs::read(dir.path().join("a~"))?, b"a");
+        let other = make(&place(&path), &backup, old)?;
+        assert_eq!(other, Made::Other);
         Ok(())
     }
 
@@ -376,9 +713,8 @@ mod tests {
                 names,
                 suffix: "~".into(),
             };
-            for keep in [false, true] {
-                assert_eq!(make(&place(&dir.path().join("a")), &backup, keep)?, None);
-            }
+            let made = make(&place(&dir.path().join("a")), &backup, (0, 0))?;
+            assert_eq!(made, Made::Nothing);
         }
         Ok(())
     }
@@ -404,7 +740,10 @@ mod tests {
                         let put =
                             || fs::write(&path, &text).and_then(|()| fs::hard_link(&path, &target));
                         while put().is_err() {
-                            let _ = make(&place(&target), backup, false);
+                            let Ok(there) = inode(&target) else {
+                                continue;
+                            };
+                            let _ = make(&place(&target), backup, there);
                         }
                         let _ = fs::remove_file(path);
                     }

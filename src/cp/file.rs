@@ -1,5 +1,6 @@
 //! One regular file, or what is copied as one: open both ends, transfer, attributes, close.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -8,11 +9,12 @@ use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::ftruncate;
 
 use super::attrs::{self, Attributes};
-use super::dest::{self, Destination, How, Refused};
+use super::dest::lead::Entry;
+use super::dest::{self, Committed, Destination, How, Refused, Terms, Verdict};
 use super::durable::Durable;
 use super::options::{Existing, Options};
-use super::place::{Identity, Place, identity};
-use super::tree::Failed;
+use super::place::{Identity, Place, beside, identity};
+use super::tree::{Failed, ask, is_older};
 use crate::report::Voice;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
@@ -52,6 +54,26 @@ pub(super) struct Target<'a> {
     pub(super) below: bool,
     /// Whether a symbolic link as source is followed; if not, one that was swapped in is refused.
     pub(super) follow: bool,
+    /// The name that a backup will have, where the commit makes it.
+    pub(super) backup: Option<&'a OsStr>,
+}
+
+/// A copy that failed.
+#[derive(Debug)]
+pub(super) struct NotCopied {
+    /// What is to be said.
+    pub(super) why: Failed,
+    /// The file that this run made at the destination and left there: part of a copy.
+    pub(super) left: Option<Identity>,
+}
+
+impl<T: Into<Failed>> From<T> for NotCopied {
+    fn from(why: T) -> Self {
+        Self {
+            why: why.into(),
+            left: None,
+        }
+    }
 }
 
 /// Copies a file's data and attributes, and tells as what. With --atomic a failure leaves the destination as it was.
@@ -61,8 +83,11 @@ pub(super) fn copy(
     (source, dest): (&Place<'_>, &Place<'_>),
     from: &FileStat,
     target: &Target<'_>,
-) -> Result<Identity, Failed> {
+) -> Result<Identity, NotCopied> {
     let opened = open_source(source, from, !target.follow)?;
+    if let Some(newer) = became_newer(cx.options, from, dest, target) {
+        return Ok(newer);
+    }
     let mut say = |text: &str| voice.diagnose(text);
     let prepared = cx.attributes.prepare_creation(source, &mut say);
     prepared.map_err(|attrs::Unpreserved| Failed::Said)?;
@@ -85,8 +110,9 @@ pub(super) fn copy(
             // What was narrowed a moment ago is ours to widen.
             let _ = cx.attributes.give_back(&open.file, there);
         }
-        abandon(voice, dest, open, failure.as_ref());
-        return Err(why.into());
+        let left = abandon(voice, dest, open, failure.as_ref());
+        let why = why.into();
+        return Err(NotCopied { why, left });
     }
     let now = stat_of(&open.file, dest)?;
     if now.st_size == 0 && target.there.is_some_and(dest::is_regular) && !open.is_atomic() {
@@ -94,9 +120,25 @@ pub(super) fn copy(
         touch(&open.file, dest, cx.options)?;
     }
     let made = identity(&now);
-    let attributes = give_attributes(cx, voice, (source, &opened), from, (dest, &open));
-    finish(cx, voice, dest, open, attributes)?;
-    Ok(made)
+    let left = (open.created && !open.is_atomic()).then_some(made);
+    finish(cx, voice, (source, &opened), from, (dest, open), target)
+        .map(|stays| stays.unwrap_or(made))
+        .map_err(|why| NotCopied { why, left })
+}
+
+/// With -u, the file that has become newer than its source since the walk looked at it, which stays. With --atomic the
+/// commit looks.
+fn became_newer(
+    options: &Options,
+    from: &FileStat,
+    dest: &Place<'_>,
+    target: &Target<'_>,
+) -> Option<Identity> {
+    if !options.update || options.durability.atomic || target.there.is_none() {
+        return None;
+    }
+    let now = dest.stat(true).ok()?;
+    (dest::is_regular(&now) && !is_older(&now, from)).then(|| identity(&now))
 }
 
 fn open_dest<'a>(
@@ -195,26 +237,86 @@ fn give_attributes(
         .map_err(|attrs::Unpreserved| Failed::Said)
 }
 
-/// Commits, unless attributes that were demanded are missing on what would take the place of another file.
-fn finish(
+/// Gives the attributes and commits, unless attributes that were demanded are missing on what would take the place of
+/// another file. Returns the file that has the name instead, where that is left.
+fn finish<'a>(
     cx: &Cx<'_>,
     voice: &mut Voice,
-    dest: &Place<'_>,
-    open: Destination<'_>,
-    attributes: Result<(), Failed>,
-) -> Result<(), Failed> {
-    if open.is_atomic() && attributes.is_err() {
-        abandon(voice, dest, open, None);
-        return attributes;
+    (source, opened): (&Place<'_>, &File),
+    from: &FileStat,
+    (dest, mut open): (&Place<'a>, Destination<'a>),
+    target: &Target<'_>,
+) -> Result<Option<Identity>, Failed> {
+    for _ in 0..MAX_COMMITS {
+        let attributes = give_attributes(cx, voice, (source, opened), from, (dest, &open));
+        if open.is_atomic() && attributes.is_err() {
+            abandon(voice, dest, open, None);
+            return attributes.map(|()| None);
+        }
+        // A file that was written is closed, whatever became of its attributes; the first error is the one to tell.
+        let committed = commit(cx, voice, from, (dest, open));
+        attributes?;
+        match committed {
+            Ok(Committed::Done { backup }) => {
+                tell_backup(cx.options, voice, dest, target.backup, backup.as_deref());
+                return Ok(None);
+            }
+            Ok(Committed::Left(stays)) => return Ok(Some(stays)),
+            Err(Refused::Exists) => return came_meanwhile(cx.options, dest).map(|()| None),
+            Err(Refused::Changed(again)) => open = *again,
+            Err(Refused::Say(why)) => return Err(why.into()),
+        }
     }
-    // A file that was written is closed, whatever became of its attributes; the first error is the one to tell.
-    let committed = match open.commit(dest, &cx.durable) {
-        Err(Refused::Exists) => return came_meanwhile(cx.options, dest),
-        Err(Refused::Say(why)) => Err(why),
-        Ok(()) => Ok(()),
+    abandon(voice, dest, open, None);
+    Err(dest::was_replaced(dest.shown).into())
+}
+
+/// How often another process may replace the destination while the new file gets the attributes of the old one: that takes
+/// less than a millisecond.
+const MAX_COMMITS: u32 = 100;
+
+/// Commits; a file that the walk has not seen is decided about here, as the walk would have.
+fn commit<'a>(
+    cx: &Cx<'_>,
+    voice: &mut Voice,
+    from: &FileStat,
+    (dest, open): (&Place<'a>, Destination<'a>),
+) -> Result<Committed, Refused<'a>> {
+    let options = cx.options;
+    let asks = options.existing == Existing::Ask;
+    // What comes to be where nothing was stays without a question.
+    let never = matches!(options.existing, Existing::Skip | Existing::Refuse);
+    let mut decide = |now: &FileStat, examined: bool| {
+        let newer = options.update && !is_older(now, from);
+        if newer || asks && !examined && !ask(voice, options, dest, now) {
+            Verdict::Leave
+        } else {
+            Verdict::Replace
+        }
     };
-    attributes?;
-    Ok(committed?)
+    open.commit(
+        dest,
+        &mut Terms {
+            durable: &cx.durable,
+            backup: options.backup.as_ref().filter(|_| !never),
+            may_leave: !never && (options.update || asks),
+            decide: &mut decide,
+        },
+    )
+}
+
+/// With -v, the name of a backup that is another than the one that was told before the copy.
+fn tell_backup(
+    options: &Options,
+    voice: &mut Voice,
+    dest: &Place<'_>,
+    told: Option<&OsStr>,
+    made: Option<&OsStr>,
+) {
+    if let Some(name) = made.filter(|name| options.report.verbose && told != Some(*name)) {
+        let backup = quote(beside(dest.shown.as_os_str(), name));
+        voice.verbose(&format!("{} -> {backup} (backup)", quote(dest.shown)));
+    }
 }
 
 /// Somebody made the destination while its copy was written: as if it had been there before, where that is allowed.
@@ -258,17 +360,42 @@ fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<Fi
     }
 }
 
-/// Ends a copy that failed. A destination that holds nothing and would not be there without us is removed.
-fn abandon(voice: &mut Voice, dest: &Place<'_>, open: Destination<'_>, failure: Option<&Failure>) {
+/// Ends a copy that failed. A destination that holds nothing and would not be there without us is removed; one that this
+/// run made and leaves is returned.
+fn abandon(
+    voice: &mut Voice,
+    dest: &Place<'_>,
+    open: Destination<'_>,
+    failure: Option<&Failure>,
+) -> Option<Identity> {
     let empty = failure.is_some_and(|failure| {
         !failure.begun && !matches!(failure.error, Error::SourceChanged { .. })
     });
-    let unwanted = empty && open.created && !open.is_atomic();
+    let made = (open.created && !open.is_atomic())
+        .then(|| fstat(&open.file).ok().as_ref().map(identity))
+        .flatten();
     let closed = open.abandon(dest.shown);
-    let cleaned = if unwanted { dest.unlink() } else { closed };
+    let cleaned = match made {
+        Some(made) if empty => remove_made(dest, made),
+        _ => closed,
+    };
     if let Err(also) = cleaned {
         voice.diagnose(&also);
     }
+    made
+}
+
+/// Removes a file that this run made, be it where a link leads.
+fn remove_made(dest: &Place<'_>, made: Identity) -> Result<(), String> {
+    let Ok(entry) = Entry::through(dest) else {
+        return dest.remove_made(made);
+    };
+    let behind = Place {
+        dir: entry.dir(),
+        base: &entry.name,
+        shown: dest.shown,
+    };
+    behind.remove_made(made)
 }
 
 fn message(

@@ -2,6 +2,7 @@
 
 pub mod attrs;
 pub mod backup;
+pub mod by_inode;
 pub mod cli;
 mod count;
 pub mod dest;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::by_inode::{self, Removed};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 use crate::transfer::fault::retry;
@@ -58,19 +58,49 @@ impl Place<'_> {
         .map(File::from)
     }
 
-    /// Removes it.
+    /// Removes what is there, if it is the file that was examined or a symbolic link to that.
     ///
     /// # Errors
     /// A message in cp's words.
-    pub fn unlink(&self) -> Result<(), String> {
-        match unlinkat(self.dir, self.base, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(format!(
-                "cannot remove {}: {}",
-                quote(self.shown),
-                reason(&e.into())
-            )),
+    pub fn remove_examined(&self, examined: &FileStat) -> Result<Removed, String> {
+        let remove = || {
+            let link = by_inode::look(self.dir, self.base)?;
+            let leads_to = self.stat(true).unwrap_or(link);
+            if ![link, leads_to]
+                .iter()
+                .any(|now| identity(now) == identity(examined))
+            {
+                return Ok(Removed::Other);
+            }
+            by_inode::remove_checked(self.dir, self.base, identity(&link))
+        };
+        match remove() {
+            Err(Errno::ENOENT) => Ok(Removed::Gone),
+            other => other.map_err(|e| self.cannot_remove(e)),
         }
+    }
+
+    /// Removes what this run has made there, and nothing else.
+    ///
+    /// # Errors
+    /// A message in cp's words.
+    pub fn remove_made(&self, made: Identity) -> Result<(), String> {
+        match by_inode::remove_made(self.dir, self.base, made) {
+            Ok(Removed::Aside(name)) => {
+                let (shown, aside) = (quote(self.shown), beside(self.shown.as_os_str(), &name));
+                Err(format!(
+                    "{shown} was replaced while being removed: the file that was there for a moment is {} now",
+                    quote(aside)
+                ))
+            }
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.cannot_remove(e)),
+        }
+    }
+
+    fn cannot_remove(&self, e: Errno) -> String {
+        let (name, text) = (quote(self.shown), reason(&e.into()));
+        format!("cannot remove {name}: {text}")
     }
 }
 

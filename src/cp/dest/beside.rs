@@ -2,8 +2,15 @@
 //!
 //! `.NAME.mmapcp-N` says what it is and of what. Its inode is locked (flock) for as long as its writer lives, so who
 //! wants the name and finds it unlocked has found what a killed run left, and clears it.
+//!
+//! N is 1 to 8, the first that is free; where all are in use, it is 16 random hexadecimal digits, so that nobody can keep
+//! a file from being copied by taking the names before. The next `--atomic` copy over NAME looks at the eight names only,
+//! and stops at two free ones: to find a random one it would have to read the directory, which may hold a million names,
+//! for each file. So what stays is the leftover of a run that was killed while eight others, or a stranger's files, had
+//! the eight names.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -11,11 +18,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::linkat;
 
 use super::is_regular;
 use super::lead::Entry;
+use crate::cp::by_inode;
+use crate::cp::place::identity;
 use crate::sys::file::try_lock;
 use crate::transfer::fault::retry;
 
@@ -25,15 +34,18 @@ const NAME_MAX: usize = 255;
 /// Where a file system takes less than that (eCryptfs 143, minix 30), half is tried, down to this.
 const SHORTEST: usize = 28;
 
-/// Writers at once to one destination before something else is wrong.
-const MOST: u32 = 1000;
+/// Numbered names: more than the writers that one destination has at once, and few enough to look at for each file.
+const SLOTS: u32 = 8;
+
+/// Random names that are tried before the directory is taken for broken: of 2^64 names, no second one is ever needed.
+const MAX_RANDOM_NAMES: u32 = 16;
 
 /// Names that are free one after another before a search for leftovers ends: a run that was killed while another held
 /// the first name has left the second.
 const FREE: u32 = 2;
 
-/// The `n`th name beside `name`, of `limit` bytes at most.
-fn name(of: &OsStr, n: u32, limit: usize) -> OsString {
+/// The name beside `of` that ends with `n`, of `limit` bytes at most.
+fn name(of: &OsStr, n: impl Display, limit: usize) -> OsString {
     let end = format!(".mmapcp-{n}");
     let of = of.as_bytes();
     let mut keep = of.len().min(limit.saturating_sub(1 + end.len()));
@@ -57,7 +69,7 @@ pub(super) fn create(entry: &Entry<'_>, mode: u32) -> io::Result<(OsString, File
         let locked = try_lock(&file);
         let taken = locked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
         // Somebody may have taken it for a leftover before it was locked, and cleared it.
-        if taken || !leads_to(entry.dir(), name, &fstat(&file)?) {
+        if taken || !by_inode::leads_to(entry.dir(), name, identity(&fstat(&file)?)) {
             return Err(Errno::EEXIST.into());
         }
         Ok(file)
@@ -69,6 +81,24 @@ pub(super) fn link(entry: &Entry<'_>, file: &File) -> io::Result<OsString> {
     // Where a file system has no locks, nobody can find it unlocked either.
     let _ = try_lock(file);
     claim(entry, |name| Ok(name_open_file(file, entry.dir(), name)?)).map(|(name, ())| name)
+}
+
+/// Gives a file that has this name beside, or none, a random one that no sweep looks at, since it leads to the old file for
+/// a moment when the two are exchanged. Returns the name.
+pub(super) fn leave_slot(
+    entry: &Entry<'_>,
+    file: &File,
+    named: Option<&OsStr>,
+) -> io::Result<OsString> {
+    let _ = try_lock(file);
+    let rename = |name: &OsStr| {
+        let renamed = match named {
+            Some(now) => by_inode::rename_to_free(entry.dir(), now, name),
+            None => name_open_file(file, entry.dir(), name),
+        };
+        Ok(renamed?)
+    };
+    claim_from(SLOTS + 1, entry, rename).map(|(name, ())| name)
 }
 
 /// Links an open file that may have no name to one. It shall not exist.
@@ -87,18 +117,30 @@ pub(super) fn name_open_file(file: &File, dir: BorrowedFd<'_>, name: &OsStr) -> 
 /// Makes something under the first name that is free or can be freed.
 fn claim<T>(
     entry: &Entry<'_>,
+    make: impl FnMut(&OsStr) -> io::Result<T>,
+) -> io::Result<(OsString, T)> {
+    claim_from(1, entry, make)
+}
+
+/// As [`claim`], from a number on; those above [`SLOTS`] stand for random ones.
+fn claim_from<T>(
+    mut n: u32,
+    entry: &Entry<'_>,
     mut make: impl FnMut(&OsStr) -> io::Result<T>,
 ) -> io::Result<(OsString, T)> {
-    let (mut n, mut limit) = (1, NAME_MAX);
+    let mut limit = NAME_MAX;
     loop {
-        let name = name(&entry.name, n, limit);
+        let name = match n {
+            1..=SLOTS => name(&entry.name, n, limit),
+            _ => name(&entry.name, by_inode::random_digits(), limit),
+        };
         let error = match make(&name) {
             Ok(made) => return Ok((name, made)),
             Err(e) => e,
         };
         match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EEXIST) if clear(entry.dir(), &name) != Found::Used => {}
-            Some(Errno::EEXIST) if n < MOST => n += 1,
+            Some(Errno::EEXIST) if n <= SLOTS && clear(entry.dir(), &name) != Found::Used => {}
+            Some(Errno::EEXIST) if n < SLOTS + MAX_RANDOM_NAMES => n += 1,
             Some(Errno::ENAMETOOLONG) if limit / 2 >= SHORTEST => limit /= 2,
             _ => return Err(error),
         }
@@ -108,7 +150,7 @@ fn claim<T>(
 /// Removes what killed runs left beside an entry.
 pub(super) fn sweep(entry: &Entry<'_>) {
     let mut free = 0;
-    for n in 1..MOST {
+    for n in 1..=SLOTS {
         match clear(entry.dir(), &name(&entry.name, n, NAME_MAX)) {
             Found::Used => free = 0,
             Found::Cleared => {}
@@ -145,19 +187,11 @@ fn clear(dir: BorrowedFd<'_>, name: &OsStr) -> Found {
     if !ours || try_lock(&file).is_err() {
         return Found::Used;
     }
-    if !leads_to(dir, name, &stat) {
-        // Its writer has just given it its final name.
-        return Found::Cleared;
-    }
-    match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Found::Cleared,
+    // Where it leads to another file by now, its writer has just given it its final name.
+    match by_inode::remove_checked(dir, name, identity(&stat)) {
+        Ok(_) => Found::Cleared,
         Err(_) => Found::Used,
     }
-}
-
-fn leads_to(dir: BorrowedFd<'_>, name: &OsStr, stat: &FileStat) -> bool {
-    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .is_ok_and(|now| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]
@@ -200,6 +234,32 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path())?.count(), 1);
         let (again, _held) = create(&entry, 0o600)?;
         assert_eq!(again, first);
+        Ok(())
+    }
+
+    /// Another process may take all the numbers.
+    #[test]
+    fn numbers_that_are_taken_block_nothing() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("dest");
+        let strangers: Vec<File> = (1..=1001)
+            .map(|n| {
+                let file = File::create(dir.path().join(name(OsStr::new("dest"), n, NAME_MAX)))?;
+                try_lock(&file)?;
+                Ok(file)
+            })
+            .collect::<io::Result<_>>()?;
+        let place = Place {
+            dir: AT_FDCWD,
+            base: path.as_os_str(),
+            shown: &path,
+        };
+        let entry = Entry::of(&place)?;
+        let (named, _file) = create(&entry, 0o600)?;
+        assert_eq!(named.len(), ".dest.mmapcp-".len() + 16);
+        sweep(&entry);
+        assert_eq!(fs::read_dir(dir.path())?.count(), 1002);
+        drop(strangers);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use super::lead::{create_trusted, open_trusted};
 use super::{Destination, How, cannot_create, not_through_dangling, was_replaced};
+use crate::cp::by_inode::Removed;
 use crate::cp::place::Place;
 
 pub(super) fn open<'a>(
@@ -22,10 +23,11 @@ pub(super) fn open<'a>(
             Ok(file) => return blocking(file, place),
             // Removed meanwhile: a new one, as in cp.
             Err(Failure::Open(e)) if e.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(Failure::Open(_)) if how.force => {
-                place.unlink()?;
-                removed();
-            }
+            Err(Failure::Open(_)) if how.force => match place.remove_examined(there)? {
+                Removed::Done => removed(),
+                Removed::Gone => {}
+                Removed::Other | Removed::Aside(_) => return Err(was_replaced(place.shown)),
+            },
             Err(Failure::Open(e)) => return Err(cannot_create(place, &e)),
             Err(Failure::Replaced) => return Err(was_replaced(place.shown)),
         }

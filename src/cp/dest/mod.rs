@@ -6,6 +6,7 @@ mod in_place;
 mod inherit;
 pub mod lead;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, IntoRawFd};
@@ -15,7 +16,8 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag};
 
 use super::durable::Durable;
-use super::place::Place;
+use super::options::Backup;
+use super::place::{Identity, Place};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
@@ -52,16 +54,58 @@ pub struct Destination<'a> {
     pub file: File,
 }
 
+/// What decides about the file that has a destination's name when the new one is complete. Only --atomic looks again then.
+pub struct Terms<'t> {
+    /// What has to be on the disk.
+    pub durable: &'t Durable,
+    /// The old file gets a backup's name in the step in which the new one gets its own.
+    pub backup: Option<&'t Backup>,
+    /// Whether `decide` may be against it (-u, -i), so that no file is replaced that it has not seen.
+    pub may_leave: bool,
+    /// Called with what has the name, and whether that is the file that was examined before the copy.
+    pub decide: &'t mut dyn FnMut(&FileStat, bool) -> Verdict,
+}
+
+impl Terms<'_> {
+    fn decides(&self) -> bool {
+        self.may_leave || self.backup.is_some()
+    }
+}
+
+/// What is to become of an old file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The new one takes its place.
+    Replace,
+    /// It stays, and the new one is dropped.
+    Leave,
+}
+
+/// What became of a destination that was complete.
+#[derive(Debug)]
+pub enum Committed {
+    /// It has its name.
+    Done {
+        /// The name of the old file, where that was kept in the same step.
+        backup: Option<OsString>,
+    },
+    /// What has the name was left, by [`Verdict::Leave`]: this file.
+    Left(Identity),
+}
+
 /// Why a destination did not get its name.
 #[derive(Debug)]
-pub enum Refused {
+pub enum Refused<'a> {
     /// Somebody made a file of that name meanwhile.
     Exists,
+    /// Somebody replaced the file meanwhile: the attributes of that one are to be kept, and then it is to be committed
+    /// again.
+    Changed(Box<Destination<'a>>),
     /// With this message.
     Say(String),
 }
 
-impl From<String> for Refused {
+impl From<String> for Refused<'_> {
     fn from(message: String) -> Self {
         Self::Say(message)
     }
@@ -92,7 +136,7 @@ pub fn open<'a>(
     }
 }
 
-impl Destination<'_> {
+impl<'a> Destination<'a> {
     /// Gives a temporary what the file had whose place it takes. To be called when the data is complete, before the
     /// attributes of the source are set.
     ///
@@ -115,16 +159,21 @@ impl Destination<'_> {
     ///
     /// # Errors
     /// A file that could not be made durable, named or closed; a temporary is gone then.
-    pub fn commit(self, place: &Place<'_>, durable: &Durable) -> Result<(), Refused> {
+    pub fn commit(
+        self,
+        place: &Place<'a>,
+        terms: &mut Terms<'_>,
+    ) -> Result<Committed, Refused<'a>> {
         let Self {
             file, temporary, ..
         } = self;
         match temporary {
-            Some(temporary) => temporary.commit(file, place, durable),
+            Some(temporary) => temporary.commit(file, place, terms),
             None => {
-                durable.note_file(&file, place.shown);
-                durable.note_entry(place);
-                Ok(close(file, place.shown)?)
+                terms.durable.note_file(&file, place.shown);
+                terms.durable.note_entry(place);
+                close(file, place.shown)?;
+                Ok(Committed::Done { backup: None })
             }
         }
     }
@@ -151,7 +200,8 @@ fn cannot_create(place: &Place<'_>, e: &io::Error) -> String {
     format!("cannot create regular file {}: {text}", quote(place.shown))
 }
 
-fn was_replaced(shown: &Path) -> String {
+/// The message for a file that another process replaced since it was looked at.
+pub(super) fn was_replaced(shown: &Path) -> String {
     format!(
         "not writing to {}, as it was replaced while being copied to",
         quote(shown)

@@ -7,7 +7,7 @@ use nix::sys::stat::FileStat;
 use super::existing::undo_backup;
 use super::level::Level;
 use super::{Entry, Failed, Ready, Run, Walk, arrow, is_link, size};
-use crate::cp::file::{self, Bytes, tell_late};
+use crate::cp::file::{self, Bytes, NotCopied, tell_late};
 use crate::cp::place::Identity;
 use crate::report::{Fate, Voice};
 
@@ -75,7 +75,9 @@ impl Walk<'_, '_, '_> {
         let preserve = self.options().preserve;
         // The second copy of a file tells when the first was read.
         let told = preserve.timestamps && !preserve.links && transfer.from.st_nlink > 1;
-        if self.serial || told {
+        // A backup that the commit makes takes a name that the next file may have.
+        let takes_name = transfer.ready.planned_backup().is_some();
+        if self.serial || told || takes_name {
             return true;
         }
         let (source, dest) = (entry.source.place(), entry.dest.place());
@@ -169,19 +171,20 @@ impl Task {
         run: &Run<'_>,
         voice: &mut Voice,
         bytes: &mut Bytes,
-    ) -> Result<Identity, Failed> {
+    ) -> Result<Identity, NotCopied> {
         if voice.interrupted() {
-            return Err(Failed::Said);
+            return Err(Failed::Said.into());
         }
         let ready = &self.transfer.ready;
         if run.options.report.verbose {
-            voice.verbose(&arrow(&self.entry, ready.backup.as_deref()));
+            voice.verbose(&arrow(&self.entry, ready.backup_name()));
         }
         let target = file::Target {
             there: ready.there.as_ref(),
             as_new: ready.as_new,
             below: self.transfer.below,
             follow: self.transfer.follow,
+            backup: ready.planned_backup(),
         };
         let (source, dest) = (self.entry.source.place(), self.entry.dest.place());
         let places = (&source, &dest);
@@ -194,12 +197,12 @@ impl Task {
         )
     }
 
-    fn failed(&self, failed: Failed, run: &Run<'_>, voice: &mut Voice) {
-        if let Failed::Say(message) = failed {
+    fn failed(&self, failed: NotCopied, run: &Run<'_>, voice: &mut Voice) {
+        if let Failed::Say(message) = failed.why {
             voice.error(&self.entry.source.shown, &self.entry.dest.shown, &message);
         }
         if let Some(backup) = &self.transfer.ready.backup {
-            undo_backup(voice, &self.entry, backup, run);
+            undo_backup(voice, &self.entry, (backup, failed.left), run);
         }
     }
 }

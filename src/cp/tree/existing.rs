@@ -7,13 +7,35 @@ use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 
 use super::same::{Same, same};
-use super::{Entry, Failed, Ready, Walk, cannot, is_directory, is_link, is_regular};
-use crate::cp::backup;
+use super::{BackedUp, Entry, Failed, Ready, Walk, cannot, is_directory, is_link, is_regular};
+use crate::cp::backup::{self, Made, NotUndone};
+use crate::cp::by_inode::Removed;
+use crate::cp::dest::was_replaced;
 use crate::cp::operands::Known;
-use crate::cp::options::{BackupNames, Dereference, Existing, Making};
-use crate::cp::place::{Place, beside, identity, last_component};
+use crate::cp::options::{Backup, BackupNames, Dereference, Existing, Making};
+use crate::cp::place::{Identity, Place, beside, identity, last_component};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
+
+/// How often a destination may be replaced by another process while it is looked at: each look takes microseconds, save
+/// for a question.
+const MAX_LOOKS: u32 = 100;
+
+/// What a look at the destination came to.
+enum Met {
+    /// The way is clear.
+    Ready(Box<Ready>),
+    /// There is nothing to do, and that is no error.
+    Nothing,
+    /// Another file is there now, which is to be looked at.
+    Changed,
+}
+
+impl Ready {
+    fn met(self) -> Met {
+        Met::Ready(Box::new(self))
+    }
+}
 
 impl Walk<'_, '_, '_> {
     /// Looks at the destination and clears the way. None: there is nothing to do, and that is no error.
@@ -23,23 +45,40 @@ impl Walk<'_, '_, '_> {
         from: &FileStat,
         dereference: Dereference,
     ) -> Result<Option<Ready>, Failed> {
-        let Some(there) = self.look(entry, from)? else {
-            return Ok(Some(Ready::default()));
-        };
-        if !matches!(self.options().existing, Existing::Skip | Existing::Refuse) {
-            let (source, dest) = (entry.source.place(), entry.dest.place());
-            match same(&source, &dest, from, &there, dereference, self.options()) {
-                Same::Yes => {
-                    let (source, dest) = (quote(source.shown), quote(dest.shown));
-                    return Err(format!("{source} and {dest} are the same file").into());
-                }
-                verdict => {
-                    let done = verdict == Same::Done;
-                    return self.replace(entry, from, there, dereference, done);
-                }
+        for _ in 0..MAX_LOOKS {
+            let Some(there) = self.look(entry, from)? else {
+                return Ok(Some(Ready::default()));
+            };
+            match self.meet_once(entry, from, there, dereference)? {
+                Met::Ready(ready) => return Ok(Some(*ready)),
+                Met::Nothing => return Ok(None),
+                Met::Changed => {}
             }
         }
-        self.replace(entry, from, there, dereference, false)
+        Err(was_replaced(&entry.dest.shown).into())
+    }
+
+    fn meet_once(
+        &mut self,
+        entry: &Entry,
+        from: &FileStat,
+        there: FileStat,
+        dereference: Dereference,
+    ) -> Result<Met, Failed> {
+        if matches!(self.options().existing, Existing::Skip | Existing::Refuse) {
+            return self.replace(entry, from, there, dereference, false);
+        }
+        let (source, dest) = (entry.source.place(), entry.dest.place());
+        match same(&source, &dest, from, &there, dereference, self.options()) {
+            Same::Yes => {
+                let (source, dest) = (quote(source.shown), quote(dest.shown));
+                Err(format!("{source} and {dest} are the same file").into())
+            }
+            verdict => {
+                let done = verdict == Same::Done;
+                self.replace(entry, from, there, dereference, done)
+            }
+        }
     }
 
     /// What is there. The link itself is looked at where it would be replaced rather than written through.
@@ -86,16 +125,19 @@ impl Walk<'_, '_, '_> {
         there: FileStat,
         dereference: Dereference,
         done: bool,
-    ) -> Result<Option<Ready>, Failed> {
+    ) -> Result<Met, Failed> {
         if !is_directory(from) && self.is_kept(entry, from, &there, dereference)? {
-            return Ok(None);
+            return Ok(Met::Nothing);
+        }
+        // An answer takes long, and was given about one file.
+        if self.options().existing == Existing::Ask && !still_there(&entry.dest.place(), &there) {
+            return Ok(Met::Changed);
         }
         if done {
-            return Ok(None);
+            return Ok(Met::Nothing);
         }
         self.types_agree(entry, from, &there)?;
-        let ready = self.clear(entry, from, there, dereference)?;
-        Ok(Some(ready))
+        self.clear(entry, from, there, dereference)
     }
 
     /// Whether a file that is there stays: it is not older, or the user wants it so.
@@ -112,7 +154,11 @@ impl Walk<'_, '_, '_> {
             if from.st_nlink > 1 || dereference != Dereference::Never {
                 match self.remember(entry, from) {
                     Some(earlier) => {
-                        if self.link_earlier(entry, &earlier, from, dereference)? {
+                        let ready = Ready {
+                            there: Some(*there),
+                            ..Ready::default()
+                        };
+                        if self.link_earlier(entry, &earlier, from, dereference, &ready)? {
                             self.say_removed(entry);
                         }
                         self.run.cx.durable.note_made(&entry.dest.place());
@@ -175,14 +221,14 @@ impl Walk<'_, '_, '_> {
         from: &FileStat,
         there: FileStat,
         dereference: Dereference,
-    ) -> Result<Ready, Failed> {
+    ) -> Result<Met, Failed> {
         let options = self.options();
         let keep = Ready {
             there: Some(there),
             ..Ready::default()
         };
         if is_directory(&there) {
-            return Ok(keep);
+            return Ok(keep.met());
         }
         // Only what is written as a file comes by a temporary name.
         let atomic = options.durability.atomic
@@ -191,42 +237,45 @@ impl Walk<'_, '_, '_> {
         if let Some(how) = &options.backup
             && !is_dots(&entry.source.shown)
         {
-            let backup = self.back_up(entry, from, how, atomic)?;
-            let as_new = atomic && backup.is_some();
-            return Ok(Ready {
-                there: as_new.then_some(there),
-                as_new,
-                backup,
-            });
+            return self.back_up(entry, from, there, (how, atomic));
         }
         let linked = options.preserve.links && there.st_nlink > 1;
         let other = dereference == Dereference::Never && !is_regular(from);
         if !(options.remove_destination || !options.attributes_only && (linked || other)) {
-            return Ok(keep);
+            return Ok(keep.met());
         }
+        let dest = entry.dest.place();
         if atomic {
+            // Where a link was looked through, it is the link that goes.
+            let there = dest.stat(false).ok().or(keep.there);
             return Ok(Ready {
+                there,
                 as_new: true,
                 ..keep
-            });
+            }
+            .met());
         }
         self.settle();
-        entry.dest.place().unlink()?;
-        self.say_removed(entry);
-        Ok(Ready::default())
+        match dest.remove_examined(&there)? {
+            Removed::Done => self.say_removed(entry),
+            Removed::Gone => {}
+            Removed::Other | Removed::Aside(_) => return Ok(Met::Changed),
+        }
+        Ok(Ready::default().met())
     }
 
     pub(super) fn say_removed(&mut self, entry: &Entry) {
         self.verbose(|| format!("removed {}", quote(&entry.dest.shown)));
     }
 
+    /// Renames what is there to its backup's name; where the commit does that (`atomic`), finds out the name.
     fn back_up(
         &mut self,
         entry: &Entry,
         from: &FileStat,
-        how: &crate::cp::options::Backup,
-        keep: bool,
-    ) -> Result<Option<std::ffi::OsString>, Failed> {
+        there: FileStat,
+        (how, atomic): (&Backup, bool),
+    ) -> Result<Met, Failed> {
         let dest = entry.dest.place();
         if how.names != BackupNames::Numbered && is_backup_of(entry, from, &how.suffix) {
             let (dest, source) = (quote(dest.shown), quote(&entry.source.shown));
@@ -236,17 +285,35 @@ impl Walk<'_, '_, '_> {
         }
         // What is renamed may be a file that is still being written.
         self.settle();
-        match backup::make(&dest, how, keep) {
-            Ok(name) => Ok(name),
+        if atomic {
+            let name = backup::plan(&dest, how).or_else(|e| cannot("backup", &dest, e))?;
+            return Ok(Ready {
+                there: Some(there),
+                as_new: true,
+                backup: Some(BackedUp { name, old: None }),
+            }
+            .met());
+        }
+        match backup::make(&dest, how, identity(&there)) {
+            Ok(Made::Renamed(name, old)) => Ok(Ready {
+                backup: Some(BackedUp {
+                    name,
+                    old: Some(old),
+                }),
+                ..Ready::default()
+            }
+            .met()),
+            Ok(Made::Nothing) => Ok(Ready::default().met()),
+            Ok(Made::Other) => Ok(Met::Changed),
             Err(e) => cannot("backup", &dest, e),
         }
     }
 
-    /// Gives what was there its name back, after a copy that failed.
-    pub(super) fn undo_backup(&mut self, entry: &Entry, backup: Option<&OsStr>) {
-        if let Some(name) = backup {
+    /// Gives what was there its name back, where nothing was made in its place.
+    pub(super) fn undo_backup(&mut self, entry: &Entry, backup: Option<&BackedUp>) {
+        if let Some(backup) = backup {
             self.flush();
-            undo_backup(&mut self.voice, entry, name, self.run);
+            undo_backup(&mut self.voice, entry, (backup, None), self.run);
         }
     }
 
@@ -279,25 +346,43 @@ impl Walk<'_, '_, '_> {
     }
 }
 
-/// See [`Walk::undo_backup`].
+/// Gives what was there its name back, after a copy that failed and left a file of its own, or none.
 pub(super) fn undo_backup(
     voice: &mut crate::report::Voice,
     entry: &Entry,
-    name: &OsStr,
+    (backup, left): (&BackedUp, Option<Identity>),
     run: &super::Run<'_>,
 ) {
     let dest = entry.dest.place();
-    match backup::undo(&dest, name) {
+    let undone = match backup.old {
+        Some(old) => backup::undo(&dest, (&backup.name, old), left),
+        // The commit did not come to it.
+        None => Ok(()),
+    };
+    let (name, kept) = (
+        quote(dest.shown),
+        quote(beside(dest.shown.as_os_str(), &backup.name)),
+    );
+    let why = match undone {
         Ok(()) if run.options.report.verbose => {
-            let backup = quote(beside(dest.shown.as_os_str(), name));
-            voice.verbose(&format!("{backup} -> {} (unbackup)", quote(dest.shown)));
+            return voice.verbose(&format!("{kept} -> {name} (unbackup)"));
         }
-        Ok(()) => {}
-        Err(e) => {
-            let text = reason(&e.into());
-            voice.diagnose(&format!("cannot un-backup {}: {text}", quote(dest.shown)));
+        Ok(()) => return,
+        Err(NotUndone::Taken) => {
+            format!("another process has made a file of that name; the old file is {kept}")
         }
-    }
+        Err(NotUndone::Moved) => format!("{kept} is not the old file any more"),
+        Err(NotUndone::Failed(e)) => reason(&e.into()),
+    };
+    voice.diagnose(&format!("cannot un-backup {name}: {why}"));
+}
+
+/// Whether a name leads to a file still, through a link or not.
+fn still_there(dest: &Place<'_>, there: &FileStat) -> bool {
+    [false, true].into_iter().any(|follow| {
+        dest.stat(follow)
+            .is_ok_and(|now| identity(&now) == identity(there))
+    })
 }
 
 /// Whether the source looks like the simple backup that the destination is about to get.
@@ -325,6 +410,6 @@ fn is_dots(path: &Path) -> bool {
 }
 
 /// Whether a file was modified before another.
-fn is_older(there: &FileStat, from: &FileStat) -> bool {
+pub(in crate::cp) fn is_older(there: &FileStat, from: &FileStat) -> bool {
     (there.st_mtime, there.st_mtime_nsec) < (from.st_mtime, from.st_mtime_nsec)
 }

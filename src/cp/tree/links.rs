@@ -10,11 +10,14 @@ use std::sync::{Arc, PoisonError};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+use nix::unistd::{linkat, symlinkat};
 
-use super::{Entry, Failed, Outcome, Run, Walk, cannot, is_directory, is_link};
-use crate::cp::options::{Dereference, Making};
-use crate::cp::place::{Anchor, Identity, Place, beside, identity};
+use super::{Entry, Failed, Outcome, Ready, Run, Walk, cannot, is_directory, is_link};
+use crate::cp::backup;
+use crate::cp::by_inode::{self, Exchanged, random_digits};
+use crate::cp::dest;
+use crate::cp::options::{Backup, Dereference, Existing, Making};
+use crate::cp::place::{Anchor, Identity, Place, beside, identity, last_component};
 use crate::report::quote::{quote, quote_if_needed};
 use crate::sys::words::reason;
 
@@ -153,13 +156,18 @@ impl Walk<'_, '_, '_> {
         earlier: &Earlier,
         from: &FileStat,
         dereference: Dereference,
+        ready: &Ready,
     ) -> Result<bool, Failed> {
         let dest = entry.dest.place();
+        let over = Replacement {
+            backup: ready.planned_backup().and(self.options().backup.as_ref()),
+            ..self.replacement(true, ready.there.as_ref())
+        };
         let made = self.run.fate_of(identity(from)).flatten();
         let linked = earlier
             .open(dereference != Dereference::Never)
             .and_then(|file| same_file(file, made))
-            .and_then(|file| earlier.with_place(|before| link_to(&file, before, &dest, true)));
+            .and_then(|file| earlier.with_place(|before| link_to(&file, before, &dest, over)));
         linked.map_err(|e| {
             let (dest, before) = (quote(dest.shown), quote(&earlier.shown));
             let text = reason(&e.into());
@@ -168,10 +176,17 @@ impl Walk<'_, '_, '_> {
     }
 
     /// -l: a hard link to the source itself.
-    pub(super) fn link_source(&mut self, entry: &Entry, from: &FileStat, follow: bool) -> Outcome {
+    pub(super) fn link_source(
+        &mut self,
+        entry: &Entry,
+        from: &FileStat,
+        follow: bool,
+        there: Option<&FileStat>,
+    ) -> Outcome {
         let (source, dest) = (entry.source.place(), entry.dest.place());
         let options = self.options();
         let replace = options.force || options.existing == super::Existing::Ask;
+        let over = self.replacement(replace, there);
         let flags = if follow {
             OFlag::O_PATH
         } else {
@@ -181,7 +196,7 @@ impl Walk<'_, '_, '_> {
             .open(flags, 0)
             .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
             .and_then(|file| same_file(file.into(), Some(identity(from))))
-            .and_then(|file| link_to(&file, &source, &dest, replace));
+            .and_then(|file| link_to(&file, &source, &dest, over));
         linked.map(drop).map_err(|e| {
             let (dest, source) = (quote(dest.shown), quote(source.shown));
             let text = reason(&e.into());
@@ -190,7 +205,12 @@ impl Walk<'_, '_, '_> {
     }
 
     /// -s: a symbolic link to the source, by the name that was given.
-    pub(super) fn symlink_to_source(&mut self, entry: &Entry, from: &FileStat) -> Outcome {
+    pub(super) fn symlink_to_source(
+        &mut self,
+        entry: &Entry,
+        from: &FileStat,
+        there: Option<&FileStat>,
+    ) -> Outcome {
         let (source, dest) = (entry.source.place(), entry.dest.place());
         let relative = !source.shown.as_os_str().as_bytes().starts_with(b"/");
         if relative && !is_in_current_directory(&dest) {
@@ -200,7 +220,8 @@ impl Walk<'_, '_, '_> {
             )
             .into());
         }
-        let made = symlink(source.shown.as_os_str(), &dest, self.options().force);
+        let over = self.replacement(self.options().force, there);
+        let made = symlink(source.shown.as_os_str(), &dest, over);
         made.map_err(|e| {
             let (dest, source) = (quote(dest.shown), quote(source.shown));
             let text = reason(&e.into());
@@ -221,7 +242,8 @@ impl Walk<'_, '_, '_> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
         let target = readlinkat(source.dir, source.base)
             .or_else(|e| cannot("read symbolic link", &source, e))?;
-        if let Err(e) = symlink(&target, &dest, self.options().force) {
+        let over = self.replacement(self.options().force, there);
+        if let Err(e) = symlink(&target, &dest, over) {
             let same = self.options().update
                 && there.is_some_and(is_link)
                 && readlinkat(dest.dir, dest.base).is_ok_and(|old| old == target);
@@ -230,6 +252,23 @@ impl Walk<'_, '_, '_> {
             }
         }
         self.finish_link(entry, from)
+    }
+
+    /// What a link may take the place of. Where the command line decides about old files one by one, it is the one that was
+    /// looked at.
+    fn replacement(&self, replace: bool, there: Option<&FileStat>) -> Replacement<'static> {
+        let options = self.options();
+        let any = options.existing == Existing::Replace && !options.update;
+        let replaced = match there {
+            _ if !replace => Replaceable::Nothing,
+            _ if any && options.backup.is_none() => Replaceable::Any,
+            Some(there) => Replaceable::Examined(identity(there)),
+            None => Replaceable::Nothing,
+        };
+        Replacement {
+            replaced,
+            backup: None,
+        }
     }
 
     fn finish_link(&mut self, entry: &Entry, from: &FileStat) -> Outcome {
@@ -321,12 +360,38 @@ fn same_file(file: OwnedFd, wanted: Option<Identity>) -> nix::Result<OwnedFd> {
     }
 }
 
-/// Gives an open file a further name, with `replace` in place of what bears it. Returns whether something did.
+/// What a link may take the place of, and how.
+#[derive(Clone, Copy)]
+struct Replacement<'a> {
+    replaced: Replaceable,
+    /// The old file gets a backup's name in the same step.
+    backup: Option<&'a Backup>,
+}
+
+/// Which old file a link may take the place of.
+#[derive(Clone, Copy)]
+enum Replaceable {
+    Nothing,
+    Examined(Identity),
+    Any,
+}
+
+impl Replaceable {
+    fn may_be(self, old: &FileStat) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Examined(examined) => identity(old) == examined,
+            Self::Any => !is_directory(old),
+        }
+    }
+}
+
+/// Gives an open file a further name, in place of what may be replaced. Returns whether something was.
 fn link_to(
     file: &OwnedFd,
     named: &Place<'_>,
     dest: &Place<'_>,
-    replace: bool,
+    over: Replacement<'_>,
 ) -> nix::Result<bool> {
     let by_descriptor = OsString::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let make = |base: &OsStr| {
@@ -339,49 +404,115 @@ fn link_to(
             other => other,
         }
     };
-    match make(dest.base) {
-        Err(Errno::EEXIST) if replace => {
-            replace_by_name(dest, make)?;
-            Ok(true)
-        }
-        other => other.map(|()| false),
-    }
+    make_over(dest, over, make)
 }
 
 fn has_proc() -> bool {
     fstatat(AT_FDCWD, "/proc/self/fd", AtFlags::empty()).is_ok()
 }
 
-fn symlink(target: &OsStr, dest: &Place<'_>, replace: bool) -> nix::Result<()> {
-    match symlinkat(target, dest.dir, dest.base) {
-        Err(Errno::EEXIST) if replace => {
-            replace_by_name(dest, |base| symlinkat(target, dest.dir, base))
-        }
-        other => other,
-    }
+fn symlink(target: &OsStr, dest: &Place<'_>, over: Replacement<'_>) -> nix::Result<bool> {
+    make_over(dest, over, |base| symlinkat(target, dest.dir, base))
 }
 
-/// Makes something under a name beside, and gives it the name of what is there in one step.
-fn replace_by_name(dest: &Place<'_>, make: impl Fn(&OsStr) -> nix::Result<()>) -> nix::Result<()> {
-    for n in 0..NAMES {
-        let name = OsString::from(format!(".mmapcp-{}-{n}", std::process::id()));
-        let other = beside(dest.base, &name);
-        match make(&other) {
-            Err(Errno::EEXIST) => {}
-            Err(e) => return Err(e),
-            Ok(()) => {
-                let renamed = renameat(dest.dir, other.as_os_str(), dest.dir, dest.base);
-                // Of two names of one file, rename(2) leaves both.
-                let _ = unlinkat(dest.dir, other.as_os_str(), UnlinkatFlags::NoRemoveDir);
-                return renamed;
+/// Makes something under a name, in place of what may be replaced. Returns whether something was.
+fn make_over(
+    dest: &Place<'_>,
+    over: Replacement<'_>,
+    make: impl Fn(&OsStr) -> nix::Result<()>,
+) -> nix::Result<bool> {
+    for _ in 0..MAX_ROUNDS {
+        match make(dest.base) {
+            Err(Errno::EEXIST) if !matches!(over.replaced, Replaceable::Nothing) => {}
+            other => return other.map(|()| false),
+        }
+        let old = match by_inode::look(dest.dir, dest.base) {
+            Ok(old) if over.replaced.may_be(&old) => old,
+            Ok(_) => return Err(Errno::EEXIST),
+            // A link to nowhere with a slash behind its name; else it was removed meanwhile.
+            Err(Errno::ENOENT) if dest.base.as_bytes().ends_with(b"/") => {
+                return Err(Errno::ENOTDIR);
             }
+            Err(Errno::ENOENT) => continue,
+            Err(e) => return Err(e),
+        };
+        let other = beside(dest.base, format!(".mmapcp-{}", random_digits()).as_ref());
+        make(&other)?;
+        let replaced = replace_by_name(dest, &other, over.backup, &old);
+        match replaced {
+            Ok(None) => {}
+            other => return other.map(|replaced| replaced.unwrap_or(false)),
         }
     }
     Err(Errno::EEXIST)
 }
 
-/// Names to try, of which none is taken unless somebody means it.
-const NAMES: u32 = 100;
+/// How often another process may replace what has the name between a look at it and the rename.
+const MAX_ROUNDS: u32 = 100;
+
+/// Gives the name of the old file to what has just been made as `new`, in one step. `None`: the old file is another one by
+/// now, and what was made is gone.
+fn replace_by_name(
+    dest: &Place<'_>,
+    new: &OsStr,
+    backup: Option<&Backup>,
+    old: &FileStat,
+) -> nix::Result<Option<bool>> {
+    let mine = identity(&by_inode::look(dest.dir, new)?);
+    let remove_new = || by_inode::remove_checked(dest.dir, new, mine).map(drop);
+    if mine == identity(old) {
+        // It has the name already.
+        return remove_new().map(|()| Some(true));
+    }
+    let is_old = |now: &FileStat| identity(now) == identity(old);
+    if let Some(backup) = backup {
+        let replaced = replace_with_backup(dest, (new, mine), backup, is_old);
+        if !matches!(replaced, Ok(Some(_))) {
+            remove_new()?;
+        }
+        return replaced;
+    }
+    match by_inode::exchange_checked(dest.dir, (new, mine), dest.base, is_old) {
+        Ok(Exchanged::Done) => {
+            by_inode::remove_checked(dest.dir, new, identity(old)).map(|_| Some(true))
+        }
+        Ok(Exchanged::Refused | Exchanged::Gone) => remove_new().map(|()| None),
+        // What was there before the third file keeps the name that nobody looks at.
+        Ok(Exchanged::Displaced) => Err(Errno::EEXIST),
+        Err(e) if by_inode::is_unsupported(e) => {
+            let renamed = match by_inode::look(dest.dir, dest.base) {
+                Ok(now) if is_old(&now) => {
+                    renameat(dest.dir, new, dest.dir, dest.base).map(|()| Some(true))
+                }
+                _ => Ok(None),
+            };
+            if !matches!(renamed, Ok(Some(_))) {
+                remove_new()?;
+            }
+            renamed
+        }
+        Err(e) => remove_new().and(Err(e)),
+    }
+}
+
+fn replace_with_backup(
+    dest: &Place<'_>,
+    (new, mine): (&OsStr, Identity),
+    how: &Backup,
+    is_old: impl Fn(&FileStat) -> bool,
+) -> nix::Result<Option<bool>> {
+    let errno = |e: std::io::Error| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+    let entry = dest::lead::Entry::of(dest).map_err(errno)?;
+    let name = last_component(new.as_ref());
+    match backup::replace(&entry, (name, mine), how, is_old) {
+        Ok(backup::Replaced::Done(_)) => Ok(Some(true)),
+        Ok(backup::Replaced::Refused) => Ok(None),
+        Ok(backup::Replaced::Displaced(_)) => Err(Errno::EEXIST),
+        Err(
+            backup::Failure::Backup(e) | backup::Failure::NeitherWay(e) | backup::Failure::Name(e),
+        ) => Err(e),
+    }
+}
 
 /// Whether a name is in the current directory, as far as that can be known: what cannot fails later.
 fn is_in_current_directory(dest: &Place<'_>) -> bool {
@@ -389,5 +520,49 @@ fn is_in_current_directory(dest: &Place<'_>) -> bool {
     match (here, dest.entry()) {
         (Ok(here), Ok((above, _))) => identity(&here) == above,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io;
+
+    /// A file that was not looked at is not replaced where each old file is decided about.
+    #[test]
+    fn a_link_takes_the_place_of_the_file_that_was_looked_at() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (path, other) = (dir.path().join("dest"), dir.path().join("other"));
+        fs::write(&path, "old")?;
+        fs::write(&other, "another process's")?;
+        let dest = Place {
+            dir: AT_FDCWD,
+            base: path.as_os_str(),
+            shown: &path,
+        };
+        let examined = Replaceable::Examined(identity(&dest.stat(false)?));
+        let make = |replaced, backup| {
+            let over = Replacement { replaced, backup };
+            symlink("target".as_ref(), &dest, over)
+        };
+        assert_eq!(make(Replaceable::Nothing, None), Err(Errno::EEXIST));
+        fs::rename(&other, &path)?;
+        assert_eq!(make(examined, None), Err(Errno::EEXIST));
+        assert_eq!(fs::read(&path)?, b"another process's");
+        let backup = Backup {
+            names: crate::cp::options::BackupNames::Numbered,
+            suffix: "~".into(),
+        };
+        let now = Replaceable::Examined(identity(&dest.stat(false)?));
+        assert_eq!(make(now, Some(&backup)), Ok(true));
+        assert_eq!(fs::read_link(&path)?, std::path::Path::new("target"));
+        let kept = dir.path().join("dest.~1~");
+        assert_eq!(fs::read(kept)?, b"another process's");
+        assert_eq!(make(Replaceable::Any, None), Ok(true));
+        fs::remove_file(&path)?;
+        assert_eq!(make(Replaceable::Nothing, None), Ok(false));
+        assert_eq!(fs::read_dir(dir.path())?.count(), 2);
+        Ok(())
     }
 }

@@ -12,7 +12,8 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::unistd::geteuid;
 
 use super::{Failed, Walk};
-use crate::cp::place::{Place, beside};
+use crate::cp::by_inode;
+use crate::cp::place::{Place, beside, identity};
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
@@ -92,7 +93,9 @@ fn has_owner_of_new_files(dest: &Place<'_>, now: &FileStat) -> bool {
         return false;
     };
     let made = fstat(&file);
-    let _ = probe.unlink();
+    if let Ok(made) = &made {
+        let _ = by_inode::remove_checked(probe.dir, probe.base, identity(made));
+    }
     made.is_ok_and(|made| (made.st_dev, made.st_uid) == (now.st_dev, now.st_uid))
 }
 

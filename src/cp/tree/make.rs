@@ -45,11 +45,11 @@ impl Walk<'_, '_, '_> {
                 remembered,
             })));
         }
-        self.verbose(|| arrow(entry, ready.backup.as_deref()));
+        self.verbose(|| arrow(entry, ready.backup_name()));
         let linked = earlier.is_some();
         let made = match earlier {
             Some(earlier) => {
-                self.link_earlier(entry, &earlier, from, dereference)
+                self.link_earlier(entry, &earlier, from, dereference, &ready)
                     .map(|replaced| {
                         // With --atomic, what is replaced here was backed up, or is not said to be removed.
                         if replaced && !ready.as_new {
@@ -69,7 +69,7 @@ impl Walk<'_, '_, '_> {
                 if remembered && !linked {
                     self.run.copied_as(from, None);
                 }
-                self.undo_backup(entry, ready.backup.as_deref());
+                self.undo_backup(entry, ready.backup.as_ref());
             }
         }
         made.map(|()| Next::Made)
@@ -95,8 +95,11 @@ impl Walk<'_, '_, '_> {
         dereference: Dereference,
     ) -> Outcome {
         match self.options().making {
-            Making::SymbolicLink => self.symlink_to_source(entry, from),
-            Making::HardLink => self.link_source(entry, from, dereference != Dereference::Never),
+            Making::SymbolicLink => self.symlink_to_source(entry, from, ready.there.as_ref()),
+            Making::HardLink => {
+                let follow = dereference != Dereference::Never;
+                self.link_source(entry, from, follow, ready.there.as_ref())
+            }
             Making::Copy if is_link(from) => self.link(entry, from, ready.there.as_ref()),
             Making::Copy => self.special(entry, from),
         }

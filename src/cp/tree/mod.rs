@@ -47,6 +47,9 @@ use level::Level;
 use links::Memory;
 use repeats::Repeats;
 
+pub(super) use existing::is_older;
+pub(super) use prompt::ask;
+
 /// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
 /// not a crash. A path of PATH_MAX has 2048 at the most.
 const DEEPEST: usize = 4096;
@@ -272,10 +275,29 @@ impl From<String> for Failed {
 struct Ready {
     /// What is written to, or merged with; none: it is to be made.
     there: Option<FileStat>,
-    /// Where what was there is now.
-    backup: Option<OsString>,
+    /// Where what was there is now, or will be.
+    backup: Option<BackedUp>,
     /// With --atomic: nothing of what is there is kept, but it bears the name until the new one is complete.
     as_new: bool,
+}
+
+/// The backup of what an entry meets.
+struct BackedUp {
+    name: OsString,
+    /// The file that has the name; none: the commit will give it that (--atomic).
+    old: Option<Identity>,
+}
+
+impl Ready {
+    fn backup_name(&self) -> Option<&OsStr> {
+        self.backup.as_ref().map(|backup| backup.name.as_os_str())
+    }
+
+    /// The name that the commit will give to what is there.
+    fn planned_backup(&self) -> Option<&OsStr> {
+        let planned = self.backup.as_ref().filter(|backup| backup.old.is_none());
+        planned.map(|backup| backup.name.as_os_str())
+    }
 }
 
 impl<'a, 'p, 's> Walk<'a, 'p, 's> {

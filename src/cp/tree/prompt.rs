@@ -7,8 +7,10 @@ use nix::sys::stat::FileStat;
 use nix::unistd::AccessFlags;
 
 use super::{Entry, Walk, is_link};
-use crate::report::program;
+use crate::cp::options::Options;
+use crate::cp::place::Place;
 use crate::report::quote::quote;
+use crate::report::{Voice, program};
 
 /// How long to wait for an answer, in milliseconds, before a signal is looked for.
 const PATIENCE: u16 = 100;
@@ -17,54 +19,62 @@ impl Walk<'_, '_, '_> {
     /// Asks whether an existing file may be replaced. No answer is no.
     pub(super) fn may_overwrite(&mut self, entry: &Entry, there: &FileStat) -> bool {
         self.settle();
-        let dest = entry.dest.place();
-        let name = quote(dest.shown);
         let options = self.options();
-        let flags = nix::fcntl::AtFlags::AT_EACCESS;
-        let writable = is_link(there)
-            || nix::unistd::geteuid().is_root()
-            || nix::unistd::faccessat(dest.dir, dest.base, AccessFlags::W_OK, flags).is_ok();
-        let question = if writable {
-            format!("{}: overwrite {name}? ", program())
-        } else {
-            let (bits, letters) = (there.st_mode & 0o7777, letters(there.st_mode));
-            if options.remove_destination || options.force {
-                format!(
-                    "{}: replace {name}, overriding mode {bits:04o} ({letters})? ",
-                    program()
-                )
-            } else {
-                format!(
-                    "{}: unwritable {name} (mode {bits:04o}, {letters}); try anyway? ",
-                    program()
-                )
-            }
-        };
-        self.voice.ask(&question);
-        self.answer()
-            .is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
+        ask(&mut self.voice, options, &entry.dest.place(), there)
     }
+}
 
-    /// One line of standard input, byte by byte: what follows belongs to the next question.
-    fn answer(&mut self) -> Option<Vec<u8>> {
-        let stdin = std::io::stdin();
-        let mut line = Vec::new();
-        loop {
-            let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-            let ready = poll(&mut fds, PollTimeout::from(PATIENCE));
-            if self.voice.interrupted() {
-                return None;
-            }
-            if !matches!(ready, Ok(n) if n > 0) {
-                continue;
-            }
-            let mut byte = [0];
-            // Past the buffer of std: poll(2) does not see what that holds.
-            match nix::unistd::read(&stdin, &mut byte) {
-                Ok(0) | Err(_) => return (!line.is_empty()).then_some(line),
-                Ok(_) if byte[0] == b'\n' => return Some(line),
-                Ok(_) => line.push(byte[0]),
-            }
+/// Asks whether this file may be replaced. No answer is no.
+pub(in crate::cp) fn ask(
+    voice: &mut Voice,
+    options: &Options,
+    dest: &Place<'_>,
+    there: &FileStat,
+) -> bool {
+    let name = quote(dest.shown);
+    let flags = nix::fcntl::AtFlags::AT_EACCESS;
+    let writable = is_link(there)
+        || nix::unistd::geteuid().is_root()
+        || nix::unistd::faccessat(dest.dir, dest.base, AccessFlags::W_OK, flags).is_ok();
+    let question = if writable {
+        format!("{}: overwrite {name}? ", program())
+    } else {
+        let (bits, letters) = (there.st_mode & 0o7777, letters(there.st_mode));
+        if options.remove_destination || options.force {
+            format!(
+                "{}: replace {name}, overriding mode {bits:04o} ({letters})? ",
+                program()
+            )
+        } else {
+            format!(
+                "{}: unwritable {name} (mode {bits:04o}, {letters}); try anyway? ",
+                program()
+            )
+        }
+    };
+    voice.ask(&question);
+    answer(voice).is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
+}
+
+/// One line of standard input, byte by byte: what follows belongs to the next question.
+fn answer(voice: &Voice) -> Option<Vec<u8>> {
+    let stdin = std::io::stdin();
+    let mut line = Vec::new();
+    loop {
+        let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        let ready = poll(&mut fds, PollTimeout::from(PATIENCE));
+        if voice.interrupted() {
+            return None;
+        }
+        if !matches!(ready, Ok(n) if n > 0) {
+            continue;
+        }
+        let mut byte = [0];
+        // Past the buffer of std: poll(2) does not see what that holds.
+        match nix::unistd::read(&stdin, &mut byte) {
+            Ok(0) | Err(_) => return (!line.is_empty()).then_some(line),
+            Ok(_) if byte[0] == b'\n' => return Some(line),
+            Ok(_) => line.push(byte[0]),
         }
     }
 }
