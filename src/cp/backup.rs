@@ -143,7 +143,7 @@ pub fn replace(
 ) -> Result<Replaced, Failure> {
     let (dir, name) = (entry.dir(), entry.name.as_os_str());
     let mut taken = None;
-    loop {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         let next = next_name(entry, backup, taken.clone());
         refuse_directory(entry, &next).map_err(Failure::Backup)?;
         let older = match take(dir, new, &next) {
@@ -177,11 +177,12 @@ pub fn replace(
             Ok(_) => Ok(Replaced::Refused),
         };
     }
+    Err(Failure::Backup(Errno::EEXIST))
 }
 
 /// Gives the new file the backup's name; what an older simple backup was is under the temporary name then, and returned.
 fn take(dir: BorrowedFd<'_>, new: &OsStr, next: &Next) -> Result<Option<Identity>, Errno> {
-    loop {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         match by_inode::rename_to_free(dir, new, &next.name) {
             Err(Errno::EEXIST) if next.number.is_none() => {}
             other => return other.map(|()| None),
@@ -193,6 +194,7 @@ fn take(dir: BorrowedFd<'_>, new: &OsStr, next: &Next) -> Result<Option<Identity
             Err(e) => return Err(e),
         }
     }
+    Err(Errno::EEXIST)
 }
 
 /// Undoes [`take`].
@@ -221,7 +223,7 @@ fn replace_by_link(
     let (dir, name) = (entry.dir(), entry.name.as_os_str());
     let _turn = take_turn(entry);
     let mut taken = None;
-    loop {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         if !by_inode::look(dir, name).is_ok_and(|now| acceptable(&now)) {
             return Ok(Replaced::Refused);
         }
@@ -254,6 +256,7 @@ fn replace_by_link(
         }
         return replaced;
     }
+    Err(Failure::Backup(Errno::EEXIST))
 }
 
 /// Returns the directory, locked until it is dropped. Nobody can be kept waiting by a lock that a stranger holds, and where
@@ -285,7 +288,7 @@ pub fn keep(entry: &Entry<'_>, new: &OsStr) -> Result<OsString, Errno> {
         suffix: OsString::new(),
     };
     let mut taken = None;
-    loop {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         let next = next_name(entry, &backup, taken);
         match by_inode::rename_to_free(entry.dir(), new, &next.name) {
             Ok(()) => return Ok(next.name),
@@ -293,6 +296,7 @@ pub fn keep(entry: &Entry<'_>, new: &OsStr) -> Result<OsString, Errno> {
             Err(e) => return Err(e),
         }
     }
+    Err(Errno::EEXIST)
 }
 
 /// The name that the next backup of `place` would get.
