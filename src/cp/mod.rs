@@ -14,6 +14,7 @@ pub mod operands;
 pub mod options;
 pub mod place;
 pub mod pool;
+mod prompt;
 pub mod resolve;
 mod throttle;
 pub mod tree;

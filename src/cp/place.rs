@@ -113,6 +113,12 @@ pub fn identity(stat: &FileStat) -> Identity {
     (stat.st_dev, stat.st_ino)
 }
 
+/// Whether a file was modified before another.
+#[must_use]
+pub fn is_older(there: &FileStat, from: &FileStat) -> bool {
+    (there.st_mtime, there.st_mtime_nsec) < (from.st_mtime, from.st_mtime_nsec)
+}
+
 impl Place<'_> {
     /// The directory that the name is in, and the name without the slashes behind it: what tells one entry from another
     /// link to the same file.

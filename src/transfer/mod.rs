@@ -6,6 +6,7 @@
 pub mod align;
 mod behind;
 pub mod choice;
+mod cpu_budget;
 mod edge;
 pub mod engine;
 pub mod error;

@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::time::Duration;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::ftruncate;
 
+use super::cpu_budget::PieceSize;
 use super::error::Error;
 use super::fault::retry;
-use crate::sys::cpu::thread_time;
 
 /// The smallest step of a cut: one huge page, which a cut inside of it would split.
 const LEAST_CUT: u64 = 2 << 20;
@@ -19,10 +18,6 @@ const FIRST_CUT: u64 = 4 << 20;
 
 /// The largest step of a cut, for files that are no holes. A larger one would meet data behind a hole unprepared.
 const MOST_CUT: u64 = 32 << 20;
-
-/// CPU time of a step below which the next one is doubled, and above which it is halved.
-const QUICK: Duration = Duration::from_micros(150);
-const SLOW: Duration = Duration::from_micros(600);
 
 /// Bytes reserved in one call: 0.18 ms at most on ext4, where 1 GiB took 2 ms and 16 GiB 19 ms (6.18).
 pub(super) const RESERVE: u64 = 64 << 20;
@@ -65,32 +60,22 @@ pub(super) fn cut(
     let hole = cut.size.saturating_sub(cut.allocated);
     // A file of EiB in holes is crossed in 65,536 steps at most.
     let most = MOST_CUT.max(hole >> 16);
-    let (mut at, mut step) = (cut.size, FIRST_CUT);
-    if cut.allocated <= FIRST_CUT {
-        step = u64::MAX;
-    }
+    let mut piece = PieceSize::new(FIRST_CUT, LEAST_CUT, most);
+    let mut at = cut.size;
     loop {
+        let step = if cut.allocated <= FIRST_CUT {
+            u64::MAX
+        } else {
+            piece.bytes()
+        };
         let next = at.saturating_sub(step);
         let next = (next - next % LEAST_CUT).max(cut.to);
-        let before = thread_time();
-        retry(|| ftruncate(file, next.cast_signed()))?;
-        let took = thread_time().saturating_sub(before);
+        piece.measure(step, || retry(|| ftruncate(file, next.cast_signed())))?;
         if next == cut.to {
             return Ok(());
         }
         at = next;
-        step = next_step(step, took, most);
         heard().map_err(Stopped::Asked)?;
-    }
-}
-
-fn next_step(step: u64, took: Duration, most: u64) -> u64 {
-    if took > SLOW {
-        (step / 2).max(LEAST_CUT)
-    } else if took < QUICK {
-        (step * 2).min(most)
-    } else {
-        step
     }
 }
 

@@ -18,6 +18,9 @@ const LIMIT: u64 = 16 << 20;
 /// twenty of four chunks.
 const LEAST_SYNCED: u64 = 4 << 20;
 
+/// Bytes dropped from the cache by one call: 0.2 ms of CPU where all of them are cached. Where none are a call is a microsecond.
+const DROPPED_AT_ONCE: u64 = 4 << 20;
+
 /// How the pages of a destination can be brought to its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
@@ -145,14 +148,14 @@ pub(super) fn settle(file: &File, flush: Flush, offset: u64, len: u64) -> io::Re
     }
     // The page that the range ends in goes as well: DONTNEED keeps partial pages, except where the file ends.
     let page = crate::sys::residency::page_size();
-    let start = offset - offset % page;
     let end = (offset + len).next_multiple_of(page);
-    let _ = posix_fadvise(
-        file,
-        start.cast_signed(),
-        (end - start).cast_signed(),
-        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-    );
+    let mut start = offset - offset % page;
+    while start < end {
+        let piece = DROPPED_AT_ONCE.min(end - start).cast_signed();
+        let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        let _ = posix_fadvise(file, start.cast_signed(), piece, advice);
+        start += DROPPED_AT_ONCE;
+    }
     Ok(())
 }
 

@@ -13,7 +13,8 @@ use crate::cp::by_inode::Removed;
 use crate::cp::dest::was_replaced;
 use crate::cp::operands::Known;
 use crate::cp::options::{Backup, BackupNames, Dereference, Existing, Making};
-use crate::cp::place::{Identity, Place, beside, identity, last_component};
+use crate::cp::place::{Identity, Place, beside, identity, is_older, last_component};
+use crate::cp::prompt;
 use crate::report::quote::quote;
 use crate::sys::words::reason;
 
@@ -264,6 +265,13 @@ impl Walk<'_, '_, '_> {
         Ok(Ready::default().met())
     }
 
+    /// Asks whether an existing file may be replaced. No answer is no.
+    pub(super) fn may_overwrite(&mut self, entry: &Entry, there: &FileStat) -> bool {
+        self.settle();
+        let options = self.options();
+        prompt::ask(&mut self.voice, options, &entry.dest.place(), there)
+    }
+
     pub(super) fn say_removed(&mut self, entry: &Entry) {
         self.verbose(|| format!("removed {}", quote(&entry.dest.shown)));
     }
@@ -407,9 +415,4 @@ fn is_backup_of(entry: &Entry, from: &FileStat, suffix: &OsStr) -> bool {
 
 fn is_dots(path: &Path) -> bool {
     matches!(last_component(path).as_encoded_bytes(), b"." | b"..")
-}
-
-/// Whether a file was modified before another.
-pub(in crate::cp) fn is_older(there: &FileStat, from: &FileStat) -> bool {
-    (there.st_mtime, there.st_mtime_nsec) < (from.st_mtime, from.st_mtime_nsec)
 }

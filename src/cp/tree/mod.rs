@@ -13,7 +13,6 @@ mod made;
 mod make;
 mod names;
 mod parents;
-mod prompt;
 mod repeats;
 mod same;
 
@@ -47,9 +46,6 @@ use batch::{Batch, Transfer};
 use level::Level;
 use links::Memory;
 use repeats::Repeats;
-
-pub(super) use existing::is_older;
-pub(super) use prompt::ask;
 
 /// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
 /// not a crash. A path of PATH_MAX has 2048 at the most.

@@ -6,26 +6,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::FileStat;
 use nix::unistd::AccessFlags;
 
-use super::{Entry, Walk, is_link};
-use crate::cp::options::Options;
-use crate::cp::place::Place;
+use super::options::Options;
+use super::place::Place;
 use crate::report::quote::quote;
 use crate::report::{Voice, program};
 
 /// How long to wait for an answer, in milliseconds, before a signal is looked for.
 const PATIENCE: u16 = 100;
 
-impl Walk<'_, '_, '_> {
-    /// Asks whether an existing file may be replaced. No answer is no.
-    pub(super) fn may_overwrite(&mut self, entry: &Entry, there: &FileStat) -> bool {
-        self.settle();
-        let options = self.options();
-        ask(&mut self.voice, options, &entry.dest.place(), there)
-    }
-}
-
 /// Asks whether this file may be replaced. No answer is no.
-pub(in crate::cp) fn ask(
+pub(super) fn ask(
     voice: &mut Voice,
     options: &Options,
     dest: &Place<'_>,
@@ -33,7 +23,7 @@ pub(in crate::cp) fn ask(
 ) -> bool {
     let name = quote(dest.shown);
     let flags = nix::fcntl::AtFlags::AT_EACCESS;
-    let writable = is_link(there)
+    let writable = there.st_mode & libc::S_IFMT == libc::S_IFLNK
         || nix::unistd::geteuid().is_root()
         || nix::unistd::faccessat(dest.dir, dest.base, AccessFlags::W_OK, flags).is_ok();
     let question = if writable {

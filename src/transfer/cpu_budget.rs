@@ -1,0 +1,85 @@
+//! How much one system call may do: as much as keeps it on a CPU for less than half a millisecond, measured on each call.
+//!
+//! On a kernel without preemption nothing else runs on that CPU until the call returns or waits, so a call that moves, frees or
+//! reserves much is made in pieces that adapt to what the last one cost.
+
+use std::time::Duration;
+
+use crate::sys::cpu::thread_time;
+
+/// CPU time of a call above which the next does half as much. A fork of somebody else waits behind it for so long at most.
+const MAX_CPU: Duration = Duration::from_micros(500);
+
+/// CPU time of a call below which the next does twice as much: twice of it is still below [`MAX_CPU`].
+const LITTLE_CPU: Duration = Duration::from_micros(200);
+
+/// The size of the next piece, in bytes: always a power of two between its bounds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PieceSize {
+    bytes: u64,
+    least: u64,
+    most: u64,
+}
+
+impl PieceSize {
+    /// Begins with `first` bytes. All three are powers of two.
+    #[must_use]
+    pub(super) fn new(first: u64, least: u64, most: u64) -> Self {
+        Self {
+            bytes: first.clamp(least, most),
+            least,
+            most,
+        }
+    }
+
+    /// Returns how many bytes the next call may do.
+    #[must_use]
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes a call that does `bytes`, and adapts to the CPU time that it took.
+    pub(super) fn measure<T>(&mut self, bytes: u64, call: impl FnOnce() -> T) -> T {
+        let before = thread_time();
+        let result = call();
+        self.adapt(bytes, thread_time().saturating_sub(before));
+        result
+    }
+
+    /// Adapts to a call that did `bytes` in `cpu`.
+    pub(super) fn adapt(&mut self, bytes: u64, cpu: Duration) {
+        if cpu > MAX_CPU {
+            // A call that did less than it might have costs too much for its own size.
+            self.bytes = (bytes.min(self.bytes).next_power_of_two() / 2).max(self.least);
+        } else if cpu < LITTLE_CPU && bytes >= self.bytes {
+            self.bytes = (self.bytes * 2).min(self.most);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_shrinks_and_grows_with_its_cost() {
+        let mut piece = PieceSize::new(8 << 20, 64 << 10, 8 << 20);
+        piece.adapt(8 << 20, Duration::from_millis(2));
+        assert_eq!(piece.bytes(), 4 << 20);
+        piece.adapt(4 << 20, Duration::from_micros(300));
+        assert_eq!(piece.bytes(), 4 << 20, "between the two");
+        piece.adapt(1 << 20, Duration::from_micros(1));
+        assert_eq!(
+            piece.bytes(),
+            4 << 20,
+            "a small call says nothing of a large one"
+        );
+        piece.adapt(4 << 20, Duration::from_micros(10));
+        piece.adapt(8 << 20, Duration::from_micros(10));
+        assert_eq!(piece.bytes(), 8 << 20, "and no further");
+        for _ in 0..20 {
+            piece.adapt(64 << 10, Duration::from_secs(1));
+        }
+        assert_eq!(piece.bytes(), 64 << 10, "and no less");
+    }
+}
