@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mmapcp::report::signals::Signals;
-use mmapcp::sys::process::{Cost, die_with_parent, reap, try_reap};
+use mmapcp::sys::process::{Cost, MainThread, die_with_parent, reap, try_reap};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, syncfs};
 use tempfile::TempDir;
@@ -104,7 +104,7 @@ pub(crate) fn run(
     let mut command = Command::new(env!("CARGO_BIN_EXE_mmapcp"));
     command.arg("--progress=never").args(options);
     command.args([source, dest]).stdin(Stdio::null());
-    die_with_parent(&mut command);
+    die_with_parent(&mut command, MainThread::current()?);
     let started = Instant::now();
     let pid = Pid::from_raw(command.spawn()?.id().cast_signed());
     let run = watch(pid, dest, started, signals);

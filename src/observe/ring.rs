@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use crate::sys::shared::SharedWords;
+use crate::sys::shared::{KeptWords, SharedWords, Words};
 
 /// The words before the rows: written so far, read so far, and what was lost because nobody read in time.
 const HEAD: usize = 0;
@@ -11,10 +11,10 @@ const TAIL: usize = 1;
 const LOST: usize = 2;
 const ROWS: usize = 3;
 
-/// A ring of rows of words.
+/// A ring of rows of words, which processes forked from here on have, or, made of [`KeptWords`], have not.
 #[derive(Debug)]
-pub struct Rows {
-    words: SharedWords,
+pub struct Rows<W = SharedWords> {
+    words: W,
     width: usize,
     capacity: usize,
 }
@@ -32,43 +32,50 @@ impl Rows {
         })
     }
 
+    /// Keeps it from processes forked from here on.
+    #[must_use]
+    pub fn keep_from_forks(self) -> Rows<KeptWords> {
+        Rows {
+            words: self.words.keep_from_forks(),
+            width: self.width,
+            capacity: self.capacity,
+        }
+    }
+}
+
+impl<W: Words> Rows<W> {
     /// The writer's side. A full ring loses the row, and counts it in [`lost`](Self::lost) for `weight`.
     pub fn push(&self, row: &[u64], weight: u64) {
         debug_assert_eq!(row.len(), self.width);
-        let head = self.words[HEAD].load(Ordering::Relaxed);
-        if head - self.words[TAIL].load(Ordering::Acquire) >= self.capacity as u64 {
-            self.words[LOST].fetch_add(weight, Ordering::Relaxed);
+        let head = self.words.load(HEAD, Ordering::Relaxed);
+        if head - self.words.load(TAIL, Ordering::Acquire) >= self.capacity as u64 {
+            self.words.fetch_add(LOST, weight, Ordering::Relaxed);
             return;
         }
-        for (word, value) in self.words[self.slot(head)..].iter().zip(row) {
-            word.store(*value, Ordering::Relaxed);
+        for (index, value) in (self.slot(head)..).zip(row) {
+            self.words.store(index, *value, Ordering::Relaxed);
         }
-        self.words[HEAD].store(head + 1, Ordering::Release);
+        self.words.store(HEAD, head + 1, Ordering::Release);
     }
 
     /// The reader's side: copies the oldest row that has not been read into `row`. False when there is none.
     pub fn pop(&self, row: &mut [u64]) -> bool {
         debug_assert_eq!(row.len(), self.width);
-        let tail = self.words[TAIL].load(Ordering::Relaxed);
-        if tail == self.words[HEAD].load(Ordering::Acquire) {
+        let tail = self.words.load(TAIL, Ordering::Relaxed);
+        if tail == self.words.load(HEAD, Ordering::Acquire) {
             return false;
         }
-        for (value, word) in row.iter_mut().zip(&self.words[self.slot(tail)..]) {
-            *value = word.load(Ordering::Relaxed);
+        for (value, index) in row.iter_mut().zip(self.slot(tail)..) {
+            *value = self.words.load(index, Ordering::Relaxed);
         }
-        self.words[TAIL].store(tail + 1, Ordering::Release);
+        self.words.store(TAIL, tail + 1, Ordering::Release);
         true
-    }
-
-    /// Processes forked from here on do not get it.
-    pub fn keep_from_forks(&self) {
-        self.words.keep_from_forks();
     }
 
     /// The weight of all rows that did not fit.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.words[LOST].load(Ordering::Relaxed)
+        self.words.load(LOST, Ordering::Relaxed)
     }
 
     fn slot(&self, index: u64) -> usize {
@@ -95,7 +102,7 @@ const FIELDS: usize = 5;
 
 /// A ring of samples.
 #[derive(Debug)]
-pub struct Ring(Rows);
+pub struct Ring<W = SharedWords>(Rows<W>);
 
 impl Ring {
     /// Room for `capacity` answers.
@@ -106,6 +113,14 @@ impl Ring {
         Rows::new(FIELDS, capacity).map(Self)
     }
 
+    /// Keeps it from processes forked from here on.
+    #[must_use]
+    pub fn keep_from_forks(self) -> Ring<KeptWords> {
+        Ring(self.0.keep_from_forks())
+    }
+}
+
+impl<W: Words> Ring<W> {
     /// The writer's side. A full ring loses the sample, and says so in [`lost`](Self::lost).
     pub fn push(&self, sample: Sample) {
         let Sample {
@@ -132,11 +147,6 @@ impl Ring {
                 first,
             }
         })
-    }
-
-    /// Processes forked from here on do not get it.
-    pub fn keep_from_forks(&self) {
-        self.0.keep_from_forks();
     }
 
     /// Moments whose answers did not fit.

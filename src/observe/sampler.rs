@@ -56,7 +56,7 @@ impl Sampler {
     /// # Errors
     /// Which file cannot be read, and why; out of memory or processes.
     pub fn start(root: &Path) -> io::Result<Self> {
-        let mut reader = Reader::open(root).map_err(io::Error::other)?;
+        let reader = Reader::open(root).map_err(io::Error::other)?;
         let slab_reader = SlabReader::open(root);
         let history = History {
             readings: Vec::new(),
@@ -71,7 +71,8 @@ impl Sampler {
             Ok(_) => Some(SlabRows::new()?),
             Err(_) => None,
         };
-        let worker = Worker::start("sampler", |control| {
+        let ((), worker) = Worker::start("sampler", (), |(), control| {
+            let mut reader = reader;
             let mut slabs = slabs.as_ref().zip(slab_reader.ok()).map(SlabSide::new);
             control.lock_memory();
             // A timer may be late by the slack, 50 µs by default.
@@ -79,9 +80,9 @@ impl Sampler {
                 .map_err(|e| format!("cannot set the timer slack: {}", e.desc()))?;
             run(control, &mut reader, &rows, slabs.as_mut());
             Ok(())
-        })?;
+        });
         Ok(Self {
-            worker,
+            worker: worker?,
             rows,
             slabs,
             history,

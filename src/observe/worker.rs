@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind};
 use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::sys::process::{self, Cost};
-use crate::sys::shared::SharedWords;
+use crate::sys::shared::{KeptWords, SharedWords, Words};
 
 /// Bytes of a message that fit into the control block; what is longer is cut.
 const MESSAGE: usize = 504;
@@ -57,52 +57,48 @@ pub(super) fn unpack(words: &[u64; SAYING]) -> String {
 
 /// What both sides of a worker see of each other.
 #[derive(Debug)]
-pub struct Control(SharedWords);
+pub struct Control(KeptWords);
 
 impl Control {
-    fn new() -> io::Result<Self> {
-        SharedWords::new(SAID + SAYING).map(Self)
-    }
-
     /// The worker is prepared: from here on its figures count.
     pub fn ready(&self) {
-        self.0[STATE].store(READY, Ordering::Release);
+        self.0.store(STATE, READY, Ordering::Release);
     }
 
     /// Whether the worker shall end.
     #[must_use]
     pub fn stopping(&self) -> bool {
-        self.0[STOP].load(Ordering::Relaxed) != 0
+        self.0.load(STOP, Ordering::Relaxed) != 0
     }
 
     /// Locks all memory that the worker has by now. What a machine in trouble takes away would be read back as a stall.
     pub fn lock_memory(&self) {
         if let Err(errno) = mlockall(MlockAllFlags::MCL_CURRENT) {
-            self.0[UNLOCKED].store(errno as u64, Ordering::Relaxed);
+            self.0.store(UNLOCKED, errno as u64, Ordering::Relaxed);
         }
     }
 
     /// Why that did not work, if it did not.
     pub(super) fn unlocked(&self) -> Option<io::Error> {
-        let errno = i32::try_from(self.0[UNLOCKED].load(Ordering::Relaxed)).ok()?;
+        let errno = i32::try_from(self.0.load(UNLOCKED, Ordering::Relaxed)).ok()?;
         (errno != 0).then(|| io::Error::from_raw_os_error(errno))
     }
 
     fn fail(&self, message: &str) {
-        for (word, value) in self.0[SAID..].iter().zip(pack(message)) {
-            word.store(value, Ordering::Relaxed);
+        for (index, value) in (SAID..).zip(pack(message)) {
+            self.0.store(index, value, Ordering::Relaxed);
         }
-        self.0[STATE].store(FAILED, Ordering::Release);
+        self.0.store(STATE, FAILED, Ordering::Release);
     }
 
     fn state(&self) -> u64 {
-        self.0[STATE].load(Ordering::Acquire)
+        self.0.load(STATE, Ordering::Acquire)
     }
 
     fn message(&self) -> String {
         let mut words = [0; SAYING];
-        for (value, word) in words.iter_mut().zip(&self.0[SAID..]) {
-            *value = word.load(Ordering::Relaxed);
+        for (value, index) in words.iter_mut().zip(SAID..) {
+            *value = self.0.load(index, Ordering::Relaxed);
         }
         unpack(&words)
     }
@@ -119,20 +115,24 @@ pub struct Worker {
 
 impl Worker {
     /// Forks a process named `name` that runs `body`, which calls [`Control::ready`] when it is prepared and returns soon
-    /// after [`Control::stopping`].
+    /// after [`Control::stopping`]. Both processes own `held` afterwards, forked or not; see [`process::start_worker`].
     ///
     /// # Errors
     /// Out of processes or memory; see [`process::start_worker`].
-    pub fn start(
+    pub fn start<T: UnwindSafe>(
         name: &str,
-        body: impl FnOnce(&Control) -> Result<(), String>,
-    ) -> io::Result<Self> {
-        let control = Control::new()?;
-        let pid = process::start_worker(|| {
+        held: T,
+        body: impl FnOnce(T, &Control) -> Result<(), String> + UnwindSafe,
+    ) -> (T, io::Result<Self>) {
+        let words = match SharedWords::new(SAID + SAYING) {
+            Ok(words) => words,
+            Err(e) => return (held, Err(e)),
+        };
+        let ((held, words), pid) = process::start_worker((held, words), |(held, words)| {
             rename(name);
-            control.0.keep_from_forks();
+            let control = Control(words.keep_from_forks());
             // It has no stderr to panic on.
-            let ended = catch_unwind(AssertUnwindSafe(|| body(&control)));
+            let ended = catch_unwind(AssertUnwindSafe(|| body(held, &control)));
             match ended.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
                 Ok(()) => 0,
                 Err(message) => {
@@ -140,14 +140,14 @@ impl Worker {
                     1
                 }
             }
-        })?;
-        control.0.keep_from_forks();
-        Ok(Self {
+        });
+        let worker = pid.map(|pid| Self {
             name: name.to_owned(),
             pid,
-            control,
+            control: Control(words.keep_from_forks()),
             reaped: false,
-        })
+        });
+        (held, worker)
     }
 
     /// What it was called.
@@ -208,7 +208,7 @@ impl Worker {
 
     /// Asks it to end; [`finished`](Self::finished) waits for that.
     pub fn ask_to_stop(&self) {
-        self.control.0[STOP].store(1, Ordering::Relaxed);
+        self.control.0.store(STOP, 1, Ordering::Relaxed);
     }
 
     /// Whether it has ended after being asked; then its cost.

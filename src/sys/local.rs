@@ -10,7 +10,8 @@ pub fn time_of_day(seconds: f64) -> String {
     // The same type as i64 on 64 bits; a clock beyond its range elsewhere shows the end of it.
     let whole = libc::time_t::try_from(milliseconds.div_euclid(1000)).unwrap_or(libc::time_t::MAX);
     let mut broken = MaybeUninit::<libc::tm>::uninit();
-    // SAFETY: both pointers are to live variables of the right types; a null answer leaves `broken` unread.
+    // SAFETY: both pointers are to live variables of the right types; a null answer leaves `broken` unread. It reads the
+    // environment (TZ), which safe code cannot change beside it: std::env::set_var is unsafe in this edition.
     let tm = unsafe {
         if libc::localtime_r(&whole, broken.as_mut_ptr()).is_null() {
             return format!("{seconds:.3} s since 1970");

@@ -7,6 +7,9 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
+/// What a panic says of a range that is not in the window.
+const OUTSIDE: &str = "range outside of the source window";
+
 /// A read-only shared mapping of part of a file.
 ///
 /// There is no way to get a slice out of it: the file may shrink at any moment, and then a load is SIGBUS, while the
@@ -34,17 +37,26 @@ impl SourceWindow {
     /// Whether the window holds the `len` bytes from file offset `offset`.
     #[must_use]
     pub fn covers(&self, offset: u64, len: usize) -> bool {
-        offset >= self.start && offset + len as u64 <= self.start + self.raw.len() as u64
+        self.within(offset, len).is_some()
+    }
+
+    /// Returns where the range begins in the mapping; `None` where part of it lies outside.
+    fn within(&self, offset: u64, len: usize) -> Option<usize> {
+        let within = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        (within.checked_add(len)? <= self.raw.len()).then_some(within)
     }
 
     /// Fills the page tables for a range that is known to be data (`MADV_POPULATE_READ`, Linux 5.14).
     ///
     /// # Errors
     /// EINVAL before 5.14, EFAULT where the file has shrunk.
+    ///
+    /// # Panics
+    /// When the window does not cover the range.
     pub fn populate(&self, offset: u64, len: usize) -> io::Result<()> {
-        debug_assert!(self.covers(offset, len));
-        self.raw
-            .advise_range(Advice::PopulateRead, (offset - self.start) as usize, len)
+        let within = self.within(offset, len).expect(OUTSIDE);
+        #[expect(clippy::disallowed_methods, reason = "not DONTFORK")]
+        self.raw.advise_range(Advice::PopulateRead, within, len)
     }
 
     /// Writes `len` bytes of the window, from file offset `offset`, to `dest` at the same offset: pwrite(2).
@@ -55,12 +67,8 @@ impl SourceWindow {
     /// # Panics
     /// When the window does not cover the range.
     pub fn pwrite(&self, offset: u64, len: usize, dest: impl AsFd) -> io::Result<usize> {
-        assert!(
-            self.covers(offset, len),
-            "range outside of the source window"
-        );
-        let within = (offset - self.start) as usize;
-        // SAFETY: the range lies inside of the mapping (asserted above), which lives as long as `self`. The pointer
+        let within = self.within(offset, len).expect(OUTSIDE);
+        // SAFETY: the range lies inside of the mapping (as `within` says), which lives as long as `self`. The pointer
         // is only given to the kernel, whose read of a page that has gone is EFAULT.
         let n = unsafe {
             libc::pwrite64(
@@ -71,5 +79,56 @@ impl SourceWindow {
             )
         };
         usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::SourceWindow;
+
+    const LEN: usize = 3 * 4096;
+
+    fn window() -> SourceWindow {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        SourceWindow::new(&file, 65536, LEN).unwrap()
+    }
+
+    #[test]
+    fn a_window_covers_what_lies_in_it_and_no_sum_wraps() {
+        let window = window();
+        for (offset, len) in [
+            (65536, 0),
+            (65536, LEN),
+            (65537, LEN - 1),
+            (65536 + LEN as u64, 0),
+        ] {
+            assert!(window.covers(offset, len), "{offset}, {len}");
+        }
+        for (offset, len) in [
+            (65535, 1),
+            (65536, LEN + 1),
+            (65537, LEN),
+            (65537 + LEN as u64, 0),
+            (u64::MAX - 10, 20),
+            (65536, usize::MAX),
+            (65537, usize::MAX),
+            (u64::MAX, usize::MAX),
+        ] {
+            assert!(!window.covers(offset, len), "{offset}, {len}");
+        }
+    }
+
+    #[test]
+    fn what_lies_outside_is_neither_written_nor_populated() {
+        let (window, dest) = (window(), tempfile::tempfile().unwrap());
+        assert_eq!(window.pwrite(65536, LEN, &dest).unwrap(), LEN);
+        let panics = |body: &dyn Fn()| catch_unwind(AssertUnwindSafe(body)).is_err();
+        for (offset, len) in [(u64::MAX - 10, 20), (0, 4096), (65536, LEN + 1)] {
+            assert!(panics(&|| drop(window.pwrite(offset, len, &dest))));
+            assert!(panics(&|| drop(window.populate(offset, len))));
+        }
     }
 }

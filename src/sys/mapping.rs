@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::hint::black_box;
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -27,7 +28,12 @@ impl Reader {
 
     /// Reads a byte of each page, so that each is in the page tables.
     pub fn touch(&self) {
-        touch(&self.0);
+        for offset in pages(&self.0) {
+            // SAFETY: `offset` is below the length of the mapping, which can be read and lives as long as `self`. Nothing in this
+            // program refers to this memory, which others may change at any time: hence volatile. It is no atomic load, since an
+            // `AtomicU8` must lie in memory that can be written (`AtomicU8::from_ptr`).
+            black_box(unsafe { self.0.as_ptr().add(offset).read_volatile() });
+        }
     }
 }
 
@@ -46,7 +52,9 @@ impl Writer {
 
     /// Reads a byte of each page, so that each is in the page tables.
     pub fn touch(&self) {
-        touch(&self.0);
+        for offset in pages(&self.0) {
+            black_box(self.byte(offset).load(Ordering::Relaxed));
+        }
     }
 
     /// Writes one byte at `offset`.
@@ -54,30 +62,35 @@ impl Writer {
     /// # Panics
     /// Beyond the end of the mapping.
     pub fn store(&self, offset: usize, value: u8) {
-        assert!(offset < self.0.len(), "store outside of the mapping");
-        byte(&self.0, offset).store(value, Ordering::Relaxed);
+        self.byte(offset).store(value, Ordering::Relaxed);
     }
 
     /// msync(2) with `MS_SYNC` of the page that holds `offset`.
     ///
     /// # Errors
     /// msync's: EIO or ENOSPC of writeback.
+    ///
+    /// # Panics
+    /// Beyond the end of the mapping.
     pub fn sync(&self, offset: usize) -> io::Result<()> {
+        assert!(offset < self.0.len(), "{OUTSIDE}");
         self.0.flush_range(offset, 1)
     }
-}
 
-fn touch(map: &MmapRaw) {
-    for offset in (0..map.len()).step_by(page_size() as usize) {
-        std::hint::black_box(byte(map, offset).load(Ordering::Relaxed));
+    fn byte(&self, offset: usize) -> &AtomicU8 {
+        assert!(offset < self.0.len(), "{OUTSIDE}");
+        // SAFETY: `offset` is below the length of the mapping, which can be read and written and lives as long as the borrow.
+        // All access of this program through this mapping is atomic.
+        unsafe { AtomicU8::from_ptr(self.0.as_mut_ptr().add(offset)) }
     }
 }
 
-/// One byte of a mapping; stored to only where the mapping is for writing.
-fn byte(map: &MmapRaw, offset: usize) -> &AtomicU8 {
-    // SAFETY: both callers keep `offset` below the length of the mapping, which lives as long as the borrow. All access of
-    // this program to it is atomic, and a relaxed load of a byte is allowed on memory that can only be read.
-    unsafe { AtomicU8::from_ptr(map.as_mut_ptr().add(offset)) }
+/// What a panic says of a byte that is not mapped.
+const OUTSIDE: &str = "byte outside of the mapping";
+
+/// Returns the offset of each page of a mapping.
+fn pages(map: &MmapRaw) -> impl Iterator<Item = usize> {
+    (0..map.len()).step_by(page_size() as usize)
 }
 
 #[cfg(test)]

@@ -1,22 +1,24 @@
 //! Processes: fork, exit without ceremony, reap with what it cost.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ffi::{CString, OsStr};
 use std::io;
-use std::mem::MaybeUninit;
+use std::marker::PhantomData;
+use std::mem::{self, MaybeUninit};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{UnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, gettid};
 
 use super::clock;
+use super::shared::{SharedWord, count_fork};
 
 /// The exit status of a worker that panicked: what std gives a program that did.
 const PANICKED: i32 = 101;
@@ -33,29 +35,82 @@ const HANDLED: [Signal; 7] = [
     Signal::SIGCHLD,
 ];
 
+thread_local! {
+    /// Whether this thread is known as the main thread. Without a destructor, so that it may be read between fork and exec.
+    static IS_MAIN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Proof that the calling thread is the main thread of its process, which ends only with the process.
+///
+/// `PR_SET_PDEATHSIG` follows the thread that forked, not its process (prctl(2)), so what shall end with the process is to be
+/// started by this thread. The proof cannot be given to another:
+/// ```compile_fail,E0277
+/// let main = mmapcp::sys::process::MainThread::current().unwrap();
+/// std::thread::spawn(move || drop(main));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct MainThread(PhantomData<*const ()>);
+
+impl MainThread {
+    /// Returns the proof, on the main thread.
+    ///
+    /// # Errors
+    /// On any other thread.
+    pub fn current() -> io::Result<Self> {
+        if gettid() == getpid() {
+            IS_MAIN.set(true);
+            Ok(Self(PhantomData))
+        } else {
+            Err(io::Error::other("not on the main thread"))
+        }
+    }
+}
+
 /// Forks a process that runs `body` and exits with what it returns. It ends with its parent (`PR_SET_PDEATHSIG`), is in
 /// a process group of its own, so that a terminal's signals do not reach it, has default signal handlers, and /dev/null for
 /// the three standard streams.
 ///
+/// Both processes own `held` afterwards: `body` gets it in the child, and it is returned in the parent, forked or not. Memory
+/// that is kept from forks is refused, in `held` and in what `body` captures, since it is not `UnwindSafe`; see
+/// [`KeptWords`](super::shared::KeptWords).
+///
 /// # Errors
 /// fork(2)'s. A parent with threads is refused, since a lock held by another thread would stay locked in the child.
-pub fn start_worker(body: impl FnOnce() -> i32) -> io::Result<Pid> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other("fork from a process that has threads"));
+pub fn start_worker<T: UnwindSafe>(
+    held: T,
+    body: impl FnOnce(T) -> i32 + UnwindSafe,
+) -> (T, io::Result<Pid>) {
+    if let Err(e) = has_one_thread() {
+        return (held, Err(e));
     }
     let parent = getpid();
-    // SAFETY: this process has one thread, so the child is a whole copy, in which everything may be called.
+    // SAFETY: this process has one thread, so no lock is held by a thread that the child lacks, and everything may be called
+    // there. What the parent has mapped, the child has, but for `KeptWords`, which know it: memmap2's Advice::DontFork, a safe
+    // call, is a disallowed method outside of this folder (clippy.toml). The child never returns into frames of the parent.
     match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
+        -1 => (held, Err(io::Error::last_os_error())),
         0 => {
-            // A panic must not unwind into the frames of the parent, whose destructors would remove what is the parent's.
-            let run = catch_unwind(AssertUnwindSafe(|| {
+            count_fork();
+            let run = catch_unwind(|| {
                 become_worker(parent);
-                body()
-            }));
-            exit_now(run.unwrap_or(PANICKED))
+                body(held)
+            });
+            exit_now(run.unwrap_or_else(|panic| {
+                // Its destructor could panic once more, and unwind into the frames of the parent, whose destructors would
+                // remove what is the parent's.
+                mem::forget(panic);
+                PANICKED
+            }))
         }
-        pid => Ok(Pid::from_raw(pid)),
+        pid => (held, Ok(Pid::from_raw(pid))),
+    }
+}
+
+/// It is the main thread then: a leader that has ended before its process is still counted, as a zombie.
+fn has_one_thread() -> io::Result<()> {
+    match std::fs::read_dir("/proc/self/task")?.count() {
+        1 => Ok(()),
+        _ => Err(io::Error::other("fork from a process that has threads")),
     }
 }
 
@@ -66,9 +121,7 @@ fn become_worker(parent: Pid) {
     }
     let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
     leave_streams();
-    let bound = prctl::set_pdeathsig(Signal::SIGKILL);
-    // A parent that died before the call above sends no signal.
-    if bound.is_err() || getppid() != parent {
+    if follow(parent).is_err() {
         exit_now(1);
     }
 }
@@ -93,19 +146,39 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Makes `command` end with the process that starts it, when that is killed.
-pub fn die_with_parent(command: &mut Command) {
+/// Makes `command` end with this process, when that is killed. It must be started by the main thread, too: from another its
+/// start fails with EINVAL.
+pub fn die_with_parent(command: &mut Command, _: MainThread) {
     let parent = getpid();
     let bind = move || {
-        prctl::set_pdeathsig(Signal::SIGKILL)?;
-        if getppid() == parent {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::NotFound.into())
+        if !IS_MAIN.get() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
+        follow(parent)
     };
-    // SAFETY: prctl(2) and getppid(2) are all that is called between fork and exec: both are async-signal-safe.
+    // SAFETY: what is called between fork and exec is async-signal-safe: a read of a thread-local variable that needs neither
+    // initialization nor a destructor, and what `follow` says of itself.
     unsafe { command.pre_exec(bind) };
+}
+
+/// Makes `command` end with the thread that starts it, which may be well before the process: for tests, each of which has
+/// a thread.
+pub fn die_with_thread(command: &mut Command) {
+    let parent = getpid();
+    // SAFETY: `follow` is all that is called between fork and exec.
+    unsafe { command.pre_exec(move || follow(parent)) };
+}
+
+/// Makes the calling process end with the thread that forked it. It makes two system calls, prctl(2) and getppid(2), and
+/// neither allocates nor locks: it is async-signal-safe.
+pub(super) fn follow(parent: Pid) -> io::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // A parent that died before the call above sends no signal.
+    if getppid() == parent {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 /// fork(2), a child that stores the time of its first instruction (CLOCK_MONOTONIC, nanoseconds) and exits, waitpid(2).
@@ -113,13 +186,14 @@ pub fn die_with_parent(command: &mut Command) {
 ///
 /// # Errors
 /// fork's and waitpid's.
-pub fn fork_once(first: &AtomicU64) -> io::Result<()> {
-    first.store(0, Ordering::Release);
-    // SAFETY: the child reads the clock (vDSO), stores an atomic and exits: async-signal-safe, whatever threads there are.
+pub fn fork_once(first: SharedWord<'_>) -> io::Result<()> {
+    first.store(0);
+    // SAFETY: the child reads the clock (vDSO), stores an atomic and exits: async-signal-safe, whatever threads there are. The
+    // word is mapped in it: no memory that a `SharedWord` points to is kept from forks.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            first.store(clock::now(), Ordering::Release);
+            first.store(clock::now());
             exit_now(0)
         }
         pid => reap(Pid::from_raw(pid)).map(drop),

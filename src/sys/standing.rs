@@ -5,30 +5,38 @@ use std::hint::black_box;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getpid, getppid, pause, write};
+use nix::unistd::{Pid, getpid, pause, write};
 
+use super::buffer::AlignedBuffer;
 use super::clock;
-use super::process::exit_now;
+use super::process::{MainThread, exit_now, follow};
 use super::residency::page_size;
 
-/// Forks a child that writes to each page of `memory` (its own copy from then on), sends the time of that as eight bytes to
-/// `ready`, and waits. It ends with its parent. Returns the time before fork(2) and the child.
+/// Forks a child that writes to each page of the first `touched` bytes of `memory` (its own copy from then on), sends the time
+/// of that as eight bytes to `ready`, and waits. It ends with this process, hence the proof. Returns the time before fork(2) and
+/// the child.
 ///
 /// # Errors
 /// fork's: out of processes or memory.
-pub fn fork(memory: &mut [u8], ready: BorrowedFd<'_>) -> io::Result<(u64, Pid)> {
+///
+/// # Panics
+/// When `memory` is smaller than that.
+pub fn fork(
+    memory: &mut AlignedBuffer,
+    touched: usize,
+    ready: BorrowedFd<'_>,
+    _: MainThread,
+) -> io::Result<(u64, Pid)> {
     let (page, parent) = (page_size() as usize, getpid());
+    let memory = &mut memory[..touched];
     let began = clock::now();
-    // SAFETY: the child writes to memory that is there already, makes system calls, and never comes back: it takes no lock
-    // and does not allocate, whatever threads the parent has.
+    // SAFETY: the child writes to memory that is there already, and in the child, too (an `AlignedBuffer` cannot be kept from
+    // forks), makes system calls, and never comes back: it takes no lock, does not allocate and does not panic (a page is
+    // never 0 bytes), whatever threads the parent has.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            let bound = prctl::set_pdeathsig(Signal::SIGKILL);
-            // A parent that died before the call above sends no signal.
-            if bound.is_err() || getppid() != parent {
+            if follow(parent).is_err() {
                 exit_now(1);
             }
             touch(memory, page);

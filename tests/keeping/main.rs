@@ -1,8 +1,10 @@
-//! Probers that are kept: they die, in every way, and others take their place; and nobody is left.
+//! Probers that are kept: they die, in every way, and others take their place; and nobody is left. And what a forked process
+//! must not have.
 //!
 //! Who starts a keeper must have one thread, which a test of libtest has not: so this is a program of its own, which runs
 //! itself again for each case.
 
+mod forks;
 mod processes;
 
 use std::cell::Cell;
@@ -51,7 +53,7 @@ impl Case {
     }
 }
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 13] = [
     Case::new("a_prober_that_is_killed_is_started_anew", three_deaths),
     Case {
         command: ignoring_sigchld,
@@ -84,6 +86,22 @@ const CASES: [Case; 9] = [
     Case::new(
         "starts_that_fail_later_go_on_and_each_reason_is_told_once",
         no_next,
+    ),
+    Case::new(
+        "words_that_were_kept_from_a_worker_are_not_read_by_it",
+        forks::read_kept_words,
+    ),
+    Case::new(
+        "words_that_were_kept_from_a_worker_are_not_unmapped_by_it",
+        forks::drop_kept_words,
+    ),
+    Case::new(
+        "a_panic_of_a_worker_never_reaches_the_frames_of_its_parent",
+        forks::panic_twice,
+    ),
+    Case::new(
+        "what_shall_end_with_the_process_is_started_by_its_main_thread",
+        forks::start_from_a_thread,
     ),
 ];
 
@@ -261,7 +279,9 @@ fn streams_and_panics(dir: &Path) {
             assert_eq!(held, Path::new("/dev/null"));
         }
     }
-    let mut worker = Worker::start("worker", |_| panic!("for a reason")).unwrap();
+    let mut worker = Worker::start("worker", (), |(), _| panic!("for a reason"))
+        .1
+        .unwrap();
     let told = Err("worker: panicked: for a reason".to_owned());
     wait_until("its end", || worker.check() == told);
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use mmapcp::sys::process::die_with_parent;
+use mmapcp::sys::process::die_with_thread;
 
 use super::kernel::cut::{Cut, Dice, Replay};
 use super::kernel::guest::{Disk, Machine};
@@ -399,7 +399,7 @@ impl<'a> Then<'a> {
         } else {
             "loop"
         };
-        die_with_parent(command.arg(image).arg(dir).arg(options));
+        die_with_thread(command.arg(image).arg(dir).arg(options));
         let told = tools::said(&mut command).context("the file system cannot be read")?;
         let mut names = BTreeMap::new();
         for line in told.lines() {

@@ -24,6 +24,7 @@ use super::{Failure, Findings, Outcome, Task, say};
 use crate::observe::facts::Facts;
 use crate::observe::memory::{Field, Reading};
 use crate::sys::clock::now;
+use crate::sys::process::MainThread;
 use crate::sys::words::reason;
 use beside::{Stop, beside, listen};
 use stage::{Host, Stage};
@@ -202,7 +203,8 @@ impl Comparison<'_> {
     /// not spared the machine from writing it.
     fn copy(&mut self, tool: &Tool, doing: &str) -> Result<Copy, Failure> {
         let (source, dest) = (self.stage.source().to_owned(), self.stage.dest());
-        let mut command = tool.command(&source, &dest);
+        let main = MainThread::current().map_err(|e| format!("{doing}: {}", reason(&e)))?;
+        let mut command = tool.command(&source, &dest, main);
         let before = self.session.sampler.latest().copied();
         self.session.begin(&tool.name);
         let running = Running::start(&mut command, Some(dest.clone()))

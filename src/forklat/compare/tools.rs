@@ -9,7 +9,7 @@ use super::super::Failure;
 use super::super::child::find;
 use super::IDLE;
 use crate::report::quote::quote;
-use crate::sys::process::die_with_parent;
+use crate::sys::process::{MainThread, die_with_parent};
 use crate::sys::words::reason;
 
 const SOURCE: &str = "{source}";
@@ -98,7 +98,7 @@ impl Tool {
 
     /// Ready to be started: standard output thrown away, standard error kept for the case that it fails, in a process
     /// group of its own, and gone when we are.
-    pub(super) fn command(&self, source: &Path, dest: &Path) -> Command {
+    pub(super) fn command(&self, source: &Path, dest: &Path, main: MainThread) -> Command {
         let mut command = Command::new(&self.program);
         let words = self.words[1..].iter().map(|word| fill(word, source, dest));
         command.arg0(&self.words[0]).args(words);
@@ -107,7 +107,7 @@ impl Tool {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         command.process_group(0);
-        die_with_parent(&mut command);
+        die_with_parent(&mut command, main);
         command
     }
 }

@@ -7,6 +7,7 @@
 mod cgroup;
 mod files;
 pub mod limit;
+mod neighbours;
 pub mod record;
 pub mod squeeze;
 pub mod sysctl;
@@ -63,6 +64,7 @@ impl Drop for Restore {
 mod tests {
     use std::path::Path;
 
+    use super::sysctl::Change;
     use super::undo::Entry;
     use super::*;
 
@@ -84,10 +86,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut guard = guard(dir.path());
         let scratch = guard.record().scratch(dir.path()).unwrap();
-        let entry = Entry::Sysctl {
-            file: dir.path().join("none"),
-            old: "1".into(),
-        };
+        let entry = Entry::Sysctl(Change::alone(dir.path().join("none"), "1"));
         guard.record().add(entry).unwrap();
         let failed = guard.restore().unwrap_err();
         assert_eq!(failed.len(), 1);

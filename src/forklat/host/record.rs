@@ -35,6 +35,9 @@ struct Document {
     /// The boot in which it was written: settings of another have gone with it.
     boot: String,
     entries: Vec<Entry>,
+    /// Why a later start could not undo them. Empty until one has tried.
+    #[serde(default)]
+    failed: Vec<String>,
 }
 
 /// The record of this process.
@@ -68,6 +71,7 @@ impl Record {
                 v: VERSION,
                 boot: boot(root)?,
                 entries: Vec::new(),
+                failed: Vec::new(),
             },
             lock: None,
         })
@@ -96,6 +100,22 @@ impl Record {
     pub fn remove(&mut self, entry: &Entry) -> Result<(), String> {
         self.document.entries.retain(|other| other != entry);
         self.write()
+    }
+
+    /// Puts another entry in the place of one that knows more than is needed.
+    ///
+    /// # Errors
+    /// A record that cannot be written: then it is as it was.
+    pub fn exchange(&mut self, entry: &Entry, other: Entry) -> Result<(), String> {
+        let before = self.document.entries.clone();
+        for place in self.document.entries.iter_mut().filter(|e| *e == entry) {
+            place.clone_from(&other);
+        }
+        let written = self.write();
+        if written.is_err() {
+            self.document.entries = before;
+        }
+        written
     }
 
     /// Undoes one change and strikes it out.
@@ -171,6 +191,11 @@ impl Record {
         failed.extend(self.write().err());
         if self.document.entries.is_empty() {
             self.lock = None;
+        } else if let Some(last) = failed.last_mut() {
+            *last += &format!(
+                "; the next start tries again, by the record {}",
+                quote(&self.file)
+            );
         }
         failed
     }
@@ -179,6 +204,11 @@ impl Record {
     pub(super) fn forget(&mut self) {
         self.document.entries.clear();
         self.lock = None;
+    }
+
+    #[cfg(test)]
+    pub(super) fn on_disk(&self) -> Vec<Entry> {
+        load(&self.file).unwrap().entries
     }
 
     fn write(&self) -> Result<(), String> {
@@ -199,7 +229,9 @@ impl Record {
             try_lock(&self.dir)?.ok_or("another forklat is changing settings of this host")?;
         let left = records(&self.dir)?.into_iter().any(|found| {
             let dead = !found.lives(&self.root);
-            let of_kernel = |d: Document| d.entries.iter().any(Entry::is_of_the_kernel);
+            // What could not be undone was said at each start, and is the user's to mend: it does not lock others out.
+            let of_kernel =
+                |d: Document| d.failed.is_empty() && d.entries.iter().any(Entry::is_of_the_kernel);
             dead && load(&found.path).is_ok_and(of_kernel)
         });
         if left {
@@ -287,7 +319,11 @@ fn wait_for_lock(dir: &Path) -> Result<Option<Flock<File>>, String> {
 fn clear_one(left: &Found, boot: &str, locked: bool, lines: &mut Vec<String>) {
     let mut document = match load(&left.path) {
         Ok(document) => document,
-        Err(e) => return lines.push(format!("{e}; it is kept")),
+        Err(e) => {
+            return lines.push(format!(
+                "{e}; it is kept: remove it when this host is as it should be"
+            ));
+        }
     };
     let of_kernel = document.entries.iter().any(Entry::is_of_the_kernel);
     if of_kernel && document.boot == boot && !locked {
@@ -311,11 +347,12 @@ fn clear_one(left: &Found, boot: &str, locked: bool, lines: &mut Vec<String>) {
             lines.push(line);
         }
     });
-    lines.extend(
-        failed
-            .iter()
-            .map(|e| format!("{who}: {e}; its record is kept")),
+    let way_out = format!(
+        "its record is kept, and tried again at each start: restore that by hand, and remove {}",
+        quote(&left.path)
     );
+    lines.extend(failed.iter().map(|e| format!("{who}: {e}; {way_out}")));
+    document.failed = failed;
     let kept = if document.entries.is_empty() {
         std::fs::remove_file(&left.path).map_err(|e| cannot("remove", &left.path, &e))
     } else {
@@ -473,6 +510,7 @@ fn ours(dir: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sysctl::Change;
     use super::*;
 
     /// A state directory, and a root in which processes and settings are files.
@@ -502,10 +540,7 @@ mod tests {
             path
         }
         fn sysctl(&self, name: &str, now: &str, old: &str) -> Entry {
-            Entry::Sysctl {
-                file: self.file(name, now),
-                old: old.into(),
-            }
+            Entry::Sysctl(Change::alone(self.file(name, now), old))
         }
         fn left(&self, name: &str, boot: &str, entries: Vec<Entry>) -> PathBuf {
             let path = self.state().join(name);
@@ -513,6 +548,7 @@ mod tests {
                 v: VERSION,
                 boot: boot.into(),
                 entries,
+                failed: Vec::new(),
             };
             replace(&path, &document).unwrap();
             path
@@ -582,10 +618,7 @@ mod tests {
     fn what_cannot_be_read_or_undone_is_said_and_kept() {
         let world = World::new();
         let garbage = world.file("state/1-1.json", "{");
-        let gone = Entry::Sysctl {
-            file: world.dir.path().join("no/such"),
-            old: "1".into(),
-        };
+        let gone = Entry::Sysctl(Change::alone(world.dir.path().join("no/such"), "1"));
         let path = world.left(
             "500-9.json",
             "this",
@@ -595,7 +628,46 @@ mod tests {
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(garbage.exists());
         assert_eq!(load(&path).unwrap().entries, [gone]);
+        let way_out = format!("restore that by hand, and remove {}", quote(&path));
+        assert!(
+            lines.iter().any(|line| line.ends_with(&way_out)),
+            "{lines:?}"
+        );
         assert_eq!(text(&world.dir.path().join("x")), "1");
+    }
+
+    /// What the user has to mend does not keep them from measuring for ever, and is said as long as it is so.
+    #[test]
+    fn what_cannot_be_undone_locks_nobody_out_once_it_was_tried() {
+        let world = World::new();
+        let gone = Entry::Sysctl(Change::alone(world.dir.path().join("no/such"), "1"));
+        let path = world.left("500-9.json", "this", vec![gone]);
+        let open = || Record::open_in(&world.state(), &world.root()).unwrap();
+        let entry = world.sysctl("x", "3", "1");
+        let error = open().add(entry.clone()).unwrap_err();
+        assert!(error.contains("just died"), "{error}");
+        for _ in 0..2 {
+            assert_eq!(world.clear().len(), 1);
+            let mut record = open();
+            assert_eq!(record.add(entry.clone()), Ok(()));
+            assert!(record.undo_all().is_empty());
+        }
+        world.file("no/such", "2");
+        assert!(world.clear()[0].ends_with("no/such' back to '1'"));
+        assert!(!path.exists());
+    }
+
+    /// Of a forklat before this one.
+    #[test]
+    fn a_record_without_what_lies_around_is_understood() {
+        let world = World::new();
+        let x = world.file("x", "2");
+        let text = format!(
+            r#"{{"v":1,"boot":"this","entries":[{{"kind":"sysctl","file":{x:?},"old":"1"}}]}}"#
+        );
+        world.file("state/500-9.json", &text);
+        assert!(world.clear()[0].ends_with("x' back to '1'"));
+        assert_eq!(super::tests::text(&x), "1");
     }
 
     #[test]

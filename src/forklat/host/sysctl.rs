@@ -1,18 +1,31 @@
 //! `--sysctl NAME=VALUE`: a kernel setting for the time of a run.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::write;
+use serde::{Deserialize, Serialize};
+
+use super::files::try_write;
+use super::neighbours::{self, Values};
 use super::record::Record;
 use super::undo::{Entry, verify};
 use crate::observe::root::{below, read};
-use crate::report::quote::quote;
+use crate::report::quote::{cannot, quote};
 
-/// Two names of one setting each: writing the one makes the other 0 (Documentation/admin-guide/sysctl/vm.rst).
-const PAIRS: [[&str; 2]; 2] = [
-    ["vm/dirty_ratio", "vm/dirty_bytes"],
-    ["vm/dirty_background_ratio", "vm/dirty_background_bytes"],
-];
+/// Rounds in which a setting and those around it are set back. Two are needed where the first write back changes another once
+/// more; a third only says that nothing is left to do.
+const ROUNDS: u32 = 4;
+
+/// Settings that are named when they are set back; of more, only how many there are is told.
+const NAMED: usize = 4;
+
+/// How a value gets into the file of a setting: through the kernel, or what a test puts in its place.
+type Write<'a> = &'a dyn Fn(&Path, &str) -> io::Result<()>;
+
+/// write(2) of no bytes sets nothing; a newline empties a setting.
+fn set(file: &Path, value: &str) -> io::Result<()> {
+    try_write(file, if value.is_empty() { "\n" } else { value })
+}
 
 /// A setting and the value it shall have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,43 +72,143 @@ impl Setting {
         })
     }
 
-    /// Gives the setting its value, after the record knows the old one.
+    /// Gives the setting its value, after the record knows the old one, and all that the write may change beside it.
     ///
     /// # Errors
     /// No such setting, no permission, or a value that the kernel does not take as it is. Nothing is changed then.
     pub fn apply(&self, root: &Path, record: &mut Record) -> Result<(), String> {
+        self.apply_by(&set, root, record)
+    }
+
+    fn apply_by(&self, set: Write<'_>, root: &Path, record: &mut Record) -> Result<(), String> {
         let file = path(root, &self.name);
         let old = read(&file)?;
-        let entry = self.before(root, &file, old);
+        let change = Change::before(file.clone(), old, neighbours::top(root, &self.name));
+        let entry = Entry::Sysctl(change.clone());
         record.add(entry.clone())?;
-        if let Err(e) = write(&file, &self.value) {
-            record.remove(&entry)?;
-            return Err(e);
-        }
-        verify(&file, &self.value).map_err(|e| match record.undo(&entry) {
+        let done = set(&file, &self.value)
+            .map_err(|e| cannot(&format!("write '{}' to", self.value), &file, &e))
+            .and_then(|()| verify(&file, &self.value))
+            // What has stayed as it was by now will be changed by others, if at all.
+            .and_then(|()| record.exchange(&entry, Entry::Sysctl(change.changed())));
+        done.map_err(|e| match record.undo(&entry) {
             Ok(()) => e,
             Err(more) => format!("{e}; {more}"),
         })
     }
+}
 
-    /// What to write back: of a pair, the one that is not 0.
-    fn before(&self, root: &Path, file: &Path, old: String) -> Entry {
-        let pair = PAIRS.iter().find(|pair| pair.contains(&self.name.as_str()));
-        let other = pair.and_then(|pair| pair.iter().find(|name| **name != self.name));
-        if let Some(other) = other.map(|name| path(root, name)).filter(|_| old == "0")
-            && let Ok(value) = read(&other)
-            && value != "0"
-        {
-            return Entry::Sysctl {
-                file: other,
-                old: value,
-            };
-        }
-        Entry::Sysctl {
-            file: file.to_owned(),
+/// A setting that was given another value, and those that this has changed, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its file below /proc/sys.
+    file: PathBuf,
+    /// The value that it had.
+    old: String,
+    /// The directory in which a write to it may change others. `None`: nothing beside it is looked at.
+    #[serde(default)]
+    around: Option<PathBuf>,
+    /// The values of others. Until it is known which have changed, all of them.
+    #[serde(default)]
+    others: Values,
+}
+
+impl Change {
+    fn before(file: PathBuf, old: String, around: PathBuf) -> Self {
+        let mut others = neighbours::steady(&around);
+        others.remove(&file);
+        Self {
+            file,
             old,
+            around: Some(around),
+            others,
         }
     }
+
+    /// The same without those that have their values still.
+    fn changed(mut self) -> Self {
+        self.others.retain(|file, old| !has(file, old));
+        self
+    }
+
+    /// Sets back all that has another value now. Writing one back may change others in its turn, also such that the change
+    /// itself left alone: all that lies around is held to what it was.
+    ///
+    /// # Errors
+    /// What does not read as it was, and why.
+    pub(super) fn undo(&self) -> Result<(), String> {
+        self.undo_by(&set)
+    }
+
+    fn undo_by(&self, set: Write<'_>) -> Result<(), String> {
+        let mut wanted = self.around.as_deref().map(neighbours::steady);
+        let wanted = wanted.get_or_insert_default();
+        wanted.extend(self.others.clone());
+        wanted.remove(&self.file);
+        let all = || std::iter::once((&self.file, &self.old)).chain(&*wanted);
+        let wrong = || all().filter(|(file, value)| !self.is_back(file, value));
+        let mut refused = Vec::new();
+        for _ in 0..ROUNDS {
+            refused.clear();
+            let mut written = false;
+            // Looked at one by one, since each write may change the next.
+            for (file, value) in wrong() {
+                written = true;
+                refused.extend(set(file, value).err().map(|e| (file, e)));
+            }
+            if !written {
+                return Ok(());
+            }
+        }
+        let told: Vec<String> = wrong()
+            .map(|(file, value)| {
+                let error = refused.iter().find(|(refusing, _)| *refusing == file);
+                match error {
+                    Some((_, e)) => cannot(&format!("write '{value}' to"), file, e),
+                    None => verify(file, value).err().unwrap_or_default(),
+                }
+            })
+            .collect();
+        match told.is_empty() {
+            true => Ok(()),
+            false => Err(told.join("; ")),
+        }
+    }
+
+    /// A setting beside it that has gone, as those of an interface do, needs no restoring.
+    fn is_back(&self, file: &Path, value: &str) -> bool {
+        has(file, value) || (file != self.file && !file.exists())
+    }
+
+    /// What [`undo`](Self::undo) does, in plain words of the past.
+    pub(super) fn undone(&self) -> String {
+        let mut text = format!("set {} back to '{}'", quote(&self.file), self.old);
+        if self.others.len() > NAMED {
+            let around = self.around.as_deref().unwrap_or(Path::new("/proc/sys"));
+            text += &format!(", and what else had changed in {}", quote(around));
+        } else {
+            for (file, old) in &self.others {
+                text += &format!(", {} to '{old}'", quote(file));
+            }
+        }
+        text
+    }
+
+    /// A change of which nothing is known but the setting itself.
+    #[cfg(test)]
+    pub(super) fn alone(file: PathBuf, old: &str) -> Self {
+        Self {
+            file,
+            old: old.into(),
+            around: None,
+            others: Values::new(),
+        }
+    }
+}
+
+/// Whether a setting has a value, whatever blanks the kernel puts into it.
+fn has(file: &Path, value: &str) -> bool {
+    read(file).is_ok_and(|now| now.split_whitespace().eq(value.split_whitespace()))
 }
 
 fn path(root: &Path, name: &str) -> PathBuf {
@@ -176,28 +289,158 @@ mod tests {
         );
     }
 
-    #[test]
-    fn of_a_pair_the_one_that_counts_is_written_back() {
-        let (dir, mut record) = root(&[
-            ("vm/dirty_ratio", "0"),
-            ("vm/dirty_bytes", "1000"),
-            ("vm/dirty_background_ratio", "10"),
-            ("vm/dirty_background_bytes", "0"),
-        ]);
-        for (text, zeroed) in [
-            ("vm.dirty_ratio=80", "vm/dirty_bytes"),
-            ("vm.dirty_background_bytes=5", "vm/dirty_background_ratio"),
-        ] {
-            Setting::parse(text)
-                .unwrap()
-                .apply(dir.path(), &mut record)
-                .unwrap();
-            // What the kernel does.
-            std::fs::write(path(dir.path(), zeroed), "0\n").unwrap();
+    /// Pairs of which one is 0 as soon as the other is written, as the kernel has them; bytes of 0 are refused.
+    const PAIRS: [[&str; 2]; 3] = [
+        ["vm/dirty_ratio", "vm/dirty_bytes"],
+        ["vm/dirty_background_ratio", "vm/dirty_background_bytes"],
+        ["vm/overcommit_ratio", "vm/overcommit_kbytes"],
+    ];
+
+    /// What the kernel does.
+    fn kernel(file: &Path, value: &str) -> io::Result<()> {
+        if file.ends_with("vm/dirty_bytes") && value == "0" {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
+        if file.ends_with("net/ipv4/ip_forward") {
+            // As inet_forward_change() of net/ipv4/devinet.c has it.
+            let accept = if value == "0" { "1" } else { "0" };
+            let conf = file.with_file_name("conf");
+            set(&conf.join("all/accept_redirects"), accept)?;
+            for of in ["all", "lo"] {
+                set(&conf.join(of).join("forwarding"), value)?;
+            }
+        }
+        for pair in PAIRS
+            .iter()
+            .filter(|pair| pair.iter().any(|n| file.ends_with(n)))
+        {
+            let other = pair.iter().find(|name| !file.ends_with(name)).unwrap();
+            let sys = file.ancestors().nth(2).unwrap();
+            set(&sys.join(other), "0")?;
+        }
+        set(file, value)
+    }
+
+    fn apply_in_kernel(text: &str, root: &Path, record: &mut Record) {
+        let setting = Setting::parse(text).unwrap();
+        setting.apply_by(&kernel, root, record).unwrap();
+    }
+
+    fn changes(record: &Record) -> Vec<Change> {
+        let of_sysctl = |entry: &Entry| match entry {
+            Entry::Sysctl(change) => change.clone(),
+            other => panic!("{other:?}"),
+        };
+        record.on_disk().iter().map(of_sysctl).collect()
+    }
+
+    #[test]
+    fn what_a_write_changes_beside_is_known_to_the_record_and_set_back() {
+        const HOST: [(&str, &str); 12] = [
+            ("vm/dirty_ratio", "20"),
+            ("vm/dirty_bytes", "0"),
+            ("vm/dirty_background_ratio", "0"),
+            ("vm/dirty_background_bytes", "1000"),
+            ("vm/overcommit_ratio", "50"),
+            ("vm/overcommit_kbytes", "0"),
+            ("vm/swappiness", "60"),
+            ("net/ipv4/ip_forward", "0"),
+            ("net/ipv4/conf/all/forwarding", "0"),
+            ("net/ipv4/conf/all/accept_redirects", "0"),
+            ("net/ipv4/conf/lo/forwarding", "0"),
+            ("net/ipv4/conf/lo/mtu", "9"),
+        ];
+        for (text, changed) in [
+            ("vm.dirty_bytes=5", vec!["vm/dirty_ratio"]),
+            (
+                "vm.dirty_background_ratio=5",
+                vec!["vm/dirty_background_bytes"],
+            ),
+            ("vm.overcommit_kbytes=5", vec!["vm/overcommit_ratio"]),
+            // What only the way back changes (accept_redirects) is held, too.
+            (
+                "net.ipv4.ip_forward=1",
+                vec![
+                    "net/ipv4/conf/all/forwarding",
+                    "net/ipv4/conf/lo/forwarding",
+                ],
+            ),
+        ] {
+            let (dir, mut record) = root(&HOST);
+            apply_in_kernel(text, dir.path(), &mut record);
+            let change = changes(&record).remove(0);
+            let want = changed.iter().map(|name| path(dir.path(), name));
+            assert!(change.others.keys().cloned().eq(want), "{text}: {change:?}");
+            // Changed by others meanwhile.
+            set(&path(dir.path(), "vm/swappiness"), "10").unwrap();
+            assert_eq!(change.undo_by(&kernel), Ok(()), "{text}");
+            for (name, old) in HOST.iter().filter(|(name, _)| *name != "vm/swappiness") {
+                assert_eq!(value(dir.path(), name), *old, "{text}: {name}");
+            }
+            assert_eq!(value(dir.path(), "vm/swappiness"), "10", "{text}");
+        }
+    }
+
+    #[test]
+    fn killed_between_the_write_and_the_second_record_all_is_set_back() {
+        let (dir, mut record) = root(&[
+            ("vm/overcommit_ratio", "50"),
+            ("vm/overcommit_kbytes", "0"),
+            ("vm/swappiness", "60"),
+        ]);
+        let left = std::cell::RefCell::new(Vec::new());
+        let set = |file: &Path, value: &str| {
+            left.replace(record_on_disk(dir.path()));
+            kernel(file, value)
+        };
+        let setting = Setting::parse("vm.overcommit_kbytes=5").unwrap();
+        setting.apply_by(&set, dir.path(), &mut record).unwrap();
+        let [Entry::Sysctl(change)] = &left.take()[..] else {
+            panic!("no record of one change before the write");
+        };
+        assert_eq!(change.others.len(), 2, "{change:?}");
+        assert_eq!(change.undo_by(&kernel), Ok(()));
+        assert_eq!(value(dir.path(), "vm/overcommit_ratio"), "50");
+        assert_eq!(value(dir.path(), "vm/overcommit_kbytes"), "0");
+    }
+
+    fn record_on_disk(dir: &Path) -> Vec<Entry> {
+        Record::open_in(dir, dir).unwrap().on_disk()
+    }
+
+    #[test]
+    fn what_does_not_come_back_is_said() {
+        let (dir, mut record) = root(&[("vm/a", "1"), ("vm/b", "2"), ("vm/c", "3")]);
+        let both = |file: &Path, value: &str| {
+            set(&file.with_file_name("b"), "9")?;
+            set(file, value)
+        };
+        let setting = Setting::parse("vm.a=5").unwrap();
+        setting.apply_by(&both, dir.path(), &mut record).unwrap();
+        let change = changes(&record).remove(0);
+        let stuck = change.undo_by(&|file, value| match file.ends_with("b") {
+            true => Ok(()),
+            false => set(file, value),
+        });
+        let stuck = stuck.unwrap_err();
+        assert!(stuck.starts_with("wrote '2' to "), "{stuck}");
+        assert!(stuck.ends_with("vm/b', but it says '9'"), "{stuck}");
+        let refused = change.undo_by(&|_, _| Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(refused.unwrap_err().contains("cannot write '2' to"));
+        // Of those beside it, what has gone is no error.
+        std::fs::remove_file(path(dir.path(), "vm/b")).unwrap();
+        assert_eq!(change.undo(), Ok(()));
+    }
+
+    #[test]
+    fn an_empty_setting_is_empty_again() {
+        let (dir, mut record) = root(&[("net/ipv4/ip_local_reserved_ports", "")]);
+        let setting = Setting::parse("net.ipv4.ip_local_reserved_ports=7000").unwrap();
+        setting.apply(dir.path(), &mut record).unwrap();
         assert!(record.undo_all().is_empty());
-        assert_eq!(value(dir.path(), "vm/dirty_bytes"), "1000");
-        assert_eq!(value(dir.path(), "vm/dirty_background_ratio"), "10");
+        let file = path(dir.path(), "net/ipv4/ip_local_reserved_ports");
+        // The kernel does not see a write of nothing.
+        assert_eq!(std::fs::read(file).unwrap(), b"\n");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup;
-use super::files::{try_write, write};
+use super::files::try_write;
+use super::sysctl::Change;
 use crate::observe::root::read;
 use crate::report::quote::{cannot, quote};
 
@@ -19,12 +20,7 @@ use crate::report::quote::{cannot, quote};
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Entry {
     /// A sysctl was given another value.
-    Sysctl {
-        /// Its file below /proc/sys.
-        file: PathBuf,
-        /// The value to write back.
-        old: String,
-    },
+    Sysctl(Change),
     /// A device was held to a rate by a file of the v1 block controller.
     Throttle {
         /// The file.
@@ -72,7 +68,7 @@ impl Entry {
     /// What could not be done, to which file.
     pub fn undo(&self) -> Result<(), String> {
         match self {
-            Self::Sysctl { file, old } => write(file, old).and_then(|()| verify(file, old)),
+            Self::Sysctl(change) => change.undo(),
             Self::Throttle { file, device, old } => unthrottle(file, device, *old),
             Self::Cgroup {
                 path,
@@ -93,7 +89,7 @@ impl Entry {
         match self {
             Self::Throttle { file, device, old } => unthrottle(file, device, *old).map(|()| true),
             Self::Cgroup { path, id, .. } => cgroup::lift(path, *id),
-            Self::Sysctl { .. } | Self::Directory { .. } => Ok(false),
+            Self::Sysctl(_) | Self::Directory { .. } => Ok(false),
         }
     }
 
@@ -101,7 +97,7 @@ impl Entry {
     #[must_use]
     pub fn undone(&self) -> String {
         match self {
-            Self::Sysctl { file, old } => format!("set {} back to '{old}'", quote(file)),
+            Self::Sysctl(change) => change.undone(),
             Self::Throttle { device, old: 0, .. } => format!("took the limit off device {device}"),
             Self::Throttle { device, old, .. } => {
                 format!("set the limit of device {device} back to {old} bytes/s")

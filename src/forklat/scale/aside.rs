@@ -1,6 +1,7 @@
 //! One more process that measures: what it does to a mapped file can end it (SIGBUS), and must not end the program.
 
 use std::io;
+use std::panic::UnwindSafe;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -23,10 +24,10 @@ pub(super) fn measure<const N: usize, M: FnMut() -> io::Result<[u64; N]>>(
     what: &str,
     repeat: usize,
     histograms: &mut [Histogram<u64>],
-    prepare: impl FnOnce() -> io::Result<M>,
+    prepare: impl FnOnce() -> io::Result<M> + UnwindSafe,
 ) -> Result<(), Stop> {
     let words = SharedWords::new(repeat * N).map_err(|e| cannot("share memory", &e))?;
-    let pid = start_worker(|| {
+    let ((), pid) = start_worker((), |()| {
         status(prepare().and_then(|mut measure| {
             for row in words.chunks(N) {
                 for (word, value) in row.iter().zip(measure()?) {

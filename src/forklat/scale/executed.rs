@@ -9,10 +9,11 @@ use nix::unistd::Pid;
 use super::crowd::Crowd;
 use super::ladder::{Ladder, add};
 use super::record::Table;
-use super::stop::{Stop, status};
+use super::stop::{Stop, cannot, status};
 use super::{Bench, Question};
 use crate::report::units::bytes;
 use crate::sys::buffer::AlignedBuffer;
+use crate::sys::process::MainThread;
 use crate::sys::residency::page_size;
 use crate::sys::{clock, process, standing};
 
@@ -30,11 +31,12 @@ pub(super) fn table(bench: &Bench<'_>) -> Result<Table, Stop> {
         series: &["start", "stop"],
         each: bench.touch,
     };
+    let main = MainThread::current().map_err(|e| cannot("start processes", &e))?;
     let mut command = None;
     let crowd = Crowd::new(bench.caller, move |ready| {
         let command = match &mut command {
             Some(command) => command,
-            none => none.insert(program(bench.touch, ready.try_clone()?)),
+            none => none.insert(program(bench.touch, ready.try_clone()?, main)),
         };
         let began = clock::now();
         let child = command.spawn()?;
@@ -50,11 +52,11 @@ pub(super) fn table(bench: &Bench<'_>) -> Result<Table, Stop> {
 }
 
 /// This program, ending with this process. With `pre_exec` std does a fork and an exec, not a posix_spawn.
-fn program(touch: u64, ready: io::PipeWriter) -> Command {
+fn program(touch: u64, ready: io::PipeWriter, main: MainThread) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg(STAND).arg(touch.to_string()).env_clear();
     command.stdin(Stdio::null()).stdout(ready);
-    process::die_with_parent(&mut command);
+    process::die_with_parent(&mut command, main);
     command
 }
 

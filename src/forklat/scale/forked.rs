@@ -9,10 +9,12 @@ use super::stop::{Stop, cannot};
 use super::{Bench, Question};
 use crate::report::units::bytes;
 use crate::sys::buffer::AlignedBuffer;
+use crate::sys::process::MainThread;
 use crate::sys::residency::page_size;
 use crate::sys::standing;
 
 pub(super) fn table(bench: &Bench<'_>) -> Result<Table, Stop> {
+    let main = MainThread::current().map_err(|e| cannot("start processes", &e))?;
     let mut memory = memory(bench.touch)?;
     let ladder = Ladder {
         bench,
@@ -26,7 +28,7 @@ pub(super) fn table(bench: &Bench<'_>) -> Result<Table, Stop> {
     };
     let touched = bench.touch as usize;
     let crowd = Crowd::new(bench.caller, |ready| {
-        standing::fork(&mut memory[..touched], ready.as_fd())
+        standing::fork(&mut memory, touched, ready.as_fd(), main)
     })?;
     ladder.climb(crowd, |crowd, repeat, histograms| {
         for _ in 0..repeat {

@@ -107,14 +107,14 @@ fn ladder<'a>(
 fn crowd<'a>(bench: &'a Bench<'a>, file: &'a File, len: usize) -> Result<Crowd<'a>, Stop> {
     Crowd::new(bench.caller, move |ready| {
         let began = now();
-        let pid = start_worker(|| match Reader::new(file, len) {
+        let ((), pid) = start_worker((), |()| match Reader::new(file, len) {
             Ok(map) => {
                 map.touch();
                 stand(ready)
             }
             Err(e) => status(Err(e)),
-        })?;
-        Ok((began, pid))
+        });
+        Ok((began, pid?))
     })
 }
 

@@ -40,7 +40,7 @@ pub(super) fn touch(memory: &mut [u8]) {
 
 impl Probe for Fork {
     fn ask(&mut self) -> Result<u64, String> {
-        fork_once(&self.first[0]).map_err(|e| format!("cannot fork: {}", reason(&e)))?;
+        fork_once(self.first.word(0)).map_err(|e| format!("cannot fork: {}", reason(&e)))?;
         Ok(self.first[0].load(Ordering::Acquire))
     }
 }

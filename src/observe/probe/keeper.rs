@@ -16,7 +16,7 @@ use crate::observe::ring::{Rows, Sample};
 use crate::observe::worker::{Control, PATIENCE, SAYING, Worker, pack, unpack};
 use crate::sys::awaited::Awaited;
 use crate::sys::clock::now;
-use crate::sys::shared::SharedWords;
+use crate::sys::shared::{KeptWords, SharedWords, Words};
 use crate::sys::words::reason;
 
 /// Between a death and the next start: at first no longer than two moments of the shortest period that is felt, then twice as
@@ -59,8 +59,8 @@ pub enum News {
 pub struct Kept {
     row: &'static Row,
     keeper: Worker,
-    answers: Answers,
-    lives: Lives,
+    answers: Answers<KeptWords>,
+    lives: Lives<KeptWords>,
     told: Told,
 }
 
@@ -83,18 +83,16 @@ impl Kept {
     /// # Errors
     /// Out of processes or memory. What goes wrong in the preparation comes from [`wait_ready`](Self::wait_ready).
     pub fn start(row: &'static Row, setup: &Setup) -> io::Result<Self> {
-        let answers = Answers::new()?;
-        let lives = Lives::new()?;
-        let keeper = Worker::start(&format!("{} keeper", row.name), |control| {
-            keep(row, setup, &answers, &lives, control)
-        })?;
-        answers.keep_from_forks();
-        lives.keep_from_forks();
+        let shared = (Answers::new()?, Lives::new()?);
+        let name = format!("{} keeper", row.name);
+        let ((answers, lives), keeper) = Worker::start(&name, shared, |shared, control| {
+            keep(row, setup, shared, control)
+        });
         Ok(Self {
             row,
-            keeper,
-            answers,
-            lives,
+            keeper: keeper?,
+            answers: answers.keep_from_forks(),
+            lives: lives.keep_from_forks(),
             told: Told {
                 deaths: 0,
                 answering: true,
@@ -186,9 +184,9 @@ impl Drop for Kept {
 
 /// What the keeper and its probers tell who started the keeper.
 #[derive(Debug)]
-struct Lives {
-    deaths: Rows,
-    marks: SharedWords,
+struct Lives<W = SharedWords> {
+    deaths: Rows<W>,
+    marks: W,
 }
 
 struct Death {
@@ -204,17 +202,21 @@ impl Lives {
         })
     }
 
-    fn keep_from_forks(&self) {
-        self.deaths.keep_from_forks();
-        self.marks.keep_from_forks();
+    fn keep_from_forks(self) -> Lives<KeptWords> {
+        Lives {
+            deaths: self.deaths.keep_from_forks(),
+            marks: self.marks.keep_from_forks(),
+        }
     }
+}
 
+impl<W: Words> Lives<W> {
     /// The prober's side: the one of this number answers from here on.
     fn begin(&self, number: u64, control: &Control) {
         let errno = control.unlocked().and_then(|error| error.raw_os_error());
         let errno = errno.map_or(0, i32::cast_unsigned);
-        self.marks[UNLOCKED].store(errno.into(), Ordering::Relaxed);
-        self.marks[READY].store(number, Ordering::Release);
+        self.marks.store(UNLOCKED, errno.into(), Ordering::Relaxed);
+        self.marks.store(READY, number, Ordering::Release);
     }
 
     /// The keeper's side.
@@ -243,11 +245,11 @@ impl Lives {
     }
 
     fn ready(&self) -> u64 {
-        self.marks[READY].load(Ordering::Acquire)
+        self.marks.load(READY, Ordering::Acquire)
     }
 
     fn unlocked(&self) -> Option<io::Error> {
-        let errno = i32::try_from(self.marks[UNLOCKED].load(Ordering::Relaxed)).ok()?;
+        let errno = i32::try_from(self.marks.load(UNLOCKED, Ordering::Relaxed)).ok()?;
         (errno != 0).then(|| io::Error::from_raw_os_error(errno))
     }
 }
@@ -256,8 +258,7 @@ impl Lives {
 fn keep(
     row: &Row,
     setup: &Setup,
-    answers: &Answers,
-    lives: &Lives,
+    mut shared: (Answers, Lives),
     control: &Control,
 ) -> Result<(), String> {
     let failed = |e: io::Error| format!("cannot wait for signals: {}", reason(&e));
@@ -265,15 +266,18 @@ fn keep(
     let mut pause = PAUSE;
     for number in 1.. {
         let began = now();
-        let prober = Worker::start(row.name, |control| {
+        let prober;
+        (shared, prober) = Worker::start(row.name, shared, |(answers, lives), control| {
             signals.restore().map_err(failed)?;
             live(row, setup, answers, control, || {
-                lives.keep_from_forks();
+                let lives = lives.keep_from_forks();
                 control.ready();
                 lives.begin(number, control);
+                drop(lives);
                 Schedule::new(now(), row.period.as_nanos() as u64)
             })
         });
+        let lives = &shared.1;
         let why = match prober {
             Ok(prober) => match outlive(prober, &signals).map_err(failed)? {
                 Some(why) => why,

@@ -13,7 +13,7 @@ use super::{Probe, Row, Setup};
 use crate::observe::ring::{Ring, Sample};
 use crate::observe::worker::{Control, Worker};
 use crate::sys::clock::{now, sleep_until};
-use crate::sys::shared::SharedWords;
+use crate::sys::shared::{KeptWords, SharedWords, Words};
 use crate::sys::words::reason;
 
 /// Answers that may wait for the reader: 40 s of the shortest default period. After a stall one answer serves many moments,
@@ -37,16 +37,16 @@ pub struct Prober {
     pub cpu: Option<u32>,
     /// Its process.
     pub worker: Worker,
-    answers: Answers,
+    answers: Answers<KeptWords>,
 }
 
 /// Where a prober leaves what it has heard: memory that it shares with who reads it.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct Answers<W = SharedWords> {
     /// One answer after the other.
-    pub(super) ring: Ring,
+    pub(super) ring: Ring<W>,
     /// One word: moments that were passed over.
-    passed: SharedWords,
+    passed: W,
 }
 
 impl Answers {
@@ -58,9 +58,11 @@ impl Answers {
     }
 
     /// To be called by each side when it has forked all who shall write or read here.
-    pub(super) fn keep_from_forks(&self) {
-        self.ring.keep_from_forks();
-        self.passed.keep_from_forks();
+    pub(super) fn keep_from_forks(self) -> Answers<KeptWords> {
+        Answers {
+            ring: self.ring.keep_from_forks(),
+            passed: self.passed.keep_from_forks(),
+        }
     }
 }
 
@@ -83,20 +85,19 @@ impl Prober {
             Some(cpu) => format!("{} on CPU {cpu}", row.name),
             None => row.name.to_owned(),
         };
-        let worker = Worker::start(&name, |control| {
+        let (answers, worker) = Worker::start(&name, answers, |answers, control| {
             bind(cpu)?;
-            live(row, setup, &answers, control, || {
+            live(row, setup, answers, control, || {
                 control.ready();
                 Schedule::new(now() + offset, period)
             })
-        })?;
-        answers.keep_from_forks();
+        });
         Ok(Self {
             row,
             period,
             cpu,
-            worker,
-            answers,
+            worker: worker?,
+            answers: answers.keep_from_forks(),
         })
     }
 
@@ -114,7 +115,7 @@ impl Prober {
     /// Moments at which nothing was asked, because the prober itself was busy between two questions.
     #[must_use]
     pub fn passed_over(&self) -> u64 {
-        self.answers.passed[0].load(Ordering::Relaxed)
+        self.answers.passed.load(0, Ordering::Relaxed)
     }
 }
 
@@ -123,7 +124,7 @@ impl Prober {
 pub(super) fn live(
     row: &Row,
     setup: &Setup,
-    answers: &Answers,
+    answers: Answers,
     control: &Control,
     ready: impl FnOnce() -> Schedule,
 ) -> Result<(), String> {
@@ -135,8 +136,8 @@ pub(super) fn live(
         probe.ask()?;
     }
     control.lock_memory();
-    answers.keep_from_forks();
-    ask_all(probe.as_mut(), ready(), answers, control)
+    let answers = answers.keep_from_forks();
+    ask_all(probe.as_mut(), ready(), &answers, control)
 }
 
 /// Asks at each moment until it shall stop; what had come by then is answered, and nothing after that: one that is always
@@ -144,14 +145,14 @@ pub(super) fn live(
 fn ask_all(
     probe: &mut dyn Probe,
     mut schedule: Schedule,
-    answers: &Answers,
+    answers: &Answers<KeptWords>,
     control: &Control,
 ) -> Result<(), String> {
     loop {
         let before = now();
         if probe.prepare()? {
             let passed = schedule.pass_over(before, now());
-            answers.passed[0].fetch_add(passed, Ordering::Relaxed);
+            answers.passed.fetch_add(0, passed, Ordering::Relaxed);
         }
         // Looked at before the clock: a moment that came before the order to stop is not left out.
         let stopping = loop {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use mmapcp::sys::process::die_with_parent;
+use mmapcp::sys::process::die_with_thread;
 use tempfile::TempDir;
 
 use super::archive::Kernel;
@@ -157,7 +157,7 @@ impl Qemu {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&complaints)?);
-        die_with_parent(&mut command);
+        die_with_thread(&mut command);
         let child = command
             .spawn()
             .with_context(|| format!("cannot run {QEMU}"))?;
