@@ -9,12 +9,13 @@ use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::ftruncate;
 
 use super::attrs::{self, Attributes};
+use super::by_inode::Removed;
 use super::dest::lead::Entry;
 use super::dest::{self, Committed, Destination, How, Refused, Terms, Verdict};
 use super::durable::{self, Durable};
 use super::failed::Failed;
 use super::options::{Existing, Options};
-use super::place::{Identity, Place, beside, identity, is_older};
+use super::place::{Identity, Place, beside, identity, is_older, wait_for_lease};
 use super::prompt::ask;
 use crate::report::quote::quote;
 use crate::report::{FileReporter, Voice};
@@ -114,7 +115,16 @@ pub(super) fn copy(
             // What was narrowed a moment ago is ours to widen.
             let _ = cx.attributes.give_back(&open.file, there);
         }
+        let refuses = matches!(&failure, Some(f) if matches!(f.error, Error::Truncate(_)));
         let left = abandon(voice, dest, open, failure.as_ref());
+        if let Some(there) = target.there.filter(|_| refuses && cx.options.force) {
+            remove_unwritable(voice, dest, there)?;
+            let anew = Target {
+                there: None,
+                ..*target
+            };
+            return copy(cx, (voice, bytes), (source, dest), from, &anew);
+        }
         let why = why.into();
         return Err(NotCopied { why, left });
     }
@@ -128,6 +138,23 @@ pub(super) fn copy(
     finish(cx, voice, (source, &opened), from, (dest, open), target)
         .map(|stays| stays.unwrap_or(made))
         .map_err(|why| NotCopied { why, left })
+}
+
+/// Removes an old file that opens and cannot be emptied, as -f removes one that does not open: for cp, emptying is a part of
+/// open(2).
+fn remove_unwritable(
+    voice: &mut Voice,
+    dest: &Place<'_>,
+    there: &FileStat,
+) -> Result<(), NotCopied> {
+    match dest.remove_examined(there)? {
+        Removed::Done => voice.verbose(&format!("removed {}", quote(dest.shown))),
+        Removed::Gone => {}
+        Removed::Other | Removed::Aside(_) => {
+            return Err(dest::was_replaced(dest.shown).into());
+        }
+    }
+    Ok(())
 }
 
 /// With -u, the file that has become newer than its source since the walk looked at it, which stays. With --atomic the
@@ -343,7 +370,7 @@ fn open_source(source: &Place<'_>, from: &FileStat, nofollow: bool) -> Result<Fi
     if nofollow {
         flags |= OFlag::O_NOFOLLOW;
     }
-    let file = source.open(flags, 0).map_err(|e| {
+    let file = wait_for_lease(|| source.open(flags, 0)).map_err(|e| {
         format!(
             "cannot open {} for reading: {}",
             quote(source.shown),
@@ -413,6 +440,7 @@ fn message(
     match &failure.error {
         Error::Io(Side::Source, e) => format!("error reading {from}: {}", reason(e)),
         Error::Io(Side::Dest, e) => format!("error writing {to}: {}", reason(e)),
+        Error::Truncate(e) => format!("cannot create regular file {to}: {}", reason(e)),
         Error::Clone(e) => format!("failed to clone {to} from {from}: {}", reason(e)),
         Error::Resize(e) => format!("failed to extend {to}: {}", reason(e)),
         Error::Impossible(why) => format!("cannot copy {from} to {to}: {}{why}", demand(options)),

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
@@ -14,6 +15,7 @@ use nix::sys::stat::{FileStat, Mode, fstatat};
 
 use super::by_inode::{self, Removed};
 use crate::report::quote::quote;
+use crate::sys::stop;
 use crate::sys::words::reason;
 use crate::transfer::fault::retry;
 
@@ -101,6 +103,28 @@ impl Place<'_> {
     fn cannot_remove(&self, e: Errno) -> String {
         let (name, text) = (quote(self.shown), reason(&e.into()));
         format!("cannot remove {name}: {text}")
+    }
+}
+
+/// How often a file on which somebody holds a lease is asked for again. A signal is heard as soon as that.
+const LEASE_RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Opens a file with O_NONBLOCK, and waits for it as open(2) without that flag would. Only a lease of another process makes
+/// open(2) of a regular file fail with EWOULDBLOCK (fcntl(2), F_SETLEASE): each attempt asks its holder to give it up, and the
+/// kernel takes it away after /proc/sys/fs/lease-break-time. open(2) itself would not return for a signal.
+///
+/// # Errors
+/// What `open` returns; EINTR after a signal that asks to stop.
+pub fn wait_for_lease(mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
+    loop {
+        match open() {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+        if stop::is_requested() {
+            return Err(Errno::EINTR.into());
+        }
+        std::thread::sleep(LEASE_RETRY_INTERVAL);
     }
 }
 

@@ -46,10 +46,7 @@ impl Answer {
     pub fn print(self) -> ExitCode {
         use std::io::Write;
         let (result, code) = match &self {
-            Self::Text(text) => (
-                std::io::stdout().write_all(text.as_bytes()),
-                ExitCode::SUCCESS,
-            ),
+            Self::Text(text) => (crate::report::print(text.as_bytes()), ExitCode::SUCCESS),
             Self::Mistake(text) => (std::io::stderr().write_all(text), ExitCode::FAILURE),
         };
         match (result, &self) {

@@ -30,8 +30,10 @@ use std::time::SystemTime;
 use clap::FromArgMatches;
 
 use crate::observe::facts::Facts;
+use crate::report::print;
 use crate::report::quote::quote;
 use crate::report::signals::Signals;
+use crate::sys::stdio;
 use crate::sys::words::reason;
 use cli::Words;
 use export::hlog::Log;
@@ -135,7 +137,7 @@ impl Outcome {
         let printed = if self.aside || exports.take_standard_output() {
             io::stderr().write_all(text.as_bytes())
         } else {
-            io::stdout().write_all(text.as_bytes())
+            print(text.as_bytes())
         };
         exports.write(|format| self.findings.render(format))?;
         printed.map_err(|e| format!("write error: {}", reason(&e)))?;
@@ -169,9 +171,14 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Help, version, or what is wrong with the command line.
 fn answer(error: &clap::Error) -> ExitCode {
-    let printed = error.print();
-    match (error.exit_code(), printed) {
-        (0, Ok(())) => ExitCode::SUCCESS,
+    let answers = error.exit_code() == 0;
+    if answers && stdio::stdout_was_closed() {
+        let closed = io::Error::from_raw_os_error(libc::EBADF);
+        say(&format!("write error: {}", reason(&closed)));
+        return ExitCode::from(FAILED as u8);
+    }
+    match error.print() {
+        Ok(()) if answers => ExitCode::SUCCESS,
         _ => ExitCode::from(FAILED as u8),
     }
 }

@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use file::FileReporter;
 pub use phrase::phrase_of;
+pub use shared::print;
 pub use tally::{Fate, Total};
 pub use voice::Voice;
 

@@ -11,6 +11,7 @@ use super::order::{Order, Stream};
 use super::progress::{self, Display, Due};
 use super::signals::Signals;
 use super::tally::Tally;
+use crate::sys::stdio;
 use crate::transfer::Progress;
 
 /// One for a run. Its locks are held while a line is written, never while bytes are copied.
@@ -101,8 +102,7 @@ impl Shared {
         self.display.suspend(|| match stream {
             Stream::Err => eprint_line(line),
             Stream::Out => {
-                let mut out = io::stdout().lock();
-                if let Err(e) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+                if let Err(e) = print(format!("{line}\n").as_bytes()) {
                     let _ = self.unwritten.set(e);
                 }
             }
@@ -113,4 +113,18 @@ impl Shared {
 /// Standard error that is gone cannot be told about. In one piece: others may write there.
 pub(super) fn eprint_line(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Writes to standard output at once. One that was closed when the program began is the error that cp gives, not the
+/// /dev/null that the runtime opened in its place.
+///
+/// # Errors
+/// EBADF for a closed standard output; write(2)'s own.
+pub fn print(bytes: &[u8]) -> io::Result<()> {
+    if stdio::stdout_was_closed() {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
+use crate::sys::process::exit_now;
 use crate::sys::{status, stop};
 
 /// The signals that this program answers. It notices them between two chunks.
@@ -45,7 +46,12 @@ impl Signals {
             again: Arc::default(),
         };
         for signal in heard([SIGINT, SIGTERM, SIGHUP]) {
-            flag::register_conditional_default(signal, Arc::clone(&signals.again))?;
+            let again = Arc::clone(&signals.again);
+            if is_init() {
+                flag::register_conditional_shutdown(signal, status_of(signal), again)?;
+            } else {
+                flag::register_conditional_default(signal, again)?;
+            }
             flag::register_usize(signal, Arc::clone(&signals.stop), signal as usize)?;
         }
         for signal in heard([SIGUSR1]) {
@@ -81,10 +87,24 @@ impl Signals {
     /// Ends this process by the signal that asked it to stop, if one did, so that who waits for it sees the truth.
     pub fn raise_again(&self) {
         if let Some(signal) = self.pending() {
+            if is_init() {
+                exit_now(status_of(signal));
+            }
             // Fails for signals without a default action, of which we handle none.
             let _ = low_level::emulate_default_handler(signal);
         }
     }
+}
+
+/// Returns whether this is process 1 of its PID namespace, as in a container. The kernel gives it no signal whose action is the
+/// default (signal(7), pid_namespaces(7)), so that it cannot end itself by one.
+fn is_init() -> bool {
+    std::process::id() == 1
+}
+
+/// Returns the exit status by which a shell tells that a process was ended by `signal`.
+fn status_of(signal: i32) -> i32 {
+    128 + signal
 }
 
 /// Those that were not ignored when this process began; one that is stays so, for the programs that it starts, too.

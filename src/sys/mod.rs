@@ -20,5 +20,6 @@ pub mod residency;
 pub mod shared;
 pub mod standing;
 pub mod status;
+pub mod stdio;
 pub mod stop;
 pub mod words;

@@ -11,6 +11,8 @@ use super::fault::Side;
 pub enum Error {
     /// A call on one of the files failed.
     Io(Side, io::Error),
+    /// An old destination could not be emptied: what open(2) with O_TRUNC would have failed with. It is as it was.
+    Truncate(io::Error),
     /// The destination could not be cut or extended to its size.
     Resize(io::Error),
     /// Blocks were to be shared, nothing else, and could not be.
@@ -47,6 +49,7 @@ impl fmt::Display for Error {
         match self {
             Self::Io(Side::Source, e) => write!(f, "reading: {e}"),
             Self::Io(Side::Dest, e) => write!(f, "writing: {e}"),
+            Self::Truncate(e) => write!(f, "emptying: {e}"),
             Self::Resize(e) => write!(f, "setting the size: {e}"),
             Self::Clone(e) => write!(f, "sharing blocks: {e}"),
             Self::Impossible(why) => f.write_str(why),

@@ -70,7 +70,7 @@ pub(super) fn empty(dest: &File, facts: &DestFacts, heard: &mut Heard<'_>) -> Re
         to: 0,
     };
     steps::cut(dest, all, heard).map_err(|stopped| match stopped {
-        Stopped::Failed(e) => Error::Io(Side::Dest, e),
+        Stopped::Failed(e) => Error::Truncate(e),
         Stopped::Asked(error) => error,
     })
 }

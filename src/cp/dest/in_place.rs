@@ -10,7 +10,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use super::lead::{create_trusted, open_trusted};
 use super::{Destination, How, cannot_create, not_through_dangling, was_replaced};
 use crate::cp::by_inode::Removed;
-use crate::cp::place::Place;
+use crate::cp::place::{Place, wait_for_lease};
 
 pub(super) fn open<'a>(
     place: &Place<'a>,
@@ -23,11 +23,13 @@ pub(super) fn open<'a>(
             Ok(file) => return blocking(file, place),
             // Removed meanwhile: a new one, as in cp.
             Err(Failure::Open(e)) if e.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(Failure::Open(_)) if how.force => match place.remove_examined(there)? {
-                Removed::Done => removed(),
-                Removed::Gone => {}
-                Removed::Other | Removed::Aside(_) => return Err(was_replaced(place.shown)),
-            },
+            Err(Failure::Open(e)) if how.force && e.kind() != io::ErrorKind::Interrupted => {
+                match place.remove_examined(there)? {
+                    Removed::Done => removed(),
+                    Removed::Gone => {}
+                    Removed::Other | Removed::Aside(_) => return Err(was_replaced(place.shown)),
+                }
+            }
             Err(Failure::Open(e)) => return Err(cannot_create(place, &e)),
             Err(Failure::Replaced) => return Err(was_replaced(place.shown)),
         }
@@ -52,12 +54,14 @@ pub(super) fn open_existing(
     below: bool,
 ) -> Result<File, Failure> {
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let opened = if below {
-        open_trusted(place, flags)
-    } else {
-        place.open(flags, 0)
-    };
-    let file = opened.map_err(Failure::Open)?;
+    let file = wait_for_lease(|| {
+        if below {
+            open_trusted(place, flags)
+        } else {
+            place.open(flags, 0)
+        }
+    })
+    .map_err(Failure::Open)?;
     let now = fstat(&file).map_err(|e| Failure::Open(e.into()))?;
     if (now.st_dev, now.st_ino) == (there.st_dev, there.st_ino) {
         Ok(file)
