@@ -3,6 +3,7 @@
 mod atomic;
 mod attributes;
 mod bind;
+mod calls;
 mod cuts;
 mod device;
 mod dump;
@@ -11,6 +12,7 @@ mod image;
 mod kernel;
 mod kernels;
 mod late;
+mod lying;
 mod matrix;
 mod power;
 mod program;
