@@ -1,6 +1,7 @@
 //! All integration tests in one binary: a module a subject.
 
 mod support;
+mod tracer;
 
 mod atomic;
 mod attack;

@@ -79,6 +79,7 @@ pub struct Extents<'a> {
     found_until: u64,
     found_bytes: u64,
     holes: Vec<Range<u64>>,
+    contradicted: bool,
 }
 
 impl<'a> Extents<'a> {
@@ -102,6 +103,7 @@ impl<'a> Extents<'a> {
             found_until: 0,
             found_bytes: 0,
             holes: Vec::new(),
+            contradicted: false,
         }
     }
 
@@ -122,6 +124,8 @@ impl<'a> Extents<'a> {
             match self.next_by_seek(pos) {
                 Err(Errno::EINVAL | Errno::ESPIPE | Errno::EOPNOTSUPP) => {
                     self.finder = Finder::Everything;
+                    // Holes that it told of before are as good as its word.
+                    self.contradicted = !self.holes.is_empty();
                     Stretch::Data(pos..window_end(pos))
                 }
                 other => other?,
@@ -200,6 +204,8 @@ impl<'a> Extents<'a> {
 
     fn next_by_seek(&mut self, pos: u64) -> nix::Result<Stretch> {
         let start = match lseek(self.source, pos, Whence::SeekData) {
+            // An answer before the question is no answer: everything is data then.
+            Ok(start) if start < pos => return Err(Errno::EOPNOTSUPP),
             Ok(start) => start,
             Err(Errno::ENXIO) => return self.check_end(pos),
             Err(e) => return Err(e),
@@ -233,7 +239,8 @@ impl<'a> Extents<'a> {
         let hole = lseek(self.source, pos, Whence::SeekHole);
         let ended = self.source.metadata().is_ok_and(|now| now.len() <= pos);
         match (again, hole) {
-            (Ok(start), _) => Ok(Stretch::Data(start..window_end(start))),
+            (Ok(start), _) if start >= pos => Ok(Stretch::Data(start..window_end(start))),
+            (Ok(_), _) => Err(Errno::EOPNOTSUPP),
             (Err(Errno::ENXIO), Ok(hole)) if hole <= pos => Ok(Stretch::Hole(self.size)),
             (Err(Errno::ENXIO), _) if ended => Ok(Stretch::Hole(self.size)),
             (Err(Errno::ENXIO), _) => Err(Errno::EOPNOTSUPP),
@@ -254,7 +261,10 @@ impl<'a> Extents<'a> {
     ) -> Result<Vec<Range<u64>>, E> {
         let holes = std::mem::take(&mut self.holes);
         let unseen = self.source.metadata().map_or(0, |meta| allocated(&meta));
-        let unseen = unseen.saturating_sub(self.found_bytes);
+        let unseen = match self.contradicted {
+            true => unseen,
+            false => unseen.saturating_sub(self.found_bytes),
+        };
         if holes.is_empty() || unseen == 0 {
             return Ok(Vec::new());
         }

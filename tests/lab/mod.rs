@@ -3,6 +3,7 @@
 mod atomic;
 mod attributes;
 mod bind;
+mod calls;
 mod cuts;
 mod device;
 mod dump;
@@ -13,6 +14,7 @@ mod image;
 mod kernel;
 mod kernels;
 mod late;
+mod lying;
 mod matrix;
 mod power;
 mod program;

@@ -1,6 +1,7 @@
 //! `copy-file-range`: the kernel copies, or shares, within one file system; the destination's cache is dropped behind.
 
 use nix::fcntl::copy_file_range;
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC};
 
 use super::{Engine, Pair, Row, failed_to_move, needs_file, nothing_copied};
 use crate::transfer::facts::{DestFacts, SourceFacts, fs_name};
@@ -14,8 +15,17 @@ pub(super) static ROW: Row = Row {
     leaving: Leaving::Cached,
     chunk: 8 << 20,
     fits,
-    make: |chunk, _, _| Ok(Box::new(CopyFileRange { chunk })),
+    make: |chunk, _, dest| {
+        let here = !matches!(dest.fs, NFS_SUPER_MAGIC | FUSE_SUPER_MAGIC);
+        let most = if here { LOCAL_CHUNK } else { chunk };
+        Ok(Box::new(CopyFileRange {
+            chunk: chunk.min(most),
+        }))
+    },
 };
+
+/// Bytes a call where this machine's CPU copies them: 8 MiB from tmpfs to tmpfs took 4.2 to 5.9 ms (6.18).
+const LOCAL_CHUNK: usize = 1 << 20;
 
 fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
     needs_file(source, dest)?;
