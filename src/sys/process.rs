@@ -106,7 +106,7 @@ pub fn start_worker<T: UnwindSafe>(
     }
 }
 
-/// It is the main thread then: a leader that has ended before its process is still counted, as a zombie.
+/// Fails where this process has other threads. The only one is the main thread: a leader that has ended before its process is still counted, as a zombie.
 fn has_one_thread() -> io::Result<()> {
     match std::fs::read_dir("/proc/self/task")?.count() {
         1 => Ok(()),

@@ -189,7 +189,7 @@ pub struct KeptWords {
 }
 
 impl KeptWords {
-    /// No reference comes out of here: one that was taken before a fork would be good for nothing after it.
+    /// Returns the words, in the process that has them. It is private, so that no reference comes out of here: one that was taken before a fork would be good for nothing after it.
     fn mapped(&self) -> &SharedWords {
         assert!(
             self.generation == generation(),

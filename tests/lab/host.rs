@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{major, minor};
@@ -188,7 +188,7 @@ fn settings_need_root_and_that_is_said() {
         if words == ["--disk-limit=20M"] && (controller().is_none() || !is_on_disk(open.path())) {
             continue;
         }
-        let mut command = std::process::Command::new(&program);
+        let mut command = Command::new(&program);
         command
             .env("LC_ALL", "C")
             .env("FORKLAT_STATE_DIR", open.path().join("state"))
@@ -201,6 +201,153 @@ fn settings_need_root_and_that_is_said() {
         assert_eq!(lossy(&output.stdout), "");
     }
     assert_eq!(ratio(), before);
+}
+
+/// Runs a script in a network of its own, whose settings (net.*) are nobody else's. `"$@"` is `command`.
+fn in_own_network(place: &Place, script: &str, command: &Command) -> Output {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--net", "sh", "-c", script, "sh"]);
+    unshare.arg(command.get_program()).args(command.get_args());
+    unshare.env("HERE", place.path(""));
+    let set = command.get_envs();
+    unshare.envs(set.filter_map(|(name, value)| Some((name, value?))));
+    run(&mut unshare)
+}
+
+/// Shell: shows all settings of IPv4 that can be read and written.
+const ALL: &str =
+    "all() { find /proc/sys/net/ipv4 -type f -perm -u+rw -exec grep -H '' {} + | sort; }\n";
+
+/// `net.ipv4.ip_forward` changes the interfaces, and, only when it is taken back, whether redirects are accepted. An empty
+/// value is written by a newline.
+#[test]
+fn settings_beside_a_sysctl_and_an_empty_one_are_restored() {
+    let Some(_lab) = Lab::enter(&["unshare", "find"]) else {
+        return;
+    };
+    for (name, value) in [("ip_forward", "1"), ("ip_local_reserved_ports", "7000")] {
+        let place = Place::new();
+        let seen = format!("cat /proc/sys/net/ipv4/{name} >\"$HERE/seen\"\n{GOOD}");
+        let mut command = place.brief(&[place.tool("looks", &seen)]);
+        command.arg(format!("--sysctl=net.ipv4.{name}={value}"));
+        let script = format!(
+            "{ALL}echo 0 >/proc/sys/net/ipv4/conf/all/accept_redirects\n\
+             all >\"$HERE/before\"; \"$@\" || exit; all >\"$HERE/after\""
+        );
+        let output = in_own_network(&place, &script, &command);
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        assert_eq!(place.text("seen").trim(), value);
+        assert!(place.text("before").contains(&format!("/{name}:")));
+        assert_eq!(place.text("after"), place.text("before"), "{name}");
+        assert!(place.left_by(Pid::this()).is_empty());
+    }
+}
+
+/// The record of one that was killed holds all that its change changed.
+#[test]
+fn killed_the_next_start_restores_the_settings_beside_a_sysctl() {
+    let Some(_lab) = Lab::enter(&["unshare", "find"]) else {
+        return;
+    };
+    let place = Place::new();
+    let mut command = place.brief(&[place.tool("hangs", HANGS)]);
+    command.arg("--sysctl=net.ipv4.ip_forward=1");
+    let script = format!(
+        "{ALL}all >\"$HERE/before\"; \"$@\" & until [ -s \"$HERE/pids\" ]; do sleep .05; done\n\
+         kill -9 $!; wait $!; all >\"$HERE/killed\"\n\
+         \"$1\" run --for=10ms --baseline=0 --settle=0 --probe=fork; all >\"$HERE/after\""
+    );
+    let output = in_own_network(&place, &script, &command);
+    let ipv4 = "/proc/sys/net/ipv4";
+    assert_says(
+        &output,
+        &format!(
+            "set '{ipv4}/ip_forward' back to '0', '{ipv4}/conf/all/accept_redirects' to '1', \
+             '{ipv4}/conf/all/forwarding' to '0', '{ipv4}/conf/default/forwarding' to '0', \
+             '{ipv4}/conf/lo/forwarding' to '0'"
+        ),
+    );
+    assert_ne!(place.text("killed"), place.text("before"));
+    assert_eq!(place.text("after"), place.text("before"));
+    let records = names(&place.path("state"));
+    assert!(
+        records.iter().all(|path| path.ends_with("lock")),
+        "{records:?}"
+    );
+}
+
+/// It is said at each start, with the way out, and keeps nobody from measuring.
+#[test]
+fn a_record_that_cannot_be_undone_does_not_refuse_every_later_run() {
+    let Some(_lab) = Lab::enter(&["unshare"]) else {
+        return;
+    };
+    let place = Place::new();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("read the boot's id");
+    let file = "/proc/sys/net/ipv4/no_such_setting";
+    let text = format!(
+        r#"{{"v":1,"boot":"{}","entries":[{{"kind":"sysctl","file":"{file}","old":"1"}}]}}"#,
+        boot.trim()
+    );
+    // No process of this number started in that tick.
+    let record = place.path("state").join("1-1.json");
+    fs::create_dir(place.path("state")).expect("make the directory of records");
+    fs::write(&record, text).expect("write a record");
+    let mut command = place.brief(&[place.tool("cp", GOOD)]);
+    command.arg("--sysctl=net.ipv4.ip_local_reserved_ports=7000");
+    for _ in 0..2 {
+        let output = in_own_network(&place, "exec \"$@\"", &command);
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        assert_says(&output, &format!("cannot write '1' to '{file}'"));
+        let way_out = format!("restore that by hand, and remove '{}'", record.display());
+        assert_says(&output, &way_out);
+    }
+    fs::remove_file(&record).expect("remove the record");
+    let output = in_own_network(&place, "exec \"$@\"", &command);
+    assert_eq!(lossy(&output.stderr), "");
+}
+
+/// Puts vm.overcommit_ratio back if forklat did not, since nobody could allocate by it.
+struct Overcommit(String);
+
+impl Overcommit {
+    const RATIO: &'static str = "/proc/sys/vm/overcommit_ratio";
+
+    fn all() -> [String; 3] {
+        ["ratio", "kbytes", "memory"].map(|name| {
+            fs::read_to_string(format!("/proc/sys/vm/overcommit_{name}")).expect("read a setting")
+        })
+    }
+}
+
+impl Drop for Overcommit {
+    fn drop(&mut self) {
+        if fs::read_to_string(Self::RATIO).is_ok_and(|now| now != self.0) {
+            fs::write(Self::RATIO, &self.0).expect("restore vm.overcommit_ratio");
+        }
+    }
+}
+
+/// Writing vm.overcommit_kbytes makes vm.overcommit_ratio 0.
+#[test]
+fn a_sysctl_that_changes_another_leaves_both_as_they_were() {
+    let Some(_lab) = Lab::enter(&NO_TOOLS) else {
+        return;
+    };
+    let before = Overcommit::all();
+    let [ratio, kbytes, memory] = before.clone().map(|value| value.trim().to_owned());
+    if ratio == "0" || kbytes != "0" || memory == "2" {
+        skip::<()>("vm.overcommit_kbytes or vm.overcommit_memory are not as most hosts have them");
+        return;
+    }
+    let _restored = Overcommit(before[0].clone());
+    let place = Place::new();
+    let seen = format!("cat {} >\"$HERE/seen\"\n{GOOD}", Overcommit::RATIO);
+    let mut command = place.brief(&[place.tool("looks", &seen)]);
+    let output = place.run(command.arg("--sysctl=vm.overcommit_kbytes=1000000"));
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert_eq!(place.text("seen"), "0\n");
+    assert_eq!(Overcommit::all(), before);
 }
 
 // ---------------------------------------------------------------- the disk

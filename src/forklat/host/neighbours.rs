@@ -11,8 +11,8 @@ use crate::observe::root::{below, read};
 /// Settings by their file, with the value as it is read.
 pub(super) type Values = BTreeMap<PathBuf, String>;
 
-/// What moves by itself, or (vm.stat_refresh) acts when it is read: the last process number, warnings that are left, what the
-/// kernel thinks of itself and of perf's speed, its entropy. Other moving values are found by reading twice.
+/// Settings that the kernel changes by itself: warnings that are left, the last process number, the rate that perf can keep up
+/// with, entropy, taints. And vm.stat_refresh, of which a read is an action. Others that move are found by reading twice.
 const MOVING: [&str; 6] = [
     "kernel/hung_task_warnings",
     "kernel/ns_last_pid",
@@ -22,7 +22,7 @@ const MOVING: [&str; 6] = [
     "vm/stat_refresh",
 ];
 
-/// Owner may read and write: what can be put back.
+/// Permission bits of what its owner can read and put back.
 const READ_WRITE: u32 = 0o600;
 
 /// Returns the directory in which a write to the setting of this name may change others: `vm` for `vm/dirty_bytes`, `net/ipv4`
@@ -50,7 +50,7 @@ fn all(top: &Path) -> Values {
     values
 }
 
-/// What cannot be read is left out: some settings refuse until they are set (net.ipv6.conf.*.stable_secret).
+/// Adds the settings of one directory and of those below it. What cannot be read is left out: some settings refuse until they are set (net.ipv6.conf.*.stable_secret).
 fn collect(dir: &Path, device: u64, values: &mut Values) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();

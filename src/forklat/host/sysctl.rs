@@ -16,13 +16,13 @@ use crate::report::quote::{cannot, quote};
 /// more; a third only says that nothing is left to do.
 const ROUNDS: u32 = 4;
 
-/// Settings that are named when they are set back; of more, only how many there are is told.
+/// Most settings beside a sysctl that are named when they are set back; of more, only the directory is.
 const NAMED: usize = 4;
 
 /// How a value gets into the file of a setting: through the kernel, or what a test puts in its place.
 type Write<'a> = &'a dyn Fn(&Path, &str) -> io::Result<()>;
 
-/// write(2) of no bytes sets nothing; a newline empties a setting.
+/// Writes a value to a setting. An empty one is written as a newline: write(2) of no bytes sets nothing.
 fn set(file: &Path, value: &str) -> io::Result<()> {
     try_write(file, if value.is_empty() { "\n" } else { value })
 }
@@ -114,6 +114,7 @@ pub struct Change {
 }
 
 impl Change {
+    /// Reads what the change may concern, before it is made.
     fn before(file: PathBuf, old: String, around: PathBuf) -> Self {
         let mut others = neighbours::steady(&around);
         others.remove(&file);
@@ -125,7 +126,7 @@ impl Change {
         }
     }
 
-    /// The same without those that have their values still.
+    /// Leaves out the settings that the change did not concern: those that have their old values still.
     fn changed(mut self) -> Self {
         self.others.retain(|file, old| !has(file, old));
         self
@@ -175,7 +176,8 @@ impl Change {
         }
     }
 
-    /// A setting beside it that has gone, as those of an interface do, needs no restoring.
+    /// Returns whether a setting has its old value again. One beside the sysctl that has gone, as those of an interface do, has
+    /// nothing to be restored.
     fn is_back(&self, file: &Path, value: &str) -> bool {
         has(file, value) || (file != self.file && !file.exists())
     }
@@ -194,7 +196,7 @@ impl Change {
         text
     }
 
-    /// A change of which nothing is known but the setting itself.
+    /// Returns a change of which nothing is known but the setting itself.
     #[cfg(test)]
     pub(super) fn alone(file: PathBuf, old: &str) -> Self {
         Self {
@@ -206,7 +208,7 @@ impl Change {
     }
 }
 
-/// Whether a setting has a value, whatever blanks the kernel puts into it.
+/// Returns whether a setting has this value, whatever blanks the kernel puts into it.
 fn has(file: &Path, value: &str) -> bool {
     read(file).is_ok_and(|now| now.split_whitespace().eq(value.split_whitespace()))
 }
