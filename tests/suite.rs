@@ -26,6 +26,7 @@ mod limits_refused;
 mod limits_told;
 mod links;
 mod names;
+mod opening;
 mod overwriting;
 mod paced;
 mod permissions;

@@ -4,9 +4,11 @@ mod atomic;
 mod attributes;
 mod bind;
 mod calls;
+mod container;
 mod cuts;
 mod device;
 mod dump;
+mod durable;
 #[cfg(target_arch = "x86_64")]
 mod faults;
 mod host;
