@@ -12,6 +12,7 @@ mod kernel;
 mod kernels;
 mod late;
 mod matrix;
+mod one_inode;
 mod power;
 mod program;
 mod reflink;
