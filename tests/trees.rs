@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::beside_cp::{Style, agree};
 use crate::support::*;
 
 /// More levels than PATH_MAX has room for, and more than an 8 MiB stack had in a debug build.
@@ -86,6 +87,26 @@ fn a_link_that_was_just_made_is_not_written_through() {
         told(&output)
     );
     assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
+}
+
+/// An earlier operand was written through the link: cp counts the name as created, by the link's inode.
+#[test]
+fn a_link_that_an_operand_was_written_through_is_not_written_through_again() {
+    let table = r#"
+        a file, again :: LINKED :: $CP README good/README tmp; cat tmp/foo
+        with -v :: LINKED :: $CP -v README good/README tmp; cat tmp/foo
+        with -f :: LINKED :: $CP -f README good/README tmp; cat tmp/foo
+        with -b :: LINKED :: $CP --backup=numbered README good/README tmp; cat tmp/foo
+        with -n :: LINKED :: $CP -n README good/README tmp; cat tmp/foo
+        removed first :: LINKED :: $CP --remove-destination README good/README tmp; cat tmp/foo
+        as links :: LINKED; ln -s x good/l; ln -s y l :: $CP -P l good/l tmp
+        another name of the link :: LINKED; ln tmp/README tmp/OTHER; cp good/README good/OTHER :: $CP README good/OTHER tmp; cat tmp/foo
+        not a link :: LINKED; rm tmp/README :: $CP README good/README tmp; cat tmp/README
+        a link that leads nowhere :: LINKED; rm tmp/foo :: $CP README good/README tmp
+    "#;
+    let linked =
+        "mkdir good tmp; echo 1 >README; echo 22 >good/README; touch tmp/foo; ln -s foo tmp/README";
+    agree(&table.replace("LINKED", linked), Style::PLAIN);
 }
 
 /// Two directories of the source that lead to one of the destination: the second copy of a name is the one that stays, whole.

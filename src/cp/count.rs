@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use nix::dir::{Dir, Type};
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
 use super::dest::is_regular;
@@ -22,9 +23,12 @@ use super::tree::size;
 use crate::report::progress::LASTING;
 use crate::report::{Reporter, Total};
 
-/// Directories below one another that are counted. Each holds a descriptor open, of which the copy of a deep tree needs
-/// all; in one that is deeper than this, progress has no end that is known.
+/// Directories below one another that are counted. Each holds a descriptor open; in a tree that is deeper than this,
+/// progress has no end that is known.
 const DEEPEST: usize = 128;
+
+/// And no more than this part of the descriptors that the process may have: the copy wants the others.
+const PART_OF_DESCRIPTORS: u64 = 8;
 
 /// Runs `copy`, and beside it, once it lasts and somebody looks, a thread that counts what there is to copy.
 pub(super) fn beside<R>(
@@ -112,6 +116,8 @@ struct Count<'a> {
     operands: HashSet<(OsString, Identity)>,
     /// The directories above, that a link may lead back to.
     above: Vec<Identity>,
+    /// How many those may be.
+    deepest: usize,
 }
 
 /// There is nothing to count any more, or no end of it.
@@ -126,6 +132,7 @@ impl<'a> Count<'a> {
             linked: HashSet::new(),
             operands: HashSet::new(),
             above: Vec::new(),
+            deepest: deepest(),
         }
     }
 
@@ -177,7 +184,7 @@ impl<'a> Count<'a> {
         if !self.options.recursive {
             return Ok(());
         }
-        if self.above.len() == DEEPEST {
+        if self.above.len() == self.deepest {
             return Err(Abandoned);
         }
         let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -247,6 +254,12 @@ impl<'a> Count<'a> {
         }
         false
     }
+}
+
+fn deepest() -> usize {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| {
+        DEEPEST.min((soft / PART_OF_DESCRIPTORS) as usize)
+    })
 }
 
 fn look(follow: bool) -> AtFlags {

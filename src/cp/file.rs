@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
@@ -17,14 +18,25 @@ use super::failed::Failed;
 use super::options::{Existing, Options};
 use super::place::{Identity, Place, beside, identity, is_older, wait_for_lease};
 use super::prompt::ask;
+use super::tree::Claim;
 use crate::report::quote::quote;
 use crate::report::{FileReporter, Voice};
 use crate::sys::words::reason;
 use crate::transfer::fault::{Side, retry};
 use crate::transfer::{self, Error, Failure, Late, Worker};
 
-/// Copies the bytes; one for each thread at work. A file is known by its source and its destination.
-pub(super) type Bytes = Worker<(PathBuf, PathBuf)>;
+/// Copies the bytes; one for each thread at work.
+pub(super) type Bytes = Worker<Tag>;
+
+/// Identifies a file in the queue of deferred writeback.
+#[derive(Debug)]
+pub(super) struct Tag {
+    source: PathBuf,
+    dest: PathBuf,
+    /// Keeps the inode registered until its writeback is complete: a failure cuts the file off, and by then no later file
+    /// of the walk may have been written to the same inode.
+    _claim: Arc<Claim>,
+}
 
 /// What a run has decided and what its threads share.
 #[derive(Debug)]
@@ -48,6 +60,8 @@ impl<'a> Cx<'a> {
 /// What the walk knows of one file beyond its places.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
+    /// The inodes that this copy has registered as in use.
+    pub(super) claim: &'a Arc<Claim>,
     /// What is at the destination.
     pub(super) there: Option<&'a FileStat>,
     /// With --atomic: that has been backed up or is to be removed, so the new file has nothing of it.
@@ -94,6 +108,9 @@ pub(super) fn copy(
     let prepared = cx.attributes.prepare_creation(source, &mut say);
     prepared.map_err(|attrs::Unpreserved| Failed::Said)?;
     let open = open_dest(cx, voice, dest, from, target)?;
+    if open.created && !open.is_atomic() {
+        target.claim.created(identity(&stat_of(&open.file, dest)?));
+    }
     if !open.created && !open.is_atomic() {
         let mut say = |text: &str| voice.diagnose(text);
         let relabelled = cx.attributes.relabel(source, dest, &mut say);
@@ -108,7 +125,13 @@ pub(super) fn copy(
         .there
         .filter(|there| !open.is_atomic() && cx.attributes.hold_back(from, &open.file, there));
     if !cx.options.attributes_only
-        && let Err((failure, why)) = data(cx, (voice, bytes), (source, &opened), (dest, &open))
+        && let Err((failure, why)) = data(
+            cx,
+            (voice, bytes),
+            (source, &opened),
+            (dest, &open),
+            target.claim,
+        )
     {
         let changed = |f: &Failure| f.begun && !matches!(f.error, Error::Clone(_));
         if let (Some(there), false) = (held_back, failure.as_ref().is_some_and(changed)) {
@@ -204,6 +227,7 @@ fn data(
     (voice, bytes): (&mut Voice, &mut Bytes),
     (source, opened): (&Place<'_>, &File),
     (dest, open): (&Place<'_>, &Destination<'_>),
+    claim: &Arc<Claim>,
 ) -> Result<(), (Option<Failure>, String)> {
     let facts = bytes.facts(opened).map_err(|e| {
         let text = format!("cannot fstat {}: {}", quote(source.shown), reason(&e));
@@ -215,7 +239,11 @@ fn data(
         ..cx.options.transfer
     };
     let mut observer = FileReporter::new(voice, source.shown, dest.shown);
-    let tag = (source.shown.into(), dest.shown.into());
+    let tag = Tag {
+        source: source.shown.into(),
+        dest: dest.shown.into(),
+        _claim: Arc::clone(claim),
+    };
     match bytes.copy(opened, facts, &open.file, options, &mut observer, tag) {
         Ok(()) => {
             observer.finish();
@@ -243,9 +271,9 @@ fn stat_of(file: &File, dest: &Place<'_>) -> Result<FileStat, String> {
 }
 
 /// Tells of files that failed on their way to the device, after their copy had returned. Returns whether there were none.
-pub(super) fn tell_late(voice: &mut Voice, late: &[Late<(PathBuf, PathBuf)>]) -> bool {
+pub(super) fn tell_late(voice: &mut Voice, late: &[Late<Tag>]) -> bool {
     for late in late {
-        let (source, dest) = &late.tag;
+        let Tag { source, dest, .. } = &late.tag;
         let text = format!("error writing {}: {}", quote(dest), reason(&late.error));
         voice.error(source, dest, &text);
     }

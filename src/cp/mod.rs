@@ -92,7 +92,7 @@ fn copy(jobs: &Jobs, options: &Options, reporter: &Reporter, voice: &mut Voice) 
     })
 }
 
-/// A walk holds descriptors for each level it is deep. Where the limit cannot be raised, a tree too deep is an error then.
+/// The more descriptors there are, the more directories the walk keeps open, and the fewer it opens twice.
 fn raise_descriptor_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard

@@ -241,3 +241,55 @@ pub fn try_lock(file: impl AsFd) -> io::Result<()> {
         Err(io::Error::last_os_error())
     }
 }
+
+/// FS_IOC_GETFLAGS: the flags that chattr(1) shows.
+///
+/// # Errors
+/// ENOTTY where the file system has no such flags; EBADF for an O_PATH descriptor.
+pub fn inode_flags(file: impl AsFd) -> io::Result<u32> {
+    // The kernel writes an int; its number says long. A long has room for both.
+    let mut flags: libc::c_long = 0;
+    // SAFETY: the third argument of FS_IOC_GETFLAGS is a pointer to an int that the kernel writes; `flags` is no smaller
+    // and outlives the call.
+    let rc = unsafe {
+        libc::ioctl(
+            file.as_fd().as_raw_fd(),
+            libc::FS_IOC_GETFLAGS,
+            &raw mut flags,
+        )
+    };
+    if rc == 0 {
+        let bytes = flags.to_ne_bytes();
+        let int = bytes.first_chunk().copied().unwrap_or_default();
+        Ok(u32::from_ne_bytes(int))
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// XFS_IOC_FSGEOMETRY_V1 of libxfs/xfs_fs.h: `_IOR('X', 100, struct xfs_fsop_geom_v1)`, whose size is 112 bytes.
+const XFS_GEOMETRY: libc::Ioctl = 0x8070_5864_u32 as libc::Ioctl;
+
+/// The size of `struct xfs_fsop_geom_v1`, in words of 4 bytes, and where in it the flags are.
+const XFS_GEOMETRY_WORDS: usize = 112 / 4;
+const XFS_GEOMETRY_FLAGS: usize = 92 / 4;
+
+/// XFS_FSOP_GEOM_FLAGS_DIRV2CI: made with `mkfs.xfs -n version=ci`.
+const XFS_ASCII_CASELESS: u32 = 1 << 13;
+
+/// Whether a file is on an XFS that folds the case of ASCII letters; true where that cannot be asked.
+pub fn is_xfs_without_case(file: impl AsFd) -> bool {
+    let mut geometry = [0_u64; XFS_GEOMETRY_WORDS.div_ceil(2)];
+    // SAFETY: the kernel writes the 112 bytes of struct xfs_fsop_geom_v1, which holds u64; `geometry` has as many, is
+    // aligned for u64 and outlives the call.
+    let rc = unsafe {
+        libc::ioctl(
+            file.as_fd().as_raw_fd(),
+            XFS_GEOMETRY,
+            geometry.as_mut_ptr(),
+        )
+    };
+    let words = geometry[XFS_GEOMETRY_FLAGS / 2].to_ne_bytes();
+    let flags = words.last_chunk().copied().map_or(0, u32::from_ne_bytes);
+    rc != 0 || flags & XFS_ASCII_CASELESS != 0
+}

@@ -18,6 +18,7 @@ mod kernels;
 mod late;
 mod lying;
 mod matrix;
+mod one_inode;
 mod power;
 mod program;
 mod reflink;

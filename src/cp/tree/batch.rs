@@ -1,14 +1,16 @@
 //! Regular files on their way to the pool: a handful at a time, since handing over costs as much as a small file.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use nix::sys::stat::FileStat;
 
 use super::existing::undo_backup;
+use super::folding::NameKey;
+use super::in_flight::Claim;
 use super::level::Level;
 use super::{Entry, Failed, Ready, Run, Walk, arrow, is_link, size};
 use crate::cp::file::{self, Bytes, NotCopied, tell_late};
-use crate::cp::place::Identity;
+use crate::cp::place::{Identity, identity};
 use crate::report::{Fate, Voice};
 
 /// Files in one batch at most.
@@ -27,6 +29,8 @@ pub(super) struct Transfer {
     pub(super) follow: bool,
     /// Whether further links of it wait to know what became of it.
     pub(super) remembered: bool,
+    /// What its destination is known by until it is there.
+    pub(super) name: NameKey,
 }
 
 /// One file to be copied.
@@ -35,6 +39,8 @@ struct Task {
     transfer: Transfer,
     /// Whether a later operand may have the same destination.
     named: bool,
+    /// The inodes that it uses, registered from the moment the walk has decided about it.
+    claim: Arc<Claim>,
 }
 
 /// Files collected for one thread.
@@ -52,7 +58,14 @@ impl Walk<'_, '_, '_> {
             level.join();
         }
         let size = transfer.from.st_size.cast_unsigned();
+        let name = match transfer.name {
+            NameKey::Folded(name) => Some(name),
+            NameKey::Exact | NameKey::Alone => None,
+        };
+        let there = transfer.ready.there.as_ref().map(identity);
+        let in_flight = &self.run.in_flight;
         let task = Task {
+            claim: in_flight.claim(identity(&transfer.from), there, name),
             named: entry.operand() && self.repeats.several(),
             entry,
             transfer,
@@ -77,13 +90,18 @@ impl Walk<'_, '_, '_> {
         let told = preserve.timestamps && !preserve.links && transfer.from.st_nlink > 1;
         // A backup that the commit makes takes a name that the next file may have.
         let takes_name = transfer.ready.planned_backup().is_some();
-        if self.serial || told || takes_name {
+        if self.serial || told || takes_name || transfer.name == NameKey::Alone {
             return true;
         }
         let (source, dest) = (entry.source.place(), entry.dest.place());
-        let linked = transfer.ready.there.as_ref().is_some_and(|there| {
-            there.st_nlink > 1 || dest.stat(false).is_ok_and(|stat| is_link(&stat))
-        });
+        let linked = match &transfer.ready.there {
+            // Some file systems show two names of one file as two inodes (FUSE), but still count its names.
+            Some(there) => there.st_nlink > 1,
+            // What is written through a link that leads nowhere yet may be what another link leads to.
+            None => {
+                self.options().through_dangling && dest.stat(false).is_ok_and(|stat| is_link(&stat))
+            }
+        };
         linked || transfer.follow && source.stat(false).is_ok_and(|stat| is_link(&stat))
     }
 
@@ -125,7 +143,7 @@ impl Run<'_> {
         idle.push(bytes);
     }
 
-    /// Waits for the files that are still on their way to the disk.
+    /// Waits for the files that are still on their way to the disk. To be called while no batch is under way.
     pub(super) fn settle_bytes(&self, voice: &mut Voice) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         for bytes in idle.iter_mut() {
@@ -162,6 +180,9 @@ impl Task {
             run.copied_as(&self.transfer.from, made);
         }
         if let (true, Some(made)) = (self.named, made) {
+            // As cp does, by the link itself where the file was written through one.
+            let entry = self.entry.dest.place().stat(false);
+            let made = entry.map_or(made, |stat| identity(&stat));
             run.note_made(&self.entry.dest.shown, made);
         }
     }
@@ -180,6 +201,7 @@ impl Task {
             voice.verbose(&arrow(&self.entry, ready.backup_name()));
         }
         let target = file::Target {
+            claim: &self.claim,
             there: ready.there.as_ref(),
             as_new: ready.as_new,
             below: self.transfer.below,

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 
+use super::folding::NameRule;
 use super::level::{Entered, Level};
 use super::made::replaced;
 use super::names::Names;
-use super::{DEEPEST, Dereference, Entry, Failed, Known, Outcome, Ready, Walk, arrow, cannot};
+use super::{
+    DEEPEST, Dereference, Descent, Entry, Failed, Known, Outcome, Walk, arrow, cannot, is_link,
+};
 use crate::cp::attrs::Unpreserved;
 use crate::cp::place::{Place, identity};
 use crate::report::Fate;
@@ -19,14 +22,25 @@ use crate::sys::words::reason;
 impl Walk<'_, '_, '_> {
     /// Two paths may lead to one directory: by a bind mount, by a link that is followed. From where that shows, files are
     /// copied one after the other, since two of them may be one.
-    fn watch_for_repeats(&mut self, from: &FileStat, target: &File, new: bool, links: Dereference) {
-        let Ok(now) = fstat(target) else { return };
+    fn watch_for_repeats(
+        &mut self,
+        entry: &Entry,
+        (from, now): (&FileStat, &FileStat),
+        new: bool,
+        names: NameRule,
+    ) {
         if self.serial {
             return;
         }
-        let mut repeated = false;
-        if !new || links != Dereference::Never {
-            repeated |= !self.met.insert(identity(&now));
+        let links = self.dereference(entry);
+        // What a link leads to may have been made a moment ago.
+        let mut repeated = self.options().keep_directory_symlink
+            && !new
+            && !entry.operand()
+            && entry.dest.place().stat(false).is_ok_and(|s| is_link(&s));
+        // Where names may fold, one that was made may be met again under another.
+        if !new || names != NameRule::Exact || links != Dereference::Never {
+            repeated |= !self.met.insert(identity(now));
         }
         if from.st_dev == now.st_dev {
             repeated |= !self.met.insert(identity(from));
@@ -48,31 +62,44 @@ impl Walk<'_, '_, '_> {
         done.map_err(|Unpreserved| Failed::Said)
     }
 
-    pub(super) fn directory(&mut self, entry: &Entry, from: &FileStat, ready: &Ready) -> Outcome {
-        if self.ancestors.contains(&identity(from)) {
+    /// Copies a directory and all that is in it.
+    pub(super) fn directory(&mut self, entry: Entry, descent: &Descent) {
+        let from = &descent.from;
+        let entered = if self.ancestors.contains(&identity(from)) {
             let name = quote(&entry.source.shown);
-            return Err(format!("cannot copy cyclic symbolic link {name}").into());
-        }
-        let level = self.enter(entry, from, ready.there)?;
-        let crossing = self.options().one_file_system
-            && entry
-                .level
-                .as_ref()
-                .is_some_and(|above| above.device() != from.st_dev);
-        self.ancestors.push(identity(from));
-        let filled = if crossing {
-            Ok(())
+            Err(format!("cannot copy cyclic symbolic link {name}").into())
         } else {
-            self.fill(entry, &level)
+            self.enter(&entry, from, descent.ready.there)
         };
+        let level = match entered {
+            Ok(level) => level,
+            Err(failed) => {
+                if descent.first {
+                    self.forget(from);
+                }
+                return self.failed(&entry.source.shown, &entry.dest.shown, failed);
+            }
+        };
+        // It would keep the directory above open.
+        drop(entry);
+        self.ancestors.push(identity(from));
+        self.open.enter(&level);
+        let crossing = self.options().one_file_system
+            && level
+                .above()
+                .is_some_and(|above| above.device() != from.st_dev);
+        let filled = if crossing { Ok(()) } else { self.fill(&level) };
         self.ancestors.pop();
+        self.open.leave();
         if let Err(failed) = filled {
-            self.failed(&entry.source.shown, &entry.dest.shown, failed);
+            let (source, dest) = level.shown();
+            self.failed(source, dest, failed);
         }
         self.flush();
+        // While this one still lets its `..` be found, whatever its mode will be.
+        self.return_above(&level);
         let voice = self.voice.split();
         Level::close(level, voice, self.run);
-        Ok(())
     }
 
     /// Makes the destination, unless it is there, and opens both sides.
@@ -82,6 +109,9 @@ impl Walk<'_, '_, '_> {
         from: &FileStat,
         there: Option<FileStat>,
     ) -> Result<Arc<Level>, Failed> {
+        if self.open.are_too_many() {
+            self.settle();
+        }
         let (source, dest) = (entry.source.place(), entry.dest.place());
         self.prepare(&source)?;
         let (target, made) = match there {
@@ -94,17 +124,18 @@ impl Walk<'_, '_, '_> {
                 (target, Some(made))
             }
         };
+        let now = fstat(&target).or_else(|e| cannot("stat", &dest, e))?;
         if made.is_some() {
             // Its name; what is below it is noted when it is complete.
             if entry.operand() {
                 self.run.cx.durable.note_made(&dest);
             }
-            let now = fstat(&target).or_else(|e| cannot("stat", &dest, e))?;
             self.note_first_made(entry, from, &now);
             self.verbose(|| arrow(entry, None));
             self.voice.passed(Fate::Directory);
         }
-        self.watch_for_repeats(from, &target, made.is_some(), self.dereference(entry));
+        let names = self.names_in(entry, &target, made.is_some());
+        self.watch_for_repeats(entry, (from, &now), made.is_some(), names);
         let opened = if self.ancestors.len() >= DEEPEST {
             Err(std::io::Error::from_raw_os_error(libc::ELOOP))
         } else {
@@ -115,10 +146,16 @@ impl Walk<'_, '_, '_> {
             Err(e) => (None, Some(e)),
         };
         let level = Level::new(Entered {
-            source: entry.source.clone(),
+            source: &entry.source,
+            dest: &entry.dest,
+            follow: (
+                self.dereference(entry) != Dereference::Never,
+                self.options().keep_directory_symlink,
+            ),
             listing,
-            dest: target,
-            shown: dest.shown.into(),
+            target,
+            identity: identity(&now),
+            names,
             from: *from,
             made,
             above: entry.level.clone(),
@@ -128,6 +165,16 @@ impl Walk<'_, '_, '_> {
             self.failed(source.shown, dest.shown, text.into());
         }
         Ok(level)
+    }
+
+    /// How names in a directory of the destination lead to files. A new one folds case where the one above does.
+    fn names_in(&self, entry: &Entry, target: &File, new: bool) -> NameRule {
+        match &entry.level {
+            // One thread copies in the order of the walk anyway.
+            _ if self.pool.threads() == 1 => NameRule::Exact,
+            Some(above) if new => above.names(),
+            _ => NameRule::of(target),
+        }
     }
 
     /// Makes a directory that only its owner can use until it is complete. Returns the mode it was given, too.
@@ -180,14 +227,15 @@ impl Walk<'_, '_, '_> {
         Ok(file)
     }
 
-    fn fill(&mut self, entry: &Entry, level: &Arc<Level>) -> Outcome {
-        let Some(listing) = level.listing() else {
+    fn fill(&mut self, level: &Arc<Level>) -> Outcome {
+        let Some(listing) = level.folders().listing else {
             return Ok(());
         };
-        let names = Names::of(listing).map_err(|e| {
-            let name = quote(&entry.source.shown);
+        let names = Names::of(&*listing).map_err(|e| {
+            let name = quote(level.shown().0);
             format!("cannot access {name}: {}", reason(&e))
         })?;
+        drop(listing);
         let known = if level.is_new() {
             Known::NotThere
         } else {
@@ -197,6 +245,7 @@ impl Walk<'_, '_, '_> {
             if self.voice.interrupted() {
                 return Err(Failed::Said);
             }
+            // None: it was closed and could not be opened again, which has been said.
             let Some((source, dest)) = level.child(name) else {
                 break;
             };

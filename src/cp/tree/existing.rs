@@ -47,7 +47,13 @@ impl Walk<'_, '_, '_> {
         dereference: Dereference,
     ) -> Result<Option<Ready>, Failed> {
         for _ in 0..MAX_LOOKS {
-            let Some(there) = self.look(entry, from)? else {
+            let mut there = self.look(entry, from)?;
+            if there.is_some_and(|there| self.run.in_flight.is_used(identity(&there))) {
+                // An earlier file of the walk still uses this inode, under whatever name.
+                self.settle_all();
+                there = self.look(entry, from)?;
+            }
+            let Some(there) = there else {
                 return Ok(Some(Ready::default()));
             };
             match self.meet_once(entry, from, there, dereference)? {
@@ -83,7 +89,7 @@ impl Walk<'_, '_, '_> {
     }
 
     /// What is there. The link itself is looked at where it would be replaced rather than written through.
-    fn look(&self, entry: &Entry, from: &FileStat) -> Result<Option<FileStat>, Failed> {
+    fn look(&mut self, entry: &Entry, from: &FileStat) -> Result<Option<FileStat>, Failed> {
         let options = self.options();
         let through = !is_directory(from)
             && !is_link(from)
@@ -97,7 +103,13 @@ impl Walk<'_, '_, '_> {
             _ => {}
         }
         let dest = entry.dest.place();
-        match dest.stat(through) {
+        let mut there = dest.stat(false);
+        if through && there.is_ok_and(|stat| is_link(&stat)) {
+            // It may lead to a file that is still to be made.
+            self.settle();
+            there = dest.stat(true);
+        }
+        match there {
             Ok(stat) if is_link(&stat) => Ok(Some(self.directory_behind(&dest, from, stat))),
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::ENOENT) => Ok(None),
@@ -325,23 +337,31 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// A link that this run made is not written through: it would lead out of what is being made. cp looks at operands
+    /// A link that this run made is not written through: it would lead out of what is being made. Nor is one that an
+    /// earlier operand was written through: the second would overwrite the first. Of links in trees cp looks at operands
     /// only, and writes through a link that one tree brought where the next has a file of that name.
     pub(super) fn not_through_ours(
         &mut self,
         entry: &Entry,
         dest: &Place<'_>,
     ) -> Result<(), Failed> {
-        if self.options().backup.is_some() || !self.repeats.has_links() {
+        let links = self.repeats.has_links() || self.repeats.has_made(dest.shown);
+        if self.options().backup.is_some() || !links {
             return Ok(());
         }
         match dest.stat(false) {
-            Ok(link) if is_link(&link) && self.repeats.is_our_link(&link) => {
+            Ok(link) if is_link(&link) && self.is_just_created(&link, dest.shown) => {
                 let (source, dest) = (quote(&entry.source.shown), quote(dest.shown));
                 Err(format!("will not copy {source} through just-created symlink {dest}").into())
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether this run made a symbolic link, or an earlier operand was copied to the same name through it: cp counts that
+    /// as created, too.
+    fn is_just_created(&mut self, link: &FileStat, shown: &Path) -> bool {
+        self.repeats.is_our_link(link) || self.is_ours(shown, link)
     }
 
     /// Whether an earlier operand of this run made what bears this name.

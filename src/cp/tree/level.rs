@@ -1,25 +1,32 @@
-//! One directory under way: open on both sides, completed by the last of those that work in it.
+//! One directory under way, completed by the last of those that work in it. It is open on both sides while files are
+//! copied in it; while the walk is far below, it is closed ([`super::open_levels`]).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nix::sys::stat::FileStat;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, fstat};
 
 use super::Run;
+use super::folding::NameRule;
 use crate::cp::operands::join;
-use crate::cp::place::{Anchor, Folder};
+use crate::cp::place::{Anchor, Folder, Identity, Place, identity};
 use crate::report::Voice;
 
 /// One directory under way.
 pub(super) struct Level {
-    source: Anchor,
-    /// The source, open; none where it could not be opened.
-    listing: Option<Arc<Folder>>,
-    dest: Arc<Folder>,
-    shown: PathBuf,
+    source: Side,
+    dest: Side,
+    /// Where the source is, if it could not be opened for listing. Then nothing is below this.
+    unlisted: Option<Anchor>,
+    open: Mutex<Open>,
+    names: NameRule,
     from: FileStat,
     /// The mode that it was made with.
     made: Option<u32>,
@@ -30,12 +37,34 @@ pub(super) struct Level {
     voice: Mutex<Option<Voice>>,
 }
 
+/// The source or the destination: by what it is found again in the directory above.
+struct Side {
+    name: OsString,
+    shown: PathBuf,
+    identity: Identity,
+    /// Whether the name is followed if it is a symbolic link.
+    follow: bool,
+}
+
+/// The descriptors of a directory, as far as they are open.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Open {
+    pub(super) listing: Option<Arc<Folder>>,
+    pub(super) dest: Option<Arc<Folder>>,
+}
+
 /// What the walk knows of a directory that it enters.
-pub(super) struct Entered {
-    pub(super) source: Anchor,
+pub(super) struct Entered<'a> {
+    pub(super) source: &'a Anchor,
+    pub(super) dest: &'a Anchor,
+    /// Whether the name of the source is followed if it is a symbolic link, and that of the destination.
+    pub(super) follow: (bool, bool),
+    /// The source, open; none where it could not be opened.
     pub(super) listing: Option<File>,
-    pub(super) dest: File,
-    pub(super) shown: PathBuf,
+    pub(super) target: File,
+    /// The inode of the destination.
+    pub(super) identity: Identity,
+    pub(super) names: NameRule,
     pub(super) from: FileStat,
     pub(super) made: Option<u32>,
     pub(super) above: Option<Arc<Level>>,
@@ -43,15 +72,27 @@ pub(super) struct Entered {
 
 impl Level {
     /// Begins; the caller works in it until it calls [`Self::leave`].
-    pub(super) fn new(entered: Entered) -> Arc<Self> {
+    pub(super) fn new(entered: Entered<'_>) -> Arc<Self> {
         if let Some(above) = &entered.above {
             above.join();
         }
+        let side = |anchor: &Anchor, identity, follow| Side {
+            name: anchor.base.clone(),
+            shown: anchor.shown.clone(),
+            identity,
+            follow,
+        };
+        let (source, dest) = entered.follow;
+        let unlisted = entered.listing.is_none();
         Arc::new(Self {
-            source: entered.source,
-            listing: entered.listing.map(|file| Arc::new(Folder::Open(file))),
-            dest: Arc::new(Folder::Open(entered.dest)),
-            shown: entered.shown,
+            source: side(entered.source, identity(&entered.from), source),
+            dest: side(entered.dest, entered.identity, dest),
+            unlisted: unlisted.then(|| entered.source.clone()),
+            open: Mutex::new(Open {
+                listing: entered.listing.map(|file| Arc::new(Folder::Open(file))),
+                dest: Some(Arc::new(Folder::Open(entered.target))),
+            }),
+            names: entered.names,
             from: entered.from,
             made: entered.made,
             above: entered.above,
@@ -60,9 +101,77 @@ impl Level {
         })
     }
 
-    /// The source, open.
-    pub(super) fn listing(&self) -> Option<&File> {
-        self.listing.as_deref().and_then(file)
+    /// The descriptors that are open now. Who keeps them keeps them open.
+    pub(super) fn folders(&self) -> Open {
+        self.open().clone()
+    }
+
+    /// Whether the destination is open, and the source where it can be listed.
+    pub(super) fn is_open(&self) -> bool {
+        self.open().dest.is_some()
+    }
+
+    /// Closes both sides, when the last task that works in them is done.
+    pub(super) fn close_folders(&self) {
+        *self.open() = Open::default();
+    }
+
+    /// Opens both sides again by `..` of a directory below.
+    ///
+    /// # Errors
+    /// openat's; another directory is there than the one that was left, as when a link was followed to the one below.
+    pub(super) fn reopen_from_below(&self, below: &Self) -> io::Result<()> {
+        let below = below.folders();
+        let up = |folder: &Option<Arc<Folder>>, side: &Side, place_only| {
+            let folder = folder.as_deref().ok_or(Errno::EBADF)?;
+            open_same(folder.as_fd(), OsStr::new(".."), side, false, place_only)
+        };
+        let listing = up(&below.listing, &self.source, false)?;
+        let dest = up(&below.dest, &self.dest, true)?;
+        self.set_folders(listing, dest);
+        Ok(())
+    }
+
+    /// Opens both sides again by their names in the directory above, which must be open.
+    ///
+    /// # Errors
+    /// openat's; another directory has the name now.
+    pub(super) fn reopen_by_name(&self) -> io::Result<()> {
+        let above = self.above.as_ref().ok_or(Errno::EBADF)?.folders();
+        let down = |folder: &Option<Arc<Folder>>, side: &Side, place_only| {
+            let folder = folder.as_deref().ok_or(Errno::EBADF)?;
+            open_same(folder.as_fd(), &side.name, side, side.follow, place_only)
+        };
+        let listing = down(&above.listing, &self.source, false)?;
+        let dest = down(&above.dest, &self.dest, true)?;
+        self.set_folders(listing, dest);
+        Ok(())
+    }
+
+    fn set_folders(&self, listing: File, dest: File) {
+        *self.open() = Open {
+            listing: Some(Arc::new(Folder::Open(listing))),
+            dest: Some(Arc::new(Folder::Open(dest))),
+        };
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directory that this is in, if it is no operand.
+    pub(super) fn above(&self) -> Option<&Arc<Self>> {
+        self.above.as_ref()
+    }
+
+    /// The paths of source and destination, for messages.
+    pub(super) fn shown(&self) -> (&Path, &Path) {
+        (&self.source.shown, &self.dest.shown)
+    }
+
+    /// How names in the destination lead to files.
+    pub(super) fn names(&self) -> NameRule {
+        self.names
     }
 
     /// The device that the source is on.
@@ -94,8 +203,10 @@ impl Level {
             base: name.to_owned(),
             shown: join(shown, name),
         };
-        let source = side(self.listing.as_ref()?, &self.source.shown);
-        Some((source, side(&self.dest, &self.shown)))
+        let open = self.open();
+        let source = side(open.listing.as_ref()?, &self.source.shown);
+        let dest = side(open.dest.as_ref()?, &self.dest.shown);
+        Some((source, dest))
     }
 
     /// One more works in it.
@@ -132,17 +243,54 @@ impl Level {
                 voice.diagnose(text);
             }
         };
-        let Some(dest) = file(&self.dest) else {
+        let open = self.folders();
+        // None: it could not be opened again, and that has been said.
+        let Some(dest) = open.dest.as_deref().and_then(file) else {
             return;
         };
-        let source = (&self.source.place(), self.listing());
-        let (made, shown) = (self.made, &*self.shown);
+        let listing = open.listing.as_deref().and_then(file);
+        let place = match &self.unlisted {
+            Some(anchor) => anchor.place(),
+            None => Place {
+                dir: listing.map_or(dest.as_fd(), AsFd::as_fd),
+                base: OsStr::new("."),
+                shown: &self.source.shown,
+            },
+        };
+        let source = (&place, listing);
+        let (made, shown) = (self.made, &*self.dest.shown);
         let attributes = run.attributes();
         let finished = attributes.finish_directory(source, &self.from, dest, made, shown, &mut say);
         if finished.is_err() {
             run.fail();
         }
-        run.cx.durable.note_directory(dest, &self.shown);
+        run.cx.durable.note_directory(dest, &self.dest.shown);
+    }
+}
+
+/// Opens a directory that was open before, and no other.
+fn open_same(
+    dir: BorrowedFd<'_>,
+    base: &OsStr,
+    side: &Side,
+    follow: bool,
+    place_only: bool,
+) -> io::Result<File> {
+    let shown = &side.shown;
+    let place = Place { dir, base, shown };
+    let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    flags.set(OFlag::O_NOFOLLOW, !follow);
+    let file = match place.open(flags, 0) {
+        // One that may be searched but not listed is as good for what is made in it.
+        Err(e) if place_only && e.raw_os_error() == Some(libc::EACCES) => {
+            place.open(flags | OFlag::O_PATH, 0)
+        }
+        other => other,
+    }?;
+    if identity(&fstat(&file)?) == side.identity {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it was replaced while being copied"))
     }
 }
 

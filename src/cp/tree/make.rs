@@ -3,10 +3,11 @@
 use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
 
 use super::batch::Transfer;
+use super::folding::NameKey;
 use super::links::Earlier;
 use super::{
-    Entry, Failed, Next, Outcome, Ready, Walk, arrow, cannot, is_directory, is_link, is_regular,
-    kind,
+    Descent, Entry, Failed, Next, Outcome, Ready, Walk, arrow, cannot, is_directory, is_link,
+    is_regular, kind,
 };
 use crate::cp::attrs::Unpreserved;
 use crate::cp::options::{Dereference, Making};
@@ -18,7 +19,7 @@ impl Walk<'_, '_, '_> {
         &mut self,
         entry: &Entry,
         from: &FileStat,
-        ready: Ready,
+        (ready, name): (Ready, NameKey),
         dereference: Dereference,
         earlier: Option<Earlier>,
     ) -> Result<Next, Failed> {
@@ -28,11 +29,11 @@ impl Walk<'_, '_, '_> {
             {
                 return outcome.map(|()| Next::Done);
             }
-            let made = self.directory(entry, from, &ready);
-            if made.is_err() && earlier.is_none() {
-                self.forget(from);
-            }
-            return made.map(|()| Next::Done);
+            return Ok(Next::Directory(Box::new(Descent {
+                from: *from,
+                ready,
+                first: earlier.is_none(),
+            })));
         }
         let data = is_regular(from) || self.options().as_regular && !is_link(from);
         let remembered = self.is_remembered(from);
@@ -43,6 +44,7 @@ impl Walk<'_, '_, '_> {
                 below: !entry.operand() || self.target.is_some(),
                 follow: dereference != Dereference::Never,
                 remembered,
+                name,
             })));
         }
         self.verbose(|| arrow(entry, ready.backup_name()));

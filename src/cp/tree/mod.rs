@@ -7,11 +7,14 @@
 mod batch;
 mod directory;
 mod existing;
+mod folding;
+mod in_flight;
 mod level;
 mod links;
 mod made;
 mod make;
 mod names;
+mod open_levels;
 mod parents;
 mod repeats;
 mod same;
@@ -43,8 +46,13 @@ use crate::report::{Fate, Voice};
 use crate::sys::words::reason;
 use crate::transfer::pace::Pacer;
 use batch::{Batch, Transfer};
+use folding::{NameKey, NameRule};
+use in_flight::InFlight;
+
+pub(super) use in_flight::Claim;
 use level::Level;
 use links::Memory;
+use open_levels::OpenLevels;
 use repeats::Repeats;
 
 /// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
@@ -111,6 +119,7 @@ fn copy_each(jobs: &Jobs, options: &Options, pace: Option<Arc<Pacer>>, voice: &m
         idle: Mutex::default(),
         copied: Mutex::default(),
         made: Mutex::default(),
+        in_flight: Arc::default(),
     };
     if options.recursive {
         deep(|| walk_all(jobs, &run, voice));
@@ -192,6 +201,8 @@ pub(super) struct Run<'a> {
     copied: Mutex<HashMap<Identity, Option<Identity>>>,
     /// Names that operands were copied to, where there are several operands, and as what.
     made: Mutex<HashMap<OsString, Identity>>,
+    /// The inodes and names that files under way use.
+    in_flight: Arc<InFlight>,
 }
 
 /// One entry, from where to where.
@@ -222,11 +233,15 @@ pub(super) struct Walk<'a, 'p, 's> {
     repeats: Repeats,
     /// Directories above the cursor, as sources.
     ancestors: Vec<Identity>,
+    /// The same directories, and which of them are open.
+    open: OpenLevels,
     /// Whether each file is copied before the next is looked at.
     serial: bool,
     /// Directories of the destination that were there before, and of the source on the same device, by which two paths
     /// that lead to one are found.
     met: HashSet<Identity>,
+    /// How names in the directory of the operand under way lead to files.
+    names: NameRule,
     /// The operand under way.
     top: Top,
 }
@@ -247,6 +262,16 @@ enum Next {
     Made,
     /// The bytes of a file.
     Transfer(Box<Transfer>),
+    /// All that is in a directory.
+    Directory(Box<Descent>),
+}
+
+/// A directory that is to be copied.
+struct Descent {
+    from: FileStat,
+    ready: Ready,
+    /// Whether it was not met before, under another name.
+    first: bool,
 }
 
 /// What became of one entry.
@@ -298,8 +323,10 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             memory: Memory::default(),
             repeats: Repeats::new(jobs),
             ancestors: Vec::new(),
+            open: OpenLevels::new(),
             serial: pool.threads() == 1,
             met: HashSet::new(),
+            names: NameRule::Exact,
             top: Top {
                 source: PathBuf::new(),
                 dest: Arc::new(Anchor::of(Path::new("."))),
@@ -348,6 +375,11 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         // A copy that meets itself must have made things in the order in which one thread makes them.
         self.serial = self.pool.threads() == 1
             || source.is_some_and(|stat| lies_within(&entry.dest.folder, identity(&stat)));
+        self.names = if self.pool.threads() == 1 {
+            NameRule::Exact
+        } else {
+            NameRule::of_folder(&entry.dest.folder)
+        };
         if directory || self.repeats.has_made(&job.dest) {
             // Two trees may meet in one, and what became of the first file of a name decides about the second.
             self.settle();
@@ -365,6 +397,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         match self.decide(&entry) {
             Ok(Next::Done | Next::Made) => {}
             Ok(Next::Transfer(transfer)) => self.transfer(entry, *transfer),
+            Ok(Next::Directory(descent)) => self.directory(entry, &descent),
             Err(failed) => {
                 let (source, dest) = (&entry.source.shown, &entry.dest.shown);
                 self.failed(source, dest, failed);
@@ -386,7 +419,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             match &next {
                 Ok(Next::Done) => self.voice.passed(Fate::Skipped(size)),
                 Ok(Next::Made) => self.voice.passed(Fate::Copied),
-                Ok(Next::Transfer(_)) => {}
+                Ok(Next::Transfer(_) | Next::Directory(_)) => {}
                 Err(_) => self.voice.passed(Fate::Failed(size)),
             }
         }
@@ -398,12 +431,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         let (source, dest) = (entry.source.place(), entry.dest.place());
         let dereference = self.dereference(entry);
         let follow = dereference != Dereference::Never;
-        let from = source.stat(follow).or_else(|_| {
-            // The path of an operand may lead through what is being made.
-            self.settle();
-            source.stat(follow)
-        });
-        let from = from.or_else(|e| cannot("stat", &source, e))?;
+        let from = self.look_at_source(&source, follow)?;
         *bytes = (!is_directory(&from)).then(|| size(&from));
         if is_directory(&from) && !self.options().recursive {
             let name = quote(source.shown);
@@ -415,12 +443,48 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             self.say().diagnose(&text);
             return Ok(Next::Done);
         }
+        let name = self.await_name(entry);
         let Some(ready) = self.meet(entry, &from, dereference)? else {
             return Ok(Next::Done);
         };
         self.not_through_ours(entry, &dest)?;
         let earlier = self.memory_of(entry, &from, dereference);
-        self.make(entry, &from, ready, dereference, earlier)
+        self.make(entry, &from, (ready, name), dereference, earlier)
+    }
+
+    /// The source as it is when all earlier files of the walk that write to it are complete.
+    fn look_at_source(&mut self, source: &Place<'_>, follow: bool) -> Result<FileStat, Failed> {
+        let from = source.stat(follow).or_else(|_| {
+            // The path of an operand may lead through what is being made.
+            self.settle();
+            source.stat(follow)
+        });
+        let from = from.or_else(|e| cannot("stat", source, e))?;
+        if !self.run.in_flight.is_written(identity(&from)) {
+            return Ok(from);
+        }
+        self.settle_all();
+        source.stat(follow).or_else(|e| cannot("stat", source, e))
+    }
+
+    /// Waits while an earlier file of the walk, whose destination may not be there yet, has a name that may mean the same
+    /// to the file system. Returns what the name is known by.
+    fn await_name(&mut self, entry: &Entry) -> NameKey {
+        let names = match &entry.level {
+            Some(level) => level.names(),
+            None => self.names,
+        };
+        let key = names.key(&entry.dest.shown);
+        match key {
+            NameKey::Exact => {}
+            NameKey::Folded(name) => {
+                if self.run.in_flight.is_named(name) {
+                    self.settle_all();
+                }
+            }
+            NameKey::Alone => self.settle(),
+        }
+        key
     }
 
     /// Which links are followed here: -H is for operands.
@@ -449,6 +513,12 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
     fn settle(&mut self) {
         self.flush();
         self.pool.drain();
+    }
+
+    /// Waits until nothing is on its way, the writeback of small files included: when that fails, the file is cut off.
+    fn settle_all(&mut self) {
+        self.settle();
+        self.run.settle_bytes(&mut self.voice);
     }
 }
 

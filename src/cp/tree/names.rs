@@ -1,7 +1,7 @@
 //! The names in a directory, packed: a directory of a million takes some 30 MB.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::Dir;
@@ -19,8 +19,8 @@ impl Names {
     ///
     /// # Errors
     /// readdir's, or more than 4 GiB of names.
-    pub(super) fn of(directory: &File) -> std::io::Result<Self> {
-        let mut listing = Dir::from_fd(directory.try_clone()?.into())?;
+    pub(super) fn of(directory: impl AsFd) -> std::io::Result<Self> {
+        let mut listing = Dir::from_fd(directory.as_fd().try_clone_to_owned()?)?;
         let mut names = Self {
             bytes: Vec::new(),
             entries: Vec::new(),

@@ -1,0 +1,169 @@
+//! The inodes and names that files under way read or write.
+//!
+//! Two names of one run may lead to one file: by a bind mount, a hard link, a symbolic link, a file system that folds
+//! case. The walk asks here before it decides about a file, and waits while an earlier file of the walk still uses the
+//! same inode or a name that may mean the same. So the later one always writes last, as with one thread.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::cp::place::Identity;
+
+/// What all files under way use. Its memory is bounded by the files in the pool's batches and in the queues of deferred
+/// writeback, whatever the size of the tree.
+#[derive(Debug, Default)]
+pub(in crate::cp) struct InFlight {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    read: Counts<Identity>,
+    written: Counts<Identity>,
+    names: Counts<u64>,
+}
+
+/// How many files under way use each key.
+#[derive(Debug)]
+struct Counts<K>(HashMap<K, u32>);
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Counts<K> {
+    fn add(&mut self, key: K) {
+        *self.0.entry(key).or_insert(0) += 1;
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(count) = self.0.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    fn has(&self, key: &K) -> bool {
+        self.0.contains_key(key)
+    }
+}
+
+/// What one file under way uses, until the last holder drops it: its task, and the queue of deferred writeback, which
+/// cuts a file off when its writeback fails.
+#[derive(Debug)]
+pub(in crate::cp) struct Claim {
+    table: Arc<InFlight>,
+    source: Identity,
+    /// The destination, where it was there before.
+    existing: Option<Identity>,
+    /// The destination, where this file made it.
+    created: OnceLock<Identity>,
+    /// See [`super::folding`].
+    name: Option<u64>,
+}
+
+impl InFlight {
+    /// Registers a file that is about to be copied from `source` to an `existing` inode or to a new one.
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        source: Identity,
+        existing: Option<Identity>,
+        name: Option<u64>,
+    ) -> Arc<Claim> {
+        let mut table = self.lock();
+        table.read.add(source);
+        if let Some(existing) = existing {
+            table.written.add(existing);
+        }
+        if let Some(name) = name {
+            table.names.add(name);
+        }
+        drop(table);
+        Arc::new(Claim {
+            table: Arc::clone(self),
+            source,
+            existing,
+            created: OnceLock::new(),
+            name,
+        })
+    }
+
+    /// Whether a file under way writes this inode.
+    pub(super) fn is_written(&self, file: Identity) -> bool {
+        self.lock().written.has(&file)
+    }
+
+    /// Whether a file under way reads or writes this inode.
+    pub(super) fn is_used(&self, file: Identity) -> bool {
+        let table = self.lock();
+        table.written.has(&file) || table.read.has(&file)
+    }
+
+    /// Whether a file under way has a name that may mean the same.
+    pub(super) fn is_named(&self, name: u64) -> bool {
+        self.lock().names.has(&name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Each change of the table is whole by itself.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    /// Registers the inode that the destination got when it was created, before the first byte is written.
+    pub(in crate::cp) fn created(&self, file: Identity) {
+        if self.created.set(file).is_ok() {
+            self.table.lock().written.add(file);
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut table = self.table.lock();
+        table.read.remove(&self.source);
+        for written in self.existing.iter().chain(self.created.get()) {
+            table.written.remove(written);
+        }
+        if let Some(name) = self.name {
+            table.names.remove(&name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_ends_with_its_last_holder() {
+        let table = Arc::new(InFlight::default());
+        let (source, dest, made) = ((1, 1), (1, 2), (1, 3));
+        let first = table.claim(source, Some(dest), Some(7));
+        let second = table.claim(source, None, None);
+        let deferred = Arc::clone(&first);
+        second.created(made);
+        assert!(table.is_used(source) && !table.is_written(source));
+        assert!(table.is_written(dest) && table.is_written(made) && table.is_named(7));
+        drop(first);
+        assert!(table.is_written(dest), "deferred writeback still holds it");
+        drop(deferred);
+        assert!(!table.is_used(dest) && !table.is_named(7));
+        assert!(table.is_used(source), "the second file reads it");
+        drop(second);
+        assert!(!table.is_used(source) && !table.is_used(made));
+        let table = table.lock();
+        let left = (
+            table.read.0.len(),
+            table.written.0.len(),
+            table.names.0.len(),
+        );
+        assert_eq!(left, (0, 0, 0), "nothing is kept of files that are done");
+    }
+}
