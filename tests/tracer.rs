@@ -62,6 +62,10 @@ struct Thread {
 }
 
 /// Runs a program and all its threads under the tracer. Its output goes nowhere.
+#[expect(
+    clippy::zombie_processes,
+    reason = "the events end with that of its exit"
+)]
 pub(crate) fn trace(command: &Command) -> Trace {
     let child = Command::new("sh")
         .args(["-c", r#"kill -STOP $$; exec "$@" >/dev/null"#, "sh"])

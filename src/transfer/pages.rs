@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::iter;
 use std::ops::Range;
 
 use nix::errno::Errno;
@@ -181,6 +182,11 @@ impl<'a> PageFinder<'a> {
         (self.window, self.runs) = (window, runs.into());
     }
 
+    fn fill_with_data(&mut self, window: Range<u64>) {
+        let bytes = window.end - window.start;
+        self.fill(window.clone(), iter::once(window).collect(), bytes);
+    }
+
     fn count(&self, range: &Range<u64>) -> io::Result<Pages> {
         residency::count(self.source, range.start, range.end - range.start)
     }
@@ -341,7 +347,7 @@ impl<'a> PageFinder<'a> {
     /// Asks lseek alone: exactly where little is left to walk over or a sample shows a hole, else the window is data.
     fn sample(&mut self, at: u64, end: u64) -> io::Result<u64> {
         if !self.seeks {
-            self.fill(at..end, vec![at..end], end - at);
+            self.fill_with_data(at..end);
             return Ok(at);
         }
         let data = match self.seek_data(at)? {
@@ -357,7 +363,7 @@ impl<'a> PageFinder<'a> {
         } else {
             end
         };
-        self.fill(at..run_end, vec![at..run_end], run_end - at);
+        self.fill_with_data(at..run_end);
         Ok(at)
     }
 

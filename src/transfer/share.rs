@@ -2,14 +2,13 @@
 
 use std::io;
 
-use nix::unistd::ftruncate;
-
 use super::engine::{Pair, REFLINK};
 use super::error::{Error, Failure};
 use super::event::Observer;
-use super::fault::{Fault, retry};
+use super::fault::Fault;
 use super::finish::compare_source;
 use super::plan::{self, Options, Plan, Reflink};
+use super::reserve;
 use super::run::{Account, Files, Run};
 use super::sink::Sink;
 use crate::sys::words::reason;
@@ -39,17 +38,22 @@ pub(super) fn blocks(
         files.unshared = Some(reason(&error));
         return Ok(false);
     }
-    let emptied = if files.there.regular {
-        retry(|| ftruncate(files.dest, 0))
-    } else {
-        Ok(())
+    let mut heard = || match observer.interrupted() {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
+    };
+    let emptied = match files.there.regular {
+        true => reserve::empty(files.dest, &files.there, &mut heard),
+        false => Ok(()),
+    };
+    let error = match emptied {
+        Ok(()) => Error::Clone(error),
+        Err(Error::Io(_, e)) => Error::Clone(e),
+        Err(stopped) => stopped,
     };
     Err(Failure {
         begun: true,
-        ..Failure::before(
-            Error::Clone(emptied.err().unwrap_or(error)),
-            files.facts.size,
-        )
+        ..Failure::before(error, files.facts.size)
     })
 }
 
