@@ -90,7 +90,7 @@ fn claim<T>(
     mut make: impl FnMut(&OsStr) -> io::Result<T>,
 ) -> io::Result<(OsString, T)> {
     let (mut n, mut limit) = (1, NAME_MAX);
-    loop {
+    for _ in 0..MAX_ATTEMPTS {
         let name = name(&entry.name, n, limit);
         let error = match make(&name) {
             Ok(made) => return Ok((name, made)),
@@ -103,7 +103,12 @@ fn claim<T>(
             _ => return Err(error),
         }
     }
+    Err(Errno::EEXIST.into())
 }
+
+/// Attempts to take a name, with those on names that were found free or were cleared and are taken all the same. A file
+/// system that says of each name that it exists would else be asked for ever.
+const MAX_ATTEMPTS: u32 = 2 * MOST;
 
 /// Removes what killed runs left beside an entry.
 pub(super) fn sweep(entry: &Entry<'_>) {
