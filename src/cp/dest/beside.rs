@@ -129,7 +129,7 @@ fn claim_from<T>(
     mut make: impl FnMut(&OsStr) -> io::Result<T>,
 ) -> io::Result<(OsString, T)> {
     let mut limit = NAME_MAX;
-    loop {
+    for _ in 0..MAX_ATTEMPTS {
         let name = match n {
             1..=SLOTS => name(&entry.name, n, limit),
             _ => name(&entry.name, by_inode::random_digits(), limit),
@@ -145,7 +145,12 @@ fn claim_from<T>(
             _ => return Err(error),
         }
     }
+    Err(Errno::EEXIST.into())
 }
+
+/// Attempts to take a name, with those on names that were found free or were cleared and are taken all the same. A file
+/// system that says of each name that it exists would else be asked for ever.
+const MAX_ATTEMPTS: u32 = 1000;
 
 /// Removes what killed runs left beside an entry.
 pub(super) fn sweep(entry: &Entry<'_>) {

@@ -12,7 +12,7 @@ const LAST_STANDARD: u64 = 2;
 const CACHESTAT: i64 = 451;
 
 /// Errors that any call is given: of devices, of space, of refusals by file systems and filters, and passing ones.
-pub(super) const ERRNOS: [Errno; 20] = [
+const ERRNOS: [Errno; 20] = [
     Errno::EIO,
     Errno::ENOSPC,
     Errno::EDQUOT,
@@ -34,6 +34,15 @@ pub(super) const ERRNOS: [Errno; 20] = [
     Errno::EAGAIN,
     Errno::EINTR,
 ];
+
+/// The errors that a call is given.
+pub(super) fn errnos(name: &str) -> Vec<Errno> {
+    let own: &[Errno] = match name {
+        "pread64" | "pwrite64" | "splice" => &[Errno::EFAULT],
+        _ => &[],
+    };
+    [&ERRNOS[..], own].concat()
+}
 
 /// The name of a call that belongs to a copy, told apart by what it asks for where that matters. `None` for the
 /// runtime's own: memory without a file, locks, signals, clocks, and the ends of threads.

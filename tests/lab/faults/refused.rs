@@ -61,7 +61,7 @@ fn copy_to(
         moment: Moment::From(1),
         effect: Effect::Fail(errno),
     };
-    tracer::run(&words, &[source, dest], Some(&injection))
+    tracer::run(&words, None, &[source, dest], Some(&injection))
 }
 
 /// Asserts that a call was refused and that the copy is whole all the same.
@@ -73,6 +73,9 @@ fn assert_whole(pair: &Pair, trace: &Trace, context: &str) {
 
 #[test]
 fn a_file_that_cannot_be_cut_gets_its_tail_without_padding() {
+    if !tracer::may_trace_or_skip("a_file_that_cannot_be_cut_gets_its_tail_without_padding") {
+        return;
+    }
     let pair = Pair::new(SIZE);
     for engine in [
         "--direct=auto",
@@ -92,6 +95,9 @@ fn a_file_that_cannot_be_cut_gets_its_tail_without_padding() {
 /// The old file may stay or be overwritten, but what it has behind the end of its source is not left.
 #[test]
 fn an_old_file_that_cannot_be_cut_is_left_alone() {
+    if !tracer::may_trace_or_skip("an_old_file_that_cannot_be_cut_is_left_alone") {
+        return;
+    }
     let pair = Pair::new(SIZE);
     for errno in REFUSALS {
         let trace = copy(&pair, &[], &["ftruncate"], errno, true);
@@ -106,6 +112,9 @@ fn an_old_file_that_cannot_be_cut_is_left_alone() {
 
 #[test]
 fn advice_that_fails_fails_no_copy() {
+    if !tracer::may_trace_or_skip("advice_that_fails_fails_no_copy") {
+        return;
+    }
     for size in [20 * KIB, SIZE] {
         let pair = Pair::new(size);
         let engines = ENGINES.iter().filter(|name| **name != "copy-file-range");
@@ -128,6 +137,9 @@ fn advice_that_fails_fails_no_copy() {
 
 #[test]
 fn space_that_cannot_be_reserved_is_found_when_it_is_written() {
+    if !tracer::may_trace_or_skip("space_that_cannot_be_reserved_is_found_when_it_is_written") {
+        return;
+    }
     let pair = Pair::new(5 * MIB + 77);
     for errno in REFUSALS.into_iter().chain([Errno::EIO, Errno::ENOMEM]) {
         let trace = copy(&pair, &[], &["fallocate"], errno, false);
@@ -148,6 +160,9 @@ const FLUSHES: [&str; 4] = [
 
 #[test]
 fn where_nothing_can_be_flushed_nothing_is() {
+    if !tracer::may_trace_or_skip("where_nothing_can_be_flushed_nothing_is") {
+        return;
+    }
     for size in [20 * KIB, SIZE, 18 * MIB + 5] {
         let pair = Pair::new(size);
         for option in [
@@ -166,6 +181,9 @@ fn where_nothing_can_be_flushed_nothing_is() {
 
 #[test]
 fn what_the_device_lost_is_an_error() {
+    if !tracer::may_trace_or_skip("what_the_device_lost_is_an_error") {
+        return;
+    }
     for size in [20 * KIB, SIZE] {
         let pair = Pair::new(size);
         for option in ["--direct=auto", "--engine=buffered", "--fsync", "--atomic"] {
@@ -181,6 +199,9 @@ fn what_the_device_lost_is_an_error() {
 
 #[test]
 fn a_demanded_fsync_that_is_refused_is_an_error() {
+    if !tracer::may_trace_or_skip("a_demanded_fsync_that_is_refused_is_an_error") {
+        return;
+    }
     let pair = Pair::new(SIZE);
     for errno in REFUSALS {
         for options in [&["--fsync"][..], &["--fsync", "--atomic"]] {
@@ -201,6 +222,9 @@ fn a_demanded_fsync_that_is_refused_is_an_error() {
 /// As on a FUSE daemon without fsync: there the kernel flushes by fdatasync alone.
 #[test]
 fn a_fuse_without_fsync_can_be_copied_to() {
+    if !tracer::may_trace_or_skip("a_fuse_without_fsync_can_be_copied_to") {
+        return;
+    }
     let Some(lab) = Lab::enter(&["bindfs", "mount", "umount"]) else {
         return;
     };
@@ -240,6 +264,9 @@ fn a_fuse_without_fsync_can_be_copied_to() {
 /// One call reads and writes: which of the two failed is found out by reading.
 #[test]
 fn an_error_of_the_source_is_told_of_the_source() {
+    if !tracer::may_trace_or_skip("an_error_of_the_source_is_told_of_the_source") {
+        return;
+    }
     let (memory, disk) = (Pair::new(SIZE), disk_pair());
     let rows = [
         (&memory, "--engine=sendfile", "sendfile"),

@@ -36,9 +36,11 @@ pub(super) enum Manner {
     Archive,
     Limit,
     Sparse,
+    /// From a pipe.
+    Stream,
 }
 
-pub(super) const MANNERS: [Manner; 13] = [
+pub(super) const MANNERS: [Manner; 14] = [
     Manner::New,
     Manner::Over,
     Manner::Fsync,
@@ -52,12 +54,13 @@ pub(super) const MANNERS: [Manner; 13] = [
     Manner::Archive,
     Manner::Limit,
     Manner::Sparse,
+    Manner::Stream,
 ];
 
 impl Manner {
     fn options(self) -> &'static [&'static str] {
         match self {
-            Self::New | Self::Over => &[],
+            Self::New | Self::Over | Self::Stream => &[],
             Self::Fsync | Self::FsyncOver => &["--fsync"],
             Self::Atomic | Self::AtomicNew => &["--atomic"],
             Self::AtomicFsync => &["--atomic", "--fsync"],
@@ -90,7 +93,11 @@ impl Manner {
 
     /// Whether a file is there already.
     fn has_old(self) -> bool {
-        !self.is_tree() && !matches!(self, Self::New | Self::AtomicNew | Self::Fsync)
+        !self.is_tree()
+            && !matches!(
+                self,
+                Self::New | Self::AtomicNew | Self::Fsync | Self::Stream
+            )
     }
 }
 
@@ -120,7 +127,9 @@ pub(super) fn all(shares_blocks: bool) -> Vec<Scene> {
             }));
         }
     }
-    // Holes that are made cannot be shared.
+    // What a pipe holds must be read, and holes that are made cannot be shared.
+    let reads = ["auto", "direct", "dontcache", "buffered"];
+    scenes.retain(|s| s.manner != Manner::Stream || reads.contains(&s.engine));
     scenes.retain(|s| !(s.engine == "reflink" && s.manner == Manner::Sparse));
     scenes
 }
@@ -205,8 +214,17 @@ impl Stage {
             engine => Some(format!("--engine={engine}")),
         };
         let options = scene.manner.options().iter().map(OsString::from);
-        let files = [self.source(scene).into(), self.dest(scene).into()];
+        let source = match scene.manner {
+            Manner::Stream => "/dev/stdin".into(),
+            _ => self.source(scene),
+        };
+        let files = [source.into(), self.dest(scene).into()];
         options.chain(engine.map(Into::into)).chain(files).collect()
+    }
+
+    /// What the copy gets through a pipe.
+    pub(super) fn input(&self, scene: Scene) -> Option<&[u8]> {
+        (scene.manner == Manner::Stream).then(|| self.contents[scene.file].as_slice())
     }
 
     /// Makes the destination what it is before the copy.
@@ -250,6 +268,9 @@ impl Stage {
         let there = fs::read(&dest).ok();
         let kept = there.as_ref() == old;
         let is_new = there.as_ref() == Some(new);
+        if succeeded && scene.manner.has_backup() && backups(&dest).next().is_none() {
+            return Err("exit 0 without a backup".into());
+        }
         if succeeded && !is_new {
             return Err(format!(
                 "exit 0, and the copy is {}",
@@ -264,8 +285,10 @@ impl Stage {
             let what = describe(there.as_deref(), new);
             return Err(format!("longer than its source: {what}"));
         }
-        let backup = fs::read(dest.with_file_name("copy.~1~")).ok();
-        if scene.manner.has_backup() && !kept && backup.as_ref() != old {
+        if let Some(left) = left_beside(&dest) {
+            return Err(format!("{left} is left beside the copy"));
+        }
+        if scene.manner.has_backup() && !kept && !backups(&dest).any(|b| Some(&b) == old) {
             return Err("the old file is lost".into());
         }
         Ok(())
@@ -324,6 +347,22 @@ fn fill(root: &Path) {
         make(&tree.join(name), file);
     }
     symlink("a", tree.join("link")).unwrap();
+}
+
+/// The contents of all numbered backups of a file.
+fn backups(of: &Path) -> impl Iterator<Item = Vec<u8>> {
+    let begin = format!("{}.~", of.file_name().unwrap().display());
+    let beside = fs::read_dir(of.parent().unwrap()).unwrap().flatten();
+    beside
+        .filter(move |entry| entry.file_name().to_string_lossy().starts_with(&begin))
+        .filter_map(|entry| fs::read(entry.path()).ok())
+}
+
+/// The first hidden file beside a copy: one that had its name for the time of the copy only.
+fn left_beside(dest: &Path) -> Option<String> {
+    let beside = fs::read_dir(dest.parent().unwrap()).unwrap().flatten();
+    let mut names = beside.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.find(|name| name.starts_with('.'))
 }
 
 /// How a file differs from what it should be.

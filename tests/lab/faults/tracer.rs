@@ -20,7 +20,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::calls;
-use crate::support::MMAPCP;
+use crate::support::{MMAPCP, skip};
 
 /// Longest run of one case. The slowest one without a hang takes 0.3 s on a busy machine with two cores.
 const CASE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -68,8 +68,8 @@ impl Effect {
             Self::Fail(_) => len,
             Self::Zero => 0,
             Self::Half if len >= 1024 => len / 2 / 512 * 512,
-            Self::Half => len / 2,
-            Self::Odd => len.min(len / 3 | 1),
+            Self::Half => len.min(len / 2 + 1),
+            Self::Odd => len.min((len / 3) | 1),
         }
     }
 }
@@ -122,17 +122,37 @@ struct Thread {
 /// Tracees, and when they are to be killed.
 type Watched = Arc<Mutex<Option<(Instant, Vec<Pid>)>>>;
 
-/// Runs the program under test with these words, and hits the calls of `injection`. Calls count from the first one that
-/// names a path below one of `places`: what comes before is the start of the runtime and no part of the copy.
-pub(super) fn run(words: &[OsString], places: &[&Path], injection: Option<&Injection>) -> Trace {
-    let mut child = spawn(words);
+/// Whether this process may trace its children. Says why not, or panics where the whole laboratory is demanded.
+pub(super) fn may_trace_or_skip(test: &str) -> bool {
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "read -r go"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("start a shell");
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let seized = ptrace::seize(pid, Options::empty());
+    drop(child.stdin.take());
+    child.wait().expect("the end of a shell without input");
+    if let Err(errno) = seized {
+        skip(test, &format!("ptrace(2) is not permitted: {errno}"));
+    }
+    seized.is_ok()
+}
+
+/// Runs the program under test with these words and this standard input, and hits the calls of `injection`. Calls count from
+/// the first one that names a path below one of `places`: what comes before is the start of the runtime and no part of the
+/// copy.
+pub(super) fn run(
+    words: &[OsString],
+    input: Option<&[u8]>,
+    places: &[&Path],
+    injection: Option<&Injection>,
+) -> Trace {
+    #[expect(clippy::zombie_processes, reason = "the tracer waits for it")]
+    let mut child = spawn(words, input.is_some());
     let main = Pid::from_raw(child.id().cast_signed());
     let deadline = Instant::now() + CASE_TIMEOUT;
     let watched: Watched = Arc::new(Mutex::new(Some((deadline, vec![main]))));
-    let watchdog = thread::spawn({
-        let watched = Arc::clone(&watched);
-        move || watch(&watched)
-    });
     let mut tracer = Tracer {
         places: places
             .iter()
@@ -144,7 +164,7 @@ pub(super) fn run(words: &[OsString], places: &[&Path], injection: Option<&Injec
         calls: BTreeMap::new(),
         counted: 0,
         hits: 0,
-        watched,
+        watched: Arc::clone(&watched),
     };
     let options = Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_TRACEEXEC
@@ -153,12 +173,17 @@ pub(super) fn run(words: &[OsString], places: &[&Path], injection: Option<&Injec
         | Options::PTRACE_O_TRACEVFORK
         | Options::PTRACE_O_EXITKILL;
     ptrace::seize(main, options).expect("trace a child of our own");
-    let go = child.stdin.take().expect("a pipe").write_all(b"\n");
-    go.expect("let the child go");
-    let end = tracer.follow(main);
-    *lock(&tracer.watched) = None;
-    watchdog.thread().unpark();
-    let hung = watchdog.join().expect("the watchdog");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"\n").expect("let the child go");
+    let (end, hung) = thread::scope(|scope| {
+        // A copy that fails may leave some of it unread.
+        scope.spawn(move || drop(stdin.write_all(input.unwrap_or_default())));
+        let watchdog = scope.spawn(|| watch(&watched));
+        let end = tracer.follow(main);
+        *lock(&watched) = None;
+        watchdog.thread().unpark();
+        (end, watchdog.join().expect("the watchdog"))
+    });
     let mut stderr = String::new();
     let said = child
         .stderr
@@ -174,11 +199,16 @@ pub(super) fn run(words: &[OsString], places: &[&Path], injection: Option<&Injec
     }
 }
 
-/// Starts a shell that waits for a line before it becomes the program, so that it can be traced from its first call on.
-fn spawn(words: &[OsString]) -> Child {
-    const SCRIPT: &str = r#"read -r go; exec "$@" </dev/null"#;
+/// Starts a shell that waits for a line before it becomes the program, so that it can be traced from its first call on. What
+/// follows that line is for the program, if it takes any input: a shell reads no further than the end of a line.
+fn spawn(words: &[OsString], takes_input: bool) -> Child {
+    let script = if takes_input {
+        r#"read -r go; exec "$@""#
+    } else {
+        r#"read -r go; exec "$@" </dev/null"#
+    };
     Command::new("/bin/sh")
-        .args(["-c", SCRIPT, "sh", MMAPCP])
+        .args(["-c", script, "sh", MMAPCP])
         .args(words)
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
