@@ -29,8 +29,11 @@ impl Walk<'_, '_, '_> {
                 return outcome.map(|()| Next::Done);
             }
             let made = self.directory(entry, from, &ready);
-            if made.is_err() && earlier.is_none() {
-                self.forget(from);
+            if made.is_err() {
+                if earlier.is_none() {
+                    self.forget(from);
+                }
+                self.undo_backup(entry, ready.backup.as_deref());
             }
             return made.map(|()| Next::Done);
         }
