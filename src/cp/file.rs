@@ -20,10 +20,10 @@ use super::place::{Identity, Place, beside, identity, is_older, wait_for_lease};
 use super::prompt::ask;
 use super::tree::Claim;
 use crate::report::quote::quote;
-use crate::report::{FileReporter, Voice};
+use crate::report::{FileReporter, Voice, debug};
 use crate::sys::words::reason;
 use crate::transfer::fault::{Side, retry};
-use crate::transfer::{self, Error, Failure, Late, Worker};
+use crate::transfer::{self, CopyMethod, Error, Failure, Late, Worker};
 
 /// Copies the bytes; one for each thread at work.
 pub(super) type Bytes = Worker<Tag>;
@@ -104,6 +104,31 @@ pub(super) fn copy(
     if let Some(newer) = became_newer(cx.options, from, dest, target) {
         return Ok(newer);
     }
+    let mut method = CopyMethod::before(&cx.options.transfer);
+    let copied = copy_opened(
+        cx,
+        (voice, bytes),
+        (source, &opened, dest),
+        from,
+        target,
+        &mut method,
+    );
+    // Where cp prints it: last of all, once the source was opened, whatever became of the copy.
+    if cx.options.report.debug && !cx.options.attributes_only {
+        voice.verbose(&debug::method_line(&method));
+    }
+    copied
+}
+
+/// The same from where the source is open. `method` is set once the data was under way.
+fn copy_opened(
+    cx: &Cx<'_>,
+    (voice, bytes): (&mut Voice, &mut Bytes),
+    (source, opened, dest): (&Place<'_>, &File, &Place<'_>),
+    from: &FileStat,
+    target: &Target<'_>,
+    method: &mut CopyMethod,
+) -> Result<Identity, NotCopied> {
     let mut say = |text: &str| voice.diagnose(text);
     let prepared = cx.attributes.prepare_creation(source, &mut say);
     prepared.map_err(|attrs::Unpreserved| Failed::Said)?;
@@ -128,13 +153,13 @@ pub(super) fn copy(
         && let Err((failure, why)) = data(
             cx,
             (voice, bytes),
-            (source, &opened),
+            (source, opened),
             (dest, &open),
-            target.claim,
+            (target.claim, method),
         )
     {
-        let changed = |f: &Failure| f.begun && !matches!(f.error, Error::Clone(_));
-        if let (Some(there), false) = (held_back, failure.as_ref().is_some_and(changed)) {
+        let changed = failure.as_ref().is_some_and(|failure| failure.begun);
+        if let (Some(there), false) = (held_back, changed) {
             // What was narrowed a moment ago is ours to widen.
             let _ = cx.attributes.give_back(&open.file, there);
         }
@@ -146,7 +171,8 @@ pub(super) fn copy(
                 there: None,
                 ..*target
             };
-            return copy(cx, (voice, bytes), (source, dest), from, &anew);
+            let files = (source, opened, dest);
+            return copy_opened(cx, (voice, bytes), files, from, &anew, method);
         }
         let why = why.into();
         return Err(NotCopied { why, left });
@@ -158,7 +184,7 @@ pub(super) fn copy(
     }
     let made = identity(&now);
     let left = (open.created && !open.is_atomic()).then_some(made);
-    finish(cx, voice, (source, &opened), from, (dest, open), target)
+    finish(cx, voice, (source, opened), from, (dest, open), target)
         .map(|stays| stays.unwrap_or(made))
         .map_err(|why| NotCopied { why, left })
 }
@@ -227,7 +253,7 @@ fn data(
     (voice, bytes): (&mut Voice, &mut Bytes),
     (source, opened): (&Place<'_>, &File),
     (dest, open): (&Place<'_>, &Destination<'_>),
-    claim: &Arc<Claim>,
+    (claim, method): (&Arc<Claim>, &mut CopyMethod),
 ) -> Result<(), (Option<Failure>, String)> {
     let facts = bytes.facts(opened).map_err(|e| {
         let text = format!("cannot fstat {}: {}", quote(source.shown), reason(&e));
@@ -244,7 +270,9 @@ fn data(
         dest: dest.shown.into(),
         _claim: Arc::clone(claim),
     };
-    match bytes.copy(opened, facts, &open.file, options, &mut observer, tag) {
+    let copied = bytes.copy(opened, facts, &open.file, options, &mut observer, tag);
+    *method = bytes.method();
+    match copied {
         Ok(()) => {
             observer.finish();
             Ok(())

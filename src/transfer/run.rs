@@ -9,6 +9,7 @@ use std::time::Instant;
 use nix::unistd::ftruncate;
 
 use super::choice::{Choice, Clock, Next};
+use super::copy_method::CopyMethod;
 use super::cpu_budget::PieceSize;
 use super::engine::{Engine, Pair, Row};
 use super::error::{Error, Failure};
@@ -83,6 +84,7 @@ pub(super) fn copy(
     files: &Files<'_>,
     options: Options,
     observer: &mut dyn Observer,
+    method: &mut CopyMethod,
 ) -> Result<(), Failure> {
     let account = Account::open();
     let plan = Plan::of(files, options);
@@ -118,7 +120,11 @@ pub(super) fn copy(
             reason(&e)
         ));
     }
-    match run.all(&mut extents) {
+    let copied = run.all(&mut extents);
+    let regular = plan.dest.regular;
+    method.note_detection(&plan.source, extents.finder(), &options, regular);
+    method.note_moved(&run.moved, &plan.rows, &run.rows);
+    match copied {
         Ok(()) => {
             run.done();
             Ok(())

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use nix::errno::Errno;
+
 use super::engine::{Pair, REFLINK};
 use super::error::{Error, Failure};
 use super::event::Observer;
@@ -17,7 +19,8 @@ use crate::sys::words::reason;
 /// the reason is noted, and the destination is as it was, save that it may have been cut to the size of the source.
 ///
 /// # Errors
-/// Why it cannot, where nothing else will do; the destination is empty then, as cp leaves it.
+/// Why it cannot, where nothing else will do: the destination is empty then, as cp leaves it. Also, whatever was asked for, an
+/// error of the medium; the destination is as it was then.
 pub(super) fn blocks(
     files: &mut Files<'_>,
     options: Options,
@@ -34,27 +37,37 @@ pub(super) fn blocks(
             .shared()
             .map(|()| true);
     };
-    if options.reflink != Reflink::Always {
-        files.unshared = Some(reason(&error));
-        return Ok(false);
+    let fail = |error| Err(Failure::before(Error::Clone(error), files.facts.size));
+    if options.reflink == Reflink::Always {
+        let mut heard = || match observer.interrupted() {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        };
+        let emptied = match files.there.regular {
+            true => reserve::empty(files.dest, &files.there, &mut heard),
+            false => Ok(()),
+        };
+        return match emptied {
+            Ok(()) => fail(error),
+            Err(Error::Io(_, e) | Error::Truncate(e)) => fail(e),
+            Err(stopped) => Err(Failure::before(stopped, files.facts.size)),
+        };
     }
-    let mut heard = || match observer.interrupted() {
-        true => Err(Error::Interrupted),
-        false => Ok(()),
-    };
-    let emptied = match files.there.regular {
-        true => reserve::empty(files.dest, &files.there, &mut heard),
-        false => Ok(()),
-    };
-    let error = match emptied {
-        Ok(()) => Error::Clone(error),
-        Err(Error::Io(_, e)) => Error::Clone(e),
-        Err(stopped) => stopped,
-    };
-    Err(Failure {
-        begun: true,
-        ..Failure::before(error, files.facts.size)
-    })
+    if is_terminal(&error) {
+        return fail(error);
+    }
+    files.unshared = Some(reason(&error));
+    Ok(false)
+}
+
+/// Whether a refusal to share blocks means trouble with the medium rather than that blocks cannot be shared: cp gives such a
+/// file up since 9.2, where 9.1 copied it in another way.
+fn is_terminal(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(Errno::EIO | Errno::ENOMEM | Errno::ENOSPC | Errno::EDQUOT)
+    )
 }
 
 fn clone(files: &Files<'_>) -> io::Result<()> {

@@ -110,6 +110,17 @@ pub(crate) fn differ_in_narrower_modes_only(cp: &Tree, ours: &Tree) -> bool {
     cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| narrower(node, &ours[name]))
 }
 
+/// Whether all that differs are files that cp has made and left empty, and that are not in our tree.
+pub(crate) fn lacks_empty_files_only(cp: &Tree, ours: &Tree) -> bool {
+    let made_empty =
+        |node: &Node| node.kind == "file" && node.time == "new" && node.body.is_empty();
+    ours.keys().all(|name| cp.contains_key(name))
+        && cp.iter().all(|(name, node)| match ours.get(name) {
+            Some(ours) => node.agrees(ours),
+            None => made_empty(node),
+        })
+}
+
 /// Everything below a directory, by relative name.
 pub(crate) type Tree = BTreeMap<PathBuf, Node>;
 

@@ -18,6 +18,7 @@ mod kernels;
 mod late;
 mod lying;
 mod matrix;
+pub(crate) mod newest_cp;
 mod one_inode;
 mod power;
 mod program;

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::scene::Scene;
 use super::things;
+use crate::beside_cp::later::Answer;
 use crate::beside_cp::tree::{self, Tree};
-use crate::beside_cp::{Style, in_our_name};
+use crate::beside_cp::{Oracle, Style, in_our_name, oracles};
+use crate::lab::newest_cp;
 use crate::support::*;
 
 /// Directories above the tree: no chain of `..` that a case can make climbs out of them.
@@ -41,6 +43,15 @@ pub(super) struct Run {
 }
 
 impl Run {
+    pub(super) fn answer(&self) -> Answer<'_> {
+        Answer {
+            status: &self.status,
+            stdout: &self.stdout,
+            stderr: &self.stderr,
+            tree: &self.tree,
+        }
+    }
+
     /// Whether it went round in circles, as `cp -RL` does in a tree whose links lead out of it and in again: what it has
     /// done by then is nothing to compare.
     pub(super) fn is_endless(&self) -> bool {
@@ -52,9 +63,13 @@ impl Run {
 
 impl Place {
     pub(super) fn new() -> Place {
+        let bin = open_place();
+        if oracles().contains(&Oracle::Newest) {
+            newest_cp::copy_to(&bin.1);
+        }
         Place {
             dir: shm_dir(),
-            bin: open_place(),
+            bin,
         }
     }
 

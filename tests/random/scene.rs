@@ -83,6 +83,8 @@ pub(super) struct Scene {
     pub(super) umask: u32,
     pub(super) nobody: bool,
     pub(super) answers: String,
+    /// Whether there are words that cp 9.1 does not know.
+    pub(super) has_later_words: bool,
 }
 
 impl Scene {
@@ -141,6 +143,7 @@ impl Scene {
             environment: environment(conditions),
             umask: *conditions.umask.get(&UMASKS),
             nobody: conditions.nobody,
+            has_later_words: case.words.iter().any(Word::is_later),
             answers: conditions
                 .answers
                 .iter()

@@ -77,6 +77,7 @@ impl Walk<'_, '_, '_> {
                 if descent.first {
                     self.forget(from);
                 }
+                self.undo_backup(&entry, descent.ready.backup.as_ref());
                 return self.failed(&entry.source.shown, &entry.dest.shown, failed);
             }
         };
