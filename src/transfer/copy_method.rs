@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn offload_is_copy_file_range_and_nothing_else() {
         let (cfr, sendfile) = (COPY_FILE_RANGE, find("sendfile").unwrap());
-        let cases: [(&[(&'static str, u64)], &[&'static Row], Offload); 6] = [
+        type Moved = (&'static str, u64);
+        let cases: [(&[Moved], &[&Row], Offload); 6] = [
             (&[(cfr.name, 1)], &[cfr, BUFFERED], Offload::Yes),
             // It moved bytes before it was refused.
             (
