@@ -38,6 +38,8 @@ const ERRNOS: [Errno; 20] = [
 /// The errors that a call is given.
 pub(super) fn errnos(name: &str) -> Vec<Errno> {
     let own: &[Errno] = match name {
+        // "No data from here on", which file systems were seen to say of data.
+        "lseek" => &[Errno::ENXIO],
         "pread64" | "pwrite64" | "splice" => &[Errno::EFAULT],
         _ => &[],
     };
