@@ -453,8 +453,9 @@ fn what_is_no_file_is_refused() {
     }
     let output = run(copy(&scene.source(), dir).arg("-T"));
     let words = format!(
-        "cannot overwrite directory '{}' with non-directory",
-        dir.display()
+        "cannot overwrite directory '{}' with non-directory '{}'",
+        dir.display(),
+        scene.source().display()
     );
     assert_says(&output, &words, "a directory");
 }

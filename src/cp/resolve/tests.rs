@@ -456,7 +456,7 @@ fn what_contradicts_itself_is_refused() {
         ("-ls a b", "cannot make both hard and symbolic links"),
         (
             "-bn a b",
-            "options --backup and --no-clobber are mutually exclusive",
+            "--backup is mutually exclusive with -n or --update=none-fail",
         ),
         (
             "-b --update=none a b",
