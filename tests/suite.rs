@@ -22,6 +22,7 @@ mod governed;
 mod governor;
 mod lab;
 mod latency;
+mod layers;
 mod limits_refused;
 mod limits_told;
 mod links;

@@ -13,7 +13,8 @@ use nix::fcntl::{AtFlags, RenameFlags, renameat2};
 use nix::sys::stat::{FileStat, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use super::place::{Identity, beside, identity};
+use super::file_id::{Identity, identity};
+use super::path_parts::beside;
 
 /// Random names that are tried before the directory is taken for broken: of 2^64 names, no second one is ever needed.
 const MAX_RANDOM_NAMES: u32 = 16;

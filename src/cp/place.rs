@@ -14,6 +14,9 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 
 use super::by_inode::{self, Removed};
+pub use super::file_id::{Identity, identity, is_older};
+use super::path_parts::split;
+pub use super::path_parts::{beside, last_component};
 use crate::report::quote::quote;
 use crate::sys::stop;
 use crate::sys::words::reason;
@@ -128,21 +131,6 @@ pub fn wait_for_lease(mut open: impl FnMut() -> io::Result<File>) -> io::Result<
     }
 }
 
-/// A file by what does not change when it is renamed: device and inode.
-pub type Identity = (u64, u64);
-
-/// The identity that a stat tells.
-#[must_use]
-pub fn identity(stat: &FileStat) -> Identity {
-    (stat.st_dev, stat.st_ino)
-}
-
-/// Whether a file was modified before another.
-#[must_use]
-pub fn is_older(there: &FileStat, from: &FileStat) -> bool {
-    (there.st_mtime, there.st_mtime_nsec) < (from.st_mtime, from.st_mtime_nsec)
-}
-
 impl Place<'_> {
     /// The directory that the name is in, and the name without the slashes behind it: what tells one entry from another
     /// link to the same file.
@@ -188,34 +176,6 @@ impl Place<'_> {
             Err(_) => true,
         }
     }
-}
-
-/// What leads to the last component, slash included, and that component without the slashes behind it.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
-    let start = path[..end]
-        .iter()
-        .rposition(|b| *b == b'/')
-        .map_or(0, |i| i + 1);
-    if end == 0 {
-        // The root: an entry of itself.
-        return (path, b"/");
-    }
-    (&path[..start], &path[start..end])
-}
-
-/// What follows the last slash that has something behind it, without the slashes behind it.
-#[must_use]
-pub fn last_component(path: &Path) -> &OsStr {
-    OsStr::from_bytes(split(path.as_os_str().as_bytes()).1)
-}
-
-/// The path of another name in the same directory.
-#[must_use]
-pub fn beside(path: &OsStr, name: &OsStr) -> OsString {
-    let mut other = OsStr::from_bytes(split(path.as_bytes()).0).to_owned();
-    other.push(name);
-    other
 }
 
 /// An open directory, or the current one.
@@ -280,26 +240,6 @@ impl Anchor {
             dir: self.folder.as_fd(),
             base: &self.base,
             shown: &self.shown,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_split_before_its_last_component() {
-        for (path, above, name) in [
-            ("a", "", "a"),
-            ("a/b", "a/", "b"),
-            ("a/b//", "a/", "b"),
-            ("/a", "/", "a"),
-            ("//", "//", "/"),
-            ("x/..", "x/", ".."),
-        ] {
-            let want = (above.as_bytes(), name.as_bytes());
-            assert_eq!(split(path.as_bytes()), want, "{path}");
         }
     }
 }

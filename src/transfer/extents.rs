@@ -10,11 +10,10 @@ use nix::unistd::{Whence, lseek64};
 
 use super::fault::retry;
 use super::pages::{PageFinder, Witness};
+use super::stretch::window_end;
+pub use super::stretch::{Stretch, WINDOW};
 use crate::sys::fiemap;
 use crate::sys::file::allocated;
-
-/// Bytes for which an answer is believed without asking whether data still begins here. One window of the mmap engine.
-pub(super) const WINDOW: u64 = 8 << 20;
 
 /// Holes that are remembered until the end of the file, for the case that the file system took data for a hole. Beyond this
 /// number the last one is extended: reading data twice does no harm.
@@ -46,15 +45,6 @@ impl Finder {
             Self::Tmpfs(Witness::Samples) | Self::Ramfs(Witness::Samples)
         )
     }
-}
-
-/// What comes next in a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stretch {
-    /// Bytes that are data.
-    Data(Range<u64>),
-    /// Nothing but hole before this offset; what is there must be asked.
-    Hole(u64),
 }
 
 /// What tells that a file was written to or punched: allocated blocks, and the time of its last change.
@@ -312,11 +302,6 @@ fn lseek(file: &File, at: u64, whence: Whence) -> nix::Result<u64> {
 fn stamp(file: &File) -> io::Result<Stamp> {
     let meta = file.metadata()?;
     Ok((meta.blocks(), meta.ctime(), meta.ctime_nsec()))
-}
-
-/// The end of the window that `at` lies in.
-pub(super) fn window_end(at: u64) -> u64 {
-    (at / WINDOW + 1) * WINDOW
 }
 
 /// The runs of `data` that are not all zero, in whole blocks, for `--sparse=always`.

@@ -13,8 +13,8 @@ use std::ops::Range;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek64};
 
-use super::extents::{Stretch, WINDOW, window_end};
 use super::fault::{Class, classify, retry};
+use super::stretch::{Stretch, WINDOW, window_end};
 use crate::sys::file::allocated;
 use crate::sys::residency::{self, Pages, page_size};
 

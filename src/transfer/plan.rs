@@ -4,7 +4,7 @@ use super::choice;
 use super::engine::{Row, TABLE};
 use super::event::{Event, Refusal};
 use super::facts::{DestFacts, Direct, SourceFacts};
-use super::run::Files;
+use super::files::Files;
 use super::sink::Leaving;
 
 /// May the page cache be used: cp's WHEN.

@@ -8,10 +8,10 @@ use super::engine::{Pair, REFLINK};
 use super::error::{Error, Failure};
 use super::event::Observer;
 use super::fault::Fault;
-use super::finish::compare_source;
+use super::files::Files;
 use super::plan::{self, Options, Plan, Reflink};
 use super::reserve;
-use super::run::{Account, Files, Run};
+use super::run::{Account, Run, compare_source};
 use super::sink::Sink;
 use crate::sys::words::reason;
 

@@ -6,10 +6,10 @@ use nix::sys::stat::FileStat;
 
 use super::existing::undo_backup;
 use super::folding::NameKey;
-use super::in_flight::Claim;
 use super::level::Level;
 use super::{Entry, Failed, Ready, Run, Walk, arrow, is_link, size};
 use crate::cp::file::{self, Bytes, NotCopied, tell_late};
+use crate::cp::in_flight::Claim;
 use crate::cp::place::{Identity, identity};
 use crate::report::{Fate, Voice};
 

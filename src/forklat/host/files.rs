@@ -4,7 +4,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::report::quote::cannot;
+use crate::observe::root::read;
+use crate::report::quote::{cannot, quote};
 
 /// One write(2), as these files want it; a file that does not exist is not made.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
@@ -22,5 +23,18 @@ pub(super) fn writable(path: &Path) -> Result<(), String> {
     match OpenOptions::new().write(true).open(path) {
         Ok(_) => Ok(()),
         Err(e) => Err(cannot("open", path, &e)),
+    }
+}
+
+/// Makes sure that a value that was written is what is read: the kernel clamps or rounds some.
+pub(super) fn verify(file: &Path, value: &str) -> Result<(), String> {
+    let now = read(file)?;
+    if now.split_whitespace().eq(value.split_whitespace()) {
+        Ok(())
+    } else {
+        Err(format!(
+            "wrote '{value}' to {}, but it says '{now}'",
+            quote(file)
+        ))
     }
 }

@@ -11,6 +11,7 @@ mod neighbours;
 pub mod record;
 pub mod squeeze;
 pub mod sysctl;
+pub mod sysctl_change;
 pub mod undo;
 
 use record::Record;
@@ -64,7 +65,7 @@ impl Drop for Restore {
 mod tests {
     use std::path::Path;
 
-    use super::sysctl::Change;
+    use super::sysctl_change::Change;
     use super::undo::Entry;
     use super::*;
 

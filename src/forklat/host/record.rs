@@ -510,7 +510,7 @@ fn ours(dir: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sysctl::Change;
+    use super::super::sysctl_change::Change;
     use super::*;
 
     /// A state directory, and a root in which processes and settings are files.

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup;
 use super::files::try_write;
-use super::sysctl::Change;
-use crate::observe::root::read;
+use super::sysctl_change::Change;
 use crate::report::quote::{cannot, quote};
 
 /// One change, with all that is needed to undo it.
@@ -105,19 +104,6 @@ impl Entry {
             Self::Cgroup { path, .. } => format!("removed the control group {}", quote(path)),
             Self::Directory { path, .. } => format!("removed the directory {}", quote(path)),
         }
-    }
-}
-
-/// Makes sure that a value that was written is what is read: the kernel clamps or rounds some.
-pub(super) fn verify(file: &Path, value: &str) -> Result<(), String> {
-    let now = read(file)?;
-    if now.split_whitespace().eq(value.split_whitespace()) {
-        Ok(())
-    } else {
-        Err(format!(
-            "wrote '{value}' to {}, but it says '{now}'",
-            quote(file)
-        ))
     }
 }
 

@@ -3,19 +3,19 @@
 use std::fs::File;
 use std::io;
 
-use super::fault::{Fault, Side};
-use super::plan::DirectPolicy;
-use super::read;
-use super::run::Run;
-use super::sink::{Leaving, file_size_limit};
+use super::Run;
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::residency;
 use crate::sys::words::reason;
+use crate::transfer::fault::{Fault, Side};
+use crate::transfer::plan::DirectPolicy;
+use crate::transfer::read;
+use crate::transfer::sink::{Leaving, file_size_limit};
 
 impl Run<'_> {
     /// Writes bytes of ours. In the direct way a piece that is no whole unit ends the file: it is padded, and the file
     /// gets its size at the end.
-    pub(super) fn put(&mut self, data: &[u8], len: usize) -> Result<usize, Fault> {
+    pub(in crate::transfer) fn put(&mut self, data: &[u8], len: usize) -> Result<usize, Fault> {
         let unit = self.plan.dest.align.unit() as usize;
         let padded = len.next_multiple_of(unit);
         let sink = &mut self.pair.sink;
@@ -35,7 +35,7 @@ impl Run<'_> {
     }
 
     /// The last bytes that are no whole unit, read without the map.
-    pub(super) fn tail(&mut self, len: usize) -> Result<usize, Fault> {
+    pub(in crate::transfer) fn tail(&mut self, len: usize) -> Result<usize, Fault> {
         let unit = self.plan.dest.align.unit() as usize;
         let mut buffer = AlignedBuffer::new(unit).map_err(|e| Fault::Fatal(Side::Source, e))?;
         let (source, notes) = (self.pair.source, &mut self.pair.notes);
@@ -50,7 +50,7 @@ impl Run<'_> {
     }
 
     /// Where nothing told whether O_DIRECT is real, the first write does.
-    pub(super) fn prove(&mut self, n: usize) -> Result<(), Fault> {
+    pub(in crate::transfer) fn prove(&mut self, n: usize) -> Result<(), Fault> {
         if self.proven || self.pair.sink.leaving() != Leaving::Direct || n == 0 {
             return Ok(());
         }

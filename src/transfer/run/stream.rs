@@ -6,12 +6,12 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::error::Error;
-use super::extents::nonzero_runs;
-use super::fault::{Side, retry};
-use super::plan::Sparse;
-use super::run::{Run, Work};
+use super::{Run, Work};
 use crate::sys::buffer::AlignedBuffer;
+use crate::transfer::error::Error;
+use crate::transfer::extents::nonzero_runs;
+use crate::transfer::fault::{Side, retry};
+use crate::transfer::plan::Sparse;
 
 /// Bytes collected before they are written.
 const CHUNK: usize = 1 << 20;
@@ -20,7 +20,7 @@ const CHUNK: usize = 1 << 20;
 const PATIENCE: u16 = 50;
 
 /// Copies until the source says that it has no more.
-pub(super) fn copy(run: &mut Run<'_>) -> Result<(), Error> {
+pub(in crate::transfer) fn copy(run: &mut Run<'_>) -> Result<(), Error> {
     let mut buffer = AlignedBuffer::new(CHUNK).map_err(|e| Error::Io(Side::Source, e))?;
     // What waits at the other end of a pipe wants its bytes as they come.
     let eager = run.plan.dest.stream;

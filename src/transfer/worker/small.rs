@@ -6,24 +6,24 @@ use std::io;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Whence, ftruncate, lseek64};
 
-use super::behind::MOST_BYTES;
-use super::copy_method::{Offload, SparseDetection};
-use super::engine::{BUFFERED, DONTCACHE, Row};
-use super::error::{Error, Failure};
-use super::event::{Event, Observer, Progress, Refusal};
-use super::facts::{SourceFacts, SourceKind};
-use super::fault::{Class, Side, classify, retry};
-use super::finish::{compare_source, done};
-use super::mounts::Mounts;
-use super::pacing;
-use super::plan::{DirectPolicy, Options, Plan, Sparse};
-use super::reserve;
-use super::run::{Account, Files};
-use super::sink::file_size_limit;
-use super::worker::Worker;
-use super::writeback::{Flush, settle};
+use super::Worker;
 use crate::sys::file::{SyncRange, pwrite_dontcache, sync_range};
 use crate::sys::words::reason;
+use crate::transfer::behind::MOST_BYTES;
+use crate::transfer::copy_method::{Offload, SparseDetection};
+use crate::transfer::engine::{BUFFERED, DONTCACHE, Row};
+use crate::transfer::error::{Error, Failure};
+use crate::transfer::event::{Event, Observer, Progress, Refusal};
+use crate::transfer::facts::{SourceFacts, SourceKind};
+use crate::transfer::fault::{Class, Side, classify, retry};
+use crate::transfer::files::Files;
+use crate::transfer::mounts::Mounts;
+use crate::transfer::pacing;
+use crate::transfer::plan::{DirectPolicy, Options, Plan, Sparse};
+use crate::transfer::reserve;
+use crate::transfer::run::{Account, compare_source, done};
+use crate::transfer::sink::file_size_limit;
+use crate::transfer::writeback::{Flush, settle};
 
 /// The largest such file, in bytes.
 ///
@@ -31,10 +31,10 @@ use crate::sys::words::reason;
 /// 127 / 107 beside 217 / 102 at 40 KiB, 132 / 86 beside 192 / 80 at 64 KiB, 179 / 121 beside 221 / 95 at 128 KiB. Up to 64 KiB
 /// the CPU is the same and the wait for the device is spared; beyond, the bytes themselves cost more than that
 /// (`benches/tree/ways.md`).
-pub(super) const LARGEST: u64 = 64 << 10;
+pub(in crate::transfer) const LARGEST: u64 = 64 << 10;
 
 /// The row for a small file, where this is one and nothing asks for another way.
-pub(super) fn way(
+pub(in crate::transfer) fn way(
     files: &Files<'_>,
     options: &Options,
     mounts: &mut Mounts,
@@ -79,7 +79,7 @@ fn has_no_hole(source: &File, facts: &SourceFacts) -> bool {
 ///
 /// # Errors
 /// As of any copy.
-pub(super) fn copy<T>(
+pub(in crate::transfer) fn copy<T>(
     worker: &mut Worker<T>,
     row: &'static Row,
     files: &Files<'_>,

@@ -7,18 +7,18 @@ use std::os::fd::AsRawFd;
 
 use nix::unistd::ftruncate;
 
-use super::engine;
-use super::error::{Error, Failure};
-use super::event::Event;
-use super::facts::{Direct, SourceFacts, SourceKind};
-use super::fault::{Side, retry};
-use super::run::{Account, Run};
+use super::{Account, Run};
 use crate::sys::cpu;
 use crate::sys::file::Look;
+use crate::transfer::engine;
+use crate::transfer::error::{Error, Failure};
+use crate::transfer::event::Event;
+use crate::transfer::facts::{Direct, SourceFacts, SourceKind};
+use crate::transfer::fault::{Side, retry};
 
 impl Run<'_> {
     /// What is still on its way, then the true size, then the page that cutting to it left in the cache.
-    pub(super) fn settle(&mut self) -> Result<(), Error> {
+    pub(in crate::transfer) fn settle(&mut self) -> Result<(), Error> {
         let dest = self.pair.sink.file;
         let write = |e| Error::Io(Side::Dest, e);
         self.pair.sink.finish().map_err(write)?;
@@ -50,11 +50,11 @@ impl Run<'_> {
     }
 
     /// The null engine moves nothing, so there is nothing to give a size to.
-    pub(super) fn only_pretends(&self) -> bool {
+    pub(in crate::transfer) fn only_pretends(&self) -> bool {
         self.plan.options.engine == Some(engine::NULL)
     }
 
-    pub(super) fn done(&mut self) {
+    pub(in crate::transfer) fn done(&mut self) {
         if !self.observer.listens() {
             return;
         }
@@ -64,7 +64,7 @@ impl Run<'_> {
     }
 
     /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved behind.
-    pub(super) fn give_up(&mut self, error: Error) -> Failure {
+    pub(in crate::transfer) fn give_up(&mut self, error: Error) -> Failure {
         let begun = !self.moved.is_empty();
         // Brings out what is still good. After an error of writeback it does nothing, and what is in doubt is cut off.
         let _ = self.pair.sink.finish();
@@ -107,7 +107,7 @@ fn empty(file: &File) -> io::Result<()> {
 
 /// The bytes written while a source shrinks can be zeros from the cut on, with every call a success (measured): only the
 /// source itself can tell, afterwards.
-pub(super) fn compare_source(source: &File, facts: &SourceFacts) -> Result<(), Error> {
+pub(in crate::transfer) fn compare_source(source: &File, facts: &SourceFacts) -> Result<(), Error> {
     if matches!(facts.kind, SourceKind::Stream | SourceKind::BlockDevice) {
         return Ok(());
     }
@@ -122,7 +122,7 @@ pub(super) fn compare_source(source: &File, facts: &SourceFacts) -> Result<(), E
 }
 
 /// The account of a file of `bytes`, by what each row moved.
-pub(super) fn done(
+pub(in crate::transfer) fn done(
     bytes: u64,
     moved: BTreeMap<&'static str, u64>,
     extents: u64,

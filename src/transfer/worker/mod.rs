@@ -1,5 +1,7 @@
 //! What a thread keeps from one file to the next: a buffer, what it knows of mounts, and the small files on their way.
 
+mod small;
+
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -10,11 +12,12 @@ use super::error::{Error, Failure};
 use super::event::Observer;
 use super::facts::{DestFacts, SourceFacts};
 use super::fault::Side;
+use super::files::Files;
 use super::mounts::Mounts;
 use super::pace::Pacer;
 use super::plan::Options;
-use super::run::{self, Files};
-use super::{share, small};
+use super::run;
+use super::share;
 
 /// Copies files, one after another. Each thread has its own; threads may copy different files at once.
 ///
@@ -147,11 +150,11 @@ pub fn copy(
 mod tests {
     use std::os::unix::fs::FileExt;
 
-    use super::super::engine;
-    use super::super::event::{Event, Progress};
-    use super::super::pace::Orders;
-    use super::super::plan::{DirectPolicy, Sparse};
     use super::*;
+    use crate::transfer::engine;
+    use crate::transfer::event::{Event, Progress};
+    use crate::transfer::pace::Orders;
+    use crate::transfer::plan::{DirectPolicy, Sparse};
 
     /// Says nothing and never stops.
     struct Silent;

@@ -1,5 +1,9 @@
 //! The one loop: next extent, next chunk, engine, account; then the tail and the final size.
 
+mod edge;
+mod finish;
+mod stream;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -15,17 +19,18 @@ use super::engine::{Engine, Pair, Row};
 use super::error::{Error, Failure};
 use super::event::{Event, Observer, Progress};
 use super::extents::{Extents, Finder, Stretch, nonzero_runs};
-use super::facts::{DestFacts, Direct, SourceFacts, SourceKind};
+use super::facts::{Direct, SourceKind};
 use super::fault::{Fault, Side, retry};
-use super::finish::compare_source;
+use super::files::Files;
 use super::pace::Pacer;
 use super::plan::{Options, Plan, Sparse};
 use super::sink::{Leaving, Sink};
-use super::{pacing, read, reserve, stream};
+use super::{pacing, read, reserve};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 use crate::sys::words::reason;
 use crate::sys::{cpu, cpu::ThreadUsage};
+pub(super) use finish::{compare_source, done};
 
 /// Bytes of zeros written at once, and of data scanned for zeros at once.
 const BLANK: usize = 1 << 20;
@@ -35,49 +40,6 @@ const BLANK: usize = 1 << 20;
 const FIRST_CALL: u64 = 1 << 20;
 const LEAST_CALL: u64 = 128 << 10;
 const MOST_CALL: u64 = 8 << 20;
-
-/// The two files of a copy, and what is known of them.
-#[derive(Debug)]
-pub(super) struct Files<'a> {
-    pub(super) source: &'a File,
-    pub(super) facts: SourceFacts,
-    pub(super) dest: &'a File,
-    pub(super) there: DestFacts,
-    /// Why blocks cannot be shared, when that was tried.
-    pub(super) unshared: Option<String>,
-    /// What each chunk waits for.
-    pub(super) pace: Option<&'a Pacer>,
-}
-
-impl Files<'_> {
-    /// Waits for what a regular file costs beside its data: the least that a file counts for, of which its data pays a part.
-    pub(super) fn price(&self, observer: &mut dyn Observer) -> Result<(), Failure> {
-        let Some(pace) = self.pace.filter(|_| self.there.regular) else {
-            return Ok(());
-        };
-        let (data, size) = (self.facts.data, self.facts.size);
-        let price = pace.file(data) - data;
-        if price == 0 {
-            return Ok(());
-        }
-        let started = Instant::now();
-        let waited = pacing::admit_all(Some(pace), price, || {
-            observer.progress(&Progress {
-                size,
-                elapsed: started.elapsed(),
-                ..Progress::default()
-            });
-            if observer.interrupted() {
-                Err(Error::Interrupted)
-            } else {
-                Ok(())
-            }
-        });
-        waited.map_err(|error| Failure::before(error, size))?;
-        pace.moved(price, price);
-        Ok(())
-    }
-}
 
 /// Copies a file by the rows of the table.
 pub(super) fn copy(
