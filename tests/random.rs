@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::beside_cp::later::explanation;
-use crate::beside_cp::{Oracle, oracles, subject, tree};
+use crate::beside_cp::later::{explanation, in_older_words};
+use crate::beside_cp::{ACL_LEFT, Oracle, newest_is_meant, oracles, subject, tree};
 use crate::support::*;
 
 mod case;
@@ -346,15 +346,28 @@ fn disagreement(
 /// Why a difference is meant.
 fn intended(scene: &Scene, oracle: Oracle, cp: &Run, ours: &Run) -> Option<String> {
     let newest = oracle == Oracle::Newest;
+    let beside = |why| format!("beside {}: {why}", oracle.program());
+    if newest && newest_is_meant(cp, ours) {
+        return Some(beside(ACL_LEFT.into()));
+    }
+    let ours = &Run {
+        answer: if newest {
+            ours.answer.clone()
+        } else {
+            in_older_words(cp, ours)
+        },
+        ..*ours
+    };
+    if cp.differences(ours).is_empty() {
+        return Some(beside(
+            "it says so in other words, or by another status".into(),
+        ));
+    }
     let mut here = INTENDED.iter().filter(|it| !newest || it.beside_newest);
     if let Some(it) = here.find(|it| (it.is)(scene, cp, ours)) {
-        let program = oracle.program();
-        return Some(format!("beside {program}: {} ({})", it.what, it.why));
+        return Some(beside(format!("{} ({})", it.what, it.why)));
     }
-    if newest {
-        return None;
-    }
-    explanation(&cp.answer(), &ours.answer())
+    explanation(cp, ours).filter(|_| !newest).map(beside)
 }
 
 fn differences(cp: &Run, ours: &Run) -> Vec<String> {

@@ -110,6 +110,31 @@ pub(crate) fn differ_in_narrower_modes_only(cp: &Tree, ours: &Tree) -> bool {
     cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| narrower(node, &ours[name]))
 }
 
+/// Whether all that differs are modes, and ours have not the set-id and sticky bits that cp's have kept.
+pub(crate) fn differ_in_lost_special_bits_only(cp: &Tree, ours: &Tree) -> bool {
+    let mode = |node: &Node| u32::from_str_radix(&node.mode, 8).unwrap();
+    let like = |cp: &Node, ours: &Node| {
+        let with_those = Node {
+            mode: cp.mode.clone(),
+            ..ours.clone()
+        };
+        mode(cp) & !0o7000 == mode(ours) & !0o7000 && cp.agrees(&with_those)
+    };
+    cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| like(node, &ours[name]))
+}
+
+/// Whether all that differs are ACLs, which ours lack.
+pub(crate) fn differ_in_fewer_acls_only(cp: &Tree, ours: &Tree) -> bool {
+    let like = |cp: &Node, ours: &Node| {
+        let mut without = cp.clone();
+        without.xattrs.retain(|name, _| {
+            !name.starts_with("system.posix_acl_") || ours.xattrs.contains_key(name)
+        });
+        without.agrees(ours)
+    };
+    cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| like(node, &ours[name]))
+}
+
 /// Whether all that differs are files that cp has made and left empty, and that are not in our tree.
 pub(crate) fn lacks_empty_files_only(cp: &Tree, ours: &Tree) -> bool {
     let made_empty =
