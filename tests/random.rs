@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::beside_cp::later::{explanation, in_older_words};
+use crate::beside_cp::later::{as_older, explanation};
 use crate::beside_cp::{ACL_LEFT, Oracle, newest_is_meant, oracles, subject, tree};
 use crate::support::*;
 
@@ -166,6 +166,48 @@ const INTENDED: &[Intended] = &[
         },
     },
     Intended {
+        what: "with -u a file that is its own copy stays",
+        why: "cp removes it and links it to itself, where two operands lead to it, and so changes the time of its directory",
+        beside_newest: true,
+        is: |scene, cp, ours| {
+            scene
+                .words
+                .iter()
+                .any(|word| word.starts_with("--up") || is_short_with(word, 'u'))
+                && (&cp.status, &cp.stderr) == (&ours.status, &ours.stderr)
+                && tree::differ_in_directories_only(&cp.tree, &ours.tree)
+        },
+    },
+    Intended {
+        what: "--keep-directory-symlink is kept, with -r, too",
+        why: "cp forgets it there, save with --copy-contents, and refuses the directory or makes a backup of the link",
+        beside_newest: true,
+        is: |scene, cp, ours| {
+            let refused = |run: &Run| run.stderr.matches("cannot overwrite non-directory").count();
+            let kept = scene.words.iter().any(|word| word.starts_with("--k"));
+            kept && (refused(cp) > refused(ours) || scene.may_back_up())
+        },
+    },
+    Intended {
+        what: "an empty name names nothing, as the kernel has it",
+        why: "cp takes a destination of no letters for the current directory since 9.2, and fails there later",
+        beside_newest: true,
+        is: |scene, _, ours| {
+            let nothing = "'': No such file or directory";
+            scene.words.iter().any(String::is_empty) && ours.stderr.contains(nothing)
+        },
+    },
+    Intended {
+        what: "an empty file is read before it is known whether its blocks can be shared",
+        why: "there are file systems on which one that says it is empty is not",
+        beside_newest: true,
+        is: |_, cp, ours| {
+            (&cp.status, &cp.stdout, &cp.stderr) == (&ours.status, &ours.stdout, &ours.stderr)
+                && cp.stderr.contains("failed to clone ")
+                && tree::differ_in_reading_of_empty_files_only(&cp.tree, &ours.tree)
+        },
+    },
+    Intended {
         what: "a directory of --parents that may not be searched is named itself",
         why: "it is opened once, before names in it are looked at",
         beside_newest: true,
@@ -178,6 +220,11 @@ const INTENDED: &[Intended] = &[
         },
     },
 ];
+
+/// Whether a word has this short option.
+fn is_short_with(word: &str, letter: char) -> bool {
+    word.starts_with('-') && !word.starts_with("--") && word.contains(letter)
+}
 
 #[test]
 fn mmapcp_does_what_cp_does() {
@@ -354,7 +401,7 @@ fn intended(scene: &Scene, oracle: Oracle, cp: &Run, ours: &Run) -> Option<Strin
         answer: if newest {
             ours.answer.clone()
         } else {
-            in_older_words(cp, ours)
+            as_older(cp, ours)
         },
         ..*ours
     };

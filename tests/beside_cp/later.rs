@@ -39,17 +39,17 @@ struct Change {
 }
 
 enum Kind {
-    /// Says other words or another status: what we said, as the older cp says it.
-    Words(fn(cp: &Answer, ours: &mut Answer)),
-    /// Does something else: whether this is what happened.
-    Deeds(fn(cp: &Answer, ours: &Answer) -> bool),
+    /// What we did can be told as the older cp does it: changes our answer into that.
+    Translated(fn(cp: &Answer, ours: &mut Answer)),
+    /// All that comes after is different, too: whether this is what happened.
+    Excused(fn(cp: &Answer, ours: &Answer) -> bool),
 }
 
 const CHANGES: &[Change] = &[
     Change {
         since: "9.2",
         what: "a file that -i does not overwrite, because the user declines, makes the exit status 1",
-        kind: Kind::Words(|cp, ours| {
+        kind: Kind::Translated(|cp, ours| {
             if ours.status == "exit status: 1" && ours.stderr.contains("? ") {
                 ours.status.clone_from(&cp.status);
             }
@@ -58,12 +58,12 @@ const CHANGES: &[Change] = &[
     Change {
         since: "9.5",
         what: "\"cannot overwrite directory 'd' with non-directory\" goes on with the name of the other file",
-        kind: Kind::Words(|_, ours| ours.stderr = without_the_name(&ours.stderr)),
+        kind: Kind::Translated(|_, ours| ours.stderr = without_the_name(&ours.stderr)),
     },
     Change {
         since: "9.5",
         what: "--backup with -n is refused in other words",
-        kind: Kind::Words(|cp, ours| {
+        kind: Kind::Translated(|cp, ours| {
             let old = "options --backup and --no-clobber are mutually exclusive";
             if cp.stderr.contains(old) {
                 let new = "--backup is mutually exclusive with -n or --update=none-fail";
@@ -74,7 +74,7 @@ const CHANGES: &[Change] = &[
     Change {
         since: "9.2",
         what: "--debug is an option, so that --d and --de are ambiguous",
-        kind: Kind::Deeds(|cp, ours| {
+        kind: Kind::Excused(|cp, ours| {
             let ambiguous = "' is ambiguous; possibilities:";
             ours.stderr.contains("'--debug'")
                 && ours.stderr.contains(ambiguous)
@@ -84,17 +84,16 @@ const CHANGES: &[Change] = &[
     Change {
         since: "9.2",
         what: "a file that --reflink=always has made and cannot share is removed",
-        kind: Kind::Deeds(|cp, ours| {
-            cp.stderr.contains("failed to clone ")
-                && (&cp.status, &cp.stdout, &cp.stderr)
-                    == (&ours.status, &ours.stdout, &ours.stderr)
-                && tree::lacks_empty_files_only(&cp.tree, &ours.tree)
+        kind: Kind::Translated(|cp, ours| {
+            if cp.stderr.contains("failed to clone ") {
+                tree::add_empty_files(&cp.tree, &mut ours.tree);
+            }
         }),
     },
     Change {
         since: "9.5",
         what: "with a backup a directory replaces another kind of file, and another kind of file tries to replace a directory",
-        kind: Kind::Deeds(|cp, ours| {
+        kind: Kind::Excused(|cp, ours| {
             let refused = |answer: &Answer| {
                 let count = |what| answer.stderr.matches(what).count();
                 count(": cannot overwrite non-directory ") + count(": cannot overwrite directory ")
@@ -105,29 +104,26 @@ const CHANGES: &[Change] = &[
     Change {
         since: "9.6",
         what: "-p takes away the set-id and sticky bits of what was there, where the source has none",
-        kind: Kind::Deeds(|cp, ours| {
-            (&cp.status, &cp.stdout, &cp.stderr) == (&ours.status, &ours.stdout, &ours.stderr)
-                && tree::differ_in_lost_special_bits_only(&cp.tree, &ours.tree)
-        }),
+        kind: Kind::Translated(|cp, ours| tree::add_special_bits(&cp.tree, &mut ours.tree)),
     },
 ];
 
-/// What an older cp would have said where we said what the newest says, as far as only words and status differ.
-pub(crate) fn in_older_words(cp: &Answer, ours: &Answer) -> Answer {
+/// What an older cp would have done where we did as the newest does, as far as that can be told.
+pub(crate) fn as_older(cp: &Answer, ours: &Answer) -> Answer {
     let mut ours = ours.clone();
     for change in CHANGES {
-        if let Kind::Words(translate) = change.kind {
+        if let Kind::Translated(translate) = change.kind {
             translate(cp, &mut ours);
         }
     }
     ours
 }
 
-/// The change that explains why an older cp did something else, for a report. Words are those of [`in_older_words`].
+/// The change that explains why an older cp did something else than what [`as_older`] has, for a report.
 pub(crate) fn explanation(cp: &Answer, ours: &Answer) -> Option<String> {
     let explains = |it: &&Change| match it.kind {
-        Kind::Deeds(is) => is(cp, ours),
-        Kind::Words(_) => false,
+        Kind::Excused(is) => is(cp, ours),
+        Kind::Translated(_) => false,
     };
     let change = CHANGES.iter().find(explains)?;
     Some(format!("since cp {}: {}", change.since, change.what))
