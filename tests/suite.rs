@@ -27,6 +27,7 @@ mod limits_refused;
 mod limits_told;
 mod links;
 mod names;
+mod newer_cp;
 mod opening;
 mod overwriting;
 mod paced;

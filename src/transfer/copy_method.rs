@@ -100,14 +100,20 @@ impl CopyMethod {
         options: &Options,
         regular: bool,
     ) {
-        let asked = source.kind != SourceKind::Stream && source.size > 0;
         let zeros = options.sparse == Sparse::Always && regular;
+        // A stream has no holes to be asked for, and an empty file has nothing.
+        let finder = if source.kind == SourceKind::Stream {
+            Finder::Everything
+        } else {
+            finder
+        };
         self.sparse = match (finder, zeros) {
-            (Finder::Seek | Finder::Tmpfs(_), true) if asked => SparseDetection::SeekHoleAndZeros,
-            (Finder::Seek | Finder::Tmpfs(_), false) if asked => SparseDetection::SeekHole,
-            (Finder::Ramfs(_), false) if asked => SparseDetection::Unknown,
-            (_, true) => SparseDetection::Zeros,
-            (_, false) => SparseDetection::No,
+            _ if source.kind != SourceKind::Stream && source.size == 0 => SparseDetection::No,
+            (Finder::Seek | Finder::Tmpfs(_), true) => SparseDetection::SeekHoleAndZeros,
+            (Finder::Seek | Finder::Tmpfs(_), false) => SparseDetection::SeekHole,
+            (Finder::Ramfs(_), false) => SparseDetection::Unknown,
+            (Finder::Ramfs(_) | Finder::Everything, true) => SparseDetection::Zeros,
+            (Finder::Everything, false) => SparseDetection::No,
         };
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::scene::Scene;
 use super::things;
 use crate::beside_cp::later::Answer;
-use crate::beside_cp::tree::{self, Tree};
+use crate::beside_cp::tree;
 use crate::beside_cp::{Oracle, Style, in_our_name, oracles};
 use crate::lab::newest_cp;
 use crate::support::*;
@@ -33,25 +33,22 @@ pub(super) struct Place {
 }
 
 /// What one program did.
+#[derive(Clone)]
 pub(super) struct Run {
-    pub(super) status: String,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-    pub(super) tree: Tree,
+    pub(super) answer: Answer,
     /// Whether anything but times is other than before.
     pub(super) changed: bool,
 }
 
-impl Run {
-    pub(super) fn answer(&self) -> Answer<'_> {
-        Answer {
-            status: &self.status,
-            stdout: &self.stdout,
-            stderr: &self.stderr,
-            tree: &self.tree,
-        }
-    }
+impl std::ops::Deref for Run {
+    type Target = Answer;
 
+    fn deref(&self) -> &Answer {
+        &self.answer
+    }
+}
+
+impl Run {
     /// Whether it went round in circles, as `cp -RL` does in a tree whose links lead out of it and in again: what it has
     /// done by then is nothing to compare.
     pub(super) fn is_endless(&self) -> bool {
@@ -89,11 +86,13 @@ impl Place {
         let (status, stdout, stderr) = self.execute(scene, program, &here, patience);
         let tree = tree::after(&root, &then);
         Run {
-            status,
-            stdout: in_our_name(&stdout, Style::PLAIN),
-            stderr: in_our_name(&stderr, Style::PLAIN),
             changed: tree::has_changed(&tree, &then),
-            tree,
+            answer: Answer {
+                status,
+                stdout: in_our_name(&stdout, Style::PLAIN),
+                stderr: in_our_name(&stderr, Style::PLAIN),
+                tree,
+            },
         }
     }
 

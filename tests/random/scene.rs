@@ -101,16 +101,21 @@ impl Scene {
             })
     }
 
+    /// Whether backups are made.
+    pub(super) fn may_back_up(&self) -> bool {
+        self.words.iter().any(asks_for_backups)
+    }
+
     /// Whether backups are made that may have no number.
     pub(super) fn may_back_up_simply(&self) -> bool {
-        let asks = |word: &String| match word.strip_prefix("--") {
-            Some(long) => long.starts_with('b') || long.starts_with("su"),
-            None => word.starts_with('-') && word.contains(['b', 'S']),
-        };
         let numbered = |word: &&String| {
             word.starts_with("--b") && (word.ends_with("=t") || word.contains("=nu"))
         };
-        let controls: Vec<&String> = self.words.iter().filter(|word| asks(word)).collect();
+        let controls: Vec<&String> = self
+            .words
+            .iter()
+            .filter(|word| asks_for_backups(word))
+            .collect();
         !controls.is_empty() && !controls.iter().all(numbered)
     }
 
@@ -150,6 +155,13 @@ impl Scene {
                 .map(|at| *at.get(&ANSWERS))
                 .collect(),
         }
+    }
+}
+
+fn asks_for_backups(word: &String) -> bool {
+    match word.strip_prefix("--") {
+        Some(long) => long.starts_with('b') || long.starts_with("su"),
+        None => word.starts_with('-') && word.contains(['b', 'S']),
     }
 }
 

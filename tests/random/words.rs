@@ -271,8 +271,8 @@ impl Word {
     }
 }
 
-/// The shortest beginning of a long option's name that stands for no other one of cp 9.5. Abbreviations that end sooner are
-/// wrong in one of the two versions that mmapcp follows.
+/// The shortest beginning of a long option's name that stands for no other one of the newest cp. Abbreviations that end sooner are
+/// wrong in one of the two versions that mmapcp is compared with.
 fn shortest(name: &'static str) -> &'static str {
     const OTHERS: [&str; 6] = [
         "debug",

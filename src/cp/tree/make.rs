@@ -27,6 +27,9 @@ impl Walk<'_, '_, '_> {
             if let Some(earlier) = &earlier
                 && let Some(outcome) = self.met_before(entry, earlier, dereference)
             {
+                if outcome.is_err() {
+                    self.undo_backup(entry, ready.backup.as_ref());
+                }
                 return outcome.map(|()| Next::Done);
             }
             return Ok(Next::Directory(Box::new(Descent {
