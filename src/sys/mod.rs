@@ -1,6 +1,7 @@
-//! Thin calls that `nix` and `memmap2` lack. The only unsafe code of the crate lives in this room.
+//! Wrappers of system calls that `nix` and `memmap2` lack, and of memory and processes that need unsafe code. It is the only
+//! module with unsafe code.
 //!
-//! Nothing here decides anything: each function is one system call, or one buffer, with its errors passed on.
+//! Each wrapper passes on the errors of the kernel and takes no decision for its caller.
 
 pub mod awaited;
 pub mod buffer;

@@ -1,7 +1,7 @@
 //! One file's bytes, from a source descriptor to a destination descriptor.
 //!
 //! [`plan`] asks the kernel what this pair can do, [`run`] moves the bytes by the rows of [`engine`], and nothing here knows
-//! of names, options or terminals.
+//! of names of files, of the command line or of terminals.
 
 pub mod align;
 mod behind;
