@@ -102,7 +102,7 @@ const CHANGES: &[Change] = &[
         }),
     },
     Change {
-        since: "9.6",
+        since: "9.7 at the latest",
         what: "-p takes away the set-id and sticky bits of what was there, where the source has none",
         kind: Kind::Translated(|cp, ours| tree::add_special_bits(&cp.tree, &mut ours.tree)),
     },

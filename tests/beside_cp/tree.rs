@@ -123,6 +123,19 @@ pub(crate) fn add_special_bits(cp: &Tree, ours: &mut Tree) {
     }
 }
 
+/// Whether all that differs are set-group-id bits of directories, which ours lack.
+pub(crate) fn differ_in_fewer_set_group_ids_of_directories_only(cp: &Tree, ours: &Tree) -> bool {
+    let like = |cp: &Node, ours: &Node| {
+        let mode = u32::from_str_radix(&ours.mode, 8).unwrap();
+        let with = Node {
+            mode: format!("{:o}", mode | 0o2000),
+            ..ours.clone()
+        };
+        cp.agrees(ours) || ours.kind == "directory" && cp.agrees(&with)
+    };
+    cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| like(node, &ours[name]))
+}
+
 /// Whether all that differs are ACLs, which ours lack.
 pub(crate) fn differ_in_fewer_acls_only(cp: &Tree, ours: &Tree) -> bool {
     let like = |cp: &Node, ours: &Node| {

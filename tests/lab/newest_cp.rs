@@ -1,7 +1,8 @@
 //! Debian's newest cp: fetched by package name into the lab's cache, and run with its own loader and libraries, so that
 //! nothing of the system's is touched. The tests compare with it beside the system's own cp.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -37,9 +38,12 @@ const LIBRARIES: [&str; 5] = [
 /// The name of the program, on the search path of those who run it.
 pub(crate) const NAME: &str = "newest-cp";
 
-/// Runs cp under its own name with the loader and the libraries that lie beside this script, wherever that is.
+/// Runs cp under its own name with the loader and the libraries that lie beside this script, wherever that is and whatever
+/// links lead to it.
 const SCRIPT: &str = "#!/bin/sh\n\
-    here=${0%/*}\n\
+    self=$0\n\
+    [ -L \"$self\" ] && self=$(readlink -f \"$self\")\n\
+    here=${self%/*}\n\
     exec \"$here/loader\" --argv0 cp --library-path \"$here\" \"$here/program\" \"$@\"\n";
 
 /// The directory that [`NAME`] lies in, with what it needs. `None` after saying why, where there is none.
@@ -84,6 +88,7 @@ fn fetch() -> Result<PathBuf> {
                 eprintln!("{why:#}: {NAME} of an earlier run is taken:\n{kept}");
             }
         }
+        write_script(&place)?;
         let version = tools::said(Command::new(place.join(NAME)).arg("--version"))?;
         ensure!(
             version.starts_with("cp (GNU coreutils) "),
@@ -121,6 +126,18 @@ fn kept(place: &Path) -> Option<String> {
     fs::read_to_string(place.join("packages")).ok()
 }
 
+/// The script is of the tests, not of the packages: it is written anew where it is not this one.
+fn write_script(place: &Path) -> Result<()> {
+    let path = place.join(NAME);
+    if fs::read_to_string(&path).ok().as_deref() != Some(SCRIPT) {
+        let made = tempfile::NamedTempFile::new_in(place)?;
+        fs::write(made.path(), SCRIPT)?;
+        fs::set_permissions(made.path(), Permissions::from_mode(0o755))?;
+        made.persist(path)?;
+    }
+    Ok(())
+}
+
 fn unpack(home: &Path, apt: &Apt<'_>, wanted: &str) -> Result<()> {
     let debs = tempfile::tempdir_in(home.join("debs"))?;
     // apt checks what it has fetched against the signed list.
@@ -141,7 +158,6 @@ fn unpack(home: &Path, apt: &Apt<'_>, wanted: &str) -> Result<()> {
     for library in LIBRARIES {
         take(usr.join("lib/x86_64-linux-gnu").join(library), library)?;
     }
-    fs::write(made.path().join(NAME), SCRIPT)?;
     fs::write(made.path().join("packages"), wanted)?;
     tools::said(Command::new("chmod").args(["-R", "755"]).arg(made.path()))?;
     let place = home.join(NAME);

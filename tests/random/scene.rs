@@ -103,7 +103,7 @@ impl Scene {
 
     /// Whether backups are made.
     pub(super) fn may_back_up(&self) -> bool {
-        self.words.iter().any(asks_for_backups)
+        self.words.iter().any(|word| asks_for_backups(word))
     }
 
     /// Whether backups are made that may have no number.
@@ -158,7 +158,7 @@ impl Scene {
     }
 }
 
-fn asks_for_backups(word: &String) -> bool {
+fn asks_for_backups(word: &str) -> bool {
     match word.strip_prefix("--") {
         Some(long) => long.starts_with('b') || long.starts_with("su"),
         None => word.starts_with('-') && word.contains(['b', 'S']),

@@ -42,7 +42,8 @@ pub(super) fn copy(source: &Handle<'_>, to: &Handle<'_>, mode: u32) -> Result<()
     lose_special_bits(to, mode).map_err(Failed::Dest)
 }
 
-/// Takes away the set-id and sticky bits of what was there, which no ACL touches, where `mode` has none: as cp since 9.6.
+/// Takes away the set-id and sticky bits of what was there, which no ACL touches, where `mode` has none: as cp 9.7, which changes the mode
+/// before the ACL.
 fn lose_special_bits(to: &Handle<'_>, mode: u32) -> io::Result<()> {
     if mode & SET_ID == 0 && to.stat()?.st_mode & SET_ID != 0 {
         to.set_mode(mode)?;

@@ -241,19 +241,14 @@ impl Walk<'_, '_, '_> {
                 let (source, dest) = (quote(source), quote(dest));
                 return Err(format!("will not overwrite just-created {dest} with {source}").into());
             }
-        } else if !is_directory(from) && !self.meets_directory() {
+        } else if !is_directory(from) && self.options().backup.is_none() {
+            // With a backup, as in cp since 9.5, the call that makes the copy fails.
             let (source, dest) = (quote(source), quote(dest));
             return Err(
                 format!("cannot overwrite directory {dest} with non-directory {source}").into(),
             );
         }
         Ok(())
-    }
-
-    /// Whether a directory that is met by another kind of file is tried all the same, and fails with the call that makes the
-    /// copy: with a backup, as in cp since 9.5. With --atomic that call would come after all of the data.
-    fn meets_directory(&self) -> bool {
-        self.options().backup.is_some() && !self.options().durability.atomic
     }
 
     /// Renames or removes what is there, where the options want that; with --atomic it keeps its name until the new one
