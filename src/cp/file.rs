@@ -13,11 +13,11 @@ use super::durable::Durable;
 use super::options::{Existing, Options};
 use super::place::{Identity, Place, identity};
 use super::tree::Failed;
-use crate::report::Voice;
 use crate::report::quote::quote;
+use crate::report::{Voice, debug};
 use crate::sys::words::reason;
 use crate::transfer::fault::{Side, retry};
-use crate::transfer::{self, Error, Failure, Late, Worker};
+use crate::transfer::{self, CopyMethod, Error, Failure, Late, Worker};
 
 /// Copies the bytes; one for each thread at work. A file is known by its source and its destination.
 pub(super) type Bytes = Worker<(PathBuf, PathBuf)>;
@@ -63,6 +63,31 @@ pub(super) fn copy(
     target: &Target<'_>,
 ) -> Result<Identity, Failed> {
     let opened = open_source(source, from, !target.follow)?;
+    let mut method = CopyMethod::before(&cx.options.transfer);
+    let copied = copy_opened(
+        cx,
+        (voice, bytes),
+        (source, &opened, dest),
+        from,
+        target,
+        &mut method,
+    );
+    // Where cp prints it: last of all, once the source was opened, whatever became of the copy.
+    if cx.options.report.debug && !cx.options.attributes_only {
+        voice.verbose(&debug::method_line(&method));
+    }
+    copied
+}
+
+/// The same from where the source is open. `method` is set once the data was under way.
+fn copy_opened(
+    cx: &Cx<'_>,
+    (voice, bytes): (&mut Voice, &mut Bytes),
+    (source, opened, dest): (&Place<'_>, &File, &Place<'_>),
+    from: &FileStat,
+    target: &Target<'_>,
+    method: &mut CopyMethod,
+) -> Result<Identity, Failed> {
     let mut say = |text: &str| voice.diagnose(text);
     let prepared = cx.attributes.prepare_creation(source, &mut say);
     prepared.map_err(|attrs::Unpreserved| Failed::Said)?;
@@ -78,10 +103,11 @@ pub(super) fn copy(
         .there
         .filter(|there| !open.is_atomic() && cx.attributes.hold_back(from, &open.file, there));
     if !cx.options.attributes_only
-        && let Err((failure, why)) = data(cx, (voice, bytes), (source, &opened), (dest, &open))
+        && let Err((failure, why)) =
+            data(cx, (voice, bytes), (source, opened), (dest, &open), method)
     {
-        let changed = |f: &Failure| f.begun && !matches!(f.error, Error::Clone(_));
-        if let (Some(there), false) = (held_back, failure.as_ref().is_some_and(changed)) {
+        let changed = failure.as_ref().is_some_and(|failure| failure.begun);
+        if let (Some(there), false) = (held_back, changed) {
             // What was narrowed a moment ago is ours to widen.
             let _ = cx.attributes.give_back(&open.file, there);
         }
@@ -94,7 +120,7 @@ pub(super) fn copy(
         touch(&open.file, dest, cx.options)?;
     }
     let made = identity(&now);
-    let attributes = give_attributes(cx, voice, (source, &opened), from, (dest, &open));
+    let attributes = give_attributes(cx, voice, (source, opened), from, (dest, &open));
     finish(cx, voice, dest, open, attributes)?;
     Ok(made)
 }
@@ -131,6 +157,7 @@ fn data(
     (voice, bytes): (&mut Voice, &mut Bytes),
     (source, opened): (&Place<'_>, &File),
     (dest, open): (&Place<'_>, &Destination<'_>),
+    method: &mut CopyMethod,
 ) -> Result<(), (Option<Failure>, String)> {
     let facts = bytes.facts(opened).map_err(|e| {
         let text = format!("cannot fstat {}: {}", quote(source.shown), reason(&e));
@@ -143,7 +170,9 @@ fn data(
     };
     let mut observer = voice.file(source.shown, dest.shown);
     let tag = (source.shown.into(), dest.shown.into());
-    match bytes.copy(opened, facts, &open.file, options, &mut observer, tag) {
+    let copied = bytes.copy(opened, facts, &open.file, options, &mut observer, tag);
+    *method = bytes.method();
+    match copied {
         Ok(()) => {
             observer.finish();
             Ok(())

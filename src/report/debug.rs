@@ -5,8 +5,9 @@ use std::path::Path;
 use super::phrase::phrase_of;
 use super::quote::quote;
 use super::units::{bytes, rate};
-use crate::transfer::Event;
+use crate::transfer::copy_method::{Offload, ReflinkUse, SparseDetection};
 use crate::transfer::pace::Holding;
+use crate::transfer::{CopyMethod, Event};
 
 /// The line for who holds the copy back.
 #[must_use]
@@ -21,6 +22,32 @@ pub(super) fn throttle(holding: Option<&Holding>) -> String {
         }
         None => "throttle: nobody holds the copy back".to_owned(),
     }
+}
+
+/// The line that cp prints for each file since 9.3, in its words: newer scripts and test suites look for it.
+#[must_use]
+pub fn method_line(method: &CopyMethod) -> String {
+    let offload = match method.offload {
+        Offload::Unknown => "unknown",
+        Offload::Yes => "yes",
+        Offload::Avoided => "avoided",
+        Offload::Unsupported => "unsupported",
+    };
+    let reflink = match method.reflink {
+        ReflinkUse::Unknown => "unknown",
+        ReflinkUse::No => "no",
+        ReflinkUse::Yes => "yes",
+        ReflinkUse::Avoided => "avoided",
+        ReflinkUse::Unsupported => "unsupported",
+    };
+    let sparse = match method.sparse {
+        SparseDetection::Unknown => "unknown",
+        SparseDetection::No => "no",
+        SparseDetection::Zeros => "zeros",
+        SparseDetection::SeekHole => "SEEK_HOLE",
+        SparseDetection::SeekHoleAndZeros => "SEEK_HOLE + zeros",
+    };
+    format!("copy offload: {offload}, reflink: {reflink}, sparse detection: {sparse}")
 }
 
 /// The lines for one event.

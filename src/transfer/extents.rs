@@ -93,6 +93,12 @@ impl<'a> Extents<'a> {
         self.found
     }
 
+    /// How data was found so far: a file system that cannot tell makes everything count as data.
+    #[must_use]
+    pub fn finder(&self) -> Finder {
+        self.finder
+    }
+
     /// Begins anew, with the last answer still believed.
     pub fn rewind(&mut self) {
         (self.found, self.found_until) = (0, 0);

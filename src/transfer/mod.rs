@@ -6,6 +6,7 @@
 pub mod align;
 mod behind;
 pub mod choice;
+pub mod copy_method;
 mod edge;
 pub mod engine;
 pub mod error;
@@ -29,6 +30,7 @@ mod worker;
 mod writeback;
 
 pub use behind::Late;
+pub use copy_method::CopyMethod;
 pub use error::{Error, Failure};
 pub use event::{Event, Observer, Progress, Refusal};
 pub use plan::{DirectPolicy, Options, Reflink, Sparse};

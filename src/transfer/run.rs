@@ -6,6 +6,7 @@ use std::io;
 use std::time::Instant;
 
 use super::choice::{Choice, Clock, Next};
+use super::copy_method::CopyMethod;
 use super::engine::{Engine, Pair, Row};
 use super::error::{Error, Failure};
 use super::event::{Event, Observer, Progress};
@@ -73,6 +74,7 @@ pub(super) fn copy(
     files: &Files<'_>,
     options: Options,
     observer: &mut dyn Observer,
+    method: &mut CopyMethod,
 ) -> Result<(), Failure> {
     let account = Account::open();
     let plan = Plan::of(files, options);
@@ -89,7 +91,11 @@ pub(super) fn copy(
         return Err(fail(Error::Io(Side::Dest, e)));
     }
     let mut run = Run::new(&plan, files, account, observer);
-    match run.all(&mut extents) {
+    let copied = run.all(&mut extents);
+    let regular = plan.dest.regular;
+    method.note_detection(&plan.source, extents.finder(), &options, regular);
+    method.note_moved(&run.moved, &plan.rows, &run.rows);
+    match copied {
         Ok(()) => {
             run.done();
             Ok(())

@@ -7,6 +7,7 @@ use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Whence, ftruncate, lseek64};
 
 use super::behind::MOST_BYTES;
+use super::copy_method::{Offload, SparseDetection};
 use super::engine::{BUFFERED, DONTCACHE, Row};
 use super::error::{Error, Failure};
 use super::event::{Event, Observer, Progress, Refusal};
@@ -56,7 +57,7 @@ pub(super) fn way(
     if !free
         || !plain
         || !fits
-        || !(options.sparse == Sparse::Never || has_no_hole(files.source, source))
+        || asks_for_holes(source, options) && !has_no_hole(files.source, source)
     {
         return None;
     }
@@ -66,9 +67,12 @@ pub(super) fn way(
 }
 
 /// Blocks count what a file system needs or saves, too: where they are fewer than the size asks for, a hole is looked for.
+fn asks_for_holes(facts: &SourceFacts, options: &Options) -> bool {
+    options.sparse != Sparse::Never && !facts.is_dense()
+}
+
 fn has_no_hole(source: &File, facts: &SourceFacts) -> bool {
-    facts.is_dense()
-        || lseek64(source, 0, Whence::SeekHole).is_ok_and(|at| at.cast_unsigned() >= facts.size)
+    lseek64(source, 0, Whence::SeekHole).is_ok_and(|at| at.cast_unsigned() >= facts.size)
 }
 
 /// Copies it. What is written is left to the worker's queue under `tag`.
@@ -94,7 +98,14 @@ pub(super) fn copy<T>(
         done: 0,
         observer,
     };
-    if let Err(error) = small.all(&mut worker.buffer, &mut worker.mounts) {
+    let copied = small.all(&mut worker.buffer, &mut worker.mounts);
+    worker.method.offload = small.offload();
+    worker.method.sparse = if asks_for_holes(&files.facts, &options) {
+        SparseDetection::SeekHole
+    } else {
+        SparseDetection::No
+    };
+    if let Err(error) = copied {
         return Err(small.give_up(error));
     }
     let row = small.row;
@@ -156,6 +167,15 @@ impl Small<'_, '_> {
         }
         self.report()?;
         compare_source(self.files.source, &self.files.facts)
+    }
+
+    /// Whether the bytes were offloaded: they never are, so only whether there were any.
+    fn offload(&self) -> Offload {
+        if self.done > 0 {
+            Offload::Avoided
+        } else {
+            Offload::Unknown
+        }
     }
 
     /// All of the source, and a look at whether there is more than it said.

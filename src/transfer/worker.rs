@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::behind::{Behind, Late};
+use super::copy_method::CopyMethod;
 use super::error::{Error, Failure};
 use super::event::Observer;
 use super::facts::{DestFacts, SourceFacts};
@@ -24,6 +25,8 @@ pub struct Worker<T> {
     pub(super) mounts: Mounts,
     pub(super) buffer: Vec<u8>,
     pub(super) behind: Behind<T>,
+    /// How the last file was copied.
+    pub(super) method: CopyMethod,
     pace: Option<Arc<Pacer>>,
 }
 
@@ -33,6 +36,7 @@ impl<T> Default for Worker<T> {
             mounts: Mounts::default(),
             buffer: Vec::new(),
             behind: Behind::new(),
+            method: CopyMethod::default(),
             pace: None,
         }
     }
@@ -69,6 +73,7 @@ impl<T> Worker<T> {
         observer: &mut dyn Observer,
         tag: T,
     ) -> Result<(), Failure> {
+        self.method = CopyMethod::before(&options);
         let there = DestFacts::on(&mut self.mounts, dest)
             .map_err(|e| Failure::before(Error::Io(Side::Dest, e), facts.size))?;
         let pace = self.pace.clone();
@@ -81,13 +86,25 @@ impl<T> Worker<T> {
             pace: pace.as_deref(),
         };
         files.price(observer)?;
-        if share::blocks(&mut files, options, observer)? {
+        let shared = share::blocks(&mut files, options, observer);
+        let refused = match &shared {
+            Ok(shared) => !shared,
+            Err(failure) => matches!(failure.error, Error::Clone(_)),
+        };
+        self.method.note_reflink(!refused, &options);
+        if shared? {
             return Ok(());
         }
         match small::way(&files, &options, &mut self.mounts) {
             Some(row) => small::copy(self, row, &files, options, observer, tag),
-            None => run::copy(&files, options, observer),
+            None => run::copy(&files, options, observer, &mut self.method),
         }
+    }
+
+    /// How the data of the last file was copied, as far as it came.
+    #[must_use]
+    pub fn method(&self) -> CopyMethod {
+        self.method
     }
 
     /// Files whose writeback has failed since this was last asked.

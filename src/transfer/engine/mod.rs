@@ -125,6 +125,9 @@ pub static NULL: &Row = &null::ROW;
 /// The row that shares blocks.
 pub(super) static REFLINK: &Row = &reflink::ROW;
 
+/// The row whose bytes `--debug` calls offloaded, as cp does.
+pub(super) static COPY_FILE_RANGE: &Row = &copy_file_range::ROW;
+
 /// The two rows of small files.
 pub(super) static DONTCACHE: &Row = &dontcache::ROW;
 pub(super) static BUFFERED: &Row = &buffered::ROW;

@@ -1,0 +1,206 @@
+//! `CopyMethod`: how the data of one file was copied, in the three terms in which GNU cp tells it since 9.3.
+//!
+//! cp copies in few ways and this program in many, so each term is defined here for the engines that cp does not have. What
+//! cp has no word for is `unknown` or `avoided`, never the nearest word that sounds better.
+
+use std::collections::BTreeMap;
+
+use super::engine::{COPY_FILE_RANGE, REFLINK, Row};
+use super::extents::Finder;
+use super::facts::{SourceFacts, SourceKind};
+use super::plan::{Options, Reflink, Sparse};
+
+/// Whether copy_file_range(2) moved the data: the only call that cp counts as offloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Offload {
+    /// No byte was moved: the file is empty, all hole or shared, or the copy failed before.
+    #[default]
+    Unknown,
+    /// copy_file_range(2) moved at least one byte.
+    Yes,
+    /// Another engine moved the bytes, and copy_file_range(2) was not called: it would use the page cache.
+    Avoided,
+    /// copy_file_range(2) was called and refused, and another engine moved the bytes, or none.
+    Unsupported,
+}
+
+/// Whether the destination shares the blocks of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReflinkUse {
+    /// The copy failed before this was decided.
+    #[default]
+    Unknown,
+    /// `--reflink=never`, or `--sparse=never`, which implies it.
+    No,
+    /// All blocks are shared.
+    Yes,
+    /// `--engine` asks for an engine that moves bytes.
+    Avoided,
+    /// FICLONE was refused, or it is known of these two files that it would be: they are on two file systems, in memory, or
+    /// on one that shares no blocks.
+    Unsupported,
+}
+
+/// How the holes of the source were looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SparseDetection {
+    /// Nothing was looked at: the blocks are shared, or the copy failed before. Also ramfs, whose holes mincore(2) finds:
+    /// cp has no word for that.
+    #[default]
+    Unknown,
+    /// Everything counted as data.
+    No,
+    /// Blocks of zeros were looked for in the data.
+    Zeros,
+    /// The file system was asked with SEEK_DATA and SEEK_HOLE.
+    SeekHole,
+    /// Both were done.
+    SeekHoleAndZeros,
+}
+
+/// How the data of one file was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CopyMethod {
+    /// Whether copy_file_range(2) moved it.
+    pub offload: Offload,
+    /// Whether blocks are shared.
+    pub reflink: ReflinkUse,
+    /// How holes were looked for.
+    pub sparse: SparseDetection,
+}
+
+impl CopyMethod {
+    /// Returns what is known before a file is looked at: only what the options rule out.
+    #[must_use]
+    pub fn before(options: &Options) -> Self {
+        Self {
+            reflink: match options.reflink {
+                Reflink::Never => ReflinkUse::No,
+                Reflink::Auto | Reflink::Always => ReflinkUse::Unknown,
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Notes that blocks were shared, or could not be.
+    pub(super) fn note_reflink(&mut self, shared: bool, options: &Options) {
+        self.reflink = match (options.reflink, options.engine) {
+            _ if shared => ReflinkUse::Yes,
+            (Reflink::Never, _) => ReflinkUse::No,
+            (_, Some(only)) if only != REFLINK => ReflinkUse::Avoided,
+            _ => ReflinkUse::Unsupported,
+        };
+    }
+
+    /// Notes how holes were looked for: by `finder`, and in the data where that was asked for.
+    pub(super) fn note_detection(
+        &mut self,
+        source: &SourceFacts,
+        finder: Finder,
+        options: &Options,
+        regular: bool,
+    ) {
+        let zeros = options.sparse == Sparse::Always && regular;
+        // A stream has no holes to be asked for, and an empty file has nothing.
+        let finder = if source.kind == SourceKind::Stream {
+            Finder::Everything
+        } else {
+            finder
+        };
+        self.sparse = match (finder, zeros) {
+            _ if source.kind != SourceKind::Stream && source.size == 0 => SparseDetection::No,
+            (Finder::Seek, true) => SparseDetection::SeekHoleAndZeros,
+            (Finder::Seek, false) => SparseDetection::SeekHole,
+            (Finder::Residency, false) => SparseDetection::Unknown,
+            (Finder::Residency | Finder::Everything, true) => SparseDetection::Zeros,
+            (Finder::Everything, false) => SparseDetection::No,
+        };
+    }
+
+    /// Notes which rows moved bytes, and whether copy_file_range(2) was refused: it was planned, and is no longer left.
+    pub(super) fn note_moved(
+        &mut self,
+        moved: &BTreeMap<&'static str, u64>,
+        planned: &[&'static Row],
+        left: &[&'static Row],
+    ) {
+        let by_call = moved.get(COPY_FILE_RANGE.name).is_some_and(|n| *n > 0);
+        let refused = planned.contains(&COPY_FILE_RANGE) && !left.contains(&COPY_FILE_RANGE);
+        self.offload = if by_call {
+            Offload::Yes
+        } else if refused {
+            Offload::Unsupported
+        } else if moved.values().any(|n| *n > 0) {
+            Offload::Avoided
+        } else {
+            Offload::Unknown
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::engine::{BUFFERED, find};
+    use super::*;
+
+    #[test]
+    fn offload_is_copy_file_range_and_nothing_else() {
+        let (cfr, sendfile) = (COPY_FILE_RANGE, find("sendfile").unwrap());
+        let (by_cfr, by_sendfile) = ((cfr.name, 1), (sendfile.name, 9));
+        for (moved, left, want) in [
+            (vec![by_cfr], vec![cfr, BUFFERED], Offload::Yes),
+            // It moved bytes before it was refused.
+            (
+                vec![by_cfr, (BUFFERED.name, 9)],
+                vec![BUFFERED],
+                Offload::Yes,
+            ),
+            (
+                vec![(BUFFERED.name, 9)],
+                vec![BUFFERED],
+                Offload::Unsupported,
+            ),
+            (vec![], vec![BUFFERED], Offload::Unsupported),
+            (vec![by_sendfile], vec![sendfile, cfr], Offload::Avoided),
+            (vec![], vec![cfr, BUFFERED], Offload::Unknown),
+        ] {
+            let mut method = CopyMethod::default();
+            let moved = moved.into_iter().collect();
+            method.note_moved(&moved, &[sendfile, cfr, BUFFERED], &left);
+            assert_eq!(method.offload, want, "{moved:?} {left:?}");
+        }
+    }
+
+    #[test]
+    fn reflink_says_who_decided() {
+        let options = |reflink, engine| Options {
+            reflink,
+            engine,
+            ..Options::default()
+        };
+        for (shared, options, want) in [
+            (true, options(Reflink::Auto, None), ReflinkUse::Yes),
+            (false, options(Reflink::Auto, None), ReflinkUse::Unsupported),
+            (
+                false,
+                options(Reflink::Always, None),
+                ReflinkUse::Unsupported,
+            ),
+            (false, options(Reflink::Never, None), ReflinkUse::No),
+            (
+                false,
+                options(Reflink::Auto, Some(BUFFERED)),
+                ReflinkUse::Avoided,
+            ),
+            (
+                false,
+                options(Reflink::Auto, Some(REFLINK)),
+                ReflinkUse::Unsupported,
+            ),
+        ] {
+            let mut method = CopyMethod::before(&options);
+            method.note_reflink(shared, &options);
+            assert_eq!(method.reflink, want, "{options:?}");
+        }
+    }
+}
