@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::errno::Errno;
 use nix::unistd::ftruncate;
 
 use super::engine::{Pair, REFLINK};
@@ -18,7 +19,8 @@ use crate::sys::words::reason;
 /// the reason is noted, and the destination is as it was, save that it may have been cut to the size of the source.
 ///
 /// # Errors
-/// Why it cannot, where nothing else will do; the destination is empty then, as cp leaves it.
+/// Why it cannot, where nothing else will do: the destination is empty then, as cp leaves it. Also, whatever was asked for, an
+/// error of the medium; the destination is as it was then.
 pub(super) fn blocks(
     files: &mut Files<'_>,
     options: Options,
@@ -35,22 +37,30 @@ pub(super) fn blocks(
             .shared()
             .map(|()| true);
     };
-    if options.reflink != Reflink::Always {
-        files.unshared = Some(reason(&error));
-        return Ok(false);
+    let fail = |error| Err(Failure::before(Error::Clone(error), files.facts.size));
+    if options.reflink == Reflink::Always {
+        let emptied = if files.there.regular {
+            retry(|| ftruncate(files.dest, 0))
+        } else {
+            Ok(())
+        };
+        return fail(emptied.err().unwrap_or(error));
     }
-    let emptied = if files.there.regular {
-        retry(|| ftruncate(files.dest, 0))
-    } else {
-        Ok(())
-    };
-    Err(Failure {
-        begun: true,
-        ..Failure::before(
-            Error::Clone(emptied.err().unwrap_or(error)),
-            files.facts.size,
-        )
-    })
+    if is_terminal(&error) {
+        return fail(error);
+    }
+    files.unshared = Some(reason(&error));
+    Ok(false)
+}
+
+/// Whether a refusal to share blocks means trouble with the medium rather than that blocks cannot be shared: cp gives such a
+/// file up since 9.2, where 9.1 copied it in another way.
+fn is_terminal(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(Errno::EIO | Errno::ENOMEM | Errno::ENOSPC | Errno::EDQUOT)
+    )
 }
 
 fn clone(files: &Files<'_>) -> io::Result<()> {

@@ -30,14 +30,25 @@ pub(super) enum Failed {
 /// Gives `to` the ACLs of `source` and `mode`, and takes away what a default ACL of its directory gave it beyond them.
 pub(super) fn copy(source: &Handle<'_>, to: &Handle<'_>, mode: u32) -> Result<(), Failed> {
     let Some(access) = access_of(source, mode).map_err(Failed::Source)? else {
-        return impose(to, mode).map_err(Failed::Dest);
+        impose(to, mode).map_err(Failed::Dest)?;
+        return lose_special_bits(to, mode).map_err(Failed::Dest);
     };
     let default = if is_directory(mode) {
         source.get(DEFAULT.as_ref()).map_err(Failed::Source)?
     } else {
         None
     };
-    set(to, &access, default.as_deref(), mode).map_err(Failed::Dest)
+    set(to, &access, default.as_deref(), mode).map_err(Failed::Dest)?;
+    lose_special_bits(to, mode).map_err(Failed::Dest)
+}
+
+/// Takes away the set-id and sticky bits of what was there, which no ACL touches, where `mode` has none: as cp 9.7, which changes the mode
+/// before the ACL.
+fn lose_special_bits(to: &Handle<'_>, mode: u32) -> io::Result<()> {
+    if mode & SET_ID == 0 && to.stat()?.st_mode & SET_ID != 0 {
+        to.set_mode(mode)?;
+    }
+    Ok(())
 }
 
 /// `None` where the file system has no ACLs. One that says no more than the mode is made from that.

@@ -255,6 +255,10 @@ impl Attributes {
         say: &mut dyn FnMut(&str),
     ) -> Outcome {
         self.times(to, from, shown.1, say)?;
+        let inherited = match made {
+            Some(_) if self.preserve.default_mode => inherited(to, from, shown.1, say)?,
+            _ => 0,
+        };
         let mut owner = Owner::Right;
         if self.preserve.ownership {
             let now = now(to, "cannot stat", shown.1, say)?;
@@ -268,7 +272,7 @@ impl Attributes {
         }
         match made {
             Some(_) if self.preserve.default_mode => {
-                self.default_mode(to, default_of(from), shown.1, say)
+                self.default_mode(to, default_of(from) | inherited, shown.1, say)
             }
             Some(completion) => self.widened(completion.apply(to), shown.1, say),
             None => Ok(()),
@@ -364,6 +368,21 @@ fn default_of(from: &FileStat) -> u32 {
         SFlag::S_IFDIR | SFlag::S_IFSOCK => DIRECTORY_DEFAULT,
         _ => FILE_DEFAULT,
     }
+}
+
+/// The set-group-id bit that a new directory has from the one it is in, which --no-preserve=mode leaves to it. Where it has,
+/// its mode is set as a whole, and a sticky bit of the source goes: as cp since 9.5.
+fn inherited(
+    to: &Handle<'_>,
+    from: &FileStat,
+    shown: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<u32, Unpreserved> {
+    if kind(from.st_mode) != SFlag::S_IFDIR {
+        return Ok(0);
+    }
+    let now = now(to, "cannot stat", shown, say)?;
+    Ok(now.st_mode & libc::S_ISGID)
 }
 
 fn copy_mode(

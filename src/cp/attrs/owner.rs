@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 
 use super::acl::SET_ID;
@@ -61,12 +60,10 @@ impl Attributes {
         let Err(e) = to.set_owner(Some(from.st_uid), from.st_gid) else {
             return Ok(Owner::Right);
         };
-        let not_allowed = matches!(e, Errno::EPERM | Errno::EINVAL);
-        if not_allowed {
+        if self.is_our_lot(Some(e as i32)) {
             // As cp: the group at least, where we are a member of it.
             let _ = to.set_owner(None, from.st_gid);
-        }
-        if !self.is_our_lot(Some(e as i32)) {
+        } else {
             said(say, "failed to preserve ownership for", shown, &e.into());
             self.or_required()?;
         }
@@ -127,8 +124,8 @@ impl Attributes {
         }
     }
 
-    /// Who is not root may give nothing away, and need not be told so.
+    /// Who is not root may give nothing away, and need not be told so. CIFS says EACCES for that (cp minds it since 9.5).
     fn is_our_lot(&self, errno: Option<i32>) -> bool {
-        !self.root && matches!(errno, Some(libc::EPERM | libc::EINVAL))
+        !self.root && matches!(errno, Some(libc::EPERM | libc::EINVAL | libc::EACCES))
     }
 }

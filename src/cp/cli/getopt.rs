@@ -136,7 +136,7 @@ fn names(origin: Origin) -> impl Iterator<Item = Named> {
 
 /// The option that `name` is, or is a beginning of. `given` is the whole word without its dashes.
 fn find(name: &[u8], given: &[u8]) -> Result<Named, Answer> {
-    const ORIGINS: [Origin; 3] = [Origin::Cp, Origin::LaterCp, Origin::Own];
+    const ORIGINS: [Origin; 2] = [Origin::Cp, Origin::Own];
     let mut all = ORIGINS.into_iter().flat_map(names);
     if let Some(exact) = all.find(|(long, _)| long.as_bytes() == name) {
         return Ok(exact);

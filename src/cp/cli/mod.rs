@@ -64,7 +64,7 @@ fn argument(row: &Row, order: usize) -> Arg {
     let mut arg = Arg::new(order.to_string())
         .help(row.help)
         .help_heading(match row.origin {
-            Origin::Cp | Origin::LaterCp => "Options, as in cp",
+            Origin::Cp => "Options, as in cp",
             Origin::Own => "Options of its own",
         });
     if let Some(long) = row.long {

@@ -160,10 +160,8 @@ pub enum Argument {
 /// breaks no script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// GNU cp 9.1.
+    /// GNU cp 9.7.
     Cp,
-    /// GNU cp 9.5.
-    LaterCp,
     /// Only here.
     Own,
 }
@@ -264,6 +262,12 @@ pub static TABLE: &[Row] = &[
         "",
         "copy-contents",
         "Copy what FIFOs and devices yield when recursive, not the special files",
+    ),
+    flag(
+        Flag::Debug,
+        "",
+        "debug",
+        "Say which engine is taken and why no other, alignment, extents and cost; implies -v",
     ),
     letter(
         Word::Flag(Flag::DereferenceNothingKeepLinks),
@@ -419,8 +423,7 @@ pub static TABLE: &[Row] = &[
         "",
         "keep-directory-symlink",
         "Follow an existing symbolic link to a directory where a directory goes",
-    )
-    .from(Origin::LaterCp),
+    ),
     letter(
         Word::Valued(Valued::Context),
         "Z",
@@ -433,13 +436,6 @@ pub static TABLE: &[Row] = &[
         Optional("CTX", Free),
         "Set the SELinux context of new files to CTX; without CTX the same as -Z",
     ),
-    flag(
-        Flag::Debug,
-        "",
-        "debug",
-        "Say which engine is taken and why no other, alignment, extents and cost; implies -v",
-    )
-    .from(Origin::LaterCp),
     flag(Flag::Help, "", "help", "Print this help"),
     flag(Flag::Version, "", "version", "Print the version"),
     flag(

@@ -91,6 +91,9 @@ fn existing<'a>(
     there: &FileStat,
     how: &How,
 ) -> Result<(Entry<'a>, Over), String> {
+    if there.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() {
+        return Err(cannot_create(place, &Errno::EISDIR.into()));
+    }
     if !is_regular(there) {
         return Err(cannot_replace(place.shown, "not a regular file"));
     }

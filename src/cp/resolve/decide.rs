@@ -77,12 +77,7 @@ impl Draft<'_> {
             return wrong("cannot make both hard and symbolic links");
         }
         if self.backups && matches!(existing, Existing::Skip | Existing::Refuse) {
-            // 9.1's words where 9.1 has the case, else 9.5's.
-            return wrong(if self.interactive == Some(Existing::Skip) {
-                "options --backup and --no-clobber are mutually exclusive"
-            } else {
-                "--backup is mutually exclusive with -n or --update=none-fail"
-            });
+            return wrong("--backup is mutually exclusive with -n or --update=none-fail");
         }
         let Transfer {
             reflink, sparse, ..

@@ -270,8 +270,13 @@ fn backups_are_named_by_word_and_environment() {
 
 #[test]
 fn an_abbreviation_means_what_it_means_to_cp() {
-    assert_eq!(options("--d a b").dereference, Dereference::Always);
-    assert!(!options("--de a b").report.debug, "cp 9.1 has no --debug");
+    for de in ["d", "de"] {
+        assert_eq!(
+            mistake(&format!("--{de} a b")),
+            format!("option '--{de}' is ambiguous; possibilities: '--debug' '--dereference'")
+        );
+    }
+    assert_eq!(options("--der a b").dereference, Dereference::Always);
     assert!(options("--deb a b").report.debug);
     assert!(options("--f a b").force);
     assert!(options("--fs a b").durability.fsync);
@@ -456,7 +461,7 @@ fn what_contradicts_itself_is_refused() {
         ("-ls a b", "cannot make both hard and symbolic links"),
         (
             "-bn a b",
-            "options --backup and --no-clobber are mutually exclusive",
+            "--backup is mutually exclusive with -n or --update=none-fail",
         ),
         (
             "-b --update=none a b",

@@ -124,16 +124,35 @@ impl Walk<'_, '_, '_> {
                     }
                 }
             }
+            self.say_skipped(entry);
             return Ok(true);
         }
         match options.existing {
             Existing::Replace => Ok(false),
-            Existing::Skip => Ok(true),
+            Existing::Skip => {
+                self.say_skipped(entry);
+                Ok(true)
+            }
             Existing::Refuse => {
                 let name = quote(&entry.dest.shown);
                 Err(format!("not replacing {name}").into())
             }
-            Existing::Ask => Ok(!self.may_overwrite(entry, there)),
+            Existing::Ask => {
+                let kept = !self.may_overwrite(entry, there);
+                if kept {
+                    // POSIX: a file that was not copied makes the exit status 1, and so does cp since 9.2.
+                    self.run.fail();
+                    self.say_skipped(entry);
+                }
+                Ok(kept)
+            }
+        }
+    }
+
+    /// Prints the line of --debug for a destination that is left as it is, in the words of cp since 9.4.
+    fn say_skipped(&mut self, entry: &Entry) {
+        if self.options().report.debug {
+            self.verbose(|| format!("skipped {}", quote(&entry.dest.shown)));
         }
     }
 
@@ -145,7 +164,10 @@ impl Walk<'_, '_, '_> {
     ) -> Result<(), Failed> {
         let (source, dest) = (&entry.source.shown, &entry.dest.shown);
         if !is_directory(there) {
-            if is_directory(from) {
+            // Since 9.5 cp makes the directory where the other file gets a backup. It removes the file where the source is
+            // "." or "..", which get no backup; here such a file stays.
+            let backed_up = self.options().backup.is_some() && !is_dots(source);
+            if is_directory(from) && !backed_up {
                 let (source, dest) = (quote(source), quote(dest));
                 return Err(format!(
                     "cannot overwrite non-directory {dest} with directory {source}"
@@ -160,9 +182,12 @@ impl Walk<'_, '_, '_> {
                 let (source, dest) = (quote(source), quote(dest));
                 return Err(format!("will not overwrite just-created {dest} with {source}").into());
             }
-        } else if !is_directory(from) {
-            let dest = quote(dest);
-            return Err(format!("cannot overwrite directory {dest} with non-directory").into());
+        } else if !is_directory(from) && self.options().backup.is_none() {
+            // With a backup, as in cp since 9.5, the call that makes the copy fails.
+            let (source, dest) = (quote(source), quote(dest));
+            return Err(
+                format!("cannot overwrite directory {dest} with non-directory {source}").into(),
+            );
         }
         Ok(())
     }
@@ -186,6 +211,7 @@ impl Walk<'_, '_, '_> {
         }
         // Only what is written as a file comes by a temporary name.
         let atomic = options.durability.atomic
+            && !is_directory(from)
             && options.making == Making::Copy
             && (is_regular(from) || options.as_regular && !is_link(from));
         if let Some(how) = &options.backup

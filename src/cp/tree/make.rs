@@ -26,11 +26,17 @@ impl Walk<'_, '_, '_> {
             if let Some(earlier) = &earlier
                 && let Some(outcome) = self.met_before(entry, earlier, dereference)
             {
+                if outcome.is_err() {
+                    self.undo_backup(entry, ready.backup.as_deref());
+                }
                 return outcome.map(|()| Next::Done);
             }
             let made = self.directory(entry, from, &ready);
-            if made.is_err() && earlier.is_none() {
-                self.forget(from);
+            if made.is_err() {
+                if earlier.is_none() {
+                    self.forget(from);
+                }
+                self.undo_backup(entry, ready.backup.as_deref());
             }
             return made.map(|()| Next::Done);
         }
