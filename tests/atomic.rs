@@ -273,6 +273,10 @@ fn a_replaced_file_looks_as_an_overwritten_one() {
                 let words: Vec<&str> = options.split_whitespace().collect();
                 let mut cp = Command::new("/bin/cp");
                 assert_ok(&run(cp.args(&words).arg(scene.source()).arg(&beside)), "cp");
+                if matches!(options, "-p" | "--preserve=mode") {
+                    // What cp 9.1 leaves there of the old mode, and the newest does not.
+                    sh("chmod ug-s $F", &beside);
+                }
                 let mut command = scene.command();
                 command.args(&words);
                 let context = format!("{making} {options} {way:?}");
@@ -453,8 +457,9 @@ fn what_is_no_file_is_refused() {
     }
     let output = run(copy(&scene.source(), dir).arg("-T"));
     let words = format!(
-        "cannot overwrite directory '{}' with non-directory",
-        dir.display()
+        "cannot overwrite directory '{}' with non-directory '{}'",
+        dir.display(),
+        scene.source().display()
     );
     assert_says(&output, &words, "a directory");
 }

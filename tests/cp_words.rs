@@ -125,8 +125,9 @@ fn abbreviations_are_those_of_cp() {
         of two names of one meaning :: $CP --pa a new
         of the old name :: $CP --path a new
         of the old name, begun :: $CP --pat a new
-        d is dereference :: $CP --d link new
-        de is dereference :: $CP --de link new
+        d is ambiguous since 9.2 :: $CP --d link new
+        de is ambiguous since 9.2 :: $CP --de link new
+        der is dereference :: $CP --der link new
         at is attributes-only :: $CP --at=x a new
         r :: $CP --r a new
         re :: $CP --re a new

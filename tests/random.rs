@@ -1,8 +1,10 @@
-//! cp and mmapcp side by side in random trees with random words: what one of them does, the other one does, but for `INTENDED`.
+//! cp and mmapcp side by side in random trees with random words: what one of them does, the other one does, but for `INTENDED`
+//! and, where cp is older than the newest, for what cp has changed since.
 //!
 //! `MMAPCP_CASES=N` tries N cases, others each time; `MMAPCP_SEED=N` the ones that a failure named. What fails is made as small as it goes, and
 //! told as a shell script.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -10,7 +12,8 @@ use std::time::Duration;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::beside_cp::{subject, tree};
+use crate::beside_cp::later::{as_older, explanation};
+use crate::beside_cp::{Oracle, newest_is_meant, oracles, subject, tree};
 use crate::support::*;
 
 mod case;
@@ -49,6 +52,8 @@ const SHOWN: (usize, usize) = (30, 400);
 struct Intended {
     what: &'static str,
     why: &'static str,
+    /// Whether the newest cp differs in this, too.
+    beside_newest: bool,
     /// Whether this is what happened.
     is: fn(scene: &Scene, cp: &Run, ours: &Run) -> bool,
 }
@@ -57,6 +62,7 @@ const INTENDED: &[Intended] = &[
     Intended {
         what: "a link made by this command is not written through, at any depth",
         why: "cp 9.1 looks for that among operands only, and so can be led out of the tree",
+        beside_newest: true,
         is: |_, cp, ours| {
             let said = "through just-created symlink";
             ours.stderr.contains(said) && !cp.stderr.contains(said)
@@ -66,6 +72,7 @@ const INTENDED: &[Intended] = &[
         what: "without --sparse=WHEN the holes are those of the source, no more and no fewer",
         why: "cp looks for zeros in a file with holes, reading every byte of what may be as big as the memory, and \
               overlooks holes where the file has blocks enough",
+        beside_newest: true,
         is: |scene, cp, ours| {
             let holed = tree::with_holes_of(&cp.tree, &ours.tree);
             scene.keeps_holes()
@@ -78,12 +85,14 @@ const INTENDED: &[Intended] = &[
         what: "a simple backup lies beside its file",
         why: "cp 9.1 puts those of files in a target directory into the current one (mended in 9.2), where they meet \
               other files of the case; backups have tables of their own",
+        beside_newest: false,
         is: |scene, _, _| scene.may_back_up_simply(),
     },
     Intended {
         what: "--parents preserves the permissions of directories of an absolute source",
         why: "cp 9.1 looks for their ACLs without the leading slash, finds those of other directories or none, \
               and leaves 0700",
+        beside_newest: false,
         is: |scene, cp, ours| {
             let said = |run: &Run| {
                 let line = |line: &str| line.starts_with("mmapcp: 'dev/shm/");
@@ -99,6 +108,7 @@ const INTENDED: &[Intended] = &[
     Intended {
         what: "a source stays reachable when the copy replaces a link on its path",
         why: "cp 9.1 follows the path anew for each name, and finds nothing there any more",
+        beside_newest: true,
         is: |scene, cp, ours| {
             let lost = |run: &Run| run.stderr.matches("No such file or directory").count();
             scene.has_detour() && lost(cp) > lost(ours)
@@ -107,6 +117,7 @@ const INTENDED: &[Intended] = &[
     Intended {
         what: "what --parents made for one source is there for the next",
         why: "cp 9.1 forgets to ask again, and makes a directory that it made before",
+        beside_newest: true,
         is: |scene, cp, ours| {
             let lost = |line: &str| line.contains("cannot create ") && !ours.stderr.contains(line);
             scene.has_parents() && cp.stderr.lines().any(lost)
@@ -116,6 +127,7 @@ const INTENDED: &[Intended] = &[
         what: "what is not complete stays closed",
         why: "files are made so that nobody else reads them before their mode is right, directories of --parents so that \
               nobody enters; cp 9.1 makes them wider, and leaves them so when it fails",
+        beside_newest: true,
         is: |_, cp, ours| {
             cp.status != "exit status: 0"
                 && (&cp.status, &cp.stdout, &cp.stderr)
@@ -126,6 +138,7 @@ const INTENDED: &[Intended] = &[
     Intended {
         what: "a copy that is met under another name is known to be the copy",
         why: "cp 9.1 asks lstat for the directory that a name is in, and may say that it will not make a hard link to it",
+        beside_newest: true,
         is: |_, cp, ours| {
             let (link, itself) = ("will not create hard link", ", into itself, ");
             let count = |run: &Run, what| run.stderr.matches(what).count();
@@ -136,6 +149,7 @@ const INTENDED: &[Intended] = &[
         what: "below a directory, links of strangers are not followed",
         why: "in a directory that others write to they may be planted; cp 9.1 trusts them where the kernel's \
               protected_symlinks does not hold",
+        beside_newest: true,
         is: |scene, cp, ours| {
             let denied = |run: &Run| run.stderr.matches(": Permission denied").count();
             // Root is denied nothing else.
@@ -145,14 +159,76 @@ const INTENDED: &[Intended] = &[
     Intended {
         what: "a directory that a link led to keeps its own extended attributes",
         why: "cp 9.1 gives its copy those of the link",
+        beside_newest: true,
         is: |_, cp, ours| {
             (&cp.status, &cp.stdout, &cp.stderr) == (&ours.status, &ours.stdout, &ours.stderr)
                 && tree::differ_in_directory_attributes_only(&cp.tree, &ours.tree)
         },
     },
     Intended {
+        what: "with -u a file that is its own copy stays",
+        why: "cp removes it and links it to itself, where two operands lead to it, and so changes the time of its directory",
+        beside_newest: true,
+        is: |scene, cp, ours| {
+            scene
+                .words
+                .iter()
+                .any(|word| word.starts_with("--up") || is_short_with(word, 'u'))
+                && (&cp.status, &cp.stderr) == (&ours.status, &ours.stderr)
+                && tree::differ_in_directories_only(&cp.tree, &ours.tree)
+        },
+    },
+    Intended {
+        what: "--keep-directory-symlink is kept, with -r, too",
+        why: "cp forgets it there, save with --copy-contents, and refuses the directory or makes a backup of the link",
+        beside_newest: true,
+        is: |scene, cp, ours| {
+            let refused = |run: &Run| run.stderr.matches("cannot overwrite non-directory").count();
+            let kept = scene.words.iter().any(|word| word.starts_with("--k"));
+            kept && (refused(cp) != refused(ours) || scene.may_back_up())
+        },
+    },
+    Intended {
+        what: "how much is copied before a tree meets its own copy depends on the order of its names",
+        why: "files are made by other threads than directories, and a directory in memory lists what was made last first",
+        beside_newest: true,
+        is: |_, cp, ours| {
+            (&cp.status, &cp.stderr) == (&ours.status, &ours.stderr)
+                && ours.stderr.contains(", into itself, ")
+        },
+    },
+    Intended {
+        what: "a directory that a backup takes out of its own path is said to be gone",
+        why: "cp since 9.5 copies the new directory to itself, and says that all is well",
+        beside_newest: true,
+        is: |scene, cp, ours| {
+            let replaced = ": it was replaced while being copied";
+            scene.may_back_up() && ours.stderr.contains(replaced) && !cp.stderr.contains(replaced)
+        },
+    },
+    Intended {
+        what: "an empty name names nothing, as the kernel has it",
+        why: "cp takes a destination of no letters for the current directory since 9.2, and fails there later",
+        beside_newest: true,
+        is: |scene, _, ours| {
+            let nothing = "'': No such file or directory";
+            scene.words.iter().any(String::is_empty) && ours.stderr.contains(nothing)
+        },
+    },
+    Intended {
+        what: "an empty file is read before it is known whether its blocks can be shared",
+        why: "there are file systems on which one that says it is empty is not",
+        beside_newest: true,
+        is: |_, cp, ours| {
+            (&cp.status, &cp.stdout, &cp.stderr) == (&ours.status, &ours.stdout, &ours.stderr)
+                && cp.stderr.contains("failed to clone ")
+                && tree::differ_in_reading_of_empty_files_only(&cp.tree, &ours.tree)
+        },
+    },
+    Intended {
         what: "a directory of --parents that may not be searched is named itself",
         why: "it is opened once, before names in it are looked at",
+        beside_newest: true,
         is: |scene, cp, ours| {
             let denied = |run: &Run, what: &str| {
                 let line = |line: &str| line.contains(what) && line.ends_with("Permission denied");
@@ -163,11 +239,16 @@ const INTENDED: &[Intended] = &[
     },
 ];
 
+/// Whether a word has this short option.
+fn is_short_with(word: &str, letter: char) -> bool {
+    word.starts_with('-') && !word.starts_with("--") && word.contains(letter)
+}
+
 #[test]
 fn mmapcp_does_what_cp_does() {
     if is_root_or_skip("mmapcp_does_what_cp_does") {
         let cases = number("MMAPCP_CASES").unwrap_or(CASES);
-        let tried = try_all(&subject(), cases);
+        let tried = try_all(&subject(), &oracles(), cases);
         eprintln!("{tried}");
     }
 }
@@ -176,9 +257,12 @@ fn mmapcp_does_what_cp_does() {
 #[test]
 fn cp_does_what_cp_does() {
     if is_root_or_skip("cp_does_what_cp_does") {
-        let tried = try_all("cp", 128);
-        assert!(tried.succeeded * 6 > tried.cases, "{tried}");
-        assert!(tried.changed * 3 > tried.cases, "{tried}");
+        for oracle in oracles() {
+            let tried = try_all(oracle.program(), &[oracle], 128);
+            assert!(tried.succeeded * 6 > tried.cases, "{tried}");
+            assert!(tried.changed * 3 > tried.cases, "{tried}");
+            assert!(tried.intended.values().all(|count| *count == 0), "{tried}");
+        }
     }
 }
 
@@ -190,8 +274,8 @@ struct Tried {
     changed: u64,
     /// Cases that were not compared, because cp went round in circles.
     endless: u64,
-    /// For each difference that is meant.
-    intended: Vec<u64>,
+    /// For each difference that is meant, how often it was met.
+    intended: BTreeMap<String, u64>,
 }
 
 impl std::fmt::Display for Tried {
@@ -201,25 +285,18 @@ impl std::fmt::Display for Tried {
             "{} cases: cp succeeded in {}, changed the tree in {}; {} more were endless",
             self.cases, self.succeeded, self.changed, self.endless
         )?;
-        for (difference, count) in INTENDED.iter().zip(&self.intended) {
-            write!(
-                f,
-                "\n{count} intended differences: {} ({})",
-                difference.what, difference.why
-            )?;
+        for (difference, count) in &self.intended {
+            write!(f, "\n{count} intended differences: {difference}")?;
         }
         Ok(())
     }
 }
 
 /// Tries `cases` cases in all streams, and panics with all failures.
-fn try_all(program: &str, cases: u64) -> Tried {
+fn try_all(program: &str, oracles: &[Oracle], cases: u64) -> Tried {
     let asked = number("MMAPCP_CASES").is_some();
     let seed = number("MMAPCP_SEED").unwrap_or_else(|| if asked { rand_seed() } else { SEED });
-    let tried = Mutex::new(Tried {
-        intended: vec![0; INTENDED.len()],
-        ..Tried::default()
-    });
+    let tried = Mutex::new(Tried::default());
     let failures = Mutex::new(Vec::new());
     let next = AtomicU64::new(0);
     let work = || {
@@ -229,7 +306,7 @@ fn try_all(program: &str, cases: u64) -> Tried {
                 break;
             }
             let cases = u32::try_from(cases.div_ceil(STREAMS)).unwrap();
-            if let Err(failure) = try_stream(program, (seed, stream), cases, &tried) {
+            if let Err(failure) = try_stream((program, oracles), (seed, stream), cases, &tried) {
                 failures.lock().unwrap().push(failure);
             }
         }
@@ -261,7 +338,7 @@ fn rand_seed() -> u64 {
 
 /// One stream of cases; the smallest that fails, as a text.
 fn try_stream(
-    program: &str,
+    (program, oracles): (&str, &[Oracle]),
     (seed, stream): (u64, u64),
     cases: u32,
     tried: &Mutex<Tried>,
@@ -280,7 +357,7 @@ fn try_stream(
     let place = Place::new();
     let outcome = TestRunner::new_with_rng(config, rng).run(&case::case(), |case| {
         let scene = Scene::of(&case);
-        match disagreement(&scene, program, &place, tried) {
+        match disagreement(&scene, (program, oracles), &place, tried) {
             None => Ok(()),
             Some(difference) => Err(TestCaseError::fail(difference)),
         }
@@ -288,38 +365,74 @@ fn try_stream(
     outcome.map_err(|error| match error {
         TestError::Fail(difference, case) => {
             let script = script::script(&Scene::of(&case));
-            format!("=== stream {stream}\n{difference}\n--- to do the same by hand: sh FILE cp; sh FILE mmapcp\n{script}")
+            format!("=== stream {stream}\n{difference}\n--- to do the same by hand: sh FILE cp; sh FILE mmapcp (or the path of newest-cp in the lab's cache)\n{script}")
         }
         TestError::Abort(why) => format!("=== stream {stream}: {why}"),
     })
 }
 
-/// What `program` does differently from cp in a scene, if anything that is not meant.
+/// What `program` does differently from a cp in a scene, if anything that is not meant.
 fn disagreement(
     scene: &Scene,
-    program: &str,
+    (program, oracles): (&str, &[Oracle]),
     place: &Place,
     tried: &Mutex<Tried>,
 ) -> Option<String> {
-    let cp = place.run(scene, "cp", ENOUGH);
-    if cp.is_endless() {
-        tried.lock().unwrap().endless += 1;
-        return None;
+    let mut ours = None;
+    for oracle in oracles {
+        if *oracle == Oracle::System && scene.has_later_words {
+            continue;
+        }
+        let cp = place.run(scene, oracle.program(), ENOUGH);
+        if cp.is_endless() {
+            tried.lock().unwrap().endless += 1;
+            return None;
+        }
+        let ours = ours.get_or_insert_with(|| place.run(scene, program, PATIENCE));
+        let found = differences(&cp, ours);
+        let mut tried = tried.lock().unwrap();
+        tried.cases += 1;
+        tried.succeeded += u64::from(cp.status == "exit status: 0");
+        tried.changed += u64::from(cp.changed);
+        if found.is_empty() {
+            continue;
+        }
+        match intended(scene, *oracle, &cp, ours) {
+            Some(why) => *tried.intended.entry(why).or_default() += 1,
+            None => {
+                let found = found.join("\n");
+                return Some(format!("beside {}:\n{found}", oracle.program()));
+            }
+        }
     }
-    let ours = place.run(scene, program, PATIENCE);
-    let found = differences(&cp, &ours);
-    let mut tried = tried.lock().unwrap();
-    tried.cases += 1;
-    tried.succeeded += u64::from(cp.status == "exit status: 0");
-    tried.changed += u64::from(cp.changed);
-    if found.is_empty() {
-        return None;
+    None
+}
+
+/// Why a difference is meant.
+fn intended(scene: &Scene, oracle: Oracle, cp: &Run, ours: &Run) -> Option<String> {
+    let newest = oracle == Oracle::Newest;
+    let beside = |why| format!("beside {}: {why}", oracle.program());
+    if newest && let Some(why) = newest_is_meant(cp, ours) {
+        return Some(beside(why.into()));
     }
-    if let Some(at) = INTENDED.iter().position(|it| (it.is)(scene, &cp, &ours)) {
-        tried.intended[at] += 1;
-        return None;
+    let ours = &Run {
+        answer: if newest {
+            ours.answer.clone()
+        } else {
+            as_older(cp, ours)
+        },
+        ..*ours
+    };
+    if cp.differences(ours).is_empty() {
+        return Some(beside(
+            "it says so in other words, or by another status".into(),
+        ));
     }
-    Some(found.join("\n"))
+    let mut here = INTENDED.iter().filter(|it| !newest || it.beside_newest);
+    if let Some(it) = here.find(|it| (it.is)(scene, cp, ours)) {
+        return Some(beside(format!("{} ({})", it.what, it.why)));
+    }
+    explanation(cp, ours).filter(|_| !newest).map(beside)
 }
 
 fn differences(cp: &Run, ours: &Run) -> Vec<String> {

@@ -247,7 +247,7 @@ fn what_is_no_file_is_refused_as_operand_and_in_a_tree() {
             .arg(format!("d/{name}")));
         assert_eq!(output.status.code(), Some(1), "{name}: {}", told(&output));
         let words = match name {
-            "dir" => "cannot overwrite directory 'd/dir' with non-directory".into(),
+            "dir" => "cannot overwrite directory 'd/dir' with non-directory 's/dir'".into(),
             _ => format!("cannot replace 'd/{name}' atomically: not a regular file"),
         };
         assert_eq!(lossy(&output.stderr), format!("mmapcp: {words}\n"));

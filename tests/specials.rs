@@ -78,7 +78,13 @@ fn the_contents_of_special_files() {
         "-p",
         "--copy-contents",
     ] {
-        agree(&table.replace("WORD", words), Style::ANY_ORDER);
+        let table = table.replace("WORD", words);
+        // The newest cp preserves the times that a FIFO has when it is open at both ends: before or after the first byte.
+        let (timed, others): (Vec<&str>, Vec<&str>) = table
+            .lines()
+            .partition(|line| words.contains(['a', 'p']) && line.contains("fifo' >/dev/null"));
+        agree(&timed.join("\n"), Style::ANY_ORDER.older_only());
+        agree(&others.join("\n"), Style::ANY_ORDER);
     }
 }
 

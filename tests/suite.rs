@@ -25,6 +25,7 @@ mod limits_refused;
 mod limits_told;
 mod links;
 mod names;
+mod newer_cp;
 mod overwriting;
 mod paced;
 mod permissions;

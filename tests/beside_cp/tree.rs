@@ -110,6 +110,65 @@ pub(crate) fn differ_in_narrower_modes_only(cp: &Tree, ours: &Tree) -> bool {
     cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| narrower(node, &ours[name]))
 }
 
+/// Adds set-id and sticky bits to our tree, where cp's has them and nothing else of the mode differs.
+pub(crate) fn add_special_bits(cp: &Tree, ours: &mut Tree) {
+    let mode = |node: &Node| u32::from_str_radix(&node.mode, 8).unwrap();
+    for (name, node) in ours {
+        if let Some(cp) = cp.get(name)
+            && mode(cp) & !0o7000 == mode(node) & !0o7000
+            && mode(cp) & mode(node) == mode(node)
+        {
+            node.mode.clone_from(&cp.mode);
+        }
+    }
+}
+
+/// Whether all that differs are set-group-id bits of directories, which ours lack.
+pub(crate) fn differ_in_fewer_set_group_ids_of_directories_only(cp: &Tree, ours: &Tree) -> bool {
+    let like = |cp: &Node, ours: &Node| {
+        let mode = u32::from_str_radix(&ours.mode, 8).unwrap();
+        let with = Node {
+            mode: format!("{:o}", mode | 0o2000),
+            ..ours.clone()
+        };
+        cp.agrees(ours) || ours.kind == "directory" && cp.agrees(&with)
+    };
+    cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| like(node, &ours[name]))
+}
+
+/// Whether all that differs are ACLs, which ours lack.
+pub(crate) fn differ_in_fewer_acls_only(cp: &Tree, ours: &Tree) -> bool {
+    let like = |cp: &Node, ours: &Node| {
+        let mut without = cp.clone();
+        without.xattrs.retain(|name, _| {
+            !name.starts_with("system.posix_acl_") || ours.xattrs.contains_key(name)
+        });
+        without.agrees(ours)
+    };
+    cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| like(node, &ours[name]))
+}
+
+/// Adds to our tree the files that cp has made and left empty.
+pub(crate) fn add_empty_files(cp: &Tree, ours: &mut Tree) {
+    for (name, node) in cp {
+        if node.kind == "file" && node.time == "new" && node.body.is_empty() && node.was.is_none() {
+            ours.entry(name.clone()).or_insert_with(|| node.clone());
+        }
+    }
+}
+
+/// Whether all that differs is when empty files were read.
+pub(crate) fn differ_in_reading_of_empty_files_only(cp: &Tree, ours: &Tree) -> bool {
+    let like = |cp: &Node, ours: &Node| {
+        let unread = Node {
+            read: None,
+            ..cp.clone()
+        };
+        cp.agrees(ours) || cp.kind == "file" && cp.body.is_empty() && unread.agrees(ours)
+    };
+    cp.keys().eq(ours.keys()) && cp.iter().all(|(name, node)| like(node, &ours[name]))
+}
+
 /// Everything below a directory, by relative name.
 pub(crate) type Tree = BTreeMap<PathBuf, Node>;
 

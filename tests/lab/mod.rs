@@ -12,6 +12,7 @@ mod kernel;
 mod kernels;
 mod late;
 mod matrix;
+pub(crate) mod newest_cp;
 mod power;
 mod program;
 mod reflink;

@@ -1,10 +1,13 @@
 //! Runs mmapcp under a watchdog and reads its events.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::Duration;
 
 use assert_cmd::Command;
 use serde_json::Value;
+
+use super::newest_cp;
 
 /// No copy of the lab takes a tenth of this; whatever does hangs.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -75,7 +78,17 @@ pub(super) fn mmapcp<S: AsRef<OsStr>>(words: &[S]) -> Outcome {
 
 /// Runs the system's cp with the same words and speaks its messages with mmapcp's name.
 pub(super) fn cp<S: AsRef<OsStr>>(words: &[S]) -> Outcome {
-    let output = Command::new("/bin/cp")
+    cp_by(Path::new("/bin/cp"), words)
+}
+
+/// The same with the newest cp, which is there.
+pub(super) fn newest_cp<S: AsRef<OsStr>>(words: &[S]) -> Outcome {
+    let place = newest_cp::directory().expect("the newest cp");
+    cp_by(&place.join(newest_cp::NAME), words)
+}
+
+fn cp_by<S: AsRef<OsStr>>(program: &Path, words: &[S]) -> Outcome {
+    let output = Command::new(program)
         .args(words)
         .env("LC_ALL", "C")
         .timeout(WATCHDOG)

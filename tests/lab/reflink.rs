@@ -1,12 +1,14 @@
 //! `--reflink` where blocks can be shared and where not: what is on the disk, and what is said, beside cp.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::image::{Kind, Mount};
-use super::program::{Outcome, cp, mmapcp, words};
-use super::{Lab, run};
+use super::program::{Outcome, cp, mmapcp, newest_cp, words};
+use super::{Lab, newest_cp, run};
 
 const TOOLS: [&str; 4] = ["filefrag", "losetup", "mount", "umount"];
 
@@ -115,23 +117,80 @@ fn xfs_shares_blocks() {
     sharing(Kind::Xfs);
 }
 
-/// Exit status, message, and what is left of the destination: as cp, for each state that it was in.
+/// Exit status, message, and what is left of the destination: as the newest cp, for each state that it was in. Before 9.2 a
+/// file that was not there before is left empty.
 fn refused_as_cp(source: &Path, dest: &Path) {
     for before in befores() {
-        let mut results = Vec::new();
-        for program in [mmapcp, cp] {
+        let result = |program: &dyn Fn(&[OsString]) -> Outcome| {
             prepare(dest, before.as_deref());
             let outcome = program(&words(&["--reflink=always"], source, dest));
-            let left = fs::read(dest).ok();
-            results.push((outcome.code, outcome.stderr, left));
-        }
-        let [(ours, said, left), (theirs, words, kept)] = &results[..] else {
-            panic!("two results");
+            (outcome.code, outcome.stderr, fs::read(dest).ok())
         };
-        assert_eq!((ours, said), (theirs, words));
-        assert!(left == kept, "another destination is left");
-        assert_eq!(*ours, Some(1));
+        let (code, said, left) = result(&mmapcp);
+        assert_eq!(code, Some(1), "{said}");
+        assert_eq!(
+            left.is_some(),
+            before.is_some(),
+            "another destination is left"
+        );
+        let (theirs, words, kept) = result(&cp);
+        assert_eq!((&code, &said), (&theirs, &words));
+        if before.is_some() {
+            assert!(left == kept, "another destination is left");
+        }
+        if newest_cp::directory().is_some() {
+            assert!(
+                (code, said, left) == result(&newest_cp),
+                "not as the newest cp"
+            );
+        }
     }
+}
+
+/// An error of the medium is told, whatever was asked for: who copied in another way might copy what the medium has lost.
+/// As cp since 9.2.
+#[test]
+fn an_error_of_the_medium_is_no_reason_to_copy_in_another_way() {
+    let tools: Vec<&str> = TOOLS.into_iter().chain(["mkfs.btrfs", "strace"]).collect();
+    let Some(lab) = Lab::enter(&tools) else {
+        return;
+    };
+    let Some(place) = Place::on(&lab, Kind::Btrfs) else {
+        return;
+    };
+    for (errno, text) in [
+        ("EIO", "Input/output error"),
+        ("ENOSPC", "No space left on device"),
+        ("EDQUOT", "Disk quota exceeded"),
+        ("ENOMEM", "Cannot allocate memory"),
+    ] {
+        for before in befores() {
+            let dest = place.disk.path("copy");
+            prepare(&dest, before.as_deref());
+            let inject = format!("inject=ioctl:error={errno}");
+            let output = Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &inject])
+                .arg(env!("CARGO_BIN_EXE_mmapcp"))
+                .args([&place.source, &dest])
+                .env("LC_ALL", "C")
+                .output()
+                .expect("run strace");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{errno}: {said}");
+            assert!(
+                said.contains("failed to clone ") && said.contains(text),
+                "{errno}: {said}"
+            );
+            // Nothing new is left, and nothing old is lost.
+            assert!(
+                fs::read(&dest).ok() == before,
+                "{errno}: the destination was changed"
+            );
+        }
+    }
+    // What only means that blocks cannot be shared is no such error.
+    let (outcome, _) = place.copy(&["--reflink=auto"], None);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
 }
 
 #[test]

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::scene::Scene;
 use super::things;
-use crate::beside_cp::tree::{self, Tree};
-use crate::beside_cp::{Style, in_our_name};
+use crate::beside_cp::later::Answer;
+use crate::beside_cp::tree;
+use crate::beside_cp::{Oracle, Style, in_our_name, oracles};
+use crate::lab::newest_cp;
 use crate::support::*;
 
 /// Directories above the tree: no chain of `..` that a case can make climbs out of them.
@@ -31,13 +33,19 @@ pub(super) struct Place {
 }
 
 /// What one program did.
+#[derive(Clone)]
 pub(super) struct Run {
-    pub(super) status: String,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-    pub(super) tree: Tree,
+    pub(super) answer: Answer,
     /// Whether anything but times is other than before.
     pub(super) changed: bool,
+}
+
+impl std::ops::Deref for Run {
+    type Target = Answer;
+
+    fn deref(&self) -> &Answer {
+        &self.answer
+    }
 }
 
 impl Run {
@@ -52,9 +60,13 @@ impl Run {
 
 impl Place {
     pub(super) fn new() -> Place {
+        let bin = open_place();
+        if oracles().contains(&Oracle::Newest) {
+            newest_cp::copy_to(&bin.1);
+        }
         Place {
             dir: shm_dir(),
-            bin: open_place(),
+            bin,
         }
     }
 
@@ -74,11 +86,13 @@ impl Place {
         let (status, stdout, stderr) = self.execute(scene, program, &here, patience);
         let tree = tree::after(&root, &then);
         Run {
-            status,
-            stdout: in_our_name(&stdout, Style::PLAIN),
-            stderr: in_our_name(&stderr, Style::PLAIN),
             changed: tree::has_changed(&tree, &then),
-            tree,
+            answer: Answer {
+                status,
+                stdout: in_our_name(&stdout, Style::PLAIN),
+                stderr: in_our_name(&stderr, Style::PLAIN),
+                tree,
+            },
         }
     }
 

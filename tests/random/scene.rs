@@ -83,6 +83,8 @@ pub(super) struct Scene {
     pub(super) umask: u32,
     pub(super) nobody: bool,
     pub(super) answers: String,
+    /// Whether there are words that cp 9.1 does not know.
+    pub(super) has_later_words: bool,
 }
 
 impl Scene {
@@ -99,16 +101,21 @@ impl Scene {
             })
     }
 
+    /// Whether backups are made.
+    pub(super) fn may_back_up(&self) -> bool {
+        self.words.iter().any(|word| asks_for_backups(word))
+    }
+
     /// Whether backups are made that may have no number.
     pub(super) fn may_back_up_simply(&self) -> bool {
-        let asks = |word: &String| match word.strip_prefix("--") {
-            Some(long) => long.starts_with('b') || long.starts_with("su"),
-            None => word.starts_with('-') && word.contains(['b', 'S']),
-        };
         let numbered = |word: &&String| {
             word.starts_with("--b") && (word.ends_with("=t") || word.contains("=nu"))
         };
-        let controls: Vec<&String> = self.words.iter().filter(|word| asks(word)).collect();
+        let controls: Vec<&String> = self
+            .words
+            .iter()
+            .filter(|word| asks_for_backups(word))
+            .collect();
         !controls.is_empty() && !controls.iter().all(numbered)
     }
 
@@ -141,12 +148,20 @@ impl Scene {
             environment: environment(conditions),
             umask: *conditions.umask.get(&UMASKS),
             nobody: conditions.nobody,
+            has_later_words: case.words.iter().any(Word::is_later),
             answers: conditions
                 .answers
                 .iter()
                 .map(|at| *at.get(&ANSWERS))
                 .collect(),
         }
+    }
+}
+
+fn asks_for_backups(word: &str) -> bool {
+    match word.strip_prefix("--") {
+        Some(long) => long.starts_with('b') || long.starts_with("su"),
+        None => word.starts_with('-') && word.contains(['b', 'S']),
     }
 }
 

@@ -1,4 +1,4 @@
-//! cp's options as cp 9.1 knows them, and the ways in which one can be written.
+//! cp's options, and the ways in which one can be written.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -53,6 +53,12 @@ const ATTRIBUTES: &[&str] = &[
     "links,ownership",
     "timest,xattr",
 ];
+
+/// What `--update=` takes in the newest cp; 9.1 knows the word without a value only.
+const LATER_UPDATES: &[&str] = &["all", "none", "none-fail", "older", "newer", ""];
+
+/// An option of the newest cp that 9.1 does not have.
+const KEEP_DIRECTORY_SYMLINK: &str = "keep-directory-symlink";
 
 /// Weight, and row. The first ones walk into directories.
 const ROWS: &[(u32, Row)] = &[
@@ -111,6 +117,8 @@ const ROWS: &[(u32, Row)] = &[
         6,
         long("reflink", Value::Optional(&["auto", "never", "always"])),
     ),
+    (9, long("update", Value::Optional(LATER_UPDATES))),
+    (6, long(KEEP_DIRECTORY_SYMLINK, Value::None)),
     // Words that are wrong.
     (1, long("sparse", Value::Required(&["sometimes", "a", ""]))),
     (
@@ -204,6 +212,13 @@ impl Word {
         RECURSIVE.contains(&self.row)
     }
 
+    /// Whether cp 9.1 does not know it.
+    pub(super) fn is_later(&self) -> bool {
+        let row = &ROWS[self.row].1;
+        row.long == Some(KEEP_DIRECTORY_SYMLINK)
+            || matches!(row.value, Value::Optional(values) if values == LATER_UPDATES)
+    }
+
     pub(super) fn copies_contents(&self) -> bool {
         ROWS[self.row].1.long == Some("copy-contents")
     }
@@ -256,12 +271,11 @@ impl Word {
     }
 }
 
-/// The shortest beginning of a long option's name that stands for no other one of cp 9.5. Abbreviations that end sooner are
-/// wrong in one of the two versions that mmapcp follows.
+/// The shortest beginning of a long option's name that stands for no other one of the newest cp. Abbreviations that end sooner are
+/// wrong in one of the two versions that mmapcp is compared with.
 fn shortest(name: &'static str) -> &'static str {
-    const OTHERS: [&str; 7] = [
+    const OTHERS: [&str; 6] = [
         "debug",
-        "keep-directory-symlink",
         "no-target-directory",
         "path",
         "target-directory",

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::beside_cp::tree::{Tree, after, before, differences};
+use crate::beside_cp::{Oracle, oracles};
+use crate::lab::newest_cp;
 use crate::support::*;
 
 mod collector;
@@ -44,8 +46,11 @@ truncate -s 64K var/hole; chmod 640 etc/app.conf; chmod 750 etc/conf.d
 find . -exec touch -h -d '2011-11-11 11:11:11.123456789' {} +
 "#;
 
-fn runs_as_before(shell: &str, script: &str) {
-    let (theirs, cp_tree) = run_with(shell, script, Path::new("/bin/cp"));
+fn runs_as_with(oracle: Oracle, shell: &str, script: &str) {
+    let (theirs, cp_tree) = match oracle {
+        Oracle::System => run_with(shell, script, Path::new("/bin/cp")),
+        Oracle::Newest => run_with(shell, script, &newest()),
+    };
     let (ours, our_tree) = run_with(shell, script, Path::new(MMAPCP));
     assert!(
         !theirs.stdout.is_empty() && !cp_tree.is_empty(),
@@ -68,10 +73,34 @@ fn runs_as_before(shell: &str, script: &str) {
     );
 }
 
+/// The newest cp as a program that can be called by any name.
+fn newest() -> PathBuf {
+    newest_cp::directory().unwrap().join(newest_cp::NAME)
+}
+
 fn in_every_shell(script: &str) {
-    for shell in ["sh", "bash"] {
-        runs_as_before(shell, script);
+    for (oracle, shell) in oracles().into_iter().flat_map(in_shells) {
+        runs_as_with(oracle, shell, script);
     }
+}
+
+fn runs_in_bash(script: &str) {
+    for oracle in oracles() {
+        runs_as_with(oracle, "bash", script);
+    }
+}
+
+/// For a script that an older cp runs to another end, by its exit status of -i or its messages.
+fn in_every_shell_as_since_9_5(script: &str) {
+    if newest_cp::directory().is_some() {
+        for (oracle, shell) in in_shells(Oracle::Newest) {
+            runs_as_with(oracle, shell, script);
+        }
+    }
+}
+
+fn in_shells(oracle: Oracle) -> [(Oracle, &'static str); 2] {
+    [(oracle, "sh"), (oracle, "bash")]
 }
 
 #[test]
@@ -120,7 +149,7 @@ fn a_script_that_makes_snapshots_of_links() {
 /// Messages go to a log, and a here-document says what it must hold.
 #[test]
 fn a_script_that_compares_messages() {
-    in_every_shell(
+    in_every_shell_as_since_9_5(
         r#"
         fail=0
         {
@@ -164,7 +193,7 @@ Valid arguments are:
   - 'numbered', 't'
 Try 'cp --help' for more information.
 cp: not writing through dangling symlink 'etc/dangling'
-cp: cannot overwrite directory 'empty' with non-directory
+cp: cannot overwrite directory 'empty' with non-directory 'etc/app.conf'
 cp: cannot create regular file 'nodir/': Not a directory
 cp: option requires an argument -- 't'
 Try 'cp --help' for more information.
@@ -201,7 +230,7 @@ fn a_script_full_of_small_copies() {
 
 #[test]
 fn a_script_that_goes_on_after_errors() {
-    in_every_shell(
+    in_every_shell_as_since_9_5(
         r#"
         set -e
         cp missing new 2>/dev/null || true
@@ -226,7 +255,7 @@ END
 
 #[test]
 fn a_script_without_anybody_to_ask() {
-    in_every_shell(
+    in_every_shell_as_since_9_5(
         r#"
         cp < /dev/null -i etc/app.conf var/log/none; echo "status $?"
         echo y | cp -i etc/app.conf var/log/none; echo "status $?"
@@ -281,8 +310,7 @@ fn a_script_that_is_strict_about_options() {
 /// Words that only bash has.
 #[test]
 fn a_script_of_bash() {
-    runs_as_before(
-        "bash",
+    runs_in_bash(
         r#"
         set -euo pipefail
         shopt -s nullglob globstar

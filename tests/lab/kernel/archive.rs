@@ -58,12 +58,22 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// # Errors
 /// The archive cannot be reached and there is no kernel of the series from an earlier run; no room; a package that is not as expected.
 pub(crate) fn fetch(series: &[&'static Series]) -> Result<Vec<Kernel>> {
+    with_apt(|home, apt| fetch_with(home, apt, series))
+}
+
+/// Calls `work` with the cache and an apt of our own that fetches into it: one caller at a time, over all processes.
+///
+/// # Errors
+/// There is no place for the cache, Debian's keys are missing, or `work` fails.
+pub(crate) fn with_apt<T>(work: impl FnOnce(&Path, &Apt<'_>) -> Result<T>) -> Result<T> {
     let home = cache()?;
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-    // One at a time, over all processes.
     let lock = File::create(home.join("lock"))?;
     let _turn = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
-    let apt = Apt::new(&home)?;
+    work(&home, &Apt::new(&home)?)
+}
+
+fn fetch_with(home: &Path, apt: &Apt<'_>, series: &[&'static Series]) -> Result<Vec<Kernel>> {
     let updated = apt.update();
     series
         .iter()
@@ -72,7 +82,7 @@ pub(crate) fn fetch(series: &[&'static Series]) -> Result<Vec<Kernel>> {
                 .newest(series)
                 .and_then(|package| apt.unpack(series, &package)),
             Err(why) => {
-                let kept = kept(&home, series).with_context(|| {
+                let kept = kept(home, series).with_context(|| {
                     format!(
                         "no kernel {} is kept in {} and {why:#}",
                         series.name,
@@ -87,7 +97,7 @@ pub(crate) fn fetch(series: &[&'static Series]) -> Result<Vec<Kernel>> {
 }
 
 /// An apt with its own lists, cache and sources, and no installed packages.
-struct Apt<'a> {
+pub(crate) struct Apt<'a> {
     home: &'a Path,
 }
 
@@ -123,7 +133,8 @@ impl<'a> Apt<'a> {
         Ok(Self { home })
     }
 
-    fn command(&self, tool: &str) -> Command {
+    /// A tool of apt's that knows only our lists, cache and sources.
+    pub(crate) fn command(&self, tool: &str) -> Command {
         let mut command = Command::new(tool);
         let home = self.home.display();
         for option in [
@@ -147,7 +158,10 @@ impl<'a> Apt<'a> {
     }
 
     /// Asks the archive what there is, unless that was done a short while ago.
-    fn update(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The archive cannot be reached.
+    pub(crate) fn update(&self) -> Result<()> {
         let stamp = self.home.join("apt/updated");
         let age = fs::metadata(&stamp).and_then(|stamp| stamp.modified());
         if age.is_ok_and(|then| then.elapsed().is_ok_and(|age| age < FRESH)) {
