@@ -1,5 +1,5 @@
-//! What our own way of opening files must not change: leases of other processes are waited for, a file that cannot be emptied
-//! counts as one that cannot be opened, and standard output that is closed is an error.
+//! What our own way of opening files must not change: leases of other processes are waited for, and a file that cannot be emptied
+//! counts as one that cannot be opened.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -170,54 +170,4 @@ fn force_makes_a_file_anew_that_cannot_be_emptied() {
         assert_eq!(fs::read(&dest).unwrap(), vec![b'n'; size]);
         assert_ne!(fs::metadata(&dest).unwrap().ino(), before);
     }
-}
-
-/// Runs a program with standard output closed; its exit status, and what it said.
-fn without_stdout(program: &str, words: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "exec \"$@\" >&-", "sh", program])
-        .args(words);
-    let output = run(command.env("LC_ALL", "C"));
-    (output.status.code(), lossy(&output.stderr))
-}
-
-#[test]
-fn standard_output_that_is_closed_is_an_error_where_something_is_printed() {
-    let dir = disk_dir();
-    let path = |name: &str| {
-        dir.path()
-            .join(name)
-            .into_os_string()
-            .into_string()
-            .unwrap()
-    };
-    let (source, dest) = (path("a"), path("b"));
-    fs::write(&source, "new").unwrap();
-    let files = [source.as_str(), dest.as_str()];
-    for option in ["-v", "--help", "--version"] {
-        let words = [&[option][..], &files].concat();
-        let (status, stderr) = without_stdout("/bin/cp", &words);
-        let want = (status, stderr.replace("/bin/cp:", "mmapcp:"));
-        assert_eq!(without_stdout(MMAPCP, &words), want, "{option}");
-    }
-    let closed = "mmapcp: write error: Bad file descriptor\n";
-    for option in ["--json", "--debug"] {
-        let words = [&[option][..], &files].concat();
-        assert_eq!(
-            without_stdout(MMAPCP, &words),
-            (Some(1), closed.into()),
-            "{option}"
-        );
-        assert_eq!(
-            fs::read(&dest).unwrap(),
-            b"new",
-            "the copy is good all the same"
-        );
-    }
-    assert_eq!(without_stdout(MMAPCP, &files), (Some(0), String::new()));
-    let forklat = env!("CARGO_BIN_EXE_forklat");
-    let (status, stderr) = without_stdout(forklat, &["--version"]);
-    assert_eq!(status, Some(125));
-    assert_eq!(stderr, "forklat: write error: Bad file descriptor\n");
 }

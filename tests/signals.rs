@@ -6,9 +6,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::beside_cp::{Style, agree};
+use crate::comparing::FORKLAT;
 use crate::support::*;
 
 /// Long enough to be caught in the middle, short enough for two at a time.
@@ -187,8 +189,128 @@ fn output_that_cannot_be_written() {
         an error to a closed descriptor :: $CP nofile new 2>&-
         an error to a full device :: $CP nofile new 2>/dev/full
         all closed :: $CP a b other <&- >&- 2>&-
+        verbose to a closed descriptor :: $CP -v a new >&-
+        verbose, several, to a closed descriptor :: $CP -v a b other >&-
+        verbose, all closed :: $CP -v a b other <&- >&- 2>&-
+        help to a closed descriptor :: $CP --help >&-
+        version to a closed descriptor :: $CP --version >&-
     "#;
     agree(cases, Style::PLAIN);
+}
+
+/// The Rust runtime opens /dev/null where a standard stream is closed: nothing may be lost there.
+#[test]
+fn nothing_vanishes_in_a_closed_stream() {
+    let dir = shm_dir();
+    fs::write(dir.path().join("a"), "bytes").unwrap();
+    let cannot = "write error: Bad file descriptor";
+    for (program, words, code, message) in [
+        (MMAPCP, "--json a b >&-", 1, cannot),
+        (
+            MMAPCP,
+            "a /dev/stdout >&-",
+            1,
+            "cannot create regular file '/dev/stdout': ",
+        ),
+        (
+            MMAPCP,
+            "a /dev/fd/1 >&-",
+            1,
+            "cannot create regular file '/dev/fd/1': ",
+        ),
+        (
+            MMAPCP,
+            "/dev/stdin new <&-",
+            1,
+            "cannot open '/dev/stdin' for reading: ",
+        ),
+        (FORKLAT, "--help >&-", 125, cannot),
+        (FORKLAT, "--version >&-", 125, cannot),
+        (
+            FORKLAT,
+            "--version >/dev/full",
+            125,
+            "write error: No space left",
+        ),
+        (FORKLAT, "run --probe fork --for 0.1 >&-", 125, cannot),
+    ] {
+        let script = format!("exec \"$0\" {words}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, program]).env("LC_ALL", "C");
+        command.env("FORKLAT_STATE_DIR", dir.path().join("state"));
+        let output = run(command.current_dir(dir.path()));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{words}: {}",
+            told(&output)
+        );
+        let said = lossy(&output.stderr);
+        assert!(said.contains(message), "{words}: {said}");
+        assert!(!dir.path().join("new").exists(), "{words}");
+    }
+    assert_eq!(fs::read(dir.path().join("b")).unwrap(), b"bytes");
+}
+
+/// In a container the program is the first process, for which the kernel ignores what a signal does by default: a shell's status
+/// for a death by that signal tells the same.
+#[test]
+fn the_first_process_of_a_namespace_exits_by_its_signal() {
+    let test = "the_first_process_of_a_namespace_exits_by_its_signal";
+    if !is_root_or_skip(test) {
+        return;
+    }
+    if Command::new("unshare").arg("--version").output().is_err() {
+        return skip(test, "unshare is not installed");
+    }
+    let dir = shm_dir();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    nix::unistd::mkfifo(Path::new(&path("fifo")), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (fifo, new) = (path("fifo"), path("new"));
+    let copy = [MMAPCP, &fifo, &new];
+    let probe = [FORKLAT, "run", "--probe=fork", "--for=60"];
+    for words in [&copy[..], &probe] {
+        for (signal, code) in [
+            (Signal::SIGTERM, 143),
+            (Signal::SIGINT, 130),
+            (Signal::SIGHUP, 129),
+        ] {
+            for twice in [false, true] {
+                let mut command = Command::new("unshare");
+                command.args(["--pid", "--fork", "--kill-child"]);
+                command.env("FORKLAT_STATE_DIR", path("state"));
+                let running = Running::start(command.args(words));
+                let mut first = None;
+                wait_until("the first process handles signals", || {
+                    first = child_of(running.pid());
+                    first.is_some_and(|first| handles(first, signal))
+                });
+                kill(first.unwrap(), signal).unwrap();
+                if twice {
+                    // It may be gone by then; unshare has not reaped it without ending itself.
+                    let _ = kill(first.unwrap(), signal);
+                }
+                let output = running.finish();
+                let context = format!("{words:?}, {signal}, twice: {twice}: {}", told(&output));
+                assert_eq!(output.status.code(), Some(code), "{context}");
+            }
+        }
+    }
+}
+
+/// The only child of a process, once it has one.
+fn child_of(parent: Pid) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let first = children.ok()?.split_whitespace().next()?.parse().ok()?;
+    Some(Pid::from_raw(first))
+}
+
+/// Whether a process has a handler for a signal.
+fn handles(process: Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|l| l.strip_prefix("SigCgt:"));
+    let mask = caught.and_then(|m| u64::from_str_radix(m.trim(), 16).ok());
+    mask.is_some_and(|m| m & (1 << (signal as i32 - 1)) != 0)
 }
 
 /// cp dies of SIGPIPE or, where that is ignored, says so: both tell a script, and neither harms the copy.
@@ -221,15 +343,9 @@ fn waiting_for_a_reader_ends_by_a_signal() {
     fs::write(&source, b"bytes").unwrap();
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let running = Running::start(mmapcp().arg(&source).arg(&fifo));
-    let ignored = |pid| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let caught = status.lines().find_map(|l| l.strip_prefix("SigCgt:"));
-        let mask = caught.and_then(|m| u64::from_str_radix(m.trim(), 16).ok());
-        mask.is_some_and(|m| m & (1 << (Signal::SIGTERM as i32 - 1)) != 0)
-    };
     until_met("the handler is in place", || {
         std::thread::sleep(std::time::Duration::from_millis(20));
-        ignored(running.pid())
+        handles(running.pid(), Signal::SIGTERM)
     });
     running.signal(Signal::SIGTERM);
     let output = running.finish();

@@ -33,7 +33,7 @@ use crate::observe::facts::Facts;
 use crate::report::print;
 use crate::report::quote::quote;
 use crate::report::signals::Signals;
-use crate::sys::stdio;
+use crate::sys::streams;
 use crate::sys::words::reason;
 use cli::Words;
 use export::hlog::Log;
@@ -171,16 +171,17 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Help, version, or what is wrong with the command line.
 fn answer(error: &clap::Error) -> ExitCode {
-    let answers = error.exit_code() == 0;
-    if answers && stdio::stdout_was_closed() {
-        let closed = io::Error::from_raw_os_error(libc::EBADF);
-        say(&format!("write error: {}", reason(&closed)));
-        return ExitCode::from(FAILED as u8);
+    let printed = if error.use_stderr() {
+        error.print()
+    } else {
+        streams::stdout().and_then(|_| error.print())
+    };
+    match (error.exit_code(), printed) {
+        (0, Ok(())) => return ExitCode::SUCCESS,
+        (0, Err(e)) => say(&format!("write error: {}", reason(&e))),
+        _ => {}
     }
-    match error.print() {
-        Ok(()) if answers => ExitCode::SUCCESS,
-        _ => ExitCode::from(FAILED as u8),
-    }
+    ExitCode::from(FAILED as u8)
 }
 
 fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {

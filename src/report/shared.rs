@@ -11,7 +11,7 @@ use super::order::{Order, Stream};
 use super::progress::{self, Display, Due};
 use super::signals::Signals;
 use super::tally::Tally;
-use crate::sys::stdio;
+use crate::sys::streams;
 use crate::transfer::Progress;
 
 /// One for a run. Its locks are held while a line is written, never while bytes are copied.
@@ -121,10 +121,7 @@ pub(super) fn eprint_line(line: &str) {
 /// # Errors
 /// EBADF for a closed standard output; write(2)'s own.
 pub fn print(bytes: &[u8]) -> io::Result<()> {
-    if stdio::stdout_was_closed() {
-        return Err(io::Error::from_raw_os_error(libc::EBADF));
-    }
-    let mut out = io::stdout().lock();
+    let mut out = streams::stdout()?.lock();
     out.write_all(bytes)?;
     out.flush()
 }

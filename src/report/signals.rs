@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
-use signal_hook::{flag, low_level};
+use signal_hook::flag;
 
-use crate::sys::process::exit_now;
+use crate::sys::terminate::{terminate_by, terminate_on};
 use crate::sys::{status, stop};
 
 /// The signals that this program answers. It notices them between two chunks.
@@ -24,6 +25,7 @@ impl Signals {
     /// # Errors
     /// sigaction's.
     pub fn install() -> io::Result<Self> {
+        let _blocked = Blocked::new()?;
         let signals = Self::install_patient()?;
         stop::listen_to(&signals.stop);
         for signal in heard([SIGINT, SIGTERM, SIGHUP]) {
@@ -40,18 +42,14 @@ impl Signals {
     /// # Errors
     /// sigaction's.
     pub fn install_patient() -> io::Result<Self> {
+        let _blocked = Blocked::new()?;
         let signals = Self {
             stop: Arc::default(),
             status: Arc::default(),
             again: Arc::default(),
         };
         for signal in heard([SIGINT, SIGTERM, SIGHUP]) {
-            let again = Arc::clone(&signals.again);
-            if is_init() {
-                flag::register_conditional_shutdown(signal, status_of(signal), again)?;
-            } else {
-                flag::register_conditional_default(signal, again)?;
-            }
+            terminate_on(signal, Arc::clone(&signals.again))?;
             flag::register_usize(signal, Arc::clone(&signals.stop), signal as usize)?;
         }
         for signal in heard([SIGUSR1]) {
@@ -84,27 +82,33 @@ impl Signals {
         self.status.swap(false, Ordering::Relaxed)
     }
 
-    /// Ends this process by the signal that asked it to stop, if one did, so that who waits for it sees the truth.
+    /// Ends this process by the signal that asked it to stop, if one did, so that who waits for it sees the truth. As the first
+    /// process of a PID namespace, which no signal of its own ends, it exits with 128 + the number.
     pub fn raise_again(&self) {
         if let Some(signal) = self.pending() {
-            if is_init() {
-                exit_now(status_of(signal));
-            }
-            // Fails for signals without a default action, of which we handle none.
-            let _ = low_level::emulate_default_handler(signal);
+            terminate_by(signal);
         }
     }
 }
 
-/// Returns whether this is process 1 of its PID namespace, as in a container. The kernel gives it no signal whose action is the
-/// default (signal(7), pid_namespaces(7)), so that it cannot end itself by one.
-fn is_init() -> bool {
-    std::process::id() == 1
+/// Keeps the signals of this thread pending while handlers are installed: signal-hook sets its handler before it has stored the first
+/// action, and a signal between the two is lost (seen in 3 of about 150 starts as the first process of a PID namespace, sent when
+/// /proc/PID/status showed the handler). A blocked signal is delivered when this is dropped.
+struct Blocked(SigSet);
+
+impl Blocked {
+    fn new() -> nix::Result<Self> {
+        SigSet::all()
+            .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+            .map(Self)
+    }
 }
 
-/// Returns the exit status by which a shell tells that a process was ended by `signal`.
-fn status_of(signal: i32) -> i32 {
-    128 + signal
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // It fails for no mask that this thread has had.
+        let _ = self.0.thread_set_mask();
+    }
 }
 
 /// Those that were not ignored when this process began; one that is stays so, for the programs that it starts, too.

@@ -21,6 +21,7 @@ pub mod residency;
 pub mod shared;
 pub mod standing;
 pub mod status;
-pub mod stdio;
 pub mod stop;
+pub mod streams;
+pub mod terminate;
 pub mod words;

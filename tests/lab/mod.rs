@@ -4,7 +4,6 @@ mod atomic;
 mod attributes;
 mod bind;
 mod calls;
-mod container;
 mod cuts;
 mod device;
 mod dump;

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 
 use crate::report::quote::quote;
+use crate::sys::streams;
 use crate::sys::words::reason;
 
 /// An export as it was asked for, open for writing.
@@ -25,7 +26,7 @@ impl Target {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let standard_output = path == Path::new("-");
         let opened = if standard_output {
-            let file = io::stdout().as_fd().try_clone_to_owned();
+            let file = streams::stdout().and_then(|out| out.as_fd().try_clone_to_owned());
             file.map(|fd| (File::from(fd), false))
         } else {
             open_or_create(path)

@@ -56,7 +56,7 @@ impl Restore {
 impl Drop for Restore {
     fn drop(&mut self) {
         for line in self.record.undo_all() {
-            eprintln!("forklat: {line}");
+            super::say(&line);
         }
     }
 }

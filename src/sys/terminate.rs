@@ -1,0 +1,48 @@
+//! Ends this process by a signal, or, where its default action is ignored, with the exit status that a shell gives for it.
+//!
+//! The kernel ignores default actions of the first process of a PID namespace (pid_namespaces(7)), so raising the signal again
+//! does nothing there. abort(3) does not help either: SIGABRT is ignored too, and an invalid instruction follows.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::low_level::register;
+
+use super::process::exit_now;
+
+/// What a shell adds to the number of the signal that ended a process.
+const BY_SIGNAL: i32 = 128;
+
+/// Ends this process by `signal`, or with the status 128 + `signal` where its default action does nothing. Async-signal-safe.
+pub fn terminate_by(signal: i32) -> ! {
+    let mut only = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the default action is no code of ours; sigemptyset(3) initializes the set before the other calls read it; all of
+    // these functions are async-signal-safe (signal-safety(7)).
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::sigemptyset(only.as_mut_ptr());
+        libc::sigaddset(only.as_mut_ptr(), signal);
+        // In its own handler the signal is blocked.
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, only.as_ptr(), std::ptr::null_mut());
+        libc::raise(signal);
+    }
+    exit_now(BY_SIGNAL + signal)
+}
+
+/// Makes each `signal` that comes while `condition` is true end this process as [`terminate_by`] does. Actions are called in the
+/// order in which they were registered.
+///
+/// # Errors
+/// sigaction's.
+pub fn terminate_on(signal: i32, condition: Arc<AtomicBool>) -> io::Result<()> {
+    let action = move || {
+        if condition.load(Ordering::SeqCst) {
+            terminate_by(signal);
+        }
+    };
+    // SAFETY: loading an atomic and `terminate_by` are async-signal-safe, and neither allocates nor panics.
+    unsafe { register(signal, action) }.map(drop)
+}
