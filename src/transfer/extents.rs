@@ -108,7 +108,7 @@ impl<'a> Extents<'a> {
         }
         let stretch = if self.finder == Finder::Everything {
             Stretch::Data(pos..window_end(pos))
-        } else if let Some(stretch) = self.next_page(pos)? {
+        } else if let Some(stretch) = self.next_page_or_give_up(pos) {
             stretch
         } else {
             match self.next_by_seek(pos) {
@@ -172,6 +172,22 @@ impl<'a> Extents<'a> {
         self.holes.clear();
         if let Some(pages) = &mut self.pages {
             pages.rewind();
+        }
+    }
+
+    /// As [`Self::next_page`]. Where the pages cannot be asked about (mmap(2) or mincore(2) is refused, or there is no memory for
+    /// it), lseek is asked instead from here on, which walks the data; ramfs has no holes then.
+    fn next_page_or_give_up(&mut self, pos: u64) -> Option<Stretch> {
+        match self.next_page(pos) {
+            Ok(stretch) => stretch,
+            Err(_) => {
+                self.pages = None;
+                self.finder = match self.finder {
+                    Finder::Ramfs(_) => Finder::Everything,
+                    _ => Finder::Seek,
+                };
+                (self.finder == Finder::Everything).then(|| Stretch::Data(pos..window_end(pos)))
+            }
         }
     }
 
