@@ -31,6 +31,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Fails with [`Self::Interrupted`] once the observer asks to stop.
+    pub(super) fn if_interrupted(observer: &dyn Observer) -> Result<(), Self> {
+        if observer.interrupted() {
+            Err(Self::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Takes an interrupted call, which is repeated until somebody asks to stop, for that request.
     pub(super) fn or_interrupted(self, observer: &dyn Observer) -> Self {
         match self {

@@ -40,11 +40,7 @@ impl Files<'_> {
                 elapsed: started.elapsed(),
                 ..Progress::default()
             });
-            if observer.interrupted() {
-                Err(Error::Interrupted)
-            } else {
-                Ok(())
-            }
+            Error::if_interrupted(observer)
         });
         waited.map_err(|error| Failure::before(error, size))?;
         pace.moved(price, price);

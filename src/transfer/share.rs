@@ -39,10 +39,7 @@ pub(super) fn blocks(
     };
     let fail = |error| Err(Failure::before(Error::Clone(error), files.facts.size));
     if options.reflink == Reflink::Always {
-        let mut heard = || match observer.interrupted() {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
-        };
+        let mut heard = || Error::if_interrupted(observer);
         let emptied = match files.there.regular {
             true => reserve::empty(files.dest, &files.there, &mut heard),
             false => Ok(()),

@@ -63,11 +63,7 @@ pub(super) fn copy(
     let mut extents = Extents::new(files.source, plan.source.size, finder);
     let can_be_cut = can_be_cut(&plan, files.dest);
     let room = reserve::make_room(&plan, &mut extents, files.dest, &mut || {
-        if observer.interrupted() {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        Error::if_interrupted(observer)
     });
     extents.rewind();
     observer.event(&plan.event(room.as_ref().ok().cloned().flatten()));
@@ -522,10 +518,6 @@ impl<'a> Run<'a> {
             engine: self.rows.first().map_or("", |row| row.name),
             elapsed: self.account.started.elapsed(),
         });
-        if self.observer.interrupted() {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        Error::if_interrupted(self.observer)
     }
 }

@@ -263,11 +263,7 @@ impl Small<'_, '_> {
             engine: self.row.name,
             elapsed: std::time::Duration::ZERO,
         });
-        if self.observer.interrupted() {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        Error::if_interrupted(self.observer)
     }
 
     /// Leaves a destination that ends where its good bytes end, with nothing of it cached.
