@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::statfs::{self, fstatfs};
 use nix::unistd::ftruncate;
 
+use super::cpu_budget::CpuRest;
 use super::error::Error;
 use super::extents::{Extents, Stretch};
 use super::facts::DestFacts;
@@ -53,7 +54,11 @@ pub(super) fn make_room(
         can_fit(dest, data, plan.dest.allocated, heard)?;
     }
     empty(dest, &plan.dest, heard)?;
-    reserve(plan, extents, dest, heard)
+    let mut rest = CpuRest::begin();
+    reserve(plan, extents, dest, &mut || {
+        rest.take_if_due();
+        heard()
+    })
 }
 
 /// Cuts an existing destination to nothing.

@@ -6,7 +6,7 @@ use std::io;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::ftruncate;
 
-use super::cpu_budget::PieceSize;
+use super::cpu_budget::{CpuRest, PieceSize};
 use super::error::Error;
 use super::fault::retry;
 
@@ -61,6 +61,7 @@ pub(super) fn cut(
     // A file of EiB in holes is crossed in 65,536 steps at most.
     let most = MOST_CUT.max(hole >> 16);
     let mut piece = PieceSize::new(FIRST_CUT, LEAST_CUT, most);
+    let mut rest = CpuRest::begin();
     let mut at = cut.size;
     loop {
         let step = if cut.allocated <= FIRST_CUT {
@@ -75,6 +76,7 @@ pub(super) fn cut(
             return Ok(());
         }
         at = next;
+        rest.take_if_due();
         heard().map_err(Stopped::Asked)?;
     }
 }
