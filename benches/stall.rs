@@ -24,7 +24,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use mmapcp::forklat::model::Report;
 use mmapcp::report::signals::Signals;
-use mmapcp::report::units::{parse_bytes, time};
+use mmapcp::report::units::{format_hms, parse_bytes};
 use serde::Serialize;
 
 use child::Ended;
@@ -100,11 +100,11 @@ fn main() -> Result<()> {
     let signals = Signals::install()?;
     let hosts = words.hosts();
     let whole: Duration = hosts.iter().map(|host| host.estimate(&words)).sum();
-    let (speed, whole) = (host::SPEED >> 20, time(whole));
+    let (speed, whole) = (host::SPEED >> 20, format_hms(whole));
     println!("about {whole} in all, if the disk takes {speed} MiB/s where it is not held");
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (n, host) in (1..).zip(&hosts) {
-        let (name, estimate) = (host.name(), time(host.estimate(&words)));
+        let (name, estimate) = (host.name(), format_hms(host.estimate(&words)));
         println!("\n{n} of {}: {name}, about {estimate}", hosts.len());
         outcomes.push(measure(*host, &words, &signals)?);
         // After each: who interrupts it later keeps what there is.
@@ -150,7 +150,7 @@ fn measure(host: Host, words: &Words, signals: &Signals) -> Result<Outcome> {
     }
     let Ended { status, said } = child::run(&command, signals)?;
     let report = fs::read(&json).ok().map(|text| {
-        mmapcp::forklat::export::json::parse(&text)
+        mmapcp::forklat::export::json_report::parse(&text)
             .map_err(|e| anyhow::anyhow!("{} {e}", json.display()))
     });
     let report = report.transpose()?;

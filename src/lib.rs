@@ -12,10 +12,10 @@
 //!
 //! The straight line, argv to bytes on disk: [`cp::cli`] reads words, [`cp::resolve`] makes [`cp::options`] of them, once, [`cp::tree`]
 //! finds one file after the other, [`cp::dest`] opens where it goes, [`transfer::plan`] asks the kernel what this pair
-//! can do, [`transfer::run`] moves extents by the rows of [`transfer::engine`], and [`cp::attrs`] finishes.
+//! can do, [`transfer::file_copy`] moves extents by the rows of [`transfer::engine`], and [`cp::attrs`] finishes.
 //!
-//! The other line, from a question to a table: [`forklat::cli`] reads words, [`forklat::observing`] resolves what is asked,
-//! [`observe::probe`] asks in processes of its own, [`forklat::session`] listens, [`forklat::spans`] sorts each answer into the
+//! The other line, from a question to a table: [`forklat::cli`] reads words, [`forklat::probe_plan`] resolves what is asked,
+//! [`observe::probe`] asks in processes of its own, [`forklat::session`] listens, [`forklat::phases`] sorts each answer into the
 //! time in which it was wanted, [`forklat::model`] is what comes out, and [`forklat::export`] prints it.
 
 pub mod cp;

@@ -107,8 +107,11 @@ fn the_readme_names_every_option_and_every_engine() {
             );
         }
     }
-    for row in mmapcp::transfer::engine::TABLE {
-        let line = format!("| `{}` | {} | {} |", row.name, row.how, row.when);
+    for row in mmapcp::transfer::engine::ENGINES {
+        let line = format!(
+            "| `{}` | {} | {} |",
+            row.name, row.description, row.applies_to
+        );
         assert!(readme.contains(&line), "README.md lacks the row\n{line}");
     }
 }

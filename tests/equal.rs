@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use mmapcp::transfer::engine::TABLE;
-use mmapcp::transfer::facts::SourceFacts;
-use mmapcp::transfer::{self, Options, Sparse};
+use mmapcp::transfer::capabilities::SourceInfo;
+use mmapcp::transfer::engine::ENGINES;
+use mmapcp::transfer::{self, Sparse, TransferOptions};
 use proptest::prelude::*;
 
 /// Extents of the source as (hole before, data), in bytes, and what is cut off its end.
@@ -65,9 +65,14 @@ fn make(path: &Path, shape: &Shape) {
     file.set_len(at + shape.trailing).expect("size");
 }
 
-fn check(source: &Path, dest: &Path, options: Options, plain: &[u8]) -> Result<(), TestCaseError> {
+fn check(
+    source: &Path,
+    dest: &Path,
+    options: TransferOptions,
+    plain: &[u8],
+) -> Result<(), TestCaseError> {
     let file = File::open(source).expect("source");
-    let facts = SourceFacts::of(&file).expect("facts");
+    let facts = SourceInfo::of(&file).expect("facts");
     let blocks = file.metadata().expect("source").blocks();
     let to = File::create(dest).expect("destination");
     let name = options.engine.map_or("auto", |row| row.name);
@@ -138,12 +143,12 @@ fn compare(
     // The plain copy: read, write.
     let plain = fs::read(&source).expect("plain");
     // Reading a disk's hole through the cache may have made blocks of it; tmpfs is what must not grow.
-    for engine in TABLE.iter().copied().map(Some).chain([None]) {
-        let options = Options {
+    for engine in ENGINES.iter().copied().map(Some).chain([None]) {
+        let options = TransferOptions {
             engine,
             sparse,
             chunk,
-            ..Options::default()
+            ..TransferOptions::default()
         };
         check(&source, &disk.path().join("copy"), options, &plain)?;
     }

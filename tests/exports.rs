@@ -5,17 +5,20 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use mmapcp::forklat::export::hlog::Log;
+use mmapcp::forklat::export::hlog::HistogramLog;
 use mmapcp::forklat::export::rows::Detail;
 use mmapcp::forklat::export::{Exports, Format, render};
-use mmapcp::forklat::export::{csv, json, markdown, text};
+use mmapcp::forklat::export::{csv, json_report, markdown, terminal_report};
 use mmapcp::forklat::merge::merge;
 use mmapcp::forklat::model::{
-    Copy, Distribution, Figures, Moment, Observer, Probe, Report, Subject, VERSION,
+    CopyResult, Distribution, ObserverCost, ProbeResult, REPORT_VERSION, Report, Subject,
+    SummaryStats, WorstMoment,
 };
-use mmapcp::observe::facts::Facts;
-use mmapcp::observe::latency::{histogram, record};
-use mmapcp::observe::memory::timeline::{Growth, Pressure, SlabGrowth, Stalls, Timeline};
+use mmapcp::observe::host_info::HostInfo;
+use mmapcp::observe::latency_histograms::{new_histogram, record_ns};
+use mmapcp::observe::memory::timeline::{
+    CacheGrowth, PressureSeries, SlabGrowth, StallSeries, Timeline,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -29,15 +32,15 @@ fn rendered(format: Format) -> Result<String, String> {
 }
 
 fn distribution(nanoseconds: &[u64]) -> Distribution {
-    let mut all = histogram();
+    let mut all = new_histogram();
     for value in nanoseconds {
-        record(&mut all, *value);
+        record_ns(&mut all, *value);
     }
     Distribution::of(&all)
 }
 
-fn probe(name: &str, nanoseconds: &[u64]) -> Probe {
-    Probe {
+fn probe(name: &str, nanoseconds: &[u64]) -> ProbeResult {
+    ProbeResult {
         name: name.into(),
         cpu: None,
         period: Some(0.01),
@@ -47,7 +50,7 @@ fn probe(name: &str, nanoseconds: &[u64]) -> Probe {
     }
 }
 
-fn subject(name: &str, aside: bool, probes: Vec<Probe>) -> Subject {
+fn subject(name: &str, aside: bool, probes: Vec<ProbeResult>) -> Subject {
     Subject {
         name: name.into(),
         aside,
@@ -61,12 +64,12 @@ fn subject(name: &str, aside: bool, probes: Vec<Probe>) -> Subject {
 
 fn report(kind: &str, subjects: Vec<Subject>) -> Report {
     Report {
-        v: VERSION,
+        v: REPORT_VERSION,
         kind: kind.into(),
         forklat: "0.1.0".into(),
         date: "2026-11-21T12:00:00Z".into(),
         command_line: vec!["forklat".into(), kind.into()],
-        facts: Facts::default(),
+        facts: HostInfo::default(),
         notes: Vec::new(),
         subjects,
         alone: None,
@@ -86,8 +89,8 @@ fn run() -> Report {
     )
 }
 
-fn copy(wall: f64) -> Copy {
-    Copy {
+fn copy(wall: f64) -> CopyResult {
+    CopyResult {
         wall,
         durable: wall + 1.0,
         user: 0.01,
@@ -128,7 +131,7 @@ notes:
   p99.9 of less than 1000 answers is their maximum: fork
   p99 of less than 100 answers is, too: fork
 ";
-    assert_eq!(text::render(&run(), Detail::Short), want);
+    assert_eq!(terminal_report::render(&run(), Detail::Short), want);
     let want = "| | baseline | during | ratio | after |";
     let markdown = markdown::render(&run());
     assert_eq!(squeeze(markdown.lines().next().unwrap()), want);
@@ -162,7 +165,7 @@ copy   wall          s        -    4.00      1.00  (0.25)
 write  count             4       4         4
        p99           ms   0.050     641     0.200  (0.0003)
 ";
-    let text = text::render(&compare(), Detail::Short);
+    let text = terminal_report::render(&compare(), Detail::Short);
     for (line, want) in text.lines().zip(want.lines()) {
         let words = |line: &str| {
             line.split_whitespace()
@@ -187,7 +190,7 @@ fn four_tools_fit_a_hundred_columns() {
     for _ in 0..2 {
         report.subjects.insert(2, dd.clone());
     }
-    let text = text::render(&report, Detail::Short);
+    let text = terminal_report::render(&report, Detail::Short);
     let longest = text.lines().map(|line| line.chars().count()).max();
     assert!(longest <= Some(100), "{text}");
 }
@@ -197,7 +200,7 @@ fn a_wrong_copy_is_said_wherever_its_figures_are() {
     let mut report = compare();
     report.subjects[2].copies[1].wrong = Some("first different byte at 123".into());
     report.subjects[2].copies[2].status = 7;
-    let text = text::render(&report, Detail::Short);
+    let text = terminal_report::render(&report, Detail::Short);
     let row = text
         .lines()
         .find(|line| line.contains("identical "))
@@ -228,7 +231,7 @@ fn what_was_not_measured_is_a_dash_and_never_nothing() {
     let mut report = run();
     report.subjects[0].probes.clear();
     report.subjects[2].probes[0].latency = distribution(&[]);
-    let text = text::render(&report, Detail::Short);
+    let text = terminal_report::render(&report, Detail::Short);
     let words: Vec<&str> = text.lines().nth(2).unwrap().split_whitespace().collect();
     assert_eq!(words, ["p50", "us", "-", "500", "-", "-"]);
     let csv = csv::render(&report);
@@ -239,7 +242,7 @@ fn what_was_not_measured_is_a_dash_and_never_nothing() {
 /// Readings of Dirty, allocstall and the seconds stalled for memory; nothing else is known.
 fn timeline(dirty: &[u64], stalls: &[u64], stalled: &[f64], pressure: bool) -> Timeline {
     let some = |values: &[u64]| values.iter().copied().map(Some).collect();
-    let stalls_of_memory = Stalls {
+    let stalls_of_memory = StallSeries {
         some: stalled.iter().copied().map(Some).collect(),
         full: vec![None; stalled.len()],
     };
@@ -253,7 +256,7 @@ fn timeline(dirty: &[u64], stalls: &[u64], stalled: &[f64], pressure: bool) -> T
             ("oom_kill".to_owned(), vec![None; dirty.len()]),
         ]
         .into(),
-        pressure: Pressure {
+        pressure: PressureSeries {
             supported: pressure,
             why: None,
             resources: pressure
@@ -263,7 +266,7 @@ fn timeline(dirty: &[u64], stalls: &[u64], stalled: &[f64], pressure: bool) -> T
         },
         slabs: SlabGrowth {
             why: None,
-            grown: vec![Growth {
+            grown: vec![CacheGrowth {
                 name: "dentry".into(),
                 before: 0,
                 peak: 1 << 20,
@@ -283,7 +286,7 @@ fn the_machine_has_rows_of_extremes_over_all_runs() {
         timeline(&[0, 3 << 20, 0], &[7, 7, 8], &seconds, true),
     ];
     report.subjects[2].timelines = vec![timeline(&[0; 3], &[0; 3], &seconds, false)];
-    let text = text::render(&report, Detail::Short);
+    let text = terminal_report::render(&report, Detail::Short);
     let row = |label: &str| {
         let line = text.lines().find(|line| line.contains(label)).unwrap();
         let (_, values) = line.split_once(label).unwrap();
@@ -310,14 +313,14 @@ fn the_machine_has_rows_of_extremes_over_all_runs() {
     );
     // Copying tools are told apart by their own rows.
     report.subjects[1].copies = vec![copy(1.0)];
-    assert!(!text::render(&report, Detail::Short).contains("Dirty max"));
-    assert!(text::render(&report, Detail::Full).contains("Dirty max"));
+    assert!(!terminal_report::render(&report, Detail::Short).contains("Dirty max"));
+    assert!(terminal_report::render(&report, Detail::Full).contains("Dirty max"));
 }
 
 #[test]
 fn details_are_shown_when_asked_for() {
     let mut report = run();
-    report.observers.push(Observer {
+    report.observers.push(ObserverCost {
         name: "fork on CPU 1".into(),
         seconds: 10.0,
         cpu: 0.25,
@@ -328,12 +331,12 @@ fn details_are_shown_when_asked_for() {
         one.cpu = Some(1);
         subject.probes.push(one);
     }
-    let short = text::render(&report, Detail::Short);
+    let short = terminal_report::render(&report, Detail::Short);
     assert!(
         !short.contains("CPU 1") && !short.contains("service"),
         "{short}"
     );
-    let full = text::render(&report, Detail::Full);
+    let full = terminal_report::render(&report, Detail::Full);
     for said in [
         "fork CPU 1",
         "service p99",
@@ -346,7 +349,7 @@ fn details_are_shown_when_asked_for() {
 
 #[test]
 fn three_stalls_are_named_not_three_moments_of_one() {
-    let moment = |offset: f64, latency: f64| Moment {
+    let moment = |offset: f64, latency: f64| WorstMoment {
         latency,
         time: 1_795_262_400.0 + offset,
         offset,
@@ -361,7 +364,7 @@ fn three_stalls_are_named_not_three_moments_of_one() {
         moment(0.5, 12_000.0),
         moment(0.1, 11_000.0),
     ];
-    let text = text::render(&report, Detail::Short);
+    let text = terminal_report::render(&report, Detail::Short);
     let line = text
         .lines()
         .find(|line| line.starts_with("  fork: "))
@@ -388,8 +391,8 @@ fn exports(json: &Path) -> Exports {
     }
 }
 
-fn log() -> Log {
-    Log::new(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_250))
+fn log() -> HistogramLog {
+    HistogramLog::new(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_250))
 }
 
 #[test]
@@ -403,10 +406,10 @@ fn every_format_is_written() {
         hlog: at("hlog"),
     };
     let opened = exports.open().unwrap();
-    assert!(!opened.take_standard_output());
+    assert!(!opened.has_standard_output());
     opened.write(rendered).unwrap();
     let read = |path: &Option<PathBuf>| fs::read_to_string(path.as_ref().unwrap()).unwrap();
-    assert_eq!(read(&exports.json), json::render(&run()).unwrap());
+    assert_eq!(read(&exports.json), json_report::render(&run()).unwrap());
     assert_eq!(read(&exports.csv), csv::render(&run()));
     assert_eq!(read(&exports.markdown), markdown::render(&run()));
     assert_eq!(read(&exports.hlog), log().text());
@@ -490,7 +493,7 @@ fn an_old_file_is_replaced_with_its_mode_and_through_links() {
     exports(&link).open().unwrap().write(rendered).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o640);
-    let want = json::render(&run()).unwrap();
+    let want = json_report::render(&run()).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), want);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
 }
@@ -501,7 +504,7 @@ fn an_old_file_is_replaced_with_its_mode_and_through_links() {
 fn what_has_the_name_in_the_end_counts() {
     let dir = disk_dir();
     let (file, other) = (dir.path().join("file"), dir.path().join("other"));
-    let want = json::render(&run()).unwrap();
+    let want = json_report::render(&run()).unwrap();
     fs::write(&file, "old").unwrap();
     let opened = exports(&file).open().unwrap();
     fs::write(&other, "newer").unwrap();
@@ -524,7 +527,7 @@ fn a_file_with_two_names_is_overwritten_under_both() {
     fs::write(&file, "old".repeat(10_000)).unwrap();
     fs::hard_link(&file, &other).unwrap();
     exports(&file).open().unwrap().write(rendered).unwrap();
-    let want = json::render(&run()).unwrap();
+    let want = json_report::render(&run()).unwrap();
     assert_eq!(fs::read_to_string(&other).unwrap(), want);
 }
 
@@ -546,7 +549,7 @@ fn a_full_device_is_an_error_and_keeps_no_other_export_from_being_written() {
 /// Writes `report` as JSON under `name`.
 fn save(dir: &Path, name: &str, report: &Report) -> PathBuf {
     let path = dir.join(name);
-    fs::write(&path, json::render(report).unwrap()).unwrap();
+    fs::write(&path, json_report::render(report).unwrap()).unwrap();
     path
 }
 
@@ -555,16 +558,16 @@ fn latency(report: &Report, subject: usize) -> &Distribution {
 }
 
 /// What two histograms have in common that grew in another order.
-fn figures(distribution: &Distribution) -> (u64, Option<Figures>) {
+fn figures(distribution: &Distribution) -> (u64, Option<SummaryStats>) {
     (distribution.count, distribution.figures)
 }
 
 #[test]
 fn a_report_comes_back_from_json_as_it_was() {
     let report = compare();
-    let text = json::render(&report).unwrap();
-    let back = json::parse(text.as_bytes()).unwrap();
-    assert_eq!(json::render(&back).unwrap(), text);
+    let text = json_report::render(&report).unwrap();
+    let back = json_report::parse(text.as_bytes()).unwrap();
+    assert_eq!(json_report::render(&back).unwrap(), text);
 }
 
 #[test]
@@ -612,7 +615,7 @@ fn merging_says_where_the_machines_differ() {
     let same = save(
         dir.path(),
         "same",
-        &json::parse(&fs::read(on("6.18")).unwrap()).unwrap(),
+        &json_report::parse(&fs::read(on("6.18")).unwrap()).unwrap(),
     );
     let merged = merge(&[on("6.18"), same, on("5.10")]).unwrap();
     assert_eq!(merged.facts.kernel.as_deref(), Some("6.18"));
@@ -633,7 +636,7 @@ fn merged_copies_are_told_one_after_the_other() {
         save(dir.path(), "1", &compare()),
         save(dir.path(), "2", &second),
     ];
-    let text = text::render(&merge(&files).unwrap(), Detail::Short);
+    let text = terminal_report::render(&merge(&files).unwrap(), Detail::Short);
     assert!(text.contains("cp: WRONG: size 5, not 7 (run 4)"), "{text}");
     assert!(text.contains("cp: identical in 5 of 6"), "{text}");
 }
@@ -663,8 +666,8 @@ fn intervals_of_a_log_are_added_by_tag() {
     let mut log = log();
     let second = Duration::from_secs(1);
     for n in 0..3_u64 {
-        let mut all = histogram();
-        record(&mut all, 1_000_000 * (n + 1));
+        let mut all = new_histogram();
+        record_ns(&mut all, 1_000_000 * (n + 1));
         log.interval(("during", "fork"), second * n as u32, second, &all);
         log.interval(("my tool, v/2", "write"), second * n as u32, second, &all);
     }
@@ -685,7 +688,7 @@ fn intervals_of_a_log_are_added_by_tag() {
 fn a_report_becomes_a_log_and_comes_back() {
     let dir = disk_dir();
     let path = dir.path().join("log");
-    let log = Log::of(&run(), SystemTime::UNIX_EPOCH).unwrap();
+    let log = HistogramLog::of(&run(), SystemTime::UNIX_EPOCH).unwrap();
     fs::write(&path, log.text()).unwrap();
     let merged = merge(&[path]).unwrap();
     for n in 0..3 {
@@ -696,8 +699,8 @@ fn a_report_becomes_a_log_and_comes_back() {
 #[test]
 fn a_log_begins_as_that_of_the_reference() {
     let mut log = log();
-    let mut all = histogram();
-    record(&mut all, 2_769_000);
+    let mut all = new_histogram();
+    record_ns(&mut all, 2_769_000);
     log.interval(
         ("during", "fork"),
         Duration::from_millis(127),
@@ -742,7 +745,7 @@ fn another_programs_log_is_read_with_a_note() {
 #[test]
 fn a_file_that_cannot_be_merged_is_named() {
     let dir = disk_dir();
-    let whole = json::render(&run()).unwrap();
+    let whole = json_report::render(&run()).unwrap();
     let newer = whole.replacen("\"v\": 1", "\"v\": 2", 1);
     let miscounted = whole.replacen("\"count\": 9", "\"count\": 8", 1);
     let line = format!("Tag=a/b,0.0,1.0,1.0,{}\n", distribution(&[1]).histogram);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mmapcp::forklat::model::{Distribution, Figures, Probe};
-use mmapcp::observe::latency::{Latency, histogram, record};
+use mmapcp::forklat::model::{Distribution, ProbeResult, SummaryStats};
+use mmapcp::observe::latency_histograms::{LatencyHistograms, new_histogram, record_ns};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -17,9 +17,9 @@ fn nanoseconds() -> impl Strategy<Value = Vec<u64>> {
 }
 
 fn distribution(values: &[u64]) -> Distribution {
-    let mut all = histogram();
+    let mut all = new_histogram();
     for value in values {
-        record(&mut all, *value);
+        record_ns(&mut all, *value);
     }
     Distribution::of(&all)
 }
@@ -35,7 +35,7 @@ fn close(figure: f64, exact: f64) -> bool {
     (figure - exact).abs() <= (exact * PRECISION).max(1e-3)
 }
 
-fn check(figures: &Figures, values: &mut [u64]) -> Result<(), TestCaseError> {
+fn check(figures: &SummaryStats, values: &mut [u64]) -> Result<(), TestCaseError> {
     values.sort_unstable();
     let mean = values.iter().sum::<u64>() as f64 / values.len() as f64 / 1e3;
     for (name, figure, exact) in [
@@ -65,7 +65,7 @@ proptest! {
         let distribution = distribution(&values);
         let mut back = distribution.read().unwrap();
         prop_assert_eq!(&Distribution::of(&back), &distribution);
-        record(&mut back, u64::MAX / 4);
+        record_ns(&mut back, u64::MAX / 4);
         prop_assert_eq!(back.len(), distribution.count + 1);
     }
 
@@ -81,7 +81,7 @@ proptest! {
 
 #[test]
 fn nothing_measured_has_no_figures() {
-    let nothing = Distribution::of(&histogram());
+    let nothing = Distribution::of(&new_histogram());
     assert_eq!((nothing.count, nothing.figures), (0, None));
     let json = serde_json::to_value(&nothing).unwrap();
     assert_eq!(json.get("p99"), None);
@@ -107,12 +107,12 @@ fn a_damaged_histogram_is_an_error() {
 
 #[test]
 fn a_probe_knows_its_worst_moments_exactly_and_by_the_clock() {
-    let mut latency = Latency::default();
+    let mut latency = LatencyHistograms::default();
     latency.record(5_000_000_000, 200_123);
     latency.record(6_500_000_000, 641_234_567);
     latency.record_service(200_000);
     let boot = Duration::from_secs(1_700_000_000);
-    let probe = Probe::of("fork", None, 2_000_000, &latency, 5_000_000_000, boot);
+    let probe = ProbeResult::of("fork", None, 2_000_000, &latency, 5_000_000_000, boot);
     assert_eq!(probe.period, Some(0.002));
     assert_eq!(probe.latency.count, 2);
     assert_eq!(probe.service.count, 1);

@@ -6,26 +6,26 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mmapcp::sys::clock;
-use mmapcp::transfer::pace::{Orders, Pacer};
-use mmapcp::transfer::{Event, Observer, Options, Progress, Worker};
+use mmapcp::transfer::rate_limit::{RateLimiter, RateSettings};
+use mmapcp::transfer::{Copier, CopyListener, Event, Progress, TransferOptions};
 
 use crate::support::*;
 
 /// Counts the pieces; gives other orders once the second time something waits, or is done.
 struct Pieces {
-    pacer: Arc<Pacer>,
-    later: Option<Orders>,
+    pacer: Arc<RateLimiter>,
+    later: Option<RateSettings>,
     calls: u32,
 }
 
-impl Observer for Pieces {
+impl CopyListener for Pieces {
     fn event(&mut self, _: &Event) {}
     fn progress(&mut self, _: &Progress) {
         self.calls += 1;
         if self.calls == 2
             && let Some(orders) = self.later.take()
         {
-            self.pacer.obey(&orders, clock::now());
+            self.pacer.apply(&orders, clock::monotonic_ns());
             self.calls = 0;
         }
     }
@@ -34,32 +34,39 @@ impl Observer for Pieces {
     }
 }
 
-fn orders(rate: u64, chunk: usize) -> Orders {
-    Orders {
+fn orders(rate: u64, chunk: usize) -> RateSettings {
+    RateSettings {
         rate,
         chunk,
-        holding: None,
-        word: None,
+        bottleneck: None,
+        notice: None,
     }
 }
 
 /// How often was told how far it is, and what was copied.
-fn copied(source: &File, first: Orders, later: Option<Orders>) -> (u32, Vec<u8>) {
+fn copied(source: &File, first: RateSettings, later: Option<RateSettings>) -> (u32, Vec<u8>) {
     let dir = shm_dir();
     let path = dir.path().join("copy");
     let dest = File::create(&path).unwrap();
-    let pacer = Arc::new(Pacer::new(false));
-    pacer.obey(&first, clock::now());
-    let mut worker = Worker::paced(Some(Arc::clone(&pacer)));
+    let pacer = Arc::new(RateLimiter::new(false));
+    pacer.apply(&first, clock::monotonic_ns());
+    let mut worker = Copier::with_rate_limiter(Some(Arc::clone(&pacer)));
     let facts = worker.facts(source).unwrap();
     let mut pieces = Pieces {
         pacer,
         later,
         calls: 0,
     };
-    let copied = worker.copy(source, facts, &dest, Options::default(), &mut pieces, ());
+    let copied = worker.copy(
+        source,
+        facts,
+        &dest,
+        TransferOptions::default(),
+        &mut pieces,
+        (),
+    );
     copied.unwrap();
-    assert!(worker.settle().is_empty());
+    assert!(worker.finish_writeback().is_empty());
     (pieces.calls, fs::read(&path).unwrap())
 }
 

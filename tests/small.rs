@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mmapcp::transfer::{Error, Event, Failure, Observer, Options, Progress, Sparse, Worker};
+use mmapcp::transfer::{
+    Copier, CopyFailure, CopyListener, Error, Event, Progress, Sparse, TransferOptions,
+};
 use nix::errno::Errno;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -240,7 +242,7 @@ struct Changing<'a> {
     calls: u32,
 }
 
-impl Observer for Changing<'_> {
+impl CopyListener for Changing<'_> {
     fn event(&mut self, _: &Event) {}
     fn progress(&mut self, _: &Progress) {
         self.calls += 1;
@@ -253,20 +255,27 @@ impl Observer for Changing<'_> {
     }
 }
 
-fn changed_meanwhile(change: fn(&File)) -> (Failure, PathBuf, [TempDir; 2]) {
+fn changed_meanwhile(change: fn(&File)) -> (CopyFailure, PathBuf, [TempDir; 2]) {
     let (from, to) = (shm_dir(), disk_dir());
     let (source, copy) = (from.path().join("dump"), to.path().join("copy"));
     make_full(&source, 5000);
     let (file, dest) = (File::open(&source).unwrap(), File::create(&copy).unwrap());
-    let mut worker = Worker::default();
+    let mut worker = Copier::default();
     let facts = worker.facts(&file).unwrap();
     let mut observer = Changing {
         source: &source,
         change,
         calls: 0,
     };
-    let copied = worker.copy(&file, facts, &dest, Options::default(), &mut observer, ());
-    assert!(worker.settle().is_empty());
+    let copied = worker.copy(
+        &file,
+        facts,
+        &dest,
+        TransferOptions::default(),
+        &mut observer,
+        (),
+    );
+    assert!(worker.finish_writeback().is_empty());
     (copied.unwrap_err(), copy, [from, to])
 }
 
@@ -314,22 +323,22 @@ fn workers_do_not_meet() {
     std::thread::scope(|scope| {
         for part in 0..4 {
             scope.spawn(move || {
-                let mut worker = Worker::default();
+                let mut worker = Copier::default();
                 for n in (part..100).step_by(4) {
                     let name = n.to_string();
                     let source = File::open(tree.source.join(&name)).unwrap();
                     let dest = File::create(tree.copy.join(&name)).unwrap();
                     let facts = worker.facts(&source).unwrap();
-                    let options = Options {
+                    let options = TransferOptions {
                         sparse: [Sparse::Auto, Sparse::Never][n % 2],
-                        ..Options::default()
+                        ..TransferOptions::default()
                     };
                     worker
                         .copy(&source, facts, &dest, options, &mut (), n)
                         .unwrap_or_else(|failure| panic!("{name}: {}", failure.error));
-                    assert!(worker.late().is_empty());
+                    assert!(worker.take_deferred_errors().is_empty());
                 }
-                assert!(worker.settle().is_empty());
+                assert!(worker.finish_writeback().is_empty());
             });
         }
     });

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use mmapcp::transfer::facts::SourceFacts;
-use mmapcp::transfer::{self, Error, Event, Observer, Options, Progress, Sparse};
+use mmapcp::transfer::capabilities::SourceInfo;
+use mmapcp::transfer::{self, CopyListener, Error, Event, Progress, Sparse, TransferOptions};
 
 use crate::support::*;
 
@@ -51,7 +51,7 @@ struct Growing {
     grown: bool,
 }
 
-impl Observer for Growing {
+impl CopyListener for Growing {
     fn event(&mut self, _: &Event) {}
     fn progress(&mut self, _: &Progress) {
         if !self.grown {
@@ -72,10 +72,10 @@ fn data_that_grew_behind_the_end_is_not_ours() {
         let (source, copy) = (shm.path().join("dump"), disk.path().join("copy"));
         make_dump(&source, 16 * MIB, &[(0, 8192)]);
         let (from, to) = (File::open(&source).unwrap(), File::create(&copy).unwrap());
-        let facts = SourceFacts::of(&from).unwrap();
-        let options = Options {
+        let facts = SourceInfo::of(&from).unwrap();
+        let options = TransferOptions {
             sparse,
-            ..Options::default()
+            ..TransferOptions::default()
         };
         let mut growing = Growing {
             source,

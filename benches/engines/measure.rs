@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use mmapcp::sys::cpu::thread_time;
+use mmapcp::sys::cpu::thread_cpu_time;
 use mmapcp::sys::residency::resident_bytes;
-use mmapcp::transfer::facts::SourceFacts;
-use mmapcp::transfer::{Options, engine};
+use mmapcp::transfer::capabilities::SourceInfo;
+use mmapcp::transfer::{TransferOptions, engine};
 use nix::sys::resource::{UsageWho, getrusage};
 
 /// Something that copies a file.
@@ -128,9 +128,9 @@ pub(crate) fn copy_in_process(words: &[String]) -> Result<()> {
 /// milliseconds.
 pub(crate) fn cpu_of(engine: &str, source: &Path, dir: &Path) -> Result<Duration> {
     let fresh = tempfile::tempdir_in(dir)?;
-    let before = thread_time();
+    let before = thread_cpu_time();
     copy(engine, None, source, &fresh.path().join("copy"))?;
-    Ok(thread_time().saturating_sub(before))
+    Ok(thread_cpu_time().saturating_sub(before))
 }
 
 fn copy(engine: &str, chunk: Option<usize>, source: &Path, dest: &Path) -> Result<()> {
@@ -139,13 +139,13 @@ fn copy(engine: &str, chunk: Option<usize>, source: &Path, dest: &Path) -> Resul
     } else {
         engine::find(engine)
     };
-    let options = Options {
+    let options = TransferOptions {
         engine: Some(row.context("no such engine")?),
         chunk,
-        ..Options::default()
+        ..TransferOptions::default()
     };
     let (source, dest) = (File::open(source)?, File::create(dest)?);
-    let facts = SourceFacts::of(&source)?;
+    let facts = SourceInfo::of(&source)?;
     mmapcp::transfer::copy(&source, facts, &dest, options, &mut ())
         .map_err(|f| anyhow::anyhow!("{}", f.error))
 }

@@ -1,7 +1,7 @@
 //! The tables: who runs against whom, medians, and ratios.
 
 use anyhow::Result;
-use mmapcp::transfer::engine::TABLE;
+use mmapcp::transfer::engine::ENGINES;
 
 use super::Settings;
 use super::measure::{Cost, Tool, cpu_of, run};
@@ -63,7 +63,7 @@ fn peers() -> Vec<Tool> {
 pub(crate) fn tools(settings: &Settings) -> Result<()> {
     let mut tools = peers();
     tools.push(mmapcp("mmapcp", &[]));
-    for row in TABLE {
+    for row in ENGINES {
         // From tmpfs to a disk it is always EXDEV.
         if row.name != "copy-file-range" {
             tools.push(mmapcp(

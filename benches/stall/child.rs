@@ -44,7 +44,7 @@ pub(crate) fn run(command: &[String], signals: &Signals) -> Result<Ended> {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if let Some(signal) = signals.pending().filter(|_| !told) {
+        if let Some(signal) = signals.pending_signal().filter(|_| !told) {
             // It may have ended meanwhile.
             let _ = kill(
                 Pid::from_raw(child.id().cast_signed()),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use mmapcp::transfer::engine::TABLE;
+use mmapcp::transfer::engine::ENGINES;
 use serde::Serialize;
 
 use super::Words;
@@ -144,7 +144,7 @@ fn tools() -> Vec<String> {
         "mmapcp=mmapcp --progress=never {source} {dest}".to_owned(),
     ];
     // From /dev/shm to a disk, copy-file-range is always EXDEV.
-    let engines = TABLE.iter().map(|row| row.name);
+    let engines = ENGINES.iter().map(|row| row.name);
     tools.extend(
         engines
             .filter(|name| *name != "copy-file-range")

@@ -1,8 +1,8 @@
 //! The matrix in Markdown: a table a host, a row a tool.
 
-use mmapcp::forklat::export::grid::{Grid, Row, Value, digits};
+use mmapcp::forklat::export::grid::{Grid, GridRow, Value, digits};
 use mmapcp::forklat::export::rows::{Detail, grid};
-use mmapcp::forklat::model::{Copy, Report, Subject};
+use mmapcp::forklat::model::{CopyResult, Report, Subject};
 
 use super::{Missing, Outcome};
 
@@ -68,7 +68,7 @@ pub(crate) fn document(outcomes: &[Outcome]) -> String {
     let mut text = String::from("# What a bystander feels\n\n");
     if let Some(report) = outcomes.iter().find_map(|o| o.report.as_ref()) {
         text.push_str(&format!("- mmapcp {}, {}\n", report.forklat, report.date));
-        for line in report.facts.lines() {
+        for line in report.facts.summary_lines() {
             text.push_str(&format!("- {}\n", line.replace('_', "\\_")));
         }
         text.push('\n');
@@ -123,11 +123,11 @@ fn measured(report: &Report) -> String {
 
 /// What was felt while a tool failed says nothing of copying.
 fn has_figures(subject: &Subject) -> bool {
-    subject.aside || subject.copies.iter().all(Copy::is_good)
+    subject.aside || subject.copies.iter().all(CopyResult::is_correct)
 }
 
 fn cell(grid: &Grid, column: &Column, index: usize) -> String {
-    let found: Vec<&Row> = grid
+    let found: Vec<&GridRow> = grid
         .groups
         .iter()
         .filter(|group| group.title == column.group)
@@ -180,7 +180,7 @@ fn below(report: &Report) -> Vec<String> {
 
 /// What became of a tool that has no figures; what it said stands below.
 fn failure(subject: &Subject) -> Option<String> {
-    let bad = subject.copies.iter().find(|copy| !copy.is_good())?;
+    let bad = subject.copies.iter().find(|copy| !copy.is_correct())?;
     let why = match (bad.status, &bad.wrong) {
         (0, Some(wrong)) => format!("WRONG: {wrong}"),
         (status, _) => format!("failed, exit status {status}"),

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mmapcp::forklat::export::json::parse;
-use mmapcp::forklat::model::{Figures, Report, Subject};
+use mmapcp::forklat::export::json_report::parse;
+use mmapcp::forklat::model::{Report, Subject, SummaryStats};
 use mmapcp::report::signals::Signals;
 
 use crate::child::{Ended, run};
@@ -275,7 +275,7 @@ fn felt(subject: &Subject, name: &str, probe: &str, size: u64) -> Result<Felt> {
         .iter()
         .find(|p| p.name == probe && p.cpu.is_none());
     let latency = &asked.context("no answers")?.latency;
-    let Figures { p99, max, .. } = latency
+    let SummaryStats { p99, max, .. } = latency
         .figures
         .with_context(|| format!("{name}: no answers"))?;
     let data = size as f64 * PARTS.0 / PARTS.1;

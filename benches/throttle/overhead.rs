@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Result, bail};
 use mmapcp::report::signals::Signals;
-use mmapcp::sys::fields::available;
+use mmapcp::sys::key_value::mem_available;
 
 use crate::watched::{Run, make, run};
 use crate::{Words, median};
@@ -31,7 +31,7 @@ const SETTINGS: [&[&str]; 5] = [
 /// Prints the table.
 pub(crate) fn table(words: &Words, signals: &Signals) -> Result<()> {
     let size = words.size.unwrap_or(SIZE);
-    let available = available(&fs::read_to_string("/proc/meminfo")?);
+    let available = mem_available(&fs::read_to_string("/proc/meminfo")?);
     if available.is_some_and(|available| available < size + LEFT) {
         bail!(
             "a source of {size} bytes would leave less than 6 GiB of memory to others: give --size"

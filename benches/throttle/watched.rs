@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mmapcp::report::signals::Signals;
-use mmapcp::sys::process::{Cost, MainThread, die_with_parent, reap, try_reap};
+use mmapcp::sys::process::{MainThread, ProcessUsage, die_with_parent, reap, try_reap};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, syncfs};
 use tempfile::TempDir;
@@ -39,7 +39,7 @@ pub(crate) struct Run {
     /// Seconds from start to exit.
     pub(crate) wall: f64,
     /// The copier with those whom it has waited for.
-    pub(crate) cost: Cost,
+    pub(crate) cost: ProcessUsage,
     pub(crate) seen: Vec<Seen>,
     /// CPU seconds of the processes that it has started.
     pub(crate) watchers: f64,
@@ -139,7 +139,7 @@ fn watch(pid: Pid, dest: &Path, started: Instant, signals: &Signals) -> Result<R
                 beside,
             });
         }
-        if signals.pending().is_some() {
+        if signals.pending_signal().is_some() {
             kill(pid, Signal::SIGTERM)?;
             reap(pid)?;
             bail!("interrupted");

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
-use mmapcp::sys::cpu::thread_time;
-use mmapcp::transfer::{Options, Worker, engine};
+use mmapcp::sys::cpu::thread_cpu_time;
+use mmapcp::transfer::{Copier, TransferOptions, engine};
 use nix::unistd::syncfs;
 
 use crate::Settings;
@@ -118,9 +118,9 @@ fn round(way: Way, threads: usize, files: usize, source: &Path, scratch: &Path) 
             let dir = dir.path().join(format!("part{part}"));
             scope.spawn(move || -> Result<f64> {
                 std::fs::create_dir(&dir)?;
-                let before = thread_time();
+                let before = thread_cpu_time();
                 copy_all(way, (part..files).step_by(threads), source, &dir)?;
-                Ok(thread_time().saturating_sub(before).as_secs_f64())
+                Ok(thread_cpu_time().saturating_sub(before).as_secs_f64())
             })
         };
         let running: Vec<_> = (0..threads).map(share).collect();
@@ -140,7 +140,7 @@ fn round(way: Way, threads: usize, files: usize, source: &Path, scratch: &Path) 
 }
 
 fn copy_all(way: Way, files: impl Iterator<Item = usize>, source: &Path, dir: &Path) -> Result<()> {
-    let mut worker = Worker::default();
+    let mut worker = Copier::default();
     let mut buffer = vec![0; 1 << 20];
     for n in files {
         let name = n.to_string();
@@ -155,10 +155,10 @@ fn copy_all(way: Way, files: impl Iterator<Item = usize>, source: &Path, dir: &P
                 dest.write_all(&buffer[..n])?;
                 continue;
             }
-            Way::Auto => Options::default(),
-            Way::Row(name) => Options {
+            Way::Auto => TransferOptions::default(),
+            Way::Row(name) => TransferOptions {
                 engine: engine::find(name),
-                ..Options::default()
+                ..TransferOptions::default()
             },
         };
         let facts = worker.facts(&source)?;
@@ -166,7 +166,7 @@ fn copy_all(way: Way, files: impl Iterator<Item = usize>, source: &Path, dir: &P
             .copy(&source, facts, &dest, options, &mut (), ())
             .map_err(|failure| anyhow!("{}", failure.error))?;
     }
-    match worker.settle().pop() {
+    match worker.finish_writeback().pop() {
         Some(late) => Err(late.error.into()),
         None => Ok(()),
     }

@@ -10,7 +10,7 @@ use mmapcp::{cp, forklat, report};
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let name = words.first().and_then(|word| Path::new(word).file_name());
-    if name.is_some_and(|name| name == report::NAME) {
+    if name.is_some_and(|name| name == report::PROGRAM_NAME) {
         cp::main(words)
     } else {
         forklat::main(words)

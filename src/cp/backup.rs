@@ -14,15 +14,15 @@ use nix::fcntl::{AtFlags, OFlag, renameat};
 use nix::sys::stat::{FileStat, Mode};
 use nix::unistd::{AccessFlags, faccessat, linkat};
 
-use super::by_inode::{self, Exchanged};
-use super::dest::lead::Entry;
+use super::at_path::{AtPath, FileId, file_id};
+use super::by_inode::{self, ExchangeOutcome};
+use super::dest::resolve_link::ResolvedPath;
 use super::options::{Backup, BackupNames};
-use super::place::{Identity, Place, identity};
 use crate::sys::file::try_lock;
 
 /// What a name with a suffix has at most: one less than NAME_MAX of the kernel, for cp shortens a name of 255, too
 /// (measured with 9.1).
-const LONGEST: usize = 254;
+const MAX_BACKUP_NAME_BYTES: usize = 254;
 
 /// Names that are tried before "exists" is taken for the answer of a file system that says so of every name. Each of them was
 /// taken by somebody else between the choice of the name and its use.
@@ -30,9 +30,9 @@ const MAX_NAME_ATTEMPTS: u32 = 1000;
 
 /// What became of a file that was to be renamed to its backup's name.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Made {
+pub enum BackupOutcome {
     /// It has this name.
-    Renamed(OsString, Identity),
+    Renamed(OsString, FileId),
     /// Nothing was there.
     Nothing,
     /// Another file was there than the one that was examined; it has its name still, or again.
@@ -43,25 +43,25 @@ pub enum Made {
 ///
 /// # Errors
 /// What renameat, linkat or the directory said.
-pub fn make(place: &Place<'_>, backup: &Backup, examined: Identity) -> Result<Made, Errno> {
+pub fn make(place: &AtPath<'_>, backup: &Backup, examined: FileId) -> Result<BackupOutcome, Errno> {
     let entry = entry(place)?;
     let (dir, from) = (entry.dir(), entry.name.as_os_str());
     let mut taken = None;
     for _ in 0..MAX_NAME_ATTEMPTS {
-        match by_inode::look(dir, from) {
-            Ok(now) if identity(&now) == examined => {}
-            Ok(_) => return Ok(Made::Other),
-            Err(Errno::ENOENT) => return Ok(Made::Nothing),
+        match by_inode::lstat_at(dir, from) {
+            Ok(now) if file_id(&now) == examined => {}
+            Ok(_) => return Ok(BackupOutcome::Other),
+            Err(Errno::ENOENT) => return Ok(BackupOutcome::Nothing),
             Err(e) => return Err(e),
         }
         let next = next_name(&entry, backup, taken);
         let moved = match next.number {
-            Some(_) => by_inode::rename_to_free(dir, from, &next.name),
+            Some(_) => by_inode::rename_noreplace(dir, from, &next.name),
             None => renameat(dir, from, dir, next.name.as_os_str()),
         };
         match moved {
             Ok(()) => return verify_made(&entry, next.name, examined),
-            Err(Errno::ENOENT) => return Ok(Made::Nothing),
+            Err(Errno::ENOENT) => return Ok(BackupOutcome::Nothing),
             // Somebody made a backup of that number meanwhile. A name that was cut has no other number.
             Err(Errno::EEXIST) if next.number.is_some() && !next.cut => taken = next.number,
             Err(e) => return Err(e),
@@ -71,23 +71,27 @@ pub fn make(place: &Place<'_>, backup: &Backup, examined: Identity) -> Result<Ma
 }
 
 /// Gives back what took the name between the look and the rename.
-fn verify_made(entry: &Entry<'_>, name: OsString, examined: Identity) -> Result<Made, Errno> {
-    let renamed = identity(&by_inode::look(entry.dir(), &name)?);
+fn verify_made(
+    entry: &ResolvedPath<'_>,
+    name: OsString,
+    examined: FileId,
+) -> Result<BackupOutcome, Errno> {
+    let renamed = file_id(&by_inode::lstat_at(entry.dir(), &name)?);
     if renamed == examined {
-        return Ok(Made::Renamed(name, renamed));
+        return Ok(BackupOutcome::Renamed(name, renamed));
     }
-    match by_inode::rename_to_free(entry.dir(), &name, &entry.name) {
+    match by_inode::rename_noreplace(entry.dir(), &name, &entry.name) {
         // There is a newer one already; this one stays as a backup.
-        Ok(()) | Err(Errno::EEXIST) => Ok(Made::Other),
+        Ok(()) | Err(Errno::EEXIST) => Ok(BackupOutcome::Other),
         Err(e) => Err(e),
     }
 }
 
-/// Returns the name that [`replace`] will give to what is at `place`, unless somebody takes it before.
+/// Returns the name that [`exchange_with_backup`] will give to what is at `place`, unless somebody takes it before.
 ///
 /// # Errors
 /// What it can be known to fail with: a directory has the name, or this directory may not be changed.
-pub fn plan(place: &Place<'_>, backup: &Backup) -> Result<OsString, Errno> {
+pub fn plan(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
     let entry = entry(place)?;
     let next = next_name(&entry, backup, None);
     refuse_directory(&entry, &next)?;
@@ -97,9 +101,9 @@ pub fn plan(place: &Place<'_>, backup: &Backup) -> Result<OsString, Errno> {
 }
 
 /// A directory is never replaced by a backup, as with rename(2).
-fn refuse_directory(entry: &Entry<'_>, next: &Next) -> Result<(), Errno> {
+fn refuse_directory(entry: &ResolvedPath<'_>, next: &BackupName) -> Result<(), Errno> {
     let directory = |stat: FileStat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
-    if next.number.is_none() && by_inode::look(entry.dir(), &next.name).is_ok_and(directory) {
+    if next.number.is_none() && by_inode::lstat_at(entry.dir(), &next.name).is_ok_and(directory) {
         return Err(Errno::EISDIR);
     }
     Ok(())
@@ -107,7 +111,7 @@ fn refuse_directory(entry: &Entry<'_>, next: &Next) -> Result<(), Errno> {
 
 /// What became of a new file that was to take the place of an old one with a backup.
 #[derive(Debug)]
-pub enum Replaced {
+pub enum BackupReplaceOutcome {
     /// It has the name, and the old file this one.
     Done(OsString),
     /// What has the name is not acceptable, or nothing has it: the new file has its temporary name still.
@@ -118,7 +122,7 @@ pub enum Replaced {
 
 /// Why a new file did not take the place of an old one.
 #[derive(Debug)]
-pub enum Failure {
+pub enum BackupError {
     /// The old one cannot be given its backup's name.
     Backup(Errno),
     /// The file system can neither exchange two names nor give a file a second one, so the old file could not be kept
@@ -134,18 +138,18 @@ pub enum Failure {
 /// new content.
 ///
 /// # Errors
-/// See [`Failure`]; the new file has its temporary name still.
-pub fn replace(
-    entry: &Entry<'_>,
-    (new, mine): (&OsStr, Identity),
+/// See [`BackupError`]; the new file has its temporary name still.
+pub fn exchange_with_backup(
+    entry: &ResolvedPath<'_>,
+    (new, mine): (&OsStr, FileId),
     backup: &Backup,
     acceptable: impl Fn(&FileStat) -> bool,
-) -> Result<Replaced, Failure> {
+) -> Result<BackupReplaceOutcome, BackupError> {
     let (dir, name) = (entry.dir(), entry.name.as_os_str());
     let mut taken = None;
     for _ in 0..MAX_NAME_ATTEMPTS {
         let next = next_name(entry, backup, taken.clone());
-        refuse_directory(entry, &next).map_err(Failure::Backup)?;
+        refuse_directory(entry, &next).map_err(BackupError::Backup)?;
         let older = match take(dir, new, &next) {
             Ok(older) => older,
             Err(Errno::EEXIST) if next.number.is_some() && !next.cut => {
@@ -155,42 +159,42 @@ pub fn replace(
             Err(e) if next.number.is_none() && by_inode::is_unsupported(e) => {
                 return replace_by_link(entry, new, backup, acceptable);
             }
-            Err(e) => return Err(Failure::Backup(e)),
+            Err(e) => return Err(BackupError::Backup(e)),
         };
         let pair = (next.name.as_os_str(), mine);
         let exchanged = by_inode::exchange_checked(dir, pair, name, &acceptable);
-        if let Ok(Exchanged::Done) = exchanged {
+        if let Ok(ExchangeOutcome::Done) = exchanged {
             if let Some(older) = older {
-                by_inode::remove_checked(dir, new, older).map_err(Failure::Backup)?;
+                by_inode::remove_checked(dir, new, older).map_err(BackupError::Backup)?;
             }
-            return Ok(Replaced::Done(next.name));
+            return Ok(BackupReplaceOutcome::Done(next.name));
         }
-        if let Ok(Exchanged::Displaced) = exchanged {
-            return Ok(Replaced::Displaced(next.name));
+        if let Ok(ExchangeOutcome::Displaced) = exchanged {
+            return Ok(BackupReplaceOutcome::Displaced(next.name));
         }
-        give_back(dir, new, &next.name, older.is_some()).map_err(Failure::Backup)?;
+        give_back(dir, new, &next.name, older.is_some()).map_err(BackupError::Backup)?;
         return match exchanged {
             Err(e) if by_inode::is_unsupported(e) => {
                 replace_by_link(entry, new, backup, acceptable)
             }
-            Err(e) => Err(Failure::Name(e)),
-            Ok(_) => Ok(Replaced::Refused),
+            Err(e) => Err(BackupError::Name(e)),
+            Ok(_) => Ok(BackupReplaceOutcome::Refused),
         };
     }
-    Err(Failure::Backup(Errno::EEXIST))
+    Err(BackupError::Backup(Errno::EEXIST))
 }
 
 /// Gives the new file the backup's name; what an older simple backup was is under the temporary name then, and returned.
-fn take(dir: BorrowedFd<'_>, new: &OsStr, next: &Next) -> Result<Option<Identity>, Errno> {
+fn take(dir: BorrowedFd<'_>, new: &OsStr, next: &BackupName) -> Result<Option<FileId>, Errno> {
     for _ in 0..MAX_NAME_ATTEMPTS {
-        match by_inode::rename_to_free(dir, new, &next.name) {
+        match by_inode::rename_noreplace(dir, new, &next.name) {
             Err(Errno::EEXIST) if next.number.is_none() => {}
             other => return other.map(|()| None),
         }
         match by_inode::exchange(dir, new, &next.name) {
-            Ok(()) => return by_inode::look(dir, new).map(|older| Some(identity(&older))),
+            Ok(()) => return by_inode::lstat_at(dir, new).map(|older| Some(file_id(&older))),
             // The older backup has gone meanwhile.
-            Err(Errno::ENOENT) if by_inode::look(dir, new).is_ok() => {}
+            Err(Errno::ENOENT) if by_inode::lstat_at(dir, new).is_ok() => {}
             Err(e) => return Err(e),
         }
     }
@@ -207,25 +211,25 @@ fn give_back(
     if exchanged {
         by_inode::exchange(dir, new, backup)
     } else {
-        by_inode::rename_to_free(dir, backup, new)
+        by_inode::rename_noreplace(dir, backup, new)
     }
 }
 
-/// As [`replace`], where names cannot be exchanged: the old file is linked to its backup's name, and the new one is renamed
+/// As [`exchange_with_backup`], where names cannot be exchanged: the old file is linked to its backup's name, and the new one is renamed
 /// over it if it is still that file. Runs of this program take turns, by a lock on the directory; what another program gives
 /// the name in the microsecond between that look and the rename is lost.
 fn replace_by_link(
-    entry: &Entry<'_>,
+    entry: &ResolvedPath<'_>,
     new: &OsStr,
     backup: &Backup,
     acceptable: impl Fn(&FileStat) -> bool,
-) -> Result<Replaced, Failure> {
+) -> Result<BackupReplaceOutcome, BackupError> {
     let (dir, name) = (entry.dir(), entry.name.as_os_str());
-    let _turn = take_turn(entry);
+    let _turn = lock_directory(entry);
     let mut taken = None;
     for _ in 0..MAX_NAME_ATTEMPTS {
-        if !by_inode::look(dir, name).is_ok_and(|now| acceptable(&now)) {
-            return Ok(Replaced::Refused);
+        if !by_inode::lstat_at(dir, name).is_ok_and(|now| acceptable(&now)) {
+            return Ok(BackupReplaceOutcome::Refused);
         }
         let next = next_name(entry, backup, taken.clone());
         let linked = match next.number {
@@ -234,34 +238,35 @@ fn replace_by_link(
         };
         let older_is_gone = match linked {
             Ok(older_is_gone) => older_is_gone,
-            Err(Errno::ENOENT) => return Ok(Replaced::Refused),
+            Err(Errno::ENOENT) => return Ok(BackupReplaceOutcome::Refused),
             Err(Errno::EEXIST) if next.number.is_some() && !next.cut => {
                 taken = next.number;
                 continue;
             }
-            Err(e) if by_inode::is_unsupported(e) => return Err(Failure::NeitherWay(e)),
-            Err(e) => return Err(Failure::Backup(e)),
+            Err(e) if by_inode::is_unsupported(e) => return Err(BackupError::NeitherWay(e)),
+            Err(e) => return Err(BackupError::Backup(e)),
         };
-        let kept = by_inode::look(dir, &next.name).map_err(Failure::Backup)?;
-        let replaced = if acceptable(&kept) && by_inode::leads_to(dir, name, identity(&kept)) {
+        let kept = by_inode::lstat_at(dir, &next.name).map_err(BackupError::Backup)?;
+        let replaced = if acceptable(&kept) && by_inode::is_name_of_inode(dir, name, file_id(&kept))
+        {
             match renameat(dir, new, dir, name) {
-                Ok(()) => return Ok(Replaced::Done(next.name)),
-                Err(e) => Err(Failure::Name(e)),
+                Ok(()) => return Ok(BackupReplaceOutcome::Done(next.name)),
+                Err(e) => Err(BackupError::Name(e)),
             }
         } else {
-            Ok(Replaced::Refused)
+            Ok(BackupReplaceOutcome::Refused)
         };
         if !older_is_gone {
-            let _ = by_inode::remove_checked(dir, &next.name, identity(&kept));
+            let _ = by_inode::remove_checked(dir, &next.name, file_id(&kept));
         }
         return replaced;
     }
-    Err(Failure::Backup(Errno::EEXIST))
+    Err(BackupError::Backup(Errno::EEXIST))
 }
 
 /// Returns the directory, locked until it is dropped. Nobody can be kept waiting by a lock that a stranger holds, and where
 /// a file system has none, there is none.
-fn take_turn(entry: &Entry<'_>) -> Option<File> {
+fn lock_directory(entry: &ResolvedPath<'_>) -> Option<File> {
     let directory = entry.open_directory().ok()?;
     for _ in 0..LOCK_ATTEMPTS {
         match try_lock(&directory) {
@@ -282,7 +287,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// What renameat2 or linkat said.
-pub fn keep(entry: &Entry<'_>, new: &OsStr) -> Result<OsString, Errno> {
+pub fn keep_as_numbered(entry: &ResolvedPath<'_>, new: &OsStr) -> Result<OsString, Errno> {
     let backup = Backup {
         names: BackupNames::Numbered,
         suffix: OsString::new(),
@@ -290,7 +295,7 @@ pub fn keep(entry: &Entry<'_>, new: &OsStr) -> Result<OsString, Errno> {
     let mut taken = None;
     for _ in 0..MAX_NAME_ATTEMPTS {
         let next = next_name(entry, &backup, taken);
-        match by_inode::rename_to_free(entry.dir(), new, &next.name) {
+        match by_inode::rename_noreplace(entry.dir(), new, &next.name) {
             Ok(()) => return Ok(next.name),
             Err(Errno::EEXIST) if !next.cut => taken = next.number,
             Err(e) => return Err(e),
@@ -303,13 +308,13 @@ pub fn keep(entry: &Entry<'_>, new: &OsStr) -> Result<OsString, Errno> {
 ///
 /// # Errors
 /// What the directory said.
-pub fn name(place: &Place<'_>, backup: &Backup) -> Result<OsString, Errno> {
+pub fn name(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
     Ok(next_name(&entry(place)?, backup, None).name)
 }
 
 /// Why an old file did not get its name back.
 #[derive(Debug, PartialEq, Eq)]
-pub enum NotUndone {
+pub enum RestoreError {
     /// Another process has given the name to a file of its own.
     Taken,
     /// The backup's name leads to another file than the one that was renamed.
@@ -318,7 +323,7 @@ pub enum NotUndone {
     Failed(Errno),
 }
 
-impl From<Errno> for NotUndone {
+impl From<Errno> for RestoreError {
     fn from(e: Errno) -> Self {
         Self::Failed(e)
     }
@@ -328,33 +333,34 @@ impl From<Errno> for NotUndone {
 /// this run made, which is removed then.
 ///
 /// # Errors
-/// See [`NotUndone`]; what has the two names is left as it is.
-pub fn undo(
-    place: &Place<'_>,
-    (backup, old): (&OsStr, Identity),
-    made: Option<Identity>,
-) -> Result<(), NotUndone> {
+/// See [`RestoreError`]; what has the two names is left as it is.
+pub fn restore_original(
+    place: &AtPath<'_>,
+    (backup, old): (&OsStr, FileId),
+    made: Option<FileId>,
+) -> Result<(), RestoreError> {
     let entry = entry(place)?;
     let (dir, name) = (entry.dir(), entry.name.as_os_str());
-    if !by_inode::leads_to(dir, backup, old) {
-        return Err(NotUndone::Moved);
+    if !by_inode::is_name_of_inode(dir, backup, old) {
+        return Err(RestoreError::Moved);
     }
-    match by_inode::rename_to_free(dir, backup, name) {
+    match by_inode::rename_noreplace(dir, backup, name) {
         Err(Errno::EEXIST) => {}
         Err(e)
-            if by_inode::is_unsupported(e) && by_inode::look(dir, name) == Err(Errno::ENOENT) =>
+            if by_inode::is_unsupported(e)
+                && by_inode::lstat_at(dir, name) == Err(Errno::ENOENT) =>
         {
             return Ok(renameat(dir, backup, dir, name)?);
         }
         other => return Ok(other?),
     }
-    let is_ours = |now: &FileStat| Some(identity(now)) == made;
-    if !by_inode::look(dir, name).is_ok_and(|now| is_ours(&now)) {
-        return Err(NotUndone::Taken);
+    let is_ours = |now: &FileStat| Some(file_id(now)) == made;
+    if !by_inode::lstat_at(dir, name).is_ok_and(|now| is_ours(&now)) {
+        return Err(RestoreError::Taken);
     }
     match by_inode::exchange_checked(dir, (backup, old), name, is_ours) {
-        Ok(Exchanged::Done) => {}
-        Ok(_) => return Err(NotUndone::Taken),
+        Ok(ExchangeOutcome::Done) => {}
+        Ok(_) => return Err(RestoreError::Taken),
         Err(e) if by_inode::is_unsupported(e) => return Ok(renameat(dir, backup, dir, name)?),
         Err(e) => return Err(e.into()),
     }
@@ -364,13 +370,14 @@ pub fn undo(
     Ok(())
 }
 
-fn entry<'a>(place: &Place<'a>) -> Result<Entry<'a>, Errno> {
-    Entry::of(place).map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+fn entry<'a>(place: &AtPath<'a>) -> Result<ResolvedPath<'a>, Errno> {
+    ResolvedPath::resolve_nofollow(place)
+        .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
 /// The name of a backup.
 #[derive(Debug, PartialEq, Eq)]
-struct Next {
+struct BackupName {
     name: OsString,
     /// Unless it is a simple one.
     number: Option<String>,
@@ -379,11 +386,11 @@ struct Next {
 }
 
 /// The name that the next backup gets; `taken` is a number that it does not get, whatever the directory says.
-fn next_name(entry: &Entry<'_>, backup: &Backup, taken: Option<String>) -> Next {
+fn next_name(entry: &ResolvedPath<'_>, backup: &Backup, taken: Option<String>) -> BackupName {
     let simple = || with_suffix(&entry.name, &backup.suffix);
     if backup.names == BackupNames::Simple {
         // Too long a name is an error here, as it is in cp.
-        return Next {
+        return BackupName {
             name: simple(),
             number: None,
             cut: false,
@@ -400,8 +407,8 @@ fn next_name(entry: &Entry<'_>, backup: &Backup, taken: Option<String>) -> Next 
     };
     // A name as long as one that there is will do.
     let proven = number.as_ref().map(String::len) == highest.as_ref().map(String::len);
-    let cut = name.len() > LONGEST && !(proven && number.is_some());
-    Next {
+    let cut = name.len() > MAX_BACKUP_NAME_BYTES && !(proven && number.is_some());
+    BackupName {
         name: if cut { shortened(&entry.name) } else { name },
         number,
         cut,
@@ -417,7 +424,7 @@ fn with_suffix(name: &OsStr, suffix: &OsStr) -> OsString {
 /// A name whose backup's would be too long has a `~` behind it instead, or in place of its end.
 fn shortened(name: &OsStr) -> OsString {
     let mut bytes = name.as_bytes().to_vec();
-    bytes.truncate(LONGEST - 1);
+    bytes.truncate(MAX_BACKUP_NAME_BYTES - 1);
     bytes.push(b'~');
     OsString::from_vec(bytes)
 }
@@ -466,23 +473,23 @@ fn successor(number: &str) -> String {
     digits.into_iter().map(char::from).collect()
 }
 
-fn link(entry: &Entry<'_>, to: &OsStr) -> Result<(), Errno> {
+fn link(entry: &ResolvedPath<'_>, to: &OsStr) -> Result<(), Errno> {
     let dir = entry.dir();
     linkat(dir, entry.name.as_os_str(), dir, to, AtFlags::empty())
 }
 
 /// Links to a name that may be taken: over it, by way of a third. Returns whether it was.
-fn link_over(entry: &Entry<'_>, to: &OsStr) -> Result<bool, Errno> {
+fn link_over(entry: &ResolvedPath<'_>, to: &OsStr) -> Result<bool, Errno> {
     match link(entry, to) {
         Err(Errno::EEXIST) => {}
         other => return other.map(|()| false),
     }
     let dir = entry.dir();
-    let inode = |name: &OsStr| by_inode::look(dir, name).map(|stat| identity(&stat));
+    let inode = |name: &OsStr| by_inode::lstat_at(dir, name).map(|stat| file_id(&stat));
     if inode(&entry.name)? == inode(to)? {
         return Ok(true);
     }
-    let between = between(entry)?;
+    let between = link_random_name(entry)?;
     let linked = inode(&between)?;
     let renamed = renameat(dir, between.as_os_str(), dir, to);
     // Gone already, unless that failed.
@@ -491,7 +498,7 @@ fn link_over(entry: &Entry<'_>, to: &OsStr) -> Result<bool, Errno> {
 }
 
 /// A third name of what is at the entry.
-fn between(entry: &Entry<'_>) -> Result<OsString, Errno> {
+fn link_random_name(entry: &ResolvedPath<'_>) -> Result<OsString, Errno> {
     for _ in 0..MAX_NAME_ATTEMPTS {
         let name = OsString::from(format!(".mmapcp-backup-{}", by_inode::random_digits()));
         match link(entry, &name) {
@@ -535,10 +542,10 @@ mod tests {
         (&["a~"], "a~", "~"),
     ];
 
-    fn place(path: &Path) -> Place<'_> {
-        Place {
+    fn place(path: &Path) -> AtPath<'_> {
+        AtPath {
             dir: AT_FDCWD,
-            base: path.as_os_str(),
+            path: path.as_os_str(),
             shown: path,
         }
     }
@@ -569,7 +576,7 @@ mod tests {
         Link,
     }
 
-    fn inode(path: &Path) -> std::io::Result<Identity> {
+    fn inode(path: &Path) -> std::io::Result<FileId> {
         use std::os::unix::fs::MetadataExt;
         fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
     }
@@ -583,21 +590,21 @@ mod tests {
             assert!(!path.exists());
             fs::write(path, "")?;
             return match made {
-                Made::Renamed(name, inode) if inode == old => Ok(name),
+                BackupOutcome::Renamed(name, inode) if inode == old => Ok(name),
                 other => Err(format!("{other:?}").into()),
             };
         }
         let new = path.with_file_name(".new");
         fs::write(&new, "")?;
-        let entry = Entry::of(&place)?;
+        let entry = ResolvedPath::resolve_nofollow(&place)?;
         let pair = (OsStr::new(".new"), inode(&new)?);
-        let acceptable = |now: &FileStat| identity(now) == old;
+        let acceptable = |now: &FileStat| file_id(now) == old;
         let replaced = match way {
             Way::Link => replace_by_link(&entry, pair.0, backup, acceptable),
-            _ => replace(&entry, pair, backup, acceptable),
+            _ => exchange_with_backup(&entry, pair, backup, acceptable),
         };
         match replaced {
-            Ok(Replaced::Done(name)) => Ok(name),
+            Ok(BackupReplaceOutcome::Done(name)) => Ok(name),
             other => {
                 fs::remove_file(new)?;
                 assert_eq!(inode(path)?, old);
@@ -672,7 +679,7 @@ mod tests {
                 let dir = filled(&["a", "other"])?;
                 let path = dir.path().join("a");
                 let old = inode(&path)?;
-                let Made::Renamed(name, kept) = make(&place(&path), &backup, old)? else {
+                let BackupOutcome::Renamed(name, kept) = make(&place(&path), &backup, old)? else {
                     return Err("nothing was made".into());
                 };
                 assert_eq!(kept, old);
@@ -680,7 +687,7 @@ mod tests {
                     fs::write(&path, "part of a copy")?;
                 }
                 let made = inode(&path).ok();
-                let undone = undo(&place(&path), (&name, old), made);
+                let undone = restore_original(&place(&path), (&name, old), made);
                 assert_eq!(undone, Ok(()));
                 assert_eq!(tree(dir.path())?, tree(filled(&["a", "other"])?.path())?);
             }
@@ -699,19 +706,19 @@ mod tests {
         let path = dir.path().join("a");
         let old = inode(&path)?;
         let made = make(&place(&path), &backup, old)?;
-        assert_eq!(made, Made::Renamed("a~".into(), old));
+        assert_eq!(made, BackupOutcome::Renamed("a~".into(), old));
         fs::write(&path, "a stranger's")?;
         for made in [None, Some(old)] {
-            let undone = undo(&place(&path), (OsStr::new("a~"), old), made);
-            assert_eq!(undone, Err(NotUndone::Taken));
+            let undone = restore_original(&place(&path), (OsStr::new("a~"), old), made);
+            assert_eq!(undone, Err(RestoreError::Taken));
         }
         let strangers = inode(&path)?;
-        let undone = undo(&place(&path), (OsStr::new("a~"), strangers), None);
-        assert_eq!(undone, Err(NotUndone::Moved));
+        let undone = restore_original(&place(&path), (OsStr::new("a~"), strangers), None);
+        assert_eq!(undone, Err(RestoreError::Moved));
         assert_eq!(fs::read(&path)?, b"a stranger's");
         assert_eq!(fs::read(dir.path().join("a~"))?, b"a");
         let other = make(&place(&path), &backup, old)?;
-        assert_eq!(other, Made::Other);
+        assert_eq!(other, BackupOutcome::Other);
         Ok(())
     }
 
@@ -724,7 +731,7 @@ mod tests {
                 suffix: "~".into(),
             };
             let made = make(&place(&dir.path().join("a")), &backup, (0, 0))?;
-            assert_eq!(made, Made::Nothing);
+            assert_eq!(made, BackupOutcome::Nothing);
         }
         Ok(())
     }

@@ -13,15 +13,15 @@ use nix::fcntl::{AtFlags, RenameFlags, renameat2};
 use nix::sys::stat::{FileStat, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use super::file_id::{Identity, identity};
-use super::path_parts::beside;
+use super::file_id::{FileId, file_id};
+use super::path_parts::sibling_path;
 
 /// Random names that are tried before the directory is taken for broken: of 2^64 names, no second one is ever needed.
 const MAX_RANDOM_NAMES: u32 = 16;
 
 /// What became of a name that was to be removed.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Removed {
+pub enum RemoveOutcome {
     /// The name led to the inode, and is gone.
     Done,
     /// There was no such name.
@@ -35,7 +35,7 @@ pub enum Removed {
 
 /// What became of two names that were to be exchanged.
 #[derive(Debug)]
-pub enum Exchanged {
+pub enum ExchangeOutcome {
     /// The new file has the name; what had it before is under the other one.
     Done,
     /// The name led to a file that was not acceptable: both names are as they were.
@@ -51,14 +51,14 @@ pub enum Exchanged {
 ///
 /// # Errors
 /// fstatat's.
-pub fn look(dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<FileStat> {
+pub fn lstat_at(dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<FileStat> {
     fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
 }
 
 /// Whether a name leads to this inode now.
 #[must_use]
-pub fn leads_to(dir: BorrowedFd<'_>, name: &OsStr, inode: Identity) -> bool {
-    look(dir, name).is_ok_and(|now| identity(&now) == inode)
+pub fn is_name_of_inode(dir: BorrowedFd<'_>, name: &OsStr, inode: FileId) -> bool {
+    lstat_at(dir, name).is_ok_and(|now| file_id(&now) == inode)
 }
 
 /// Returns a name that nobody can guess, for a file that waits or is put aside.
@@ -73,16 +73,20 @@ pub fn random_digits() -> String {
 ///
 /// # Errors
 /// What fstatat or unlinkat said.
-pub fn remove_checked(dir: BorrowedFd<'_>, name: &OsStr, inode: Identity) -> nix::Result<Removed> {
-    match look(dir, name) {
-        Ok(now) if identity(&now) == inode => {}
-        Ok(_) => return Ok(Removed::Other),
-        Err(Errno::ENOENT) => return Ok(Removed::Gone),
+pub fn remove_checked(
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+    inode: FileId,
+) -> nix::Result<RemoveOutcome> {
+    match lstat_at(dir, name) {
+        Ok(now) if file_id(&now) == inode => {}
+        Ok(_) => return Ok(RemoveOutcome::Other),
+        Err(Errno::ENOENT) => return Ok(RemoveOutcome::Gone),
         Err(e) => return Err(e),
     }
     match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) => Ok(Removed::Done),
-        Err(Errno::ENOENT) => Ok(Removed::Gone),
+        Ok(()) => Ok(RemoveOutcome::Done),
+        Err(Errno::ENOENT) => Ok(RemoveOutcome::Gone),
         Err(e) => Err(e),
     }
 }
@@ -92,27 +96,27 @@ pub fn remove_checked(dir: BorrowedFd<'_>, name: &OsStr, inode: Identity) -> nix
 ///
 /// # Errors
 /// What fstatat, renameat2 or unlinkat said.
-pub fn remove_made(dir: BorrowedFd<'_>, name: &OsStr, inode: Identity) -> nix::Result<Removed> {
-    if !leads_to(dir, name, inode) {
+pub fn remove_made(dir: BorrowedFd<'_>, name: &OsStr, inode: FileId) -> nix::Result<RemoveOutcome> {
+    if !is_name_of_inode(dir, name, inode) {
         return remove_checked(dir, name, inode);
     }
-    let Ok(aside) = put_aside(dir, name) else {
+    let Ok(aside) = rename_to_random_name(dir, name) else {
         // Not on this file system, or there is no room for a name.
         return remove_checked(dir, name, inode);
     };
     match remove_checked(dir, &aside, inode)? {
-        Removed::Other => match rename_to_free(dir, &aside, name) {
-            Err(Errno::EEXIST) => Ok(Removed::Aside(aside)),
-            other => other.map(|()| Removed::Other),
+        RemoveOutcome::Other => match rename_noreplace(dir, &aside, name) {
+            Err(Errno::EEXIST) => Ok(RemoveOutcome::Aside(aside)),
+            other => other.map(|()| RemoveOutcome::Other),
         },
         removed => Ok(removed),
     }
 }
 
-fn put_aside(dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OsString> {
+fn rename_to_random_name(dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OsString> {
     for _ in 0..MAX_RANDOM_NAMES {
         let aside = format!(".mmapcp-{}", random_digits());
-        let aside = beside(name, OsStr::new(&aside));
+        let aside = sibling_path(name, OsStr::new(&aside));
         match renameat2(
             dir,
             name,
@@ -141,11 +145,11 @@ pub fn is_unsupported(e: Errno) -> bool {
 ///
 /// # Errors
 /// EEXIST where something has the name; what renameat2, linkat or unlinkat said.
-pub fn rename_to_free(dir: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> nix::Result<()> {
+pub fn rename_noreplace(dir: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> nix::Result<()> {
     match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
         Err(e) if is_unsupported(e) => {
             linkat(dir, from, dir, to, AtFlags::empty())?;
-            let linked = identity(&look(dir, to)?);
+            let linked = file_id(&lstat_at(dir, to)?);
             remove_checked(dir, from, linked).map(drop)
         }
         other => other,
@@ -167,29 +171,29 @@ pub fn exchange(dir: BorrowedFd<'_>, one: &OsStr, other: &OsStr) -> nix::Result<
 /// As [`exchange`]; both names are as they were then.
 pub fn exchange_checked(
     dir: BorrowedFd<'_>,
-    (new, mine): (&OsStr, Identity),
+    (new, mine): (&OsStr, FileId),
     name: &OsStr,
     acceptable: impl Fn(&FileStat) -> bool,
-) -> nix::Result<Exchanged> {
+) -> nix::Result<ExchangeOutcome> {
     match exchange(dir, new, name) {
         Ok(()) => {}
-        Err(Errno::ENOENT) => return Ok(Exchanged::Gone),
+        Err(Errno::ENOENT) => return Ok(ExchangeOutcome::Gone),
         Err(e) => return Err(e),
     }
-    if look(dir, new).is_ok_and(|old| acceptable(&old)) {
-        return Ok(Exchanged::Done);
+    if lstat_at(dir, new).is_ok_and(|old| acceptable(&old)) {
+        return Ok(ExchangeOutcome::Done);
     }
     if exchange(dir, new, name).is_err() {
         // Somebody removed the new file: the other one gets its name back, unless a third has it.
-        let _ = rename_to_free(dir, new, name);
-        return Ok(Exchanged::Displaced);
+        let _ = rename_noreplace(dir, new, name);
+        return Ok(ExchangeOutcome::Displaced);
     }
-    if leads_to(dir, new, mine) {
-        return Ok(Exchanged::Refused);
+    if is_name_of_inode(dir, new, mine) {
+        return Ok(ExchangeOutcome::Refused);
     }
     // Somebody replaced the new file, and that is the latest one.
     let _ = exchange(dir, new, name);
-    Ok(Exchanged::Displaced)
+    Ok(ExchangeOutcome::Displaced)
 }
 
 #[cfg(test)]
@@ -201,7 +205,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
-    fn inode(path: &Path) -> io::Result<Identity> {
+    fn inode(path: &Path) -> io::Result<FileId> {
         fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
     }
 
@@ -216,11 +220,11 @@ mod tests {
             let mine = inode(&made)?;
             let name = OsStr::new("made");
             fs::rename(&other, &made)?;
-            assert_eq!(remove(dir.as_fd(), name, mine)?, Removed::Other);
+            assert_eq!(remove(dir.as_fd(), name, mine)?, RemoveOutcome::Other);
             assert_eq!(fs::read(&made)?, b"other");
             let others = inode(&made)?;
-            assert_eq!(remove(dir.as_fd(), name, others)?, Removed::Done);
-            assert_eq!(remove(dir.as_fd(), name, others)?, Removed::Gone);
+            assert_eq!(remove(dir.as_fd(), name, others)?, RemoveOutcome::Done);
+            assert_eq!(remove(dir.as_fd(), name, others)?, RemoveOutcome::Gone);
             assert_eq!(fs::read_dir(place.path())?.count(), 0);
         }
         Ok(())
@@ -238,18 +242,18 @@ mod tests {
             let pair = (OsStr::new("new"), mine);
             exchange_checked(dir.as_fd(), pair, OsStr::new("old"), |_| acceptable)
         };
-        assert!(matches!(exchange(false)?, Exchanged::Refused));
+        assert!(matches!(exchange(false)?, ExchangeOutcome::Refused));
         assert_eq!(
             (fs::read(&new)?, fs::read(&old)?),
             (b"new".into(), b"old".into())
         );
-        assert!(matches!(exchange(true)?, Exchanged::Done));
+        assert!(matches!(exchange(true)?, ExchangeOutcome::Done));
         assert_eq!(
             (fs::read(&new)?, fs::read(&old)?),
             (b"old".into(), b"new".into())
         );
         fs::remove_file(&old)?;
-        assert!(matches!(exchange(true)?, Exchanged::Gone));
+        assert!(matches!(exchange(true)?, ExchangeOutcome::Gone));
         Ok(())
     }
 
@@ -265,7 +269,7 @@ mod tests {
         let pair = (OsStr::new("new"), inode(&path("new"))?);
         let third = |_: &FileStat| fs::rename(path("third"), path("old")).is_err();
         let exchanged = exchange_checked(dir.as_fd(), pair, OsStr::new("old"), third)?;
-        assert!(matches!(exchanged, Exchanged::Displaced));
+        assert!(matches!(exchanged, ExchangeOutcome::Displaced));
         assert_eq!(fs::read(path("old"))?, b"third");
         assert_eq!(fs::read(path("new"))?, b"old");
         Ok(())

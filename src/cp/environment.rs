@@ -27,7 +27,7 @@ impl Environment {
             posixly_correct: std::env::var_os("POSIXLY_CORRECT").is_some(),
             version_control: std::env::var_os("VERSION_CONTROL").unwrap_or_default(),
             suffix: std::env::var_os("SIMPLE_BACKUP_SUFFIX"),
-            selinux: selinux(),
+            selinux: is_selinux_enabled(),
         }
     }
 }
@@ -37,7 +37,7 @@ const SELINUXFS: FsType = FsType(0xf97c_ff8c);
 
 /// As libselinux decides for is_selinux_enabled(3): its file system is mounted, not read-only (as in a container of a host
 /// that has it), and the system is configured for it.
-fn selinux() -> bool {
+fn is_selinux_enabled() -> bool {
     const MOUNT: &str = "/sys/fs/selinux";
     statfs(MOUNT).is_ok_and(|fs| fs.filesystem_type() == SELINUXFS)
         && statvfs(MOUNT).is_ok_and(|fs| !fs.flags().contains(FsFlags::ST_RDONLY))

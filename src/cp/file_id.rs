@@ -3,11 +3,11 @@
 use nix::sys::stat::FileStat;
 
 /// A file by what does not change when it is renamed: device and inode.
-pub type Identity = (u64, u64);
+pub type FileId = (u64, u64);
 
 /// The identity that a stat tells.
 #[must_use]
-pub fn identity(stat: &FileStat) -> Identity {
+pub fn file_id(stat: &FileStat) -> FileId {
     (stat.st_dev, stat.st_ino)
 }
 

@@ -8,19 +8,19 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::cp::place::Identity;
+use crate::cp::at_path::FileId;
 
 /// What all files under way use. Its memory is bounded by the files in the pool's batches and in the queues of deferred
 /// writeback, whatever the size of the tree.
 #[derive(Debug, Default)]
 pub(in crate::cp) struct InFlight {
-    table: Mutex<Table>,
+    table: Mutex<InFlightTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    read: Counts<Identity>,
-    written: Counts<Identity>,
+struct InFlightTable {
+    read: Counts<FileId>,
+    written: Counts<FileId>,
     names: Counts<u64>,
 }
 
@@ -58,12 +58,12 @@ impl<K: Eq + Hash> Counts<K> {
 #[derive(Debug)]
 pub(in crate::cp) struct Claim {
     table: Arc<InFlight>,
-    source: Identity,
+    source: FileId,
     /// The destination, where it was there before.
-    existing: Option<Identity>,
+    existing: Option<FileId>,
     /// The destination, where this file made it.
-    created: OnceLock<Identity>,
-    /// See [`super::folding`].
+    created: OnceLock<FileId>,
+    /// See [`super::tree`].
     name: Option<u64>,
 }
 
@@ -71,8 +71,8 @@ impl InFlight {
     /// Registers a file that is about to be copied from `source` to an `existing` inode or to a new one.
     pub(super) fn claim(
         self: &Arc<Self>,
-        source: Identity,
-        existing: Option<Identity>,
+        source: FileId,
+        existing: Option<FileId>,
         name: Option<u64>,
     ) -> Arc<Claim> {
         let mut table = self.lock();
@@ -94,12 +94,12 @@ impl InFlight {
     }
 
     /// Whether a file under way writes this inode.
-    pub(super) fn is_written(&self, file: Identity) -> bool {
+    pub(super) fn is_written(&self, file: FileId) -> bool {
         self.lock().written.has(&file)
     }
 
     /// Whether a file under way reads or writes this inode.
-    pub(super) fn is_used(&self, file: Identity) -> bool {
+    pub(super) fn is_used(&self, file: FileId) -> bool {
         let table = self.lock();
         table.written.has(&file) || table.read.has(&file)
     }
@@ -109,7 +109,7 @@ impl InFlight {
         self.lock().names.has(&name)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, InFlightTable> {
         // Each change of the table is whole by itself.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,7 +117,7 @@ impl InFlight {
 
 impl Claim {
     /// Registers the inode that the destination got when it was created, before the first byte is written.
-    pub(in crate::cp) fn created(&self, file: Identity) {
+    pub(in crate::cp) fn created(&self, file: FileId) {
         if self.created.set(file).is_ok() {
             self.table.lock().written.add(file);
         }

@@ -1,37 +1,37 @@
 //! What cp means: the words of its command line, names, trees and attributes.
 
+pub mod at_path;
 pub mod attrs;
 pub mod backup;
 pub mod by_inode;
 pub mod cli;
-mod count;
+pub mod cli_answer;
+mod copy_file;
 pub mod dest;
-pub mod durable;
+mod entry_error;
 pub mod environment;
-mod failed;
-mod file;
 pub mod file_id;
+pub mod fsync_set;
 mod in_flight;
 pub mod operands;
 pub mod options;
 mod path_parts;
-pub mod place;
-pub mod pool;
 mod prompt;
 pub mod resolve;
+pub mod thread_pool;
 mod throttle;
+mod total_scan;
 pub mod tree;
-pub mod usage;
 
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::report::signals::Signals;
-use crate::report::{Reporter, Voice, called, diagnose};
+use crate::report::{OrderedOutput, Reporter, diagnose, set_program_name};
 use environment::Environment;
-use operands::Jobs;
-use options::Options;
+use operands::OperandJobs;
+use options::CopyOptions;
 use throttle::Throttle;
 
 /// Runs `mmapcp` with the words of the command line, program name first.
@@ -39,7 +39,7 @@ use throttle::Throttle;
 pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let mut words = words.into_iter();
     if let Some(word) = words.next() {
-        called(&word);
+        set_program_name(&word);
     }
     let resolved = resolve::resolve(words, &Environment::of_process());
     for warning in &resolved.warnings {
@@ -51,17 +51,19 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     };
     let signals = match Signals::install() {
         Ok(signals) => signals,
-        Err(e) => return usage::Answer::error(&format!("cannot handle signals: {e}")).print(),
+        Err(e) => {
+            return cli_answer::CliAnswer::error(&format!("cannot handle signals: {e}")).print();
+        }
     };
     raise_descriptor_limit();
     let reporter = Reporter::new(&options.report, signals);
-    let mut voice = reporter.voice();
-    let copied = match operands::jobs(&options) {
+    let mut voice = reporter.first_output();
+    let copied = match operands::pair_operands(&options) {
         Ok(jobs) => copy(&jobs, &options, &reporter, &mut voice),
         Err(refused) => {
             voice.error_without_file(&refused.message);
             if refused.hint {
-                voice.hint(&usage::hint());
+                voice.print_hint(&cli_answer::hint());
             }
             false
         }
@@ -76,7 +78,12 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
 }
 
 /// Copies, held to what is allowed, and counting beside it what there is to do.
-fn copy(jobs: &Jobs, options: &Options, reporter: &Reporter, voice: &mut Voice) -> bool {
+fn copy(
+    jobs: &OperandJobs,
+    options: &CopyOptions,
+    reporter: &Reporter,
+    voice: &mut OrderedOutput,
+) -> bool {
     // Before anything else has a thread.
     let throttle = match Throttle::start(options, jobs, voice) {
         Ok(throttle) => throttle,
@@ -85,11 +92,11 @@ fn copy(jobs: &Jobs, options: &Options, reporter: &Reporter, voice: &mut Voice) 
             return false;
         }
     };
-    if voice.interrupted() {
+    if voice.is_interrupted() {
         return false;
     }
-    throttle::beside(throttle, (options, jobs), reporter, |pace| {
-        count::beside(options, jobs, reporter, || {
+    throttle::run_throttled(throttle, (options, jobs), reporter, |pace| {
+        total_scan::run_with_total_scan(options, jobs, reporter, || {
             tree::copy_all(jobs, options, pace, voice)
         })
     })

@@ -9,29 +9,29 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, stat};
 
-use super::options::{Options, Target};
+use super::options::{CopyOptions, DestOperand};
 use crate::report::quote::quote;
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
 /// What is known of a destination before the walk comes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub enum DestKnowledge {
     /// Nothing.
-    Nothing,
+    Unknown,
     /// There is no file by following the name: nothing is there, or a link that leads nowhere.
-    NotThereOrDangling,
+    MissingOrDangling,
     /// Nothing is there: this run made the directory.
-    NotThere,
+    Missing,
 }
 
 /// One operand and the name it is copied to.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Job {
+pub struct OperandJob {
     /// As the user wrote it, but for trailing slashes that --strip-trailing-slashes drops.
     pub source: PathBuf,
-    /// The name to make, as messages call it: below [`Jobs::directory`] where there is one.
+    /// The name to make, as messages call it: below [`OperandJobs::directory`] where there is one.
     pub dest: PathBuf,
-    /// Where in `dest` the name relative to [`Jobs::directory`] begins; without a directory 0. At the end of `dest`, that
+    /// Where in `dest` the name relative to [`OperandJobs::directory`] begins; without a directory 0. At the end of `dest`, that
     /// name is empty: `cp -r / DIR`, which fails as such a name does.
     pub below: usize,
     /// With --parents: where in `dest` the whole path of the source begins, its leading slashes too, trailing ones gone.
@@ -39,7 +39,7 @@ pub struct Job {
     /// whose path is `dest` from here to there.
     pub parents_at: Option<usize>,
     /// What is known of `dest`.
-    pub known: Known,
+    pub known: DestKnowledge,
     /// `cp --force --backup foo foo`: a regular file onto its own name. The destination is the name that a backup of `dest`
     /// would get, and nothing is backed up.
     pub to_own_backup: bool,
@@ -47,16 +47,16 @@ pub struct Job {
 
 /// What is to be copied.
 #[derive(Debug)]
-pub struct Jobs {
+pub struct OperandJobs {
     /// In the order of the operands.
-    pub list: Vec<Job>,
+    pub list: Vec<OperandJob>,
     /// The directory that all go into, open (O_PATH), and its name as the user wrote it.
     pub directory: Option<(OwnedFd, PathBuf)>,
 }
 
 /// Why nothing can be copied.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NoTarget {
+pub struct OperandError {
     /// In cp's words.
     pub message: String,
     /// A usage error, below which cp hints at --help.
@@ -67,25 +67,27 @@ pub struct NoTarget {
 ///
 /// # Errors
 /// A message in cp's words when what must be a directory is none.
-pub fn jobs(options: &Options) -> Result<Jobs, NoTarget> {
+pub fn pair_operands(options: &CopyOptions) -> Result<OperandJobs, OperandError> {
     match &options.target {
-        Target::Directory(dir) => match directory(dir) {
-            Ok(open) => Ok(into(dir, open, options)),
+        DestOperand::Directory(dir) => match directory(dir) {
+            Ok(open) => Ok(jobs_into_directory(dir, open, options)),
             Err(e) => Err(refused("target directory", dir, e)),
         },
-        Target::Exact(dest) => exactly(dest, Known::Nothing, options),
-        Target::Either(dest) => match directory(dest) {
-            Ok(open) => Ok(into(dest, open, options)),
+        DestOperand::Exact(dest) => job_to_exact_name(dest, DestKnowledge::Unknown, options),
+        DestOperand::Either(dest) => match directory(dest) {
+            Ok(open) => Ok(jobs_into_directory(dest, open, options)),
             Err(e) if options.sources.len() > 1 => Err(refused("target", dest, e)),
-            Err(Errno::ENOENT) => exactly(dest, Known::NotThereOrDangling, options),
-            Err(_) => exactly(dest, Known::Nothing, options),
+            Err(Errno::ENOENT) => {
+                job_to_exact_name(dest, DestKnowledge::MissingOrDangling, options)
+            }
+            Err(_) => job_to_exact_name(dest, DestKnowledge::Unknown, options),
         },
     }
 }
 
-fn refused(what: &str, path: &Path, error: Errno) -> NoTarget {
-    NoTarget {
-        message: format!("{what} {}: {}", quote(path), reason(&error.into())),
+fn refused(what: &str, path: &Path, error: Errno) -> OperandError {
+    OperandError {
+        message: format!("{what} {}: {}", quote(path), strerror(&error.into())),
         hint: false,
     }
 }
@@ -96,7 +98,7 @@ fn directory(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// All sources into `directory`.
-fn into(directory: &Path, open: OwnedFd, options: &Options) -> Jobs {
+fn jobs_into_directory(directory: &Path, open: OwnedFd, options: &CopyOptions) -> OperandJobs {
     let job = |source: &PathBuf| {
         let source = if options.strip_trailing_slashes {
             without_trailing_slashes(source)
@@ -110,30 +112,34 @@ fn into(directory: &Path, open: OwnedFd, options: &Options) -> Jobs {
         };
         let bytes = dest.as_os_str().as_bytes();
         let slashes = bytes[at..].iter().take_while(|b| **b == b'/').count();
-        Job {
+        OperandJob {
             source: source.into(),
             below: at + slashes,
             parents_at: options.parents.then_some(at),
             dest,
-            known: Known::Nothing,
+            known: DestKnowledge::Unknown,
             to_own_backup: false,
         }
     };
-    Jobs {
+    OperandJobs {
         list: options.sources.iter().map(job).collect(),
         directory: Some((open, directory.into())),
     }
 }
 
 /// The source to this name and no other.
-fn exactly(dest: &Path, known: Known, options: &Options) -> Result<Jobs, NoTarget> {
+fn job_to_exact_name(
+    dest: &Path,
+    known: DestKnowledge,
+    options: &CopyOptions,
+) -> Result<OperandJobs, OperandError> {
     if options.parents {
-        return Err(NoTarget {
+        return Err(OperandError {
             message: "with --parents, the destination must be a directory".into(),
             hint: true,
         });
     }
-    let job = |source: &PathBuf| Job {
+    let job = |source: &PathBuf| OperandJob {
         source: source.clone(),
         dest: dest.into(),
         below: 0,
@@ -141,11 +147,11 @@ fn exactly(dest: &Path, known: Known, options: &Options) -> Result<Jobs, NoTarge
         known,
         to_own_backup: options.force
             && options.backup.is_some()
-            && known == Known::Nothing
+            && known == DestKnowledge::Unknown
             && source.as_os_str() == dest.as_os_str()
             && is_regular(dest),
     };
-    Ok(Jobs {
+    Ok(OperandJobs {
         list: options.sources.iter().map(job).collect(),
         directory: None,
     })
@@ -233,9 +239,9 @@ mod tests {
     }
 
     /// What these words come to.
-    fn jobs_of(words: &[&OsStr]) -> Result<Jobs, NoTarget> {
+    fn jobs_of(words: &[&OsStr]) -> Result<OperandJobs, OperandError> {
         let words = words.iter().map(OsString::from);
-        jobs(&resolve(words, &Environment::default()).options.unwrap())
+        pair_operands(&resolve(words, &Environment::default()).options.unwrap())
     }
 
     #[test]
@@ -272,15 +278,39 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
         let flags = OsStr::new("-fb");
         for (words, known, to_own_backup) in [
-            (&[&*file, &*new][..], Known::NotThereOrDangling, false),
-            (&[&*file, &*dangling], Known::NotThereOrDangling, false),
-            (&[&*file, &*file], Known::Nothing, false),
-            (&[flags, &*file, &*file], Known::Nothing, true),
-            (&[OsStr::new("-fbT"), &*file, &*file], Known::Nothing, true),
-            (&[OsStr::new("-b"), &*file, &*file], Known::Nothing, false),
-            (&[flags, &*new, &*new], Known::NotThereOrDangling, false),
-            (&[flags, &*dangling, &*file], Known::Nothing, false),
-            (&[OsStr::new("-T"), &*file, &*new], Known::Nothing, false),
+            (
+                &[&*file, &*new][..],
+                DestKnowledge::MissingOrDangling,
+                false,
+            ),
+            (
+                &[&*file, &*dangling],
+                DestKnowledge::MissingOrDangling,
+                false,
+            ),
+            (&[&*file, &*file], DestKnowledge::Unknown, false),
+            (&[flags, &*file, &*file], DestKnowledge::Unknown, true),
+            (
+                &[OsStr::new("-fbT"), &*file, &*file],
+                DestKnowledge::Unknown,
+                true,
+            ),
+            (
+                &[OsStr::new("-b"), &*file, &*file],
+                DestKnowledge::Unknown,
+                false,
+            ),
+            (
+                &[flags, &*new, &*new],
+                DestKnowledge::MissingOrDangling,
+                false,
+            ),
+            (&[flags, &*dangling, &*file], DestKnowledge::Unknown, false),
+            (
+                &[OsStr::new("-T"), &*file, &*new],
+                DestKnowledge::Unknown,
+                false,
+            ),
         ] {
             let jobs = jobs_of(words).unwrap();
             let job = &jobs.list[0];

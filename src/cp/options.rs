@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::report::Report;
-use crate::transfer::Options as Transfer;
-use crate::transfer::pace::Limits;
+use crate::report::ReportOptions;
+use crate::transfer::TransferOptions as Transfer;
+use crate::transfer::rate_limit::Limits;
 
 /// Where the sources go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum DestOperand {
     /// Into this directory, as -t says.
     Directory(PathBuf),
     /// To exactly this name, as -T says.
@@ -32,7 +32,7 @@ pub enum Dereference {
 
 /// What becomes of an existing destination that is no directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
+pub enum Overwrite {
     /// It is replaced or written to.
     Replace,
     /// The user is asked: -i.
@@ -40,12 +40,12 @@ pub enum Existing {
     /// It is left alone, without a word: -n, --update=none.
     Skip,
     /// It is left alone, and that is a failure: --update=none-fail.
-    Refuse,
+    Fail,
 }
 
 /// What is made of a file that is no directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Making {
+pub enum CopyMode {
     /// A copy.
     Copy,
     /// A hard link to the source: -l.
@@ -112,11 +112,11 @@ pub struct Durability {
 
 /// What to do.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct CopyOptions {
     /// At least one.
     pub sources: Vec<PathBuf>,
     /// Where to.
-    pub target: Target,
+    pub target: DestOperand,
     /// The path of the source is made below the target: --parents.
     pub parents: bool,
     /// Trailing slashes of sources are dropped where they are copied into a directory: --strip-trailing-slashes.
@@ -124,11 +124,11 @@ pub struct Options {
     /// Directories too.
     pub recursive: bool,
     /// FIFOs and devices are read as files are: not -R, or --copy-contents.
-    pub as_regular: bool,
+    pub copy_as_regular: bool,
     /// Which links are followed.
     pub dereference: Dereference,
     /// What becomes of what is there.
-    pub existing: Existing,
+    pub overwrite: Overwrite,
     /// Only what is newer than its destination, or has none: -u.
     pub update: bool,
     /// Replace what cannot be opened: -f.
@@ -140,7 +140,7 @@ pub struct Options {
     /// A dangling link as destination is written through: POSIXLY_CORRECT.
     pub through_dangling: bool,
     /// Copy or link.
-    pub making: Making,
+    pub copy_mode: CopyMode,
     /// No data: --attributes-only.
     pub attributes_only: bool,
     /// Keep what is there under another name.
@@ -163,5 +163,5 @@ pub struct Options {
     /// How the bytes of a file are moved.
     pub transfer: Transfer,
     /// What is told, and how.
-    pub report: Report,
+    pub report: ReportOptions,
 }

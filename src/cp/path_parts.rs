@@ -26,7 +26,7 @@ pub fn last_component(path: &Path) -> &OsStr {
 
 /// The path of another name in the same directory.
 #[must_use]
-pub fn beside(path: &OsStr, name: &OsStr) -> OsString {
+pub fn sibling_path(path: &OsStr, name: &OsStr) -> OsString {
     let mut other = OsStr::from_bytes(split(path.as_bytes()).0).to_owned();
     other.push(name);
     other

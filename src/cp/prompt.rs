@@ -6,54 +6,54 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::FileStat;
 use nix::unistd::AccessFlags;
 
-use super::options::Options;
-use super::place::Place;
+use super::at_path::AtPath;
+use super::options::CopyOptions;
 use crate::report::quote::quote;
-use crate::report::{Voice, program};
+use crate::report::{OrderedOutput, program_name};
 
 /// How long to wait for an answer, in milliseconds, before a signal is looked for.
-const PATIENCE: u16 = 100;
+const SIGNAL_CHECK_INTERVAL_MS: u16 = 100;
 
 /// Asks whether this file may be replaced. No answer is no.
-pub(super) fn ask(
-    voice: &mut Voice,
-    options: &Options,
-    dest: &Place<'_>,
+pub(super) fn ask_overwrite(
+    voice: &mut OrderedOutput,
+    options: &CopyOptions,
+    dest: &AtPath<'_>,
     there: &FileStat,
 ) -> bool {
     let name = quote(dest.shown);
     let flags = nix::fcntl::AtFlags::AT_EACCESS;
     let writable = there.st_mode & libc::S_IFMT == libc::S_IFLNK
         || nix::unistd::geteuid().is_root()
-        || nix::unistd::faccessat(dest.dir, dest.base, AccessFlags::W_OK, flags).is_ok();
+        || nix::unistd::faccessat(dest.dir, dest.path, AccessFlags::W_OK, flags).is_ok();
     let question = if writable {
-        format!("{}: overwrite {name}? ", program())
+        format!("{}: overwrite {name}? ", program_name())
     } else {
         let (bits, letters) = (there.st_mode & 0o7777, letters(there.st_mode));
         if options.remove_destination || options.force {
             format!(
                 "{}: replace {name}, overriding mode {bits:04o} ({letters})? ",
-                program()
+                program_name()
             )
         } else {
             format!(
                 "{}: unwritable {name} (mode {bits:04o}, {letters}); try anyway? ",
-                program()
+                program_name()
             )
         }
     };
     voice.ask(&question);
-    answer(voice).is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
+    read_answer(voice).is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
 }
 
 /// One line of standard input, byte by byte: what follows belongs to the next question.
-fn answer(voice: &Voice) -> Option<Vec<u8>> {
+fn read_answer(voice: &OrderedOutput) -> Option<Vec<u8>> {
     let stdin = std::io::stdin();
     let mut line = Vec::new();
     loop {
         let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-        let ready = poll(&mut fds, PollTimeout::from(PATIENCE));
-        if voice.interrupted() {
+        let ready = poll(&mut fds, PollTimeout::from(SIGNAL_CHECK_INTERVAL_MS));
+        if voice.is_interrupted() {
             return None;
         }
         if !matches!(ready, Ok(n) if n > 0) {

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::export::{hlog, json};
-use super::model::{Distribution, Observer, Probe, Report, Subject, VERSION};
-use crate::observe::facts::Facts;
-use crate::observe::latency::{WORST, histogram};
+use super::export::{hlog, json_report};
+use super::model::{Distribution, ObserverCost, ProbeResult, REPORT_VERSION, Report, Subject};
+use crate::observe::host_info::HostInfo;
+use crate::observe::latency_histograms::{MAX_WORST_LATENCIES, new_histogram};
 use crate::report::quote::{cannot, quote};
 use crate::report::units;
 
@@ -33,7 +33,7 @@ pub fn merge(files: &[PathBuf]) -> Result<Report, String> {
             add_observer(&mut merged.observers, observer);
         }
         for note in report.notes {
-            say(&mut merged.notes, note);
+            add_note_once(&mut merged.notes, note);
         }
     }
     Ok(merged)
@@ -43,12 +43,12 @@ fn empty(files: &[PathBuf]) -> Report {
     let words = ["forklat".into(), "merge".into()].into_iter();
     let names = files.iter().map(|file| file.to_string_lossy().into_owned());
     Report {
-        v: VERSION,
+        v: REPORT_VERSION,
         kind: "merge".into(),
         forklat: env!("CARGO_PKG_VERSION").into(),
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         command_line: words.chain(names).collect(),
-        facts: Facts::default(),
+        facts: HostInfo::default(),
         notes: Vec::new(),
         subjects: Vec::new(),
         observers: Vec::new(),
@@ -76,7 +76,7 @@ fn read(file: &Path) -> Result<Report, String> {
     let bytes = fs::read(file).map_err(|e| cannot("read", file, &e))?;
     let text = bytes.trim_ascii_start();
     let report = if text.starts_with(b"{") {
-        json::parse(text)
+        json_report::parse(text)
     } else if hlog::is_log(text) {
         from_log(file, text)
     } else {
@@ -94,12 +94,12 @@ fn from_log(file: &Path, log: &[u8]) -> Result<Report, String> {
         ));
     }
     for sum in hlog::parse(log)? {
-        let probe = Probe {
+        let probe = ProbeResult {
             name: sum.probe,
             cpu: None,
             period: None,
             latency: Distribution::of(&sum.histogram),
-            service: Distribution::of(&histogram()),
+            service: Distribution::of(&new_histogram()),
             worst: Vec::new(),
         };
         let seconds = sum.length.as_secs_f64();
@@ -133,7 +133,7 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), String> {
     known.copies.extend(subject.copies);
     known.timelines.extend(subject.timelines);
     for probe in subject.probes {
-        let same = |p: &&mut Probe| p.name == probe.name && p.cpu == probe.cpu;
+        let same = |p: &&mut ProbeResult| p.name == probe.name && p.cpu == probe.cpu;
         let Some(same) = known.probes.iter_mut().find(same) else {
             known.probes.push(probe);
             continue;
@@ -143,7 +143,7 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), String> {
             let note = format!(
                 "{name}: {probe} was asked with different periods: who asked more often counts for more"
             );
-            say(&mut merged.notes, note);
+            add_note_once(&mut merged.notes, note);
         }
         add_probe(same, probe)?;
     }
@@ -155,18 +155,18 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), String> {
             shell_words::join(&known.command),
             shell_words::join(&subject.command)
         );
-        say(&mut merged.notes, note);
+        add_note_once(&mut merged.notes, note);
     }
     Ok(())
 }
 
-fn add_probe(known: &mut Probe, probe: Probe) -> Result<(), String> {
+fn add_probe(known: &mut ProbeResult, probe: ProbeResult) -> Result<(), String> {
     known.period = known.period.or(probe.period);
     known.latency = sum(&known.latency, &probe.latency)?;
     known.service = sum(&known.service, &probe.service)?;
     known.worst.extend(probe.worst);
     known.worst.sort_by(|a, b| b.latency.total_cmp(&a.latency));
-    known.worst.truncate(WORST);
+    known.worst.truncate(MAX_WORST_LATENCIES);
     known.use_exact_max();
     Ok(())
 }
@@ -177,7 +177,7 @@ fn sum(one: &Distribution, other: &Distribution) -> Result<Distribution, String>
     Ok(Distribution::of(&histogram))
 }
 
-fn add_observer(observers: &mut Vec<Observer>, observer: Observer) {
+fn add_observer(observers: &mut Vec<ObserverCost>, observer: ObserverCost) {
     match observers.iter_mut().find(|o| o.name == observer.name) {
         Some(known) => {
             known.seconds += observer.seconds;
@@ -189,9 +189,9 @@ fn add_observer(observers: &mut Vec<Observer>, observer: Observer) {
 }
 
 /// Says in what the machine of `file` is another one than that of the first file, whose facts are kept.
-fn other_machine(first: &Facts, other: &Facts, file: &Path) -> Option<String> {
+fn other_machine(first: &HostInfo, other: &HostInfo, file: &Path) -> Option<String> {
     // An interval log has no facts.
-    if *first == Facts::default() || *other == Facts::default() {
+    if *first == HostInfo::default() || *other == HostInfo::default() {
         return None;
     }
     let [was, is] = [first, other].map(identity);
@@ -211,18 +211,18 @@ fn other_machine(first: &Facts, other: &Facts, file: &Path) -> Option<String> {
 }
 
 /// What tells one machine from another.
-fn identity(facts: &Facts) -> [(&'static str, String); 4] {
+fn identity(facts: &HostInfo) -> [(&'static str, String); 4] {
     let or_unknown = |fact: Option<String>| fact.unwrap_or_else(|| "unknown".into());
     [
         ("kernel", or_unknown(facts.kernel.clone())),
         ("CPUs", or_unknown(facts.cpus.map(|n| n.to_string()))),
         ("CPU", or_unknown(facts.cpu_model.clone())),
-        ("memory", or_unknown(facts.memory.map(units::bytes))),
+        ("memory", or_unknown(facts.memory.map(units::format_bytes))),
     ]
 }
 
 /// Ten hosts say the same ten times.
-fn say(notes: &mut Vec<String>, note: String) {
+fn add_note_once(notes: &mut Vec<String>, note: String) {
     if !notes.contains(&note) {
         notes.push(note);
     }

@@ -1,25 +1,25 @@
 //! What the machine feels while something runs: measured, compared, exported.
 //!
-//! [`cli`] reads words, [`observing`] resolves what is asked, [`session`] keeps the observers, [`spans`] sorts what they hear,
+//! [`cli`] reads words, [`probe_plan`] resolves what is asked, [`session`] keeps the observers, [`phases`] sorts what they hear,
 //! and [`model`] is what comes out, for [`export`] to print.
 
-pub mod alone;
-mod assemble;
-pub mod child;
 pub mod cli;
 pub mod compare;
 pub mod export;
 pub mod host;
-pub mod live;
+pub mod interval_log;
+pub mod measured_command;
 pub mod merge;
 pub mod model;
-pub mod observing;
-pub mod quiet;
-mod run;
+pub mod observer_effect;
+pub mod phases;
+pub mod probe_plan;
+mod report_builder;
+mod run_subcommand;
 pub mod scale;
-pub mod seconds;
 pub mod session;
-pub mod spans;
+pub mod status_line;
+pub mod writeback_idle;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -29,44 +29,44 @@ use std::time::SystemTime;
 
 use clap::FromArgMatches;
 
-use crate::observe::facts::Facts;
-use crate::report::print;
+use crate::observe::host_info::HostInfo;
 use crate::report::quote::quote;
 use crate::report::signals::Signals;
-use crate::sys::streams;
-use crate::sys::words::reason;
-use cli::Words;
-use export::hlog::Log;
+use crate::report::write_stdout;
+use crate::sys::std_streams;
+use crate::sys::strerror::strerror;
+use cli::ForklatArgs;
+use export::hlog::HistogramLog;
 use export::rows::Detail;
-use export::{Exports, Format, Opened};
-use live::Live;
+use export::{Exports, Format, OpenExports};
 use model::Report;
-use scale::record::Scale;
+use scale::scale_report::ScaleReport;
+use status_line::StatusLine;
 
 /// The name that diagnostics begin with.
 pub const PROGRAM: &str = "forklat";
 
 /// Exit status when forklat itself failed, usage errors among them: as of timeout(1), env(1) and nice(1), so that it can
 /// be told from the status of the command.
-const FAILED: i32 = 125;
+const EXIT_FORKLAT_FAILED: i32 = 125;
 
 /// Why there is no result.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct TaskError {
     status: i32,
     message: String,
 }
 
-impl From<String> for Failure {
+impl From<String> for TaskError {
     fn from(message: String) -> Self {
         Self {
-            status: FAILED,
+            status: EXIT_FORKLAT_FAILED,
             message,
         }
     }
 }
 
-impl Failure {
+impl TaskError {
     /// A command that cannot be run: 127 where it is not found, else 126, as in a shell.
     fn cannot_run(name: &OsStr, error: &io::Error) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Failure {
             } else {
                 126
             },
-            message: format!("cannot run {}: {}", quote(name), reason(error)),
+            message: format!("cannot run {}: {}", quote(name), strerror(error)),
         }
     }
 
@@ -87,7 +87,7 @@ impl Failure {
 
 /// What all tasks have in common.
 #[derive(Debug)]
-pub(crate) struct Task {
+pub(crate) struct TaskContext {
     signals: Signals,
     command_line: Vec<String>,
     date: String,
@@ -97,16 +97,16 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) enum Findings {
     /// By `run`, `compare` and `merge`; the log where one was asked for.
-    Report(Box<Report>, Option<Log>),
+    Report(Box<Report>, Option<HistogramLog>),
     /// By `scale`.
-    Scale(Box<Scale>),
+    Scale(Box<ScaleReport>),
 }
 
 impl Findings {
     /// For a terminal.
     fn text(&self, detail: Detail) -> String {
         match self {
-            Self::Report(report, _) => export::text::render(report, detail),
+            Self::Report(report, _) => export::terminal_report::render(report, detail),
             Self::Scale(scale) => scale::render::text(scale),
         }
     }
@@ -121,26 +121,26 @@ impl Findings {
 
 /// What a task comes to.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct TaskOutcome {
     /// The exit status.
     status: i32,
     findings: Findings,
     /// The table goes to standard error: a command had standard output for itself.
-    aside: bool,
+    table_to_stderr: bool,
 }
 
-impl Outcome {
+impl TaskOutcome {
     /// Prints the table and writes the exports.
-    fn publish(self, exports: Opened, verbose: bool) -> Result<i32, Failure> {
+    fn publish(self, exports: OpenExports, verbose: bool) -> Result<i32, TaskError> {
         let detail = if verbose { Detail::Full } else { Detail::Short };
         let text = self.findings.text(detail);
-        let printed = if self.aside || exports.take_standard_output() {
+        let printed = if self.table_to_stderr || exports.has_standard_output() {
             io::stderr().write_all(text.as_bytes())
         } else {
-            print(text.as_bytes())
+            write_stdout(text.as_bytes())
         };
         exports.write(|format| self.findings.render(format))?;
-        printed.map_err(|e| format!("write error: {}", reason(&e)))?;
+        printed.map_err(|e| format!("write error: {}", strerror(&e)))?;
         Ok(self.status)
     }
 }
@@ -149,21 +149,24 @@ impl Outcome {
 #[must_use]
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
-    if words.get(1).is_some_and(|word| word == scale::STAND) {
-        let errno = scale::stand(words.into_iter().skip(2));
+    if words
+        .get(1)
+        .is_some_and(|word| word == scale::IDLE_PROCESS_ARG)
+    {
+        let errno = scale::run_idle_process(words.into_iter().skip(2));
         return ExitCode::from(u8::try_from(errno).unwrap_or(u8::MAX));
     }
     let parsed = cli::command()
         .try_get_matches_from(&words)
-        .and_then(|matches| Words::from_arg_matches(&matches));
+        .and_then(|matches| ForklatArgs::from_arg_matches(&matches));
     let words_read = match parsed {
         Ok(words) => words,
         Err(e) => return answer(&e),
     };
-    match perform(&words_read.task, &words) {
+    match perform(&words_read.subcommand, &words) {
         Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)),
         Err(failure) => {
-            say(&failure.message);
+            print_diagnostic(&failure.message);
             ExitCode::from(u8::try_from(failure.status).unwrap_or(u8::MAX))
         }
     }
@@ -174,60 +177,60 @@ fn answer(error: &clap::Error) -> ExitCode {
     let printed = if error.use_stderr() {
         error.print()
     } else {
-        streams::stdout().and_then(|_| error.print())
+        std_streams::stdout().and_then(|_| error.print())
     };
     match (error.exit_code(), printed) {
         (0, Ok(())) => return ExitCode::SUCCESS,
-        (0, Err(e)) => say(&format!("write error: {}", reason(&e))),
+        (0, Err(e)) => print_diagnostic(&format!("write error: {}", strerror(&e))),
         _ => {}
     }
-    ExitCode::from(FAILED as u8)
+    ExitCode::from(EXIT_FORKLAT_FAILED as u8)
 }
 
-fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {
+fn perform(task: &cli::ForklatCommand, words: &[OsString]) -> Result<i32, TaskError> {
     let line = words
         .iter()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     match task {
         // A command may live on after an interrupt, and has the last word then.
-        cli::Task::Run(words) => measure(
+        cli::ForklatCommand::Run(words) => run_with_exports(
             if words.command.is_empty() {
                 Signals::install
             } else {
-                Signals::install_patient
+                Signals::install_without_termination
             },
             (words.export.files(), words.verbose),
             line,
-            |task| run::run(words, task),
+            |task| run_subcommand::run(words, task),
         ),
         // It changes the host: impatience shall not leave it so.
-        cli::Task::Compare(words) => measure(
-            Signals::install_patient,
+        cli::ForklatCommand::Compare(words) => run_with_exports(
+            Signals::install_without_termination,
             (words.export.files(), words.verbose),
             line,
             |task| compare::run(words, task),
         ),
-        cli::Task::Scale(words) => {
-            measure(Signals::install, (words.files(), false), line, |task| {
+        cli::ForklatCommand::Scale(words) => {
+            run_with_exports(Signals::install, (words.files(), false), line, |task| {
                 let scale = grow(words, task)?;
-                Ok(Outcome {
+                Ok(TaskOutcome {
                     status: 0,
                     findings: Findings::Scale(Box::new(scale)),
-                    aside: false,
+                    table_to_stderr: false,
                 })
             })
         }
-        cli::Task::Merge(words) => measure(
+        cli::ForklatCommand::Merge(words) => run_with_exports(
             Signals::install,
             (words.export.files(), words.verbose),
             line,
             |_| {
                 let report = merge::merge(&words.files)?;
-                Ok(Outcome {
+                Ok(TaskOutcome {
                     status: 0,
                     findings: Findings::Report(Box::new(report), None),
-                    aside: false,
+                    table_to_stderr: false,
                 })
             },
         ),
@@ -235,41 +238,41 @@ fn perform(task: &cli::Task, words: &[OsString]) -> Result<i32, Failure> {
 }
 
 /// `forklat scale`
-fn grow(words: &cli::scale::ScaleWords, task: &Task) -> Result<Scale, Failure> {
-    let live = Live::on_terminal();
-    let facts = Facts::of(Path::new("/"), Some(&words.on));
-    let caller = scale::Caller {
-        interrupted: &|| task.signals.pending().is_some(),
-        status: &|text| live.say(text),
+fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<ScaleReport, TaskError> {
+    let live = StatusLine::on_terminal();
+    let facts = HostInfo::read(Path::new("/"), Some(&words.on));
+    let caller = scale::RunControl {
+        interrupted: &|| task.signals.pending_signal().is_some(),
+        status: &|text| live.set_message(text),
     };
     let scale = scale::run(words, task.command_line.clone(), facts, &caller);
     live.finish();
     scale.map_err(|stop| match stop {
-        scale::Stop::Interrupted => Failure::interrupted(),
-        scale::Stop::Failed(message) => message.into(),
+        scale::ScaleError::Interrupted => TaskError::interrupted(),
+        scale::ScaleError::Failed(message) => message.into(),
     })
 }
 
 /// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
 /// signal that ended it is raised again when all is restored.
-fn measure(
+fn run_with_exports(
     signals: fn() -> io::Result<Signals>,
     (exports, verbose): (Exports, bool),
     command_line: Vec<String>,
-    body: impl FnOnce(&Task) -> Result<Outcome, Failure>,
-) -> Result<i32, Failure> {
-    for line in host::record::clear_leftovers() {
-        say(&line);
+    body: impl FnOnce(&TaskContext) -> Result<TaskOutcome, TaskError>,
+) -> Result<i32, TaskError> {
+    for line in host::undo_journal::undo_leftovers() {
+        print_diagnostic(&line);
     }
     let opened = exports.open()?;
     let signals = signals().map_err(|e| format!("cannot handle signals: {e}"))?;
-    let task = Task {
+    let task = TaskContext {
         signals,
         command_line,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
     };
     let result = body(&task);
-    task.signals.end_at_once();
+    task.signals.terminate_on_next_signal();
     match result {
         Ok(outcome) => outcome.publish(opened, verbose),
         Err(failure) => {
@@ -280,6 +283,6 @@ fn measure(
 }
 
 /// A line on standard error. Where that is gone nobody can be told.
-pub(crate) fn say(message: &str) {
+pub(crate) fn print_diagnostic(message: &str) {
     let _ = writeln!(io::stderr(), "{PROGRAM}: {message}");
 }

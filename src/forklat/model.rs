@@ -10,17 +10,17 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
-use crate::observe::facts::Facts;
-use crate::observe::latency::{self, Latency};
+use crate::observe::host_info::HostInfo;
+use crate::observe::latency_histograms::{self, LatencyHistograms};
 use crate::observe::memory::Timeline;
 
 /// The version of the JSON format.
-pub const VERSION: u32 = 1;
+pub const REPORT_VERSION: u32 = 1;
 
 /// One run of forklat.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
-    /// [`VERSION`]
+    /// [`REPORT_VERSION`]
     pub v: u32,
     /// `run`, `compare` or `merge`.
     pub kind: String,
@@ -31,21 +31,21 @@ pub struct Report {
     /// Its own command line.
     pub command_line: Vec<String>,
     /// The machine.
-    pub facts: Facts,
+    pub facts: HostInfo,
     /// What a reader must know to read the figures: memory that could not be locked, probes that could not run here.
     pub notes: Vec<String>,
     /// What is compared; the first is what ratios refer to.
     pub subjects: Vec<Subject>,
     /// CPU and memory of each observer.
-    pub observers: Vec<Observer>,
+    pub observers: Vec<ObserverCost>,
     /// What the observers do to each other; measured by `run --verbose`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alone: Option<Alone>,
+    pub alone: Option<IsolatedProbe>,
 }
 
 /// The first kind of prober on the idle machine, without the other observers. The same in the baseline is with them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Alone {
+pub struct IsolatedProbe {
     /// Its name.
     pub probe: String,
     /// For how long.
@@ -66,16 +66,16 @@ pub struct Subject {
     /// Length of the measured time, all runs together.
     pub seconds: f64,
     /// The copies that a tool of `compare` made, in the order of the runs.
-    pub copies: Vec<Copy>,
+    pub copies: Vec<CopyResult>,
     /// What each prober measured.
-    pub probes: Vec<Probe>,
+    pub probes: Vec<ProbeResult>,
     /// What the machine said of itself, ten times a second; a timeline a run.
     pub timelines: Vec<Timeline>,
 }
 
 /// One copy by one tool.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Copy {
+pub struct CopyResult {
     /// From start to exit.
     pub wall: f64,
     /// From start until fsync(2) of the destination came back.
@@ -98,7 +98,7 @@ pub struct Copy {
 
 /// The answers that one kind of question got.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Probe {
+pub struct ProbeResult {
     /// `fork`, `exec`, ...; `fork-child` for the child's first instruction.
     pub name: String,
     /// The CPU, for one prober of several; `None` for all together.
@@ -110,12 +110,12 @@ pub struct Probe {
     /// From the asking.
     pub service: Distribution,
     /// The ten worst, worst first.
-    pub worst: Vec<Moment>,
+    pub worst: Vec<WorstMoment>,
 }
 
 /// One late answer.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
-pub struct Moment {
+pub struct WorstMoment {
     /// Microseconds from the intended moment.
     pub latency: f64,
     /// Wall-clock time of the intended moment: seconds since the epoch.
@@ -131,14 +131,14 @@ pub struct Distribution {
     pub count: u64,
     /// What they come to; `None`, and no field in JSON, where there is no value.
     #[serde(flatten)]
-    pub figures: Option<Figures>,
+    pub figures: Option<SummaryStats>,
     /// The whole histogram of nanoseconds: HdrHistogram V2, deflated, in base64.
     pub histogram: String,
 }
 
 /// Figures of one distribution: microseconds, within 0.1 % of what was measured.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
-pub struct Figures {
+pub struct SummaryStats {
     /// Least.
     pub min: f64,
     /// Arithmetic mean.
@@ -157,7 +157,7 @@ pub struct Figures {
 
 /// What one observer cost.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Observer {
+pub struct ObserverCost {
     /// `fork on CPU 0`, `sampler`, ...
     pub name: String,
     /// Seconds it ran.
@@ -168,21 +168,21 @@ pub struct Observer {
     pub max_rss: u64,
 }
 
-impl Copy {
+impl CopyResult {
     /// Whether the tool said that it succeeded, and did not.
     #[must_use]
-    pub fn is_lie(&self) -> bool {
+    pub fn is_silently_wrong(&self) -> bool {
         self.status == 0 && self.wrong.is_some()
     }
 
     /// Whether the tool said that it succeeded, and did.
     #[must_use]
-    pub fn is_good(&self) -> bool {
+    pub fn is_correct(&self) -> bool {
         self.status == 0 && self.wrong.is_none()
     }
 }
 
-impl Probe {
+impl ProbeResult {
     /// What `latency` comes to. `started` is when the subject began, CLOCK_MONOTONIC in nanoseconds as `period`, and
     /// `epoch` is the time of day at which that clock was zero, since 1970.
     #[must_use]
@@ -190,14 +190,14 @@ impl Probe {
         name: &str,
         cpu: Option<u32>,
         period: u64,
-        latency: &Latency,
+        latency: &LatencyHistograms,
         started: u64,
         epoch: Duration,
     ) -> Self {
-        let moment = |moment: &latency::Moment| Moment {
-            latency: microseconds(moment.latency as f64),
-            time: (epoch + Duration::from_nanos(moment.at)).as_secs_f64(),
-            offset: Duration::from_nanos(moment.at.saturating_sub(started)).as_secs_f64(),
+        let moment = |moment: &latency_histograms::TimedLatency| WorstMoment {
+            latency: microseconds(moment.latency_ns as f64),
+            time: (epoch + Duration::from_nanos(moment.intended_ns)).as_secs_f64(),
+            offset: Duration::from_nanos(moment.intended_ns.saturating_sub(started)).as_secs_f64(),
         };
         let mut probe = Self {
             name: name.to_owned(),
@@ -237,7 +237,7 @@ impl Distribution {
     #[must_use]
     pub fn of(histogram: &Histogram<u64>) -> Self {
         let quantile = |q| microseconds(histogram.value_at_quantile(q) as f64);
-        let figures = || Figures {
+        let figures = || SummaryStats {
             min: microseconds(histogram.min() as f64),
             mean: microseconds(histogram.mean()),
             p50: quantile(0.5),

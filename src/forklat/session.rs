@@ -4,52 +4,52 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::alone;
-use super::export::hlog::Log;
-use super::model::{Alone, Observer};
-use super::observing::Observing;
-use super::seconds::Seconds;
-use super::spans::Spans;
-use crate::observe::latency::moments;
-use crate::observe::memory::{Field, Reading};
+use super::export::hlog::HistogramLog;
+use super::interval_log::IntervalLog;
+use super::model::{IsolatedProbe, ObserverCost};
+use super::observer_effect;
+use super::phases::Phases;
+use super::probe_plan::ProbePlan;
+use crate::observe::latency_histograms::intended_times;
+use crate::observe::memory::{Metric, Reading};
+use crate::observe::observer_process::ObserverProcess;
 use crate::observe::probe::Prober;
 use crate::observe::ring::Sample;
 use crate::observe::sampler::Sampler;
-use crate::observe::worker::Worker;
-use crate::sys::clock::now;
-use crate::sys::process::Cost;
-use crate::sys::status;
-use crate::sys::words::reason;
+use crate::sys::clock::monotonic_ns;
+use crate::sys::proc_status;
+use crate::sys::process::ProcessUsage;
+use crate::sys::strerror::strerror;
 
 /// Between two looks at the rings: they hold 40 s.
-pub const TICK: Duration = Duration::from_millis(50);
+pub const COLLECT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Answers are sorted so long after the question: by then it is known when the span ended, though a command is reaped and
 /// its end told a little later than it happened (20 ms for its size, a tick, and what a busy machine adds).
-const SORTED_AFTER: u64 = 500_000_000;
+const ATTRIBUTION_DELAY_NS: u64 = 500_000_000;
 
 /// An answer that is so late is said to be waited for.
-const LATE: Duration = Duration::from_secs(5);
+const SLOW_ANSWER_NOTICE_DELAY: Duration = Duration::from_secs(5);
 
 /// The observers and what they have heard.
 #[derive(Debug)]
 pub struct Session {
-    /// In the order of [`Spans`].
+    /// In the order of [`Phases`].
     pub probers: Vec<Prober>,
     /// Answers that are not sorted yet, with the index of their prober.
-    fresh: VecDeque<(usize, Sample)>,
+    unattributed_samples: VecDeque<(usize, Sample)>,
     /// What each had lost before anything was measured, while others got ready.
     lost_before: Vec<u64>,
     /// What the machine says of itself.
     pub sampler: Sampler,
     /// What the probers heard.
-    pub spans: Spans,
+    pub spans: Phases,
     /// The same by seconds, when an interval log is wanted.
-    pub seconds: Option<Seconds>,
+    pub seconds: Option<IntervalLog>,
     /// What is not as the reader of the figures would expect.
     pub notes: Vec<String>,
     /// The first kind of prober without the others.
-    alone: Option<Alone>,
+    isolated_probe: Option<IsolatedProbe>,
     /// The time of day at which CLOCK_MONOTONIC was zero, since 1970.
     pub epoch: Duration,
     began: Instant,
@@ -57,9 +57,9 @@ pub struct Session {
 
 /// What a session leaves.
 #[derive(Debug)]
-pub struct Record {
+pub struct SessionResult {
     /// What the probers heard.
-    pub spans: Spans,
+    pub spans: Phases,
     /// Name, CPU and period of each prober.
     pub probers: Vec<(&'static str, Option<u32>, u64)>,
     /// What the machine said of itself.
@@ -69,11 +69,11 @@ pub struct Record {
     /// See [`Session::epoch`].
     pub epoch: Duration,
     /// What each observer cost.
-    pub observers: Vec<Observer>,
+    pub observers: Vec<ObserverCost>,
     /// The first kind of prober without the others.
-    pub alone: Option<Alone>,
+    pub isolated_probe: Option<IsolatedProbe>,
     /// The interval log, if one is wanted.
-    pub log: Option<Log>,
+    pub log: Option<HistogramLog>,
 }
 
 impl Session {
@@ -83,33 +83,33 @@ impl Session {
     /// # Errors
     /// Which observer could not start, and why.
     pub fn start(
-        observing: &Observing,
+        observing: &ProbePlan,
         log: bool,
         alone: Option<Duration>,
     ) -> Result<Self, String> {
         let (mut probers, alone) = start_probers(observing, alone)?;
         let mut sampler = Sampler::start(Path::new("/"))
-            .map_err(|e| format!("cannot start the sampler: {}", reason(&e)))?;
+            .map_err(|e| format!("cannot start the sampler: {}", strerror(&e)))?;
         for prober in &mut probers {
-            prober.worker.wait_ready()?;
+            prober.process.wait_ready()?;
         }
         sampler.wait_ready()?;
         for prober in &probers {
             while prober.pop().is_some() {}
         }
-        let epoch = wall_clock().saturating_sub(Duration::from_nanos(now()));
+        let epoch = wall_clock().saturating_sub(Duration::from_nanos(monotonic_ns()));
         let mut notes = observing.notes.clone();
-        let workers = probers.iter().map(|prober| &prober.worker);
-        notes.extend(unlocked(workers.chain([sampler.worker()])));
+        let workers = probers.iter().map(|prober| &prober.process);
+        notes.extend(unlocked(workers.chain([sampler.process()])));
         Ok(Self {
-            spans: Spans::new(probers.len()),
-            seconds: log.then(|| Seconds::new(now(), epoch)),
-            fresh: VecDeque::new(),
+            spans: Phases::new(probers.len()),
+            seconds: log.then(|| IntervalLog::new(monotonic_ns(), epoch)),
+            unattributed_samples: VecDeque::new(),
             lost_before: probers.iter().map(Prober::lost).collect(),
             probers,
             sampler,
             notes,
-            alone,
+            isolated_probe: alone,
             epoch,
             began: Instant::now(),
         })
@@ -117,18 +117,18 @@ impl Session {
 
     /// Begins a span of the subject `name`, now.
     pub fn begin(&mut self, name: &str) {
-        self.sampler.ask_slabs();
-        self.spans.begin(name, now());
+        self.sampler.request_slab_reading();
+        self.spans.begin(name, monotonic_ns());
     }
 
     /// Ends the span under way, now.
     pub fn end(&mut self) {
-        self.end_at(now());
+        self.end_at(monotonic_ns());
     }
 
     /// Ends it a moment ago, at `at`.
     pub fn end_at(&mut self, at: u64) {
-        self.sampler.ask_slabs();
+        self.sampler.request_slab_reading();
         self.spans.end(at);
     }
 
@@ -139,58 +139,62 @@ impl Session {
     pub fn collect(&mut self) -> Result<(), String> {
         for index in 0..self.probers.len() {
             self.take_in(index);
-            self.probers[index].worker.check()?;
-            self.all_counted(index)?;
+            self.probers[index].process.check_alive()?;
+            self.check_no_loss(index)?;
         }
-        self.sort(now().saturating_sub(SORTED_AFTER));
+        self.attribute_samples(monotonic_ns().saturating_sub(ATTRIBUTION_DELAY_NS));
         if let Some(seconds) = &mut self.seconds {
-            seconds.turn(now());
+            seconds.end_interval_if_due(monotonic_ns());
         }
         self.sampler.drain();
-        self.sampler.check()
+        self.sampler.check_alive()
     }
 
     /// Figures that lack answers would be wrong, and mostly those that lack the late ones.
-    fn all_counted(&self, index: usize) -> Result<(), String> {
+    fn check_no_loss(&self, index: usize) -> Result<(), String> {
         let prober = &self.probers[index];
         match prober.lost() - self.lost_before[index] {
             0 => Ok(()),
             lost => Err(format!(
                 "{}: {lost} answers were lost, because forklat did not come to count them: it was stopped, or the period is too short",
-                prober.worker.name()
+                prober.process.name()
             )),
         }
     }
 
     fn take_in(&mut self, index: usize) {
         while let Some(sample) = self.probers[index].pop() {
-            self.fresh.push_back((index, sample));
+            self.unattributed_samples.push_back((index, sample));
         }
     }
 
     /// Sorts what was asked before `until` into spans. What one prober is late with does not hold up the others.
-    fn sort(&mut self, until: u64) {
-        for _ in 0..self.fresh.len() {
-            let Some((index, sample)) = self.fresh.pop_front() else {
+    fn attribute_samples(&mut self, until: u64) {
+        for _ in 0..self.unattributed_samples.len() {
+            let Some((index, sample)) = self.unattributed_samples.pop_front() else {
                 return;
             };
-            if sample.start < until {
+            if sample.start_ns < until {
                 self.record(index, &sample);
             } else {
-                self.fresh.push_back((index, sample));
+                self.unattributed_samples.push_back((index, sample));
             }
         }
     }
 
     fn record(&mut self, index: usize, sample: &Sample) {
-        let Prober { row, period, .. } = &self.probers[index];
+        let Prober {
+            spec: row,
+            period_ns: period,
+            ..
+        } = &self.probers[index];
         self.spans.record(index, *period, sample);
         let Some(seconds) = &mut self.seconds else {
             return;
         };
-        for moment in moments(sample, *period) {
+        for moment in intended_times(sample, *period) {
             if let Some(subject) = self.spans.subject_at(moment) {
-                seconds.record(subject, row.name, sample.end - moment);
+                seconds.record(subject, row.name, sample.end_ns - moment);
             }
         }
     }
@@ -204,7 +208,7 @@ impl Session {
     /// The most that it was in the spans of a subject.
     #[must_use]
     pub fn most_unwritten(&self, subject: &str) -> u64 {
-        let within = |reading: &&Reading| self.spans.subject_at(reading.at) == Some(subject);
+        let within = |reading: &&Reading| self.spans.subject_at(reading.at_ns) == Some(subject);
         let readings = self.sampler.readings().iter().filter(within);
         readings.map(unwritten).max().unwrap_or(0)
     }
@@ -213,45 +217,45 @@ impl Session {
     ///
     /// # Errors
     /// An observer that died; `interrupted` while an answer does not come.
-    pub fn stop(mut self, interrupted: &dyn Fn() -> bool) -> Result<Record, String> {
-        self.spans.end(now());
+    pub fn stop(mut self, interrupted: &dyn Fn() -> bool) -> Result<SessionResult, String> {
+        self.spans.end(monotonic_ns());
         for prober in &self.probers {
-            prober.worker.ask_to_stop();
+            prober.process.ask_to_stop();
         }
         let ran = self.began.elapsed();
         let mut observers = Vec::new();
         for index in 0..self.probers.len() {
             observers.push(self.finish(index, ran, interrupted)?);
         }
-        self.sort(u64::MAX);
-        let max_rss = resident(self.sampler.worker());
+        self.attribute_samples(u64::MAX);
+        let max_rss = resident(self.sampler.process());
         let cost = self.sampler.stop()?;
-        observers.push(observer(self.sampler.worker(), ran, cost, max_rss));
+        observers.push(observer(self.sampler.process(), ran, cost, max_rss));
         if self.sampler.lost() > 0 {
             let lost = self.sampler.lost();
             self.notes.push(format!(
                 "{lost} readings of the machine were lost, because forklat did not come to fetch them"
             ));
         }
-        Ok(Record {
+        Ok(SessionResult {
             probers: self
                 .probers
                 .iter()
-                .map(|prober| (prober.row.name, prober.cpu, prober.period))
+                .map(|prober| (prober.spec.name, prober.cpu, prober.period_ns))
                 .collect(),
             spans: self.spans,
             sampler: self.sampler,
             notes: self.notes,
             epoch: self.epoch,
             observers,
-            alone: self.alone,
-            log: self.seconds.map(|seconds| seconds.into_log(now())),
+            isolated_probe: self.isolated_probe,
+            log: self.seconds.map(|seconds| seconds.into_log(monotonic_ns())),
         })
     }
 
     fn note_passed_over(&mut self, index: usize) {
         let prober = &self.probers[index];
-        let (name, passed) = (prober.worker.name(), prober.passed_over());
+        let (name, passed) = (prober.process.name(), prober.skipped_moments());
         if passed > 0 {
             self.notes.push(format!(
                 "{name}: {passed} moments were passed over, while the prober itself was busy between two questions"
@@ -264,25 +268,28 @@ impl Session {
         index: usize,
         ran: Duration,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<Observer, String> {
+    ) -> Result<ObserverCost, String> {
         let asked = Instant::now();
         let mut said = false;
         loop {
             self.take_in(index);
-            let worker = &mut self.probers[index].worker;
+            let worker = &mut self.probers[index].process;
             let max_rss = resident(worker);
-            if let Some(cost) = worker.finished()? {
+            if let Some(cost) = worker.try_finish()? {
                 let observer = observer(worker, ran, cost, max_rss);
                 self.take_in(index);
-                self.all_counted(index)?;
+                self.check_no_loss(index)?;
                 self.note_passed_over(index);
                 return Ok(observer);
             }
             if interrupted() {
                 return Err("interrupted".into());
             }
-            if asked.elapsed() > LATE && !said {
-                super::say(&format!("waiting for the last answer of {}", worker.name()));
+            if asked.elapsed() > SLOW_ANSWER_NOTICE_DELAY && !said {
+                super::print_diagnostic(&format!(
+                    "waiting for the last answer of {}",
+                    worker.name()
+                ));
                 said = true;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -293,16 +300,16 @@ impl Session {
 /// The probers, the forkers first: what is mapped before they are started is what they have to copy. Before the second kind
 /// is started, the first is measured `alone`, where that is asked for.
 fn start_probers(
-    observing: &Observing,
+    observing: &ProbePlan,
     alone: Option<Duration>,
-) -> Result<(Vec<Prober>, Option<Alone>), String> {
+) -> Result<(Vec<Prober>, Option<IsolatedProbe>), String> {
     let mut probers = Vec::new();
     let mut measured = None;
-    for (n, (row, period)) in observing.rows.iter().enumerate() {
+    for (n, (row, period)) in observing.probes.iter().enumerate() {
         if let (1, Some(length)) = (n, alone) {
-            measured = alone::measure(&probers, length);
+            measured = observer_effect::measure(&probers, length);
         }
-        let cpus: Vec<Option<u32>> = if row.each_cpu {
+        let cpus: Vec<Option<u32>> = if row.per_cpu {
             observing.cpus.iter().copied().map(Some).collect()
         } else {
             vec![None]
@@ -311,9 +318,9 @@ fn start_probers(
             // Not all at the same moment: they would wait for each other.
             let offset = period.mul_f64((probers.len() % 7) as f64 / 7.0);
             let mut prober = Prober::start(row, *period, offset, cpu, &observing.setup)
-                .map_err(|e| format!("cannot start the prober {}: {}", row.name, reason(&e)))?;
+                .map_err(|e| format!("cannot start the prober {}: {}", row.name, strerror(&e)))?;
             if n == 0 && alone.is_some() {
-                prober.worker.wait_ready()?;
+                prober.process.wait_ready()?;
             }
             probers.push(prober);
         }
@@ -323,16 +330,21 @@ fn start_probers(
 
 fn unwritten(reading: &Reading) -> u64 {
     let of = |field| reading.get(field).unwrap_or(0);
-    of(Field::Dirty) + of(Field::Writeback)
+    of(Metric::Dirty) + of(Metric::Writeback)
 }
 
 /// Peak resident size as long as it lives: what wait4(2) says afterwards counts its children, too.
-fn resident(worker: &Worker) -> Option<u64> {
-    status::size_of_process(worker.pid(), "VmHWM")
+fn resident(worker: &ObserverProcess) -> Option<u64> {
+    proc_status::read_bytes_of(worker.pid(), "VmHWM")
 }
 
-fn observer(worker: &Worker, ran: Duration, cost: Cost, max_rss: Option<u64>) -> Observer {
-    Observer {
+fn observer(
+    worker: &ObserverProcess,
+    ran: Duration,
+    cost: ProcessUsage,
+    max_rss: Option<u64>,
+) -> ObserverCost {
+    ObserverCost {
         name: worker.name().to_owned(),
         seconds: ran.as_secs_f64(),
         cpu: cost.user + cost.system,
@@ -341,15 +353,15 @@ fn observer(worker: &Worker, ran: Duration, cost: Cost, max_rss: Option<u64>) ->
 }
 
 /// One note for all observers that may be swapped out or lose their pages.
-fn unlocked<'a>(workers: impl Iterator<Item = &'a Worker>) -> Option<String> {
+fn unlocked<'a>(workers: impl Iterator<Item = &'a ObserverProcess>) -> Option<String> {
     let failed: Vec<_> = workers
-        .filter_map(|worker| Some((worker.name(), worker.unlocked()?)))
+        .filter_map(|worker| Some((worker.name(), worker.mlock_error()?)))
         .collect();
     let (_, error) = failed.first()?;
     let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
     Some(format!(
         "cannot lock the observers in memory ({}): raise RLIMIT_MEMLOCK; stalls of their own may be counted: {}",
-        reason(error),
+        strerror(error),
         names.join(", ")
     ))
 }

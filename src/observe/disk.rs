@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::kernel_file::{bracketed_choice, path_below, read_optional, read_trimmed};
 use super::mount::Mount;
-use super::root::{below, chosen, read, said};
 use crate::report::quote::{cannot, quote};
 
 /// An overlay may lie on an overlay; more layers than the kernel stacks (FILESYSTEM_MAX_STACK_DEPTH, 2) are a loop.
-const DEEPEST: u32 = 3;
+const MAX_OVERLAY_DEPTH: u32 = 3;
 
 /// Encryption on volumes on a RAID of disks is three; the kernel allows more, but no circle.
-const DEEPEST_MAPPED: u32 = 8;
+const MAX_MAPPED_DEPTH: u32 = 8;
 
 /// A block device that is no partition: what has a queue, and what the block controller can hold to a rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
     /// Its numbers, `254:0`, as the block controller wants them.
-    pub numbers: String,
+    pub device_numbers: String,
     /// The kernel's name for it: `vda`, `nvme0n1`, `dm-0`.
     pub name: String,
     /// The partition of it that is meant, where it is one.
@@ -32,7 +32,7 @@ pub struct Disk {
 
 impl fmt::Display for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name, self.numbers)
+        write!(f, "{} ({})", self.name, self.device_numbers)
     }
 }
 
@@ -41,70 +41,71 @@ impl Disk {
     ///
     /// # Errors
     /// A path that cannot be looked at; a file system on no block device (tmpfs, FUSE, NFS), or on several.
-    pub fn below(root: &Path, path: &Path) -> Result<Self, String> {
-        Self::find(root, path, 0)
+    pub fn of_path(root: &Path, path: &Path) -> Result<Self, String> {
+        Self::find_at_depth(root, path, 0)
     }
 
     /// The disk below a mount.
     ///
     /// # Errors
-    /// Why there is none, as for [`below`](Self::below).
-    pub fn of(root: &Path, mount: &Mount) -> Result<Self, String> {
-        Self::at(root, mount, 0)
+    /// Why there is none, as for [`of_path`](Self::of_path).
+    pub fn of_mount(root: &Path, mount: &Mount) -> Result<Self, String> {
+        Self::of_mount_at_depth(root, mount, 0)
     }
 
-    fn find(root: &Path, path: &Path, depth: u32) -> Result<Self, String> {
-        let mount = Mount::of(root, path)?;
-        Self::at(root, &mount, depth)
+    fn find_at_depth(root: &Path, path: &Path, depth: u32) -> Result<Self, String> {
+        let mount = Mount::of_path(root, path)?;
+        Self::of_mount_at_depth(root, &mount, depth)
             .map_err(|why| format!("no block device below {}: {why}", quote(path)))
     }
 
-    fn at(root: &Path, mount: &Mount, depth: u32) -> Result<Self, String> {
-        let known = below(root, "/sys/dev/block").join(&mount.numbers);
+    fn of_mount_at_depth(root: &Path, mount: &Mount, depth: u32) -> Result<Self, String> {
+        let known = path_below(root, "/sys/dev/block").join(&mount.device_numbers);
         if known.exists() {
-            return Self::whole(&known, mount);
+            return Self::from_sysfs(&known, mount);
         }
         // btrfs, overlay and all file systems without a device have a number that is nobody's.
         if mount.file_system == "overlay" {
-            let Some(upper) = upper(mount).filter(|_| depth < DEEPEST) else {
+            let Some(upper) = overlay_upper_dir(mount).filter(|_| depth < MAX_OVERLAY_DEPTH) else {
                 return Err("an overlay without an upper directory".into());
             };
-            return Self::find(root, &upper, depth + 1).map_err(|e| format!("an overlay, and {e}"));
+            return Self::find_at_depth(root, &upper, depth + 1)
+                .map_err(|e| format!("an overlay, and {e}"));
         }
-        let name = fs::canonicalize(below(root, &mount.source));
+        let name = fs::canonicalize(path_below(root, &mount.source));
         let name = name.as_deref().unwrap_or(&mount.source).file_name();
-        let known = name.map(|name| below(root, "/sys/class/block").join(name));
+        let known = name.map(|name| path_below(root, "/sys/class/block").join(name));
         match known.filter(|known| mount.source.is_absolute() && known.join("dev").exists()) {
             Some(known) => {
-                several(root, &known)?;
-                Self::whole(&known, mount)
+                reject_multi_device(root, &known)?;
+                Self::from_sysfs(&known, mount)
             }
             None => Err(format!("its file system is {}", mount.file_system)),
         }
     }
 
     /// The device of a directory below /sys, or the disk that it is a partition of: the controller refuses partitions.
-    fn whole(known: &Path, mount: &Mount) -> Result<Self, String> {
+    fn from_sysfs(known: &Path, mount: &Mount) -> Result<Self, String> {
         let mut dir = fs::canonicalize(known).map_err(|e| cannot("resolve", known, &e))?;
         let mut partition = None;
         if dir.join("partition").exists() {
-            partition = name(&dir);
+            partition = file_name_of(&dir);
             dir.pop();
         }
         Ok(Self {
-            numbers: read(&dir.join("dev"))?,
-            name: name(&dir).unwrap_or_default(),
+            device_numbers: read_trimmed(&dir.join("dev"))?,
+            name: file_name_of(&dir).unwrap_or_default(),
             partition,
             file_system: mount.file_system.clone(),
         })
     }
 }
 
-fn name(path: &Path) -> Option<String> {
+fn file_name_of(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_string_lossy().into_owned())
 }
 
-fn upper(mount: &Mount) -> Option<PathBuf> {
+fn overlay_upper_dir(mount: &Mount) -> Option<PathBuf> {
     let value = mount
         .super_options
         .iter()
@@ -113,9 +114,9 @@ fn upper(mount: &Mount) -> Option<PathBuf> {
 }
 
 /// A limit on one device of several, or its name, would say nothing of the file system.
-fn several(root: &Path, known: &Path) -> Result<(), String> {
+fn reject_multi_device(root: &Path, known: &Path) -> Result<(), String> {
     let name = known.file_name().unwrap_or_default();
-    let Ok(systems) = fs::read_dir(below(root, "/sys/fs/btrfs")) else {
+    let Ok(systems) = fs::read_dir(path_below(root, "/sys/fs/btrfs")) else {
         return Ok(());
     };
     for system in systems.flatten() {
@@ -130,7 +131,7 @@ fn several(root: &Path, known: &Path) -> Result<(), String> {
 
 /// A disk as sysfs describes it. What it does not say is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct DiskFacts {
+pub struct DiskInfo {
     /// The kernel's name of it.
     pub name: String,
     /// The partition of it that is meant, where it is one.
@@ -155,20 +156,20 @@ pub struct DiskFacts {
     pub physical_block: Option<u64>,
 }
 
-impl DiskFacts {
+impl DiskInfo {
     /// Reads them below `root`.
     #[must_use]
-    pub fn of(root: &Path, disk: &Disk) -> Self {
-        let dir = below(root, "/sys/dev/block").join(&disk.numbers);
-        let text = |name: &str| said(&dir, name);
+    pub fn read(root: &Path, disk: &Disk) -> Self {
+        let dir = path_below(root, "/sys/dev/block").join(&disk.device_numbers);
+        let text = |name: &str| read_optional(&dir, name);
         let number = |name: &str| text(name)?.parse().ok();
         let driver = fs::canonicalize(dir.join("device/driver")).ok();
         Self {
             name: disk.name.clone(),
             partition: disk.partition.clone(),
             model: text("device/model"),
-            driver: driver.and_then(|driver| name(&driver)),
-            scheduler: scheduler(&dir),
+            driver: driver.and_then(|driver| file_name_of(&driver)),
+            scheduler: read_scheduler(&dir),
             rotational: text("queue/rotational").map(|text| text == "1"),
             write_cache: text("queue/write_cache"),
             queue_requests: number("queue/nr_requests"),
@@ -180,7 +181,7 @@ impl DiskFacts {
 
     /// In short.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub fn summary_line(&self) -> String {
         let mut parts = vec![self.partition.as_ref().unwrap_or(&self.name).clone()];
         parts.extend(self.model.clone());
         parts.extend(self.driver.clone());
@@ -201,7 +202,7 @@ impl DiskFacts {
 /// I/O schedulers that serve the idle class after the others: bfq (Linux 4.12), mq-deadline (5.14, commit c807ab520fc3
 /// "block/mq-deadline: Add I/O priority support"), and cfq (until 4.20). Documentation/block/ioprio.rst names the first two;
 /// neither kyber nor the old deadline and noop look at a class, and `none` has no queue to sort.
-const HONOURING: [&str; 3] = ["bfq", "mq-deadline", "cfq"];
+const IO_CLASS_SCHEDULERS: [&str; 3] = ["bfq", "mq-deadline", "cfq"];
 
 /// Since which release mq-deadline does.
 const MQ_DEADLINE_SINCE: (u32, u32) = (5, 14);
@@ -215,26 +216,26 @@ pub fn ignores_io_classes(scheduler: &str, release: &str) -> bool {
     let old = number()
         .zip(number())
         .is_some_and(|release| release < MQ_DEADLINE_SINCE);
-    !HONOURING.contains(&scheduler) || (scheduler == "mq-deadline" && old)
+    !IO_CLASS_SCHEDULERS.contains(&scheduler) || (scheduler == "mq-deadline" && old)
 }
 
 /// Why an I/O class means nothing for what is written to the file system of `path`: the scheduler of its disk, or of those that
 /// the disk is mapped to, ignores it. `None` where it counts for one of them, and where
-/// [`Disk::below`] knows of no disk to ask.
+/// [`Disk::of_path`] knows of no disk to ask.
 ///
 /// What goes through the page cache is written by the kernel's own threads, and has no class at all (ioprio_set(2), NOTES).
 #[must_use]
-pub fn why_classes_mean_nothing(root: &Path, path: &Path) -> Option<String> {
-    let disk = Disk::below(root, path).ok()?;
-    let release = said(root, "proc/sys/kernel/osrelease").unwrap_or_default();
-    let known = below(root, "/sys/dev/block").join(&disk.numbers);
+pub fn why_io_classes_ignored(root: &Path, path: &Path) -> Option<String> {
+    let disk = Disk::of_path(root, path).ok()?;
+    let release = read_optional(root, "proc/sys/kernel/osrelease").unwrap_or_default();
+    let known = path_below(root, "/sys/dev/block").join(&disk.device_numbers);
     let mut ignoring = Vec::new();
-    for dir in bottom(&fs::canonicalize(known).ok()?, 0) {
-        let scheduler = scheduler(&dir)?;
+    for dir in backing_disks(&fs::canonicalize(known).ok()?, 0) {
+        let scheduler = read_scheduler(&dir)?;
         if !ignores_io_classes(&scheduler, &release) {
             return None;
         }
-        ignoring.push(format!("{} ({scheduler})", name(&dir)?));
+        ignoring.push(format!("{} ({scheduler})", file_name_of(&dir)?));
     }
     match &ignoring[..] {
         [] => None,
@@ -247,12 +248,12 @@ pub fn why_classes_mean_nothing(root: &Path, path: &Path) -> Option<String> {
 }
 
 /// The disks that a device lies on: a mapped one has no scheduler of its own, whatever it says. A class is passed down.
-fn bottom(dir: &Path, depth: u32) -> Vec<PathBuf> {
+fn backing_disks(dir: &Path, depth: u32) -> Vec<PathBuf> {
     let slaves = fs::read_dir(dir.join("slaves")).into_iter().flatten();
     let mut slaves: Vec<PathBuf> = slaves
         .filter_map(|slave| fs::canonicalize(slave.ok()?.path()).ok())
         .collect();
-    if slaves.is_empty() || depth == DEEPEST_MAPPED {
+    if slaves.is_empty() || depth == MAX_MAPPED_DEPTH {
         return vec![dir.to_owned()];
     }
     for slave in &mut slaves {
@@ -263,15 +264,15 @@ fn bottom(dir: &Path, depth: u32) -> Vec<PathBuf> {
     slaves.sort_unstable();
     let mut all: Vec<PathBuf> = slaves
         .iter()
-        .flat_map(|slave| bottom(slave, depth + 1))
+        .flat_map(|slave| backing_disks(slave, depth + 1))
         .collect();
     all.dedup();
     all
 }
 
-fn scheduler(dir: &Path) -> Option<String> {
+fn read_scheduler(dir: &Path) -> Option<String> {
     // A disk with only one has no brackets.
-    said(dir, "queue/scheduler").map(|text| chosen(&text).unwrap_or(text))
+    read_optional(dir, "queue/scheduler").map(|text| bracketed_choice(&text).unwrap_or(text))
 }
 
 #[cfg(test)]
@@ -314,10 +315,10 @@ mod tests {
 
     /// The disk below a place that is mounted as the rest of a line of mountinfo says.
     fn find(root: &Path, place: &Path, mounted: &str) -> Result<Disk, String> {
-        let id = Mount::of(Path::new("/"), place)?.id;
+        let id = Mount::of_path(Path::new("/"), place)?.id;
         let line = format!("{id} 1 {mounted}\n");
         fs::write(root.join("proc/self/mountinfo"), line).unwrap();
-        Disk::below(root, place)
+        Disk::of_path(root, place)
     }
 
     #[test]
@@ -371,12 +372,12 @@ mod tests {
         let mounted = "252:0 / / rw - ext4 /dev/root rw";
         find(root.path(), upper.path(), mounted).unwrap();
         let overlay = Mount {
-            numbers: "0:40".into(),
+            device_numbers: "0:40".into(),
             file_system: "overlay".into(),
             super_options: vec![format!("upperdir={}", upper.path().display()).into()],
-            ..Mount::of(root.path(), upper.path()).unwrap()
+            ..Mount::of_path(root.path(), upper.path()).unwrap()
         };
-        let disk = Disk::of(root.path(), &overlay).unwrap();
+        let disk = Disk::of_mount(root.path(), &overlay).unwrap();
         assert_eq!(disk.to_string(), "dm-0 (252:0)");
         assert_eq!(disk.file_system, "ext4");
     }
@@ -398,7 +399,7 @@ mod tests {
         }
         let mounted = "254:1 / / rw - ext4 /dev/vda1 rw";
         let disk = find(root.path(), place.path(), mounted).unwrap();
-        let facts = DiskFacts::of(root.path(), &disk);
+        let facts = DiskInfo::read(root.path(), &disk);
         assert_eq!(
             (&*facts.name, facts.partition.as_deref()),
             ("vda", Some("vda1"))
@@ -406,7 +407,7 @@ mod tests {
         assert_eq!(facts.queue_requests, Some(256));
         assert_eq!((facts.rotational, facts.logical_block), (Some(false), None));
         assert_eq!(
-            facts.line(),
+            facts.summary_line(),
             "vda1, Samsung SSD 990, scheduler mq-deadline, cache write back"
         );
     }
@@ -436,7 +437,7 @@ mod tests {
             fs::create_dir_all(at(disk).join("queue")).unwrap();
             fs::write(at(disk).join("queue/scheduler"), text).unwrap();
         };
-        let why = || why_classes_mean_nothing(root.path(), place.path());
+        let why = || why_io_classes_ignored(root.path(), place.path());
         find(root.path(), place.path(), "252:0 / / rw - ext4 /dev/x rw").unwrap();
         assert_eq!(why(), None, "a device without a queue");
         let (disk, mapped) = ("virtio1/block/vda", "virtual/block/dm-0");

@@ -7,12 +7,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::root::{below, read};
+use super::kernel_file::{path_below, read_trimmed};
 use crate::report::quote::{cannot, quote};
-use crate::sys::fields::value;
+use crate::sys::key_value::find_value;
 
 /// Mount options that name a host, a person or a place rather than a behaviour.
-const PRIVATE: [&str; 9] = [
+const PRIVATE_OPTIONS: [&str; 9] = [
     "addr",
     "clientaddr",
     "mountaddr",
@@ -30,11 +30,11 @@ pub struct Mount {
     /// Its number, as `mnt_id` of /proc/PID/fdinfo has it.
     pub id: u64,
     /// Device numbers of the super block: `254:0`; `0:n` for a file system without a device of its own.
-    pub numbers: String,
+    pub device_numbers: String,
     /// The directory of the file system that is its root.
-    pub root: PathBuf,
+    pub fs_root: PathBuf,
     /// Where it is mounted.
-    pub point: PathBuf,
+    pub mount_point: PathBuf,
     /// Options of this mount.
     pub mount_options: Vec<OsString>,
     /// Type of the file system.
@@ -51,7 +51,7 @@ impl Mount {
     /// # Errors
     /// /proc/self/mountinfo below `root` cannot be read.
     pub fn all(root: &Path) -> Result<Vec<Self>, String> {
-        let path = below(root, "/proc/self/mountinfo");
+        let path = path_below(root, "/proc/self/mountinfo");
         let text = std::fs::read(&path).map_err(|e| cannot("read", &path, &e))?;
         Ok(text
             .split(|b| *b == b'\n')
@@ -64,7 +64,7 @@ impl Mount {
     ///
     /// # Errors
     /// A path that cannot be opened, no /proc.
-    pub fn of(root: &Path, path: &Path) -> Result<Self, String> {
+    pub fn of_path(root: &Path, path: &Path) -> Result<Self, String> {
         // O_PATH opens without reading, and waits for no FIFO.
         let file = File::options()
             .read(true)
@@ -72,8 +72,8 @@ impl Mount {
             .open(path)
             .map_err(|e| cannot("open", path, &e))?;
         let info = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
-        let info = read(Path::new(&info))?;
-        let id: u64 = value(&info, "mnt_id")
+        let info = read_trimmed(Path::new(&info))?;
+        let id: u64 = find_value(&info, "mnt_id")
             .and_then(|id| id.parse().ok())
             .ok_or_else(|| format!("no mnt_id of {} in /proc/self/fdinfo", quote(path)))?;
         let mut mounts = Self::all(root)?.into_iter();
@@ -93,24 +93,24 @@ impl Mount {
         let [file_system, source, super_options] = *fields[dash + 1..].first_chunk()?;
         Some(Self {
             id: std::str::from_utf8(id).ok()?.parse().ok()?,
-            numbers: std::str::from_utf8(numbers).ok()?.to_owned(),
-            root: unescape(root).into(),
-            point: unescape(point).into(),
-            mount_options: options(mount_options),
+            device_numbers: std::str::from_utf8(numbers).ok()?.to_owned(),
+            fs_root: unescape(root).into(),
+            mount_point: unescape(point).into(),
+            mount_options: split_options(mount_options),
             file_system: String::from_utf8_lossy(file_system).into_owned(),
             source: unescape(source).into(),
-            super_options: options(super_options),
+            super_options: split_options(super_options),
         })
     }
 
     /// Options of the mount and of the super block, each once, without those that name a host, a person or a place.
     #[must_use]
-    pub fn options(&self) -> Vec<String> {
+    pub fn public_options(&self) -> Vec<String> {
         let mut options: Vec<String> = Vec::new();
         for option in self.mount_options.iter().chain(&self.super_options) {
             let option = option.to_string_lossy();
             let key = option.split('=').next().unwrap_or(&option);
-            if !PRIVATE.contains(&key) && !options.iter().any(|other| **other == *option) {
+            if !PRIVATE_OPTIONS.contains(&key) && !options.iter().any(|other| **other == *option) {
                 options.push(option.into_owned());
             }
         }
@@ -118,7 +118,7 @@ impl Mount {
     }
 }
 
-fn options(field: &[u8]) -> Vec<OsString> {
+fn split_options(field: &[u8]) -> Vec<OsString> {
     field.split(|b| *b == b',').map(unescape).collect()
 }
 
@@ -146,9 +146,9 @@ mod tests {
         let line = b"41 23 0:38 /a /mnt/with\\040blank rw,nosuid shared:7 master:2 - cgroup no\\134ne rw,name=systemd";
         let mount = Mount::parse(line).unwrap();
         assert_eq!(mount.id, 41);
-        assert_eq!(mount.numbers, "0:38");
-        assert_eq!(mount.root, Path::new("/a"));
-        assert_eq!(mount.point, Path::new("/mnt/with blank"));
+        assert_eq!(mount.device_numbers, "0:38");
+        assert_eq!(mount.fs_root, Path::new("/a"));
+        assert_eq!(mount.mount_point, Path::new("/mnt/with blank"));
         assert_eq!(mount.file_system, "cgroup");
         assert_eq!(mount.source, Path::new("no\\ne"));
         assert_eq!(mount.super_options, ["rw", "name=systemd"]);
@@ -169,16 +169,16 @@ mod tests {
                 &["rw", "vers=4.2"],
             ),
         ] {
-            assert_eq!(Mount::parse(line).unwrap().options(), want);
+            assert_eq!(Mount::parse(line).unwrap().public_options(), want);
         }
     }
 
     #[test]
     fn a_path_is_on_a_mount_that_this_process_sees() {
         let root = Path::new("/");
-        let mount = Mount::of(root, Path::new("/proc/self/mountinfo")).unwrap();
+        let mount = Mount::of_path(root, Path::new("/proc/self/mountinfo")).unwrap();
         assert_eq!(mount.file_system, "proc");
-        let error = Mount::of(root, Path::new("/proc/none")).unwrap_err();
+        let error = Mount::of_path(root, Path::new("/proc/none")).unwrap_err();
         assert_eq!(error, "cannot open '/proc/none': No such file or directory");
     }
 }

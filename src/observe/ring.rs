@@ -3,30 +3,30 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use crate::sys::shared::{KeptWords, SharedWords, Words};
+use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 
 /// The words before the rows: written so far, read so far, and what was lost because nobody read in time.
-const HEAD: usize = 0;
-const TAIL: usize = 1;
-const LOST: usize = 2;
-const ROWS: usize = 3;
+const HEAD_INDEX: usize = 0;
+const TAIL_INDEX: usize = 1;
+const LOST_INDEX: usize = 2;
+const ROWS_START: usize = 3;
 
-/// A ring of rows of words, which processes forked from here on have, or, made of [`KeptWords`], have not.
+/// A ring of rows of words, which processes forked from here on have, or, made of [`DontForkWords`], have not.
 #[derive(Debug)]
-pub struct Rows<W = SharedWords> {
+pub struct WordRing<W = SharedWords> {
     words: W,
     width: usize,
     capacity: usize,
 }
 
-impl Rows {
+impl WordRing {
     /// Room for `capacity` rows of `width` words.
     ///
     /// # Errors
     /// Out of memory.
     pub fn new(width: usize, capacity: usize) -> io::Result<Self> {
         Ok(Self {
-            words: SharedWords::new(ROWS + capacity * width)?,
+            words: SharedWords::new(ROWS_START + capacity * width)?,
             width,
             capacity,
         })
@@ -34,52 +34,52 @@ impl Rows {
 
     /// Keeps it from processes forked from here on.
     #[must_use]
-    pub fn keep_from_forks(self) -> Rows<KeptWords> {
-        Rows {
-            words: self.words.keep_from_forks(),
+    pub fn set_dontfork(self) -> WordRing<DontForkWords> {
+        WordRing {
+            words: self.words.set_dontfork(),
             width: self.width,
             capacity: self.capacity,
         }
     }
 }
 
-impl<W: Words> Rows<W> {
+impl<W: AtomicWords> WordRing<W> {
     /// The writer's side. A full ring loses the row, and counts it in [`lost`](Self::lost) for `weight`.
     pub fn push(&self, row: &[u64], weight: u64) {
         debug_assert_eq!(row.len(), self.width);
-        let head = self.words.load(HEAD, Ordering::Relaxed);
-        if head - self.words.load(TAIL, Ordering::Acquire) >= self.capacity as u64 {
-            self.words.fetch_add(LOST, weight, Ordering::Relaxed);
+        let head = self.words.load(HEAD_INDEX, Ordering::Relaxed);
+        if head - self.words.load(TAIL_INDEX, Ordering::Acquire) >= self.capacity as u64 {
+            self.words.fetch_add(LOST_INDEX, weight, Ordering::Relaxed);
             return;
         }
         for (index, value) in (self.slot(head)..).zip(row) {
             self.words.store(index, *value, Ordering::Relaxed);
         }
-        self.words.store(HEAD, head + 1, Ordering::Release);
+        self.words.store(HEAD_INDEX, head + 1, Ordering::Release);
     }
 
     /// The reader's side: copies the oldest row that has not been read into `row`. False when there is none.
     pub fn pop(&self, row: &mut [u64]) -> bool {
         debug_assert_eq!(row.len(), self.width);
-        let tail = self.words.load(TAIL, Ordering::Relaxed);
-        if tail == self.words.load(HEAD, Ordering::Acquire) {
+        let tail = self.words.load(TAIL_INDEX, Ordering::Relaxed);
+        if tail == self.words.load(HEAD_INDEX, Ordering::Acquire) {
             return false;
         }
         for (value, index) in row.iter_mut().zip(self.slot(tail)..) {
             *value = self.words.load(index, Ordering::Relaxed);
         }
-        self.words.store(TAIL, tail + 1, Ordering::Release);
+        self.words.store(TAIL_INDEX, tail + 1, Ordering::Release);
         true
     }
 
     /// The weight of all rows that did not fit.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.words.load(LOST, Ordering::Relaxed)
+        self.words.load(LOST_INDEX, Ordering::Relaxed)
     }
 
     fn slot(&self, index: u64) -> usize {
-        ROWS + (index % self.capacity as u64) as usize * self.width
+        ROWS_START + (index % self.capacity as u64) as usize * self.width
     }
 }
 
@@ -87,48 +87,48 @@ impl<W: Words> Rows<W> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
     /// The first intended moment.
-    pub intended: u64,
+    pub first_intended_ns: u64,
     /// How many intended moments, a period apart, this answer serves: more than one after a stall.
-    pub moments: u64,
+    pub intended_count: u64,
     /// When the question was asked in truth.
-    pub start: u64,
+    pub start_ns: u64,
     /// When the answer was there.
-    pub end: u64,
+    pub end_ns: u64,
     /// For `fork`: when the child ran its first instruction. Else 0.
-    pub first: u64,
+    pub child_start_ns: u64,
 }
 
-const FIELDS: usize = 5;
+const SAMPLE_WORDS: usize = 5;
 
 /// A ring of samples.
 #[derive(Debug)]
-pub struct Ring<W = SharedWords>(Rows<W>);
+pub struct SampleRing<W = SharedWords>(WordRing<W>);
 
-impl Ring {
+impl SampleRing {
     /// Room for `capacity` answers.
     ///
     /// # Errors
     /// Out of memory.
     pub fn new(capacity: usize) -> io::Result<Self> {
-        Rows::new(FIELDS, capacity).map(Self)
+        WordRing::new(SAMPLE_WORDS, capacity).map(Self)
     }
 
     /// Keeps it from processes forked from here on.
     #[must_use]
-    pub fn keep_from_forks(self) -> Ring<KeptWords> {
-        Ring(self.0.keep_from_forks())
+    pub fn set_dontfork(self) -> SampleRing<DontForkWords> {
+        SampleRing(self.0.set_dontfork())
     }
 }
 
-impl<W: Words> Ring<W> {
+impl<W: AtomicWords> SampleRing<W> {
     /// The writer's side. A full ring loses the sample, and says so in [`lost`](Self::lost).
     pub fn push(&self, sample: Sample) {
         let Sample {
-            intended,
-            moments,
-            start,
-            end,
-            first,
+            first_intended_ns: intended,
+            intended_count: moments,
+            start_ns: start,
+            end_ns: end,
+            child_start_ns: first,
         } = sample;
         self.0
             .push(&[intended, moments, start, end, first], moments);
@@ -136,15 +136,15 @@ impl<W: Words> Ring<W> {
 
     /// The reader's side: the oldest sample that has not been read.
     pub fn pop(&self) -> Option<Sample> {
-        let mut row = [0; FIELDS];
+        let mut row = [0; SAMPLE_WORDS];
         self.0.pop(&mut row).then(|| {
             let [intended, moments, start, end, first] = row;
             Sample {
-                intended,
-                moments,
-                start,
-                end,
-                first,
+                first_intended_ns: intended,
+                intended_count: moments,
+                start_ns: start,
+                end_ns: end,
+                child_start_ns: first,
             }
         })
     }
@@ -162,19 +162,19 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Ring, Rows, Sample};
+    use super::{Sample, SampleRing, WordRing};
 
     fn sample(n: u64) -> Sample {
         Sample {
-            intended: n,
-            moments: 2,
+            first_intended_ns: n,
+            intended_count: 2,
             ..Sample::default()
         }
     }
 
     #[test]
     fn samples_come_out_in_order_and_a_full_ring_counts_what_it_loses() {
-        let ring = Ring::new(3).unwrap();
+        let ring = SampleRing::new(3).unwrap();
         for round in 0..4 {
             for n in 0..5 {
                 ring.push(sample(round * 10 + n));
@@ -194,7 +194,7 @@ mod tests {
             capacity in 1_usize..6,
             steps in prop::collection::vec(prop::option::weighted(0.6, any::<u64>()), 0..200),
         ) {
-            let rows = Rows::new(width, capacity).unwrap();
+            let rows = WordRing::new(width, capacity).unwrap();
             let (mut model, mut lost) = (VecDeque::new(), 0);
             for step in steps {
                 if let Some(value) = step {

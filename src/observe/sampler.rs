@@ -12,41 +12,43 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
 
-use super::memory::slab::{CACHES, Caches, NAME, Name};
-use super::memory::{FIELDS, History, Reader, Reading, SlabReader, SlabReading, Slabs};
-use super::ring::Rows;
-use super::worker::{Control, Worker};
+use super::memory::slab::{CACHE_NAME_BYTES, CacheName, CacheTable, MAX_CACHES};
+use super::memory::{
+    History, METRIC_COUNT, ProcReader, Reading, SlabHistory, SlabReader, SlabReading,
+};
+use super::observer_process::{ObserverProcess, ProcessControl};
+use super::ring::WordRing;
 use crate::sys::clock;
-use crate::sys::process::Cost;
-use crate::sys::shared::SharedWords;
+use crate::sys::process::ProcessUsage;
+use crate::sys::shared_memory::SharedWords;
 
 /// Nanoseconds between two readings.
-pub const PERIOD: u64 = 100_000_000;
+pub const SAMPLE_PERIOD_NS: u64 = 100_000_000;
 
 /// /proc/slabinfo is read with every tenth reading, and when asked for.
-const SLAB_EVERY: u64 = 10;
+const SLAB_INTERVAL_TICKS: u64 = 10;
 
 /// Readings that wait for someone to fetch them: 102 s.
-const READINGS: usize = 1024;
+const READING_RING_CAPACITY: usize = 1024;
 
 /// As many seconds of slab caches.
-const SLAB_READINGS: usize = 128;
+const SLAB_RING_CAPACITY: usize = 128;
 
 /// How long it may take to end. It looks every tenth of a second, on a machine that may not let it run.
-const PATIENCE: Duration = Duration::from_secs(60);
+const SAMPLER_STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A value that the kernel does not say. No counter gets there.
-const NONE: u64 = u64::MAX;
+const UNKNOWN_VALUE: u64 = u64::MAX;
 
 /// A row: the moment, the delay, the values.
-const WIDTH: usize = 2 + FIELDS;
+const READING_WORDS: usize = 2 + METRIC_COUNT;
 
 /// The parent's side of the sampler. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Sampler {
-    worker: Worker,
-    rows: Rows,
-    slabs: Option<SlabRows>,
+    process: ObserverProcess,
+    reading_ring: WordRing,
+    slab_ring: Option<SlabRing>,
     history: History,
 }
 
@@ -56,35 +58,35 @@ impl Sampler {
     /// # Errors
     /// Which file cannot be read, and why; out of memory or processes.
     pub fn start(root: &Path) -> io::Result<Self> {
-        let reader = Reader::open(root).map_err(io::Error::other)?;
+        let reader = ProcReader::open(root).map_err(io::Error::other)?;
         let slab_reader = SlabReader::open(root);
         let history = History {
             readings: Vec::new(),
-            pressure: reader.pressure(),
+            pressure: reader.check_psi(),
             slabs: slab_reader
                 .as_ref()
-                .map(|_| Slabs::default())
+                .map(|_| SlabHistory::default())
                 .map_err(Clone::clone),
         };
-        let rows = Rows::new(WIDTH, READINGS)?;
+        let rows = WordRing::new(READING_WORDS, READING_RING_CAPACITY)?;
         let slabs = match &slab_reader {
-            Ok(_) => Some(SlabRows::new()?),
+            Ok(_) => Some(SlabRing::new()?),
             Err(_) => None,
         };
-        let ((), worker) = Worker::start("sampler", (), |(), control| {
+        let ((), worker) = ObserverProcess::start("sampler", (), |(), control| {
             let mut reader = reader;
-            let mut slabs = slabs.as_ref().zip(slab_reader.ok()).map(SlabSide::new);
+            let mut slabs = slabs.as_ref().zip(slab_reader.ok()).map(SlabWriter::new);
             control.lock_memory();
             // A timer may be late by the slack, 50 µs by default.
             prctl::set_timerslack(1)
                 .map_err(|e| format!("cannot set the timer slack: {}", e.desc()))?;
-            run(control, &mut reader, &rows, slabs.as_mut());
+            run_sampler(control, &mut reader, &rows, slabs.as_mut());
             Ok(())
         });
         Ok(Self {
-            worker: worker?,
-            rows,
-            slabs,
+            process: worker?,
+            reading_ring: rows,
+            slab_ring: slabs,
             history,
         })
     }
@@ -94,32 +96,32 @@ impl Sampler {
     /// # Errors
     /// Its own message, how it died, or that it never came.
     pub fn wait_ready(&mut self) -> Result<(), String> {
-        self.worker.wait_ready()
+        self.process.wait_ready()
     }
 
     /// Looks whether it still lives.
     ///
     /// # Errors
     /// Its own message, or how it died.
-    pub fn check(&mut self) -> Result<(), String> {
-        self.worker.check()
+    pub fn check_alive(&mut self) -> Result<(), String> {
+        self.process.check_alive()
     }
 
     /// Fetches what has been read since the last call. To be called at least once a minute.
     pub fn drain(&mut self) {
-        let mut row = [0; WIDTH];
-        while self.rows.pop(&mut row) {
+        let mut row = [0; READING_WORDS];
+        while self.reading_ring.pop(&mut row) {
             self.history.readings.push(decode(&row));
         }
-        if let (Some(rows), Ok(slabs)) = (&self.slabs, &mut self.history.slabs) {
+        if let (Some(rows), Ok(slabs)) = (&self.slab_ring, &mut self.history.slabs) {
             rows.drain(slabs);
         }
     }
 
     /// Asks for a reading of the slab caches with the next reading: at the beginning and at the end of a span.
-    pub fn ask_slabs(&self) {
-        if let Some(slabs) = &self.slabs {
-            slabs.asked().store(1, Ordering::Relaxed);
+    pub fn request_slab_reading(&self) {
+        if let Some(slabs) = &self.slab_ring {
+            slabs.request_flag().store(1, Ordering::Relaxed);
         }
     }
 
@@ -144,28 +146,28 @@ impl Sampler {
     /// Readings that were lost, because nobody fetched them in time.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.rows.lost() + self.slabs.as_ref().map_or(0, |slabs| slabs.rows.lost())
+        self.reading_ring.lost() + self.slab_ring.as_ref().map_or(0, |slabs| slabs.ring.lost())
     }
 
     /// The process.
     #[must_use]
-    pub fn worker(&self) -> &Worker {
-        &self.worker
+    pub fn process(&self) -> &ObserverProcess {
+        &self.process
     }
 
     /// Ends it, fetches what is left, and tells what it has cost.
     ///
     /// # Errors
     /// Its own message, how it died, or that it does not end.
-    pub fn stop(&mut self) -> Result<Cost, String> {
-        self.worker.ask_to_stop();
+    pub fn stop(&mut self) -> Result<ProcessUsage, String> {
+        self.process.ask_to_stop();
         let asked = Instant::now();
         let cost = loop {
-            if let Some(cost) = self.worker.finished()? {
+            if let Some(cost) = self.process.try_finish()? {
                 break cost;
             }
-            if asked.elapsed() > PATIENCE {
-                return Err(format!("{}: does not end", self.worker.name()));
+            if asked.elapsed() > SAMPLER_STOP_TIMEOUT {
+                return Err(format!("{}: does not end", self.process.name()));
             }
             std::thread::sleep(Duration::from_millis(1));
         };
@@ -175,60 +177,65 @@ impl Sampler {
 }
 
 /// The sampler's life.
-fn run(control: &Control, reader: &mut Reader, rows: &Rows, mut slabs: Option<&mut SlabSide<'_>>) {
-    let start = clock::now();
+fn run_sampler(
+    control: &ProcessControl,
+    reader: &mut ProcReader,
+    rows: &WordRing,
+    mut slabs: Option<&mut SlabWriter<'_>>,
+) {
+    let start = clock::monotonic_ns();
     let mut tick = 0;
-    control.ready();
-    while !control.stopping() {
-        let intended = start + tick * PERIOD;
+    control.set_ready();
+    while !control.is_stopping() {
+        let intended = start + tick * SAMPLE_PERIOD_NS;
         clock::sleep_until(intended);
-        let at = clock::now();
+        let at = clock::monotonic_ns();
         let reading = Reading {
-            at,
-            late: at - intended,
+            at_ns: at,
+            delay_ns: at - intended,
             values: reader.read(),
         };
         rows.push(&encode(&reading), 1);
         if let Some(slabs) = &mut slabs
-            && (tick.is_multiple_of(SLAB_EVERY) | slabs.is_asked())
+            && (tick.is_multiple_of(SLAB_INTERVAL_TICKS) | slabs.take_request())
         {
             slabs.read();
         }
         // Moments that have passed meanwhile are gone: what was true then cannot be read now.
-        tick = ((clock::now() - start) / PERIOD).max(tick) + 1;
+        tick = ((clock::monotonic_ns() - start) / SAMPLE_PERIOD_NS).max(tick) + 1;
     }
 }
 
-fn encode(reading: &Reading) -> [u64; WIDTH] {
-    let mut row = [0; WIDTH];
-    row[0] = reading.at;
-    row[1] = reading.late;
+fn encode(reading: &Reading) -> [u64; READING_WORDS] {
+    let mut row = [0; READING_WORDS];
+    row[0] = reading.at_ns;
+    row[1] = reading.delay_ns;
     for (word, value) in row[2..].iter_mut().zip(reading.values) {
-        *word = value.unwrap_or(NONE);
+        *word = value.unwrap_or(UNKNOWN_VALUE);
     }
     row
 }
 
-fn decode(row: &[u64; WIDTH]) -> Reading {
-    let mut values = [None; FIELDS];
+fn decode(row: &[u64; READING_WORDS]) -> Reading {
+    let mut values = [None; METRIC_COUNT];
     for (value, word) in values.iter_mut().zip(&row[2..]) {
-        *value = (*word != NONE).then_some(*word);
+        *value = (*word != UNKNOWN_VALUE).then_some(*word);
     }
     Reading {
-        at: row[0],
-        late: row[1],
+        at_ns: row[0],
+        delay_ns: row[1],
         values,
     }
 }
 
 /// The words beside the rows of slab caches: asked for, caches without room, names told, and the names.
-const ASKED: usize = 0;
-const BEYOND: usize = 1;
-const TOLD: usize = 2;
-const NAMES: usize = 3;
+const REQUEST_INDEX: usize = 0;
+const UNTRACKED_INDEX: usize = 1;
+const NAME_COUNT_INDEX: usize = 2;
+const NAMES_START: usize = 3;
 
 /// Words of a name.
-const NAME_WORDS: usize = NAME / 8;
+const NAME_WORDS: usize = CACHE_NAME_BYTES / 8;
 
 /// Readings of the slab caches on their way, with the names of the caches, each of which goes over once.
 ///
@@ -237,56 +244,58 @@ const NAME_WORDS: usize = NAME / 8;
 /// interrupts off walks the list of partly used slabs of each cache: all of it before Linux 6.10 (commit 046f4c69090c), up
 /// to 10 000 slabs since. A machine whose slabs are in disorder pays for that as often as we ask.
 #[derive(Debug)]
-struct SlabRows {
-    rows: Rows,
+struct SlabRing {
+    ring: WordRing,
     words: SharedWords,
 }
 
-impl SlabRows {
+impl SlabRing {
     fn new() -> io::Result<Self> {
         Ok(Self {
-            rows: Rows::new(1 + CACHES, SLAB_READINGS)?,
-            words: SharedWords::new(NAMES + CACHES * NAME_WORDS)?,
+            ring: WordRing::new(1 + MAX_CACHES, SLAB_RING_CAPACITY)?,
+            words: SharedWords::new(NAMES_START + MAX_CACHES * NAME_WORDS)?,
         })
     }
 
-    fn asked(&self) -> &AtomicU64 {
-        &self.words[ASKED]
+    fn request_flag(&self) -> &AtomicU64 {
+        &self.words[REQUEST_INDEX]
     }
 
     /// The sampler's side: tells the names that are new.
-    fn tell(&self, caches: &Caches) {
-        let told = self.words[TOLD].load(Ordering::Relaxed) as usize;
+    fn publish_names(&self, caches: &CacheTable) {
+        let told = self.words[NAME_COUNT_INDEX].load(Ordering::Relaxed) as usize;
         for (place, name) in caches.names().iter().enumerate().skip(told) {
-            let words = &self.words[NAMES + place * NAME_WORDS..];
+            let words = &self.words[NAMES_START + place * NAME_WORDS..];
             for (word, chunk) in words.iter().zip(name.as_chunks::<8>().0) {
                 word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
             }
         }
-        self.words[TOLD].store(caches.names().len() as u64, Ordering::Release);
-        self.words[BEYOND].store(caches.beyond(), Ordering::Relaxed);
+        self.words[NAME_COUNT_INDEX].store(caches.names().len() as u64, Ordering::Release);
+        self.words[UNTRACKED_INDEX].store(caches.untracked(), Ordering::Relaxed);
     }
 
     /// The reader's side.
-    fn drain(&self, slabs: &mut Slabs) {
-        let mut row = [0; 1 + CACHES];
-        while self.rows.pop(&mut row) {
+    fn drain(&self, slabs: &mut SlabHistory) {
+        let mut row = [0; 1 + MAX_CACHES];
+        while self.ring.pop(&mut row) {
             // Told before the row was pushed.
-            let told = self.words[TOLD].load(Ordering::Acquire) as usize;
+            let told = self.words[NAME_COUNT_INDEX].load(Ordering::Acquire) as usize;
             for place in slabs.names.len()..told {
                 slabs.names.push(self.name(place));
             }
             slabs.readings.push(SlabReading {
-                at: row[0],
+                at_ns: row[0],
                 bytes: row[1..=told].to_vec(),
             });
         }
-        slabs.beyond = slabs.beyond.max(self.words[BEYOND].load(Ordering::Relaxed));
+        slabs.untracked = slabs
+            .untracked
+            .max(self.words[UNTRACKED_INDEX].load(Ordering::Relaxed));
     }
 
     fn name(&self, place: usize) -> String {
-        let mut name: Name = [0; NAME];
-        let words = &self.words[NAMES + place * NAME_WORDS..];
+        let mut name: CacheName = [0; CACHE_NAME_BYTES];
+        let words = &self.words[NAMES_START + place * NAME_WORDS..];
         for (chunk, word) in name.as_chunks_mut::<8>().0.iter_mut().zip(words) {
             *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
         }
@@ -297,30 +306,30 @@ impl SlabRows {
 
 /// The sampler's side of the slab caches.
 #[derive(Debug)]
-struct SlabSide<'a> {
-    rows: &'a SlabRows,
+struct SlabWriter<'a> {
+    ring: &'a SlabRing,
     reader: SlabReader,
-    row: Box<[u64; 1 + CACHES]>,
+    row: Box<[u64; 1 + MAX_CACHES]>,
 }
 
-impl<'a> SlabSide<'a> {
-    fn new((rows, reader): (&'a SlabRows, SlabReader)) -> Self {
+impl<'a> SlabWriter<'a> {
+    fn new((rows, reader): (&'a SlabRing, SlabReader)) -> Self {
         Self {
-            rows,
+            ring: rows,
             reader,
-            row: Box::new([0; 1 + CACHES]),
+            row: Box::new([0; 1 + MAX_CACHES]),
         }
     }
 
-    fn is_asked(&self) -> bool {
-        self.rows.asked().swap(0, Ordering::Relaxed) != 0
+    fn take_request(&self) -> bool {
+        self.ring.request_flag().swap(0, Ordering::Relaxed) != 0
     }
 
     fn read(&mut self) {
-        self.row[0] = clock::now();
+        self.row[0] = clock::monotonic_ns();
         if self.reader.read(&mut self.row[1..]) {
-            self.rows.tell(self.reader.caches());
-            self.rows.rows.push(&*self.row, 1);
+            self.ring.publish_names(self.reader.seen_caches());
+            self.ring.ring.push(&*self.row, 1);
         }
     }
 }
@@ -331,12 +340,12 @@ mod tests {
 
     #[test]
     fn a_row_keeps_what_is_unknown() {
-        let mut values = [None; FIELDS];
+        let mut values = [None; METRIC_COUNT];
         values[3] = Some(0);
-        values[FIELDS - 1] = Some(u64::MAX - 1);
+        values[METRIC_COUNT - 1] = Some(u64::MAX - 1);
         let reading = Reading {
-            at: 5,
-            late: 6,
+            at_ns: 5,
+            delay_ns: 6,
             values,
         };
         assert_eq!(decode(&encode(&reading)), reading);
@@ -348,21 +357,21 @@ mod tests {
         std::fs::create_dir(dir.path().join("proc")).unwrap();
         let path = dir.path().join("proc/slabinfo");
         std::fs::write(&path, "slabinfo\n#\ndentry 1 2 192\n").unwrap();
-        let rows = SlabRows::new().unwrap();
-        let mut side = SlabSide::new((&rows, SlabReader::open(dir.path()).unwrap()));
+        let rows = SlabRing::new().unwrap();
+        let mut side = SlabWriter::new((&rows, SlabReader::open(dir.path()).unwrap()));
         side.read();
         std::fs::write(&path, "slabinfo\n#\nbtrfs_path 1 1 112\ndentry 3 3 192\n").unwrap();
         side.read();
         // Nothing is said where nothing can be read.
         std::fs::write(&path, vec![b'#'; 1 << 20]).unwrap();
         side.read();
-        let mut slabs = Slabs::default();
+        let mut slabs = SlabHistory::default();
         rows.drain(&mut slabs);
         assert_eq!(slabs.names, ["dentry", "btrfs_path"]);
         let bytes: Vec<_> = slabs.readings.iter().map(|r| &*r.bytes).collect();
         assert_eq!(bytes, [&[384, 0][..], &[576, 112]]);
-        assert!(!side.is_asked());
-        rows.asked().store(1, Ordering::Relaxed);
-        assert!(side.is_asked() && !side.is_asked());
+        assert!(!side.take_request());
+        rows.request_flag().store(1, Ordering::Relaxed);
+        assert!(side.take_request() && !side.take_request());
     }
 }

@@ -2,23 +2,23 @@
 
 use std::path::Path;
 
-use super::phrase::phrase_of;
+use super::progress_text::bottleneck_clause;
 use super::quote::quote;
-use super::units::{bytes, rate};
+use super::units::{format_bytes, format_rate};
 use crate::transfer::copy_method::{Offload, ReflinkUse, SparseDetection};
-use crate::transfer::pace::Holding;
+use crate::transfer::rate_limit::Bottleneck;
 use crate::transfer::{CopyMethod, Event};
 
 /// The line for who holds the copy back.
 #[must_use]
-pub(super) fn throttle(holding: Option<&Holding>) -> String {
+pub(super) fn throttle(holding: Option<&Bottleneck>) -> String {
     match holding {
         Some(holding) => {
             let rate = match holding.rate {
                 0 => "nothing moves yet".to_owned(),
-                per_second => rate(per_second as f64),
+                per_second => format_rate(per_second as f64),
             };
-            format!("throttle: {rate}: {}", phrase_of(holding))
+            format!("throttle: {rate}: {}", bottleneck_clause(holding))
         }
         None => "throttle: nobody holds the copy back".to_owned(),
     }
@@ -52,7 +52,7 @@ pub fn method_line(method: &CopyMethod) -> String {
 
 /// The lines for one event.
 #[must_use]
-pub fn lines(event: &Event, source: &Path) -> Vec<String> {
+pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
     let name = quote(source);
     match event {
         Event::Plan {
@@ -112,12 +112,12 @@ pub fn lines(event: &Event, source: &Path) -> Vec<String> {
         } => {
             vec![format!(
                 "{name}: {} by {}, {} of data in {extents} extents, {}, {:.3} CPU s, peak {} resident",
-                bytes(*size),
+                format_bytes(*size),
                 engine.unwrap_or("none"),
-                bytes(*data_bytes),
-                rate(*r),
+                format_bytes(*data_bytes),
+                format_rate(*r),
                 cpu_user + cpu_system,
-                bytes(*max_rss)
+                format_bytes(*max_rss)
             )]
         }
     }
@@ -126,11 +126,11 @@ pub fn lines(event: &Event, source: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transfer::pace::Cause;
+    use crate::transfer::rate_limit::Cause;
 
     #[test]
     fn throttle_says_how_fast_and_why() {
-        let holding = Holding {
+        let holding = Bottleneck {
             cause: Cause::ForkLatency,
             figure: 0.0062,
             target: 0.005,
@@ -138,7 +138,7 @@ mod tests {
         };
         let line = "throttle: 35.00 MiB/s: fork takes 6.2 ms, 5 ms are allowed";
         assert_eq!(throttle(Some(&holding)), line);
-        let before = Holding { rate: 0, ..holding };
+        let before = Bottleneck { rate: 0, ..holding };
         let line = "throttle: nothing moves yet: fork takes 6.2 ms, 5 ms are allowed";
         assert_eq!(throttle(Some(&before)), line);
         assert_eq!(throttle(None), "throttle: nobody holds the copy back");

@@ -5,22 +5,22 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::bar::Bar;
-pub use super::bar::LASTING;
-use super::held::Held;
-use super::order::Stream;
-use super::tally::Tally;
-use super::{json, phrase};
+use super::counters::Counters;
+use super::line_order::Stream;
+pub use super::terminal_bars::PROGRESS_DELAY;
+use super::terminal_bars::TerminalBars;
+use super::throttle_status::ThrottleStatus;
+use super::{json_events, progress_text};
 use crate::transfer::Progress;
 
 /// Lines in a log come this far apart, events in JSON and changes of the bar less.
-const LINE_EVERY: Duration = Duration::from_secs(3);
-const EVENT_EVERY: Duration = Duration::from_secs(1);
-const DRAW_EVERY: Duration = Duration::from_millis(100);
+const LOG_LINE_INTERVAL: Duration = Duration::from_secs(3);
+const JSON_EVENT_INTERVAL: Duration = Duration::from_secs(1);
+const BAR_DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// When to show progress: cp's WHEN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum ShowProgress {
     /// On a terminal, for copies that last.
     Auto,
     /// In a log, too.
@@ -31,72 +31,80 @@ pub enum When {
 
 /// Where progress goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+enum ProgressMode {
     Bar,
-    Lines,
-    Events,
-    Nothing,
+    LogLines,
+    JsonEvents,
+    Off,
 }
 
 /// What the user sees of progress. Any thread may come with news; one of them brings it out when it is time.
 #[derive(Debug)]
-pub(super) struct Display {
-    mode: Mode,
-    bar: Bar,
+pub(super) struct ProgressDisplay {
+    mode: ProgressMode,
+    bar: TerminalBars,
     /// When the next is due, in nanoseconds since the run began.
-    next: AtomicU64,
+    next_due_ns: AtomicU64,
 }
 
 /// The file that tells of itself, if one does.
-type AtWork<'a> = Option<(&'a Progress, &'a Path)>;
+type ActiveFile<'a> = Option<(&'a Progress, &'a Path)>;
 
 /// A line that is to be written.
-pub(super) type Due = Option<(Stream, String)>;
+pub(super) type PendingLine = Option<(Stream, String)>;
 
-impl Display {
+impl ProgressDisplay {
     /// Decides once where progress goes.
-    pub(super) fn new(when: When, json: bool) -> Self {
+    pub(super) fn new(when: ShowProgress, json: bool) -> Self {
         let mode = match when {
-            When::Never => Mode::Nothing,
-            _ if json => Mode::Events,
-            _ if std::io::stderr().is_terminal() => Mode::Bar,
-            When::Always => Mode::Lines,
-            When::Auto => Mode::Nothing,
+            ShowProgress::Never => ProgressMode::Off,
+            _ if json => ProgressMode::JsonEvents,
+            _ if std::io::stderr().is_terminal() => ProgressMode::Bar,
+            ShowProgress::Always => ProgressMode::LogLines,
+            ShowProgress::Auto => ProgressMode::Off,
         };
         let first = match mode {
-            Mode::Bar => LASTING,
-            Mode::Lines => LINE_EVERY,
-            Mode::Events | Mode::Nothing => Duration::ZERO,
+            ProgressMode::Bar => PROGRESS_DELAY,
+            ProgressMode::LogLines => LOG_LINE_INTERVAL,
+            ProgressMode::JsonEvents | ProgressMode::Off => Duration::ZERO,
         };
         Self {
             mode,
-            bar: Bar::new(),
-            next: AtomicU64::new(nanoseconds(first)),
+            bar: TerminalBars::new(),
+            next_due_ns: AtomicU64::new(nanoseconds(first)),
         }
     }
 
     /// Whether progress goes anywhere.
     pub(super) fn is_shown(&self) -> bool {
-        self.mode != Mode::Nothing
+        self.mode != ProgressMode::Off
     }
 
     /// A file goes on, or the run has done with one.
-    pub(super) fn progress(&self, tally: &Tally, held: &Held, at_work: AtWork<'_>) -> Due {
+    pub(super) fn update(
+        &self,
+        tally: &Counters,
+        held: &ThrottleStatus,
+        at_work: ActiveFile<'_>,
+    ) -> PendingLine {
         match (self.mode, at_work) {
-            (Mode::Nothing, _) | (Mode::Events, None) => {}
-            (Mode::Events, Some((progress, _))) => {
-                if self.due(tally, EVENT_EVERY) {
-                    return Some((Stream::Out, json::progress(progress, &tally.so_far())));
+            (ProgressMode::Off, _) | (ProgressMode::JsonEvents, None) => {}
+            (ProgressMode::JsonEvents, Some((progress, _))) => {
+                if self.claim_turn(tally, JSON_EVENT_INTERVAL) {
+                    return Some((
+                        Stream::Stdout,
+                        json_events::progress(progress, &tally.run_progress()),
+                    ));
                 }
             }
-            (Mode::Bar, _) => {
-                if self.due(tally, DRAW_EVERY) {
+            (ProgressMode::Bar, _) => {
+                if self.claim_turn(tally, BAR_DRAW_INTERVAL) {
                     self.draw(tally, held, at_work);
                 }
             }
-            (Mode::Lines, _) => {
-                if self.due(tally, LINE_EVERY) {
-                    return words(tally, held, at_work).map(|line| (Stream::Err, line));
+            (ProgressMode::LogLines, _) => {
+                if self.claim_turn(tally, LOG_LINE_INTERVAL) {
+                    return log_line(tally, held, at_work).map(|line| (Stream::Stderr, line));
                 }
             }
         }
@@ -104,34 +112,42 @@ impl Display {
     }
 
     /// Whether it is time, and this thread is the one to tell.
-    fn due(&self, tally: &Tally, every: Duration) -> bool {
+    fn claim_turn(&self, tally: &Counters, every: Duration) -> bool {
         let now = nanoseconds(tally.elapsed());
-        let next = self.next.load(Ordering::Relaxed);
+        let next = self.next_due_ns.load(Ordering::Relaxed);
         let after = now + nanoseconds(every);
         now >= next
             && self
-                .next
+                .next_due_ns
                 .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
 
-    fn draw(&self, tally: &Tally, held: &Held, at_work: AtWork<'_>) {
-        if tally.is_several() {
-            self.bar.draw_run(&tally.so_far(), at_work);
+    fn draw(&self, tally: &Counters, held: &ThrottleStatus, at_work: ActiveFile<'_>) {
+        if tally.has_multiple_files() {
+            self.bar.draw_run(&tally.run_progress(), at_work);
         } else if let Some((progress, _)) = at_work {
-            self.bar.draw_one(progress);
+            self.bar.draw_single_file(progress);
         }
-        self.bar.draw_held(held.now().as_ref());
+        self.bar.draw_throttle_line(held.current().as_ref());
     }
 
     /// A file has ended, completely or not.
-    pub(super) fn end(&self, tally: &Tally, last: &Progress, source: &Path, complete: bool) -> Due {
+    pub(super) fn finish_file(
+        &self,
+        tally: &Counters,
+        last: &Progress,
+        source: &Path,
+        complete: bool,
+    ) -> PendingLine {
         match self.mode {
-            Mode::Lines if complete && !tally.is_several() => {
-                return Some((Stream::Err, phrase::file(last, source)));
+            ProgressMode::LogLines if complete && !tally.has_multiple_files() => {
+                return Some((Stream::Stderr, progress_text::file_text(last, source)));
             }
             // Only one that lasted has a line.
-            Mode::Bar if last.elapsed >= LASTING => self.bar.end(source),
+            ProgressMode::Bar if last.elapsed >= PROGRESS_DELAY => {
+                self.bar.remove_file_line(source)
+            }
             _ => {}
         }
         None
@@ -143,37 +159,47 @@ impl Display {
     }
 
     /// The run has ended.
-    pub(super) fn finish(&self, tally: &Tally) -> Due {
+    pub(super) fn finish(&self, tally: &Counters) -> PendingLine {
         self.bar.finish();
-        (self.mode == Mode::Lines && tally.is_several())
-            .then(|| (Stream::Err, phrase::run(&tally.so_far())))
+        (self.mode == ProgressMode::LogLines && tally.has_multiple_files()).then(|| {
+            (
+                Stream::Stderr,
+                progress_text::run_text(&tally.run_progress()),
+            )
+        })
     }
 }
 
 /// A line for a log.
-fn words(tally: &Tally, held: &Held, at_work: AtWork<'_>) -> Option<String> {
-    let line = if tally.is_several() {
-        Some(phrase::run(&tally.so_far()))
+fn log_line(tally: &Counters, held: &ThrottleStatus, at_work: ActiveFile<'_>) -> Option<String> {
+    let line = if tally.has_multiple_files() {
+        Some(progress_text::run_text(&tally.run_progress()))
     } else {
-        at_work.map(|(progress, source)| phrase::file(progress, source))
+        at_work.map(|(progress, source)| progress_text::file_text(progress, source))
     };
-    line.map(|line| with_who_holds(line, held))
+    line.map(|line| append_throttle_status(line, held))
 }
 
 /// The answer to SIGUSR1: the file at work, the run if there are more, and who holds it back.
-pub(super) fn status(tally: &Tally, held: &Held, at_work: AtWork<'_>) -> Option<String> {
-    let file = at_work.map(|(progress, source)| phrase::file(progress, source));
-    let run = tally.is_several().then(|| phrase::run(&tally.so_far()));
+pub(super) fn status_line(
+    tally: &Counters,
+    held: &ThrottleStatus,
+    at_work: ActiveFile<'_>,
+) -> Option<String> {
+    let file = at_work.map(|(progress, source)| progress_text::file_text(progress, source));
+    let run = tally
+        .has_multiple_files()
+        .then(|| progress_text::run_text(&tally.run_progress()));
     let line = match (file, run) {
         (Some(file), Some(run)) => Some(format!("{file}; in all {run}")),
         (file, run) => file.or(run),
     };
-    line.map(|line| with_who_holds(line, held))
+    line.map(|line| append_throttle_status(line, held))
 }
 
-fn with_who_holds(line: String, held: &Held) -> String {
-    match held.now() {
-        Some(holding) => format!("{line}, {}", phrase::held(&holding)),
+fn append_throttle_status(line: String, held: &ThrottleStatus) -> String {
+    match held.current() {
+        Some(holding) => format!("{line}, {}", progress_text::bottleneck_text(&holding)),
         None => line,
     }
 }

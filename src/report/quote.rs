@@ -6,21 +6,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
 /// Quotes a name: gnulib's `shell-escape-always`.
 #[must_use]
 pub fn quote(name: impl AsRef<OsStr>) -> String {
-    quote_bytes(name.as_ref().as_bytes(), utf8())
+    quote_bytes(name.as_ref().as_bytes(), is_utf8_locale())
 }
 
 /// Quotes a word that is no file's name, or what cp's libraries say: gnulib's `locale`.
 #[must_use]
 pub fn quote_word(word: impl AsRef<OsStr>) -> String {
-    quote_word_bytes(word.as_ref().as_bytes(), utf8())
+    quote_word_bytes(word.as_ref().as_bytes(), is_utf8_locale())
 }
 
-fn utf8() -> bool {
+fn is_utf8_locale() -> bool {
     static UTF8: OnceLock<bool> = OnceLock::new();
     *UTF8.get_or_init(locale_is_utf8)
 }
@@ -48,7 +48,7 @@ pub fn quote_if_needed(name: impl AsRef<OsStr>) -> String {
 /// What could not be done to which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".
 #[must_use]
 pub fn cannot(verb: &str, path: &Path, error: &io::Error) -> String {
-    format!("cannot {verb} {}: {}", quote(path), reason(error))
+    format!("cannot {verb} {}: {}", quote(path), strerror(error))
 }
 
 /// The first of these that is set decides, as in setlocale(3).
@@ -64,10 +64,10 @@ fn locale_is_utf8() -> bool {
 }
 
 fn quote_bytes(bytes: &[u8], utf8: bool) -> String {
-    let pieces = pieces(bytes, utf8);
+    let pieces = split_chars(bytes, utf8);
     let plain = pieces
         .iter()
-        .all(|p| matches!(p, Piece::Printed(c) if compatible(*c)));
+        .all(|p| matches!(p, QuotedChar::Printed(c) if is_plain_in_double_quotes(*c)));
     if plain && bytes.contains(&b'\'') {
         return format!("\"{}\"", String::from_utf8_lossy(bytes));
     }
@@ -75,7 +75,7 @@ fn quote_bytes(bytes: &[u8], utf8: bool) -> String {
     let mut escaping = false;
     for piece in pieces {
         match piece {
-            Piece::Printed(c) => {
+            QuotedChar::Printed(c) => {
                 if escaping {
                     out.push_str("''");
                     escaping = false;
@@ -86,7 +86,7 @@ fn quote_bytes(bytes: &[u8], utf8: bool) -> String {
                     out.push(c)
                 }
             }
-            Piece::Escaped(b) => {
+            QuotedChar::Escaped(b) => {
                 if !escaping {
                     out.push_str("'$'");
                     escaping = true;
@@ -106,44 +106,44 @@ fn quote_word_bytes(bytes: &[u8], utf8: bool) -> String {
         ('\'', '\'')
     };
     let mut out = String::from(open);
-    for piece in pieces(bytes, utf8) {
+    for piece in split_chars(bytes, utf8) {
         match piece {
-            Piece::Printed(c) => {
+            QuotedChar::Printed(c) => {
                 if c == close || c == '\\' {
                     out.push('\\');
                 }
                 out.push(c);
             }
-            Piece::Escaped(b) => push_escape(&mut out, b),
+            QuotedChar::Escaped(b) => push_escape(&mut out, b),
         }
     }
     out.push(close);
     out
 }
 
-enum Piece {
+enum QuotedChar {
     Printed(char),
     Escaped(u8),
 }
 
-fn pieces(bytes: &[u8], utf8: bool) -> Vec<Piece> {
+fn split_chars(bytes: &[u8], utf8: bool) -> Vec<QuotedChar> {
     let mut out = Vec::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             if c.is_ascii() && !c.is_ascii_control() || utf8 && !c.is_ascii() && !c.is_control() {
-                out.push(Piece::Printed(c));
+                out.push(QuotedChar::Printed(c));
             } else {
                 let mut buffer = [0; 4];
-                out.extend(c.encode_utf8(&mut buffer).bytes().map(Piece::Escaped));
+                out.extend(c.encode_utf8(&mut buffer).bytes().map(QuotedChar::Escaped));
             }
         }
-        out.extend(chunk.invalid().iter().copied().map(Piece::Escaped));
+        out.extend(chunk.invalid().iter().copied().map(QuotedChar::Escaped));
     }
     out
 }
 
 /// Characters that mean the same between double quotes in C and in a shell.
-fn compatible(c: char) -> bool {
+fn is_plain_in_double_quotes(c: char) -> bool {
     c.is_alphanumeric() || " '%+,-./:]_{}".contains(c) || !c.is_ascii()
 }
 

@@ -9,14 +9,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::sys::terminate::{terminate_by, terminate_on};
-use crate::sys::{status, stop};
+use crate::sys::{proc_status, stop_request};
 
 /// The signals that this program answers. It notices them between two chunks.
 #[derive(Debug, Clone)]
 pub struct Signals {
-    stop: Arc<AtomicUsize>,
-    status: Arc<AtomicBool>,
-    again: Arc<AtomicBool>,
+    stop_signal: Arc<AtomicUsize>,
+    status_requested: Arc<AtomicBool>,
+    terminate_on_next: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -25,52 +25,52 @@ impl Signals {
     /// # Errors
     /// sigaction's.
     pub fn install() -> io::Result<Self> {
-        let _blocked = Blocked::new()?;
-        let signals = Self::install_patient()?;
-        stop::listen_to(&signals.stop);
-        for signal in heard([SIGINT, SIGTERM, SIGHUP]) {
+        let _blocked = BlockedSignals::new()?;
+        let signals = Self::install_without_termination()?;
+        stop_request::register_flag(&signals.stop_signal);
+        for signal in not_ignored([SIGINT, SIGTERM, SIGHUP]) {
             // A call that does not come back (a pipe that nobody reads) does not see the flag: the second signal ends the
             // program at once.
-            flag::register(signal, Arc::clone(&signals.again))?;
+            flag::register(signal, Arc::clone(&signals.terminate_on_next))?;
         }
         Ok(signals)
     }
 
-    /// The same, but no signal ends the program before [`end_at_once`](Self::end_at_once): for one that has to restore
+    /// The same, but no signal ends the program before [`terminate_on_next_signal`](Self::terminate_on_next_signal): for one that has to restore
     /// something first, however often it is asked to stop.
     ///
     /// # Errors
     /// sigaction's.
-    pub fn install_patient() -> io::Result<Self> {
-        let _blocked = Blocked::new()?;
+    pub fn install_without_termination() -> io::Result<Self> {
+        let _blocked = BlockedSignals::new()?;
         let signals = Self {
-            stop: Arc::default(),
-            status: Arc::default(),
-            again: Arc::default(),
+            stop_signal: Arc::default(),
+            status_requested: Arc::default(),
+            terminate_on_next: Arc::default(),
         };
-        for signal in heard([SIGINT, SIGTERM, SIGHUP]) {
-            terminate_on(signal, Arc::clone(&signals.again))?;
-            flag::register_usize(signal, Arc::clone(&signals.stop), signal as usize)?;
+        for signal in not_ignored([SIGINT, SIGTERM, SIGHUP]) {
+            terminate_on(signal, Arc::clone(&signals.terminate_on_next))?;
+            flag::register_usize(signal, Arc::clone(&signals.stop_signal), signal as usize)?;
         }
-        for signal in heard([SIGUSR1]) {
-            flag::register(signal, Arc::clone(&signals.status))?;
+        for signal in not_ignored([SIGUSR1]) {
+            flag::register(signal, Arc::clone(&signals.status_requested))?;
         }
         // A write beyond the file size limit shall be EFBIG, an error with a file's name, not a death without a word.
-        for signal in heard([SIGXFSZ]) {
+        for signal in not_ignored([SIGXFSZ]) {
             flag::register(signal, Arc::default())?;
         }
         Ok(signals)
     }
 
     /// From here on the next signal ends the program.
-    pub fn end_at_once(&self) {
-        self.again.store(true, Ordering::Relaxed);
+    pub fn terminate_on_next_signal(&self) {
+        self.terminate_on_next.store(true, Ordering::Relaxed);
     }
 
     /// The signal that asked to stop.
     #[must_use]
-    pub fn pending(&self) -> Option<i32> {
-        match self.stop.load(Ordering::Relaxed) {
+    pub fn pending_signal(&self) -> Option<i32> {
+        match self.stop_signal.load(Ordering::Relaxed) {
             0 => None,
             signal => i32::try_from(signal).ok(),
         }
@@ -78,14 +78,14 @@ impl Signals {
 
     /// Whether a status line was asked for since the last question.
     #[must_use]
-    pub fn status_wanted(&self) -> bool {
-        self.status.swap(false, Ordering::Relaxed)
+    pub fn take_status_request(&self) -> bool {
+        self.status_requested.swap(false, Ordering::Relaxed)
     }
 
     /// Ends this process by the signal that asked it to stop, if one did, so that who waits for it sees the truth. As the first
     /// process of a PID namespace, which no signal of its own ends, it exits with 128 + the number.
     pub fn raise_again(&self) {
-        if let Some(signal) = self.pending() {
+        if let Some(signal) = self.pending_signal() {
             terminate_by(signal);
         }
     }
@@ -94,9 +94,9 @@ impl Signals {
 /// Keeps the signals of this thread pending while handlers are installed: signal-hook sets its handler before it has stored the first
 /// action, and a signal between the two is lost (seen in 3 of about 150 starts as the first process of a PID namespace, sent when
 /// /proc/PID/status showed the handler). A blocked signal is delivered when this is dropped.
-struct Blocked(SigSet);
+struct BlockedSignals(SigSet);
 
-impl Blocked {
+impl BlockedSignals {
     fn new() -> nix::Result<Self> {
         SigSet::all()
             .thread_swap_mask(SigmaskHow::SIG_BLOCK)
@@ -104,7 +104,7 @@ impl Blocked {
     }
 }
 
-impl Drop for Blocked {
+impl Drop for BlockedSignals {
     fn drop(&mut self) {
         // It fails for no mask that this thread has had.
         let _ = self.0.thread_set_mask();
@@ -112,8 +112,8 @@ impl Drop for Blocked {
 }
 
 /// Those that were not ignored when this process began; one that is stays so, for the programs that it starts, too.
-fn heard<const N: usize>(signals: [i32; N]) -> impl Iterator<Item = i32> {
-    let mask = status::field("SigIgn");
+fn not_ignored<const N: usize>(signals: [i32; N]) -> impl Iterator<Item = i32> {
+    let mask = proc_status::read_field("SigIgn");
     let ignored = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok());
     let ignored = ignored.unwrap_or(0);
     signals

@@ -6,52 +6,52 @@ use indicatif::{BinaryBytes, FormattedDuration};
 
 /// A count of bytes: `1.50 GiB`.
 #[must_use]
-pub fn bytes(n: u64) -> String {
+pub fn format_bytes(n: u64) -> String {
     BinaryBytes(n).to_string()
 }
 
 /// A rate: `1.50 GiB/s`.
 #[must_use]
-pub fn rate(per_second: f64) -> String {
-    format!("{}/s", bytes(per_second as u64))
+pub fn format_rate(per_second: f64) -> String {
+    format!("{}/s", format_bytes(per_second as u64))
 }
 
 /// The same without zeros behind the point: `35 MiB/s`.
 #[must_use]
-pub fn short_rate(per_second: f64) -> String {
-    rate(per_second).replace(".00 ", " ")
+pub fn format_rate_short(per_second: f64) -> String {
+    format_rate(per_second).replace(".00 ", " ")
 }
 
 /// A time: `00:01:30`.
 #[must_use]
-pub fn time(duration: Duration) -> String {
+pub fn format_hms(duration: Duration) -> String {
     FormattedDuration(duration).to_string()
 }
 
 /// A short time: `2.5 ms`.
 #[must_use]
-pub fn milliseconds(time: Duration) -> String {
+pub fn format_milliseconds(time: Duration) -> String {
     format!("{} ms", time.as_secs_f64() * 1e3)
 }
 
 /// A time that was measured, in seconds, to three digits: `6.2 ms`.
 #[must_use]
-pub fn short_time(seconds: f64) -> String {
+pub fn format_seconds(seconds: f64) -> String {
     let (scale, unit) = match seconds {
         s if s >= 0.9995 => (1.0, "s"),
         s if s >= 0.000_999_5 => (1e3, "ms"),
         _ => (1e6, "us"),
     };
-    format!("{} {unit}", digits(seconds * scale))
+    format!("{} {unit}", three_digits(seconds * scale))
 }
 
 /// A share to three digits: `12.5 %`.
 #[must_use]
-pub fn percent(share: f64) -> String {
-    format!("{} %", digits(share))
+pub fn format_percent(share: f64) -> String {
+    format!("{} %", three_digits(share))
 }
 
-fn digits(number: f64) -> String {
+fn three_digits(number: f64) -> String {
     let behind = match number {
         n if n >= 99.95 => 0,
         n if n >= 9.995 => 1,
@@ -77,7 +77,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let scale = scale(unit).ok_or_else(|| format!("unknown unit '{unit}' in '{text}'"))?;
+    let scale = unit_scale(unit).ok_or_else(|| format!("unknown unit '{unit}' in '{text}'"))?;
     let bad = || format!("'{text}' is not a size");
     if let Ok(whole) = number.parse::<u64>() {
         return whole
@@ -93,7 +93,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-fn scale(unit: &str) -> Option<u64> {
+fn unit_scale(unit: &str) -> Option<u64> {
     if unit.is_empty() || unit == "B" {
         return Some(1);
     }
@@ -138,7 +138,10 @@ pub fn parse_time_with_unit(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{parse_bytes, parse_time, parse_time_with_unit, percent, short_rate, short_time};
+    use super::{
+        format_percent, format_rate_short, format_seconds, parse_bytes, parse_time,
+        parse_time_with_unit,
+    };
 
     #[test]
     fn three_digits_are_enough() {
@@ -153,12 +156,12 @@ mod tests {
             (0.999_6, "1 s"),
             (100.0, "100 s"),
         ] {
-            assert_eq!(short_time(seconds), text);
+            assert_eq!(format_seconds(seconds), text);
         }
-        assert_eq!(percent(12.345), "12.3 %");
-        assert_eq!(percent(100.0), "100 %");
-        assert_eq!(short_rate(36_700_160.0), "35 MiB/s");
-        assert_eq!(short_rate(1536.0), "1.50 KiB/s");
+        assert_eq!(format_percent(12.345), "12.3 %");
+        assert_eq!(format_percent(100.0), "100 %");
+        assert_eq!(format_rate_short(36_700_160.0), "35 MiB/s");
+        assert_eq!(format_rate_short(1536.0), "1.50 KiB/s");
     }
 
     #[test]

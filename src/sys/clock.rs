@@ -6,14 +6,14 @@ use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 
-const SECOND: u64 = 1_000_000_000;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Nanoseconds since an unnamed moment in the past; the same for all processes of a boot.
 #[must_use]
-pub fn now() -> u64 {
+pub fn monotonic_ns() -> u64 {
     // Fails for clocks that do not exist; this one does since Linux 2.6.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
-        t.tv_sec().cast_unsigned() * SECOND + t.tv_nsec().cast_unsigned()
+        t.tv_sec().cast_unsigned() * NANOS_PER_SECOND + t.tv_nsec().cast_unsigned()
     })
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::time::{ClockId, clock_gettime};
 
-use super::status;
+use super::proc_status;
 
 /// CPU time of the calling thread (`CLOCK_THREAD_CPUTIME_ID`): nanoseconds, not scheduler ticks.
 #[must_use]
-pub fn thread_time() -> Duration {
+pub fn thread_cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
@@ -39,7 +39,7 @@ pub fn thread_usage() -> ThreadUsage {
 #[must_use]
 pub fn max_rss() -> u64 {
     // `ru_maxrss` would count the process that we were forked from, too.
-    status::size("VmHWM").unwrap_or_else(|| {
+    proc_status::read_bytes("VmHWM").unwrap_or_else(|| {
         getrusage(UsageWho::RUSAGE_SELF).map_or(0, |u| u.max_rss().unsigned_abs() * 1024)
     })
 }
@@ -54,7 +54,7 @@ mod tests {
         let total = |u: ThreadUsage| u.user + u.system;
         let before = total(thread_usage());
         let other = std::thread::spawn(move || {
-            while thread_time() < BUSY {}
+            while thread_cpu_time() < BUSY {}
             total(thread_usage())
         });
         let theirs = other.join().unwrap_or_default();

@@ -10,18 +10,18 @@ use std::os::fd::AsRawFd;
 const FS_IOC_FIEMAP: libc::Ioctl = 0xC020_660B_u32 as libc::Ioctl;
 
 /// The extent is allocated and reads as zeros: `FIEMAP_EXTENT_UNWRITTEN`.
-const UNWRITTEN: u32 = 0x800;
+const FIEMAP_EXTENT_UNWRITTEN: u32 = 0x800;
 
 /// No extent follows this one: `FIEMAP_EXTENT_LAST`.
-const LAST: u32 = 0x1;
+const FIEMAP_EXTENT_LAST: u32 = 0x1;
 
 /// Extents asked for in one call. A call that fills 128 took 0.03 ms on ext4 (6.18).
-const BATCH: usize = 128;
+const MAX_EXTENTS_PER_CALL: usize = 128;
 
 /// `struct fiemap_extent` of <linux/fiemap.h>.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Extent {
+struct FiemapExtent {
     logical: u64,
     physical: u64,
     length: u64,
@@ -32,38 +32,38 @@ struct Extent {
 
 /// `struct fiemap` of <linux/fiemap.h>, with room for a batch.
 #[repr(C)]
-struct Request {
+struct FiemapRequest {
     start: u64,
     length: u64,
     flags: u32,
     mapped_extents: u32,
     extent_count: u32,
     reserved: u32,
-    extents: [Extent; BATCH],
+    extents: [FiemapExtent; MAX_EXTENTS_PER_CALL],
 }
 
 /// Part of the answer for a range of a file.
 #[derive(Debug, Default)]
-pub struct Written {
+pub struct WrittenExtents {
     /// The written extents found, in order, in bytes. Unwritten extents are left out.
     pub extents: Vec<Range<u64>>,
     /// Where to ask for the rest; `None` at the end of the range.
-    pub next: Option<u64>,
+    pub next_offset: Option<u64>,
 }
 
 /// Asks for the written extents of `file` in `range`, one batch of them.
 ///
 /// # Errors
 /// EOPNOTSUPP or ENOTTY where the file system does not know the call (tmpfs, FUSE).
-pub fn written(file: &File, range: Range<u64>) -> io::Result<Written> {
-    let mut request = Request {
+pub fn written_extents(file: &File, range: Range<u64>) -> io::Result<WrittenExtents> {
+    let mut request = FiemapRequest {
         start: range.start,
         length: range.end - range.start,
         flags: 0,
         mapped_extents: 0,
-        extent_count: BATCH as u32,
+        extent_count: MAX_EXTENTS_PER_CALL as u32,
         reserved: 0,
-        extents: [Extent::default(); BATCH],
+        extents: [FiemapExtent::default(); MAX_EXTENTS_PER_CALL],
     };
     // SAFETY: `Request` has the layout of struct fiemap followed by `extent_count` extents, all of it is writable and
     // initialised, and the kernel writes no more than that.
@@ -71,16 +71,16 @@ pub fn written(file: &File, range: Range<u64>) -> io::Result<Written> {
     if rc != 0 {
         return Err(io::Error::last_os_error());
     }
-    let found = &request.extents[..(request.mapped_extents as usize).min(BATCH)];
-    let mut written = Written::default();
+    let found = &request.extents[..(request.mapped_extents as usize).min(MAX_EXTENTS_PER_CALL)];
+    let mut written = WrittenExtents::default();
     for extent in found {
         let end = extent.logical.saturating_add(extent.length);
-        if extent.flags & UNWRITTEN == 0 {
+        if extent.flags & FIEMAP_EXTENT_UNWRITTEN == 0 {
             let part = extent.logical.max(range.start)..end.min(range.end);
             written.extents.push(part);
         }
-        let more = extent.flags & LAST == 0 && end < range.end && end > range.start;
-        written.next = more.then_some(end);
+        let more = extent.flags & FIEMAP_EXTENT_LAST == 0 && end < range.end && end > range.start;
+        written.next_offset = more.then_some(end);
     }
     Ok(written)
 }

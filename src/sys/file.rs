@@ -13,12 +13,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::SFlag;
 
 /// `st_blocks` counts in this unit, whatever the block size of the file system: S_BLKSIZE of stat(3type).
-const BLOCK: u64 = 512;
+const STAT_BLOCK_BYTES: u64 = 512;
 
 /// Bytes that are allocated for a file.
 #[must_use]
-pub fn allocated(meta: &Metadata) -> u64 {
-    meta.blocks() * BLOCK
+pub fn allocated_bytes(meta: &Metadata) -> u64 {
+    meta.blocks() * STAT_BLOCK_BYTES
 }
 
 /// What statx(2) says of direct I/O on a file (`STATX_DIOALIGN`, Linux 6.1).
@@ -27,7 +27,7 @@ pub enum DioAlign {
     /// The kernel or the file system does not answer.
     Unknown,
     /// Answered with zero: direct I/O is accepted by open(2) perhaps, but is not done on this file.
-    None,
+    Unsupported,
     /// Answered: alignments in bytes of memory and of file offset and length.
     Bytes {
         /// `stx_dio_mem_align`
@@ -39,7 +39,7 @@ pub enum DioAlign {
 
 /// What statx(2) says of an open file, in one call.
 #[derive(Debug, Clone, Copy)]
-pub struct Look {
+pub struct StatxInfo {
     /// Type and permissions, as in `st_mode`.
     pub mode: u32,
     /// Bytes.
@@ -47,21 +47,21 @@ pub struct Look {
     /// Bytes that are allocated.
     pub allocated: u64,
     /// `st_blksize`.
-    pub block: u64,
+    pub block_size: u64,
     /// Modification time, seconds and nanoseconds.
     pub mtime: (i64, i64),
     /// The mount that it was opened through (`STATX_MNT_ID`, Linux 5.8).
-    pub mount: Option<u64>,
+    pub mount_id: Option<u64>,
     /// Direct I/O.
-    pub dio: DioAlign,
+    pub dio_align: DioAlign,
 }
 
-impl Look {
+impl StatxInfo {
     /// Asks; where statx is refused, fstat(2), which knows less.
     ///
     /// # Errors
     /// fstat's.
-    pub fn at(file: &File) -> io::Result<Self> {
+    pub fn query(file: &File) -> io::Result<Self> {
         match statx(file) {
             Ok(stx) => Ok(Self::from_statx(&stx)),
             Err(_) => file.metadata().map(|meta| Self::from_stat(&meta)),
@@ -70,7 +70,7 @@ impl Look {
 
     /// Whether it is of this type.
     #[must_use]
-    pub fn is(&self, kind: SFlag) -> bool {
+    pub fn is_type(&self, kind: SFlag) -> bool {
         self.mode & SFlag::S_IFMT.bits() == kind.bits()
     }
 
@@ -78,11 +78,11 @@ impl Look {
         Self {
             mode: stx.stx_mode.into(),
             size: stx.stx_size,
-            allocated: stx.stx_blocks * BLOCK,
-            block: stx.stx_blksize.into(),
+            allocated: stx.stx_blocks * STAT_BLOCK_BYTES,
+            block_size: stx.stx_blksize.into(),
             mtime: (stx.stx_mtime.tv_sec, stx.stx_mtime.tv_nsec.into()),
-            mount: (stx.stx_mask & libc::STATX_MNT_ID != 0).then_some(stx.stx_mnt_id),
-            dio: dio_align(stx),
+            mount_id: (stx.stx_mask & libc::STATX_MNT_ID != 0).then_some(stx.stx_mnt_id),
+            dio_align: dio_align(stx),
         }
     }
 
@@ -90,11 +90,11 @@ impl Look {
         Self {
             mode: meta.mode(),
             size: meta.len(),
-            allocated: allocated(meta),
-            block: meta.blksize(),
+            allocated: allocated_bytes(meta),
+            block_size: meta.blksize(),
             mtime: (meta.mtime(), meta.mtime_nsec()),
-            mount: None,
-            dio: DioAlign::Unknown,
+            mount_id: None,
+            dio_align: DioAlign::Unknown,
         }
     }
 }
@@ -123,7 +123,7 @@ fn dio_align(stx: &libc::statx) -> DioAlign {
     if stx.stx_mask & libc::STATX_DIOALIGN == 0 {
         DioAlign::Unknown
     } else if stx.stx_dio_offset_align == 0 || stx.stx_dio_mem_align == 0 {
-        DioAlign::None
+        DioAlign::Unsupported
     } else {
         DioAlign::Bytes {
             mem: stx.stx_dio_mem_align,
@@ -194,9 +194,9 @@ pub fn clone_file(source: impl AsFd, dest: impl AsFd) -> io::Result<()> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncRange {
     /// Start writing out what is dirty, and do not wait.
-    Start,
+    StartWriteback,
     /// Wait for what is under way, write the rest, wait for it.
-    Finish,
+    WriteAndWait,
 }
 
 /// sync_file_range(2): pages of this range, not the metadata, not the disk's own cache.
@@ -205,8 +205,8 @@ pub enum SyncRange {
 /// EIO or ENOSPC from writeback; ESPIPE for what is no file.
 pub fn sync_range(file: impl AsFd, offset: u64, len: u64, how: SyncRange) -> io::Result<()> {
     let flags = match how {
-        SyncRange::Start => libc::SYNC_FILE_RANGE_WRITE,
-        SyncRange::Finish => {
+        SyncRange::StartWriteback => libc::SYNC_FILE_RANGE_WRITE,
+        SyncRange::WriteAndWait => {
             libc::SYNC_FILE_RANGE_WAIT_BEFORE
                 | libc::SYNC_FILE_RANGE_WRITE
                 | libc::SYNC_FILE_RANGE_WAIT_AFTER
@@ -278,7 +278,7 @@ const XFS_GEOMETRY_FLAGS: usize = 92 / 4;
 const XFS_ASCII_CASELESS: u32 = 1 << 13;
 
 /// Whether a file is on an XFS that folds the case of ASCII letters; true where that cannot be asked.
-pub fn is_xfs_without_case(file: impl AsFd) -> bool {
+pub fn is_xfs_case_insensitive(file: impl AsFd) -> bool {
     let mut geometry = [0_u64; XFS_GEOMETRY_WORDS.div_ceil(2)];
     // SAFETY: the kernel writes the 112 bytes of struct xfs_fsop_geom_v1, which holds u64; `geometry` has as many, is
     // aligned for u64 and outlives the call.

@@ -3,25 +3,25 @@
 //!
 //! Each wrapper passes on the errors of the kernel and takes no decision for its caller.
 
-pub mod awaited;
 pub mod buffer;
 pub mod clock;
 pub mod cpu;
-pub mod fields;
 pub mod fiemap;
 pub mod file;
-pub mod idle;
-pub mod local;
-pub mod map;
-pub mod mapping;
-pub mod pattern;
-pub mod pinned;
+pub mod fnmatch;
+pub mod idle_priority;
+pub mod key_value;
+pub mod local_time;
+pub mod mapped_file;
+pub mod o_path;
+pub mod parked_process;
+pub mod proc_status;
 pub mod process;
 pub mod residency;
-pub mod shared;
-pub mod standing;
-pub mod status;
-pub mod stop;
-pub mod streams;
+pub mod shared_memory;
+pub mod signal_waiter;
+pub mod source_window;
+pub mod std_streams;
+pub mod stop_request;
+pub mod strerror;
 pub mod terminate;
-pub mod words;

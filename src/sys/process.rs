@@ -18,14 +18,14 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, gettid};
 
 use super::clock;
-use super::shared::{SharedWord, count_fork};
+use super::shared_memory::{SharedWord, count_fork};
 
 /// The exit status of a worker that panicked: what std gives a program that did.
-const PANICKED: i32 = 101;
+const PANIC_STATUS: i32 = 101;
 
 /// Handlers that a worker does not keep: it has not installed them and would only set flags that nobody reads. And SIGCHLD:
 /// where that is ignored, children cannot be waited for.
-const HANDLED: [Signal; 7] = [
+const RESET_SIGNALS: [Signal; 7] = [
     Signal::SIGINT,
     Signal::SIGTERM,
     Signal::SIGHUP,
@@ -72,34 +72,34 @@ impl MainThread {
 ///
 /// Both processes own `held` afterwards: `body` gets it in the child, and it is returned in the parent, forked or not. Memory
 /// that is kept from forks is refused, in `held` and in what `body` captures, since it is not `UnwindSafe`; see
-/// [`KeptWords`](super::shared::KeptWords).
+/// [`DontForkWords`](super::shared_memory::DontForkWords).
 ///
 /// # Errors
 /// fork(2)'s. A parent with threads is refused, since a lock held by another thread would stay locked in the child.
-pub fn start_worker<T: UnwindSafe>(
+pub fn fork_and_run<T: UnwindSafe>(
     held: T,
     body: impl FnOnce(T) -> i32 + UnwindSafe,
 ) -> (T, io::Result<Pid>) {
-    if let Err(e) = has_one_thread() {
+    if let Err(e) = check_single_threaded() {
         return (held, Err(e));
     }
     let parent = getpid();
     // SAFETY: this process has one thread, so no lock is held by a thread that the child lacks, and everything may be called
-    // there. What the parent has mapped, the child has, but for `KeptWords`, which know it: memmap2's Advice::DontFork, a safe
+    // there. What the parent has mapped, the child has, but for `DontForkWords`, which know it: memmap2's Advice::DontFork, a safe
     // call, is a disallowed method outside of this folder (clippy.toml). The child never returns into frames of the parent.
     match unsafe { libc::fork() } {
         -1 => (held, Err(io::Error::last_os_error())),
         0 => {
             count_fork();
             let run = catch_unwind(|| {
-                become_worker(parent);
+                set_up_child(parent);
                 body(held)
             });
             exit_now(run.unwrap_or_else(|panic| {
                 // Its destructor could panic once more, and unwind into the frames of the parent, whose destructors would
                 // remove what is the parent's.
                 mem::forget(panic);
-                PANICKED
+                PANIC_STATUS
             }))
         }
         pid => (held, Ok(Pid::from_raw(pid))),
@@ -107,28 +107,28 @@ pub fn start_worker<T: UnwindSafe>(
 }
 
 /// Fails where this process has other threads. The only one is the main thread: a leader that has ended before its process is still counted, as a zombie.
-fn has_one_thread() -> io::Result<()> {
+fn check_single_threaded() -> io::Result<()> {
     match std::fs::read_dir("/proc/self/task")?.count() {
         1 => Ok(()),
         _ => Err(io::Error::other("fork from a process that has threads")),
     }
 }
 
-fn become_worker(parent: Pid) {
-    for signal in HANDLED {
+fn set_up_child(parent: Pid) {
+    for signal in RESET_SIGNALS {
         // SAFETY: the default action is no code of ours.
         unsafe { libc::signal(signal as i32, libc::SIG_DFL) };
     }
     let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
-    leave_streams();
-    if follow(parent).is_err() {
+    redirect_streams_to_null();
+    if set_parent_death_signal(parent).is_err() {
         exit_now(1);
     }
 }
 
 /// Who reads what the caller writes waits for the last that holds it open: that must not be a worker which a disk keeps from
 /// dying.
-fn leave_streams() {
+fn redirect_streams_to_null() {
     let null = std::fs::File::options()
         .read(true)
         .write(true)
@@ -154,7 +154,7 @@ pub fn die_with_parent(command: &mut Command, _: MainThread) {
         if !IS_MAIN.get() {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        follow(parent)
+        set_parent_death_signal(parent)
     };
     // SAFETY: what is called between fork and exec is async-signal-safe: a read of a thread-local variable that needs neither
     // initialization nor a destructor, and what `follow` says of itself.
@@ -166,12 +166,12 @@ pub fn die_with_parent(command: &mut Command, _: MainThread) {
 pub fn die_with_thread(command: &mut Command) {
     let parent = getpid();
     // SAFETY: `follow` is all that is called between fork and exec.
-    unsafe { command.pre_exec(move || follow(parent)) };
+    unsafe { command.pre_exec(move || set_parent_death_signal(parent)) };
 }
 
 /// Makes the calling process end with the thread that forked it. It makes two system calls, prctl(2) and getppid(2), and
 /// neither allocates nor locks: it is async-signal-safe.
-pub(super) fn follow(parent: Pid) -> io::Result<()> {
+pub(super) fn set_parent_death_signal(parent: Pid) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     // A parent that died before the call above sends no signal.
     if getppid() == parent {
@@ -193,7 +193,7 @@ pub fn fork_once(first: SharedWord<'_>) -> io::Result<()> {
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            first.store(clock::now());
+            first.store(clock::monotonic_ns());
             exit_now(0)
         }
         pid => reap(Pid::from_raw(pid)).map(drop),
@@ -204,7 +204,7 @@ pub fn fork_once(first: SharedWord<'_>) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Program {
     path: CString,
-    /// argv[0]: busybox is the program that it is called.
+    /// `argv[0]`: busybox is the program that it is called.
     name: CString,
 }
 
@@ -249,7 +249,7 @@ impl Program {
 
 /// What a process and those it reaped have used, as wait4(2) says it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Cost {
+pub struct ProcessUsage {
     /// Seconds of CPU in user mode.
     pub user: f64,
     /// Seconds of CPU in the kernel.
@@ -262,19 +262,19 @@ pub struct Cost {
 ///
 /// # Errors
 /// ECHILD.
-pub fn reap(pid: Pid) -> io::Result<(ExitStatus, Cost)> {
-    wait(pid, 0).and_then(|done| done.ok_or_else(|| io::ErrorKind::NotFound.into()))
+pub fn reap(pid: Pid) -> io::Result<(ExitStatus, ProcessUsage)> {
+    wait_child(pid, 0).and_then(|done| done.ok_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
 /// The same without waiting: `None` while it runs.
 ///
 /// # Errors
 /// ECHILD.
-pub fn try_reap(pid: Pid) -> io::Result<Option<(ExitStatus, Cost)>> {
-    wait(pid, libc::WNOHANG)
+pub fn try_reap(pid: Pid) -> io::Result<Option<(ExitStatus, ProcessUsage)>> {
+    wait_child(pid, libc::WNOHANG)
 }
 
-fn wait(pid: Pid, flags: i32) -> io::Result<Option<(ExitStatus, Cost)>> {
+fn wait_child(pid: Pid, flags: i32) -> io::Result<Option<(ExitStatus, ProcessUsage)>> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     loop {
@@ -290,7 +290,7 @@ fn wait(pid: Pid, flags: i32) -> io::Result<Option<(ExitStatus, Cost)>> {
         // SAFETY: rusage is made of integers, for which all-zero bytes are valid.
         let usage = unsafe { usage.assume_init() };
         let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
-        let cost = Cost {
+        let cost = ProcessUsage {
             user: seconds(usage.ru_utime),
             system: seconds(usage.ru_stime),
             max_rss: usage.ru_maxrss.unsigned_abs() * 1024,

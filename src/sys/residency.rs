@@ -12,7 +12,7 @@ use nix::unistd::AccessFlags;
 
 /// Bytes looked at in one mapping. mincore of 8 MiB took 0.08 ms in a hole and 0.26 ms in data (6.18), of 256 MiB 2.4 ms
 /// without a point of preemption.
-const SPAN: u64 = 8 << 20;
+const MINCORE_WINDOW_BYTES: u64 = 8 << 20;
 
 /// The number of cachestat(2), Linux 6.5, which is the same on every architecture but alpha.
 const SYS_CACHESTAT: libc::c_long = 451;
@@ -33,7 +33,7 @@ pub fn page_size() -> u64 {
 ///
 /// # Errors
 /// What mmap(2) and mincore(2) say; EACCES when `file` is not open for reading.
-pub fn walk(
+pub fn for_each_run(
     file: &File,
     offset: u64,
     len: u64,
@@ -43,8 +43,8 @@ pub fn walk(
     let (mut at, end) = (offset - offset % page, offset + len);
     let mut vector = Vec::new();
     while at < end {
-        let span = SPAN.min(end - at);
-        pages(file, at, span, &mut vector)?;
+        let span = MINCORE_WINDOW_BYTES.min(end - at);
+        mincore_pages(file, at, span, &mut vector)?;
         let mut pos = at;
         for run in vector.chunk_by(|a, b| (a & 1) == (b & 1)) {
             let bytes = (run.len() as u64 * page).min(end - pos);
@@ -59,11 +59,11 @@ pub fn walk(
 /// How many bytes of `offset..offset + len` are in the page cache, in whole pages.
 ///
 /// # Errors
-/// As [`walk`].
+/// As [`for_each_run`].
 pub fn resident_bytes(file: &File, offset: u64, len: u64) -> io::Result<u64> {
     let page = page_size();
     let mut bytes = 0;
-    walk(file, offset, len, |_, run, resident| {
+    for_each_run(file, offset, len, |_, run, resident| {
         if resident {
             bytes += run.div_ceil(page) * page;
         }
@@ -72,7 +72,7 @@ pub fn resident_bytes(file: &File, offset: u64, len: u64) -> io::Result<u64> {
 }
 
 /// One mincore(2) call: a byte a page, lowest bit set where resident.
-fn pages(file: &File, start: u64, len: u64, vector: &mut Vec<u8>) -> io::Result<()> {
+fn mincore_pages(file: &File, start: u64, len: u64, vector: &mut Vec<u8>) -> io::Result<()> {
     let len = usize::try_from(len).map_err(io::Error::other)?;
     let map = MmapOptions::new()
         .offset(start)
@@ -91,14 +91,14 @@ fn pages(file: &File, start: u64, len: u64, vector: &mut Vec<u8>) -> io::Result<
 
 /// How many pages of a range of a file exist in memory or in swap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pages {
+pub struct PageCounts {
     /// Pages in the page cache, among them pages of tmpfs that were allocated and never written.
     pub cached: u64,
     /// Pages that were in the page cache once. On tmpfs these are the pages in swap.
     pub evicted: u64,
 }
 
-impl Pages {
+impl PageCounts {
     /// Pages of either sort: on tmpfs and ramfs all that the range has.
     #[must_use]
     pub fn total(self) -> u64 {
@@ -129,10 +129,10 @@ struct Cachestat {
 ///
 /// # Errors
 /// ENOSYS before Linux 6.5; EPERM for files that the caller neither owns nor may write; EOPNOTSUPP on hugetlbfs.
-pub fn count(file: &File, offset: u64, len: u64) -> io::Result<Pages> {
+pub fn count_pages(file: &File, offset: u64, len: u64) -> io::Result<PageCounts> {
     if len == 0 {
         // The kernel takes 0 for "to the end of the file".
-        return Ok(Pages::default());
+        return Ok(PageCounts::default());
     }
     let range = CachestatRange { offset, len };
     let mut answer = Cachestat::default();
@@ -147,7 +147,7 @@ pub fn count(file: &File, offset: u64, len: u64) -> io::Result<Pages> {
         )
     };
     if rc == 0 {
-        Ok(Pages {
+        Ok(PageCounts {
             cached: answer.cache,
             evicted: answer.evicted,
         })
@@ -159,7 +159,7 @@ pub fn count(file: &File, offset: u64, len: u64) -> io::Result<Pages> {
 /// Whether the kernel tells the caller the truth about the residency of `file`: since Linux 5.2 mincore(2) says "resident" of
 /// every page unless the caller owns the file or may write it.
 #[must_use]
-pub fn is_truthful(file: &File) -> bool {
+pub fn is_reliable(file: &File) -> bool {
     let owned = file
         .metadata()
         .is_ok_and(|meta| meta.uid() == nix::unistd::geteuid().as_raw());

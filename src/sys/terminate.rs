@@ -14,7 +14,7 @@ use signal_hook::low_level::register;
 use super::process::exit_now;
 
 /// What a shell adds to the number of the signal that ended a process.
-const BY_SIGNAL: i32 = 128;
+const SIGNAL_STATUS_BASE: i32 = 128;
 
 /// Ends this process by `signal`, or with the status 128 + `signal` where its default action does nothing. Async-signal-safe.
 pub fn terminate_by(signal: i32) -> ! {
@@ -29,7 +29,7 @@ pub fn terminate_by(signal: i32) -> ! {
         libc::pthread_sigmask(libc::SIG_UNBLOCK, only.as_ptr(), std::ptr::null_mut());
         libc::raise(signal);
     }
-    exit_now(BY_SIGNAL + signal)
+    exit_now(SIGNAL_STATUS_BASE + signal)
 }
 
 /// Makes each `signal` that comes while `condition` is true end this process as [`terminate_by`] does. Actions are called in the

@@ -25,7 +25,7 @@ impl Align {
                 mem: mem.into(),
                 offset: offset.into(),
             },
-            DioAlign::Unknown | DioAlign::None => Self {
+            DioAlign::Unknown | DioAlign::Unsupported => Self {
                 mem: UNIT,
                 offset: UNIT,
             },

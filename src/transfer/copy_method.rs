@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::engine::{COPY_FILE_RANGE, REFLINK, Row};
-use super::extents::Finder;
-use super::facts::{SourceFacts, SourceKind};
-use super::plan::{Options, Reflink, Sparse};
+use super::capabilities::{SourceInfo, SourceKind};
+use super::engine::{COPY_FILE_RANGE, EngineSpec, REFLINK};
+use super::extent_scanner::ScanMethod;
+use super::plan::{Reflink, Sparse, TransferOptions};
 
 /// Whether copy_file_range(2) moved the data: the only call that cp counts as offloaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,7 +72,7 @@ pub struct CopyMethod {
 impl CopyMethod {
     /// Returns what is known before a file is looked at: only what the options rule out.
     #[must_use]
-    pub fn before(options: &Options) -> Self {
+    pub fn before(options: &TransferOptions) -> Self {
         Self {
             reflink: match options.reflink {
                 Reflink::Never => ReflinkUse::No,
@@ -83,7 +83,7 @@ impl CopyMethod {
     }
 
     /// Notes that blocks were shared, or could not be.
-    pub(super) fn note_reflink(&mut self, shared: bool, options: &Options) {
+    pub(super) fn note_reflink(&mut self, shared: bool, options: &TransferOptions) {
         self.reflink = match (options.reflink, options.engine) {
             _ if shared => ReflinkUse::Yes,
             (Reflink::Never, _) => ReflinkUse::No,
@@ -95,25 +95,25 @@ impl CopyMethod {
     /// Notes how holes were looked for: by `finder`, and in the data where that was asked for.
     pub(super) fn note_detection(
         &mut self,
-        source: &SourceFacts,
-        finder: Finder,
-        options: &Options,
+        source: &SourceInfo,
+        finder: ScanMethod,
+        options: &TransferOptions,
         regular: bool,
     ) {
         let zeros = options.sparse == Sparse::Always && regular;
         // A stream has no holes to be asked for, and an empty file has nothing.
         let finder = if source.kind == SourceKind::Stream {
-            Finder::Everything
+            ScanMethod::Everything
         } else {
             finder
         };
         self.sparse = match (finder, zeros) {
             _ if source.kind != SourceKind::Stream && source.size == 0 => SparseDetection::No,
-            (Finder::Seek | Finder::Tmpfs(_), true) => SparseDetection::SeekHoleAndZeros,
-            (Finder::Seek | Finder::Tmpfs(_), false) => SparseDetection::SeekHole,
-            (Finder::Ramfs(_), false) => SparseDetection::Unknown,
-            (Finder::Ramfs(_) | Finder::Everything, true) => SparseDetection::Zeros,
-            (Finder::Everything, false) => SparseDetection::No,
+            (ScanMethod::Seek | ScanMethod::Tmpfs(_), true) => SparseDetection::SeekHoleAndZeros,
+            (ScanMethod::Seek | ScanMethod::Tmpfs(_), false) => SparseDetection::SeekHole,
+            (ScanMethod::Ramfs(_), false) => SparseDetection::Unknown,
+            (ScanMethod::Ramfs(_) | ScanMethod::Everything, true) => SparseDetection::Zeros,
+            (ScanMethod::Everything, false) => SparseDetection::No,
         };
     }
 
@@ -121,8 +121,8 @@ impl CopyMethod {
     pub(super) fn note_moved(
         &mut self,
         moved: &BTreeMap<&'static str, u64>,
-        planned: &[&'static Row],
-        left: &[&'static Row],
+        planned: &[&'static EngineSpec],
+        left: &[&'static EngineSpec],
     ) {
         let by_call = moved.get(COPY_FILE_RANGE.name).is_some_and(|n| *n > 0);
         let refused = planned.contains(&COPY_FILE_RANGE) && !left.contains(&COPY_FILE_RANGE);
@@ -147,7 +147,7 @@ mod tests {
     fn offload_is_copy_file_range_and_nothing_else() {
         let (cfr, sendfile) = (COPY_FILE_RANGE, find("sendfile").unwrap());
         type Moved = (&'static str, u64);
-        let cases: [(&[Moved], &[&Row], Offload); 6] = [
+        let cases: [(&[Moved], &[&EngineSpec], Offload); 6] = [
             (&[(cfr.name, 1)], &[cfr, BUFFERED], Offload::Yes),
             // It moved bytes before it was refused.
             (
@@ -170,10 +170,10 @@ mod tests {
 
     #[test]
     fn reflink_says_who_decided() {
-        let options = |reflink, engine| Options {
+        let options = |reflink, engine| TransferOptions {
             reflink,
             engine,
-            ..Options::default()
+            ..TransferOptions::default()
         };
         for (shared, options, want) in [
             (true, options(Reflink::Auto, None), ReflinkUse::Yes),

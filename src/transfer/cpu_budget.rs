@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::sys::cpu::thread_time;
+use crate::sys::cpu::thread_cpu_time;
 
 /// CPU time of a call above which the next does half as much. A fork of somebody else waits behind it for so long at most.
 /// With 0.3 ms the 99.9th percentile of others' forks was 0.54 to 0.65 ms (8 GiB, five rounds), with 0.5 ms 0.67 to 0.78, at
@@ -16,17 +16,17 @@ const MAX_CPU: Duration = Duration::from_micros(300);
 const LITTLE_CPU: Duration = Duration::from_micros(120);
 
 /// Length of a sleep between two stretches of [`MAX_CPU`]. The timer adds 0.05 ms: a fifth of the time at most goes to sleeping.
-const REST: Duration = Duration::from_micros(50);
+const SLEEP_LENGTH: Duration = Duration::from_micros(50);
 
 /// The size of the next piece, in bytes: always a power of two between its bounds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PieceSize {
+pub(super) struct AdaptiveCallSize {
     bytes: u64,
     least: u64,
     most: u64,
 }
 
-impl PieceSize {
+impl AdaptiveCallSize {
     /// Begins with `first` bytes. All three are powers of two.
     #[must_use]
     pub(super) fn new(first: u64, least: u64, most: u64) -> Self {
@@ -45,9 +45,9 @@ impl PieceSize {
 
     /// Makes a call that does `bytes`, and adapts to the CPU time that it took.
     pub(super) fn measure<T>(&mut self, bytes: u64, call: impl FnOnce() -> T) -> T {
-        let before = thread_time();
+        let before = thread_cpu_time();
         let result = call();
-        self.adapt(bytes, thread_time().saturating_sub(before));
+        self.adapt(bytes, thread_cpu_time().saturating_sub(before));
         result
     }
 
@@ -67,24 +67,24 @@ impl PieceSize {
 /// Short calls alone are not enough: the scheduler lets a task that does not sleep keep its CPU until a tick finds its slice
 /// used up. On 6.18 with HZ=250 a fork of somebody else waited 2 to 5 ms while space for 8 GiB was reserved in calls of 0.05 ms.
 #[derive(Debug)]
-pub(super) struct CpuRest {
+pub(super) struct PeriodicSleep {
     since: Duration,
 }
 
-impl CpuRest {
+impl PeriodicSleep {
     /// Begins to count the CPU time of the calling thread.
     #[must_use]
     pub(super) fn begin() -> Self {
         Self {
-            since: thread_time(),
+            since: thread_cpu_time(),
         }
     }
 
-    /// Sleeps for [`REST`] if the thread has used [`MAX_CPU`] since the last sleep.
-    pub(super) fn take_if_due(&mut self) {
-        if thread_time().saturating_sub(self.since) >= MAX_CPU {
-            std::thread::sleep(REST);
-            self.since = thread_time();
+    /// Sleeps for [`SLEEP_LENGTH`] if the thread has used [`MAX_CPU`] since the last sleep.
+    pub(super) fn sleep_if_due(&mut self) {
+        if thread_cpu_time().saturating_sub(self.since) >= MAX_CPU {
+            std::thread::sleep(SLEEP_LENGTH);
+            self.since = thread_cpu_time();
         }
     }
 }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_piece_shrinks_and_grows_with_its_cost() {
-        let mut piece = PieceSize::new(8 << 20, 64 << 10, 8 << 20);
+        let mut piece = AdaptiveCallSize::new(8 << 20, 64 << 10, 8 << 20);
         piece.adapt(8 << 20, Duration::from_millis(2));
         assert_eq!(piece.bytes(), 4 << 20);
         piece.adapt(4 << 20, Duration::from_micros(300));
@@ -117,12 +117,12 @@ mod tests {
 
     #[test]
     fn a_thread_rests_once_it_has_used_its_share() {
-        let mut rest = CpuRest::begin();
+        let mut rest = PeriodicSleep::begin();
         let begin = rest.since;
-        rest.take_if_due();
+        rest.sleep_if_due();
         assert_eq!(rest.since, begin, "nothing is due yet");
-        while thread_time() < begin + MAX_CPU {}
-        rest.take_if_due();
+        while thread_cpu_time() < begin + MAX_CPU {}
+        rest.sleep_if_due();
         assert!(rest.since >= begin + MAX_CPU);
     }
 }

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io;
 
-use super::event::Observer;
-use super::fault::Side;
+use super::errno_class::Endpoint;
+use super::event::CopyListener;
 
 /// Why a file was not copied, or not faithfully.
 #[derive(Debug)]
 pub enum Error {
     /// A call on one of the files failed.
-    Io(Side, io::Error),
+    Io(Endpoint, io::Error),
     /// An old destination could not be emptied: what open(2) with O_TRUNC would have failed with. It is as it was.
     Truncate(io::Error),
     /// The destination could not be cut or extended to its size.
@@ -32,7 +32,7 @@ pub enum Error {
 
 impl Error {
     /// Fails with [`Self::Interrupted`] once the observer asks to stop.
-    pub(super) fn if_interrupted(observer: &dyn Observer) -> Result<(), Self> {
+    pub(super) fn if_interrupted(observer: &dyn CopyListener) -> Result<(), Self> {
         if observer.interrupted() {
             Err(Self::Interrupted)
         } else {
@@ -41,7 +41,7 @@ impl Error {
     }
 
     /// Takes an interrupted call, which is repeated until somebody asks to stop, for that request.
-    pub(super) fn or_interrupted(self, observer: &dyn Observer) -> Self {
+    pub(super) fn or_interrupted(self, observer: &dyn CopyListener) -> Self {
         match self {
             Self::Io(_, e) | Self::Resize(e) | Self::Clone(e)
                 if e.kind() == io::ErrorKind::Interrupted && observer.interrupted() =>
@@ -56,8 +56,8 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(Side::Source, e) => write!(f, "reading: {e}"),
-            Self::Io(Side::Dest, e) => write!(f, "writing: {e}"),
+            Self::Io(Endpoint::Source, e) => write!(f, "reading: {e}"),
+            Self::Io(Endpoint::Dest, e) => write!(f, "writing: {e}"),
             Self::Truncate(e) => write!(f, "emptying: {e}"),
             Self::Resize(e) => write!(f, "setting the size: {e}"),
             Self::Clone(e) => write!(f, "sharing blocks: {e}"),
@@ -80,7 +80,7 @@ impl std::error::Error for Error {}
 
 /// A transfer that did not succeed, and how far it came.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CopyFailure {
     /// Why.
     pub error: Error,
     /// Bytes of the destination, from its start, that are as they should be.
@@ -91,7 +91,7 @@ pub struct Failure {
     pub begun: bool,
 }
 
-impl Failure {
+impl CopyFailure {
     /// One that came before the first byte of `size`.
     #[must_use]
     pub(super) fn before(error: Error, size: u64) -> Self {

@@ -112,7 +112,7 @@ pub struct Progress {
 }
 
 /// Listens to a transfer, and may stop it.
-pub trait Observer {
+pub trait CopyListener {
     /// Whether events are wanted at all: where they are not, what they would cost is spared.
     fn listens(&self) -> bool {
         true
@@ -126,7 +126,7 @@ pub trait Observer {
 }
 
 /// Nobody listens, and nothing stops the transfer.
-impl Observer for () {
+impl CopyListener for () {
     fn listens(&self) -> bool {
         false
     }

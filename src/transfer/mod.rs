@@ -1,38 +1,38 @@
 //! One file's bytes, from a source descriptor to a destination descriptor.
 //!
-//! [`plan`] asks the kernel what this pair can do, [`run`] moves the bytes by the rows of [`engine`], and nothing here knows
+//! [`plan`] asks the kernel what this pair can do, [`file_copy`] moves the bytes by the rows of [`engine`], and nothing here knows
 //! of names of files, of the command line or of terminals.
 
 pub mod align;
-mod behind;
-pub mod choice;
+pub mod capabilities;
+mod copier;
+mod copy_job;
 pub mod copy_method;
 mod cpu_budget;
+mod deferred_writeback;
+mod dest_writer;
+mod dirty_window;
 pub mod engine;
+pub mod engine_trial;
+pub mod errno_class;
 pub mod error;
 pub mod event;
-pub mod extents;
-pub mod facts;
-pub mod fault;
-mod files;
-mod mounts;
-pub mod pace;
-mod pacing;
-pub mod pages;
+pub mod extent_scanner;
+pub mod file_copy;
+mod incremental_alloc;
+mod mount_cache;
+pub mod page_scanner;
 pub mod plan;
-mod read;
-mod reserve;
-pub mod run;
-mod share;
-mod sink;
-mod steps;
-mod stretch;
-mod worker;
-mod writeback;
+mod preallocate;
+pub mod rate_limit;
+mod reflink_attempt;
+mod segment;
+mod source_reader;
+mod token_wait;
 
-pub use behind::Late;
+pub use copier::{Copier, copy};
 pub use copy_method::CopyMethod;
-pub use error::{Error, Failure};
-pub use event::{Event, Observer, Progress, Refusal};
-pub use plan::{DirectPolicy, Options, Reflink, Sparse};
-pub use worker::{Worker, copy};
+pub use deferred_writeback::DeferredError;
+pub use error::{CopyFailure, Error};
+pub use event::{CopyListener, Event, Progress, Refusal};
+pub use plan::{DirectPolicy, Reflink, Sparse, TransferOptions};

@@ -1,11 +1,11 @@
 //! What can be done with this pair of files, and for each thing that cannot, why.
 
-use super::choice;
-use super::engine::{Row, TABLE};
+use super::capabilities::{DestCaps, Direct, SourceInfo};
+use super::copy_job::CopyJob;
+use super::dest_writer::WriteMode;
+use super::engine::{ENGINES, EngineSpec};
+use super::engine_trial;
 use super::event::{Event, Refusal};
-use super::facts::{DestFacts, Direct, SourceFacts};
-use super::files::Files;
-use super::sink::Leaving;
 
 /// May the page cache be used: cp's WHEN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,9 +45,9 @@ pub enum Reflink {
 
 /// What the caller asks of a transfer.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
+pub struct TransferOptions {
     /// This row only.
-    pub engine: Option<&'static Row>,
+    pub engine: Option<&'static EngineSpec>,
     /// May the page cache be used.
     pub direct: DirectPolicy,
     /// What becomes of holes.
@@ -57,36 +57,36 @@ pub struct Options {
     /// Bytes a call, instead of the row's own; for benches and tests.
     pub chunk: Option<usize>,
     /// Whether a small file is waited for as well: what fails later would be cut off under a name it has by then.
-    pub settled: bool,
+    pub wait_for_writeback: bool,
 }
 
 /// The decisions for one pair of files.
 #[derive(Debug)]
 pub struct Plan {
     /// Of the source.
-    pub source: SourceFacts,
+    pub source: SourceInfo,
     /// Of the destination.
-    pub dest: DestFacts,
+    pub dest: DestCaps,
     /// The rows that fit, the first to be tried first.
-    pub rows: Vec<&'static Row>,
+    pub rows: Vec<&'static EngineSpec>,
     /// The others.
     pub refused: Vec<Refusal>,
     /// Whether `mmap` and `splice` shall be measured against each other.
     pub measure: bool,
     /// As asked.
-    pub options: Options,
+    pub options: TransferOptions,
 }
 
 impl Plan {
     /// Sorts the rows for these files.
     #[must_use]
-    pub(super) fn of(files: &Files<'_>, options: Options) -> Self {
-        let (source, dest) = (files.facts.clone(), files.there.clone());
+    pub(super) fn of(files: &CopyJob<'_>, options: TransferOptions) -> Self {
+        let (source, dest) = (files.source_info.clone(), files.dest_caps.clone());
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
-        let all = TABLE
+        let all = ENGINES
             .iter()
             .copied()
-            .chain(options.engine.filter(|row| !TABLE.contains(row)));
+            .chain(options.engine.filter(|row| !ENGINES.contains(row)));
         for row in all {
             match wanted(row, &options).and_then(|()| possible(row, files, &options)) {
                 Ok(()) => rows.push(row),
@@ -101,8 +101,8 @@ impl Plan {
             .filter(|r| matches!(r.name, "mmap" | "splice"))
             .count()
             == 2;
-        let measure = pair && source.data >= choice::LEAST;
-        if pair && !measure && source.block < choice::HUGE {
+        let measure = pair && source.data >= engine_trial::MIN_TRIAL_FILE_BYTES;
+        if pair && !measure && source.block < engine_trial::HUGE {
             rows[..2].reverse();
         }
         Self {
@@ -143,32 +143,36 @@ impl Plan {
     }
 }
 
-fn wanted(row: &Row, options: &Options) -> Result<(), String> {
+fn wanted(row: &EngineSpec, options: &TransferOptions) -> Result<(), String> {
     if options.engine.is_some_and(|only| only != row) {
         return Err("not the engine asked for".into());
     }
-    match (options.reflink, row.leaving) {
-        (Reflink::Never, Leaving::Shared) => return Err("sharing blocks is not wanted".into()),
-        (Reflink::Always, leaving) if leaving != Leaving::Shared => {
+    match (options.reflink, row.write_mode) {
+        (Reflink::Never, WriteMode::Shared) => return Err("sharing blocks is not wanted".into()),
+        (Reflink::Always, leaving) if leaving != WriteMode::Shared => {
             return Err("blocks shall be shared, not copied".into());
         }
         _ => {}
     }
-    match (options.direct, row.leaving) {
-        (DirectPolicy::Never, Leaving::Direct) => {
+    match (options.direct, row.write_mode) {
+        (DirectPolicy::Never, WriteMode::Direct) => {
             Err("writes with O_DIRECT, which is not wanted".into())
         }
-        (DirectPolicy::Always, Leaving::DontCache | Leaving::Cached) => {
+        (DirectPolicy::Always, WriteMode::DontCache | WriteMode::Cached) => {
             Err("uses the page cache, which is not allowed".into())
         }
         _ => Ok(()),
     }
 }
 
-fn possible(row: &Row, files: &Files<'_>, options: &Options) -> Result<(), String> {
-    let (source, dest) = (&files.facts, &files.there);
-    if row.leaving == Leaving::Shared {
-        if let Some(why) = &files.unshared {
+fn possible(
+    row: &EngineSpec,
+    files: &CopyJob<'_>,
+    options: &TransferOptions,
+) -> Result<(), String> {
+    let (source, dest) = (&files.source_info, &files.dest_caps);
+    if row.write_mode == WriteMode::Shared {
+        if let Some(why) = &files.reflink_refusal {
             return Err(why.clone());
         }
         if options.reflink == Reflink::Always {
@@ -176,13 +180,13 @@ fn possible(row: &Row, files: &Files<'_>, options: &Options) -> Result<(), Strin
             return Ok(());
         }
     }
-    if let (Leaving::Direct, Direct::No(why)) = (row.leaving, &dest.direct) {
+    if let (WriteMode::Direct, Direct::No(why)) = (row.write_mode, &dest.direct) {
         return Err(why.clone());
     }
     row.fits(source, dest)
 }
 
 /// Whether this row is wanted for these files, and fits.
-pub(super) fn serves(row: &Row, files: &Files<'_>, options: &Options) -> bool {
+pub(super) fn serves(row: &EngineSpec, files: &CopyJob<'_>, options: &TransferOptions) -> bool {
     wanted(row, options).is_ok() && possible(row, files, options).is_ok()
 }

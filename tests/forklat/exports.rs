@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mmapcp::forklat::merge::merge;
-use mmapcp::forklat::model::{Moment, Probe, Report, Subject};
+use mmapcp::forklat::model::{ProbeResult, Report, Subject, WorstMoment};
 
 use super::{Place, cpus, kinds, probe, subject};
 use crate::support::{disk_dir, lossy, run, told};
@@ -136,7 +136,7 @@ fn has_all_probes(subject: &Subject) {
 fn has_each_cpu(subject: &Subject) {
     let all = cpus();
     for name in ["fork", "fork-child"] {
-        let each: Vec<&Probe> = subject
+        let each: Vec<&ProbeResult> = subject
             .probes
             .iter()
             .filter(|p| p.name == name && p.cpu.is_some())
@@ -146,14 +146,15 @@ fn has_each_cpu(subject: &Subject) {
         assert_eq!(of, if all.len() > 1 { &all[..] } else { &[] });
         if all.len() > 1 {
             let together = probe(subject, name, None);
-            let sum = |count: fn(&Probe) -> u64| each.iter().map(|probe| count(probe)).sum::<u64>();
+            let sum =
+                |count: fn(&ProbeResult) -> u64| each.iter().map(|probe| count(probe)).sum::<u64>();
             assert_eq!(sum(|probe| probe.latency.count), together.latency.count);
             assert_eq!(sum(|probe| probe.service.count), together.service.count);
         }
     }
 }
 
-fn has_worst_moments(probe: &Probe, subject: &Subject, time: &std::ops::Range<f64>) {
+fn has_worst_moments(probe: &ProbeResult, subject: &Subject, time: &std::ops::Range<f64>) {
     let worst = &probe.worst;
     assert_eq!(worst.len() as u64, probe.latency.count.min(10));
     assert!(
@@ -161,7 +162,7 @@ fn has_worst_moments(probe: &Probe, subject: &Subject, time: &std::ops::Range<f6
         "{worst:?}"
     );
     assert_eq!(worst[0].latency, probe.latency.figures.unwrap().max);
-    for Moment {
+    for WorstMoment {
         time: at, offset, ..
     } in worst
     {
@@ -280,7 +281,7 @@ fn json_alone_on_standard_output() {
     ];
     let output = run(place.forklat().args(words));
     assert!(output.status.success(), "{}", told(&output));
-    let report = mmapcp::forklat::export::json::parse(&output.stdout).unwrap();
+    let report = mmapcp::forklat::export::json_report::parse(&output.stdout).unwrap();
     assert_eq!(kinds(subject(&report, "during")), ["fork", "fork-child"]);
     assert!(
         lossy(&output.stderr).contains("during"),

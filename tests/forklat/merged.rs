@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mmapcp::forklat::export::json;
+use mmapcp::forklat::export::json_report;
 
 use super::{BARE, Place, kinds, probe, subject};
 use crate::support::{lossy, run, told};
@@ -61,7 +61,7 @@ fn counts_are_added_and_the_worst_is_kept() {
         let [one, two] = [one, two].map(|of| probe(of, &all.name, all.cpu));
         assert_eq!(all.latency.count, one.latency.count + two.latency.count);
         assert_eq!(all.service.count, one.service.count + two.service.count);
-        let max = |of: &mmapcp::forklat::model::Probe| of.latency.figures.unwrap().max;
+        let max = |of: &mmapcp::forklat::model::ProbeResult| of.latency.figures.unwrap().max;
         assert!(same(max(all), max(one).max(max(two))), "{all:?}");
         assert!(
             all.worst.len() <= 10 && all.worst[0].latency == max(all),
@@ -80,7 +80,7 @@ fn logs_and_json_together_on_standard_output() {
         .forklat()
         .args(["merge", "one.hlog", "two", "--export-json=-"]));
     assert!(output.status.success(), "{}", told(&output));
-    let sum = json::parse(&output.stdout).unwrap();
+    let sum = json_report::parse(&output.stdout).unwrap();
     let count = |report, name| probe(subject(report, "during"), name, None).latency.count;
     let [one, two] = ["one", "two"].map(|name| place.report(name));
     for name in ["fork", "touch"] {

@@ -18,8 +18,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use mmapcp::forklat::export::json;
-use mmapcp::forklat::model::{Probe, Report, Subject};
+use mmapcp::forklat::export::json_report;
+use mmapcp::forklat::model::{ProbeResult, Report, Subject};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -93,7 +93,7 @@ impl Place {
     }
 
     fn report(&self, name: &str) -> Report {
-        json::parse(&fs::read(self.path(name)).unwrap()).unwrap()
+        json_report::parse(&fs::read(self.path(name)).unwrap()).unwrap()
     }
 
     /// No process of this place, no state, and of files only `files`.
@@ -231,7 +231,7 @@ fn subject<'a>(report: &'a Report, name: &str) -> &'a Subject {
     found.unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn probe<'a>(subject: &'a Subject, name: &str, cpu: Option<u32>) -> &'a Probe {
+fn probe<'a>(subject: &'a Subject, name: &str, cpu: Option<u32>) -> &'a ProbeResult {
     let found = subject
         .probes
         .iter()

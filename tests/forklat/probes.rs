@@ -142,7 +142,7 @@ fn a_forker_with_a_heap() {
         let observers = held.observers(name);
         let sizes = observers
             .into_iter()
-            .map(|pid| mmapcp::sys::status::size_of_process(pid, "VmRSS").unwrap());
+            .map(|pid| mmapcp::sys::proc_status::read_bytes_of(pid, "VmRSS").unwrap());
         sizes.collect::<Vec<u64>>()
     };
     let forkers = resident("fork-on-CPU-");

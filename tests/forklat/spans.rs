@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use mmapcp::forklat::export::rows::Detail;
-use mmapcp::forklat::export::text;
-use mmapcp::forklat::model::{Probe, Report, Subject, VERSION};
-use mmapcp::forklat::spans::Spans;
-use mmapcp::observe::facts::Facts;
+use mmapcp::forklat::export::terminal_report;
+use mmapcp::forklat::model::{ProbeResult, REPORT_VERSION, Report, Subject};
+use mmapcp::forklat::phases::Phases;
+use mmapcp::observe::host_info::HostInfo;
 use mmapcp::observe::ring::Sample;
 
 const MS: u64 = 1_000_000;
@@ -18,18 +18,18 @@ const EPOCH: Duration = Duration::from_secs(1_795_262_400);
 /// An answer to a question asked in time, after `took`.
 fn answer(intended: u64, took: u64) -> Sample {
     Sample {
-        intended,
-        moments: 1,
-        start: intended,
-        end: intended + took,
-        first: 0,
+        first_intended_ns: intended,
+        intended_count: 1,
+        start_ns: intended,
+        end_ns: intended + took,
+        child_start_ns: 0,
     }
 }
 
 /// A second of 1 ms answers; then one with 200 ms in which nobody answers, at the end of which all is asked at once and
 /// takes 2 ms.
-fn measured() -> Spans {
-    let mut spans = Spans::new(1);
+fn measured() -> Phases {
+    let mut spans = Phases::new(1);
     spans.begin("baseline", 0);
     spans.begin("during", 1000 * MS);
     spans.end(2000 * MS);
@@ -39,37 +39,44 @@ fn measured() -> Spans {
         }
     }
     let stalled = Sample {
-        intended: 1300 * MS,
-        moments: 20,
-        start: 1498 * MS,
-        end: 1500 * MS,
-        first: 0,
+        first_intended_ns: 1300 * MS,
+        intended_count: 20,
+        start_ns: 1498 * MS,
+        end_ns: 1500 * MS,
+        child_start_ns: 0,
     };
     spans.record(0, PERIOD, &stalled);
     spans
 }
 
-fn report(spans: &Spans) -> Report {
+fn report(spans: &Phases) -> Report {
     let subject = |name: &str| {
         let span = spans.of(name).next().unwrap();
-        let heard = &spans.heard(name)[0].answer;
+        let heard = &spans.prober_latencies(name)[0].answer;
         Subject {
             name: name.into(),
             aside: false,
             command: Vec::new(),
-            seconds: Duration::from_nanos(span.to - span.from).as_secs_f64(),
+            seconds: Duration::from_nanos(span.end_ns - span.start_ns).as_secs_f64(),
             copies: Vec::new(),
-            probes: vec![Probe::of("write", None, PERIOD, heard, span.from, EPOCH)],
+            probes: vec![ProbeResult::of(
+                "write",
+                None,
+                PERIOD,
+                heard,
+                span.start_ns,
+                EPOCH,
+            )],
             timelines: Vec::new(),
         }
     };
     Report {
-        v: VERSION,
+        v: REPORT_VERSION,
         kind: "run".into(),
         forklat: String::new(),
         date: String::new(),
         command_line: Vec::new(),
-        facts: Facts::default(),
+        facts: HostInfo::default(),
         notes: Vec::new(),
         subjects: spans.names().map(subject).collect(),
         alone: None,
@@ -104,7 +111,7 @@ fn a_stall_is_in_the_figures_for_all_who_waited() {
 
 #[test]
 fn a_stall_is_in_the_table() {
-    let text = text::render(&report(&measured()), Detail::Short);
+    let text = terminal_report::render(&report(&measured()), Detail::Short);
     let (table, below) = text.split_once("\n\n").unwrap();
     let lines: Vec<String> = table
         .lines()

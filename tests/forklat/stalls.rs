@@ -8,8 +8,8 @@
 use std::thread;
 use std::time::Duration;
 
-use mmapcp::forklat::model::{Distribution, Probe, Report};
-use mmapcp::sys::clock::now;
+use mmapcp::forklat::model::{Distribution, ProbeResult, Report};
+use mmapcp::sys::clock::monotonic_ns;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -82,9 +82,9 @@ fn stop(victim: Pid) -> f64 {
     wait_until("it stands still", || {
         Process::of(victim).unwrap().state == b'T'
     });
-    let stopped = now();
+    let stopped = monotonic_ns();
     thread::sleep(STALL);
-    let stall = now() - stopped;
+    let stall = monotonic_ns() - stopped;
     kill(victim, Signal::SIGCONT).unwrap();
     stall as f64 / 1e3
 }
@@ -96,14 +96,14 @@ fn cpu_of(victim: Pid) -> Option<u32> {
 }
 
 /// Where there is one prober, it is not told apart.
-fn of_cpu<'a>(report: &'a Report, name: &str, cpu: Option<u32>) -> &'a Probe {
+fn of_cpu<'a>(report: &'a Report, name: &str, cpu: Option<u32>) -> &'a ProbeResult {
     let cpu = cpu.filter(|_| cpus().len() > 1);
     probe(subject(report, "during"), name, cpu)
 }
 
 /// The greatest latency is the stall, less what was left of the period in which it began; each moment after the first
 /// waited a period less than the one before.
-fn is_the_stall(probe: &Probe, stall: f64) -> Result<(), String> {
+fn is_the_stall(probe: &ProbeResult, stall: f64) -> Result<(), String> {
     let period = PERIOD * 1e6;
     let figures = probe.latency.figures.unwrap();
     let above = probe.latency.count - (probe.latency.count as f64 * 0.99).ceil() as u64;
@@ -148,7 +148,7 @@ fn is_the_stall(probe: &Probe, stall: f64) -> Result<(), String> {
 }
 
 /// The question was asked once for all moments that were missed, and nothing but the prober stood still.
-fn was_asked_once(probe: &Probe, stall: f64) -> Result<(), String> {
+fn was_asked_once(probe: &ProbeResult, stall: f64) -> Result<(), String> {
     let missed = (stall / (PERIOD * 1e6)) as u64;
     let together = probe.latency.count - probe.service.count;
     println!(

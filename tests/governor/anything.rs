@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mmapcp::transfer::pace::{Answer, Cause, Done, Governor, Limits};
+use mmapcp::transfer::rate_limit::{Cause, CopyTotals, Governor, LatencySample, Limits};
 use proptest::prelude::*;
 
 use super::TRICKLE;
@@ -35,18 +35,18 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 fn tell(governor: &mut Governor, what: u8, numbers: (u64, u64, u64)) {
     let (intended, moments, end) = numbers;
-    let answer = Answer {
+    let answer = LatencySample {
         intended,
         moments,
         end,
     };
     match what {
-        0 => governor.answer(Cause::ForkLatency, answer),
-        1 => governor.answer(Cause::WriteLatency, answer),
+        0 => governor.add_latency_sample(Cause::ForkLatency, answer),
+        1 => governor.add_latency_sample(Cause::WriteLatency, answer),
         2 => governor.stalled(Cause::MemoryPressure, intended, moments),
         3 => governor.stalled(Cause::IoPressure, intended, moments),
-        4 => governor.blind(Cause::ForkLatency, intended),
-        _ => governor.answer(Cause::LimitRate, answer),
+        4 => governor.sensor_lost(Cause::ForkLatency, intended),
+        _ => governor.add_latency_sample(Cause::LimitRate, answer),
     }
 }
 
@@ -66,7 +66,7 @@ proptest! {
                 tell(&mut governor, what, numbers);
                 continue;
             }
-            let done = Done { moved: numbers.1, waited: numbers.2 };
+            let done = CopyTotals { moved: numbers.1, waited: numbers.2 };
             let orders = governor.decide(numbers.0, done);
             let limit = limits.rate.unwrap_or(u64::MAX);
             prop_assert!(orders.rate <= limit);
@@ -78,7 +78,7 @@ proptest! {
                 prop_assert!(orders.chunk.is_power_of_two(), "{orders:?}");
                 prop_assert!((4096..=8 << 20).contains(&orders.chunk), "{orders:?}");
             }
-            if let Some(holding) = orders.holding {
+            if let Some(holding) = orders.bottleneck {
                 prop_assert!(holding.figure.is_finite() && holding.target.is_finite(), "{holding:?}");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mmapcp::transfer::pace::{Answer, Cause, Done, Governor, Limits, Word};
+use mmapcp::transfer::rate_limit::{Cause, CopyTotals, Governor, LatencySample, Limits, Notice};
 
 use super::TRICKLE;
 use super::machine::{Machine, Record, SECOND};
@@ -80,11 +80,11 @@ fn a_stop_is_followed_by_no_burst_and_no_punishment() {
 fn a_stop_of_all_is_no_latency() {
     const TICK: u64 = SECOND / 40;
     let mut governor = Governor::new(&fork_within(50), (TICK, 4 * TICK), 1, 0);
-    let mut done = Done::default();
+    let mut done = CopyTotals::default();
     let mut decide = |now: u64, intended: u64| {
-        governor.answer(
+        governor.add_latency_sample(
             Cause::ForkLatency,
-            Answer {
+            LatencySample {
                 intended,
                 moments: 1 + (now - intended) / TICK,
                 end: now + SECOND / 1000,
@@ -111,7 +111,7 @@ fn a_machine_that_is_over_without_us_is_said_once_and_given_up_in_time() {
     let mut limits = fork_within(20);
     let record = machine.copy(&limits, 20 * SECOND);
     assert!(
-        matches!(record.words[..], [(_, Word::OverWithoutUs(_))]),
+        matches!(record.words[..], [(_, Notice::TargetMissedBeforeStart(_))]),
         "{:?}",
         record.words
     );
@@ -119,7 +119,11 @@ fn a_machine_that_is_over_without_us_is_said_once_and_given_up_in_time() {
 
     limits.give_up_after = Some(Duration::from_secs(5));
     let record = machine.copy(&limits, 20 * SECOND);
-    let [(_, Word::OverWithoutUs(first)), (at, Word::GiveUp(last))] = record.words[..] else {
+    let [
+        (_, Notice::TargetMissedBeforeStart(first)),
+        (at, Notice::GiveUp(last)),
+    ] = record.words[..]
+    else {
         panic!("{:?}", record.words);
     };
     assert!((5 * SECOND..7 * SECOND).contains(&at), "{at}");
@@ -143,18 +147,18 @@ fn a_machine_that_recovers_is_not_given_up() {
 #[test]
 fn nobody_is_named_before_there_is_a_figure() {
     let mut governor = Governor::new(&fork_within(50), (SECOND / 40, SECOND / 10), 1, 0);
-    let orders = governor.decide(SECOND / 50, Done::default());
-    assert_eq!((orders.rate, orders.holding), (0, None));
-    governor.answer(
+    let orders = governor.decide(SECOND / 50, CopyTotals::default());
+    assert_eq!((orders.rate, orders.bottleneck), (0, None));
+    governor.add_latency_sample(
         Cause::ForkLatency,
-        Answer {
+        LatencySample {
             intended: SECOND / 50,
             end: SECOND / 45,
             moments: 1,
         },
     );
-    let orders = governor.decide(SECOND / 25, Done::default());
-    let holding = orders.holding.unwrap();
+    let orders = governor.decide(SECOND / 25, CopyTotals::default());
+    let holding = orders.bottleneck.unwrap();
     assert_eq!((orders.rate, holding.cause), (0, Cause::ForkLatency));
     assert!(holding.figure > 0.0);
 }
@@ -168,7 +172,7 @@ fn who_has_time_to_answer_is_not_late() {
         ..Limits::default()
     };
     let mut governor = Governor::new(&limits, (25_000_000, 100_000_000), 1, 0);
-    let word = |governor: &mut Governor, now| governor.decide(now, Done::default()).word;
+    let word = |governor: &mut Governor, now| governor.decide(now, CopyTotals::default()).notice;
     assert_eq!(word(&mut governor, 0), None);
     assert_eq!(word(&mut governor, 2 * SECOND + 1), None);
     assert_eq!(word(&mut governor, 2 * SECOND + 2), None);
@@ -177,10 +181,12 @@ fn who_has_time_to_answer_is_not_late() {
 #[test]
 fn who_should_have_answered_is_late() {
     let mut governor = Governor::new(&fork_within(50), (25_000_000, 100_000_000), 1, 0);
-    governor.decide(0, Done::default());
-    let word = governor.decide(2 * SECOND + 1, Done::default()).word;
+    governor.decide(0, CopyTotals::default());
+    let word = governor
+        .decide(2 * SECOND + 1, CopyTotals::default())
+        .notice;
     assert!(
-        matches!(word, Some(Word::OverWithoutUs(holding)) if holding.figure >= 2.0),
+        matches!(word, Some(Notice::TargetMissedBeforeStart(holding)) if holding.figure >= 2.0),
         "{word:?}"
     );
 }
@@ -194,7 +200,7 @@ fn the_strictest_wins_and_is_named() {
         let (_, orders) = *record.orders.last().unwrap();
         let (low, high) = range(&record, 15 * SECOND, 20 * SECOND);
         assert!(high < 2 * low, "{low} {high}");
-        (orders.holding, record)
+        (orders.bottleneck, record)
     };
     let mut limits = fork_within(5);
     let (fork, _) = last(&limits);
@@ -230,7 +236,7 @@ fn a_limit_alone_is_exact_and_smooth() {
         );
         let (_, orders) = record.orders[record.orders.len() - 1];
         assert!(orders.chunk as u64 <= (rate / 80).max(4096), "{orders:?}");
-        let holding = orders.holding.unwrap();
+        let holding = orders.bottleneck.unwrap();
         assert_eq!(
             (holding.cause, holding.target),
             (Cause::LimitRate, rate as f64)

@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use mmapcp::transfer::pace::{Answer, Bucket, Cause, Done, Governor, Limits, Orders, Word};
+use mmapcp::transfer::rate_limit::{
+    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, RateSettings, TokenBucket,
+};
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1000 * MS;
@@ -181,12 +183,12 @@ pub(crate) struct Record {
     /// Nanoseconds in which tasks have waited for io, and for memory, by the end of each second.
     pub(crate) io: Vec<f64>,
     pub(crate) memory: Vec<f64>,
-    pub(crate) orders: Vec<(u64, Orders)>,
-    pub(crate) words: Vec<(u64, Word)>,
+    pub(crate) orders: Vec<(u64, RateSettings)>,
+    pub(crate) words: Vec<(u64, Notice)>,
 }
 
 impl Record {
-    fn remember(&mut self, at: u64, orders: Orders) {
+    fn remember(&mut self, at: u64, orders: RateSettings) {
         if self.orders.len() == REMEMBERED {
             self.orders.drain(..REMEMBERED / 2);
         }
@@ -239,13 +241,13 @@ struct Run<'m> {
     machine: &'m Machine,
     dice: Dice,
     governor: Governor,
-    bucket: Bucket,
-    orders: Orders,
+    bucket: TokenBucket,
+    orders: RateSettings,
     workers: Vec<Worker>,
-    done: Done,
+    done: CopyTotals,
     fork: Prober,
     write: Prober,
-    answers: Vec<(Cause, Answer)>,
+    answers: Vec<(Cause, LatencySample)>,
     tick: u64,
     reading: u64,
     /// When the disk has done what is queued.
@@ -275,15 +277,15 @@ impl<'m> Run<'m> {
         };
         let periods = (FORK_PERIOD, WRITE_PERIOD);
         let mut governor = Governor::new(limits, periods, machine.threads, 0);
-        let orders = governor.decide(0, Done::default());
+        let orders = governor.decide(0, CopyTotals::default());
         Self {
             machine,
             dice: Dice(machine.seed ^ 0x5eed),
             governor,
-            bucket: Bucket::new(0, 0, 0),
+            bucket: TokenBucket::new(0, 0, 0),
             orders,
             workers: vec![idle; machine.threads],
-            done: Done::default(),
+            done: CopyTotals::default(),
             fork: prober(3 * MS),
             write: prober(7 * MS),
             answers: Vec::new(),
@@ -332,7 +334,7 @@ impl<'m> Run<'m> {
     fn decide(&mut self, at: u64) {
         for (cause, answer) in std::mem::take(&mut self.answers) {
             if answer.end <= at {
-                self.governor.answer(cause, answer);
+                self.governor.add_latency_sample(cause, answer);
             } else {
                 self.answers.push((cause, answer));
             }
@@ -342,7 +344,7 @@ impl<'m> Run<'m> {
             && !self.told
         {
             self.told = true;
-            self.governor.blind(Cause::ForkLatency, at);
+            self.governor.sensor_lost(Cause::ForkLatency, at);
         }
         if at >= self.reading {
             self.read_pressure(at);
@@ -354,7 +356,7 @@ impl<'m> Run<'m> {
         self.record.remember(at, self.orders);
         self.record
             .words
-            .extend(self.orders.word.map(|word| (at, word)));
+            .extend(self.orders.notice.map(|word| (at, word)));
         self.tick = self.after_stop(at + TICK);
     }
 
@@ -515,7 +517,7 @@ impl<'m> Run<'m> {
                 _ => self.record.writes.push(entry),
             }
         }
-        let answer = Answer {
+        let answer = LatencySample {
             intended,
             moments,
             end,

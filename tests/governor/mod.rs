@@ -7,7 +7,7 @@ mod machine;
 use std::time::Duration;
 
 use machine::{Dice, Machine, Record, SECOND, over};
-use mmapcp::transfer::pace::Limits;
+use mmapcp::transfer::rate_limit::Limits;
 
 pub(crate) const TRICKLE: u64 = 2 << 20;
 

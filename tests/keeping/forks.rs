@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use mmapcp::sys::buffer::AlignedBuffer;
-use mmapcp::sys::process::{MainThread, die_with_parent, reap, start_worker};
-use mmapcp::sys::shared::{KeptWords, SharedWords, Words};
+use mmapcp::sys::process::{MainThread, die_with_parent, fork_and_run, reap};
+use mmapcp::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 
 /// The status of a worker that panicked.
 const PANICKED: Option<i32> = Some(101);
@@ -19,15 +19,15 @@ const PANICKED: Option<i32> = Some(101);
 /// Runs a worker that is given what it must not have: the compiler refuses it without the assertion.
 fn worker<T>(held: T, body: impl FnOnce(T) -> i32) -> (T, ExitStatus) {
     let body = AssertUnwindSafe(body);
-    let (held, pid) = start_worker(AssertUnwindSafe(held), |held| {
+    let (held, pid) = fork_and_run(AssertUnwindSafe(held), |held| {
         let body = body;
         (body.0)(held.0)
     });
     (held.0, reap(pid.unwrap()).unwrap().0)
 }
 
-fn kept() -> KeptWords {
-    let kept = SharedWords::new(1).unwrap().keep_from_forks();
+fn kept() -> DontForkWords {
+    let kept = SharedWords::new(1).unwrap().set_dontfork();
     kept.store(0, 7, Ordering::Relaxed);
     kept
 }

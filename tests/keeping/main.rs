@@ -16,10 +16,10 @@ use std::process::{Child, Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
-use mmapcp::observe::probe::{Kept, News, Setup, find};
+use mmapcp::observe::observer_process::ObserverProcess;
+use mmapcp::observe::probe::{ProbeSetup, ProberEvent, SupervisedProber, find_spec};
 use mmapcp::observe::ring::Sample;
-use mmapcp::observe::worker::Worker;
-use mmapcp::sys::clock::now;
+use mmapcp::sys::clock::monotonic_ns;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid, getpid};
@@ -160,18 +160,18 @@ fn as_the_only_one(mut command: Command) -> Command {
     command
 }
 
-fn start(name: &str, dir: &Path) -> Kept {
-    let setup = Setup {
-        on: Some(dir.to_owned()),
-        ..Setup::default()
+fn start(name: &str, dir: &Path) -> SupervisedProber {
+    let setup = ProbeSetup {
+        directory: Some(dir.to_owned()),
+        ..ProbeSetup::default()
     };
-    Kept::start(find(name).unwrap(), &setup).unwrap()
+    SupervisedProber::start(find_spec(name).unwrap(), &setup).unwrap()
 }
 
-fn ready(name: &str, dir: &Path) -> Kept {
+fn ready(name: &str, dir: &Path) -> SupervisedProber {
     let mut kept = start(name, dir);
     assert_eq!(kept.wait_ready(|| false), Ok(true));
-    assert_eq!(kept.news(), None);
+    assert_eq!(kept.next_event(), None);
     kept
 }
 
@@ -181,26 +181,26 @@ fn pair(name: &str) -> (Pid, Pid) {
     (keeper, child(keeper, name).unwrap())
 }
 
-fn next(kept: &mut Kept) -> News {
+fn next(kept: &mut SupervisedProber) -> ProberEvent {
     let mut news = None;
     wait_until("news", || {
-        news = kept.news();
+        news = kept.next_event();
         news.is_some()
     });
     news.unwrap()
 }
 
-fn answer(kept: &Kept, after: u64) -> Sample {
+fn answer(kept: &SupervisedProber, after: u64) -> Sample {
     let mut sample = None;
     wait_until("an answer", || {
-        sample = kept.pop().filter(|sample| sample.start > after);
+        sample = kept.pop().filter(|sample| sample.start_ns > after);
         sample.is_some()
     });
     sample.unwrap()
 }
 
-fn died(why: impl Into<String>) -> News {
-    News::Died { why: why.into() }
+fn died(why: impl Into<String>) -> ProberEvent {
+    ProberEvent::Died { why: why.into() }
 }
 
 /// Three in a row, heard of by a thread of a process that has two.
@@ -212,17 +212,17 @@ fn three_deaths(dir: &Path) {
             for _ in 0..3 {
                 let prober = pair(name).1;
                 answer(&kept, 0);
-                let killed = now();
+                let killed = monotonic_ns();
                 kill(prober, Signal::SIGKILL).unwrap();
                 let why = format!("{name}: was killed by signal 9");
                 assert_eq!(next(&mut kept), died(why));
-                let dead = now();
-                assert_eq!(next(&mut kept), News::Again);
-                assert_eq!(kept.news(), None);
+                let dead = monotonic_ns();
+                assert_eq!(next(&mut kept), ProberEvent::Restarted);
+                assert_eq!(kept.next_event(), None);
                 assert_ne!(pair(name), (keeper, prober));
                 // Asked by the new one, which has a schedule of its own: nothing is made up for.
                 let sample = answer(&kept, dead);
-                assert!(sample.intended > killed, "{sample:?}");
+                assert!(sample.first_intended_ns > killed, "{sample:?}");
                 assert_eq!(kept.lost(), 0);
             }
             kept
@@ -243,9 +243,9 @@ fn keeper_killed(dir: &Path) {
         let (keeper, prober) = pair("fork");
         kill(keeper, signal).unwrap();
         let why = format!("fork keeper: was killed by signal {}", signal as i32);
-        assert_eq!(next(&mut kept), News::Lost { why });
+        assert_eq!(next(&mut kept), ProberEvent::SupervisorDied { why });
         wait_until("the end of the prober", || !runs(prober));
-        assert_eq!(kept.news(), None);
+        assert_eq!(kept.next_event(), None);
     }
 }
 
@@ -279,11 +279,11 @@ fn streams_and_panics(dir: &Path) {
             assert_eq!(held, Path::new("/dev/null"));
         }
     }
-    let mut worker = Worker::start("worker", (), |(), _| panic!("for a reason"))
+    let mut worker = ObserverProcess::start("worker", (), |(), _| panic!("for a reason"))
         .1
         .unwrap();
     let told = Err("worker: panicked: for a reason".to_owned());
-    wait_until("its end", || worker.check() == told);
+    wait_until("its end", || worker.check_alive() == told);
 }
 
 /// The program that it is to run stops it.
@@ -293,11 +293,11 @@ fn never_ready(_: &Path) {
     let program = dir.path().join("program");
     fs::write(&program, "#!/bin/sh\nkill -s STOP $PPID\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
-    let setup = Setup {
+    let setup = ProbeSetup {
         program,
-        ..Setup::default()
+        ..ProbeSetup::default()
     };
-    let mut kept = Kept::start(find("exec").unwrap(), &setup).unwrap();
+    let mut kept = SupervisedProber::start(find_spec("exec").unwrap(), &setup).unwrap();
     let asked = Cell::new(0);
     let stop = || {
         asked.set(asked.get() + 1);
@@ -324,7 +324,7 @@ fn no_first(dir: &Path) {
 fn no_processes(_: &Path) {
     let limited = |processes| {
         setrlimit(Resource::RLIMIT_NPROC, processes, 4).unwrap();
-        Kept::start(find("fork").unwrap(), &Setup::default())
+        SupervisedProber::start(find_spec("fork").unwrap(), &ProbeSetup::default())
     };
     assert_eq!(limited(1).unwrap_err().raw_os_error(), Some(libc::EAGAIN));
     for (processes, what) in [(2, "start a process"), (3, "fork")] {
@@ -349,9 +349,9 @@ fn no_next(dir: &Path) {
     assert_eq!(next(&mut kept), died(nothing_in(&on)));
     // More starts fail meanwhile: the pauses are 0.1, 0.2 and 0.4 s by now.
     thread::sleep(Duration::from_millis(500));
-    assert_eq!(kept.news(), None);
-    let since = now();
+    assert_eq!(kept.next_event(), None);
+    let since = monotonic_ns();
     fs::create_dir(&on).unwrap();
-    assert_eq!(next(&mut kept), News::Again);
+    assert_eq!(next(&mut kept), ProberEvent::Restarted);
     answer(&kept, since);
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::time::UNIX_EPOCH;
 
 use mmapcp::forklat::export::csv;
-use mmapcp::forklat::export::hlog::Log;
+use mmapcp::forklat::export::hlog::HistogramLog;
 use mmapcp::forklat::export::{Exports, render};
 use mmapcp::forklat::merge::merge;
 
@@ -91,7 +91,7 @@ fn an_export_onto_a_file_that_is_bound() {
         ..Exports::default()
     };
     let report = merge(&[]).expect("a report of nothing");
-    let log = Log::new(UNIX_EPOCH);
+    let log = HistogramLog::new(UNIX_EPOCH);
     let opened = exports.open().expect("open the export");
     opened
         .write(|format| render(format, &report, Some(&log)))

@@ -5,13 +5,13 @@ use std::io;
 
 use nix::sys::stat::SFlag;
 
-use super::handle::{ALL_BITS, Handle};
+use super::handle::{ALL_BITS, AttrHandle};
 
 const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
 
 /// Set-user-id, set-group-id and sticky: no part of an ACL.
-pub(super) const SET_ID: u32 = 0o7000;
+pub(super) const SPECIAL_BITS: u32 = 0o7000;
 
 /// An ACL as the kernel's header `posix_acl_xattr.h` lays it out: a version, then entries of tag, permissions and id.
 const VERSION: u32 = 2;
@@ -22,37 +22,41 @@ const NO_ID: u32 = u32::MAX;
 const MINIMAL: usize = 4 + 3 * 8;
 
 /// Which side could not do it.
-pub(super) enum Failed {
+pub(super) enum AclError {
     Source(io::Error),
     Dest(io::Error),
 }
 
 /// Gives `to` the ACLs of `source` and `mode`, and takes away what a default ACL of its directory gave it beyond them.
-pub(super) fn copy(source: &Handle<'_>, to: &Handle<'_>, mode: u32) -> Result<(), Failed> {
-    let Some(access) = access_of(source, mode).map_err(Failed::Source)? else {
-        impose(to, mode).map_err(Failed::Dest)?;
-        return lose_special_bits(to, mode).map_err(Failed::Dest);
+pub(super) fn copy(
+    source: &AttrHandle<'_>,
+    to: &AttrHandle<'_>,
+    mode: u32,
+) -> Result<(), AclError> {
+    let Some(access) = access_of(source, mode).map_err(AclError::Source)? else {
+        set_mode_without_acl(to, mode).map_err(AclError::Dest)?;
+        return lose_special_bits(to, mode).map_err(AclError::Dest);
     };
     let default = if is_directory(mode) {
-        source.get(DEFAULT.as_ref()).map_err(Failed::Source)?
+        source.get(DEFAULT.as_ref()).map_err(AclError::Source)?
     } else {
         None
     };
-    set(to, &access, default.as_deref(), mode).map_err(Failed::Dest)?;
-    lose_special_bits(to, mode).map_err(Failed::Dest)
+    set(to, &access, default.as_deref(), mode).map_err(AclError::Dest)?;
+    lose_special_bits(to, mode).map_err(AclError::Dest)
 }
 
 /// Takes away the set-id and sticky bits of what was there, which no ACL touches, where `mode` has none: as cp 9.7, which changes the mode
 /// before the ACL.
-fn lose_special_bits(to: &Handle<'_>, mode: u32) -> io::Result<()> {
-    if mode & SET_ID == 0 && to.stat()?.st_mode & SET_ID != 0 {
+fn lose_special_bits(to: &AttrHandle<'_>, mode: u32) -> io::Result<()> {
+    if mode & SPECIAL_BITS == 0 && to.stat()?.st_mode & SPECIAL_BITS != 0 {
         to.set_mode(mode)?;
     }
     Ok(())
 }
 
 /// `None` where the file system has no ACLs. One that says no more than the mode is made from that.
-fn access_of(source: &Handle<'_>, mode: u32) -> io::Result<Option<Vec<u8>>> {
+fn access_of(source: &AttrHandle<'_>, mode: u32) -> io::Result<Option<Vec<u8>>> {
     match source.get(ACCESS.as_ref()) {
         Ok(acl) => Ok(Some(acl.unwrap_or_else(|| minimal(mode)))),
         Err(e) if unsupported(&e) => Ok(None),
@@ -61,7 +65,7 @@ fn access_of(source: &Handle<'_>, mode: u32) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The set-id bits come after the ACL: before it, the group's would be those of the mask.
-fn set(to: &Handle<'_>, access: &[u8], default: Option<&[u8]>, mode: u32) -> io::Result<()> {
+fn set(to: &AttrHandle<'_>, access: &[u8], default: Option<&[u8]>, mode: u32) -> io::Result<()> {
     let done = match to.set(ACCESS.as_ref(), access) {
         Ok(()) if is_directory(mode) => set_default(to, default),
         Ok(()) => Ok(()),
@@ -75,17 +79,17 @@ fn set(to: &Handle<'_>, access: &[u8], default: Option<&[u8]>, mode: u32) -> io:
         }
         // What cp does then: the mode at least.
         Err(e) => {
-            let _ = impose(to, mode);
+            let _ = set_mode_without_acl(to, mode);
             return Err(e);
         }
     };
-    if mode & SET_ID != 0 {
+    if mode & SPECIAL_BITS != 0 {
         to.set_mode(mode)?;
     }
     done
 }
 
-fn set_default(to: &Handle<'_>, default: Option<&[u8]>) -> io::Result<()> {
+fn set_default(to: &AttrHandle<'_>, default: Option<&[u8]>) -> io::Result<()> {
     match default {
         Some(acl) => to.set(DEFAULT.as_ref(), acl),
         None => to.remove(DEFAULT.as_ref()).or_else(|e| {
@@ -99,7 +103,7 @@ fn set_default(to: &Handle<'_>, default: Option<&[u8]>) -> io::Result<()> {
 }
 
 /// Gives `to` this mode and no ACL beyond it. A default ACL goes only where the mode says that it is a directory's.
-pub(super) fn impose(to: &Handle<'_>, mode: u32) -> io::Result<()> {
+pub(super) fn set_mode_without_acl(to: &AttrHandle<'_>, mode: u32) -> io::Result<()> {
     match to.set(ACCESS.as_ref(), &minimal(mode)) {
         Ok(()) => {
             let default = if is_directory(mode) {
@@ -107,7 +111,7 @@ pub(super) fn impose(to: &Handle<'_>, mode: u32) -> io::Result<()> {
             } else {
                 Ok(())
             };
-            if mode & SET_ID != 0 {
+            if mode & SPECIAL_BITS != 0 {
                 to.set_mode(mode)?;
             }
             default

@@ -15,46 +15,46 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use xattr::FileExt;
 
-use crate::cp::place::Place;
-use crate::sys::pinned;
+use crate::cp::at_path::AtPath;
+use crate::sys::o_path;
 
 /// The permission bits of a mode, set-id and sticky ones with them.
 pub(super) const ALL_BITS: u32 = 0o7777;
 
 /// One file, the same for as long as this lives.
-pub(super) enum Handle<'a> {
+pub(super) enum AttrHandle<'a> {
     /// Open for reading or writing.
     Open(&'a File),
     /// Held by an `O_PATH` descriptor, with the name that leads to it where the kernel has no call for that.
     Pinned(File, PathBuf),
 }
 
-impl Handle<'_> {
+impl AttrHandle<'_> {
     /// An open file, by whatever kind of descriptor.
-    pub(super) fn of(file: &File) -> io::Result<Handle<'_>> {
+    pub(super) fn of(file: &File) -> io::Result<AttrHandle<'_>> {
         let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
         if flags.contains(OFlag::O_PATH) {
-            Self::hold(file)
+            Self::from_clone(file)
         } else {
-            Ok(Handle::Open(file))
+            Ok(AttrHandle::Open(file))
         }
     }
 
     /// What is at this place now, the link itself where `follow` is false.
-    pub(super) fn pin(place: &Place<'_>, follow: bool) -> io::Result<Handle<'static>> {
+    pub(super) fn open_o_path(place: &AtPath<'_>, follow: bool) -> io::Result<AttrHandle<'static>> {
         let mut flags = OFlag::O_PATH;
         flags.set(OFlag::O_NOFOLLOW, !follow);
         Ok(Self::pinned(place.open(flags, 0)?))
     }
 
     /// What is open, be it only as a place.
-    pub(super) fn hold(file: &File) -> io::Result<Handle<'static>> {
+    pub(super) fn from_clone(file: &File) -> io::Result<AttrHandle<'static>> {
         Ok(Self::pinned(file.try_clone()?))
     }
 
-    fn pinned(file: File) -> Handle<'static> {
+    fn pinned(file: File) -> AttrHandle<'static> {
         let name = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Handle::Pinned(file, name.into())
+        AttrHandle::Pinned(file, name.into())
     }
 
     pub(super) fn stat(&self) -> nix::Result<FileStat> {
@@ -69,7 +69,7 @@ impl Handle<'_> {
         let modified = TimeSpec::new(from.st_mtime, from.st_mtime_nsec);
         match self {
             Self::Open(file) => Ok(futimens(file, &accessed, &modified)?),
-            Self::Pinned(file, name) => match pinned::set_times(file, &accessed, &modified) {
+            Self::Pinned(file, name) => match o_path::set_times(file, &accessed, &modified) {
                 Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
                     let follow = UtimensatFlags::FollowSymlink;
                     Ok(utimensat(AT_FDCWD, name, &accessed, &modified, follow)?)
@@ -94,7 +94,7 @@ impl Handle<'_> {
             Self::Pinned(file, name) => {
                 match fchmodat(AT_FDCWD, name, bits, FchmodatFlags::FollowSymlink) {
                     // Without /proc.
-                    Err(Errno::ENOENT) => pinned::set_mode(file, bits.bits()),
+                    Err(Errno::ENOENT) => o_path::set_mode(file, bits.bits()),
                     done => Ok(done?),
                 }
             }

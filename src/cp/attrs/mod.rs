@@ -2,11 +2,11 @@
 //! the command line has it.
 
 mod acl;
-pub mod context;
-mod create;
-mod extended;
+mod creation_mode;
 mod handle;
 mod owner;
+pub mod security_context;
+mod xattrs;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,14 +15,14 @@ use std::path::Path;
 
 use nix::sys::stat::{FileStat, SFlag};
 
-use super::options::{Options, Preserve};
-use super::place::Place;
+use super::at_path::AtPath;
+use super::options::{CopyOptions, Preserve};
 use crate::report::quote::{quote, quote_word};
-use crate::sys::words::reason;
-use create::Completion;
-use extended::{Rules, Told};
-use handle::Handle;
-use owner::Owner;
+use crate::sys::strerror::strerror;
+use creation_mode::PendingMode;
+use handle::AttrHandle;
+use owner::OwnerOutcome;
+use xattrs::{ReportLevel, XattrRules};
 
 /// What all may do with a file, and with a directory.
 const FILE_DEFAULT: u32 = 0o666;
@@ -33,7 +33,7 @@ const DIRECTORY_DEFAULT: u32 = 0o777;
 pub struct Unpreserved;
 
 /// Whether what counts was preserved.
-pub type Outcome = Result<(), Unpreserved>;
+pub type AttrResult = Result<(), Unpreserved>;
 
 /// What attributes are to be set, and how. One for a run.
 #[derive(Debug)]
@@ -45,15 +45,16 @@ pub struct Attributes {
     attributes_only: bool,
     /// The context of all that is made, if the user said one.
     context: Option<OsString>,
-    rules: Rules,
+    rules: XattrRules,
 }
 
 impl Attributes {
     /// What `options` ask for, where the file mode creation mask is `umask`.
     #[must_use]
-    pub fn new(options: &Options, umask: u32) -> Self {
+    pub fn new(options: &CopyOptions, umask: u32) -> Self {
         let mut preserve = options.preserve;
-        let contexts = (preserve.context || options.context.is_some()) && context::enabled();
+        let contexts = (preserve.context || options.context.is_some())
+            && security_context::has_security_contexts();
         preserve.context &= contexts;
         Self {
             preserve,
@@ -65,9 +66,9 @@ impl Attributes {
                 .clone()
                 .filter(|context| contexts && !context.is_empty()),
             rules: if preserve.xattr {
-                Rules::read(contexts)
+                XattrRules::read(contexts)
             } else {
-                Rules::default()
+                XattrRules::default()
             },
         }
     }
@@ -84,19 +85,19 @@ impl Attributes {
         made: bool,
         shown: (&Path, &Path),
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
-        let (source, to) = (Handle::Open(source), Handle::Open(dest));
+    ) -> AttrResult {
+        let (source, to) = (AttrHandle::Open(source), AttrHandle::Open(dest));
         self.times(&to, from, shown.1, say)?;
-        let mut owner = Owner::Right;
+        let mut owner = OwnerOutcome::Right;
         if self.preserve.ownership {
-            let now = now(&to, "cannot fstat", shown.1, say)?;
+            let now = stat_or_report(&to, "cannot fstat", shown.1, say)?;
             if (now.st_uid, now.st_gid) != (from.st_uid, from.st_gid) {
-                owner = self.give_owner(&to, from, &now, made, shown.1, say)?;
+                owner = self.copy_owner(&to, from, &now, made, shown.1, say)?;
             }
         }
         let extra = if made { self.extra(from) } else { 0 };
         if extra != 0 {
-            let now = now(&to, "cannot fstat", shown.1, say)?;
+            let now = stat_or_report(&to, "cannot fstat", shown.1, say)?;
             if now.st_mode & extra == 0 {
                 // If it fails, so will what it is for, and that is told.
                 let _ = to.set_mode(now.st_mode | extra);
@@ -109,7 +110,7 @@ impl Attributes {
             Ok(())
         } else if self.preserve.default_mode {
             self.default_mode(&to, FILE_DEFAULT, shown.1, say)
-        } else if extra != 0 || self.owed(from) != 0 {
+        } else if extra != 0 || self.deferred_bits(from) != 0 {
             self.widened(
                 to.set_mode(from.st_mode & DIRECTORY_DEFAULT & !self.umask),
                 shown.1,
@@ -122,27 +123,27 @@ impl Attributes {
     }
 
     /// All that follows the last entry of a directory. `listing` is the source where it could be opened; `made` is what
-    /// [`open_up`](Self::open_up) said, where this run made the destination.
+    /// [`open_up`](Self::grant_owner_access) said, where this run made the destination.
     ///
     /// # Errors
     /// When what failed counts.
     pub fn finish_directory(
         &self,
-        source: (&Place<'_>, Option<&File>),
+        source: (&AtPath<'_>, Option<&File>),
         from: &FileStat,
         dest: &File,
         made: Option<u32>,
         shown: &Path,
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
+    ) -> AttrResult {
         let (place, listing) = source;
-        let to = Handle::of(dest).map_err(|e| {
-            said(say, "cannot fstat", shown, &e);
+        let to = AttrHandle::of(dest).map_err(|e| {
+            report_error(say, "cannot fstat", shown, &e);
             Unpreserved
         })?;
         let made = made.map(|made| self.complete_directory(made, from));
         let source = match listing {
-            Some(file) => Handle::Open(file),
+            Some(file) => AttrHandle::Open(file),
             None => source_at(place, from, say)?,
         };
         self.finish(&source, from, &to, made, (place.shown, shown), say)
@@ -154,22 +155,22 @@ impl Attributes {
     /// When what failed counts, or when another file has its place.
     pub fn finish_special(
         &self,
-        source: &Place<'_>,
+        source: &AtPath<'_>,
         from: &FileStat,
-        dest: &Place<'_>,
+        dest: &AtPath<'_>,
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
+    ) -> AttrResult {
         let preserve = self.preserve;
         let later = preserve.timestamps || preserve.xattr || self.changes_mode();
         if !later {
             return Ok(());
         }
-        let (to, now) = pin_made(dest, kind(from.st_mode), say)?;
+        let (to, now) = pin_made(dest, file_type_of_mode(from.st_mode), say)?;
         if now.st_nlink > 1 || now.st_rdev != from.st_rdev {
             return replaced(dest, say);
         }
         let held = source_at(source, from, say)?;
-        let made = Some(Completion::add(self.owed(from)));
+        let made = Some(PendingMode::add(self.deferred_bits(from)));
         self.finish(&held, from, &to, made, (source.shown, dest.shown), say)
     }
 
@@ -180,11 +181,11 @@ impl Attributes {
     /// When what failed counts, or when another file has its place.
     pub fn finish_symlink(
         &self,
-        source: &Place<'_>,
+        source: &AtPath<'_>,
         from: &FileStat,
-        dest: &Place<'_>,
+        dest: &AtPath<'_>,
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
+    ) -> AttrResult {
         let preserve = self.preserve;
         if !(preserve.ownership || preserve.timestamps || preserve.xattr) {
             return Ok(());
@@ -194,7 +195,7 @@ impl Attributes {
             // A further name of a link that may be elsewhere, too.
             return replaced(dest, say);
         }
-        if preserve.ownership && kind(from.st_mode) == SFlag::S_IFLNK {
+        if preserve.ownership && file_type_of_mode(from.st_mode) == SFlag::S_IFLNK {
             self.give_link(&to, from, dest.shown, say)?;
         }
         self.times(&to, from, dest.shown, say)?;
@@ -211,18 +212,18 @@ impl Attributes {
     /// When anything failed.
     pub fn finish_parent(
         &self,
-        source: &Place<'_>,
+        source: &AtPath<'_>,
         from: &FileStat,
         (dest, shown): (&File, &Path),
         made: Option<u32>,
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
+    ) -> AttrResult {
         let preserve = self.preserve;
-        let to = Handle::hold(dest).map_err(|e| {
-            said(say, "cannot access", shown, &e);
+        let to = AttrHandle::from_clone(dest).map_err(|e| {
+            report_error(say, "cannot access", shown, &e);
             Unpreserved
         })?;
-        let now = now(&to, "cannot stat", shown, say)?;
+        let now = stat_or_report(&to, "cannot stat", shown, say)?;
         if preserve.timestamps
             && let Err(e) = to.set_times(from)
         {
@@ -247,23 +248,23 @@ impl Attributes {
     /// What all have in common that are no regular files. `made`: what is left to do about the mode of what this run made.
     fn finish(
         &self,
-        source: &Handle<'_>,
+        source: &AttrHandle<'_>,
         from: &FileStat,
-        to: &Handle<'_>,
-        made: Option<Completion>,
+        to: &AttrHandle<'_>,
+        made: Option<PendingMode>,
         shown: (&Path, &Path),
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
+    ) -> AttrResult {
         self.times(to, from, shown.1, say)?;
         let inherited = match made {
             Some(_) if self.preserve.default_mode => inherited(to, from, shown.1, say)?,
             _ => 0,
         };
-        let mut owner = Owner::Right;
+        let mut owner = OwnerOutcome::Right;
         if self.preserve.ownership {
-            let now = now(to, "cannot stat", shown.1, say)?;
+            let now = stat_or_report(to, "cannot stat", shown.1, say)?;
             if made.is_some() || (now.st_uid, now.st_gid) != (from.st_uid, from.st_gid) {
-                owner = self.give_owner(to, from, &now, made.is_some(), shown.1, say)?;
+                owner = self.copy_owner(to, from, &now, made.is_some(), shown.1, say)?;
             }
         }
         self.extended((source, to), shown, say)?;
@@ -281,35 +282,35 @@ impl Attributes {
 
     fn times(
         &self,
-        to: &Handle<'_>,
+        to: &AttrHandle<'_>,
         from: &FileStat,
         shown: &Path,
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
+    ) -> AttrResult {
         if self.preserve.timestamps
             && let Err(e) = to.set_times(from)
         {
-            said(say, "preserving times for", shown, &e);
-            return self.or_required();
+            report_error(say, "preserving times for", shown, &e);
+            return self.fail_if_required();
         }
         Ok(())
     }
 
     fn extended(
         &self,
-        (source, to): (&Handle<'_>, &Handle<'_>),
+        (source, to): (&AttrHandle<'_>, &AttrHandle<'_>),
         shown: (&Path, &Path),
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
+    ) -> AttrResult {
         let preserve = self.preserve;
         if !preserve.xattr {
             return Ok(());
         }
-        let told = Told::of(
+        let told = ReportLevel::of(
             self.attributes_only || preserve.xattr_required,
             preserve.quiet,
         );
-        match extended::copy(&self.rules, told, (source, to), shown, say) {
+        match xattrs::copy(&self.rules, told, (source, to), shown, say) {
             Err(Unpreserved) if preserve.xattr_required => Err(Unpreserved),
             _ => Ok(()),
         }
@@ -317,39 +318,39 @@ impl Attributes {
 
     fn mode(
         &self,
-        handles: (&Handle<'_>, &Handle<'_>),
+        handles: (&AttrHandle<'_>, &AttrHandle<'_>),
         mode: u32,
         shown: (&Path, &Path),
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
-        copy_mode(handles, mode, shown, say).or_else(|_| self.or_required())
+    ) -> AttrResult {
+        copy_mode(handles, mode, shown, say).or_else(|_| self.fail_if_required())
     }
 
     fn default_mode(
         &self,
-        to: &Handle<'_>,
+        to: &AttrHandle<'_>,
         everything: u32,
         shown: &Path,
         say: &mut dyn FnMut(&str),
-    ) -> Outcome {
-        acl::impose(to, everything & !self.umask).map_err(|e| {
+    ) -> AttrResult {
+        acl::set_mode_without_acl(to, everything & !self.umask).map_err(|e| {
             let name = quote_word(shown);
-            say(&format!("setting permissions for {name}: {}", reason(&e)));
+            say(&format!("setting permissions for {name}: {}", strerror(&e)));
             Unpreserved
         })
     }
 
-    fn widened(&self, done: io::Result<()>, shown: &Path, say: &mut dyn FnMut(&str)) -> Outcome {
+    fn widened(&self, done: io::Result<()>, shown: &Path, say: &mut dyn FnMut(&str)) -> AttrResult {
         match done {
             Err(e) => {
-                said(say, "preserving permissions for", shown, &e);
-                self.or_required()
+                report_error(say, "preserving permissions for", shown, &e);
+                self.fail_if_required()
             }
             Ok(()) => Ok(()),
         }
     }
 
-    fn or_required(&self) -> Outcome {
+    fn fail_if_required(&self) -> AttrResult {
         if self.preserve.required {
             Err(Unpreserved)
         } else {
@@ -358,13 +359,13 @@ impl Attributes {
     }
 }
 
-fn kind(mode: u32) -> SFlag {
+fn file_type_of_mode(mode: u32) -> SFlag {
     SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits())
 }
 
 /// What --no-preserve=mode makes of something that is no regular file.
 fn default_of(from: &FileStat) -> u32 {
-    match kind(from.st_mode) {
+    match file_type_of_mode(from.st_mode) {
         SFlag::S_IFDIR | SFlag::S_IFSOCK => DIRECTORY_DEFAULT,
         _ => FILE_DEFAULT,
     }
@@ -373,44 +374,44 @@ fn default_of(from: &FileStat) -> u32 {
 /// The set-group-id bit that a new directory has from the one it is in, which --no-preserve=mode leaves to it. Where it has,
 /// its mode is set as a whole, and a sticky bit of the source goes: as cp since 9.5.
 fn inherited(
-    to: &Handle<'_>,
+    to: &AttrHandle<'_>,
     from: &FileStat,
     shown: &Path,
     say: &mut dyn FnMut(&str),
 ) -> Result<u32, Unpreserved> {
-    if kind(from.st_mode) != SFlag::S_IFDIR {
+    if file_type_of_mode(from.st_mode) != SFlag::S_IFDIR {
         return Ok(0);
     }
-    let now = now(to, "cannot stat", shown, say)?;
+    let now = stat_or_report(to, "cannot stat", shown, say)?;
     Ok(now.st_mode & libc::S_ISGID)
 }
 
 fn copy_mode(
-    (source, to): (&Handle<'_>, &Handle<'_>),
+    (source, to): (&AttrHandle<'_>, &AttrHandle<'_>),
     mode: u32,
     (from, dest): (&Path, &Path),
     say: &mut dyn FnMut(&str),
-) -> Outcome {
+) -> AttrResult {
     let text = match acl::copy(source, to, mode) {
         Ok(()) => return Ok(()),
-        Err(acl::Failed::Source(e)) => format!("{}: {}", quote_word(from), reason(&e)),
-        Err(acl::Failed::Dest(e)) => {
+        Err(acl::AclError::Source(e)) => format!("{}: {}", quote_word(from), strerror(&e)),
+        Err(acl::AclError::Dest(e)) => {
             let name = quote_word(dest);
-            format!("preserving permissions for {name}: {}", reason(&e))
+            format!("preserving permissions for {name}: {}", strerror(&e))
         }
     };
     say(&text);
     Err(Unpreserved)
 }
 
-fn now(
-    of: &Handle<'_>,
+fn stat_or_report(
+    of: &AttrHandle<'_>,
     cannot: &str,
     shown: &Path,
     say: &mut dyn FnMut(&str),
 ) -> Result<FileStat, Unpreserved> {
     of.stat().map_err(|e| {
-        said(say, cannot, shown, &e.into());
+        report_error(say, cannot, shown, &e.into());
         Unpreserved
     })
 }
@@ -418,16 +419,16 @@ fn now(
 /// What cannot be opened, at the place that `from` is of: the link there, or what it leads to. Nothing is read of another
 /// file that was swapped in.
 fn source_at(
-    place: &Place<'_>,
+    place: &AtPath<'_>,
     from: &FileStat,
     say: &mut dyn FnMut(&str),
-) -> Result<Handle<'static>, Unpreserved> {
+) -> Result<AttrHandle<'static>, Unpreserved> {
     let itself = |stat: FileStat| (stat.st_dev, stat.st_ino) == (from.st_dev, from.st_ino);
-    let held = Handle::pin(place, false).and_then(|held| {
+    let held = AttrHandle::open_o_path(place, false).and_then(|held| {
         if itself(held.stat()?) {
             return Ok(held);
         }
-        let behind = Handle::pin(place, true)?;
+        let behind = AttrHandle::open_o_path(place, true)?;
         if itself(behind.stat()?) {
             Ok(behind)
         } else {
@@ -435,29 +436,29 @@ fn source_at(
         }
     });
     held.map_err(|e| {
-        said(say, "cannot access", place.shown, &e);
+        report_error(say, "cannot access", place.shown, &e);
         Unpreserved
     })
 }
 
 /// What this run made at `place`, of type `made`; whatever took its name since is left alone.
 fn pin_made(
-    place: &Place<'_>,
+    place: &AtPath<'_>,
     made: SFlag,
     say: &mut dyn FnMut(&str),
-) -> Result<(Handle<'static>, FileStat), Unpreserved> {
-    let held = Handle::pin(place, false).and_then(|held| Ok((held.stat()?, held)));
+) -> Result<(AttrHandle<'static>, FileStat), Unpreserved> {
+    let held = AttrHandle::open_o_path(place, false).and_then(|held| Ok((held.stat()?, held)));
     match held {
-        Ok((now, held)) if kind(now.st_mode) == made => Ok((held, now)),
+        Ok((now, held)) if file_type_of_mode(now.st_mode) == made => Ok((held, now)),
         Ok(_) => replaced(place, say),
         Err(e) => {
-            said(say, "cannot access", place.shown, &e);
+            report_error(say, "cannot access", place.shown, &e);
             Err(Unpreserved)
         }
     }
 }
 
-fn replaced<T>(place: &Place<'_>, say: &mut dyn FnMut(&str)) -> Result<T, Unpreserved> {
+fn replaced<T>(place: &AtPath<'_>, say: &mut dyn FnMut(&str)) -> Result<T, Unpreserved> {
     say(&format!(
         "not setting attributes of {}, as it was replaced while being copied",
         quote(place.shown)
@@ -465,11 +466,11 @@ fn replaced<T>(place: &Place<'_>, say: &mut dyn FnMut(&str)) -> Result<T, Unpres
     Err(Unpreserved)
 }
 
-fn said(say: &mut dyn FnMut(&str), what: &str, shown: &Path, e: &io::Error) {
-    say(&format!("{what} {}: {}", quote(shown), reason(e)));
+fn report_error(say: &mut dyn FnMut(&str), what: &str, shown: &Path, e: &io::Error) {
+    say(&format!("{what} {}: {}", quote(shown), strerror(e)));
 }
 
-fn fail(say: &mut dyn FnMut(&str), what: &str, shown: &Path, e: &io::Error) -> Outcome {
-    said(say, what, shown, e);
+fn fail(say: &mut dyn FnMut(&str), what: &str, shown: &Path, e: &io::Error) -> AttrResult {
+    report_error(say, what, shown, e);
     Err(Unpreserved)
 }

@@ -3,11 +3,11 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::super::usage::Answer;
+use super::super::cli_answer::CliAnswer;
 use crate::report::quote::quote_word;
 
 /// Words and what they mean; words of one meaning stand together.
-pub type Table<T> = &'static [(&'static str, T)];
+pub type KeywordTable<T> = &'static [(&'static str, T)];
 
 /// The words alone.
 pub(super) fn names<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
@@ -22,7 +22,7 @@ pub fn argmatch<T: Copy + PartialEq>(
     context: &str,
     given: &OsStr,
     table: &[(&'static str, T)],
-) -> Result<T, Answer> {
+) -> Result<T, CliAnswer> {
     if let Some((_, exact)) = table.iter().find(|(name, _)| *name == given) {
         return Ok(*exact);
     }
@@ -35,7 +35,7 @@ pub fn argmatch<T: Copy + PartialEq>(
         Some(_) => "ambiguous",
         None => "invalid",
     };
-    Err(Answer::usage(&format!(
+    Err(CliAnswer::usage_error(&format!(
         "{problem} argument {} for {}\nValid arguments are:{}",
         quote_word(given),
         quote_word(context),

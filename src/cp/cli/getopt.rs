@@ -4,21 +4,21 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::super::usage::Answer;
-use super::table::{Argument, Origin, Row, TABLE, Word};
+use super::super::cli_answer::CliAnswer;
+use super::table::{Argument, OPTION_TABLE, OptionId, OptionSpec, Origin};
 
 /// One option as it was given.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct GivenOption {
     /// Which.
-    pub word: Word,
+    pub id: OptionId,
     /// Its argument, where it takes one and has one.
     pub value: Option<OsString>,
 }
 
 /// Reads options in their order and puts the operands aside.
 #[derive(Debug)]
-pub struct Reader {
+pub struct OptionReader {
     words: VecDeque<OsString>,
     /// What is left of a word of letters.
     letters: VecDeque<u8>,
@@ -27,7 +27,7 @@ pub struct Reader {
     options_first: bool,
 }
 
-impl Reader {
+impl OptionReader {
     /// Over the words behind the program's name.
     #[must_use]
     pub fn new(words: impl IntoIterator<Item = OsString>, options_first: bool) -> Self {
@@ -49,7 +49,7 @@ impl Reader {
     ///
     /// # Errors
     /// What is wrong with it, in getopt's words.
-    pub fn next_option(&mut self) -> Result<Option<Given>, Answer> {
+    pub fn next_option(&mut self) -> Result<Option<GivenOption>, CliAnswer> {
         if let Some(letter) = self.letters.pop_front() {
             return self.letter(letter).map(Some);
         }
@@ -72,8 +72,8 @@ impl Reader {
         Ok(None)
     }
 
-    fn letter(&mut self, letter: u8) -> Result<Given, Answer> {
-        let Some(row) = TABLE
+    fn letter(&mut self, letter: u8) -> Result<GivenOption, CliAnswer> {
+        let Some(row) = OPTION_TABLE
             .iter()
             .find(|row| row.shorts.as_bytes().contains(&letter))
         else {
@@ -89,13 +89,10 @@ impl Reader {
             }
             Argument::Required(..) => Some(OsString::from_vec(self.letters.drain(..).collect())),
         };
-        Ok(Given {
-            word: row.word,
-            value,
-        })
+        Ok(GivenOption { id: row.id, value })
     }
 
-    fn long(&mut self, given: &[u8]) -> Result<Given, Answer> {
+    fn long(&mut self, given: &[u8]) -> Result<GivenOption, CliAnswer> {
         let (name, value) = match given.iter().position(|b| *b == b'=') {
             Some(at) => (&given[..at], Some(OsStr::from_bytes(&given[at + 1..]))),
             None => (given, None),
@@ -104,26 +101,27 @@ impl Reader {
         let value = match (row.argument, value) {
             (Argument::None, Some(_)) => {
                 let text = format!("option '--{name}' doesn't allow an argument");
-                return Err(Answer::usage(&text));
+                return Err(CliAnswer::usage_error(&text));
             }
             (Argument::Required(..), None) => {
                 let text = format!("option '--{name}' requires an argument");
-                Some(self.words.pop_front().ok_or_else(|| Answer::usage(&text))?)
+                Some(
+                    self.words
+                        .pop_front()
+                        .ok_or_else(|| CliAnswer::usage_error(&text))?,
+                )
             }
             (_, value) => value.map(OsStr::to_owned),
         };
-        Ok(Given {
-            word: row.word,
-            value,
-        })
+        Ok(GivenOption { id: row.id, value })
     }
 }
 
 /// A name and the option it belongs to.
-type Named = (&'static str, &'static Row);
+type Named = (&'static str, &'static OptionSpec);
 
 fn names(origin: Origin) -> impl Iterator<Item = Named> {
-    TABLE
+    OPTION_TABLE
         .iter()
         .filter(move |row| row.origin == origin)
         .flat_map(|row| {
@@ -135,7 +133,7 @@ fn names(origin: Origin) -> impl Iterator<Item = Named> {
 }
 
 /// The option that `name` is, or is a beginning of. `given` is the whole word without its dashes.
-fn find(name: &[u8], given: &[u8]) -> Result<Named, Answer> {
+fn find(name: &[u8], given: &[u8]) -> Result<Named, CliAnswer> {
     const ORIGINS: [Origin; 2] = [Origin::Cp, Origin::Own];
     let mut all = ORIGINS.into_iter().flat_map(names);
     if let Some(exact) = all.find(|(long, _)| long.as_bytes() == name) {
@@ -144,7 +142,7 @@ fn find(name: &[u8], given: &[u8]) -> Result<Named, Answer> {
     for origin in ORIGINS {
         let mut begun = names(origin).filter(|(long, _)| long.as_bytes().starts_with(name));
         let Some(first) = begun.next() else { continue };
-        let others: Vec<Named> = begun.filter(|(_, row)| row.word != first.1.word).collect();
+        let others: Vec<Named> = begun.filter(|(_, row)| row.id != first.1.id).collect();
         if others.is_empty() {
             return Ok(first);
         }
@@ -163,6 +161,6 @@ fn find(name: &[u8], given: &[u8]) -> Result<Named, Answer> {
 }
 
 /// getopt shows words as they are, whatever bytes they have.
-fn mistake(parts: &[&[u8]]) -> Answer {
-    Answer::usage_of_bytes(&parts.concat())
+fn mistake(parts: &[&[u8]]) -> CliAnswer {
+    CliAnswer::usage_of_bytes(&parts.concat())
 }

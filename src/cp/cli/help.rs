@@ -1,6 +1,6 @@
 //! What --help says around the options.
 
-use crate::transfer::engine::TABLE;
+use crate::transfer::engine::ENGINES;
 
 pub(super) const ABOUT: &str =
     "Copy SOURCE to DEST, or several SOURCEs to DIRECTORY, past the page cache";
@@ -32,7 +32,7 @@ it, VERSION_CONTROL of the environment, else existing:
   simple, never  simple ones: NAME~
 With -f and --backup, a file copied onto its own name is copied to its backup.";
 
-const PROMISES: &str = "\
+const CRASH_GUARANTEES: &str = "\
 What is at a destination when the copy is killed (kill -9), and after a power cut:
   neither            a part; a part or nothing, even some time after exit 0
   --fsync            a part; after exit 0 the whole new file, before that a part
@@ -57,12 +57,12 @@ whatever options are added here.";
 /// Behind the options: backups, promises, limits, abbreviations, the engines as a table.
 pub(super) fn after() -> String {
     let mut text = format!(
-        "{BACKUPS}\n\n{PROMISES}\n\n{THROTTLE}\n\n{ORDER}\n\nEngines, in order of preference:\n"
+        "{BACKUPS}\n\n{CRASH_GUARANTEES}\n\n{THROTTLE}\n\n{ORDER}\n\nEngines, in order of preference:\n"
     );
-    for row in TABLE {
+    for row in ENGINES {
         text.push_str(&format!(
             "  {:<16} {}\n  {:<16} when: {}\n",
-            row.name, row.how, "", row.when
+            row.name, row.description, "", row.applies_to
         ));
     }
     text.push_str(

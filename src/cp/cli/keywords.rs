@@ -1,13 +1,13 @@
 //! The words that options take as arguments, each list in the order in which cp shows it.
 
 use super::super::options::BackupNames;
-use super::argmatch::{self, Table};
+use super::argmatch::{self, KeywordTable};
 use crate::report::progress;
-use crate::transfer::engine::{self, Row};
+use crate::transfer::engine::{self, EngineSpec};
 use crate::transfer::{DirectPolicy, Reflink, Sparse};
 
 /// CONTROL of --backup, and VERSION_CONTROL. `None`: no backups.
-pub const BACKUP: Table<Option<BackupNames>> = &[
+pub const BACKUP: KeywordTable<Option<BackupNames>> = &[
     ("none", None),
     ("off", None),
     ("simple", Some(BackupNames::Simple)),
@@ -19,14 +19,14 @@ pub const BACKUP: Table<Option<BackupNames>> = &[
 ];
 
 /// WHEN of --sparse.
-pub const SPARSE: Table<Sparse> = &[
+pub const SPARSE: KeywordTable<Sparse> = &[
     ("never", Sparse::Never),
     ("auto", Sparse::Auto),
     ("always", Sparse::Always),
 ];
 
 /// WHEN of --reflink.
-pub const REFLINK: Table<Reflink> = &[
+pub const REFLINK: KeywordTable<Reflink> = &[
     ("auto", Reflink::Auto),
     ("always", Reflink::Always),
     ("never", Reflink::Never),
@@ -46,7 +46,7 @@ pub enum Update {
 }
 
 /// UPDATE of --update.
-pub const UPDATE: Table<Update> = &[
+pub const UPDATE: KeywordTable<Update> = &[
     ("all", Update::All),
     ("none", Update::None),
     ("none-fail", Update::NoneFail),
@@ -73,7 +73,7 @@ pub enum Attribute {
 }
 
 /// The members of LIST.
-pub const ATTRIBUTES: Table<Attribute> = &[
+pub const ATTRIBUTES: KeywordTable<Attribute> = &[
     ("mode", Attribute::Mode),
     ("timestamps", Attribute::Timestamps),
     ("ownership", Attribute::Ownership),
@@ -84,23 +84,23 @@ pub const ATTRIBUTES: Table<Attribute> = &[
 ];
 
 /// WHEN of --direct.
-pub const DIRECT: Table<DirectPolicy> = &[
+pub const DIRECT: KeywordTable<DirectPolicy> = &[
     ("never", DirectPolicy::Never),
     ("auto", DirectPolicy::Auto),
     ("always", DirectPolicy::Always),
 ];
 
 /// WHEN of --progress.
-pub const PROGRESS: Table<progress::When> = &[
-    ("never", progress::When::Never),
-    ("auto", progress::When::Auto),
-    ("always", progress::When::Always),
+pub const PROGRESS: KeywordTable<progress::ShowProgress> = &[
+    ("never", progress::ShowProgress::Never),
+    ("auto", progress::ShowProgress::Auto),
+    ("always", progress::ShowProgress::Always),
 ];
 
 /// NAME of --engine.
 #[must_use]
-pub fn engines() -> Vec<(&'static str, &'static Row)> {
-    engine::TABLE.iter().map(|row| (row.name, *row)).collect()
+pub fn engines() -> Vec<(&'static str, &'static EngineSpec)> {
+    engine::ENGINES.iter().map(|row| (row.name, *row)).collect()
 }
 
 pub(super) fn backup() -> Vec<&'static str> {

@@ -12,19 +12,19 @@ pub mod table;
 
 use clap::{Arg, ArgAction, Command};
 
-use crate::report::{NAME, program};
-use table::{Argument, Origin, Row, TABLE};
+use crate::report::{PROGRAM_NAME, program_name};
+use table::{Argument, OPTION_TABLE, OptionSpec, Origin};
 
 /// The command line of `mmapcp`: what help, man page and completions are made from.
 #[must_use]
 pub fn command() -> Command {
-    named(NAME)
+    named(PROGRAM_NAME)
 }
 
 /// What --help prints: a line an option, and the name by which cp was called.
 #[must_use]
 pub fn help_text() -> String {
-    named(program())
+    named(program_name())
         .about(help::LONG_ABOUT)
         .render_help()
         .to_string()
@@ -33,11 +33,11 @@ pub fn help_text() -> String {
 /// What --version prints, whatever the name it was called by: a script that asks wants to know what it has.
 #[must_use]
 pub fn version_text() -> String {
-    named(NAME).render_version()
+    named(PROGRAM_NAME).render_version()
 }
 
 fn named(name: &str) -> Command {
-    let command = Command::new(NAME)
+    let command = Command::new(PROGRAM_NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .about(help::ABOUT)
         .long_about(help::LONG_ABOUT)
@@ -50,7 +50,7 @@ fn named(name: &str) -> Command {
         .hide(true)
         .action(ArgAction::Append)
         .value_hint(clap::ValueHint::AnyPath);
-    TABLE
+    OPTION_TABLE
         .iter()
         .enumerate()
         .fold(command.arg(operands), |command, (order, row)| {
@@ -59,7 +59,7 @@ fn named(name: &str) -> Command {
 }
 
 /// One row as clap has it.
-fn argument(row: &Row, order: usize) -> Arg {
+fn argument(row: &OptionSpec, order: usize) -> Arg {
     // Rows of one meaning, -b and --backup, want ids of their own.
     let mut arg = Arg::new(order.to_string())
         .help(row.help)

@@ -66,7 +66,7 @@ pub enum Flag {
 
 /// An option with an argument, or with one that may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Valued {
+pub enum ValueOption {
     /// -b, --backup
     Backup,
     /// --no-preserve
@@ -109,21 +109,21 @@ pub enum Limit {
     /// --max-pressure
     Pressure,
     /// --give-up-after
-    Patience,
+    GiveUpAfter,
 }
 
 /// What an option means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum OptionId {
     /// That it is there.
     Flag(Flag),
     /// What it says.
-    Valued(Valued),
+    Valued(ValueOption),
 }
 
 /// What a shell may offer as an argument.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum ArgumentValues {
     /// One of these words.
     Words(fn() -> Vec<&'static str>),
     /// A directory.
@@ -132,7 +132,7 @@ pub enum Kind {
     Free,
 }
 
-impl Kind {
+impl ArgumentValues {
     pub(super) fn describe(self, arg: Arg) -> Arg {
         match self {
             // For the shells; --help names them where it says what they mean.
@@ -151,9 +151,9 @@ pub enum Argument {
     /// None.
     None,
     /// One, behind `=`, attached to the letter, or as the next word.
-    Required(&'static str, Kind),
+    Required(&'static str, ArgumentValues),
     /// None, or one behind `=`; the letter takes none.
-    Optional(&'static str, Kind),
+    Optional(&'static str, ArgumentValues),
 }
 
 /// Where an option comes from. Abbreviations are read by the earliest in which they mean anything, so that what is added
@@ -168,9 +168,9 @@ pub enum Origin {
 
 /// One option.
 #[derive(Debug)]
-pub struct Row {
+pub struct OptionSpec {
     /// What it means.
-    pub word: Word,
+    pub id: OptionId,
     /// Its letters.
     pub shorts: &'static str,
     /// Its name.
@@ -185,9 +185,14 @@ pub struct Row {
     pub help: &'static str,
 }
 
-const fn flag(flag: Flag, shorts: &'static str, long: &'static str, help: &'static str) -> Row {
-    Row {
-        word: Word::Flag(flag),
+const fn flag(
+    flag: Flag,
+    shorts: &'static str,
+    long: &'static str,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec {
+        id: OptionId::Flag(flag),
         shorts,
         long: Some(long),
         hidden: None,
@@ -198,29 +203,29 @@ const fn flag(flag: Flag, shorts: &'static str, long: &'static str, help: &'stat
 }
 
 const fn valued(
-    valued: Valued,
+    valued: ValueOption,
     shorts: &'static str,
     long: &'static str,
     argument: Argument,
     help: &'static str,
-) -> Row {
-    Row {
-        word: Word::Valued(valued),
+) -> OptionSpec {
+    OptionSpec {
+        id: OptionId::Valued(valued),
         argument,
         ..flag(Flag::Help, shorts, long, help)
     }
 }
 
 /// A letter for what is a longer word otherwise.
-const fn letter(word: Word, shorts: &'static str, help: &'static str) -> Row {
-    Row {
-        word,
+const fn letter(word: OptionId, shorts: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec {
+        id: word,
         long: None,
         ..flag(Flag::Help, shorts, "", help)
     }
 }
 
-impl Row {
+impl OptionSpec {
     const fn from(self, origin: Origin) -> Self {
         Self { origin, ..self }
     }
@@ -234,10 +239,10 @@ impl Row {
 }
 
 use Argument::{Optional, Required};
-use Kind::{Directory, Free, Words};
+use ArgumentValues::{Directory, Free, Words};
 
 /// All of them. Those of cp stand as in its own table: in that order it lists what an abbreviation might mean.
-pub static TABLE: &[Row] = &[
+pub static OPTION_TABLE: &[OptionSpec] = &[
     flag(Flag::Archive, "a", "archive", "Same as -dR --preserve=all"),
     flag(
         Flag::AttributesOnly,
@@ -246,14 +251,14 @@ pub static TABLE: &[Row] = &[
         "Copy no data, only the attributes",
     ),
     valued(
-        Valued::Backup,
+        ValueOption::Backup,
         "",
         "backup",
         Optional("CONTROL", Words(keywords::backup)),
         "Keep what is overwritten under another name (see below)",
     ),
     letter(
-        Word::Valued(Valued::Backup),
+        OptionId::Valued(ValueOption::Backup),
         "b",
         "Same as --backup without an argument",
     ),
@@ -270,7 +275,7 @@ pub static TABLE: &[Row] = &[
         "Say which engine is taken and why no other, alignment, extents and cost; implies -v",
     ),
     letter(
-        Word::Flag(Flag::DereferenceNothingKeepLinks),
+        OptionId::Flag(Flag::DereferenceNothingKeepLinks),
         "d",
         "Same as --no-dereference --preserve=links",
     ),
@@ -293,7 +298,7 @@ pub static TABLE: &[Row] = &[
         "Ask before overwriting (overrides an earlier -n)",
     ),
     letter(
-        Word::Flag(Flag::DereferenceOperands),
+        OptionId::Flag(Flag::DereferenceOperands),
         "H",
         "Follow symbolic links that are operands",
     ),
@@ -316,12 +321,12 @@ pub static TABLE: &[Row] = &[
         "Follow no symbolic links in SOURCE",
     ),
     letter(
-        Word::Valued(Valued::Preserve),
+        OptionId::Valued(ValueOption::Preserve),
         "p",
         "Same as --preserve=mode,ownership,timestamps",
     ),
     valued(
-        Valued::NoPreserve,
+        ValueOption::NoPreserve,
         "",
         "no-preserve",
         Required("LIST", Free),
@@ -347,7 +352,7 @@ pub static TABLE: &[Row] = &[
     )
     .also("path"),
     valued(
-        Valued::Preserve,
+        ValueOption::Preserve,
         "",
         "preserve",
         Optional("LIST", Free),
@@ -366,14 +371,14 @@ pub static TABLE: &[Row] = &[
         "Remove an existing destination file before opening it",
     ),
     valued(
-        Valued::Sparse,
+        ValueOption::Sparse,
         "",
         "sparse",
         Required("WHEN", Words(keywords::sparse)),
         "Holes: keep them (auto), make more of zeros (always), fill them (never)",
     ),
     valued(
-        Valued::Reflink,
+        ValueOption::Reflink,
         "",
         "reflink",
         Optional("WHEN", Words(keywords::reflink)),
@@ -386,7 +391,7 @@ pub static TABLE: &[Row] = &[
         "Drop trailing slashes from each SOURCE",
     ),
     valued(
-        Valued::Suffix,
+        ValueOption::Suffix,
         "S",
         "suffix",
         Required("SUFFIX", Free),
@@ -399,21 +404,21 @@ pub static TABLE: &[Row] = &[
         "Make symbolic links instead of copies",
     ),
     valued(
-        Valued::TargetDirectory,
+        ValueOption::TargetDirectory,
         "t",
         "target-directory",
         Required("DIRECTORY", Directory),
         "Copy all SOURCEs into DIRECTORY",
     ),
     valued(
-        Valued::Update,
+        ValueOption::Update,
         "",
         "update",
         Optional("UPDATE", Words(keywords::update)),
         "Which existing files are replaced: all, none, none-fail (none, and that is an error), older (the default of the option)",
     ),
     letter(
-        Word::Valued(Valued::Update),
+        OptionId::Valued(ValueOption::Update),
         "u",
         "Same as --update=older: only what is newer than its destination, or has none",
     ),
@@ -425,12 +430,12 @@ pub static TABLE: &[Row] = &[
         "Follow an existing symbolic link to a directory where a directory goes",
     ),
     letter(
-        Word::Valued(Valued::Context),
+        OptionId::Valued(ValueOption::Context),
         "Z",
         "SELinux's default context for new files: this build cannot look it up, and warns",
     ),
     valued(
-        Valued::Context,
+        ValueOption::Context,
         "",
         "context",
         Optional("CTX", Free),
@@ -453,7 +458,7 @@ pub static TABLE: &[Row] = &[
     )
     .from(Origin::Own),
     valued(
-        Valued::Jobs,
+        ValueOption::Jobs,
         "",
         "jobs",
         Required("N", Free),
@@ -461,7 +466,7 @@ pub static TABLE: &[Row] = &[
     )
     .from(Origin::Own),
     valued(
-        Valued::Engine,
+        ValueOption::Engine,
         "",
         "engine",
         Required("NAME", Words(keywords::engine)),
@@ -469,7 +474,7 @@ pub static TABLE: &[Row] = &[
     )
     .from(Origin::Own),
     valued(
-        Valued::Direct,
+        ValueOption::Direct,
         "",
         "direct",
         Required("WHEN", Words(keywords::when)),
@@ -477,7 +482,7 @@ pub static TABLE: &[Row] = &[
     )
     .from(Origin::Own),
     valued(
-        Valued::Progress,
+        ValueOption::Progress,
         "",
         "progress",
         Required("WHEN", Words(keywords::when)),
@@ -492,7 +497,7 @@ pub static TABLE: &[Row] = &[
     )
     .from(Origin::Own),
     valued(
-        Valued::Limit(Limit::Rate),
+        ValueOption::Limit(Limit::Rate),
         "",
         "limit-rate",
         Required("RATE", Free),
@@ -500,7 +505,7 @@ pub static TABLE: &[Row] = &[
     )
     .from(Origin::Own),
     valued(
-        Valued::Limit(Limit::ForkLatency),
+        ValueOption::Limit(Limit::ForkLatency),
         "",
         "max-fork-latency",
         Required("TIME", Free),
@@ -508,7 +513,7 @@ pub static TABLE: &[Row] = &[
     )
     .from(Origin::Own),
     valued(
-        Valued::Limit(Limit::WriteLatency),
+        ValueOption::Limit(Limit::WriteLatency),
         "",
         "max-write-latency",
         Required("TIME", Free),
@@ -516,7 +521,7 @@ pub static TABLE: &[Row] = &[
     )
     .from(Origin::Own),
     valued(
-        Valued::Limit(Limit::Pressure),
+        ValueOption::Limit(Limit::Pressure),
         "",
         "max-pressure",
         Required("PERCENT", Free),
@@ -524,7 +529,7 @@ pub static TABLE: &[Row] = &[
     )
     .from(Origin::Own),
     valued(
-        Valued::Limit(Limit::Patience),
+        ValueOption::Limit(Limit::GiveUpAfter),
         "",
         "give-up-after",
         Required("TIME", Free),

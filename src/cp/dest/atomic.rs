@@ -15,33 +15,34 @@ use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::linkat;
 
-use super::in_place::{Failure, open_existing};
+use super::in_place::{OpenExistingError, open_existing};
 use super::inherit::inherit;
-use super::lead::Entry;
+use super::resolve_link::ResolvedPath;
 use super::{
-    Committed, Destination, How, Refused, Terms, Verdict, beside, cannot_create, close, flush,
-    is_regular, not_through_dangling, was_replaced,
+    CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
+    cannot_create, close, is_regular, not_through_dangling, replaced_message, report_close_error,
+    temp_name,
 };
-use crate::cp::backup::{self, Replaced};
-use crate::cp::by_inode::{self, Exchanged};
-use crate::cp::durable;
+use crate::cp::at_path::{self, AtPath, FileId, file_id};
+use crate::cp::backup::{self, BackupReplaceOutcome};
+use crate::cp::by_inode::{self, ExchangeOutcome};
+use crate::cp::fsync_set;
 use crate::cp::options::Backup;
-use crate::cp::place::{self, Identity, Place, identity};
 use crate::report::quote::quote;
-use crate::sys::words::reason;
-use crate::transfer::fault::{Class, classify, retry};
+use crate::sys::strerror::strerror;
+use crate::transfer::errno_class::{ErrnoClass, classify, retry};
 
 /// Where a complete file goes, and what it goes over.
 #[derive(Debug)]
-pub(super) struct Temporary<'a> {
-    entry: Entry<'a>,
+pub(super) struct TempFile<'a> {
+    entry: ResolvedPath<'a>,
     /// The name it has meanwhile.
-    beside: Option<OsString>,
+    temp_name: Option<OsString>,
     /// The inode of the new file.
-    mine: Identity,
-    over: Over,
+    file_id: FileId,
+    old_file: OldFile,
     /// What was decided when it was opened, for another look at what has the name in the end.
-    how: How,
+    how: DestOptions,
     /// Whether the name beside is one that no sweep looks at.
     left_slot: bool,
 }
@@ -51,9 +52,9 @@ pub(super) struct Temporary<'a> {
 const MAX_ROUNDS: u32 = 100;
 
 /// What one attempt to give the new file its name came to.
-enum Round {
+enum AttemptOutcome {
     /// It came to this.
-    Over(Committed),
+    Over(CommitOutcome),
     /// The name has changed hands meanwhile, so it is looked at again.
     Again,
     /// Another file is to be replaced than the one whose attributes the new one has.
@@ -62,13 +63,13 @@ enum Round {
 
 /// What has the name now.
 #[derive(Debug)]
-enum Over {
+enum OldFile {
     /// Nothing, and it must be so at the end.
-    Nothing,
+    Absent,
     /// A file that nothing is kept of.
-    Unwanted(FileStat),
+    Discard(FileStat),
     /// A file that the new one shall look like.
-    Kept {
+    Inherit {
         old: File,
         there: FileStat,
         keep_mode: bool,
@@ -76,35 +77,36 @@ enum Over {
 }
 
 pub(super) fn open<'a>(
-    place: &Place<'a>,
+    place: &AtPath<'a>,
     there: Option<&FileStat>,
-    how: &How,
+    how: &DestOptions,
 ) -> Result<Destination<'a>, String> {
     let (entry, over) = match there {
-        Some(there) if how.as_new => {
-            let entry = Entry::of(place).map_err(|e| cannot_create(place, &e))?;
-            (entry, Over::Unwanted(*there))
+        Some(there) if how.replace_as_new => {
+            let entry =
+                ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, &e))?;
+            (entry, OldFile::Discard(*there))
         }
         Some(there) => existing(place, there, how)?,
-        None => (new(place, how)?, Over::Nothing),
+        None => (new(place, how)?, OldFile::Absent),
     };
     let mode = match &over {
         // It gets the mode of the old one in the end; until then nobody needs it.
-        Over::Kept { .. } => 0o600,
-        Over::Unwanted(_) | Over::Nothing => how.mode,
+        OldFile::Inherit { .. } => 0o600,
+        OldFile::Discard(_) | OldFile::Absent => how.mode,
     };
-    if !matches!(over, Over::Nothing) {
-        beside::sweep(&entry);
+    if !matches!(over, OldFile::Absent) {
+        temp_name::remove_leftovers(&entry);
     }
     let (file, beside) = temporary(&entry, mode).map_err(|e| cannot_create(place, &e))?;
     let mine = fstat(&file).map_err(|e| cannot_create(place, &e.into()))?;
     Ok(Destination {
-        created: !matches!(over, Over::Kept { .. }),
-        temporary: Some(Temporary {
+        created: !matches!(over, OldFile::Inherit { .. }),
+        temporary: Some(TempFile {
             entry,
-            beside,
-            mine: identity(&mine),
-            over,
+            temp_name: beside,
+            file_id: file_id(&mine),
+            old_file: over,
             how: *how,
             left_slot: false,
         }),
@@ -114,10 +116,10 @@ pub(super) fn open<'a>(
 
 /// The entry of a file that is there, and the file.
 fn existing<'a>(
-    place: &Place<'a>,
+    place: &AtPath<'a>,
     there: &FileStat,
-    how: &How,
-) -> Result<(Entry<'a>, Over), String> {
+    how: &DestOptions,
+) -> Result<(ResolvedPath<'a>, OldFile), String> {
     if there.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() {
         return Err(cannot_create(place, &Errno::EISDIR.into()));
     }
@@ -125,37 +127,37 @@ fn existing<'a>(
         return Err(cannot_replace(place.shown, "not a regular file"));
     }
     // Who could not write to it may not replace it either, as in cp. A program that is running is not written to here.
-    let old = match open_existing(place, there, OFlag::O_WRONLY, how.below) {
-        Err(Failure::Open(e)) if e.raw_os_error() == Some(libc::ETXTBSY) => {
-            open_existing(place, there, OFlag::O_RDONLY, how.below)
+    let old = match open_existing(place, there, OFlag::O_WRONLY, how.is_below_operand) {
+        Err(OpenExistingError::Open(e)) if e.raw_os_error() == Some(libc::ETXTBSY) => {
+            open_existing(place, there, OFlag::O_RDONLY, how.is_below_operand)
         }
         other => other,
     };
     let over = match old {
-        Ok(old) => Over::Kept {
+        Ok(old) => OldFile::Inherit {
             old,
             there: *there,
             keep_mode: how.keep_mode,
         },
-        Err(Failure::Open(_)) if how.force => Over::Unwanted(*there),
-        Err(Failure::Open(e)) => return Err(cannot_create(place, &e)),
-        Err(Failure::Replaced) => return Err(was_replaced(place.shown)),
+        Err(OpenExistingError::Open(_)) if how.force => OldFile::Discard(*there),
+        Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, &e)),
+        Err(OpenExistingError::Replaced) => return Err(replaced_message(place.shown)),
     };
-    let entry = Entry::through(place).map_err(|e| cannot_create(place, &e))?;
+    let entry = ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, &e))?;
     match entry.stat() {
         Ok(now) if same(&now, there) => Ok((entry, over)),
-        Ok(_) | Err(Errno::ENOENT) => Err(was_replaced(place.shown)),
+        Ok(_) | Err(Errno::ENOENT) => Err(replaced_message(place.shown)),
         Err(e) => Err(cannot_create(place, &e.into())),
     }
 }
 
 /// The entry of a file that is not there.
-fn new<'a>(place: &Place<'a>, how: &How) -> Result<Entry<'a>, String> {
-    let entry = Entry::of(place).map_err(|e| cannot_create(place, &e))?;
+fn new<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<ResolvedPath<'a>, String> {
+    let entry = ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, &e))?;
     match entry.stat() {
-        Ok(stat) if kind(&stat) == SFlag::S_IFLNK => {
-            if how.through_dangling && !how.below {
-                Entry::through(place).map_err(|e| cannot_create(place, &e))
+        Ok(stat) if file_type(&stat) == SFlag::S_IFLNK => {
+            if how.through_dangling && !how.is_below_operand {
+                ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, &e))
             } else {
                 Err(not_through_dangling(place.shown))
             }
@@ -166,7 +168,7 @@ fn new<'a>(place: &Place<'a>, how: &How) -> Result<Entry<'a>, String> {
 }
 
 /// A file without a name, or with one beside.
-fn temporary(entry: &Entry<'_>, mode: u32) -> io::Result<(File, Option<OsString>)> {
+fn temporary(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(File, Option<OsString>)> {
     let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let bits = Mode::from_bits_truncate(mode);
     match retry(|| openat(entry.dir(), ".", flags, bits)).map(File::from) {
@@ -174,27 +176,27 @@ fn temporary(entry: &Entry<'_>, mode: u32) -> io::Result<(File, Option<OsString>
         Ok(_) => {}
         // EISDIR and ENOENT: what kernels before 3.11 make of the flag.
         Err(e) if matches!(e.raw_os_error(), Some(libc::EISDIR | libc::ENOENT)) => {}
-        Err(e) if classify(&e) == Class::Unsupported => {}
+        Err(e) if classify(&e) == ErrnoClass::Unsupported => {}
         Err(e) => return Err(e),
     }
-    beside::create(entry, mode).map(|(name, file)| (file, Some(name)))
+    temp_name::create(entry, mode).map(|(name, file)| (file, Some(name)))
 }
 
 /// Whether an unnamed file will get a name when the time comes: without /proc, or where linkat(2) is forbidden, it would
 /// not. The name `.` is refused because it exists, when nothing else is in the way.
-fn can_be_named(entry: &Entry<'_>, file: &File) -> bool {
-    beside::name_open_file(file, entry.dir(), ".".as_ref()) == Err(Errno::EEXIST)
+fn can_be_named(entry: &ResolvedPath<'_>, file: &File) -> bool {
+    temp_name::name_open_file(file, entry.dir(), ".".as_ref()) == Err(Errno::EEXIST)
 }
 
-impl<'a> Temporary<'a> {
+impl<'a> TempFile<'a> {
     pub(super) fn inherit(&self, file: &File, shown: &Path) -> Result<(), String> {
-        match &self.over {
-            Over::Kept {
+        match &self.old_file {
+            OldFile::Inherit {
                 old,
                 there,
                 keep_mode,
             } => inherit(old, there, file, *keep_mode).map_err(|why| cannot_replace(shown, &why)),
-            Over::Unwanted(_) | Over::Nothing => Ok(()),
+            OldFile::Discard(_) | OldFile::Absent => Ok(()),
         }
     }
 
@@ -202,14 +204,14 @@ impl<'a> Temporary<'a> {
     pub(super) fn commit(
         mut self,
         file: File,
-        place: &Place<'a>,
-        terms: &mut Terms<'_>,
-    ) -> Result<Committed, Refused<'a>> {
+        place: &AtPath<'a>,
+        terms: &mut CommitRules<'_>,
+    ) -> Result<CommitOutcome, CommitError<'a>> {
         let done = match self.make_final(&file, place, terms) {
             Ok(Some(committed)) => Ok(committed),
             Ok(None) => {
-                return Err(Refused::Changed(Box::new(Destination {
-                    created: !matches!(self.over, Over::Kept { .. }),
+                return Err(CommitError::Changed(Box::new(Destination {
+                    created: !matches!(self.old_file, OldFile::Inherit { .. }),
                     temporary: Some(self),
                     file,
                 })));
@@ -220,8 +222,8 @@ impl<'a> Temporary<'a> {
         // The first error is the one to tell.
         let committed = done?;
         left?;
-        if matches!(committed, Committed::Done { .. }) {
-            terms.durable.note_parent(&self.entry, place.shown);
+        if matches!(committed, CommitOutcome::Done { .. }) {
+            terms.fsync_set.note_parent(&self.entry, place.shown);
         }
         close(file, place.shown)?;
         Ok(committed)
@@ -231,35 +233,35 @@ impl<'a> Temporary<'a> {
     fn make_final(
         &mut self,
         file: &File,
-        place: &Place<'_>,
-        terms: &mut Terms<'_>,
-    ) -> Result<Option<Committed>, Refused<'a>> {
+        place: &AtPath<'_>,
+        terms: &mut CommitRules<'_>,
+    ) -> Result<Option<CommitOutcome>, CommitError<'a>> {
         let shown = place.shown;
-        if terms.durable.is_wanted() {
-            retry(|| nix::unistd::fsync(file)).map_err(|e| durable::message(shown, &e))?;
+        if terms.fsync_set.is_wanted() {
+            retry(|| nix::unistd::fsync(file)).map_err(|e| fsync_set::message(shown, &e))?;
         }
-        flush(file, shown)?;
+        report_close_error(file, shown)?;
         for _ in 0..MAX_ROUNDS {
             match self.attempt(file, place, terms)? {
-                Round::Over(committed) => return Ok(Some(committed)),
-                Round::Changed => return Ok(None),
-                Round::Again => {}
+                AttemptOutcome::Over(committed) => return Ok(Some(committed)),
+                AttemptOutcome::Changed => return Ok(None),
+                AttemptOutcome::Again => {}
             }
         }
-        Err(was_replaced(shown).into())
+        Err(replaced_message(shown).into())
     }
 
     /// Looks at what has the name, decides about it as the walk did, and replaces that file and no other.
     fn attempt(
         &mut self,
         file: &File,
-        place: &Place<'_>,
-        terms: &mut Terms<'_>,
-    ) -> Result<Round, Refused<'a>> {
-        if matches!(self.over, Over::Nothing) {
+        place: &AtPath<'_>,
+        terms: &mut CommitRules<'_>,
+    ) -> Result<AttemptOutcome, CommitError<'a>> {
+        if matches!(self.old_file, OldFile::Absent) {
             match self.name_new(file) {
                 Err(Errno::EEXIST) if terms.decides() => {}
-                Err(Errno::EEXIST) => return Err(Refused::Exists),
+                Err(Errno::EEXIST) => return Err(CommitError::Exists),
                 named => return named_first(named, place),
             }
         }
@@ -267,25 +269,27 @@ impl<'a> Temporary<'a> {
             Ok(now) => now,
             Err(Errno::ENOENT) => {
                 return match self.name_new(file) {
-                    Err(Errno::EEXIST) => Ok(Round::Again),
+                    Err(Errno::EEXIST) => Ok(AttemptOutcome::Again),
                     named => named_first(named, place),
                 };
             }
             Err(e) => return Err(cannot_create(place, &e.into()).into()),
         };
-        let examined = self.over.is(&now);
-        let may_be_any = examined && matches!(self.over, Over::Unwanted(_));
-        if kind(&now) == SFlag::S_IFDIR
+        let examined = self.old_file.is_same_file(&now);
+        let may_be_any = examined && matches!(self.old_file, OldFile::Discard(_));
+        if file_type(&now) == SFlag::S_IFDIR
             || !(is_regular(&now) || may_be_any || terms.backup.is_some())
         {
-            return Err(was_replaced(place.shown).into());
+            return Err(replaced_message(place.shown).into());
         }
         match (terms.decide)(&now, examined) {
-            Verdict::Replace => {}
-            Verdict::Leave => return Ok(Round::Over(Committed::Left(identity(&now)))),
+            CommitDecision::Replace => {}
+            CommitDecision::Leave => {
+                return Ok(AttemptOutcome::Over(CommitOutcome::Left(file_id(&now))));
+            }
         }
         if !examined && self.look_anew(&now, place, terms.backup.is_some())? {
-            return Ok(Round::Changed);
+            return Ok(AttemptOutcome::Changed);
         }
         match terms.backup {
             Some(backup) => {
@@ -302,21 +306,21 @@ impl<'a> Temporary<'a> {
     fn look_anew(
         &mut self,
         now: &FileStat,
-        place: &Place<'_>,
+        place: &AtPath<'_>,
         backup: bool,
     ) -> Result<bool, String> {
-        if backup || matches!(self.over, Over::Unwanted(_)) {
-            self.over = Over::Unwanted(*now);
+        if backup || matches!(self.old_file, OldFile::Discard(_)) {
+            self.old_file = OldFile::Discard(*now);
             return Ok(false);
         }
-        let here = Place {
+        let here = AtPath {
             dir: self.entry.dir(),
-            base: &self.entry.name,
+            path: &self.entry.name,
             shown: place.shown,
         };
         let (_, over) = existing(&here, now, &self.how)?;
-        let kept = matches!(over, Over::Kept { .. });
-        self.over = over;
+        let kept = matches!(over, OldFile::Inherit { .. });
+        self.old_file = over;
         Ok(kept)
     }
 
@@ -326,30 +330,30 @@ impl<'a> Temporary<'a> {
         file: &File,
         shown: &Path,
         now: &FileStat,
-    ) -> Result<Round, Refused<'a>> {
-        let failed = |e: Errno| Refused::from(cannot_replace(shown, &reason(&e.into())));
-        let beside = self.leave_slot(file, shown)?;
+    ) -> Result<AttemptOutcome, CommitError<'a>> {
+        let failed = |e: Errno| CommitError::from(cannot_replace(shown, &strerror(&e.into())));
+        let beside = self.take_random_name(file, shown)?;
         let (dir, name) = (self.entry.dir(), self.entry.name.as_os_str());
         let unchanged = |old: &FileStat| is_unchanged(old, now);
-        match by_inode::exchange_checked(dir, (&beside, self.mine), name, unchanged) {
-            Ok(Exchanged::Done) => {
-                self.beside = None;
-                match by_inode::remove_checked(dir, &beside, identity(now)) {
-                    Ok(_) => Ok(Round::Over(Committed::Done { backup: None })),
+        match by_inode::exchange_checked(dir, (&beside, self.file_id), name, unchanged) {
+            Ok(ExchangeOutcome::Done) => {
+                self.temp_name = None;
+                match by_inode::remove_checked(dir, &beside, file_id(now)) {
+                    Ok(_) => Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None })),
                     Err(e) => Err(cannot_remove(shown, &beside, e).into()),
                 }
             }
-            Ok(Exchanged::Refused | Exchanged::Gone) => Ok(Round::Again),
-            Ok(Exchanged::Displaced) => {
-                self.beside = None;
-                let kept = backup::keep(&self.entry, &beside).ok();
+            Ok(ExchangeOutcome::Refused | ExchangeOutcome::Gone) => Ok(AttemptOutcome::Again),
+            Ok(ExchangeOutcome::Displaced) => {
+                self.temp_name = None;
+                let kept = backup::keep_as_numbered(&self.entry, &beside).ok();
                 Err(displaced(shown, kept).into())
             }
             Err(e) if by_inode::is_unsupported(e) => {
                 // What takes the name in the microsecond between this look and the rename is lost.
                 match self.entry.stat() {
                     Ok(again) if is_unchanged(&again, now) => self.name_over(file, shown),
-                    _ => Ok(Round::Again),
+                    _ => Ok(AttemptOutcome::Again),
                 }
             }
             Err(e) => Err(failed(e)),
@@ -360,58 +364,65 @@ impl<'a> Temporary<'a> {
     fn back_up(
         &mut self,
         file: &File,
-        place: &Place<'_>,
+        place: &AtPath<'_>,
         seen: Option<&FileStat>,
         how: &Backup,
-    ) -> Result<Round, Refused<'a>> {
+    ) -> Result<AttemptOutcome, CommitError<'a>> {
         let shown = place.shown;
-        let beside = self.leave_slot(file, shown)?;
+        let beside = self.take_random_name(file, shown)?;
         let acceptable = |old: &FileStat| match seen {
             Some(seen) => is_unchanged(old, seen),
-            None => kind(old) != SFlag::S_IFDIR,
+            None => file_type(old) != SFlag::S_IFDIR,
         };
-        let failed = |why: String| Refused::from(format!("cannot backup {}{why}", quote(shown)));
-        match backup::replace(&self.entry, (&beside, self.mine), how, acceptable) {
-            Ok(Replaced::Done(name)) => {
-                self.beside = None;
-                Ok(Round::Over(Committed::Done { backup: Some(name) }))
+        let failed =
+            |why: String| CommitError::from(format!("cannot backup {}{why}", quote(shown)));
+        match backup::exchange_with_backup(&self.entry, (&beside, self.file_id), how, acceptable) {
+            Ok(BackupReplaceOutcome::Done(name)) => {
+                self.temp_name = None;
+                Ok(AttemptOutcome::Over(CommitOutcome::Done {
+                    backup: Some(name),
+                }))
             }
-            Ok(Replaced::Refused) => Ok(Round::Again),
-            Ok(Replaced::Displaced(name)) => {
-                self.beside = None;
+            Ok(BackupReplaceOutcome::Refused) => Ok(AttemptOutcome::Again),
+            Ok(BackupReplaceOutcome::Displaced(name)) => {
+                self.temp_name = None;
                 Err(displaced(shown, Some(name)).into())
             }
-            Err(backup::Failure::Backup(e)) => Err(failed(format!(": {}", reason(&e.into())))),
-            Err(backup::Failure::NeitherWay(e)) => Err(failed(format!(
+            Err(backup::BackupError::Backup(e)) => {
+                Err(failed(format!(": {}", strerror(&e.into()))))
+            }
+            Err(backup::BackupError::NeitherWay(e)) => Err(failed(format!(
                 " atomically, as names can neither be exchanged nor linked there: {}",
-                reason(&e.into())
+                strerror(&e.into())
             ))),
-            Err(backup::Failure::Name(e)) => Err(cannot_replace(shown, &reason(&e.into())).into()),
+            Err(backup::BackupError::Name(e)) => {
+                Err(cannot_replace(shown, &strerror(&e.into())).into())
+            }
         }
     }
 
     /// Gives the file a name that no sweep looks at, and returns that.
-    fn leave_slot(&mut self, file: &File, shown: &Path) -> Result<OsString, String> {
-        let name = match self.beside.take() {
+    fn take_random_name(&mut self, file: &File, shown: &Path) -> Result<OsString, String> {
+        let name = match self.temp_name.take() {
             Some(name) if self.left_slot => name,
             named => {
-                let left = beside::leave_slot(&self.entry, file, named.as_deref());
+                let left = temp_name::take_random_name(&self.entry, file, named.as_deref());
                 if left.is_err() {
-                    self.beside = named;
+                    self.temp_name = named;
                 }
-                left.map_err(|e| cannot_replace(shown, &reason(&e)))?
+                left.map_err(|e| cannot_replace(shown, &strerror(&e)))?
             }
         };
         self.left_slot = true;
-        self.beside = Some(name.clone());
+        self.temp_name = Some(name.clone());
         Ok(name)
     }
 
     /// The first file of its name.
     fn name_new(&mut self, file: &File) -> nix::Result<()> {
         let (dir, name) = (self.entry.dir(), self.entry.name.as_os_str());
-        let Some(beside) = &self.beside else {
-            return beside::name_open_file(file, dir, name);
+        let Some(beside) = &self.temp_name else {
+            return temp_name::name_open_file(file, dir, name);
         };
         match renameat2(
             dir,
@@ -426,7 +437,7 @@ impl<'a> Temporary<'a> {
             }
             renamed => {
                 if renamed.is_ok() {
-                    self.beside = None;
+                    self.temp_name = None;
                 }
                 renamed
             }
@@ -434,19 +445,19 @@ impl<'a> Temporary<'a> {
     }
 
     /// In place of the old one, whichever that is by now.
-    fn name_over(&mut self, file: &File, shown: &Path) -> Result<Round, Refused<'a>> {
-        let failed = |e: io::Error| cannot_replace(shown, &reason(&e));
-        let beside = match self.beside.take() {
+    fn name_over(&mut self, file: &File, shown: &Path) -> Result<AttemptOutcome, CommitError<'a>> {
+        let failed = |e: io::Error| cannot_replace(shown, &strerror(&e));
+        let beside = match self.temp_name.take() {
             Some(beside) => beside,
-            None => beside::link(&self.entry, file).map_err(failed)?,
+            None => temp_name::link(&self.entry, file).map_err(failed)?,
         };
         let (dir, name) = (self.entry.dir(), self.entry.name.as_os_str());
         let renamed = renameat(dir, beside.as_os_str(), dir, name);
         if renamed.is_err() {
-            self.beside = Some(beside);
+            self.temp_name = Some(beside);
         }
         renamed.map_err(|e| failed(e.into()))?;
-        Ok(Round::Over(Committed::Done { backup: None }))
+        Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None }))
     }
 
     pub(super) fn abandon(mut self, shown: &Path) -> Result<(), String> {
@@ -455,36 +466,39 @@ impl<'a> Temporary<'a> {
 
     /// Removes the name beside, if it still is the file's.
     fn discard(&mut self, shown: &Path) -> Result<(), String> {
-        let Some(beside) = self.beside.take() else {
+        let Some(beside) = self.temp_name.take() else {
             return Ok(());
         };
-        match by_inode::remove_checked(self.entry.dir(), &beside, self.mine) {
+        match by_inode::remove_checked(self.entry.dir(), &beside, self.file_id) {
             Ok(_) => Ok(()),
             Err(e) => Err(cannot_remove(shown, &beside, e)),
         }
     }
 }
 
-/// For a panic; all other ways lead through [`Temporary::commit`] and [`Temporary::abandon`].
-impl Drop for Temporary<'_> {
+/// For a panic; all other ways lead through [`TempFile::commit`] and [`TempFile::abandon`].
+impl Drop for TempFile<'_> {
     fn drop(&mut self) {
         let _ = self.discard(Path::new(""));
     }
 }
 
-impl Over {
+impl OldFile {
     /// Whether it is this file that was examined.
-    fn is(&self, now: &FileStat) -> bool {
+    fn is_same_file(&self, now: &FileStat) -> bool {
         match self {
-            Self::Nothing => false,
-            Self::Unwanted(there) | Self::Kept { there, .. } => same(now, there),
+            Self::Absent => false,
+            Self::Discard(there) | Self::Inherit { there, .. } => same(now, there),
         }
     }
 }
 
-fn named_first<'a>(named: nix::Result<()>, place: &Place<'_>) -> Result<Round, Refused<'a>> {
+fn named_first<'a>(
+    named: nix::Result<()>,
+    place: &AtPath<'_>,
+) -> Result<AttemptOutcome, CommitError<'a>> {
     match named {
-        Ok(()) => Ok(Round::Over(Committed::Done { backup: None })),
+        Ok(()) => Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None })),
         Err(e) => Err(cannot_create(place, &e.into()).into()),
     }
 }
@@ -496,9 +510,9 @@ fn is_unchanged(old: &FileStat, looked_at: &FileStat) -> bool {
 }
 
 fn displaced(shown: &Path, kept: Option<OsString>) -> String {
-    let mut text = was_replaced(shown);
+    let mut text = replaced_message(shown);
     if let Some(name) = kept {
-        let kept = quote(place::beside(shown.as_os_str(), &name));
+        let kept = quote(at_path::sibling_path(shown.as_os_str(), &name));
         text.push_str(&format!(
             "; the file that was there before is kept as {kept}"
         ));
@@ -507,8 +521,8 @@ fn displaced(shown: &Path, kept: Option<OsString>) -> String {
 }
 
 fn cannot_remove(shown: &Path, beside: &OsStr, e: Errno) -> String {
-    let path = place::beside(shown.as_os_str(), beside);
-    format!("cannot remove {}: {}", quote(path), reason(&e.into()))
+    let path = at_path::sibling_path(shown.as_os_str(), beside);
+    format!("cannot remove {}: {}", quote(path), strerror(&e.into()))
 }
 
 fn cannot_replace(shown: &Path, why: &str) -> String {
@@ -519,6 +533,6 @@ fn same(one: &FileStat, other: &FileStat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
-fn kind(stat: &FileStat) -> SFlag {
+fn file_type(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }

@@ -7,38 +7,42 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
-use super::lead::{create_trusted, open_trusted};
-use super::{Destination, How, cannot_create, not_through_dangling, was_replaced};
-use crate::cp::by_inode::Removed;
-use crate::cp::place::{Place, wait_for_lease};
+use super::resolve_link::{create_trusted, open_trusted};
+use super::{DestOptions, Destination, cannot_create, not_through_dangling, replaced_message};
+use crate::cp::at_path::{AtPath, wait_for_lease};
+use crate::cp::by_inode::RemoveOutcome;
 
 pub(super) fn open<'a>(
-    place: &Place<'a>,
+    place: &AtPath<'a>,
     there: Option<&FileStat>,
-    how: &How,
+    how: &DestOptions,
     mut removed: impl FnMut(),
 ) -> Result<Destination<'a>, String> {
     if let Some(there) = there {
-        match open_existing(place, there, OFlag::O_WRONLY, how.below) {
+        match open_existing(place, there, OFlag::O_WRONLY, how.is_below_operand) {
             Ok(file) => return blocking(file, place),
             // Removed meanwhile: a new one, as in cp.
-            Err(Failure::Open(e)) if e.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(Failure::Open(e)) if how.force && e.kind() != io::ErrorKind::Interrupted => {
+            Err(OpenExistingError::Open(e)) if e.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(OpenExistingError::Open(e))
+                if how.force && e.kind() != io::ErrorKind::Interrupted =>
+            {
                 match place.remove_examined(there)? {
-                    Removed::Done => removed(),
-                    Removed::Gone => {}
-                    Removed::Other | Removed::Aside(_) => return Err(was_replaced(place.shown)),
+                    RemoveOutcome::Done => removed(),
+                    RemoveOutcome::Gone => {}
+                    RemoveOutcome::Other | RemoveOutcome::Aside(_) => {
+                        return Err(replaced_message(place.shown));
+                    }
                 }
             }
-            Err(Failure::Open(e)) => return Err(cannot_create(place, &e)),
-            Err(Failure::Replaced) => return Err(was_replaced(place.shown)),
+            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, &e)),
+            Err(OpenExistingError::Replaced) => return Err(replaced_message(place.shown)),
         }
     }
     create(place, how)
 }
 
 /// Why an existing file was not opened.
-pub(super) enum Failure {
+pub(super) enum OpenExistingError {
     /// open(2) said so.
     Open(io::Error),
     /// It is another than the one that was looked at.
@@ -48,11 +52,11 @@ pub(super) enum Failure {
 /// Opens what was looked at before, and nothing that was swapped in since: without waiting for that, and without O_TRUNC,
 /// which would destroy before we know that there is room.
 pub(super) fn open_existing(
-    place: &Place<'_>,
+    place: &AtPath<'_>,
     there: &FileStat,
     access: OFlag,
     below: bool,
-) -> Result<File, Failure> {
+) -> Result<File, OpenExistingError> {
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = wait_for_lease(|| {
         if below {
@@ -61,17 +65,17 @@ pub(super) fn open_existing(
             place.open(flags, 0)
         }
     })
-    .map_err(Failure::Open)?;
-    let now = fstat(&file).map_err(|e| Failure::Open(e.into()))?;
+    .map_err(OpenExistingError::Open)?;
+    let now = fstat(&file).map_err(|e| OpenExistingError::Open(e.into()))?;
     if (now.st_dev, now.st_ino) == (there.st_dev, there.st_ino) {
         Ok(file)
     } else {
-        Err(Failure::Replaced)
+        Err(OpenExistingError::Replaced)
     }
 }
 
 /// An open file that waits again where it must, now that it is known to be the right one.
-fn blocking<'a>(file: File, place: &Place<'_>) -> Result<Destination<'a>, String> {
+fn blocking<'a>(file: File, place: &AtPath<'_>) -> Result<Destination<'a>, String> {
     fcntl(&file, FcntlArg::F_SETFL(OFlag::O_WRONLY))
         .map_err(|e| cannot_create(place, &e.into()))?;
     Ok(Destination {
@@ -82,7 +86,7 @@ fn blocking<'a>(file: File, place: &Place<'_>) -> Result<Destination<'a>, String
 }
 
 /// How long to wait for a reader of a FIFO before asking again whether to stop.
-const PATIENCE: Duration = Duration::from_millis(100);
+const FIFO_READER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Opens a FIFO for writing when it has a reader, or gives up when `interrupted` says so: open(2) itself would not return
 /// for a signal.
@@ -90,7 +94,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// # Errors
 /// A message in cp's words.
 pub fn open_fifo<'a>(
-    place: &Place<'a>,
+    place: &AtPath<'a>,
     there: &FileStat,
     below: bool,
     interrupted: impl Fn() -> bool,
@@ -98,11 +102,13 @@ pub fn open_fifo<'a>(
     loop {
         match open_existing(place, there, OFlag::O_WRONLY, below) {
             Ok(file) => return blocking(file, place),
-            Err(Failure::Open(e)) if e.raw_os_error() == Some(libc::ENXIO) && !interrupted() => {
-                std::thread::sleep(PATIENCE);
+            Err(OpenExistingError::Open(e))
+                if e.raw_os_error() == Some(libc::ENXIO) && !interrupted() =>
+            {
+                std::thread::sleep(FIFO_READER_POLL_INTERVAL);
             }
-            Err(Failure::Open(e)) => return Err(cannot_create(place, &e)),
-            Err(Failure::Replaced) => return Err(was_replaced(place.shown)),
+            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, &e)),
+            Err(OpenExistingError::Replaced) => return Err(replaced_message(place.shown)),
         }
     }
 }
@@ -113,15 +119,15 @@ pub fn is_fifo(stat: &FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
 }
 
-fn create<'a>(place: &Place<'a>, how: &How) -> Result<Destination<'a>, String> {
+fn create<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<Destination<'a>, String> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
     let mut opened = place.open(flags | OFlag::O_EXCL, how.mode);
     let exists = |e: &io::Error| e.raw_os_error() == Some(libc::EEXIST);
-    if opened.as_ref().is_err_and(exists) && dangling(place) {
+    if opened.as_ref().is_err_and(exists) && is_symlink_at(place) {
         if !how.through_dangling {
             return Err(not_through_dangling(place.shown));
         }
-        opened = if how.below {
+        opened = if how.is_below_operand {
             create_trusted(place, flags, how.mode)
         } else {
             place.open(flags, how.mode)
@@ -137,7 +143,7 @@ fn create<'a>(place: &Place<'a>, how: &How) -> Result<Destination<'a>, String> {
     }
 }
 
-fn dangling(place: &Place<'_>) -> bool {
+fn is_symlink_at(place: &AtPath<'_>) -> bool {
     place
         .stat(false)
         .is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
@@ -155,22 +161,22 @@ mod tests {
         let (path, victim) = (dir.path().join("dest"), dir.path().join("victim"));
         fs::write(&path, "old")?;
         fs::write(&victim, "precious")?;
-        let place = Place {
+        let place = AtPath {
             dir: AT_FDCWD,
-            base: path.as_os_str(),
+            path: path.as_os_str(),
             shown: &path,
         };
         let there = place.stat(true)?;
         fs::remove_file(&path)?;
         std::os::unix::fs::symlink(&victim, &path)?;
         for atomic in [false, true] {
-            let how = How {
+            let how = DestOptions {
                 mode: 0o600,
-                below: false,
+                is_below_operand: false,
                 force: false,
                 through_dangling: false,
                 atomic,
-                as_new: false,
+                replace_as_new: false,
                 keep_mode: true,
             };
             let opened = super::super::open(&place, Some(&there), &how, || {});

@@ -9,12 +9,12 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat};
 use nix::unistd::{Gid, Uid, fchown};
 use xattr::FileExt;
 
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
 const ACCESS_ACL: &str = "system.posix_acl_access";
 
 /// Extended attributes that are about the bytes: the kernel removes or renews them when a file is written.
-const OF_THE_CONTENT: [&str; 3] = ["security.capability", "security.ima", "security.evm"];
+const CONTENT_XATTRS: [&str; 3] = ["security.capability", "security.ima", "security.evm"];
 
 /// The bits of a mode that make a program somebody else's.
 const SET_UID: u32 = 0o4000;
@@ -34,9 +34,9 @@ pub(super) fn inherit(
     new: &File,
     keep_mode: bool,
 ) -> Result<(), String> {
-    let failed = |what: &str, e: io::Error| format!("{what} cannot be kept: {}", reason(&e));
+    let failed = |what: &str, e: io::Error| format!("{what} cannot be kept: {}", strerror(&e));
     // The owner first: a change of it takes set-id bits away, and some attributes depend on it.
-    own(there, new).map_err(|e| failed("its owner", e.into()))?;
+    inherit_owner(there, new).map_err(|e| failed("its owner", e.into()))?;
     attributes(old, new, keep_mode).map_err(|(name, e)| failed(&name.to_string_lossy(), e))?;
     // An ACL that is copied afterwards leaves the set-id bits alone, as in cp.
     let shown = if keep_mode { !0 } else { OWNER_WRITES };
@@ -44,7 +44,7 @@ pub(super) fn inherit(
         .map_err(|e| failed("its mode", e.into()))
 }
 
-fn own(there: &FileStat, new: &File) -> nix::Result<()> {
+fn inherit_owner(there: &FileStat, new: &File) -> nix::Result<()> {
     let now = fstat(new)?;
     if (now.st_uid, now.st_gid) == (there.st_uid, there.st_gid) {
         return Ok(());
@@ -77,7 +77,7 @@ fn attributes(old: &File, new: &File, acl: bool) -> Result<(), (std::ffi::OsStri
     for name in names {
         let is_acl = name == ACCESS_ACL;
         had_acl |= is_acl;
-        if is_acl && !acl || OF_THE_CONTENT.iter().any(|skipped| name == *skipped) {
+        if is_acl && !acl || CONTENT_XATTRS.iter().any(|skipped| name == *skipped) {
             continue;
         }
         let copied = match old.get_xattr(&name) {

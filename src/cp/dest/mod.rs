@@ -1,10 +1,10 @@
 //! A regular file's destination, from open to commit. Commit is a function that can fail, never a Drop.
 
 mod atomic;
-mod beside;
 mod in_place;
 mod inherit;
-pub mod lead;
+pub mod resolve_link;
+mod temp_name;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,30 +15,30 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag};
 
-use super::durable::Durable;
+use super::at_path::{AtPath, FileId};
+use super::fsync_set::FsyncSet;
 use super::options::Backup;
-use super::place::{Identity, Place};
 use crate::report::quote::quote;
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
 pub use in_place::{is_fifo, open_fifo};
 
 /// What the command line and the walk have decided about a destination.
 #[derive(Debug, Clone, Copy)]
-pub struct How {
+pub struct DestOptions {
     /// What a new file may have at most for now.
     pub mode: u32,
     /// One that cannot be opened is replaced: -f.
     pub force: bool,
     /// A dangling link is written through: POSIXLY_CORRECT.
     pub through_dangling: bool,
-    /// The name is below a directory that was named: a link there is followed only as [`lead::open_trusted`] has it.
-    pub below: bool,
+    /// The name is below a directory that was named: a link there is followed only as [`resolve_link::open_trusted`] has it.
+    pub is_below_operand: bool,
     /// The destination is the old file or the whole new one: --atomic.
     pub atomic: bool,
     /// What is there is no longer wanted, since it has been backed up or shall be removed: its name goes to a new file at
     /// the end, and nothing of it is kept. Only with `atomic`.
-    pub as_new: bool,
+    pub replace_as_new: bool,
     /// Whether a file that is replaced atomically shall leave its permissions to the new one; else -p sets them afterwards.
     pub keep_mode: bool,
 }
@@ -49,24 +49,24 @@ pub struct Destination<'a> {
     /// Whether this run made it, and may remove it.
     pub created: bool,
     /// A file that has not its name yet. Before the file, whose lock keeps the name beside: dropped first.
-    temporary: Option<atomic::Temporary<'a>>,
+    temporary: Option<atomic::TempFile<'a>>,
     /// Open for writing.
     pub file: File,
 }
 
 /// What decides about the file that has a destination's name when the new one is complete. Only --atomic looks again then.
-pub struct Terms<'t> {
+pub struct CommitRules<'t> {
     /// What has to be on the disk.
-    pub durable: &'t Durable,
+    pub fsync_set: &'t FsyncSet,
     /// The old file gets a backup's name in the step in which the new one gets its own.
     pub backup: Option<&'t Backup>,
     /// Whether `decide` may be against it (-u, -i), so that no file is replaced that it has not seen.
     pub may_leave: bool,
     /// Called with what has the name, and whether that is the file that was examined before the copy.
-    pub decide: &'t mut dyn FnMut(&FileStat, bool) -> Verdict,
+    pub decide: &'t mut dyn FnMut(&FileStat, bool) -> CommitDecision,
 }
 
-impl Terms<'_> {
+impl CommitRules<'_> {
     fn decides(&self) -> bool {
         self.may_leave || self.backup.is_some()
     }
@@ -74,7 +74,7 @@ impl Terms<'_> {
 
 /// What is to become of an old file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CommitDecision {
     /// The new one takes its place.
     Replace,
     /// It stays, and the new one is dropped.
@@ -83,19 +83,19 @@ pub enum Verdict {
 
 /// What became of a destination that was complete.
 #[derive(Debug)]
-pub enum Committed {
+pub enum CommitOutcome {
     /// It has its name.
     Done {
         /// The name of the old file, where that was kept in the same step.
         backup: Option<OsString>,
     },
-    /// What has the name was left, by [`Verdict::Leave`]: this file.
-    Left(Identity),
+    /// What has the name was left, by [`CommitDecision::Leave`]: this file.
+    Left(FileId),
 }
 
 /// Why a destination did not get its name.
 #[derive(Debug)]
-pub enum Refused<'a> {
+pub enum CommitError<'a> {
     /// Somebody made a file of that name meanwhile.
     Exists,
     /// Somebody replaced the file meanwhile: the attributes of that one are to be kept, and then it is to be committed
@@ -105,7 +105,7 @@ pub enum Refused<'a> {
     Say(String),
 }
 
-impl From<String> for Refused<'_> {
+impl From<String> for CommitError<'_> {
     fn from(message: String) -> Self {
         Self::Say(message)
     }
@@ -124,9 +124,9 @@ pub fn is_regular(stat: &FileStat) -> bool {
 /// # Errors
 /// A message in cp's words; nothing was changed then, save what `removed` was told of.
 pub fn open<'a>(
-    place: &Place<'a>,
+    place: &AtPath<'a>,
     there: Option<&FileStat>,
-    how: &How,
+    how: &DestOptions,
     removed: impl FnMut(),
 ) -> Result<Destination<'a>, String> {
     if how.atomic {
@@ -161,19 +161,19 @@ impl<'a> Destination<'a> {
     /// A file that could not be made durable, named or closed; a temporary is gone then.
     pub fn commit(
         self,
-        place: &Place<'a>,
-        terms: &mut Terms<'_>,
-    ) -> Result<Committed, Refused<'a>> {
+        place: &AtPath<'a>,
+        terms: &mut CommitRules<'_>,
+    ) -> Result<CommitOutcome, CommitError<'a>> {
         let Self {
             file, temporary, ..
         } = self;
         match temporary {
             Some(temporary) => temporary.commit(file, place, terms),
             None => {
-                terms.durable.note_file(&file, place.shown);
-                terms.durable.note_entry(place);
+                terms.fsync_set.note_file(&file, place.shown);
+                terms.fsync_set.note_entry(place);
                 close(file, place.shown)?;
-                Ok(Committed::Done { backup: None })
+                Ok(CommitOutcome::Done { backup: None })
             }
         }
     }
@@ -190,18 +190,18 @@ impl<'a> Destination<'a> {
     }
 }
 
-fn cannot_create(place: &Place<'_>, e: &io::Error) -> String {
+fn cannot_create(place: &AtPath<'_>, e: &io::Error) -> String {
     // cp's words for a name with a slash behind that is no directory.
-    let slash = place.base.as_encoded_bytes().ends_with(b"/");
+    let slash = place.path.as_encoded_bytes().ends_with(b"/");
     let text = match e.raw_os_error() {
-        Some(libc::EISDIR) if slash => reason(&io::Error::from_raw_os_error(libc::ENOTDIR)),
-        _ => reason(e),
+        Some(libc::EISDIR) if slash => strerror(&io::Error::from_raw_os_error(libc::ENOTDIR)),
+        _ => strerror(e),
     };
     format!("cannot create regular file {}: {text}", quote(place.shown))
 }
 
 /// The message for a file that another process replaced since it was looked at.
-pub(super) fn was_replaced(shown: &Path) -> String {
+pub(super) fn replaced_message(shown: &Path) -> String {
     format!(
         "not writing to {}, as it was replaced while being copied to",
         quote(shown)
@@ -214,7 +214,7 @@ fn not_through_dangling(shown: &Path) -> String {
 
 /// Tells of an error that only close(2) reports (NFS, FUSE) while the file stays open: closing any of its descriptors
 /// asks the file system.
-fn flush(file: &File, shown: &Path) -> Result<(), String> {
+fn report_close_error(file: &File, shown: &Path) -> Result<(), String> {
     let again = file
         .as_fd()
         .try_clone_to_owned()
@@ -235,5 +235,5 @@ pub fn close(file: File, shown: &Path) -> Result<(), String> {
 }
 
 fn cannot_close(shown: &Path, e: &io::Error) -> String {
-    format!("failed to close {}: {}", quote(shown), reason(e))
+    format!("failed to close {}: {}", quote(shown), strerror(e))
 }

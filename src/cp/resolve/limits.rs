@@ -4,22 +4,22 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use super::super::cli::table::Limit;
-use super::super::usage::Answer;
+use super::super::cli_answer::CliAnswer;
 use super::invalid;
 use crate::report::units::{parse_bytes, parse_time_with_unit};
-use crate::transfer::pace::Limits;
+use crate::transfer::rate_limit::Limits;
 
 /// Slower than a page in four seconds nobody copies, and faster than memory neither.
 const RATES: std::ops::RangeInclusive<u64> = 1 << 10..=100 << 30;
 
 /// Probers measure in microseconds.
-const SHORTEST: Duration = Duration::from_micros(1);
+const MIN_LIMIT_TIME: Duration = Duration::from_micros(1);
 
 /// A percentile of a window of seconds says nothing about hours.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX_LATENCY: Duration = Duration::from_secs(3600);
 
 /// Six weeks: who wants to wait longer has no limit to give.
-const PATIENCE: Duration = Duration::from_secs(1000 * 3600);
+const MAX_GIVE_UP_AFTER: Duration = Duration::from_secs(1000 * 3600);
 
 /// What the help names. `m`, which others take for minutes, is taken for milliseconds by who limits a latency.
 const UNITS: [&str; 5] = ["us", "ms", "s", "min", "h"];
@@ -33,7 +33,7 @@ const LATENCY: &str = "a time from 1us to 1h with its unit, as 5ms";
 ///
 /// # Errors
 /// What it takes instead.
-pub(super) fn set(limits: &mut Limits, limit: Limit, value: &OsStr) -> Result<(), Answer> {
+pub(super) fn set_limit(limits: &mut Limits, limit: Limit, value: &OsStr) -> Result<(), CliAnswer> {
     let text = value.to_str().unwrap_or_default();
     let (name, takes, understood) = match limit {
         Limit::Rate => {
@@ -42,11 +42,11 @@ pub(super) fn set(limits: &mut Limits, limit: Limit, value: &OsStr) -> Result<()
             ("--limit-rate", takes, limits.rate.is_some())
         }
         Limit::ForkLatency => {
-            limits.fork_latency = time(text, LONGEST);
+            limits.fork_latency = time(text, MAX_LATENCY);
             ("--max-fork-latency", LATENCY, limits.fork_latency.is_some())
         }
         Limit::WriteLatency => {
-            limits.write_latency = time(text, LONGEST);
+            limits.write_latency = time(text, MAX_LATENCY);
             (
                 "--max-write-latency",
                 LATENCY,
@@ -58,8 +58,8 @@ pub(super) fn set(limits: &mut Limits, limit: Limit, value: &OsStr) -> Result<()
             let takes = "a percentage from 0.01 to 100";
             ("--max-pressure", takes, limits.pressure.is_some())
         }
-        Limit::Patience => {
-            limits.give_up_after = time(text, PATIENCE);
+        Limit::GiveUpAfter => {
+            limits.give_up_after = time(text, MAX_GIVE_UP_AFTER);
             let takes = "a time from 1us to 1000h with its unit, as 30s";
             ("--give-up-after", takes, limits.give_up_after.is_some())
         }
@@ -84,7 +84,7 @@ fn time(text: &str, longest: Duration) -> Option<Duration> {
         return None;
     }
     let time = parse_time_with_unit(text).ok();
-    time.filter(|time| (SHORTEST..=longest).contains(time))
+    time.filter(|time| (MIN_LIMIT_TIME..=longest).contains(time))
 }
 
 fn percent(text: &str) -> Option<f64> {

@@ -1,9 +1,9 @@
 //! Words into decisions: options in their order, the last of those that say different things counting; then the module `decide`.
 
-mod decide;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
@@ -11,16 +11,16 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::cli;
 use super::cli::argmatch::argmatch;
-use super::cli::getopt::{Given, Reader};
+use super::cli::getopt::{GivenOption, OptionReader};
 use super::cli::keywords::{self, Attribute, Update};
-use super::cli::table::{Flag, Valued, Word};
+use super::cli::table::{Flag, OptionId, ValueOption};
+use super::cli_answer::CliAnswer;
 use super::environment::Environment;
-use super::options::{Dereference, Durability, Existing, Options, Preserve};
-use super::usage::Answer;
+use super::options::{CopyOptions, Dereference, Durability, Overwrite, Preserve};
 use crate::report::quote::quote_word;
-use crate::report::{Report, progress};
-use crate::transfer::pace::Limits;
-use crate::transfer::{Options as Transfer, Reflink};
+use crate::report::{ReportOptions, progress};
+use crate::transfer::rate_limit::Limits;
+use crate::transfer::{Reflink, TransferOptions as Transfer};
 
 /// What the words come to.
 #[derive(Debug)]
@@ -28,22 +28,22 @@ pub struct Resolved {
     /// To be said first, in any case.
     pub warnings: Vec<String>,
     /// What to do, or what to answer instead.
-    pub options: Result<Options, Answer>,
+    pub options: Result<CopyOptions, CliAnswer>,
 }
 
 /// Decides, given the words behind the program's name.
 #[must_use]
 pub fn resolve(words: impl IntoIterator<Item = OsString>, environment: &Environment) -> Resolved {
-    let mut draft = Draft::new(environment);
+    let mut draft = ParsedOptions::new(environment);
     let options = draft.read(words);
     Resolved {
-        options: options.and_then(|operands| draft.decide(operands)),
+        options: options.and_then(|operands| draft.validate(operands)),
         warnings: draft.warnings,
     }
 }
 
 /// What is known while options are read.
-struct Draft<'a> {
+struct ParsedOptions<'a> {
     environment: &'a Environment,
     warnings: Vec<String>,
     attributes_only: bool,
@@ -55,10 +55,10 @@ struct Draft<'a> {
     dereference: Option<Dereference>,
     durability: Durability,
     force: bool,
-    hard: bool,
-    symbolic: bool,
+    hard_link: bool,
+    symbolic_link: bool,
     /// -i or -n, the last of them.
-    interactive: Option<Existing>,
+    interactive: Option<Overwrite>,
     update: Update,
     jobs: Option<NonZeroUsize>,
     keep_directory_symlink: bool,
@@ -67,16 +67,16 @@ struct Draft<'a> {
     preserve: Preserve,
     recursive: bool,
     remove_destination: bool,
-    report: Report,
+    report: ReportOptions,
     strip_trailing_slashes: bool,
     directory: Option<OsString>,
-    exact: bool,
+    no_target_directory: bool,
     throttle: Limits,
     idle: bool,
     transfer: Transfer,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> ParsedOptions<'a> {
     fn new(environment: &'a Environment) -> Self {
         Self {
             environment,
@@ -90,8 +90,8 @@ impl<'a> Draft<'a> {
             dereference: None,
             durability: Durability::default(),
             force: false,
-            hard: false,
-            symbolic: false,
+            hard_link: false,
+            symbolic_link: false,
             interactive: None,
             update: Update::All,
             jobs: None,
@@ -101,15 +101,15 @@ impl<'a> Draft<'a> {
             preserve: Preserve::default(),
             recursive: false,
             remove_destination: false,
-            report: Report {
+            report: ReportOptions {
                 verbose: false,
                 debug: false,
                 json: false,
-                progress: progress::When::Auto,
+                progress: progress::ShowProgress::Auto,
             },
             strip_trailing_slashes: false,
             directory: None,
-            exact: false,
+            no_target_directory: false,
             throttle: Limits::default(),
             idle: false,
             transfer: Transfer::default(),
@@ -117,18 +117,21 @@ impl<'a> Draft<'a> {
     }
 
     /// Reads all options; the operands are left.
-    fn read(&mut self, words: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, Answer> {
-        let mut reader = Reader::new(words, self.environment.posixly_correct);
-        while let Some(Given { word, value }) = reader.next_option()? {
+    fn read(
+        &mut self,
+        words: impl IntoIterator<Item = OsString>,
+    ) -> Result<Vec<OsString>, CliAnswer> {
+        let mut reader = OptionReader::new(words, self.environment.posixly_correct);
+        while let Some(GivenOption { id: word, value }) = reader.next_option()? {
             match word {
-                Word::Flag(flag) => self.flag(flag)?,
-                Word::Valued(valued) => self.valued(valued, value)?,
+                OptionId::Flag(flag) => self.flag(flag)?,
+                OptionId::Valued(valued) => self.valued(valued, value)?,
             }
         }
         Ok(reader.operands())
     }
 
-    fn flag(&mut self, flag: Flag) -> Result<(), Answer> {
+    fn flag(&mut self, flag: Flag) -> Result<(), CliAnswer> {
         match flag {
             Flag::Archive => self.archive(),
             Flag::AttributesOnly => self.attributes_only = true,
@@ -141,84 +144,84 @@ impl<'a> Draft<'a> {
             }
             Flag::DereferenceOperands => self.dereference = Some(Dereference::Operands),
             Flag::Force => self.force = true,
-            Flag::Interactive => self.interactive = Some(Existing::Ask),
-            Flag::Link => self.hard = true,
-            Flag::NoClobber => self.interactive = Some(Existing::Skip),
+            Flag::Interactive => self.interactive = Some(Overwrite::Ask),
+            Flag::Link => self.hard_link = true,
+            Flag::NoClobber => self.interactive = Some(Overwrite::Skip),
             Flag::NoDereference => self.dereference = Some(Dereference::Never),
-            Flag::NoTargetDirectory => self.exact = true,
+            Flag::NoTargetDirectory => self.no_target_directory = true,
             Flag::OneFileSystem => self.one_file_system = true,
             Flag::Parents => self.parents = true,
             Flag::Recursive => self.recursive = true,
             Flag::RemoveDestination => self.remove_destination = true,
             Flag::StripTrailingSlashes => self.strip_trailing_slashes = true,
-            Flag::SymbolicLink => self.symbolic = true,
+            Flag::SymbolicLink => self.symbolic_link = true,
             Flag::Verbose => self.report.verbose = true,
             Flag::KeepDirectorySymlink => self.keep_directory_symlink = true,
             Flag::Fsync => self.durability.fsync = true,
             Flag::Atomic => self.durability.atomic = true,
             Flag::Json => self.report.json = true,
             Flag::Idle => self.idle = true,
-            Flag::Help => return Err(Answer::Text(cli::help_text())),
-            Flag::Version => return Err(Answer::Text(cli::version_text())),
+            Flag::Help => return Err(CliAnswer::Text(cli::help_text())),
+            Flag::Version => return Err(CliAnswer::Text(cli::version_text())),
         }
         Ok(())
     }
 
-    fn valued(&mut self, valued: Valued, value: Option<OsString>) -> Result<(), Answer> {
+    fn valued(&mut self, valued: ValueOption, value: Option<OsString>) -> Result<(), CliAnswer> {
         let optional = value;
         let value = optional.clone().unwrap_or_default();
         match valued {
-            Valued::Backup => {
+            ValueOption::Backup => {
                 self.backups = true;
                 // -b behind --backup=CONTROL takes nothing back.
                 self.control = optional.unwrap_or(std::mem::take(&mut self.control));
             }
-            Valued::Preserve if optional.is_none() => self.ownership_mode_and_times(),
-            Valued::Preserve => {
+            ValueOption::Preserve if optional.is_none() => self.ownership_mode_and_times(),
+            ValueOption::Preserve => {
                 self.attributes("--preserve", &value, true)?;
                 self.preserve.required = true;
             }
-            Valued::NoPreserve => self.attributes("--no-preserve", &value, false)?,
-            Valued::Sparse => {
+            ValueOption::NoPreserve => self.attributes("--no-preserve", &value, false)?,
+            ValueOption::Sparse => {
                 self.transfer.sparse = argmatch("--sparse", &value, keywords::SPARSE)?
             }
-            Valued::Reflink => {
+            ValueOption::Reflink => {
                 self.transfer.reflink = match optional {
                     Some(when) => argmatch("--reflink", &when, keywords::REFLINK)?,
                     None => Reflink::Always,
                 }
             }
-            Valued::Suffix => {
+            ValueOption::Suffix => {
                 self.backups = true;
                 self.suffix = optional;
             }
-            Valued::TargetDirectory => self.directory(value)?,
-            Valued::Update => {
+            ValueOption::TargetDirectory => self.directory(value)?,
+            ValueOption::Update => {
                 self.update = match optional {
                     Some(which) => argmatch("--update", &which, keywords::UPDATE)?,
                     None => Update::Older,
                 }
             }
-            Valued::Context => self.context(optional),
-            Valued::Jobs => self.jobs = Some(jobs(&value)?),
-            Valued::Engine => {
+            ValueOption::Context => self.context(optional),
+            ValueOption::Jobs => self.jobs = Some(jobs(&value)?),
+            ValueOption::Engine => {
                 self.transfer.engine = Some(argmatch("--engine", &value, &keywords::engines())?);
             }
-            Valued::Direct => {
+            ValueOption::Direct => {
                 self.transfer.direct = argmatch("--direct", &value, keywords::DIRECT)?
             }
-            Valued::Progress => {
+            ValueOption::Progress => {
                 self.report.progress = argmatch("--progress", &value, keywords::PROGRESS)?;
             }
-            Valued::Limit(limit) => limits::set(&mut self.throttle, limit, &value)?,
+            ValueOption::Limit(limit) => limits::set_limit(&mut self.throttle, limit, &value)?,
         }
         Ok(())
     }
 
-    fn directory(&mut self, directory: OsString) -> Result<(), Answer> {
+    fn directory(&mut self, directory: OsString) -> Result<(), CliAnswer> {
         match self.directory.replace(directory) {
             None => Ok(()),
-            Some(_) => Err(Answer::error("multiple target directories specified")),
+            Some(_) => Err(CliAnswer::error("multiple target directories specified")),
         }
     }
 
@@ -240,7 +243,7 @@ impl<'a> Draft<'a> {
     }
 
     /// A LIST: each member switches one attribute on or off, and those before a wrong one are of no use to anyone.
-    fn attributes(&mut self, option: &str, list: &OsStr, on: bool) -> Result<(), Answer> {
+    fn attributes(&mut self, option: &str, list: &OsStr, on: bool) -> Result<(), CliAnswer> {
         let selinux = self.environment.selinux;
         let preserve = &mut self.preserve;
         for name in list.as_bytes().split(|b| *b == b',') {
@@ -282,14 +285,14 @@ impl<'a> Draft<'a> {
 }
 
 /// N of --jobs.
-fn jobs(value: &OsStr) -> Result<NonZeroUsize, Answer> {
+fn jobs(value: &OsStr) -> Result<NonZeroUsize, CliAnswer> {
     let number = value.to_str().and_then(|text| text.parse().ok());
     number.ok_or_else(|| invalid("--jobs", value, "a number of at least 1"))
 }
 
 /// `value` is none of what the option takes.
-fn invalid(option: &str, value: &OsStr, takes: &str) -> Answer {
-    Answer::usage(&format!(
+fn invalid(option: &str, value: &OsStr, takes: &str) -> CliAnswer {
+    CliAnswer::usage_error(&format!(
         "invalid argument {} for {}: it takes {takes}",
         quote_word(value),
         quote_word(option)

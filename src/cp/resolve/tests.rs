@@ -1,18 +1,18 @@
 use std::time::Duration;
 
 use super::*;
-use crate::cp::options::{Backup, BackupNames, Making, Target};
+use crate::cp::options::{Backup, BackupNames, CopyMode, DestOperand};
 
 fn resolved_in(environment: &Environment, line: &str) -> Resolved {
     resolve(line.split(' ').map(OsString::from), environment)
 }
 
-fn options_in(environment: &Environment, line: &str) -> Options {
+fn options_in(environment: &Environment, line: &str) -> CopyOptions {
     let options = resolved_in(environment, line).options;
     options.unwrap_or_else(|e| panic!("{line}: {e:?}"))
 }
 
-fn options(line: &str) -> Options {
+fn options(line: &str) -> CopyOptions {
     options_in(&Environment::default(), line)
 }
 
@@ -21,9 +21,9 @@ fn mistake_in(environment: &Environment, line: &str) -> String {
     first_line(resolved_in(environment, line).options, line)
 }
 
-fn first_line(options: Result<Options, Answer>, line: &str) -> String {
+fn first_line(options: Result<CopyOptions, CliAnswer>, line: &str) -> String {
     match options {
-        Err(Answer::Mistake(text)) => {
+        Err(CliAnswer::Mistake(text)) => {
             // Whatever the locale of who tests.
             let text = String::from_utf8(text).unwrap();
             let text = text.replace(['\u{2018}', '\u{2019}'], "'");
@@ -46,7 +46,7 @@ fn selinux() -> Environment {
 }
 
 #[test]
-fn the_last_word_on_links_counts() {
+fn last_link_option_wins() {
     for (line, want) in [
         ("a b", Dereference::Always),
         ("-r a b", Dereference::Never),
@@ -67,28 +67,28 @@ fn the_last_word_on_links_counts() {
 #[test]
 fn update_ask_and_no_clobber_rank_as_in_cp() {
     for (line, existing, update) in [
-        ("a b", Existing::Replace, false),
-        ("-i a b", Existing::Ask, false),
-        ("-in a b", Existing::Skip, false),
-        ("-ni a b", Existing::Ask, false),
-        ("-u a b", Existing::Replace, true),
-        ("-iu a b", Existing::Ask, true),
-        ("-nu a b", Existing::Skip, false),
-        ("-un a b", Existing::Skip, false),
-        ("--update a b", Existing::Replace, true),
-        ("--update=older a b", Existing::Replace, true),
-        ("--update=all a b", Existing::Replace, false),
-        ("-u --update=all a b", Existing::Replace, false),
-        ("--update=none a b", Existing::Skip, false),
-        ("--update=none-f a b", Existing::Refuse, false),
-        ("--update=none -u a b", Existing::Replace, true),
-        ("-n --update=none-fail a b", Existing::Skip, false),
-        ("-i --update=none-fail a b", Existing::Refuse, false),
-        ("-i --update=none a b", Existing::Skip, false),
+        ("a b", Overwrite::Replace, false),
+        ("-i a b", Overwrite::Ask, false),
+        ("-in a b", Overwrite::Skip, false),
+        ("-ni a b", Overwrite::Ask, false),
+        ("-u a b", Overwrite::Replace, true),
+        ("-iu a b", Overwrite::Ask, true),
+        ("-nu a b", Overwrite::Skip, false),
+        ("-un a b", Overwrite::Skip, false),
+        ("--update a b", Overwrite::Replace, true),
+        ("--update=older a b", Overwrite::Replace, true),
+        ("--update=all a b", Overwrite::Replace, false),
+        ("-u --update=all a b", Overwrite::Replace, false),
+        ("--update=none a b", Overwrite::Skip, false),
+        ("--update=none-f a b", Overwrite::Fail, false),
+        ("--update=none -u a b", Overwrite::Replace, true),
+        ("-n --update=none-fail a b", Overwrite::Skip, false),
+        ("-i --update=none-fail a b", Overwrite::Fail, false),
+        ("-i --update=none a b", Overwrite::Skip, false),
     ] {
         let options = options(line);
         assert_eq!(
-            (options.existing, options.update),
+            (options.overwrite, options.update),
             (existing, update),
             "{line}"
         );
@@ -287,14 +287,14 @@ fn an_abbreviation_means_what_it_means_to_cp() {
     assert!(options("--pr a b").preserve.mode);
     assert_eq!(
         options("--pro=always a b").report.progress,
-        progress::When::Always
+        progress::ShowProgress::Always
     );
     assert!(options("--k a b").keep_directory_symlink);
     for l in ["--l a b", "--li a b", "--lin a b"] {
-        assert_eq!(options(l).making, Making::HardLink, "{l}");
+        assert_eq!(options(l).copy_mode, CopyMode::HardLink, "{l}");
     }
     for i in ["--i a b", "--in a b"] {
-        assert_eq!(options(i).existing, Existing::Ask, "{i}");
+        assert_eq!(options(i).overwrite, Overwrite::Ask, "{i}");
     }
     assert!(options("--id a b").idle);
     assert_eq!(options("--lim=1M a b").throttle.rate, Some(1 << 20));
@@ -309,16 +309,16 @@ fn an_abbreviation_means_what_it_means_to_cp() {
 #[test]
 fn operands_go_where_the_words_say() {
     let target = |line: &str| options(line).target;
-    assert_eq!(target("a b -t d"), Target::Directory("d".into()));
-    assert_eq!(target("a b"), Target::Either("b".into()));
-    assert_eq!(target("-T a b"), Target::Exact("b".into()));
-    assert_eq!(target("a -- -T"), Target::Either("-T".into()));
+    assert_eq!(target("a b -t d"), DestOperand::Directory("d".into()));
+    assert_eq!(target("a b"), DestOperand::Either("b".into()));
+    assert_eq!(target("-T a b"), DestOperand::Exact("b".into()));
+    assert_eq!(target("a -- -T"), DestOperand::Either("-T".into()));
     let posix = Environment {
         posixly_correct: true,
         ..Environment::default()
     };
     let first = options_in(&posix, "a -T b");
-    assert_eq!(first.target, Target::Either("b".into()));
+    assert_eq!(first.target, DestOperand::Either("b".into()));
     assert_eq!(first.sources.len(), 2);
     assert!(first.through_dangling);
 }
@@ -329,7 +329,7 @@ fn jobs_are_a_number_of_at_least_one() {
     assert_eq!(options("--jobs=7 a b").jobs.map(NonZeroUsize::get), Some(7));
     for wrong in ["0", "-1", "", "x", "1x", " 1", "99999999999999999999999"] {
         let options = resolve(["--jobs".into(), wrong.into()], &Environment::default()).options;
-        assert!(matches!(options, Err(Answer::Mistake(_))), "{wrong}");
+        assert!(matches!(options, Err(CliAnswer::Mistake(_))), "{wrong}");
     }
 }
 
@@ -452,7 +452,7 @@ fn limit_refused(option: &str, wrong: &str, takes: &str) {
 }
 
 #[test]
-fn what_contradicts_itself_is_refused() {
+fn conflicting_options_are_refused() {
     for (line, want) in [
         (
             "--give-up-after=5s --limit-rate=1M a b",
@@ -511,8 +511,8 @@ fn what_contradicts_itself_is_refused() {
     let both = options("--engine=reflink --reflink a b").transfer;
     assert_eq!(both.reflink, Reflink::Always);
     assert_eq!(
-        options("-bni a b").existing,
-        Existing::Ask,
+        options("-bni a b").overwrite,
+        Overwrite::Ask,
         "-i took -n back"
     );
     assert!(options("--atomic -pb --fsync a b").durability.atomic);
@@ -520,11 +520,11 @@ fn what_contradicts_itself_is_refused() {
 
 #[test]
 fn what_is_made_and_read() {
-    assert_eq!(options("-l a b").making, Making::HardLink);
-    assert_eq!(options("-s a b").making, Making::SymbolicLink);
-    assert!(options("a b").as_regular);
-    assert!(!options("-r a b").as_regular);
-    assert!(options("-r --copy-contents a b").as_regular);
+    assert_eq!(options("-l a b").copy_mode, CopyMode::HardLink);
+    assert_eq!(options("-s a b").copy_mode, CopyMode::SymbolicLink);
+    assert!(options("a b").copy_as_regular);
+    assert!(!options("-r a b").copy_as_regular);
+    assert!(options("-r --copy-contents a b").copy_as_regular);
     assert_eq!(options("--reflink a b").transfer.reflink, Reflink::Always);
     assert_eq!(
         options("--sparse=never a b").transfer.reflink,

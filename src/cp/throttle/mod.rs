@@ -1,34 +1,34 @@
 //! A copy held to what the user allows: what watches the machine, and the thread beside the copy that governs its pace.
 
+mod dest_directory;
 mod idle;
-mod place;
-mod watch;
-mod words;
+mod messages;
+mod sensors;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, Thread};
 use std::time::Duration;
 
-use super::operands::Jobs;
-use super::options::Options;
-use super::tree::threads;
-use crate::report::{Reporter, Voice};
-use crate::sys::clock::now;
-use crate::sys::words::reason;
-use crate::transfer::pace::{Governor, Limits, Orders, Pacer, Word};
-use watch::{Look, Watch};
+use super::operands::OperandJobs;
+use super::options::CopyOptions;
+use super::tree::thread_count;
+use crate::report::{OrderedOutput, Reporter};
+use crate::sys::clock::monotonic_ns;
+use crate::sys::strerror::strerror;
+use crate::transfer::rate_limit::{Governor, Limits, Notice, RateLimiter, RateSettings};
+use sensors::{SensorEvent, SensorSet};
 
 /// How often the governor looks. A fork prober answers every 25 ms; a look takes 10 us.
-const TICK: Duration = Duration::from_millis(20);
+const GOVERNOR_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How often where nothing but a rate is to be held: somebody may want to know whether it is.
-const SLOW_TICK: Duration = Duration::from_millis(100);
+const RATE_ONLY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// All that is started before there is a second thread: a prober is forked.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    watch: Watch,
+    watch: SensorSet,
     limits: Limits,
     threads: usize,
 }
@@ -39,28 +39,28 @@ impl Throttle {
     /// # Errors
     /// What cannot be watched and why: a copy that could hurt whom it shall spare is not begun.
     pub(super) fn start(
-        options: &Options,
-        jobs: &Jobs,
-        voice: &mut Voice,
+        options: &CopyOptions,
+        jobs: &OperandJobs,
+        voice: &mut OrderedOutput,
     ) -> Result<Option<Self>, String> {
         let limits = options.throttle;
         if !limits.any() {
             return Ok(None);
         }
         Ok(Some(Self {
-            watch: Watch::start(options, jobs, voice)?,
+            watch: SensorSet::start(options, jobs, voice)?,
             limits,
-            threads: threads(options),
+            threads: thread_count(options),
         }))
     }
 }
 
 /// Runs `copy` at the pace that is allowed, on this thread and with the priority that is wanted.
-pub(super) fn beside(
+pub(super) fn run_throttled(
     throttle: Option<Throttle>,
-    (options, jobs): (&Options, &Jobs),
+    (options, jobs): (&CopyOptions, &OperandJobs),
     reporter: &Reporter,
-    copy: impl FnOnce(Option<Arc<Pacer>>) -> bool,
+    copy: impl FnOnce(Option<Arc<RateLimiter>>) -> bool,
 ) -> bool {
     let be_idle = || {
         if options.idle {
@@ -71,28 +71,28 @@ pub(super) fn beside(
         be_idle();
         return copy(None);
     };
-    let pacer = Arc::new(Pacer::new(throttle.limits.governed()));
-    let mut governing = Governing::new(throttle, &pacer, reporter);
+    let pacer = Arc::new(RateLimiter::new(throttle.limits.governed()));
+    let mut governing = GovernorLoop::new(throttle, &pacer, reporter);
     // The first orders are there before the first who asks: nobody waits for a thread to come up.
-    governing.look_and_order();
+    governing.update_rate();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let ended = &over;
         let governing = Builder::new().spawn_scoped(scope, move || {
             let _stop = StopOnPanic(reporter);
-            governing.until(ended);
+            governing.run_until(ended);
         });
         let governing = match governing {
             Ok(governing) => governing,
             Err(e) => {
-                let why = reason(&e);
-                reporter.give_up(&format!("cannot start a thread to hold the limits: {why}"));
+                let why = strerror(&e);
+                reporter.abort(&format!("cannot start a thread to hold the limits: {why}"));
                 return false;
             }
         };
         // Who governs keeps its priority; threads that are made from here on have this one's.
         be_idle();
-        let _end = End {
+        let _end = GovernorStopper {
             over: &over,
             governing: governing.thread().clone(),
         };
@@ -101,12 +101,12 @@ pub(super) fn beside(
 }
 
 /// Ends the governing with the copy, also when that panics.
-struct End<'a> {
+struct GovernorStopper<'a> {
     over: &'a AtomicBool,
     governing: Thread,
 }
 
-impl Drop for End<'_> {
+impl Drop for GovernorStopper<'_> {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
         self.governing.unpark();
@@ -125,23 +125,23 @@ impl Drop for StopOnPanic<'_> {
 }
 
 /// The governor, with what it sees and whom it orders.
-struct Governing<'a> {
-    watch: Watch,
+struct GovernorLoop<'a> {
+    watch: SensorSet,
     governor: Governor,
-    pacer: &'a Pacer,
+    pacer: &'a RateLimiter,
     reporter: &'a Reporter,
     limits: Limits,
 }
 
-impl<'a> Governing<'a> {
-    fn new(throttle: Throttle, pacer: &'a Pacer, reporter: &'a Reporter) -> Self {
+impl<'a> GovernorLoop<'a> {
+    fn new(throttle: Throttle, pacer: &'a RateLimiter, reporter: &'a Reporter) -> Self {
         let Throttle {
             watch,
             limits,
             threads,
         } = throttle;
         Self {
-            governor: Governor::new(&limits, watch.periods(), threads, now()),
+            governor: Governor::new(&limits, watch.periods(), threads, monotonic_ns()),
             watch,
             pacer,
             reporter,
@@ -149,54 +149,54 @@ impl<'a> Governing<'a> {
         }
     }
 
-    fn until(mut self, over: &AtomicBool) {
+    fn run_until(mut self, over: &AtomicBool) {
         let tick = if self.limits.governed() {
-            TICK
+            GOVERNOR_INTERVAL
         } else {
-            SLOW_TICK
+            RATE_ONLY_INTERVAL
         };
         while !over.load(Ordering::Acquire) {
-            self.look_and_order();
+            self.update_rate();
             std::thread::park_timeout(tick);
         }
     }
 
-    fn look_and_order(&mut self) {
+    fn update_rate(&mut self) {
         self.look();
-        let now = now();
-        let orders = self.governor.decide(now, self.pacer.done());
-        self.pacer.obey(&orders, now);
-        self.tell(&orders);
+        let now = monotonic_ns();
+        let orders = self.governor.decide(now, self.pacer.totals());
+        self.pacer.apply(&orders, now);
+        self.report_notice(&orders);
     }
 
     fn look(&mut self) {
         let (governor, reporter) = (&mut self.governor, self.reporter);
         // Who ends all processes of a service ends the probers as well.
         let warn = |text: &str| {
-            if !reporter.is_ending() {
+            if !reporter.is_stopping() {
                 reporter.warn(text);
             }
         };
-        self.watch.look(now(), |look| match look {
-            Look::Answer(cause, answer) => governor.answer(cause, answer),
-            Look::Stalled(cause, at, total) => governor.stalled(cause, at, total),
-            Look::Blind(cause, why) => {
-                governor.blind(cause, now());
+        self.watch.poll_sensors(monotonic_ns(), |look| match look {
+            SensorEvent::Latency(cause, answer) => governor.add_latency_sample(cause, answer),
+            SensorEvent::Pressure(cause, at, total) => governor.stalled(cause, at, total),
+            SensorEvent::SensorLost(cause, why) => {
+                governor.sensor_lost(cause, monotonic_ns());
                 warn(&why);
             }
-            Look::News(text) => warn(&text),
+            SensorEvent::Message(text) => warn(&text),
         });
     }
 
-    fn tell(&self, orders: &Orders) {
-        self.reporter.throttled(orders.holding.as_ref());
-        match &orders.word {
-            Some(Word::OverWithoutUs(holding)) => {
-                self.reporter.warn(&words::over_without_us(holding));
+    fn report_notice(&self, orders: &RateSettings) {
+        self.reporter.report_throttle(orders.bottleneck.as_ref());
+        match &orders.notice {
+            Some(Notice::TargetMissedBeforeStart(holding)) => {
+                self.reporter.warn(&messages::over_without_us(holding));
             }
-            Some(Word::GiveUp(holding)) => {
+            Some(Notice::GiveUp(holding)) => {
                 let after = self.limits.give_up_after.unwrap_or_default();
-                self.reporter.give_up(&words::give_up(holding, after));
+                self.reporter.abort(&messages::give_up(holding, after));
             }
             None => {}
         }

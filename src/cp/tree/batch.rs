@@ -4,25 +4,25 @@ use std::sync::{Arc, PoisonError};
 
 use nix::sys::stat::FileStat;
 
-use super::existing::undo_backup;
-use super::folding::NameKey;
-use super::level::Level;
-use super::{Entry, Failed, Ready, Run, Walk, arrow, is_link, size};
-use crate::cp::file::{self, Bytes, NotCopied, tell_late};
+use super::active_directory::ActiveDirectory;
+use super::existing_dest::undo_backup;
+use super::name_folding::NameKey;
+use super::{CopyRun, DestPlan, EntryError, TreeEntry, Walk, arrow, is_link, size};
+use crate::cp::at_path::{FileId, file_id};
+use crate::cp::copy_file::{self, FileCopier, FileCopyError, report_deferred_errors};
 use crate::cp::in_flight::Claim;
-use crate::cp::place::{Identity, identity};
-use crate::report::{Fate, Voice};
+use crate::report::{OrderedOutput, SourceOutcome};
 
 /// Files in one batch at most.
-const FILES: usize = 32;
+const MAX_BATCH_FILES: usize = 32;
 
 /// Bytes in one batch at most, as far as more than one file is concerned.
-const BYTES: u64 = 1 << 20;
+const MAX_BATCH_BYTES: u64 = 1 << 20;
 
 /// What a file's bytes need, as it was decided.
-pub(super) struct Transfer {
+pub(super) struct FileTransfer {
     pub(super) from: FileStat,
-    pub(super) ready: Ready,
+    pub(super) ready: DestPlan,
     /// Whether the destination is below a directory that was named, rather than named itself.
     pub(super) below: bool,
     /// Whether links are followed in opening the source.
@@ -34,9 +34,9 @@ pub(super) struct Transfer {
 }
 
 /// One file to be copied.
-struct Task {
-    entry: Entry,
-    transfer: Transfer,
+struct CopyTask {
+    entry: TreeEntry,
+    transfer: FileTransfer,
     /// Whether a later operand may have the same destination.
     named: bool,
     /// The inodes that it uses, registered from the moment the walk has decided about it.
@@ -46,54 +46,54 @@ struct Task {
 /// Files collected for one thread.
 #[derive(Default)]
 pub(super) struct Batch {
-    tasks: Vec<Task>,
+    tasks: Vec<CopyTask>,
     bytes: u64,
 }
 
 impl Walk<'_, '_, '_> {
     /// Hands a regular file over; one that may touch another file of this run is copied at once, alone.
-    pub(super) fn transfer(&mut self, entry: Entry, transfer: Transfer) {
-        let alone = self.stands_alone(&entry, &transfer);
+    pub(super) fn submit_transfer(&mut self, entry: TreeEntry, transfer: FileTransfer) {
+        let alone = self.must_run_alone(&entry, &transfer);
         if let Some(level) = &entry.level {
-            level.join();
+            level.add_user();
         }
         let size = transfer.from.st_size.cast_unsigned();
         let name = match transfer.name {
             NameKey::Folded(name) => Some(name),
-            NameKey::Exact | NameKey::Alone => None,
+            NameKey::Exact | NameKey::Ambiguous => None,
         };
-        let there = transfer.ready.there.as_ref().map(identity);
+        let there = transfer.ready.there.as_ref().map(file_id);
         let in_flight = &self.run.in_flight;
-        let task = Task {
-            claim: in_flight.claim(identity(&transfer.from), there, name),
+        let task = CopyTask {
+            claim: in_flight.claim(file_id(&transfer.from), there, name),
             named: entry.operand() && self.repeats.several(),
             entry,
             transfer,
         };
         if alone {
-            self.settle();
+            self.wait_in_flight();
             let mut bytes = self.run.bytes();
             task.run(self.run, &mut self.voice, &mut bytes);
             return self.run.done_with(bytes, &mut self.voice);
         }
         self.batch.bytes += size;
         self.batch.tasks.push(task);
-        if self.batch.tasks.len() >= FILES || self.batch.bytes >= BYTES {
-            self.flush();
+        if self.batch.tasks.len() >= MAX_BATCH_FILES || self.batch.bytes >= MAX_BATCH_BYTES {
+            self.submit_batch();
         }
     }
 
     /// Whether a destination or a source may be another file of this run under a second name, so that the order counts.
-    fn stands_alone(&self, entry: &Entry, transfer: &Transfer) -> bool {
+    fn must_run_alone(&self, entry: &TreeEntry, transfer: &FileTransfer) -> bool {
         let preserve = self.options().preserve;
         // The second copy of a file tells when the first was read.
         let told = preserve.timestamps && !preserve.links && transfer.from.st_nlink > 1;
         // A backup that the commit makes takes a name that the next file may have.
         let takes_name = transfer.ready.planned_backup().is_some();
-        if self.serial || told || takes_name || transfer.name == NameKey::Alone {
+        if self.serial || told || takes_name || transfer.name == NameKey::Ambiguous {
             return true;
         }
-        let (source, dest) = (entry.source.place(), entry.dest.place());
+        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         let linked = match &transfer.ready.there {
             // Some file systems show two names of one file as two inodes (FUSE), but still count its names.
             Some(there) => there.st_nlink > 1,
@@ -106,12 +106,12 @@ impl Walk<'_, '_, '_> {
     }
 
     /// Hands over what was collected: from here on its messages have their place.
-    pub(super) fn flush(&mut self) {
+    pub(super) fn submit_batch(&mut self) {
         if self.batch.tasks.is_empty() {
             return;
         }
         let Batch { tasks, .. } = std::mem::take(&mut self.batch);
-        if self.voice.is_behind() {
+        if self.voice.is_backlogged() {
             self.pool.drain();
         }
         let mut voice = self.voice.split();
@@ -126,52 +126,61 @@ impl Walk<'_, '_, '_> {
     }
 }
 
-impl Run<'_> {
+impl CopyRun<'_> {
     /// What a thread copies bytes with.
-    fn bytes(&self) -> Bytes {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+    fn bytes(&self) -> FileCopier {
+        let mut idle = self
+            .idle_copiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         idle.pop()
-            .unwrap_or_else(|| Bytes::paced(self.pace.clone()))
+            .unwrap_or_else(|| FileCopier::with_rate_limiter(self.pace.clone()))
     }
 
     /// Keeps it for the next batch, and tells what it said late.
-    fn done_with(&self, mut bytes: Bytes, voice: &mut Voice) {
-        if !tell_late(voice, &bytes.late()) {
+    fn done_with(&self, mut bytes: FileCopier, voice: &mut OrderedOutput) {
+        if !report_deferred_errors(voice, &bytes.take_deferred_errors()) {
             self.fail();
         }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self
+            .idle_copiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         idle.push(bytes);
     }
 
     /// Waits for the files that are still on their way to the disk. To be called while no batch is under way.
-    pub(super) fn settle_bytes(&self, voice: &mut Voice) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn wait_for_writeback(&self, voice: &mut OrderedOutput) {
+        let mut idle = self
+            .idle_copiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for bytes in idle.iter_mut() {
-            if !tell_late(voice, &bytes.settle()) {
+            if !report_deferred_errors(voice, &bytes.finish_writeback()) {
                 self.fail();
             }
         }
     }
 }
 
-impl Task {
-    fn run(mut self, run: &Run<'_>, voice: &mut Voice, bytes: &mut Bytes) {
+impl CopyTask {
+    fn run(mut self, run: &CopyRun<'_>, voice: &mut OrderedOutput, bytes: &mut FileCopier) {
         let level = self.entry.level.take();
         self.copy(run, voice, bytes);
         if let Some(level) = level {
-            Level::leave(level, run);
+            ActiveDirectory::remove_user(level, run);
         }
     }
 
-    fn copy(&self, run: &Run<'_>, voice: &mut Voice, bytes: &mut Bytes) {
+    fn copy(&self, run: &CopyRun<'_>, voice: &mut OrderedOutput, bytes: &mut FileCopier) {
         let made = match self.attempt(run, voice, bytes) {
             Ok(made) => {
-                voice.passed(Fate::Copied);
+                voice.count_source(SourceOutcome::Copied);
                 Some(made)
             }
             Err(failed) => {
                 run.fail();
-                voice.passed(Fate::Failed(size(&self.transfer.from)));
+                voice.count_source(SourceOutcome::Failed(size(&self.transfer.from)));
                 self.failed(failed, run, voice);
                 None
             }
@@ -181,36 +190,36 @@ impl Task {
         }
         if let (true, Some(made)) = (self.named, made) {
             // As cp does, by the link itself where the file was written through one.
-            let entry = self.entry.dest.place().stat(false);
-            let made = entry.map_or(made, |stat| identity(&stat));
+            let entry = self.entry.dest.as_at_path().stat(false);
+            let made = entry.map_or(made, |stat| file_id(&stat));
             run.note_made(&self.entry.dest.shown, made);
         }
     }
 
     fn attempt(
         &self,
-        run: &Run<'_>,
-        voice: &mut Voice,
-        bytes: &mut Bytes,
-    ) -> Result<Identity, NotCopied> {
-        if voice.interrupted() {
-            return Err(Failed::Said.into());
+        run: &CopyRun<'_>,
+        voice: &mut OrderedOutput,
+        bytes: &mut FileCopier,
+    ) -> Result<FileId, FileCopyError> {
+        if voice.is_interrupted() {
+            return Err(EntryError::Reported.into());
         }
         let ready = &self.transfer.ready;
         if run.options.report.verbose {
-            voice.verbose(&arrow(&self.entry, ready.backup_name()));
+            voice.print_verbose(&arrow(&self.entry, ready.backup_name()));
         }
-        let target = file::Target {
+        let target = copy_file::CopyRequest {
             claim: &self.claim,
-            there: ready.there.as_ref(),
-            as_new: ready.as_new,
-            below: self.transfer.below,
+            existing: ready.there.as_ref(),
+            replace_as_new: ready.replace_as_new,
+            is_below_operand: self.transfer.below,
             follow: self.transfer.follow,
             backup: ready.planned_backup(),
         };
-        let (source, dest) = (self.entry.source.place(), self.entry.dest.place());
+        let (source, dest) = (self.entry.source.as_at_path(), self.entry.dest.as_at_path());
         let places = (&source, &dest);
-        file::copy(
+        copy_file::copy(
             &run.cx,
             (voice, bytes),
             places,
@@ -219,8 +228,8 @@ impl Task {
         )
     }
 
-    fn failed(&self, failed: NotCopied, run: &Run<'_>, voice: &mut Voice) {
-        if let Failed::Say(message) = failed.why {
+    fn failed(&self, failed: FileCopyError, run: &CopyRun<'_>, voice: &mut OrderedOutput) {
+        if let EntryError::Unreported(message) = failed.why {
             voice.error(&self.entry.source.shown, &self.entry.dest.shown, &message);
         }
         if let Some(backup) = &self.transfer.ready.backup {

@@ -12,60 +12,66 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{linkat, symlinkat};
 
-use super::{Entry, Failed, Outcome, Ready, Run, Walk, cannot, is_directory, is_link};
+use super::{
+    CopyRun, DestPlan, EntryError, EntryResult, TreeEntry, Walk, cannot, is_directory, is_link,
+};
+use crate::cp::at_path::{AtPath, FileId, OwnedAtPath, file_id, last_component, sibling_path};
 use crate::cp::backup;
-use crate::cp::by_inode::{self, Exchanged, random_digits};
+use crate::cp::by_inode::{self, ExchangeOutcome, random_digits};
 use crate::cp::dest;
-use crate::cp::options::{Backup, Dereference, Existing, Making};
-use crate::cp::place::{Anchor, Identity, Place, beside, identity, last_component};
+use crate::cp::options::{Backup, CopyMode, Dereference, Overwrite};
 use crate::report::quote::{quote, quote_if_needed};
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
 /// What was copied to which name, by the identity of the source; and directories that this run made, by their own.
 #[derive(Default)]
-pub(super) struct Memory {
-    files: HashMap<Identity, Earlier>,
+pub(super) struct EarlierCopies {
+    files: HashMap<FileId, EarlierCopy>,
 }
 
 /// The name that a source was copied to.
 #[derive(Debug, Clone)]
-pub(super) struct Earlier {
+pub(super) struct EarlierCopy {
     /// The operand that it belongs to, whose name all below begin with.
-    top: Arc<Anchor>,
+    top: Arc<OwnedAtPath>,
     /// For messages, and from there on for opening it.
     shown: PathBuf,
 }
 
 impl Walk<'_, '_, '_> {
     /// The name that this source was copied to before, where links are kept; else this name is noted.
-    pub(super) fn memory_of(
+    pub(super) fn find_earlier_copy(
         &mut self,
-        entry: &Entry,
+        entry: &TreeEntry,
         from: &FileStat,
         dereference: Dereference,
-    ) -> Option<Earlier> {
+    ) -> Option<EarlierCopy> {
         let options = self.options();
         if options.recursive && is_directory(from) {
             return if entry.operand() {
-                self.remember(entry, from)
+                self.find_or_note_copy(entry, from)
             } else {
-                self.memory.files.get(&identity(from)).cloned()
+                self.memory.files.get(&file_id(from)).cloned()
             };
         }
         let many = from.st_nlink > 1
             || entry.operand() && dereference == Dereference::Operands
             || dereference == Dereference::Always;
-        if options.preserve.links && options.making != Making::HardLink && many {
-            self.remember(entry, from)
+        if options.preserve.links && options.copy_mode != CopyMode::HardLink && many {
+            self.find_or_note_copy(entry, from)
         } else {
             None
         }
     }
 
     /// Notes the destination of a source, or tells the one that was noted before and is good.
-    pub(super) fn remember(&mut self, entry: &Entry, from: &FileStat) -> Option<Earlier> {
-        let key = identity(from);
-        if self.memory.files.contains_key(&key) && self.is_good(key, from) {
+    pub(super) fn find_or_note_copy(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+    ) -> Option<EarlierCopy> {
+        let key = file_id(from);
+        if self.memory.files.contains_key(&key) && self.was_copied(key, from) {
             return self.memory.files.get(&key).cloned();
         }
         self.run.forget(key);
@@ -75,22 +81,22 @@ impl Walk<'_, '_, '_> {
 
     /// What was to be made of a source was not.
     pub(super) fn forget(&mut self, from: &FileStat) {
-        self.memory.files.remove(&identity(from));
+        self.memory.files.remove(&file_id(from));
     }
 
     /// Whether what was noted came to be.
-    fn is_good(&mut self, key: Identity, from: &FileStat) -> bool {
+    fn was_copied(&mut self, key: FileId, from: &FileStat) -> bool {
         if is_directory(from) {
             return true;
         }
-        if self.run.fate_of(key).is_none() {
-            self.settle();
+        if self.run.copy_result_of(key).is_none() {
+            self.wait_in_flight();
         }
-        matches!(self.run.fate_of(key), Some(Some(_)))
+        matches!(self.run.copy_result_of(key), Some(Some(_)))
     }
 
-    fn earlier(&self, entry: &Entry) -> Earlier {
-        Earlier {
+    fn earlier(&self, entry: &TreeEntry) -> EarlierCopy {
+        EarlierCopy {
             top: Arc::clone(&self.top.dest),
             shown: entry.dest.shown.clone(),
         }
@@ -98,11 +104,11 @@ impl Walk<'_, '_, '_> {
 
     /// Whether further links of this source lead to what is made of it.
     pub(super) fn is_remembered(&self, from: &FileStat) -> bool {
-        self.memory.files.contains_key(&identity(from))
+        self.memory.files.contains_key(&file_id(from))
     }
 
     /// The first directory that is made for an operand is noted by itself: met as a source, it is the copy.
-    pub(super) fn note_first_made(&mut self, entry: &Entry, from: &FileStat, made: &FileStat) {
+    pub(super) fn note_first_made(&mut self, entry: &TreeEntry, from: &FileStat, made: &FileStat) {
         let within = entry
             .level
             .as_ref()
@@ -110,18 +116,18 @@ impl Walk<'_, '_, '_> {
         // What is on another device is not met as a source of this one, except through a mount within it.
         if !within || made.st_dev == from.st_dev && entry.operand() {
             let earlier = self.earlier(entry);
-            self.memory.files.entry(identity(made)).or_insert(earlier);
+            self.memory.files.entry(file_id(made)).or_insert(earlier);
         }
     }
 
     /// A directory that was met before, under whatever name. None: it is copied nevertheless.
-    pub(super) fn met_before(
+    pub(super) fn handle_repeated_directory(
         &mut self,
-        entry: &Entry,
-        earlier: &Earlier,
+        entry: &TreeEntry,
+        earlier: &EarlierCopy,
         dereference: Dereference,
-    ) -> Option<Outcome> {
-        let (source, dest) = (entry.source.place(), entry.dest.place());
+    ) -> Option<EntryResult> {
+        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         // cp takes what a link led to for another directory, and goes round until the kernel counts forty links.
         if earlier.with_place(|before| source.is_same_entry(before)) {
             self.top.met_itself = true;
@@ -134,7 +140,7 @@ impl Walk<'_, '_, '_> {
         if earlier.with_place(|before| dest.is_same_entry(before)) {
             let name = quote(&self.top.source);
             let text = format!("warning: source directory {name} specified more than once");
-            self.say().diagnose(&text);
+            self.flushed_output().diagnose(&text);
             return Some(Ok(()));
         }
         if dereference == Dereference::Always
@@ -152,25 +158,25 @@ impl Walk<'_, '_, '_> {
     /// Makes the destination a link to an earlier copy of the same file, in place of what is there. Whether something was.
     pub(super) fn link_earlier(
         &mut self,
-        entry: &Entry,
-        earlier: &Earlier,
+        entry: &TreeEntry,
+        earlier: &EarlierCopy,
         from: &FileStat,
         dereference: Dereference,
-        ready: &Ready,
-    ) -> Result<bool, Failed> {
-        let dest = entry.dest.place();
+        ready: &DestPlan,
+    ) -> Result<bool, EntryError> {
+        let dest = entry.dest.as_at_path();
         let over = Replacement {
             backup: ready.planned_backup().and(self.options().backup.as_ref()),
             ..self.replacement(true, ready.there.as_ref())
         };
-        let made = self.run.fate_of(identity(from)).flatten();
+        let made = self.run.copy_result_of(file_id(from)).flatten();
         let linked = earlier
             .open(dereference != Dereference::Never)
             .and_then(|file| same_file(file, made))
-            .and_then(|file| earlier.with_place(|before| link_to(&file, before, &dest, over)));
+            .and_then(|file| earlier.with_place(|before| hard_link_fd(&file, before, &dest, over)));
         linked.map_err(|e| {
             let (dest, before) = (quote(dest.shown), quote(&earlier.shown));
-            let text = reason(&e.into());
+            let text = strerror(&e.into());
             format!("cannot create hard link {dest} to {before}: {text}").into()
         })
     }
@@ -178,14 +184,14 @@ impl Walk<'_, '_, '_> {
     /// -l: a hard link to the source itself.
     pub(super) fn link_source(
         &mut self,
-        entry: &Entry,
+        entry: &TreeEntry,
         from: &FileStat,
         follow: bool,
         there: Option<&FileStat>,
-    ) -> Outcome {
-        let (source, dest) = (entry.source.place(), entry.dest.place());
+    ) -> EntryResult {
+        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         let options = self.options();
-        let replace = options.force || options.existing == super::Existing::Ask;
+        let replace = options.force || options.overwrite == super::Overwrite::Ask;
         let over = self.replacement(replace, there);
         let flags = if follow {
             OFlag::O_PATH
@@ -195,11 +201,11 @@ impl Walk<'_, '_, '_> {
         let linked = source
             .open(flags, 0)
             .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
-            .and_then(|file| same_file(file.into(), Some(identity(from))))
-            .and_then(|file| link_to(&file, &source, &dest, over));
+            .and_then(|file| same_file(file.into(), Some(file_id(from))))
+            .and_then(|file| hard_link_fd(&file, &source, &dest, over));
         linked.map(drop).map_err(|e| {
             let (dest, source) = (quote(dest.shown), quote(source.shown));
-            let text = reason(&e.into());
+            let text = strerror(&e.into());
             format!("cannot create hard link {dest} to {source}: {text}").into()
         })
     }
@@ -207,11 +213,11 @@ impl Walk<'_, '_, '_> {
     /// -s: a symbolic link to the source, by the name that was given.
     pub(super) fn symlink_to_source(
         &mut self,
-        entry: &Entry,
+        entry: &TreeEntry,
         from: &FileStat,
         there: Option<&FileStat>,
-    ) -> Outcome {
-        let (source, dest) = (entry.source.place(), entry.dest.place());
+    ) -> EntryResult {
+        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         let relative = !source.shown.as_os_str().as_bytes().starts_with(b"/");
         if relative && !is_in_current_directory(&dest) {
             let name = quote_if_needed(dest.shown);
@@ -224,8 +230,8 @@ impl Walk<'_, '_, '_> {
         let made = symlink(source.shown.as_os_str(), &dest, over);
         made.map_err(|e| {
             let (dest, source) = (quote(dest.shown), quote(source.shown));
-            let text = reason(&e.into());
-            Failed::Say(format!(
+            let text = strerror(&e.into());
+            EntryError::Unreported(format!(
                 "cannot create symbolic link {dest} to {source}: {text}"
             ))
         })?;
@@ -233,20 +239,20 @@ impl Walk<'_, '_, '_> {
     }
 
     /// A symbolic link as it is.
-    pub(super) fn link(
+    pub(super) fn copy_symlink(
         &mut self,
-        entry: &Entry,
+        entry: &TreeEntry,
         from: &FileStat,
         there: Option<&FileStat>,
-    ) -> Outcome {
-        let (source, dest) = (entry.source.place(), entry.dest.place());
-        let target = readlinkat(source.dir, source.base)
+    ) -> EntryResult {
+        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
+        let target = readlinkat(source.dir, source.path)
             .or_else(|e| cannot("read symbolic link", &source, e))?;
         let over = self.replacement(self.options().force, there);
         if let Err(e) = symlink(&target, &dest, over) {
             let same = self.options().update
                 && there.is_some_and(is_link)
-                && readlinkat(dest.dir, dest.base).is_ok_and(|old| old == target);
+                && readlinkat(dest.dir, dest.path).is_ok_and(|old| old == target);
             if !same {
                 return cannot("create symbolic link", &dest, e);
             }
@@ -258,11 +264,11 @@ impl Walk<'_, '_, '_> {
     /// looked at.
     fn replacement(&self, replace: bool, there: Option<&FileStat>) -> Replacement<'static> {
         let options = self.options();
-        let any = options.existing == Existing::Replace && !options.update;
+        let any = options.overwrite == Overwrite::Replace && !options.update;
         let replaced = match there {
             _ if !replace => Replaceable::Nothing,
             _ if any && options.backup.is_none() => Replaceable::Any,
-            Some(there) => Replaceable::Examined(identity(there)),
+            Some(there) => Replaceable::Examined(file_id(there)),
             None => Replaceable::Nothing,
         };
         Replacement {
@@ -271,36 +277,36 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    fn finish_link(&mut self, entry: &Entry, from: &FileStat) -> Outcome {
-        let (source, dest) = (entry.source.place(), entry.dest.place());
+    fn finish_link(&mut self, entry: &TreeEntry, from: &FileStat) -> EntryResult {
+        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         let mut said = Vec::new();
         let mut say = |text: &str| said.push(text.to_owned());
         let attributes = self.run.attributes();
         let finished = attributes.finish_symlink(&source, from, &dest, &mut say);
-        self.finished(finished, &said)
+        self.report_unpreserved(finished, &said)
     }
 }
 
-impl Run<'_> {
+impl CopyRun<'_> {
     /// Notes what became of a source that has further links; none: it was not copied.
-    pub(super) fn copied_as(&self, from: &FileStat, made: Option<Identity>) {
+    pub(super) fn copied_as(&self, from: &FileStat, made: Option<FileId>) {
         let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
-        copied.insert(identity(from), made);
+        copied.insert(file_id(from), made);
     }
 
-    fn forget(&self, key: Identity) {
+    fn forget(&self, key: FileId) {
         let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
         copied.remove(&key);
     }
 
     /// What became of it; none: it is on its way.
-    pub(super) fn fate_of(&self, key: Identity) -> Option<Option<Identity>> {
+    pub(super) fn copy_result_of(&self, key: FileId) -> Option<Option<FileId>> {
         let copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
         copied.get(&key).copied()
     }
 }
 
-impl Earlier {
+impl EarlierCopy {
     /// The path below the directory that the operand is in.
     fn path(&self) -> PathBuf {
         let top = self.top.shown.as_os_str().as_bytes();
@@ -311,7 +317,7 @@ impl Earlier {
             .map_or(top.len(), |i| i + 1);
         let shown = self.shown.as_os_str().as_bytes();
         let below = shown.get(end..).unwrap_or_default();
-        let mut path = self.top.base.clone();
+        let mut path = self.top.path.clone();
         path.push(OsStr::from_bytes(below));
         path.into()
     }
@@ -341,21 +347,21 @@ impl Earlier {
     }
 
     /// Calls `work` with the place.
-    fn with_place<T>(&self, work: impl FnOnce(&Place<'_>) -> T) -> T {
+    fn with_place<T>(&self, work: impl FnOnce(&AtPath<'_>) -> T) -> T {
         let path = self.path();
-        work(&Place {
+        work(&AtPath {
             dir: self.top.folder.as_fd(),
-            base: path.as_os_str(),
+            path: path.as_os_str(),
             shown: &self.shown,
         })
     }
 }
 
 /// The file, if it is the one that is meant.
-fn same_file(file: OwnedFd, wanted: Option<Identity>) -> nix::Result<OwnedFd> {
+fn same_file(file: OwnedFd, wanted: Option<FileId>) -> nix::Result<OwnedFd> {
     let stat = fstat(&file)?;
     match wanted {
-        Some(wanted) if wanted != identity(&stat) => Err(Errno::ESTALE),
+        Some(wanted) if wanted != file_id(&stat) => Err(Errno::ESTALE),
         _ => Ok(file),
     }
 }
@@ -372,7 +378,7 @@ struct Replacement<'a> {
 #[derive(Clone, Copy)]
 enum Replaceable {
     Nothing,
-    Examined(Identity),
+    Examined(FileId),
     Any,
 }
 
@@ -380,17 +386,17 @@ impl Replaceable {
     fn may_be(self, old: &FileStat) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Examined(examined) => identity(old) == examined,
+            Self::Examined(examined) => file_id(old) == examined,
             Self::Any => !is_directory(old),
         }
     }
 }
 
 /// Gives an open file a further name, in place of what may be replaced. Returns whether something was.
-fn link_to(
+fn hard_link_fd(
     file: &OwnedFd,
-    named: &Place<'_>,
-    dest: &Place<'_>,
+    named: &AtPath<'_>,
+    dest: &AtPath<'_>,
     over: Replacement<'_>,
 ) -> nix::Result<bool> {
     let by_descriptor = OsString::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
@@ -399,7 +405,7 @@ fn link_to(
         match linkat(AT_FDCWD, by_descriptor.as_os_str(), dest.dir, base, follow) {
             // Without /proc the name has to do. Where it is there, the file has no name left, and its old one is another's.
             Err(Errno::ENOENT) if !has_proc() => {
-                linkat(named.dir, named.base, dest.dir, base, AtFlags::empty())
+                linkat(named.dir, named.path, dest.dir, base, AtFlags::empty())
             }
             other => other,
         }
@@ -411,32 +417,32 @@ fn has_proc() -> bool {
     fstatat(AT_FDCWD, "/proc/self/fd", AtFlags::empty()).is_ok()
 }
 
-fn symlink(target: &OsStr, dest: &Place<'_>, over: Replacement<'_>) -> nix::Result<bool> {
+fn symlink(target: &OsStr, dest: &AtPath<'_>, over: Replacement<'_>) -> nix::Result<bool> {
     make_over(dest, over, |base| symlinkat(target, dest.dir, base))
 }
 
 /// Makes something under a name, in place of what may be replaced. Returns whether something was.
 fn make_over(
-    dest: &Place<'_>,
+    dest: &AtPath<'_>,
     over: Replacement<'_>,
     make: impl Fn(&OsStr) -> nix::Result<()>,
 ) -> nix::Result<bool> {
     for _ in 0..MAX_ROUNDS {
-        match make(dest.base) {
+        match make(dest.path) {
             Err(Errno::EEXIST) if !matches!(over.replaced, Replaceable::Nothing) => {}
             other => return other.map(|()| false),
         }
-        let old = match by_inode::look(dest.dir, dest.base) {
+        let old = match by_inode::lstat_at(dest.dir, dest.path) {
             Ok(old) if over.replaced.may_be(&old) => old,
             Ok(_) => return Err(Errno::EEXIST),
             // A link to nowhere with a slash behind its name; else it was removed meanwhile.
-            Err(Errno::ENOENT) if dest.base.as_bytes().ends_with(b"/") => {
+            Err(Errno::ENOENT) if dest.path.as_bytes().ends_with(b"/") => {
                 return Err(Errno::ENOTDIR);
             }
             Err(Errno::ENOENT) => continue,
             Err(e) => return Err(e),
         };
-        let other = beside(dest.base, format!(".mmapcp-{}", random_digits()).as_ref());
+        let other = sibling_path(dest.path, format!(".mmapcp-{}", random_digits()).as_ref());
         make(&other)?;
         let replaced = replace_by_name(dest, &other, over.backup, &old);
         match replaced {
@@ -453,18 +459,18 @@ const MAX_ROUNDS: u32 = 100;
 /// Gives the name of the old file to what has just been made as `new`, in one step. `None`: the old file is another one by
 /// now, and what was made is gone.
 fn replace_by_name(
-    dest: &Place<'_>,
+    dest: &AtPath<'_>,
     new: &OsStr,
     backup: Option<&Backup>,
     old: &FileStat,
 ) -> nix::Result<Option<bool>> {
-    let mine = identity(&by_inode::look(dest.dir, new)?);
+    let mine = file_id(&by_inode::lstat_at(dest.dir, new)?);
     let remove_new = || by_inode::remove_checked(dest.dir, new, mine).map(drop);
-    if mine == identity(old) {
+    if mine == file_id(old) {
         // It has the name already.
         return remove_new().map(|()| Some(true));
     }
-    let is_old = |now: &FileStat| identity(now) == identity(old);
+    let is_old = |now: &FileStat| file_id(now) == file_id(old);
     if let Some(backup) = backup {
         let replaced = replace_with_backup(dest, (new, mine), backup, is_old);
         if !matches!(replaced, Ok(Some(_))) {
@@ -472,17 +478,17 @@ fn replace_by_name(
         }
         return replaced;
     }
-    match by_inode::exchange_checked(dest.dir, (new, mine), dest.base, is_old) {
-        Ok(Exchanged::Done) => {
-            by_inode::remove_checked(dest.dir, new, identity(old)).map(|_| Some(true))
+    match by_inode::exchange_checked(dest.dir, (new, mine), dest.path, is_old) {
+        Ok(ExchangeOutcome::Done) => {
+            by_inode::remove_checked(dest.dir, new, file_id(old)).map(|_| Some(true))
         }
-        Ok(Exchanged::Refused | Exchanged::Gone) => remove_new().map(|()| None),
+        Ok(ExchangeOutcome::Refused | ExchangeOutcome::Gone) => remove_new().map(|()| None),
         // What was there before the third file keeps the name that nobody looks at.
-        Ok(Exchanged::Displaced) => Err(Errno::EEXIST),
+        Ok(ExchangeOutcome::Displaced) => Err(Errno::EEXIST),
         Err(e) if by_inode::is_unsupported(e) => {
-            let renamed = match by_inode::look(dest.dir, dest.base) {
+            let renamed = match by_inode::lstat_at(dest.dir, dest.path) {
                 Ok(now) if is_old(&now) => {
-                    renameat(dest.dir, new, dest.dir, dest.base).map(|()| Some(true))
+                    renameat(dest.dir, new, dest.dir, dest.path).map(|()| Some(true))
                 }
                 _ => Ok(None),
             };
@@ -496,29 +502,31 @@ fn replace_by_name(
 }
 
 fn replace_with_backup(
-    dest: &Place<'_>,
-    (new, mine): (&OsStr, Identity),
+    dest: &AtPath<'_>,
+    (new, mine): (&OsStr, FileId),
     how: &Backup,
     is_old: impl Fn(&FileStat) -> bool,
 ) -> nix::Result<Option<bool>> {
     let errno = |e: std::io::Error| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-    let entry = dest::lead::Entry::of(dest).map_err(errno)?;
+    let entry = dest::resolve_link::ResolvedPath::resolve_nofollow(dest).map_err(errno)?;
     let name = last_component(new.as_ref());
-    match backup::replace(&entry, (name, mine), how, is_old) {
-        Ok(backup::Replaced::Done(_)) => Ok(Some(true)),
-        Ok(backup::Replaced::Refused) => Ok(None),
-        Ok(backup::Replaced::Displaced(_)) => Err(Errno::EEXIST),
+    match backup::exchange_with_backup(&entry, (name, mine), how, is_old) {
+        Ok(backup::BackupReplaceOutcome::Done(_)) => Ok(Some(true)),
+        Ok(backup::BackupReplaceOutcome::Refused) => Ok(None),
+        Ok(backup::BackupReplaceOutcome::Displaced(_)) => Err(Errno::EEXIST),
         Err(
-            backup::Failure::Backup(e) | backup::Failure::NeitherWay(e) | backup::Failure::Name(e),
+            backup::BackupError::Backup(e)
+            | backup::BackupError::NeitherWay(e)
+            | backup::BackupError::Name(e),
         ) => Err(e),
     }
 }
 
 /// Whether a name is in the current directory, as far as that can be known: what cannot fails later.
-fn is_in_current_directory(dest: &Place<'_>) -> bool {
+fn is_in_current_directory(dest: &AtPath<'_>) -> bool {
     let here = fstatat(AT_FDCWD, ".", AtFlags::empty());
     match (here, dest.entry()) {
-        (Ok(here), Ok((above, _))) => identity(&here) == above,
+        (Ok(here), Ok((above, _))) => file_id(&here) == above,
         _ => true,
     }
 }
@@ -536,12 +544,12 @@ mod tests {
         let (path, other) = (dir.path().join("dest"), dir.path().join("other"));
         fs::write(&path, "old")?;
         fs::write(&other, "another process's")?;
-        let dest = Place {
+        let dest = AtPath {
             dir: AT_FDCWD,
-            base: path.as_os_str(),
+            path: path.as_os_str(),
             shown: &path,
         };
-        let examined = Replaceable::Examined(identity(&dest.stat(false)?));
+        let examined = Replaceable::Examined(file_id(&dest.stat(false)?));
         let make = |replaced, backup| {
             let over = Replacement { replaced, backup };
             symlink("target".as_ref(), &dest, over)
@@ -554,7 +562,7 @@ mod tests {
             names: crate::cp::options::BackupNames::Numbered,
             suffix: "~".into(),
         };
-        let now = Replaceable::Examined(identity(&dest.stat(false)?));
+        let now = Replaceable::Examined(file_id(&dest.stat(false)?));
         assert_eq!(make(now, Some(&backup)), Ok(true));
         assert_eq!(fs::read_link(&path)?, std::path::Path::new("target"));
         let kept = dir.path().join("dest.~1~");

@@ -1,22 +1,22 @@
 //! The walk: which file goes where, directories before what is in them, each by its own descriptor.
 //!
 //! One thread walks, and decides everything in the order in which cp decides it. What takes long, the bytes and the
-//! attributes of regular files, goes in batches to a pool of threads ([`batch`]); a directory is completed by whoever is
-//! the last to work in it ([`level`]). What depends on a file that is still on its way waits for it.
+//! attributes of regular files, goes in batches to a pool of threads (`batch`); a directory is completed by whoever is
+//! the last to work in it (`active_directory`). What depends on a file that is still on its way waits for it.
 
+mod active_directory;
 mod batch;
-mod directory;
-mod existing;
-mod folding;
-mod level;
+mod copy_directory;
+mod dir_names;
+mod existing_dest;
 mod links;
-mod made;
-mod make;
-mod names;
-mod open_levels;
+mod make_entry;
+mod name_folding;
+mod new_directory;
+mod open_directories;
 mod parents;
-mod repeats;
-mod same;
+mod repeated_operands;
+mod same_file;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -31,43 +31,43 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
+use super::at_path::{AtPath, DirHandle, FileId, OwnedAtPath, file_id, sibling_path};
 use super::attrs::Attributes;
 use super::backup;
-use super::durable;
-use super::failed::Failed;
-use super::file::{Bytes, Cx};
-use super::operands::{Job, Jobs, Known};
-use super::options::{Dereference, Existing, Options};
-use super::place::{Anchor, Folder, Identity, Place, beside, identity};
-use super::pool::{self, Pool};
+use super::copy_file::{CopyContext, FileCopier};
+use super::entry_error::EntryError;
+use super::fsync_set;
+use super::operands::{DestKnowledge, OperandJob, OperandJobs};
+use super::options::{CopyOptions, Dereference, Overwrite};
+use super::thread_pool::{self, Pool};
 use crate::cp::in_flight::InFlight;
 use crate::report::quote::quote;
-use crate::report::{Fate, Voice};
-use crate::sys::words::reason;
-use crate::transfer::pace::Pacer;
-use batch::{Batch, Transfer};
-use folding::{NameKey, NameRule};
+use crate::report::{OrderedOutput, SourceOutcome};
+use crate::sys::strerror::strerror;
+use crate::transfer::rate_limit::RateLimiter;
+use batch::{Batch, FileTransfer};
+use name_folding::{NameKey, NameRule};
 
-use level::Level;
-use links::Memory;
-use open_levels::OpenLevels;
-use repeats::Repeats;
+use active_directory::ActiveDirectory;
+use links::EarlierCopies;
+use open_directories::OpenDirectories;
+use repeated_operands::RepeatedOperands;
 
 /// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
 /// not a crash. A path of PATH_MAX has 2048 at the most.
-const DEEPEST: usize = 4096;
+const MAX_TREE_DEPTH: usize = 4096;
 
 /// Stack for that: a level took 5.4 KB in a debug build, and memory that is not touched costs nothing.
-const STACK: usize = DEEPEST * 16 * 1024;
+const WALK_STACK_BYTES: usize = MAX_TREE_DEPTH * 16 * 1024;
 
 /// Copies each job in turn, and whatever is below it, at the pace that is given.
 ///
 /// Returns whether all of it was copied; what was not has been said.
 pub fn copy_all(
-    jobs: &Jobs,
-    options: &Options,
-    pace: Option<Arc<Pacer>>,
-    voice: &mut Voice,
+    jobs: &OperandJobs,
+    options: &CopyOptions,
+    pace: Option<Arc<RateLimiter>>,
+    voice: &mut OrderedOutput,
 ) -> bool {
     match to_own_backup(jobs, options) {
         Ok(None) => copy_each(jobs, options, pace, voice),
@@ -80,62 +80,74 @@ pub fn copy_all(
 }
 
 /// With -f and --backup a regular file that is copied onto its own name is copied to the name of its backup, as in cp.
-fn to_own_backup(jobs: &Jobs, options: &Options) -> Result<Option<(Jobs, Options)>, String> {
+fn to_own_backup(
+    jobs: &OperandJobs,
+    options: &CopyOptions,
+) -> Result<Option<(OperandJobs, CopyOptions)>, String> {
     let ([job], Some(backup)) = (&*jobs.list, &options.backup) else {
         return Ok(None);
     };
     if !job.to_own_backup {
         return Ok(None);
     }
-    let name = backup::name(&Anchor::of(&job.dest).place(), backup).map_err(|e| {
-        let (name, text) = (quote(&job.dest), reason(&e.into()));
+    let name = backup::name(
+        &OwnedAtPath::with_open_parent(&job.dest).as_at_path(),
+        backup,
+    )
+    .map_err(|e| {
+        let (name, text) = (quote(&job.dest), strerror(&e.into()));
         format!("cannot backup {name}: {text}")
     })?;
-    let job = Job {
-        dest: beside(job.dest.as_os_str(), &name).into(),
+    let job = OperandJob {
+        dest: sibling_path(job.dest.as_os_str(), &name).into(),
         source: job.source.clone(),
         ..*job
     };
-    let jobs = Jobs {
+    let jobs = OperandJobs {
         list: vec![job],
         directory: None,
     };
-    let options = Options {
+    let options = CopyOptions {
         backup: None,
         ..options.clone()
     };
     Ok(Some((jobs, options)))
 }
 
-fn copy_each(jobs: &Jobs, options: &Options, pace: Option<Arc<Pacer>>, voice: &mut Voice) -> bool {
+fn copy_each(
+    jobs: &OperandJobs,
+    options: &CopyOptions,
+    pace: Option<Arc<RateLimiter>>,
+    voice: &mut OrderedOutput,
+) -> bool {
     // Asked for while there is one thread: it can only be asked by setting it.
-    let run = Run {
+    let run = CopyRun {
         options,
-        cx: Cx::new(options, umask()),
+        cx: CopyContext::new(options, umask()),
         pace,
         failed: AtomicBool::new(false),
-        idle: Mutex::default(),
+        idle_copiers: Mutex::default(),
         copied: Mutex::default(),
         made: Mutex::default(),
         in_flight: Arc::default(),
     };
     if options.recursive {
-        deep(|| walk_all(jobs, &run, voice));
+        run_on_deep_stack(|| walk_all(jobs, &run, voice));
     } else {
         walk_all(jobs, &run, voice);
     }
-    for (path, error) in run.cx.durable.finish() {
+    for (path, error) in run.cx.fsync_set.finish() {
         run.fail();
-        voice.diagnose(&durable::message(&path, &error));
+        voice.diagnose(&fsync_set::message(&path, &error));
     }
     !run.failed.load(Ordering::Relaxed)
 }
 
 /// Runs on a thread with the stack that a deep tree takes. A host in trouble may have no thread to give; few trees need one.
-fn deep(work: impl FnOnce() + Send) {
+fn run_on_deep_stack(work: impl FnOnce() + Send) {
     let mut work = Some(work);
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK);
+        let thread = std::thread::Builder::new().stack_size(WALK_STACK_BYTES);
         let slot = &mut work;
         let spawned = thread.spawn_scoped(scope, move || {
             if let Some(work) = slot.take() {
@@ -154,66 +166,68 @@ fn deep(work: impl FnOnce() + Send) {
     }
 }
 
-fn walk_all(jobs: &Jobs, run: &Run<'_>, voice: &mut Voice) {
-    let threads = threads(run.options);
-    pool::scoped(threads, |pool| {
+fn walk_all(jobs: &OperandJobs, run: &CopyRun<'_>, voice: &mut OrderedOutput) {
+    let threads = thread_count(run.options);
+    thread_pool::scoped(threads, |pool| {
         let mut walk = Walk::new(run, pool, voice.split(), jobs);
         for job in &jobs.list {
-            if walk.voice.interrupted() {
+            if walk.voice.is_interrupted() {
                 run.fail();
                 break;
             }
             walk.operand(job);
         }
-        walk.settle();
-        run.settle_bytes(&mut walk.voice);
+        walk.wait_in_flight();
+        run.wait_for_writeback(&mut walk.voice);
     });
 }
 
 /// Files at once. One file needs no second thread, and who is asked answers one question at a time.
-pub(super) fn threads(options: &Options) -> usize {
+pub(super) fn thread_count(options: &CopyOptions) -> usize {
     let single = !options.recursive && options.sources.len() == 1;
-    if single || options.existing == Existing::Ask {
+    if single || options.overwrite == Overwrite::Ask {
         return 1;
     }
     match options.jobs {
         Some(jobs) => jobs.get(),
-        None => std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)),
+        None => {
+            std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_DEFAULT_THREADS))
+        }
     }
 }
 
 /// Threads taken without being asked for. Beyond that a directory's own lock, or the disk, is what they wait for.
-const MOST_THREADS: usize = 4;
+const MAX_DEFAULT_THREADS: usize = 4;
 
 /// What all threads of one run share.
-pub(super) struct Run<'a> {
-    pub(super) options: &'a Options,
+pub(super) struct CopyRun<'a> {
+    pub(super) options: &'a CopyOptions,
     /// What it takes to copy one file.
-    pub(super) cx: Cx<'a>,
+    pub(super) cx: CopyContext<'a>,
     /// What their bytes wait for.
-    pace: Option<Arc<Pacer>>,
+    pace: Option<Arc<RateLimiter>>,
     failed: AtomicBool,
     /// What threads copy with, while none does.
-    idle: Mutex<Vec<Bytes>>,
+    idle_copiers: Mutex<Vec<FileCopier>>,
     /// Source files with further links that were copied, and as what; none: they were not.
-    copied: Mutex<HashMap<Identity, Option<Identity>>>,
+    copied: Mutex<HashMap<FileId, Option<FileId>>>,
     /// Names that operands were copied to, where there are several operands, and as what.
-    made: Mutex<HashMap<OsString, Identity>>,
+    made: Mutex<HashMap<OsString, FileId>>,
     /// The inodes and names that files under way use.
     in_flight: Arc<InFlight>,
 }
 
 /// One entry, from where to where.
-pub(super) struct Entry {
-    source: Anchor,
-    dest: Anchor,
+pub(super) struct TreeEntry {
+    source: OwnedAtPath,
+    dest: OwnedAtPath,
     /// The directory that it is in; none for operands.
-    level: Option<Arc<Level>>,
+    level: Option<Arc<ActiveDirectory>>,
     /// What is known of the destination before it is looked at.
-    known: Known,
+    known: DestKnowledge,
 }
 
-impl Entry {
+impl TreeEntry {
     fn operand(&self) -> bool {
         self.level.is_none()
     }
@@ -221,79 +235,79 @@ impl Entry {
 
 /// The state of the walking thread.
 pub(super) struct Walk<'a, 'p, 's> {
-    run: &'a Run<'a>,
+    run: &'a CopyRun<'a>,
     pool: &'p Pool<'s, 'a>,
-    voice: Voice,
+    voice: OrderedOutput,
     /// The directory that all operands go into.
-    target: Option<Arc<Folder>>,
+    target: Option<Arc<DirHandle>>,
     batch: Batch,
-    memory: Memory,
-    repeats: Repeats,
+    memory: EarlierCopies,
+    repeats: RepeatedOperands,
     /// Directories above the cursor, as sources.
-    ancestors: Vec<Identity>,
+    ancestors: Vec<FileId>,
     /// The same directories, and which of them are open.
-    open: OpenLevels,
+    open: OpenDirectories,
     /// Whether each file is copied before the next is looked at.
     serial: bool,
     /// Directories of the destination that were there before, and of the source on the same device, by which two paths
     /// that lead to one are found.
-    met: HashSet<Identity>,
+    seen_directories: HashSet<FileId>,
     /// How names in the directory of the operand under way lead to files.
     names: NameRule,
     /// The operand under way.
-    top: Top,
+    top: CurrentOperand,
 }
 
 /// The operand under way, for messages that name it, and for names below it.
-struct Top {
+struct CurrentOperand {
     source: PathBuf,
-    dest: Arc<Anchor>,
+    dest: Arc<OwnedAtPath>,
     /// Whether the copy met itself as a source.
     met_itself: bool,
 }
 
 /// What is left to do for an entry.
-enum Next {
+enum NextAction {
     /// Nothing: there was nothing to do.
     Done,
     /// Nothing: it was made.
     Made,
     /// The bytes of a file.
-    Transfer(Box<Transfer>),
+    Transfer(Box<FileTransfer>),
     /// All that is in a directory.
-    Directory(Box<Descent>),
+    Directory(Box<DirectoryPlan>),
 }
 
 /// A directory that is to be copied.
-struct Descent {
+struct DirectoryPlan {
     from: FileStat,
-    ready: Ready,
+    ready: DestPlan,
     /// Whether it was not met before, under another name.
     first: bool,
 }
 
 /// What became of one entry.
-type Outcome = Result<(), Failed>;
+type EntryResult = Result<(), EntryError>;
 
 /// What an entry meets at its destination.
 #[derive(Default)]
-struct Ready {
+struct DestPlan {
     /// What is written to, or merged with; none: it is to be made.
     there: Option<FileStat>,
     /// Where what was there is now, or will be.
-    backup: Option<BackedUp>,
+    backup: Option<EntryBackup>,
     /// With --atomic: nothing of what is there is kept, but it bears the name until the new one is complete.
-    as_new: bool,
+    replace_as_new: bool,
 }
 
 /// The backup of what an entry meets.
-struct BackedUp {
+struct EntryBackup {
     name: OsString,
     /// The file that has the name; none: the commit will give it that (--atomic).
-    old: Option<Identity>,
+    old: Option<FileId>,
 }
 
-impl Ready {
+impl DestPlan {
     fn backup_name(&self) -> Option<&OsStr> {
         self.backup.as_ref().map(|backup| backup.name.as_os_str())
     }
@@ -306,48 +320,53 @@ impl Ready {
 }
 
 impl<'a, 'p, 's> Walk<'a, 'p, 's> {
-    fn new(run: &'a Run<'a>, pool: &'p Pool<'s, 'a>, voice: Voice, jobs: &Jobs) -> Self {
+    fn new(
+        run: &'a CopyRun<'a>,
+        pool: &'p Pool<'s, 'a>,
+        voice: OrderedOutput,
+        jobs: &OperandJobs,
+    ) -> Self {
         let target = jobs
             .directory
             .as_ref()
             .and_then(|(fd, _)| fd.try_clone().ok());
-        let target = target.map(|fd| Arc::new(Folder::Open(fd.into())));
+        let target = target.map(|fd| Arc::new(DirHandle::Open(fd.into())));
         Self {
             run,
             pool,
             voice,
             target,
             batch: Batch::default(),
-            memory: Memory::default(),
-            repeats: Repeats::new(jobs),
+            memory: EarlierCopies::default(),
+            repeats: RepeatedOperands::new(jobs),
             ancestors: Vec::new(),
-            open: OpenLevels::new(),
+            open: OpenDirectories::new(),
             serial: pool.threads() == 1,
-            met: HashSet::new(),
+            seen_directories: HashSet::new(),
             names: NameRule::Exact,
-            top: Top {
+            top: CurrentOperand {
                 source: PathBuf::new(),
-                dest: Arc::new(Anchor::of(Path::new("."))),
+                dest: Arc::new(OwnedAtPath::with_open_parent(Path::new("."))),
                 met_itself: false,
             },
         }
     }
 
-    fn options(&self) -> &'a Options {
+    fn options(&self) -> &'a CopyOptions {
         self.run.options
     }
 
     /// One operand, and all that is below it.
-    fn operand(&mut self, job: &Job) {
+    fn operand(&mut self, job: &OperandJob) {
         let dest = match &self.target {
-            Some(folder) => Anchor {
+            Some(folder) => OwnedAtPath {
                 folder: Arc::clone(folder),
-                base: OsStr::from_bytes(&job.dest.as_os_str().as_bytes()[job.below..]).into(),
+                path: OsStr::from_bytes(&job.dest.as_os_str().as_bytes()[job.below..]).into(),
                 shown: job.dest.clone(),
             },
-            None => Anchor::of(&job.dest),
+            None => OwnedAtPath::with_open_parent(&job.dest),
         };
-        self.top = Top {
+        self.top = CurrentOperand {
             source: job.source.clone(),
             dest: Arc::new(dest.clone()),
             met_itself: false,
@@ -355,78 +374,82 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         self.ancestors.clear();
         let parents = match self.make_parents(job) {
             Ok(parents) => parents,
-            Err(failed) => return self.failed(&job.source, &job.dest, failed),
+            Err(failed) => return self.report_failure(&job.source, &job.dest, failed),
         };
-        let entry = Entry {
-            source: Anchor::of(&job.source),
-            dest: parents.place(dest),
+        let entry = TreeEntry {
+            source: OwnedAtPath::with_open_parent(&job.source),
+            dest: parents.dest_below(dest),
             level: None,
             known: parents.known(job.known),
         };
         // To look through a link that is not followed would change its access time.
         let follow = self.dereference(&entry) != Dereference::Never;
-        let source = entry.source.place().stat(follow);
+        let source = entry.source.as_at_path().stat(follow);
         let source = source
             .ok()
             .filter(|stat| self.options().recursive && is_directory(stat));
         let directory = source.is_some();
         // A copy that meets itself must have made things in the order in which one thread makes them.
         self.serial = self.pool.threads() == 1
-            || source.is_some_and(|stat| lies_within(&entry.dest.folder, identity(&stat)));
+            || source.is_some_and(|stat| lies_within(&entry.dest.folder, file_id(&stat)));
         self.names = if self.pool.threads() == 1 {
             NameRule::Exact
         } else {
             NameRule::of_folder(&entry.dest.folder)
         };
-        if directory || self.repeats.has_made(&job.dest) {
+        if directory || self.repeats.is_earlier_dest(&job.dest) {
             // Two trees may meet in one, and what became of the first file of a name decides about the second.
-            self.settle();
+            self.wait_in_flight();
         }
         self.entry(entry);
         if directory {
-            self.settle();
+            self.wait_in_flight();
         }
         self.finish_parents(parents);
-        self.repeats.leads_to(&job.dest);
+        self.repeats.note_dest(&job.dest);
     }
 
     /// One file of whatever type, and what is to be said of it.
-    fn entry(&mut self, entry: Entry) {
+    fn entry(&mut self, entry: TreeEntry) {
         match self.decide(&entry) {
-            Ok(Next::Done | Next::Made) => {}
-            Ok(Next::Transfer(transfer)) => self.transfer(entry, *transfer),
-            Ok(Next::Directory(descent)) => self.directory(entry, &descent),
+            Ok(NextAction::Done | NextAction::Made) => {}
+            Ok(NextAction::Transfer(transfer)) => self.submit_transfer(entry, *transfer),
+            Ok(NextAction::Directory(descent)) => self.directory(entry, &descent),
             Err(failed) => {
                 let (source, dest) = (&entry.source.shown, &entry.dest.shown);
-                self.failed(source, dest, failed);
+                self.report_failure(source, dest, failed);
             }
         }
     }
 
-    fn failed(&mut self, source: &Path, dest: &Path, failed: Failed) {
+    fn report_failure(&mut self, source: &Path, dest: &Path, failed: EntryError) {
         self.run.fail();
-        if let Failed::Say(message) = failed {
-            self.say().error(source, dest, &message);
+        if let EntryError::Unreported(message) = failed {
+            self.flushed_output().error(source, dest, &message);
         }
     }
 
-    fn decide(&mut self, entry: &Entry) -> Result<Next, Failed> {
+    fn decide(&mut self, entry: &TreeEntry) -> Result<NextAction, EntryError> {
         let mut size = None;
         let next = self.next(entry, &mut size);
         if let Some(size) = size {
             match &next {
-                Ok(Next::Done) => self.voice.passed(Fate::Skipped(size)),
-                Ok(Next::Made) => self.voice.passed(Fate::Copied),
-                Ok(Next::Transfer(_) | Next::Directory(_)) => {}
-                Err(_) => self.voice.passed(Fate::Failed(size)),
+                Ok(NextAction::Done) => self.voice.count_source(SourceOutcome::Skipped(size)),
+                Ok(NextAction::Made) => self.voice.count_source(SourceOutcome::Copied),
+                Ok(NextAction::Transfer(_) | NextAction::Directory(_)) => {}
+                Err(_) => self.voice.count_source(SourceOutcome::Failed(size)),
             }
         }
         next
     }
 
     /// What is left to do, and how many bytes the entry counts for, if it is no directory.
-    fn next(&mut self, entry: &Entry, bytes: &mut Option<u64>) -> Result<Next, Failed> {
-        let (source, dest) = (entry.source.place(), entry.dest.place());
+    fn next(
+        &mut self,
+        entry: &TreeEntry,
+        bytes: &mut Option<u64>,
+    ) -> Result<NextAction, EntryError> {
+        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         let dereference = self.dereference(entry);
         let follow = dereference != Dereference::Never;
         let from = self.look_at_source(&source, follow)?;
@@ -438,36 +461,40 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         if entry.operand() && self.repeats.is_repeated(&source, &from, self.options()) {
             let name = quote(source.shown);
             let text = format!("warning: source file {name} specified more than once");
-            self.say().diagnose(&text);
-            return Ok(Next::Done);
+            self.flushed_output().diagnose(&text);
+            return Ok(NextAction::Done);
         }
-        let name = self.await_name(entry);
-        let Some(ready) = self.meet(entry, &from, dereference)? else {
-            return Ok(Next::Done);
+        let name = self.wait_for_name(entry);
+        let Some(ready) = self.prepare_dest(entry, &from, dereference)? else {
+            return Ok(NextAction::Done);
         };
-        self.not_through_ours(entry, &dest)?;
-        let earlier = self.memory_of(entry, &from, dereference);
+        self.check_not_through_made_link(entry, &dest)?;
+        let earlier = self.find_earlier_copy(entry, &from, dereference);
         self.make(entry, &from, (ready, name), dereference, earlier)
     }
 
     /// The source as it is when all earlier files of the walk that write to it are complete.
-    fn look_at_source(&mut self, source: &Place<'_>, follow: bool) -> Result<FileStat, Failed> {
+    fn look_at_source(
+        &mut self,
+        source: &AtPath<'_>,
+        follow: bool,
+    ) -> Result<FileStat, EntryError> {
         let from = source.stat(follow).or_else(|_| {
             // The path of an operand may lead through what is being made.
-            self.settle();
+            self.wait_in_flight();
             source.stat(follow)
         });
         let from = from.or_else(|e| cannot("stat", source, e))?;
-        if !self.run.in_flight.is_written(identity(&from)) {
+        if !self.run.in_flight.is_written(file_id(&from)) {
             return Ok(from);
         }
-        self.settle_all();
+        self.wait_in_flight_and_writeback();
         source.stat(follow).or_else(|e| cannot("stat", source, e))
     }
 
     /// Waits while an earlier file of the walk, whose destination may not be there yet, has a name that may mean the same
     /// to the file system. Returns what the name is known by.
-    fn await_name(&mut self, entry: &Entry) -> NameKey {
+    fn wait_for_name(&mut self, entry: &TreeEntry) -> NameKey {
         let names = match &entry.level {
             Some(level) => level.names(),
             None => self.names,
@@ -477,16 +504,16 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             NameKey::Exact => {}
             NameKey::Folded(name) => {
                 if self.run.in_flight.is_named(name) {
-                    self.settle_all();
+                    self.wait_in_flight_and_writeback();
                 }
             }
-            NameKey::Alone => self.settle(),
+            NameKey::Ambiguous => self.wait_in_flight(),
         }
         key
     }
 
     /// Which links are followed here: -H is for operands.
-    fn dereference(&self, entry: &Entry) -> Dereference {
+    fn dereference(&self, entry: &TreeEntry) -> Dereference {
         match self.options().dereference {
             Dereference::Operands if !entry.operand() => Dereference::Never,
             other => other,
@@ -494,8 +521,8 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
     }
 
     /// The voice of the walk, when all that was to be said before has its place.
-    fn say(&mut self) -> &mut Voice {
-        self.flush();
+    fn flushed_output(&mut self) -> &mut OrderedOutput {
+        self.submit_batch();
         &mut self.voice
     }
 
@@ -503,24 +530,24 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
     fn verbose(&mut self, line: impl FnOnce() -> String) {
         if self.options().report.verbose {
             let line = line();
-            self.say().verbose(&line);
+            self.flushed_output().print_verbose(&line);
         }
     }
 
     /// Waits until nothing is on its way.
-    fn settle(&mut self) {
-        self.flush();
+    fn wait_in_flight(&mut self) {
+        self.submit_batch();
         self.pool.drain();
     }
 
     /// Waits until nothing is on its way, the writeback of small files included: when that fails, the file is cut off.
-    fn settle_all(&mut self) {
-        self.settle();
-        self.run.settle_bytes(&mut self.voice);
+    fn wait_in_flight_and_writeback(&mut self) {
+        self.wait_in_flight();
+        self.run.wait_for_writeback(&mut self.voice);
     }
 }
 
-impl<'a> Run<'a> {
+impl<'a> CopyRun<'a> {
     fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
     }
@@ -531,20 +558,20 @@ impl<'a> Run<'a> {
 }
 
 /// Whether a directory is another or below it. Where that cannot be told, it may be.
-fn lies_within(folder: &Folder, above: Identity) -> bool {
+fn lies_within(folder: &DirHandle, above: FileId) -> bool {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let step = |dir: BorrowedFd<'_>, name| openat(dir, name, flags, Mode::empty());
     let Ok(mut at) = step(folder.as_fd(), ".") else {
         return true;
     };
-    for _ in 0..DEEPEST {
+    for _ in 0..MAX_TREE_DEPTH {
         let (Ok(here), Ok(next)) = (fstat(&at), step(at.as_fd(), "..")) else {
             return true;
         };
-        if identity(&here) == above {
+        if file_id(&here) == above {
             return true;
         }
-        if fstat(&next).is_ok_and(|stat| identity(&stat) == identity(&here)) {
+        if fstat(&next).is_ok_and(|stat| file_id(&stat) == file_id(&here)) {
             return false;
         }
         at = next;
@@ -552,20 +579,20 @@ fn lies_within(folder: &Folder, above: Identity) -> bool {
     true
 }
 
-fn kind(stat: &FileStat) -> SFlag {
+fn file_type(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
 fn is_directory(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFDIR
+    file_type(stat) == SFlag::S_IFDIR
 }
 
 fn is_link(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFLNK
+    file_type(stat) == SFlag::S_IFLNK
 }
 
 fn is_regular(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFREG
+    file_type(stat) == SFlag::S_IFREG
 }
 
 /// The bytes of a file, as progress counts them.
@@ -578,17 +605,17 @@ pub(super) fn size(stat: &FileStat) -> u64 {
 }
 
 /// "cannot stat 'x': No such file or directory".
-fn cannot<T>(what: &str, place: &Place<'_>, e: Errno) -> Result<T, Failed> {
-    let (name, text) = (quote(place.shown), reason(&e.into()));
+fn cannot<T>(what: &str, place: &AtPath<'_>, e: Errno) -> Result<T, EntryError> {
+    let (name, text) = (quote(place.shown), strerror(&e.into()));
     Err(format!("cannot {what} {name}: {text}").into())
 }
 
 /// "'a' -> 'b'", and where the old one went.
-fn arrow(entry: &Entry, backup: Option<&OsStr>) -> String {
+fn arrow(entry: &TreeEntry, backup: Option<&OsStr>) -> String {
     let (source, dest) = (quote(&entry.source.shown), quote(&entry.dest.shown));
     match backup {
         Some(name) => {
-            let backup = quote(beside(entry.dest.shown.as_os_str(), name));
+            let backup = quote(sibling_path(entry.dest.shown.as_os_str(), name));
             format!("{source} -> {dest} (backup: {backup})")
         }
         None => format!("{source} -> {dest}"),

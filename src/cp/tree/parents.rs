@@ -10,13 +10,13 @@ use std::sync::Arc;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat, stat};
 
-use super::made::replaced;
-use super::{Failed, Walk, cannot, is_directory};
-use crate::cp::dest::lead::open_trusted;
-use crate::cp::operands::{Job, Known};
-use crate::cp::place::{Anchor, Folder, Place, identity};
+use super::new_directory::replaced;
+use super::{EntryError, Walk, cannot, is_directory};
+use crate::cp::at_path::{AtPath, DirHandle, OwnedAtPath, file_id};
+use crate::cp::dest::resolve_link::open_trusted;
+use crate::cp::operands::{DestKnowledge, OperandJob};
 use crate::report::quote::quote;
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
 /// The directories of one operand's path.
 #[derive(Default)]
@@ -24,15 +24,15 @@ pub(super) struct Parents {
     /// Those to complete, the uppermost first.
     list: Vec<Parent>,
     /// The last of them, where there are any.
-    folder: Option<Arc<Folder>>,
+    folder: Option<Arc<DirHandle>>,
     /// Whether this run made the last.
     new: bool,
 }
 
 /// One of them.
 struct Parent {
-    source: Anchor,
-    dest: Anchor,
+    source: OwnedAtPath,
+    dest: OwnedAtPath,
     from: FileStat,
     /// The same, open.
     file: File,
@@ -42,11 +42,11 @@ struct Parent {
 
 impl Parents {
     /// Where the operand goes, when the directories above it are there.
-    pub(super) fn place(&self, dest: Anchor) -> Anchor {
+    pub(super) fn dest_below(&self, dest: OwnedAtPath) -> OwnedAtPath {
         match &self.folder {
-            Some(folder) => Anchor {
+            Some(folder) => OwnedAtPath {
                 folder: Arc::clone(folder),
-                base: base(dest.base.as_bytes()).to_owned(),
+                path: base(dest.path.as_bytes()).to_owned(),
                 shown: dest.shown,
             },
             None => dest,
@@ -54,8 +54,12 @@ impl Parents {
     }
 
     /// What is known of the destination: nothing is in a new directory.
-    pub(super) fn known(&self, known: Known) -> Known {
-        if self.new { Known::NotThere } else { known }
+    pub(super) fn known(&self, known: DestKnowledge) -> DestKnowledge {
+        if self.new {
+            DestKnowledge::Missing
+        } else {
+            known
+        }
     }
 }
 
@@ -71,21 +75,21 @@ fn base(path: &[u8]) -> &OsStr {
 
 impl Walk<'_, '_, '_> {
     /// Makes what is missing of the directories above an operand.
-    pub(super) fn make_parents(&mut self, job: &Job) -> Result<Parents, Failed> {
+    pub(super) fn make_parents(&mut self, job: &OperandJob) -> Result<Parents, EntryError> {
         let (Some(at), Some(target)) = (job.parents_at, self.target.clone()) else {
             return Ok(Parents::default());
         };
         // The directories of this source may be those that the last one was copied into.
-        self.settle();
+        self.wait_in_flight();
         let dest = job.dest.as_os_str().as_bytes();
         let below = &dest[at..];
         let above = &below[..below.len() - base(below).len()];
         if above.iter().all(|b| *b == b'/') {
             return Ok(Parents::default());
         }
-        let whole = Place {
+        let whole = AtPath {
             dir: target.as_fd(),
-            base: relative(above),
+            path: relative(above),
             shown: Path::new(OsStr::from_bytes(trimmed(&dest[..at + above.len()]))),
         };
         match whole.stat(true) {
@@ -100,10 +104,10 @@ impl Walk<'_, '_, '_> {
 
     fn make_each(
         &mut self,
-        target: &Arc<Folder>,
+        target: &Arc<DirHandle>,
         prefix: &[u8],
         above: &[u8],
-    ) -> Result<Parents, Failed> {
+    ) -> Result<Parents, EntryError> {
         let mut parents = Parents::default();
         let mut end = 0;
         for part in above.split(|b| *b == b'/') {
@@ -114,13 +118,13 @@ impl Walk<'_, '_, '_> {
             let source = &above[..end - 1];
             let shown = PathBuf::from(OsStr::from_bytes(&[prefix, source].concat()));
             let folder = parents.folder.as_ref().unwrap_or(target);
-            let dest = Anchor {
+            let dest = OwnedAtPath {
                 folder: Arc::clone(folder),
-                base: OsStr::from_bytes(part).into(),
+                path: OsStr::from_bytes(part).into(),
                 shown,
             };
             let file = self.parent(dest, Path::new(OsStr::from_bytes(source)), &mut parents)?;
-            parents.folder = Some(Arc::new(Folder::Open(file)));
+            parents.folder = Some(Arc::new(DirHandle::Open(file)));
         }
         Ok(parents)
     }
@@ -128,11 +132,11 @@ impl Walk<'_, '_, '_> {
     /// One component: made if it is missing, noted if it is to get attributes, and opened.
     fn parent(
         &mut self,
-        dest: Anchor,
+        dest: OwnedAtPath,
         source: &Path,
         parents: &mut Parents,
-    ) -> Result<File, Failed> {
-        let place = &dest.place();
+    ) -> Result<File, EntryError> {
+        let place = &dest.as_at_path();
         let there = place.stat(true).ok();
         let preserve = self.options().preserve;
         let missing = there.is_none();
@@ -151,7 +155,7 @@ impl Walk<'_, '_, '_> {
         };
         if let Some(from) = from {
             parents.list.push(Parent {
-                source: Anchor::of(source),
+                source: OwnedAtPath::with_open_parent(source),
                 file: file.try_clone().map_err(|e| cannot_access(place, &e))?,
                 dest,
                 from,
@@ -164,18 +168,19 @@ impl Walk<'_, '_, '_> {
     /// Makes one that its owner can use. Returns the mode that it was made with, too.
     fn make_parent(
         &mut self,
-        place: &Place<'_>,
+        place: &AtPath<'_>,
         source: &Path,
         from: &FileStat,
-    ) -> Result<(File, u32), Failed> {
-        self.prepare(&Anchor::of(source).place())?;
+    ) -> Result<(File, u32), EntryError> {
+        self.prepare_creation(&OwnedAtPath::with_open_parent(source).as_at_path())?;
         let mode = self.run.attributes().parent_mode(from);
         let bits = Mode::from_bits_truncate(mode);
-        mkdirat(place.dir, place.base, bits).or_else(|e| cannot("make directory", place, e))?;
+        mkdirat(place.dir, place.path, bits).or_else(|e| cannot("make directory", place, e))?;
         if self.options().report.verbose {
             // As cp says it: without quotes.
             let (from, to) = (source.display(), place.shown.display());
-            self.say().verbose(&format!("{from} -> {to}"));
+            self.flushed_output()
+                .print_verbose(&format!("{from} -> {to}"));
         }
         self.open_new(place, mode, true)
     }
@@ -185,19 +190,19 @@ impl Walk<'_, '_, '_> {
         if parents.list.is_empty() {
             return;
         }
-        self.settle();
+        self.wait_in_flight();
         for parent in parents.list.iter().rev() {
             let mut said = Vec::new();
             let finished = self.run.attributes().finish_parent(
-                &parent.source.place(),
+                &parent.source.as_at_path(),
                 &parent.from,
                 (&parent.file, &parent.dest.shown),
                 parent.made,
                 &mut |text| said.push(text.to_owned()),
             );
-            self.run.cx.durable.note_entry(&parent.dest.place());
+            self.run.cx.fsync_set.note_entry(&parent.dest.as_at_path());
             let stop = finished.is_err();
-            let _ = self.finished(finished, &said);
+            let _ = self.report_unpreserved(finished, &said);
             if stop {
                 return;
             }
@@ -205,7 +210,7 @@ impl Walk<'_, '_, '_> {
     }
 }
 
-fn attributes_of(source: &Path) -> Result<FileStat, Failed> {
+fn attributes_of(source: &Path) -> Result<FileStat, EntryError> {
     match stat(source) {
         Ok(stat) if is_directory(&stat) => Ok(stat),
         Ok(_) => {
@@ -217,31 +222,35 @@ fn attributes_of(source: &Path) -> Result<FileStat, Failed> {
 }
 
 /// The last of those that are all there, by way of each.
-fn open_each(target: &Folder, whole: &Place<'_>, there: &FileStat) -> Result<Folder, Failed> {
+fn open_each(
+    target: &DirHandle,
+    whole: &AtPath<'_>,
+    there: &FileStat,
+) -> Result<DirHandle, EntryError> {
     let mut at: Option<File> = None;
-    for part in whole.base.as_bytes().split(|b| *b == b'/') {
+    for part in whole.path.as_bytes().split(|b| *b == b'/') {
         if part.is_empty() {
             continue;
         }
-        let place = Place {
+        let place = AtPath {
             dir: at.as_ref().map_or(target.as_fd(), AsFd::as_fd),
-            base: OsStr::from_bytes(part),
+            path: OsStr::from_bytes(part),
             ..*whole
         };
         let next = open_trusted(&place, OFlag::O_PATH | OFlag::O_DIRECTORY);
         at = Some(next.map_err(|e| cannot_access(whole, &e))?);
     }
     let dir = at.as_ref().map_or(target.as_fd(), AsFd::as_fd);
-    let last = Place {
+    let last = AtPath {
         dir,
-        base: ".".as_ref(),
+        path: ".".as_ref(),
         ..*whole
     };
-    Ok(Folder::Open(open(&last, there)?))
+    Ok(DirHandle::Open(open(&last, there)?))
 }
 
 /// One that is there, be it through a link that can be trusted; the one that was looked at.
-fn open(place: &Place<'_>, there: &FileStat) -> Result<File, Failed> {
+fn open(place: &AtPath<'_>, there: &FileStat) -> Result<File, EntryError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     let file = match open_trusted(place, flags) {
         // One that may be searched but not listed is as good for what is made in it.
@@ -252,27 +261,27 @@ fn open(place: &Place<'_>, there: &FileStat) -> Result<File, Failed> {
     };
     let file = file.map_err(|e| cannot_access(place, &e))?;
     let now = fstat(&file).or_else(|e| cannot("stat", place, e))?;
-    if identity(&now) == identity(there) {
+    if file_id(&now) == file_id(there) {
         Ok(file)
     } else {
         Err(replaced(place))
     }
 }
 
-fn cannot_access(place: &Place<'_>, e: &std::io::Error) -> Failed {
-    let (name, text) = (quote(place.shown), reason(e));
+fn cannot_access(place: &AtPath<'_>, e: &std::io::Error) -> EntryError {
+    let (name, text) = (quote(place.shown), strerror(e));
     format!("cannot access {name}: {text}").into()
 }
 
-fn not_a_directory(shown: &Path) -> Failed {
+fn not_a_directory(shown: &Path) -> EntryError {
     format!("{} exists but is not a directory", quote(shown)).into()
 }
 
-fn failed_to_get(shown: &Path, e: &std::io::Error) -> Failed {
+fn failed_to_get(shown: &Path, e: &std::io::Error) -> EntryError {
     format!(
         "failed to get attributes of {}: {}",
         quote(shown),
-        reason(e)
+        strerror(e)
     )
     .into()
 }

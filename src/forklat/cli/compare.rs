@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ExportWords;
-use super::help;
-use super::probes::ProbeWords;
+use super::ExportArgs;
+use super::long_help;
+use super::probes::ProbeArgs;
 use crate::report::units::{parse_bytes, parse_time};
 
 /// `forklat compare`
 #[derive(Debug, Args)]
 #[command(
     override_usage = "forklat compare [OPTION]...",
-    after_long_help = help::compare()
+    after_long_help = long_help::compare()
 )]
-pub struct CompareWords {
+pub struct CompareArgs {
     /// How often each tool copies; their order turns round each time
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
@@ -55,9 +55,9 @@ pub struct CompareWords {
 
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub probes: ProbeWords,
+    pub probes: ProbeArgs,
 
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub export: ExportWords,
+    pub export: ExportArgs,
 }

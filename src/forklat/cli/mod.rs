@@ -1,9 +1,9 @@
 //! The words of forklat's command line, as clap reads them. No system call, and no decision.
 
 pub mod compare;
-pub mod help;
+pub mod long_help;
 pub mod probes;
-pub mod run;
+pub mod run_args;
 pub mod scale;
 
 use std::path::PathBuf;
@@ -23,29 +23,29 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
     subcommand_required = true,
     disable_help_subcommand = true
 )]
-pub struct Words {
+pub struct ForklatArgs {
     /// What to do
     #[command(subcommand)]
-    pub task: Task,
+    pub subcommand: ForklatCommand,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Task {
+pub enum ForklatCommand {
     /// Measure an idle machine, then the same while COMMAND runs, then until writeback has settled
-    Run(run::RunWords),
+    Run(run_args::RunArgs),
     /// Compare tools that copy: cp, dd and mmapcp, or those given
-    Compare(compare::CompareWords),
+    Compare(compare::CompareArgs),
     /// How the cost of one more process grows
-    Scale(scale::ScaleWords),
+    Scale(scale::ScaleArgs),
     /// Add up the histograms of several exports
-    Merge(MergeWords),
+    Merge(MergeArgs),
 }
 
 /// Where results go besides the table.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Export")]
-pub struct ExportWords {
+pub struct ExportArgs {
     /// Everything: facts of the machine, histograms, timeline
     #[arg(long, value_name = "FILE")]
     pub export_json: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub struct ExportWords {
     pub export_hlog: Option<PathBuf>,
 }
 
-impl ExportWords {
+impl ExportArgs {
     /// The files.
     #[must_use]
     pub fn files(&self) -> Exports {
@@ -80,9 +80,9 @@ impl ExportWords {
 #[derive(Debug, Args)]
 #[command(
     override_usage = "forklat merge [OPTION]... FILE...",
-    after_long_help = help::merge()
+    after_long_help = long_help::merge()
 )]
-pub struct MergeWords {
+pub struct MergeArgs {
     /// Exports of run, compare or merge: JSON or HdrHistogram logs
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -93,11 +93,11 @@ pub struct MergeWords {
 
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub export: ExportWords,
+    pub export: ExportArgs,
 }
 
 /// The command line of `forklat`: what help, man pages and completions are made from.
 #[must_use]
 pub fn command() -> clap::Command {
-    Words::command()
+    ForklatArgs::command()
 }

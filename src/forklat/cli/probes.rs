@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::observe::probe::TABLE;
+use crate::observe::probe::PROBE_SPECS;
 use crate::report::units::{parse_bytes, parse_time};
 
 /// What `run` and `compare` have in common.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Probes")]
-pub struct ProbeWords {
+pub struct ProbeArgs {
     /// Ask only for these
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = names())]
     pub probe: Vec<String>,
@@ -34,14 +34,14 @@ pub struct ProbeWords {
 }
 
 fn names() -> Vec<&'static str> {
-    TABLE.iter().map(|row| row.name).collect()
+    PROBE_SPECS.iter().map(|row| row.name).collect()
 }
 
 fn parse_period(text: &str) -> Result<(String, Duration), String> {
     let (name, time) = text
         .split_once('=')
         .ok_or_else(|| format!("'{text}' is not NAME=TIME"))?;
-    if !TABLE.iter().any(|row| row.name == name) {
+    if !PROBE_SPECS.iter().any(|row| row.name == name) {
         return Err(format!(
             "no probe is called '{name}': {}",
             names().join(", ")

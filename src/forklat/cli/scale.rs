@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::help;
+use super::long_help;
 use crate::forklat::export::Exports;
 use crate::report::units::parse_bytes;
 
 /// One of the four tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Question {
+pub enum ScaleTable {
     /// Fork from one parent
     #[value(name = "1a")]
     Fork,
@@ -19,19 +19,19 @@ pub enum Question {
     Exec,
     /// Join and leave those that have one file mapped
     #[value(name = "2a")]
-    Join,
+    JoinMapping,
     /// Modify a file that others have mapped
     #[value(name = "2b")]
-    Modify,
+    WriteMapping,
 }
 
 /// `forklat scale`
 #[derive(Debug, Clone, Args)]
 #[command(
     override_usage = "forklat scale [OPTION]...",
-    after_long_help = help::scale()
+    after_long_help = long_help::scale()
 )]
-pub struct ScaleWords {
+pub struct ScaleArgs {
     /// Go up to N processes that stand, in powers of ten
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max: u32,
@@ -54,7 +54,7 @@ pub struct ScaleWords {
 
     /// Make only these tables
     #[arg(long, value_name = "TABLE", value_delimiter = ',')]
-    pub only: Vec<Question>,
+    pub only: Vec<ScaleTable>,
 
     /// Write the figures, and the facts of the machine, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Export")]
@@ -69,7 +69,7 @@ pub struct ScaleWords {
     pub export_markdown: Option<PathBuf>,
 }
 
-impl ScaleWords {
+impl ScaleArgs {
     /// The files that results go to besides the tables.
     #[must_use]
     pub fn files(&self) -> Exports {

@@ -1,9 +1,9 @@
 //! `forklat compare`: tools that copy, one after the other in turns, each from the same prepared state.
 
-mod beside;
-mod dump;
-mod figures;
-mod stage;
+mod background_work;
+mod copy_metrics;
+mod fixture;
+mod source_file;
 mod tools;
 mod verify;
 
@@ -12,22 +12,22 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 
-use super::assemble::{Column, assemble};
-use super::child::{Ended, Running};
-use super::cli::compare::CompareWords;
-use super::live::Live;
-use super::model::Copy;
-use super::observing::Observing;
-use super::quiet::Quiet;
-use super::session::{Session, TICK};
-use super::{Failure, Findings, Outcome, Task, say};
-use crate::observe::facts::Facts;
-use crate::observe::memory::{Field, Reading};
-use crate::sys::clock::now;
+use super::cli::compare::CompareArgs;
+use super::measured_command::{FinishedCommand, RunningCommand};
+use super::model::CopyResult;
+use super::probe_plan::ProbePlan;
+use super::report_builder::{SubjectSpec, assemble};
+use super::session::{COLLECT_INTERVAL, Session};
+use super::status_line::StatusLine;
+use super::writeback_idle::WritebackIdle;
+use super::{Findings, TaskContext, TaskError, TaskOutcome, print_diagnostic};
+use crate::observe::host_info::HostInfo;
+use crate::observe::memory::{Metric, Reading};
+use crate::sys::clock::monotonic_ns;
 use crate::sys::process::MainThread;
-use crate::sys::words::reason;
-use beside::{Stop, beside, listen};
-use stage::{Host, Stage};
+use crate::sys::strerror::strerror;
+use background_work::{ShouldStop, listen, run_while_collecting};
+use fixture::{Fixture, StartedBalloon};
 use tools::Tool;
 
 /// The column of the machine without a copy.
@@ -40,7 +40,7 @@ const WRONG: i32 = 1;
 ///
 /// # Errors
 /// What kept it from comparing. Nothing of a table is printed then.
-pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure> {
+pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome, TaskError> {
     let tools = Tool::all(&words.tool)?;
     let on = words
         .probes
@@ -49,20 +49,20 @@ pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure>
         .unwrap_or_else(|| PathBuf::from("."));
     let mut probes = words.probes.clone();
     probes.on = Some(on.clone());
-    let observing = Observing::resolve(&probes)?;
+    let observing = ProbePlan::resolve(&probes)?;
     // Both fork, so they come before the first thread.
-    let host = Host::take(words)?;
+    let host = StartedBalloon::fork_balloon(words)?;
     let session = Session::start(&observing, words.export.export_hlog.is_some(), None)?;
-    let stage = Stage::set(words, &on, host)?;
+    let stage = Fixture::set_up(words, &on, host)?;
     let mut comparison = Comparison {
         session,
-        live: Live::on_terminal(),
-        stage,
+        live: StatusLine::on_terminal(),
+        fixture: stage,
         task,
         copies: tools.iter().map(|_| Vec::new()).collect(),
         doing: String::new(),
         oom_kills: None,
-        fallen: None,
+        balloon_death: None,
     };
     comparison.all(words, &tools)?;
     comparison.finish(&tools, &on)
@@ -70,23 +70,23 @@ pub(super) fn run(words: &CompareWords, task: &Task) -> Result<Outcome, Failure>
 
 struct Comparison<'a> {
     // Dropped first: a prober that waits for the disk does not end before the limit is off.
-    stage: Stage,
+    fixture: Fixture,
     session: Session,
-    live: Live,
-    task: &'a Task,
+    live: StatusLine,
+    task: &'a TaskContext,
     /// By tool, in the order of the runs.
-    copies: Vec<Vec<Copy>>,
+    copies: Vec<Vec<CopyResult>>,
     /// What runs, and how many processes the OOM killer had taken before.
     doing: String,
     oom_kills: Option<u64>,
     /// When the squeeze was found dead, and its last words, until it is known who killed it.
-    fallen: Option<(u64, String)>,
+    balloon_death: Option<(u64, String)>,
 }
 
 impl Comparison<'_> {
-    fn all(&mut self, words: &CompareWords, tools: &[Tool]) -> Result<(), Failure> {
-        self.live.say("making the dump");
-        self.beside(|stage, stop| stage.make_source(stop))?;
+    fn all(&mut self, words: &CompareArgs, tools: &[Tool]) -> Result<(), TaskError> {
+        self.live.set_message("making the dump");
+        self.prepare_while_collecting(|stage, stop| stage.make_source(stop))?;
         if !words.baseline.is_zero() {
             self.prepare("idle")?;
             self.idle(words.baseline)?;
@@ -103,96 +103,96 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn collect(&mut self) -> Result<(), Failure> {
+    fn collect(&mut self) -> Result<(), TaskError> {
         listen(&mut self.session, &self.task.signals)?;
-        if let Err(message) = self.stage.check() {
-            self.fallen = Some((now(), message));
+        if let Err(message) = self.fixture.check() {
+            self.balloon_death = Some((monotonic_ns(), message));
         }
-        self.explain_the_fall()
+        self.explain_balloon_death()
     }
 
     /// A machine that runs out of memory under a tool is a finding: the squeeze is what the OOM killer takes first, and the
     /// next run has a new one. Killed by anyone else it is an error. The next reading tells.
-    fn explain_the_fall(&mut self) -> Result<(), Failure> {
+    fn explain_balloon_death(&mut self) -> Result<(), TaskError> {
         let latest = self.session.sampler.latest();
-        let (Some((at, message)), Some(latest)) = (&self.fallen, latest) else {
+        let (Some((at, message)), Some(latest)) = (&self.balloon_death, latest) else {
             return Ok(());
         };
-        if latest.at <= *at {
+        if latest.at_ns <= *at {
             return Ok(());
         }
-        if latest.get(Field::OomKill) <= self.oom_kills {
+        if latest.get(Metric::OomKill) <= self.oom_kills {
             return Err(message.clone().into());
         }
         self.session.notes.push(format!(
             "{}: the machine ran out of memory, and the OOM killer took the squeeze: the rest of this run had free memory",
             self.doing
         ));
-        self.fallen = None;
+        self.balloon_death = None;
         Ok(())
     }
 
     /// Does something long to the stage, and listens to the observers meanwhile.
-    fn beside(
+    fn prepare_while_collecting(
         &mut self,
-        work: impl FnOnce(&mut Stage, Stop<'_>) -> Result<(), Failure> + Send,
-    ) -> Result<(), Failure> {
-        let stage = &mut self.stage;
-        beside(&mut self.session, &self.task.signals, |stop| {
+        work: impl FnOnce(&mut Fixture, ShouldStop<'_>) -> Result<(), TaskError> + Send,
+    ) -> Result<(), TaskError> {
+        let stage = &mut self.fixture;
+        run_while_collecting(&mut self.session, &self.task.signals, |stop| {
             work(stage, stop)
         })?
     }
 
     /// The same state each time: no earlier copy, nothing to write out, so much memory available, the disk held to its rate.
-    fn prepare(&mut self, doing: &str) -> Result<(), Failure> {
+    fn prepare(&mut self, doing: &str) -> Result<(), TaskError> {
         self.session.end();
         doing.clone_into(&mut self.doing);
-        self.live.say(&format!("{doing}: preparing"));
+        self.live.set_message(&format!("{doing}: preparing"));
         // It forks, so it comes before the threads of what follows.
-        self.stage.renew()?;
-        self.beside(|stage, _| stage.clear())?;
+        self.fixture.renew()?;
+        self.prepare_while_collecting(|stage, _| stage.clear())?;
         let started = Instant::now();
         let mut synced = started;
-        let mut quiet = Quiet::but_for(0);
-        while !quiet.has_come(&self.session) {
-            if synced.elapsed() > stage::SYNC_EVERY {
-                self.beside(|stage, _| stage.sync())?;
+        let mut quiet = WritebackIdle::ignoring(0);
+        while !quiet.has_settled(&self.session) {
+            if synced.elapsed() > fixture::SYNC_EVERY {
+                self.prepare_while_collecting(|stage, _| stage.sync())?;
                 synced = Instant::now();
             }
-            if started.elapsed() > stage::PATIENCE {
-                let left = crate::report::units::bytes(self.session.unwritten());
+            if started.elapsed() > fixture::WRITEBACK_TIMEOUT {
+                let left = crate::report::units::format_bytes(self.session.unwritten());
                 self.session.notes.push(format!(
                     "{doing}: began while others had {left} to write out"
                 ));
                 break;
             }
-            std::thread::sleep(TICK);
+            std::thread::sleep(COLLECT_INTERVAL);
             self.collect()?;
         }
         self.oom_kills = self
             .session
             .sampler
             .latest()
-            .and_then(|r| r.get(Field::OomKill));
-        self.beside(|stage, stop| stage.tighten(stop))?;
+            .and_then(|r| r.get(Metric::OomKill));
+        self.prepare_while_collecting(|stage, stop| stage.apply_pressure(stop))?;
         self.collect()
     }
 
-    fn idle(&mut self, length: Duration) -> Result<(), Failure> {
+    fn idle(&mut self, length: Duration) -> Result<(), TaskError> {
         self.session.begin(IDLE);
         let started = Instant::now();
         while started.elapsed() < length {
-            std::thread::sleep(TICK);
+            std::thread::sleep(COLLECT_INTERVAL);
             self.collect()?;
             self.live.show(IDLE, &self.session);
         }
-        self.stage.loosen()?;
+        self.fixture.lift_disk_limit()?;
         self.note_squeeze(IDLE);
         Ok(())
     }
 
     fn note_squeeze(&mut self, doing: &str) {
-        if self.stage.has_let_go() {
+        if self.fixture.has_released_memory() {
             self.session.notes.push(format!(
                 "{doing}: less than half of the squeeze was left, so it let go: the rest of this run had free memory"
             ));
@@ -201,18 +201,18 @@ impl Comparison<'_> {
 
     /// One copy by one tool. The span goes on until the copy is on the disk: a tool that leaves it in the page cache has
     /// not spared the machine from writing it.
-    fn copy(&mut self, tool: &Tool, doing: &str) -> Result<Copy, Failure> {
-        let (source, dest) = (self.stage.source().to_owned(), self.stage.dest());
-        let main = MainThread::current().map_err(|e| format!("{doing}: {}", reason(&e)))?;
+    fn copy(&mut self, tool: &Tool, doing: &str) -> Result<CopyResult, TaskError> {
+        let (source, dest) = (self.fixture.source().to_owned(), self.fixture.dest());
+        let main = MainThread::current().map_err(|e| format!("{doing}: {}", strerror(&e)))?;
         let mut command = tool.command(&source, &dest, main);
         let before = self.session.sampler.latest().copied();
         self.session.begin(&tool.name);
-        let running = Running::start(&mut command, Some(dest.clone()))
-            .map_err(|e| Failure::cannot_run(tool.name.as_ref(), &e))?;
+        let running = RunningCommand::start(&mut command, Some(dest.clone()))
+            .map_err(|e| TaskError::cannot_run(tool.name.as_ref(), &e))?;
         let ended = self.watch(&running, doing);
-        let ended = ended.inspect_err(|_| self.give_up(&running))?;
-        self.session.end_at(ended.until());
-        self.stage.loosen()?;
+        let ended = ended.inspect_err(|_| self.kill_tool(&running))?;
+        self.session.end_at(ended.durable_or_ended_ns());
+        self.fixture.lift_disk_limit()?;
         self.note_squeeze(doing);
         if ended.left_running {
             self.session.notes.push(format!(
@@ -221,27 +221,31 @@ impl Comparison<'_> {
         }
         self.read_once_more(&ended)?;
         self.live
-            .say(&format!("{doing}: comparing the copy with its source"));
-        let wrong = beside(&mut self.session, &self.task.signals, |stop| {
+            .set_message(&format!("{doing}: comparing the copy with its source"));
+        let wrong = run_while_collecting(&mut self.session, &self.task.signals, |stop| {
             verify::difference(&source, &dest, stop)
         })?;
-        Ok(self.judge(tool, &ended, before, wrong))
+        Ok(self.judge_copy(tool, &ended, before, wrong))
     }
 
     /// Ends a tool with all that it started, before its copy is removed. What it has left to write shall not be waited for
     /// at the rate of the limit.
-    fn give_up(&self, running: &Running) {
+    fn kill_tool(&self, running: &RunningCommand) {
         // The restoration that follows takes it off, too, and says why it could not.
-        let _ = self.stage.loosen();
+        let _ = self.fixture.lift_disk_limit();
         // Nobody may be left.
         let _ = killpg(running.pid, Signal::SIGKILL);
-        while let Ok(None) = running.wait(TICK) {}
+        while let Ok(None) = running.wait(COLLECT_INTERVAL) {}
     }
 
-    fn watch(&mut self, running: &Running, doing: &str) -> Result<Ended, Failure> {
+    fn watch(
+        &mut self,
+        running: &RunningCommand,
+        doing: &str,
+    ) -> Result<FinishedCommand, TaskError> {
         loop {
-            let ended = running.wait(TICK);
-            if let Some(ended) = ended.map_err(|e| format!("{doing}: {}", reason(&e)))? {
+            let ended = running.wait(COLLECT_INTERVAL);
+            if let Some(ended) = ended.map_err(|e| format!("{doing}: {}", strerror(&e)))? {
                 return Ok(ended);
             }
             self.collect()?;
@@ -250,74 +254,75 @@ impl Comparison<'_> {
     }
 
     /// Waits for a reading that was taken after the copy: a short one may lie between two.
-    fn read_once_more(&mut self, ended: &Ended) -> Result<(), Failure> {
-        let until = ended.until();
+    fn read_once_more(&mut self, ended: &FinishedCommand) -> Result<(), TaskError> {
+        let until = ended.durable_or_ended_ns();
         loop {
             self.collect()?;
             let latest = self.session.sampler.latest();
-            if self.fallen.is_none() && latest.is_some_and(|reading| reading.at >= until) {
+            if self.balloon_death.is_none() && latest.is_some_and(|reading| reading.at_ns >= until)
+            {
                 return Ok(());
             }
-            std::thread::sleep(TICK);
+            std::thread::sleep(COLLECT_INTERVAL);
         }
     }
 
     /// What the copy came to; what a tool that failed said is shown.
-    fn judge(
+    fn judge_copy(
         &self,
         tool: &Tool,
-        ended: &Ended,
+        ended: &FinishedCommand,
         before: Option<Reading>,
         mut wrong: Option<String>,
-    ) -> Copy {
+    ) -> CopyResult {
         if let Err(e) = &ended.durable {
-            wrong.get_or_insert_with(|| format!("fsync: {}", reason(e)));
+            wrong.get_or_insert_with(|| format!("fsync: {}", strerror(e)));
         }
         if !ended.status.success() {
-            for line in tools::last_words(&tool.name, &ended.said) {
-                self.live.suspend(|| say(&line));
+            for line in tools::last_words(&tool.name, &ended.stderr_text) {
+                self.live.suspend(|| print_diagnostic(&line));
             }
         }
-        figures::of(ended, before, self.session.sampler.readings(), wrong)
+        copy_metrics::copy_result(ended, before, self.session.sampler.readings(), wrong)
     }
 
-    fn finish(self, tools: &[Tool], on: &Path) -> Result<Outcome, Failure> {
-        self.live.say("restoring the host");
+    fn finish(self, tools: &[Tool], on: &Path) -> Result<TaskOutcome, TaskError> {
+        self.live.set_message("restoring the host");
         let Self {
             mut session,
             live,
-            stage,
+            fixture: stage,
             task,
             copies,
             ..
         } = self;
         session.notes.extend(stage.notes());
         // With the sysctls under which it was measured, not those to which the host is restored.
-        let facts = Facts::of(Path::new("/"), Some(on));
+        let facts = HostInfo::read(Path::new("/"), Some(on));
         stage.restore()?;
-        let record = session.stop(&|| task.signals.pending().is_some())?;
+        let record = session.stop(&|| task.signals.pending_signal().is_some())?;
         live.finish();
-        let good = copies.iter().flatten().all(Copy::is_good);
-        let idle = Column {
+        let good = copies.iter().flatten().all(CopyResult::is_correct);
+        let idle = SubjectSpec {
             name: IDLE.to_owned(),
-            aside: true,
+            excluded_from_ratios: true,
             command: Vec::new(),
             copies: Vec::new(),
         };
-        let columns = tools.iter().zip(copies).map(|(tool, copies)| Column {
+        let columns = tools.iter().zip(copies).map(|(tool, copies)| SubjectSpec {
             name: tool.name.clone(),
-            aside: false,
+            excluded_from_ratios: false,
             command: tool.words().to_vec(),
             copies,
         });
-        let columns: Vec<Column> = std::iter::once(idle).chain(columns).collect();
-        Ok(Outcome {
+        let columns: Vec<SubjectSpec> = std::iter::once(idle).chain(columns).collect();
+        Ok(TaskOutcome {
             status: if good { 0 } else { WRONG },
             findings: Findings::Report(
                 Box::new(assemble("compare", &columns, &record, task, facts)),
                 record.log,
             ),
-            aside: false,
+            table_to_stderr: false,
         })
     }
 }

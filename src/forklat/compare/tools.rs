@@ -5,12 +5,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::super::Failure;
-use super::super::child::find;
+use super::super::TaskError;
+use super::super::measured_command::find;
 use super::IDLE;
 use crate::report::quote::quote;
 use crate::sys::process::{MainThread, die_with_parent};
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
 const SOURCE: &str = "{source}";
 const DEST: &str = "{dest}";
@@ -40,7 +40,7 @@ pub(super) struct Tool {
 
 impl Tool {
     /// The tools of the command line, or the usual ones.
-    pub(super) fn all(given: &[String]) -> Result<Vec<Self>, Failure> {
+    pub(super) fn all(given: &[String]) -> Result<Vec<Self>, TaskError> {
         let tools: Vec<Self> = if given.is_empty() {
             DEFAULTS
                 .iter()
@@ -60,7 +60,7 @@ impl Tool {
         Ok(tools)
     }
 
-    fn parse(text: &str) -> Result<Self, Failure> {
+    fn parse(text: &str) -> Result<Self, TaskError> {
         let (name, line) = text
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
@@ -73,16 +73,16 @@ impl Tool {
         Self::new(name, line)
     }
 
-    fn new(name: &str, line: &str) -> Result<Self, Failure> {
+    fn new(name: &str, line: &str) -> Result<Self, TaskError> {
         let words = shell_words::split(line).map_err(|e| format!("--tool={name}: {e}"))?;
         let first = words
             .first()
             .ok_or_else(|| format!("--tool={name}: no command"))?;
         let program = if first == OURS {
             // The same code as the program of that name, and never another build of it.
-            std::env::current_exe().map_err(|e| format!("cannot find myself: {}", reason(&e)))?
+            std::env::current_exe().map_err(|e| format!("cannot find myself: {}", strerror(&e)))?
         } else {
-            find(OsStr::new(first)).map_err(|e| Failure::cannot_run(OsStr::new(first), &e))?
+            find(OsStr::new(first)).map_err(|e| TaskError::cannot_run(OsStr::new(first), &e))?
         };
         Ok(Self {
             name: name.to_owned(),

@@ -6,21 +6,21 @@ use std::path::Path;
 
 use nix::sys::uio::pread;
 
-use super::beside::Stop;
+use super::background_work::ShouldStop;
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
 /// As much as a read from a disk needs to be fast.
 const CHUNK: usize = 4 << 20;
 
 /// How `copy` differs from `source`; `None` where it does not.
-pub(super) fn difference(source: &Path, copy: &Path, stop: Stop<'_>) -> Option<String> {
+pub(super) fn difference(source: &Path, copy: &Path, stop: ShouldStop<'_>) -> Option<String> {
     compare(source, copy, stop)
-        .unwrap_or_else(|e| Some(format!("cannot be compared: {}", reason(&e))))
+        .unwrap_or_else(|e| Some(format!("cannot be compared: {}", strerror(&e))))
 }
 
-fn compare(source: &Path, copy: &Path, stop: Stop<'_>) -> io::Result<Option<String>> {
+fn compare(source: &Path, copy: &Path, stop: ShouldStop<'_>) -> io::Result<Option<String>> {
     let (source, copy) = (File::open(source)?, File::open(copy)?);
     let sizes = (source.metadata()?.len(), copy.metadata()?.len());
     if sizes.0 != sizes.1 {

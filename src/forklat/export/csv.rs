@@ -1,9 +1,9 @@
 //! A report in long form, a figure a line: what data frames are made from. Numbers are not scaled; the unit stands beside.
 
-use super::grid::{Group, Row, Value};
+use super::grid::{GridRow, Group, Value};
+use super::report_paragraphs::describe_copies;
 use super::rows::{Detail, grid};
-use super::sentences::verdict;
-use super::table::Table;
+use super::table::TextTable;
 use crate::forklat::model::Report;
 
 const HEAD: [&str; 8] = [
@@ -19,7 +19,9 @@ pub fn render(report: &Report) -> String {
         for group in &grid.groups {
             for row in &group.rows {
                 let note = match row.values[column] {
-                    Value::Identical(..) | Value::Failed(..) => verdict(&subject.copies).join("; "),
+                    Value::Identical(..) | Value::Failed(..) => {
+                        describe_copies(&subject.copies).join("; ")
+                    }
                     Value::Unsupported => "not supported".into(),
                     _ => String::new(),
                 };
@@ -29,7 +31,7 @@ pub fn render(report: &Report) -> String {
             }
         }
     }
-    let table = Table {
+    let table = TextTable {
         word_columns: HEAD.len(),
         header: HEAD.map(str::to_owned).to_vec(),
         rows,
@@ -40,7 +42,7 @@ pub fn render(report: &Report) -> String {
 fn fields(
     subject: &str,
     group: &Group,
-    row: &Row,
+    row: &GridRow,
     column: usize,
     ratio: Option<f64>,
     note: String,

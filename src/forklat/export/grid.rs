@@ -1,6 +1,6 @@
 //! What every table is made of: a column a subject, rows in groups, and ratios against the first column that is compared.
 
-use super::table::Table;
+use super::table::TextTable;
 
 /// Columns before the subjects, which hold words: group, label and unit.
 const WORD_COLUMNS: usize = 3;
@@ -31,7 +31,7 @@ pub struct Column {
     /// What it is called.
     pub name: String,
     /// Whether it is only shown beside the others, without a ratio.
-    pub aside: bool,
+    pub excluded_from_ratios: bool,
 }
 
 /// Rows that belong together.
@@ -44,12 +44,12 @@ pub struct Group {
     /// The CPU that they are of, if they are of one.
     pub cpu: Option<u32>,
     /// The rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<GridRow>,
 }
 
 /// One figure of all subjects.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct GridRow {
     /// What it is.
     pub label: String,
     /// What its numbers count.
@@ -174,18 +174,20 @@ impl Grid {
     /// The column that ratios refer to.
     #[must_use]
     pub fn reference(&self) -> Option<usize> {
-        self.columns.iter().position(|column| !column.aside)
+        self.columns
+            .iter()
+            .position(|column| !column.excluded_from_ratios)
     }
 
     /// Whether ratios belong to a column.
     #[must_use]
     pub fn has_ratio(&self, column: usize) -> bool {
-        !self.columns[column].aside && self.reference() != Some(column)
+        !self.columns[column].excluded_from_ratios && self.reference() != Some(column)
     }
 
     /// A value over that of the reference; `None` where either is no number or the reference is 0.
     #[must_use]
-    pub fn ratio(&self, row: &Row, column: usize) -> Option<f64> {
+    pub fn ratio(&self, row: &GridRow, column: usize) -> Option<f64> {
         if !row.compared || !self.has_ratio(column) {
             return None;
         }
@@ -199,7 +201,7 @@ impl Grid {
 
     /// A row as people read it: its unit, and a cell a column.
     #[must_use]
-    pub fn cells(&self, row: &Row) -> (&'static str, Vec<Cell>) {
+    pub fn cells(&self, row: &GridRow) -> (&'static str, Vec<Cell>) {
         let numbers = row.values.iter().filter_map(|value| match value {
             Value::Number(number) => Some(*number),
             _ => None,
@@ -219,7 +221,7 @@ impl Grid {
         &self,
         header: impl Fn(usize, &str) -> Vec<String>,
         cell: impl Fn(usize, Cell) -> Vec<String>,
-    ) -> Table {
+    ) -> TextTable {
         let mut headings = vec![String::new(); WORD_COLUMNS];
         for (index, column) in self.columns.iter().enumerate() {
             headings.extend(header(index, &column.name));
@@ -236,14 +238,14 @@ impl Grid {
             }
             line
         });
-        Table {
+        TextTable {
             word_columns: WORD_COLUMNS,
             rows: rows.collect(),
             header: headings,
         }
     }
 
-    fn show_ratio(&self, row: &Row, column: usize) -> String {
+    fn show_ratio(&self, row: &GridRow, column: usize) -> String {
         let number = matches!(row.values[column], Value::Number(_));
         if !row.compared || !self.has_ratio(column) || !number {
             return String::new();
@@ -279,12 +281,12 @@ fn show(value: Value, unit: Unit, size: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Column, Grid, Ratios, Row, Unit, Value, show_ratio};
+    use super::{Column, Grid, GridRow, Ratios, Unit, Value, show_ratio};
 
     fn grid() -> Grid {
         let column = |name: &str, aside| Column {
             name: name.into(),
-            aside,
+            excluded_from_ratios: aside,
         };
         Grid {
             columns: vec![
@@ -297,8 +299,8 @@ mod tests {
         }
     }
 
-    fn row(unit: Unit, values: [Value; 3]) -> Row {
-        Row {
+    fn row(unit: Unit, values: [Value; 3]) -> GridRow {
+        GridRow {
             label: "p99".into(),
             unit,
             compared: true,

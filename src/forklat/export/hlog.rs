@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
 use crate::forklat::model::{Report, decode, encode};
-use crate::observe::latency::histogram;
+use crate::observe::latency_histograms::new_histogram;
 
 /// The column names of the reference.
 const LEGEND: &str =
@@ -21,11 +21,11 @@ const LOGGED_WITH: &str = "#[Logged with forklat ";
 
 /// A log as it grows.
 #[derive(Debug, Clone)]
-pub struct Log {
+pub struct HistogramLog {
     text: String,
 }
 
-impl Log {
+impl HistogramLog {
     /// An empty log; `start` is the moment that its times refer to.
     #[must_use]
     pub fn new(start: SystemTime) -> Self {
@@ -96,7 +96,7 @@ fn tag(name: &str) -> String {
 
 /// All intervals of one probe.
 #[derive(Debug)]
-pub struct Sum {
+pub struct TagTotal {
     /// `merged` where the tag names none.
     pub subject: String,
     /// `untagged` where there is no tag.
@@ -124,8 +124,8 @@ pub fn is_log(text: &[u8]) -> bool {
 ///
 /// # Errors
 /// A line that is none of a log, or a histogram that is damaged, by its line.
-pub fn parse(log: &[u8]) -> Result<Vec<Sum>, String> {
-    let mut sums: Vec<Sum> = Vec::new();
+pub fn parse(log: &[u8]) -> Result<Vec<TagTotal>, String> {
+    let mut sums: Vec<TagTotal> = Vec::new();
     let mut places = HashMap::new();
     for entry in IntervalLogIterator::new(log) {
         let interval = match entry {
@@ -144,7 +144,7 @@ pub fn parse(log: &[u8]) -> Result<Vec<Sum>, String> {
         let histogram =
             decode(interval.encoded_histogram()).map_err(|e| format!("is damaged: {e}"))?;
         let place = *places.entry(tag).or_insert_with(|| {
-            sums.push(Sum::of(tag));
+            sums.push(TagTotal::of(tag));
             sums.len() - 1
         });
         sums[place].length += interval.duration();
@@ -156,7 +156,7 @@ pub fn parse(log: &[u8]) -> Result<Vec<Sum>, String> {
     Ok(sums)
 }
 
-impl Sum {
+impl TagTotal {
     fn of(tag: Option<&str>) -> Self {
         let tag = tag.unwrap_or("untagged");
         let (subject, probe) = tag.split_once('/').unwrap_or(("merged", tag));
@@ -164,7 +164,7 @@ impl Sum {
             subject: subject.to_owned(),
             probe: probe.to_owned(),
             length: Duration::ZERO,
-            histogram: histogram(),
+            histogram: new_histogram(),
         }
     }
 }

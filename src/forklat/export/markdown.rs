@@ -1,17 +1,17 @@
 //! A report as a table that GitHub renders.
 
 use super::grid::{Cell, Grid, Ratios};
+use super::report_paragraphs::{Paragraph, paragraphs_above_table, paragraphs_below_table};
 use super::rows::{Detail, grid};
-use super::sentences::{Paragraph, above, below};
 use super::table::escape_markdown;
 use crate::forklat::model::Report;
 
 /// The whole report.
 #[must_use]
 pub fn render(report: &Report) -> String {
-    let mut text = paragraphs(&above(report));
+    let mut text = paragraphs(&paragraphs_above_table(report));
     text.push_str(&table(&grid(report, Detail::Short)));
-    let below = paragraphs(&below(report, Detail::Short));
+    let below = paragraphs(&paragraphs_below_table(report, Detail::Short));
     if !below.is_empty() {
         text.push('\n');
         text.push_str(below.trim_end());

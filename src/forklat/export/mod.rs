@@ -1,22 +1,22 @@
 //! Where a report goes besides the terminal: files that are tried before anything is measured, and written when it is.
 
 pub mod csv;
+mod export_file;
 pub mod grid;
 pub mod hlog;
-pub mod json;
-mod machine;
+pub mod json_report;
+mod machine_group;
 pub mod markdown;
+pub mod report_paragraphs;
 pub mod rows;
-pub mod sentences;
 pub mod table;
-mod target;
-pub mod text;
+pub mod terminal_report;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use hlog::Log;
-use target::Target;
+use export_file::ExportFile;
+use hlog::HistogramLog;
 
 use super::model::Report;
 
@@ -48,8 +48,8 @@ pub enum Format {
 
 /// The files, open, and as they were; those that were not there are not there yet.
 #[derive(Debug)]
-pub struct Opened {
-    targets: Vec<(Format, Target)>,
+pub struct OpenExports {
+    targets: Vec<(Format, ExportFile)>,
 }
 
 impl Exports {
@@ -57,8 +57,8 @@ impl Exports {
     ///
     /// # Errors
     /// One that cannot be written, or is asked for twice. Those that were created are removed again.
-    pub fn open(&self) -> Result<Opened, String> {
-        let mut opened = Opened {
+    pub fn open(&self) -> Result<OpenExports, String> {
+        let mut opened = OpenExports {
             targets: Vec::new(),
         };
         let wanted = [
@@ -69,7 +69,8 @@ impl Exports {
         ];
         for (format, path) in wanted {
             let Some(path) = path else { continue };
-            let target = Target::open(path).and_then(|target| opened.alone(target));
+            let target =
+                ExportFile::open(path).and_then(|target| opened.check_not_duplicate(target));
             match target {
                 Ok(target) => opened.targets.push((format, target)),
                 Err(message) => {
@@ -83,7 +84,7 @@ impl Exports {
     }
 }
 
-impl Opened {
+impl OpenExports {
     /// Removes what was created, until it is written: a run that fails, or is killed, shall leave nothing.
     fn set_aside(&self) {
         for (_, target) in &self.targets {
@@ -92,8 +93,8 @@ impl Opened {
     }
 
     /// Refuses a file that another export has. What is no file holds nothing that a second could overwrite.
-    fn alone(&self, target: Target) -> Result<Target, String> {
-        let same = |(_, other): &&(Format, Target)| {
+    fn check_not_duplicate(&self, target: ExportFile) -> Result<ExportFile, String> {
+        let same = |(_, other): &&(Format, ExportFile)| {
             other.same(&target) && (target.is_standard_output() || !target.is_device())
         };
         match self.targets.iter().find(same) {
@@ -108,7 +109,7 @@ impl Opened {
 
     /// Whether standard output is taken, so that a table belongs elsewhere.
     #[must_use]
-    pub fn take_standard_output(&self) -> bool {
+    pub fn has_standard_output(&self) -> bool {
         self.targets.iter().any(|(_, t)| t.is_standard_output())
     }
 
@@ -137,12 +138,18 @@ impl Opened {
 ///
 /// # Errors
 /// A histogram that is damaged.
-pub fn render(format: Format, report: &Report, log: Option<&Log>) -> Result<String, String> {
+pub fn render(
+    format: Format,
+    report: &Report,
+    log: Option<&HistogramLog>,
+) -> Result<String, String> {
     match (format, log) {
-        (Format::Json, _) => json::render(report).map_err(|e| e.to_string()),
+        (Format::Json, _) => json_report::render(report).map_err(|e| e.to_string()),
         (Format::Csv, _) => Ok(csv::render(report)),
         (Format::Markdown, _) => Ok(markdown::render(report)),
         (Format::Hlog, Some(log)) => Ok(log.text().to_owned()),
-        (Format::Hlog, None) => Log::of(report, SystemTime::now()).map(|log| log.text().to_owned()),
+        (Format::Hlog, None) => {
+            HistogramLog::of(report, SystemTime::now()).map(|log| log.text().to_owned())
+        }
     }
 }

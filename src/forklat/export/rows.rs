@@ -1,8 +1,8 @@
 //! A report as a grid: which figures are shown, in which order, under which names.
 
-use super::grid::{Column, Grid, Group, Ratios, Row, Unit, Value};
-use super::machine;
-use crate::forklat::model::{Copy, Distribution, Figures, Probe, Report, Subject};
+use super::grid::{Column, Grid, GridRow, Group, Ratios, Unit, Value};
+use super::machine_group;
+use crate::forklat::model::{CopyResult, Distribution, ProbeResult, Report, Subject, SummaryStats};
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Detail {
     Full,
 }
 
-type Quantity = (&'static str, fn(&Figures) -> f64);
+type Quantity = (&'static str, fn(&SummaryStats) -> f64);
 
 const QUANTITIES: [Quantity; 6] = [
     ("p50", |f| f.p50),
@@ -27,7 +27,7 @@ const QUANTITIES: [Quantity; 6] = [
 /// What a comparison of tools shows of a probe. The count, since of fewer than 1000 answers p99.9 is the maximum.
 const SHORT: [&str; 4] = ["count", "p99", "p99.9", "max"];
 
-type Measure = (&'static str, Unit, fn(&Copy) -> f64);
+type Measure = (&'static str, Unit, fn(&CopyResult) -> f64);
 
 const MEASURES: [Measure; 7] = [
     ("wall", Unit::Seconds, |c| c.wall),
@@ -43,7 +43,7 @@ const MEASURES: [Measure; 7] = [
 #[must_use]
 pub fn grid(report: &Report, detail: Detail) -> Grid {
     let subjects = &report.subjects;
-    let compares = compares(subjects);
+    let compares = is_comparison(subjects);
     let mut groups = Vec::new();
     if compares {
         groups.push(copies(subjects));
@@ -51,11 +51,11 @@ pub fn grid(report: &Report, detail: Detail) -> Grid {
     groups.extend(probes(subjects, detail, compares));
     // Tools are told apart by what they did to the page cache, which stands with their copies.
     if !compares || detail == Detail::Full {
-        groups.extend(machine::group(subjects));
+        groups.extend(machine_group::group(subjects));
     }
     let column = |subject: &Subject| Column {
         name: subject.name.clone(),
-        aside: subject.aside,
+        excluded_from_ratios: subject.aside,
     };
     Grid {
         columns: subjects.iter().map(column).collect(),
@@ -69,19 +69,19 @@ pub fn grid(report: &Report, detail: Detail) -> Grid {
 }
 
 /// Whether tools that copy are compared, not phases.
-pub(super) fn compares(subjects: &[Subject]) -> bool {
+pub(super) fn is_comparison(subjects: &[Subject]) -> bool {
     subjects.iter().any(|subject| !subject.copies.is_empty())
 }
 
 fn copies(subjects: &[Subject]) -> Group {
-    let measure = |(label, unit, get): Measure| Row {
+    let measure = |(label, unit, get): Measure| GridRow {
         label: label.into(),
         unit,
         compared: true,
         values: subjects.iter().map(|s| median(&s.copies, get)).collect(),
     };
-    let mut rows: Vec<Row> = MEASURES.into_iter().map(measure).collect();
-    rows.push(Row {
+    let mut rows: Vec<GridRow> = MEASURES.into_iter().map(measure).collect();
+    rows.push(GridRow {
         label: "identical".into(),
         unit: Unit::Count,
         compared: false,
@@ -97,8 +97,13 @@ fn copies(subjects: &[Subject]) -> Group {
 
 fn identical(subject: &Subject) -> Value {
     let made = subject.copies.len();
-    let count = |what: fn(&Copy) -> bool| subject.copies.iter().filter(|copy| what(copy)).count();
-    match (made, count(Copy::is_lie), count(|copy| copy.status != 0)) {
+    let count =
+        |what: fn(&CopyResult) -> bool| subject.copies.iter().filter(|copy| what(copy)).count();
+    match (
+        made,
+        count(CopyResult::is_silently_wrong),
+        count(|copy| copy.status != 0),
+    ) {
         (0, ..) => Value::Missing,
         (_, 0, 0) => Value::Identical(made, made),
         (_, 0, failed) => Value::Failed(failed, made),
@@ -107,8 +112,8 @@ fn identical(subject: &Subject) -> Value {
 }
 
 /// Of the copies that are good: a tool that gave up at once was not fast.
-fn median(copies: &[Copy], get: fn(&Copy) -> f64) -> Value {
-    let good = copies.iter().filter(|copy| copy.is_good());
+fn median(copies: &[CopyResult], get: fn(&CopyResult) -> f64) -> Value {
+    let good = copies.iter().filter(|copy| copy.is_correct());
     let mut values: Vec<f64> = good.map(get).collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -149,7 +154,7 @@ fn probe(
     subjects: &[Subject],
     key: &Key,
     prefix: &str,
-    which: fn(&Probe) -> &Distribution,
+    which: fn(&ProbeResult) -> &Distribution,
 ) -> Group {
     let (name, cpu) = key;
     let found: Vec<Option<&Distribution>> = subjects
@@ -173,8 +178,8 @@ fn probe(
 }
 
 /// How many answers, and what they come to.
-fn rows(found: &[Option<&Distribution>], prefix: &str) -> Vec<Row> {
-    let count = Row {
+fn rows(found: &[Option<&Distribution>], prefix: &str) -> Vec<GridRow> {
+    let count = GridRow {
         label: format!("{prefix}count"),
         unit: Unit::Count,
         compared: false,
@@ -183,7 +188,7 @@ fn rows(found: &[Option<&Distribution>], prefix: &str) -> Vec<Row> {
             .map(|d| d.map(|d| d.count as f64).into())
             .collect(),
     };
-    let quantity = |(label, get): Quantity| Row {
+    let quantity = |(label, get): Quantity| GridRow {
         label: format!("{prefix}{label}"),
         unit: Unit::Microseconds,
         compared: true,

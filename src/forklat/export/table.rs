@@ -3,7 +3,7 @@
 
 /// Cells under a row of headings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
+pub struct TextTable {
     /// How many columns, from the left, hold words and stand to the left; the others hold numbers and stand to the right.
     pub word_columns: usize,
     /// The headings.
@@ -12,7 +12,7 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// Returns the table for a terminal: columns aligned, two blanks between them.
     #[must_use]
     pub fn text(&self) -> String {
@@ -90,11 +90,11 @@ fn quote_csv(field: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Table, escape_markdown, quote_csv};
+    use super::{TextTable, escape_markdown, quote_csv};
 
-    fn table() -> Table {
+    fn table() -> TextTable {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
-        Table {
+        TextTable {
             word_columns: 1,
             header: row(["", "N", "p50"]),
             rows: vec![row(["start", "1", "1.25"]), row(["", "1000", "9"])],

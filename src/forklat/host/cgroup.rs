@@ -6,11 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::{try_write, write};
+use super::control_files::{try_write, write};
+use crate::observe::kernel_file::{path_below, read_trimmed};
 use crate::observe::mount::Mount;
-use crate::observe::root::{below, read};
 use crate::report::quote::cannot;
-use crate::sys::status;
+use crate::sys::proc_status;
 
 /// One hierarchy as this process sees it. Paths are below the root that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub(super) fn hierarchy(
     let Some(mount) = Mount::all(root)?.into_iter().find(is_it) else {
         return Ok(None);
     };
-    let file = below(root, "/proc/self/cgroup");
-    let text = read(&file)?;
+    let file = path_below(root, "/proc/self/cgroup");
+    let text = read_trimmed(&file)?;
     let own = text.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
         let found = match controller {
@@ -46,8 +46,8 @@ pub(super) fn hierarchy(
         found.then(|| PathBuf::from(path))
     });
     // In a container the mount may show only the part of the hierarchy that belongs to it.
-    let inside = own.and_then(|own| own.strip_prefix(&mount.root).map(Path::to_path_buf).ok());
-    let top = below(root, &mount.point);
+    let inside = own.and_then(|own| own.strip_prefix(&mount.fs_root).map(Path::to_path_buf).ok());
+    let top = path_below(root, &mount.mount_point);
     let own = inside.map_or_else(|| top.clone(), |inside| top.join(inside));
     Ok(Some(Hierarchy { top, own }))
 }
@@ -71,9 +71,9 @@ pub(super) fn memory_room(root: &Path) -> Result<Option<u64>, String> {
     let levels = h.own.ancestors().take_while(|dir| dir.starts_with(&h.top));
     let room = |dir: &Path| {
         // "max", and no file at the top, are no limit.
-        let limit: u64 = read(&dir.join(limit)).ok()?.parse().ok()?;
-        let usage: u64 = read(&dir.join(usage)).ok()?.parse().ok()?;
-        let stat = read(&dir.join("memory.stat")).unwrap_or_default();
+        let limit: u64 = read_trimmed(&dir.join(limit)).ok()?.parse().ok()?;
+        let usage: u64 = read_trimmed(&dir.join(usage)).ok()?.parse().ok()?;
+        let stat = read_trimmed(&dir.join("memory.stat")).unwrap_or_default();
         let files =
             stat_field(&stat, prefix, "inactive_file") + stat_field(&stat, prefix, "active_file");
         Some(limit.saturating_sub(usage.saturating_sub(files)))
@@ -93,9 +93,9 @@ fn stat_field(stat: &str, prefix: &str, name: &str) -> u64 {
 }
 
 /// Moves this process and those it has forked, directly or not, into `group`.
-pub(super) fn enter(root: &Path, group: &Path) -> Result<(), String> {
+pub(super) fn move_own_processes(root: &Path, group: &Path) -> Result<(), String> {
     let procs = group.join("cgroup.procs");
-    for pid in family(root)? {
+    for pid in own_process_tree(root)? {
         move_to(&procs, pid)?;
     }
     Ok(())
@@ -111,8 +111,8 @@ fn move_to(procs: &Path, pid: i32) -> Result<(), String> {
 }
 
 /// This process first, then its descendants.
-fn family(root: &Path) -> Result<Vec<i32>, String> {
-    let proc = below(root, "/proc");
+fn own_process_tree(root: &Path) -> Result<Vec<i32>, String> {
+    let proc = path_below(root, "/proc");
     let entries = std::fs::read_dir(&proc).map_err(|e| cannot("read", &proc, &e))?;
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for entry in entries.flatten() {
@@ -121,7 +121,7 @@ fn family(root: &Path) -> Result<Vec<i32>, String> {
             .to_str()
             .and_then(|name| name.parse().ok());
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = status::stat_fields(&stat)
+        let parent = proc_status::stat_fields(&stat)
             .nth(1)
             .and_then(|p| p.parse().ok());
         if let (Some(pid), Some(parent)) = (pid, parent) {
@@ -139,10 +139,10 @@ fn family(root: &Path) -> Result<Vec<i32>, String> {
 
 /// How often, and how far apart, a group is asked to go: its last process leaves it some moments after its end.
 const TRIES: u32 = 100;
-const APART: Duration = Duration::from_millis(20);
+const RMDIR_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Whether the name still leads to the group that was made.
-fn is_made(group: &Path, id: Option<(u64, u64)>) -> bool {
+fn is_same_group(group: &Path, id: Option<(u64, u64)>) -> bool {
     id.is_some()
         && group
             .symlink_metadata()
@@ -151,8 +151,8 @@ fn is_made(group: &Path, id: Option<(u64, u64)>) -> bool {
 
 /// Takes the limits of `group` off its devices; returns whether there were any. What is gone already is no error, and a
 /// group of another process that has the name now is left alone.
-pub(super) fn lift(group: &Path, id: Option<(u64, u64)>) -> Result<bool, String> {
-    if !is_made(group, id) {
+pub(super) fn clear_io_limits(group: &Path, id: Option<(u64, u64)>) -> Result<bool, String> {
+    if !is_same_group(group, id) {
         return Ok(false);
     }
     let file = group.join("io.max");
@@ -178,7 +178,7 @@ pub(super) fn lift(group: &Path, id: Option<(u64, u64)>) -> Result<bool, String>
 ///
 /// The limits first: a group that has been removed goes on holding what its processes had left to write out to its rate,
 /// and there is no file any more that could end that.
-pub(super) fn dissolve(
+pub(super) fn remove_group(
     group: &Path,
     id: Option<(u64, u64)>,
     home: &Path,
@@ -186,9 +186,9 @@ pub(super) fn dissolve(
     enabled: &[String],
 ) -> Result<(), String> {
     let home = if home.exists() { home } else { top };
-    lift(group, id)?;
+    clear_io_limits(group, id)?;
     for attempt in 1.. {
-        if is_made(group, id) {
+        if is_same_group(group, id) {
             empty(group, home)?;
         } else if id.is_some() {
             // It has gone; what has its name is another's.
@@ -200,7 +200,7 @@ pub(super) fn dissolve(
             Err(e) if attempt == TRIES || id.is_none() => {
                 return Err(cannot("remove control group", group, &e));
             }
-            Err(_) => std::thread::sleep(APART),
+            Err(_) => std::thread::sleep(RMDIR_RETRY_INTERVAL),
         }
     }
     for controller in enabled {
@@ -304,7 +304,7 @@ mod tests {
             std::fs::create_dir_all(&dir).unwrap();
             std::fs::write(dir.join("stat"), format!("{pid} ({name}) S {parent} 1 1")).unwrap();
         }
-        assert_eq!(family(root.path()), Ok(vec![me, 70001, 70002]));
+        assert_eq!(own_process_tree(root.path()), Ok(vec![me, 70001, 70002]));
     }
 
     #[test]
@@ -312,12 +312,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let meta = dir.path().metadata().unwrap();
         let id = Some((meta.dev(), meta.ino()));
-        assert_eq!(lift(dir.path(), id), Ok(false));
+        assert_eq!(clear_io_limits(dir.path(), id), Ok(false));
         let file = dir.path().join("io.max");
         std::fs::write(&file, "").unwrap();
-        assert_eq!(lift(dir.path(), id), Ok(false));
+        assert_eq!(clear_io_limits(dir.path(), id), Ok(false));
         std::fs::write(&file, "259:1 rbps=1 wbps=2 riops=max wiops=max\n").unwrap();
-        assert_eq!(lift(dir.path(), id), Ok(true));
+        assert_eq!(clear_io_limits(dir.path(), id), Ok(true));
         assert_eq!(
             std::fs::read_to_string(&file).unwrap(),
             "259:1 rbps=max wbps=max riops=max wiops=max"
@@ -336,9 +336,9 @@ mod tests {
         std::fs::write(group.join("io.max"), "254:0 rbps=max wbps=1\n").unwrap();
         let meta = home.metadata().unwrap();
         let id = Some((meta.dev(), meta.ino()));
-        assert_eq!(lift(&group, id), Ok(false));
-        assert_eq!(dissolve(&group, id, &home, dir.path(), &[]), Ok(()));
-        assert!(dissolve(&group, None, &home, dir.path(), &[]).is_err());
+        assert_eq!(clear_io_limits(&group, id), Ok(false));
+        assert_eq!(remove_group(&group, id, &home, dir.path(), &[]), Ok(()));
+        assert!(remove_group(&group, None, &home, dir.path(), &[]).is_err());
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
         assert_eq!(read(&home.join("cgroup.procs")), "");
         assert_eq!(read(&group.join("io.max")), "254:0 rbps=max wbps=1\n");

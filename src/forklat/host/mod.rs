@@ -1,40 +1,40 @@
 //! What `forklat compare` does to a host, and how all of it is undone: on every way out, and after a death at the next start.
 //!
-//! A change is written into the [`record`] before it is made. [`undo`] knows how each kind is undone; [`Restore`], and
-//! after SIGKILL [`record::clear_leftovers`], do it in the reverse order. The [`squeeze`] needs no record: its memory goes
+//! A change is written into the [`undo_journal`] before it is made. [`undo_entry`] knows how each kind is undone; [`RestoreGuard`], and
+//! after SIGKILL [`undo_journal::undo_leftovers`], do it in the reverse order. The [`balloon`] needs no record: its memory goes
 //! with its process, and that goes with ours.
 
+pub mod balloon;
 mod cgroup;
-mod files;
-pub mod limit;
-mod neighbours;
-pub mod record;
-pub mod squeeze;
+mod control_files;
+pub mod disk_limit;
 pub mod sysctl;
 pub mod sysctl_change;
-pub mod undo;
+mod sysctl_snapshot;
+pub mod undo_entry;
+pub mod undo_journal;
 
-use record::Record;
+use undo_journal::UndoJournal;
 
 /// Holds what was changed on this host until it is restored.
 ///
 /// [`restore`](Self::restore) is the way out that can fail aloud. Dropping restores too, for a panic or an early return,
 /// and says on standard error what it could not undo; that stays in the record for the next start.
 #[derive(Debug)]
-pub struct Restore {
-    record: Record,
+pub struct RestoreGuard {
+    journal: UndoJournal,
 }
 
-impl Restore {
+impl RestoreGuard {
     /// Takes over the record of this process.
     #[must_use]
-    pub fn new(record: Record) -> Self {
-        Self { record }
+    pub fn new(record: UndoJournal) -> Self {
+        Self { journal: record }
     }
 
     /// Where changes are announced before they are made.
-    pub fn record(&mut self) -> &mut Record {
-        &mut self.record
+    pub fn journal_mut(&mut self) -> &mut UndoJournal {
+        &mut self.journal
     }
 
     /// Undoes everything in the reverse order.
@@ -42,21 +42,21 @@ impl Restore {
     /// # Errors
     /// A line for each change that could not be undone.
     pub fn restore(mut self) -> Result<(), Vec<String>> {
-        let failed = self.record.undo_all();
+        let failed = self.journal.undo_all();
         if failed.is_empty() {
             Ok(())
         } else {
             // Said by the caller; the drop that follows must not try, and say, it all again.
-            self.record.forget();
+            self.journal.abandon_entries();
             Err(failed)
         }
     }
 }
 
-impl Drop for Restore {
+impl Drop for RestoreGuard {
     fn drop(&mut self) {
-        for line in self.record.undo_all() {
-            super::say(&line);
+        for line in self.journal.undo_all() {
+            super::print_diagnostic(&line);
         }
     }
 }
@@ -65,15 +65,15 @@ impl Drop for Restore {
 mod tests {
     use std::path::Path;
 
-    use super::sysctl_change::Change;
-    use super::undo::Entry;
+    use super::sysctl_change::SysctlChange;
+    use super::undo_entry::UndoEntry;
     use super::*;
 
-    fn guard(dir: &Path) -> Restore {
+    fn guard(dir: &Path) -> RestoreGuard {
         let boot = dir.join("proc/sys/kernel/random");
         std::fs::create_dir_all(&boot).unwrap();
         std::fs::write(boot.join("boot_id"), "b").unwrap();
-        Restore::new(Record::open_in(dir, dir).unwrap())
+        RestoreGuard::new(UndoJournal::open_in(dir, dir).unwrap())
     }
 
     fn records(dir: &Path) -> usize {
@@ -86,9 +86,9 @@ mod tests {
     fn what_cannot_be_restored_is_said_and_left_to_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
         let mut guard = guard(dir.path());
-        let scratch = guard.record().scratch(dir.path()).unwrap();
-        let entry = Entry::Sysctl(Change::alone(dir.path().join("none"), "1"));
-        guard.record().add(entry).unwrap();
+        let scratch = guard.journal_mut().scratch(dir.path()).unwrap();
+        let entry = UndoEntry::Sysctl(SysctlChange::alone(dir.path().join("none"), "1"));
+        guard.journal_mut().add(entry).unwrap();
         let failed = guard.restore().unwrap_err();
         assert_eq!(failed.len(), 1);
         assert!(failed[0].contains("none'"), "{failed:?}");
@@ -103,7 +103,7 @@ mod tests {
         for panics in [false, true] {
             let run = std::panic::AssertUnwindSafe(|| {
                 let mut guard = guard(dir.path());
-                made.push(guard.record().scratch(dir.path()).unwrap());
+                made.push(guard.journal_mut().scratch(dir.path()).unwrap());
                 assert!(!panics, "on purpose");
             });
             assert_eq!(std::panic::catch_unwind(run).is_err(), panics);

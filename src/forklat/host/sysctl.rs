@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::verify;
-use super::neighbours;
-use super::record::Record;
-use super::sysctl_change::{Change, Write, set};
-use super::undo::Entry;
-use crate::observe::root::{below, read};
+use super::control_files::verify;
+use super::sysctl_change::{SysctlChange, Write, set};
+use super::sysctl_snapshot;
+use super::undo_entry::UndoEntry;
+use super::undo_journal::UndoJournal;
+use crate::observe::kernel_file::{path_below, read_trimmed};
 use crate::report::quote::{cannot, quote};
 
 /// A setting and the value it shall have.
@@ -59,21 +59,29 @@ impl Setting {
     ///
     /// # Errors
     /// No such setting, no permission, or a value that the kernel does not take as it is. Nothing is changed then.
-    pub fn apply(&self, root: &Path, record: &mut Record) -> Result<(), String> {
+    pub fn apply(&self, root: &Path, record: &mut UndoJournal) -> Result<(), String> {
         self.apply_by(&set, root, record)
     }
 
-    fn apply_by(&self, set: Write<'_>, root: &Path, record: &mut Record) -> Result<(), String> {
+    fn apply_by(
+        &self,
+        set: Write<'_>,
+        root: &Path,
+        record: &mut UndoJournal,
+    ) -> Result<(), String> {
         let file = path(root, &self.name);
-        let old = read(&file)?;
-        let change = Change::before(file.clone(), old, neighbours::top(root, &self.name));
-        let entry = Entry::Sysctl(change.clone());
+        let old = read_trimmed(&file)?;
+        let change =
+            SysctlChange::before(file.clone(), old, sysctl_snapshot::top(root, &self.name));
+        let entry = UndoEntry::Sysctl(change.clone());
         record.add(entry.clone())?;
         let done = set(&file, &self.value)
             .map_err(|e| cannot(&format!("write '{}' to", self.value), &file, &e))
             .and_then(|()| verify(&file, &self.value))
             // What has stayed as it was by now will be changed by others, if at all.
-            .and_then(|()| record.exchange(&entry, Entry::Sysctl(change.changed())));
+            .and_then(|()| {
+                record.replace_entry_or_keep(&entry, UndoEntry::Sysctl(change.changed()))
+            });
         done.map_err(|e| match record.undo(&entry) {
             Ok(()) => e,
             Err(more) => format!("{e}; {more}"),
@@ -82,7 +90,7 @@ impl Setting {
 }
 
 fn path(root: &Path, name: &str) -> PathBuf {
-    below(root, "/proc/sys").join(name)
+    path_below(root, "/proc/sys").join(name)
 }
 
 #[cfg(test)]
@@ -91,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    fn root(settings: &[(&str, &str)]) -> (tempfile::TempDir, Record) {
+    fn root(settings: &[(&str, &str)]) -> (tempfile::TempDir, UndoJournal) {
         let dir = tempfile::tempdir().unwrap();
         let all = settings.iter().chain(&[("kernel/random/boot_id", "b")]);
         for (name, value) in all {
@@ -99,12 +107,12 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, format!("{value}\n")).unwrap();
         }
-        let record = Record::open_in(dir.path(), dir.path()).unwrap();
+        let record = UndoJournal::open_in(dir.path(), dir.path()).unwrap();
         (dir, record)
     }
 
     fn value(root: &Path, name: &str) -> String {
-        read(&path(root, name)).unwrap()
+        read_trimmed(&path(root, name)).unwrap()
     }
 
     #[test]
@@ -193,14 +201,14 @@ mod tests {
         set(file, value)
     }
 
-    fn apply_in_kernel(text: &str, root: &Path, record: &mut Record) {
+    fn apply_in_kernel(text: &str, root: &Path, record: &mut UndoJournal) {
         let setting = Setting::parse(text).unwrap();
         setting.apply_by(&kernel, root, record).unwrap();
     }
 
-    fn changes(record: &Record) -> Vec<Change> {
-        let of_sysctl = |entry: &Entry| match entry {
-            Entry::Sysctl(change) => change.clone(),
+    fn changes(record: &UndoJournal) -> Vec<SysctlChange> {
+        let of_sysctl = |entry: &UndoEntry| match entry {
+            UndoEntry::Sysctl(change) => change.clone(),
             other => panic!("{other:?}"),
         };
         record.on_disk().iter().map(of_sysctl).collect()
@@ -267,7 +275,7 @@ mod tests {
         };
         let setting = Setting::parse("vm.overcommit_kbytes=5").unwrap();
         setting.apply_by(&set, dir.path(), &mut record).unwrap();
-        let [Entry::Sysctl(change)] = &left.take()[..] else {
+        let [UndoEntry::Sysctl(change)] = &left.take()[..] else {
             panic!("no record of one change before the write");
         };
         assert_eq!(change.others.len(), 2, "{change:?}");
@@ -276,8 +284,8 @@ mod tests {
         assert_eq!(value(dir.path(), "vm/overcommit_kbytes"), "0");
     }
 
-    fn record_on_disk(dir: &Path) -> Vec<Entry> {
-        Record::open_in(dir, dir).unwrap().on_disk()
+    fn record_on_disk(dir: &Path) -> Vec<UndoEntry> {
+        UndoJournal::open_in(dir, dir).unwrap().on_disk()
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::{try_write, verify};
-use super::neighbours::{self, Values};
-use crate::observe::root::read;
+use super::control_files::{try_write, verify};
+use super::sysctl_snapshot::{self, SysctlValues};
+use crate::observe::kernel_file::read_trimmed;
 use crate::report::quote::{cannot, quote};
 
 /// Rounds in which a setting and those around it are set back. Two are needed where the first write back changes another once
 /// more; a third only says that nothing is left to do.
-const ROUNDS: u32 = 4;
+const MAX_RESTORE_ROUNDS: u32 = 4;
 
 /// Most settings beside a sysctl that are named when they are set back; of more, only the directory is.
 const NAMED: usize = 4;
@@ -27,7 +27,7 @@ pub(super) fn set(file: &Path, value: &str) -> io::Result<()> {
 
 /// A setting that was given another value, and those that this has changed, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
+pub struct SysctlChange {
     /// Its file below /proc/sys.
     pub(super) file: PathBuf,
     /// The value that it had.
@@ -37,13 +37,13 @@ pub struct Change {
     pub(super) around: Option<PathBuf>,
     /// The values of others. Until it is known which have changed, all of them.
     #[serde(default)]
-    pub(super) others: Values,
+    pub(super) others: SysctlValues,
 }
 
-impl Change {
+impl SysctlChange {
     /// Reads what the change may concern, before it is made.
     pub(super) fn before(file: PathBuf, old: String, around: PathBuf) -> Self {
-        let mut others = neighbours::steady(&around);
+        let mut others = sysctl_snapshot::read_stable(&around);
         others.remove(&file);
         Self {
             file,
@@ -55,7 +55,7 @@ impl Change {
 
     /// Leaves out the settings that the change did not concern: those that have their old values still.
     pub(super) fn changed(mut self) -> Self {
-        self.others.retain(|file, old| !has(file, old));
+        self.others.retain(|file, old| !has_value(file, old));
         self
     }
 
@@ -69,14 +69,14 @@ impl Change {
     }
 
     pub(super) fn undo_by(&self, set: Write<'_>) -> Result<(), String> {
-        let mut wanted = self.around.as_deref().map(neighbours::steady);
+        let mut wanted = self.around.as_deref().map(sysctl_snapshot::read_stable);
         let wanted = wanted.get_or_insert_default();
         wanted.extend(self.others.clone());
         wanted.remove(&self.file);
         let all = || std::iter::once((&self.file, &self.old)).chain(&*wanted);
-        let wrong = || all().filter(|(file, value)| !self.is_back(file, value));
+        let wrong = || all().filter(|(file, value)| !self.is_restored(file, value));
         let mut refused = Vec::new();
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_RESTORE_ROUNDS {
             refused.clear();
             let mut written = false;
             // Looked at one by one, since each write may change the next.
@@ -105,12 +105,12 @@ impl Change {
 
     /// Returns whether a setting has its old value again. One beside the sysctl that has gone, as those of an interface do, has
     /// nothing to be restored.
-    fn is_back(&self, file: &Path, value: &str) -> bool {
-        has(file, value) || (file != self.file && !file.exists())
+    fn is_restored(&self, file: &Path, value: &str) -> bool {
+        has_value(file, value) || (file != self.file && !file.exists())
     }
 
     /// What [`undo`](Self::undo) does, in plain words of the past.
-    pub(super) fn undone(&self) -> String {
+    pub(super) fn describe_undone(&self) -> String {
         let mut text = format!("set {} back to '{}'", quote(&self.file), self.old);
         if self.others.len() > NAMED {
             let around = self.around.as_deref().unwrap_or(Path::new("/proc/sys"));
@@ -130,12 +130,12 @@ impl Change {
             file,
             old: old.into(),
             around: None,
-            others: Values::new(),
+            others: SysctlValues::new(),
         }
     }
 }
 
 /// Returns whether a setting has this value, whatever blanks the kernel puts into it.
-pub(super) fn has(file: &Path, value: &str) -> bool {
-    read(file).is_ok_and(|now| now.split_whitespace().eq(value.split_whitespace()))
+pub(super) fn has_value(file: &Path, value: &str) -> bool {
+    read_trimmed(file).is_ok_and(|now| now.split_whitespace().eq(value.split_whitespace()))
 }

@@ -2,54 +2,54 @@
 //!
 //! Four questions, a table each: forked from one parent (`forked`), fork and exec of one program (`executed`), joining
 //! those that have one file mapped, and changing that file (`mapped`). `ladder` goes up to the last N, `crowd` holds the
-//! processes, [`growth`] fits what came out, [`render`] shows it.
+//! processes, [`power_law_fit`] fits what came out, [`render`] shows it.
 
-mod aside;
-mod budget;
-mod crowd;
-mod executed;
-mod forked;
-pub mod growth;
-mod ladder;
-mod limits;
-mod mapped;
-pub mod record;
+mod exec_table;
+mod fork_table;
+mod idle_processes;
+mod isolated_measurement;
+mod mapping_tables;
+mod memory_budget;
+pub mod power_law_fit;
+pub mod process_counts;
+mod process_limits;
+mod ramp;
 pub mod render;
-pub mod steps;
-mod stop;
+mod scale_error;
+pub mod scale_report;
 
 use std::path::Path;
 use std::time::SystemTime;
 
-pub use executed::{STAND, stand};
-pub use stop::Stop;
+pub use exec_table::{IDLE_PROCESS_ARG, run_idle_process};
+pub use scale_error::ScaleError;
 
-use super::cli::scale::{Question, ScaleWords};
-use super::model::VERSION;
-use crate::observe::facts::Facts;
+use super::cli::scale::{ScaleArgs, ScaleTable};
+use super::model::REPORT_VERSION;
+use crate::observe::host_info::HostInfo;
 use crate::report::quote::quote;
-use crate::report::units::bytes;
+use crate::report::units::format_bytes;
 use crate::sys::residency::page_size;
-use record::Scale;
+use scale_report::ScaleReport;
 
 /// What the program around a run provides.
-pub struct Caller<'a> {
+pub struct RunControl<'a> {
     /// Whether to stop: asked before each process that is started, and while waiting.
     pub interrupted: &'a dyn Fn() -> bool,
     /// Told what is being done.
     pub status: &'a dyn Fn(&str),
 }
 
-impl std::fmt::Debug for Caller<'_> {
+impl std::fmt::Debug for RunControl<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Caller")
     }
 }
 
-impl Caller<'_> {
-    fn check(&self) -> Result<(), Stop> {
+impl RunControl<'_> {
+    fn check(&self) -> Result<(), ScaleError> {
         match (self.interrupted)() {
-            true => Err(Stop::Interrupted),
+            true => Err(ScaleError::Interrupted),
             false => Ok(()),
         }
     }
@@ -57,60 +57,65 @@ impl Caller<'_> {
 
 /// The words, resolved.
 #[derive(Debug)]
-struct Bench<'a> {
+struct ScaleConfig<'a> {
     steps: Vec<u32>,
     touch: u64,
     file_size: u64,
     on: &'a Path,
     repeat: usize,
-    caller: &'a Caller<'a>,
+    caller: &'a RunControl<'a>,
 }
 
-impl Question {
-    const ALL: [Self; 4] = [Self::Fork, Self::Exec, Self::Join, Self::Modify];
+impl ScaleTable {
+    const ALL: [Self; 4] = [
+        Self::Fork,
+        Self::Exec,
+        Self::JoinMapping,
+        Self::WriteMapping,
+    ];
 
     /// `1a`, ...
     fn name(self) -> &'static str {
         match self {
             Self::Fork => "1a",
             Self::Exec => "1b",
-            Self::Join => "2a",
-            Self::Modify => "2b",
+            Self::JoinMapping => "2a",
+            Self::WriteMapping => "2b",
         }
     }
 
-    fn table(self, bench: &Bench<'_>) -> Result<record::Table, Stop> {
+    fn table(self, bench: &ScaleConfig<'_>) -> Result<scale_report::CostTable, ScaleError> {
         match self {
-            Self::Fork => forked::table(bench),
-            Self::Exec => executed::table(bench),
-            Self::Join => mapped::join(bench),
-            Self::Modify => mapped::modify(bench),
+            Self::Fork => fork_table::table(bench),
+            Self::Exec => exec_table::table(bench),
+            Self::JoinMapping => mapping_tables::join(bench),
+            Self::WriteMapping => mapping_tables::modify(bench),
         }
     }
 }
 
-/// Makes the tables. The process must have one thread. `/proc/self/exe` must answer to [`STAND`] with [`stand`].
+/// Makes the tables. The process must have one thread. `/proc/self/exe` must answer to [`IDLE_PROCESS_ARG`] with [`run_idle_process`].
 ///
 /// # Errors
 /// Interrupted, or the first thing that failed; no process stands and no file is left then.
 pub fn run(
-    words: &ScaleWords,
+    words: &ScaleArgs,
     command_line: Vec<String>,
-    facts: Facts,
-    caller: &Caller<'_>,
-) -> Result<Scale, Stop> {
+    facts: HostInfo,
+    caller: &RunControl<'_>,
+) -> Result<ScaleReport, ScaleError> {
     let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let bench = bench(words, caller)?;
-    let asked = |question: &Question| words.only.is_empty() || words.only.contains(question);
-    let questions: Vec<Question> = Question::ALL.into_iter().filter(asked).collect();
+    let asked = |question: &ScaleTable| words.only.is_empty() || words.only.contains(question);
+    let questions: Vec<ScaleTable> = ScaleTable::ALL.into_iter().filter(asked).collect();
     may_stand(words, &questions)?;
-    let changes = questions.contains(&Question::Modify);
-    let notes = changes.then(|| mapped::note(bench.on)).flatten();
-    let tables: Result<Vec<_>, Stop> = questions.iter().map(|q| q.table(&bench)).collect();
+    let changes = questions.contains(&ScaleTable::WriteMapping);
+    let notes = changes.then(|| mapping_tables::note(bench.on)).flatten();
+    let tables: Result<Vec<_>, ScaleError> = questions.iter().map(|q| q.table(&bench)).collect();
     // A terminal's ^C also ends processes that stand: what failed for that did not fail.
     let tables = tables.map_err(|stop| caller.check().err().unwrap_or(stop))?;
-    Ok(Scale {
-        v: VERSION,
+    Ok(ScaleReport {
+        v: REPORT_VERSION,
         kind: "scale".into(),
         forklat: env!("CARGO_PKG_VERSION").into(),
         date,
@@ -124,22 +129,25 @@ pub fn run(
     })
 }
 
-fn bench<'a>(words: &'a ScaleWords, caller: &'a Caller<'a>) -> Result<Bench<'a>, Stop> {
+fn bench<'a>(
+    words: &'a ScaleArgs,
+    caller: &'a RunControl<'a>,
+) -> Result<ScaleConfig<'a>, ScaleError> {
     if words.file_size < page_size() {
         let message = format!(
             "--file-size: a file of {} is less than a page",
             words.file_size
         );
-        return Err(Stop::Failed(message));
+        return Err(ScaleError::Failed(message));
     }
     if !words.on.is_dir() {
-        return Err(Stop::Failed(format!(
+        return Err(ScaleError::Failed(format!(
             "--on: {} is not a directory",
             quote(&words.on)
         )));
     }
-    Ok(Bench {
-        steps: steps::steps(words.max),
+    Ok(ScaleConfig {
+        steps: process_counts::steps(words.max),
         touch: words.touch,
         file_size: words.file_size,
         on: &words.on,
@@ -149,21 +157,21 @@ fn bench<'a>(words: &'a ScaleWords, caller: &'a Caller<'a>) -> Result<Bench<'a>,
 }
 
 /// What is known before anything is made or measured; asked again, with what is known then, before each step.
-fn may_stand(words: &ScaleWords, questions: &[Question]) -> Result<(), Stop> {
+fn may_stand(words: &ScaleArgs, questions: &[ScaleTable]) -> Result<(), ScaleError> {
     // One more than stand is measured, and has as much memory as they.
     let all = u64::from(words.max) + 1;
-    limits::allow(&limits::read(Path::new("/")), all)?;
-    let before = ladder::memory()?;
-    let asked = |any: [Question; 2]| any.iter().any(|q| questions.contains(q));
-    if asked([Question::Fork, Question::Exec]) {
+    process_limits::allow(&process_limits::read(Path::new("/")), all)?;
+    let before = ramp::memory()?;
+    let asked = |any: [ScaleTable; 2]| any.iter().any(|q| questions.contains(q));
+    if asked([ScaleTable::Fork, ScaleTable::Exec]) {
         let each = words.touch;
-        budget::Budget { before, each }.allow(before, 0, all)?;
+        memory_budget::Budget { before, each }.allow(before, 0, all)?;
     }
-    if asked([Question::Join, Question::Modify]) && words.file_size > before / 2 {
-        let (size, half) = (bytes(words.file_size), bytes(before / 2));
+    if asked([ScaleTable::JoinMapping, ScaleTable::WriteMapping]) && words.file_size > before / 2 {
+        let (size, half) = (format_bytes(words.file_size), format_bytes(before / 2));
         let message =
             format!("--file-size: {size} are more than half of the memory available, {half}");
-        return Err(Stop::Failed(message));
+        return Err(ScaleError::Failed(message));
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
-//! A [`Scale`] for people (text, Markdown) and for spreadsheets.
+//! A [`ScaleReport`] for people (text, Markdown) and for spreadsheets.
 
-use super::record::{Cell, Scale, Table};
+use super::scale_report::{CostCell, CostTable, ScaleReport};
 use crate::forklat::export::Format;
-use crate::forklat::export::table::Table as Cells;
+use crate::forklat::export::table::TextTable as Cells;
 use crate::report::quote::quote;
-use crate::report::units::bytes;
+use crate::report::units::format_bytes;
 
 /// One of the exports.
 ///
 /// # Errors
 /// A format that these figures have not.
-pub fn export(scale: &Scale, format: Format) -> Result<String, String> {
+pub fn export(scale: &ScaleReport, format: Format) -> Result<String, String> {
     match format {
         Format::Json => {
             let json = serde_json::to_string_pretty(scale).map_err(|e| e.to_string())?;
@@ -24,7 +24,7 @@ pub fn export(scale: &Scale, format: Format) -> Result<String, String> {
 
 /// The tables for a terminal, under each the growth.
 #[must_use]
-pub fn text(scale: &Scale) -> String {
+pub fn text(scale: &ScaleReport) -> String {
     document(scale, "", |title, cells| {
         format!("{title}\n{}", cells.text())
     })
@@ -32,13 +32,13 @@ pub fn text(scale: &Scale) -> String {
 
 /// The same as Markdown.
 #[must_use]
-pub fn markdown(scale: &Scale) -> String {
+pub fn markdown(scale: &ScaleReport) -> String {
     document(scale, "- ", |title, cells| {
         format!("**{title}**\n\n{}\n", cells.markdown())
     })
 }
 
-fn document(scale: &Scale, bullet: &str, show: fn(&str, &Cells) -> String) -> String {
+fn document(scale: &ScaleReport, bullet: &str, show: fn(&str, &Cells) -> String) -> String {
     let tables = scale.tables.iter().map(|table| {
         let growths: String = growths(table)
             .map(|line| format!("{bullet}{line}\n"))
@@ -52,7 +52,7 @@ fn document(scale: &Scale, bullet: &str, show: fn(&str, &Cells) -> String) -> St
 
 /// All cells in one table, with full figures.
 #[must_use]
-pub fn csv(scale: &Scale) -> String {
+pub fn csv(scale: &ScaleReport) -> String {
     let columns = ["table", "what", "n", "count", "p50_us", "p99_us", "max_us"];
     let rows = scale.tables.iter().flat_map(|table| {
         table.series.iter().flat_map(|series| {
@@ -72,18 +72,18 @@ pub fn csv(scale: &Scale) -> String {
     cells.csv()
 }
 
-fn head(scale: &Scale) -> String {
+fn head(scale: &ScaleReport) -> String {
     format!(
         "The cost of one more process while N stand, in microseconds.\n\
          1a, 1b: each has written to {} of its memory.\n\
          2a, 2b: each has a file of {} in {} mapped, and has read each page.\n",
-        bytes(scale.touch),
-        bytes(scale.file_size),
+        format_bytes(scale.touch),
+        format_bytes(scale.file_size),
         quote(&scale.on)
     )
 }
 
-fn cells(table: &Table) -> Cells {
+fn cells(table: &CostTable) -> Cells {
     let rows = table.series.iter().flat_map(|series| {
         let names = std::iter::once(series.name.as_str()).chain(std::iter::repeat(""));
         names.zip(&series.cells).map(|(name, cell)| row(name, cell))
@@ -95,14 +95,17 @@ fn cells(table: &Table) -> Cells {
     }
 }
 
-fn row(name: &str, cell: &Cell) -> Vec<String> {
+fn row(name: &str, cell: &CostCell) -> Vec<String> {
     let times = [cell.p50, cell.p99, cell.max].map(microseconds);
     [&[name.to_owned(), cell.n.to_string()][..], &times].concat()
 }
 
-fn growths(table: &Table) -> impl Iterator<Item = String> {
+fn growths(table: &CostTable) -> impl Iterator<Item = String> {
     table.series.iter().map(|series| {
-        let growth = series.growth.as_ref().map(super::growth::Growth::text);
+        let growth = series
+            .growth
+            .as_ref()
+            .map(super::power_law_fit::PowerLawFit::text);
         let growth = growth.unwrap_or_else(|| "one step shows no growth".into());
         format!("{}: {growth}", series.name)
     })
@@ -121,17 +124,17 @@ fn microseconds(time: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forklat::scale::record::Series;
+    use crate::forklat::scale::scale_report::Series;
 
-    fn scale() -> Scale {
-        let cell = |n, p50| Cell {
+    fn scale() -> ScaleReport {
+        let cell = |n, p50| CostCell {
             n,
             count: 9,
             p50,
             p99: p50 * 2.0,
             max: p50 * 10.0,
         };
-        let table = Table {
+        let table = CostTable {
             name: "1a".into(),
             title: "Forked".into(),
             series: vec![
@@ -142,7 +145,7 @@ mod tests {
                 Series::new("stop", vec![cell(1, 2.0), cell(10, 2.0), cell(100, 2.0)]),
             ],
         };
-        Scale {
+        ScaleReport {
             v: 1,
             kind: "scale".into(),
             forklat: "0".into(),

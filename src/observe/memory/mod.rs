@@ -2,32 +2,32 @@
 //!
 //! The root under which `proc` lies is a parameter: tests have trees of their own.
 
+pub mod proc_file;
 pub mod slab;
-pub mod text;
 pub mod timeline;
 
-pub use pressure::Stalls;
+pub use psi::StallCounters;
 pub use timeline::Timeline;
 
 mod meminfo;
-mod pressure;
+mod psi;
 mod vmstat;
 
 use std::path::Path;
 
-use self::pressure::Pressure;
-use self::text::Text;
-use super::root::below;
+use self::proc_file::ProcFile;
+use self::psi::PsiFiles;
+use super::kernel_file::path_below;
 use crate::report::quote::cannot;
 
-/// What is read ten times a second, in the order of [`Values`].
+/// What is read ten times a second, in the order of [`MetricValues`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 #[expect(
     missing_docs,
     reason = "the kernel's own names: proc_meminfo(5), proc_vmstat(5), psi.rst"
 )]
-pub enum Field {
+pub enum Metric {
     MemFree,
     MemAvailable,
     Cached,
@@ -52,7 +52,7 @@ pub enum Field {
 
 /// What kind of number a field is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Bytes that come and go.
     Gauge,
     /// Events since boot.
@@ -61,9 +61,9 @@ pub enum Kind {
     Stall,
 }
 
-impl Field {
+impl Metric {
     /// All of them, in order.
-    pub const ALL: [Self; FIELDS] = [
+    pub const ALL: [Self; METRIC_COUNT] = [
         Self::MemFree,
         Self::MemAvailable,
         Self::Cached,
@@ -115,36 +115,36 @@ impl Field {
 
     /// How to read it.
     #[must_use]
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> MetricKind {
         match self as usize {
-            n if n < Self::AllocStall as usize => Kind::Gauge,
-            n if n < Self::CpuSome as usize => Kind::Counter,
-            _ => Kind::Stall,
+            n if n < Self::AllocStall as usize => MetricKind::Gauge,
+            n if n < Self::CpuSome as usize => MetricKind::Counter,
+            _ => MetricKind::Stall,
         }
     }
 }
 
 /// How many fields there are.
-pub const FIELDS: usize = Field::IoFull as usize + 1;
+pub const METRIC_COUNT: usize = Metric::IoFull as usize + 1;
 
 /// A value a field; `None` where this kernel does not say it.
-pub type Values = [Option<u64>; FIELDS];
+pub type MetricValues = [Option<u64>; METRIC_COUNT];
 
 /// What the machine said at one moment. Times are CLOCK_MONOTONIC in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// When.
-    pub at: u64,
+    pub at_ns: u64,
     /// How long after the intended moment that was.
-    pub late: u64,
-    /// By [`Field`].
-    pub values: Values,
+    pub delay_ns: u64,
+    /// By [`Metric`].
+    pub values: MetricValues,
 }
 
 impl Reading {
     /// The value of one field.
     #[must_use]
-    pub fn get(&self, field: Field) -> Option<u64> {
+    pub fn get(&self, field: Metric) -> Option<u64> {
         self.values[field as usize]
     }
 }
@@ -153,20 +153,20 @@ impl Reading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlabReading {
     /// When: CLOCK_MONOTONIC in nanoseconds.
-    pub at: u64,
+    pub at_ns: u64,
     /// Bytes by cache; a cache that came later has no place yet and held nothing.
     pub bytes: Vec<u64>,
 }
 
 /// All that was read of the slab caches.
 #[derive(Debug, Clone, Default)]
-pub struct Slabs {
+pub struct SlabHistory {
     /// What the places of a reading stand for.
     pub names: Vec<String>,
     /// In the order of time.
     pub readings: Vec<SlabReading>,
-    /// Caches that were not followed, because there are more than [`slab::CACHES`].
-    pub beyond: u64,
+    /// Caches that were not followed, because there are more than [`slab::MAX_CACHES`].
+    pub untracked: u64,
 }
 
 /// All that was read, and why some of it could not be.
@@ -177,31 +177,31 @@ pub struct History {
     /// Why there is no PSI.
     pub pressure: Result<(), String>,
     /// The slab caches, or why they cannot be read.
-    pub slabs: Result<Slabs, String>,
+    pub slabs: Result<SlabHistory, String>,
 }
 
 /// The open files of one root. After [`open`](Self::open) it allocates nothing.
 #[derive(Debug)]
-pub struct Reader {
-    meminfo: Text,
-    vmstat: Text,
-    pressure: Result<Pressure, String>,
+pub struct ProcReader {
+    meminfo: ProcFile,
+    vmstat: ProcFile,
+    pressure: Result<PsiFiles, String>,
 }
 
-impl Reader {
+impl ProcReader {
     /// Opens all files once.
     ///
     /// # Errors
     /// Which file could not be opened and why. A machine without PSI is no error.
     pub fn open(root: &Path) -> Result<Self, String> {
         let open = |name: &str| {
-            let path = below(root, name);
-            Text::open(&path).map_err(|e| cannot("read", &path, &e))
+            let path = path_below(root, name);
+            ProcFile::open(&path).map_err(|e| cannot("read", &path, &e))
         };
         Ok(Self {
             meminfo: open("proc/meminfo")?,
             vmstat: open("proc/vmstat")?,
-            pressure: Pressure::open(root),
+            pressure: PsiFiles::open(root),
         })
     }
 
@@ -209,13 +209,13 @@ impl Reader {
     ///
     /// # Errors
     /// That.
-    pub fn pressure(&self) -> Result<(), String> {
+    pub fn check_psi(&self) -> Result<(), String> {
         self.pressure.as_ref().map(drop).map_err(Clone::clone)
     }
 
     /// What the machine says now. A file that cannot be read this time leaves its fields `None`.
-    pub fn read(&mut self) -> Values {
-        let mut values = [None; FIELDS];
+    pub fn read(&mut self) -> MetricValues {
+        let mut values = [None; METRIC_COUNT];
         // First what is compared with the clock.
         if let Ok(pressure) = &mut self.pressure {
             pressure.read(&mut values);
@@ -232,15 +232,15 @@ impl Reader {
 
 /// Why there is no PSI on the machine of `root`; `None` where there is.
 #[must_use]
-pub fn why_no_pressure(root: &Path) -> Option<String> {
-    Pressure::open(root).err()
+pub fn why_no_psi(root: &Path) -> Option<String> {
+    PsiFiles::open(root).err()
 }
 
 /// /proc/slabinfo, opened once.
 #[derive(Debug)]
 pub struct SlabReader {
-    text: Text,
-    caches: slab::Caches,
+    text: ProcFile,
+    caches: slab::CacheTable,
 }
 
 impl SlabReader {
@@ -249,14 +249,14 @@ impl SlabReader {
     /// # Errors
     /// Why not, for the user.
     pub fn open(root: &Path) -> Result<Self, String> {
-        let path = below(root, "proc/slabinfo");
+        let path = path_below(root, "proc/slabinfo");
         Ok(Self {
-            text: Text::open(&path).map_err(|e| cannot("read", &path, &e))?,
-            caches: slab::Caches::default(),
+            text: ProcFile::open(&path).map_err(|e| cannot("read", &path, &e))?,
+            caches: slab::CacheTable::default(),
         })
     }
 
-    /// Fills `bytes`, [`slab::CACHES`] of them. False where it could not be read this time.
+    /// Fills `bytes`, [`slab::MAX_CACHES`] of them. False where it could not be read this time.
     pub fn read(&mut self, bytes: &mut [u64]) -> bool {
         let Ok(text) = self.text.read() else {
             return false;
@@ -267,7 +267,7 @@ impl SlabReader {
 
     /// The caches seen so far.
     #[must_use]
-    pub fn caches(&self) -> &slab::Caches {
+    pub fn seen_caches(&self) -> &slab::CacheTable {
         &self.caches
     }
 }

@@ -1,77 +1,77 @@
 //! /proc/slabinfo: which caches of kernel objects hold how much memory.
 
-use super::text::{lines, number, words};
+use super::proc_file::{lines, parse_number, words};
 
 /// Caches that are followed. This kernel has 236, distributions' about as many; those beyond are counted.
-pub const CACHES: usize = 512;
+pub const MAX_CACHES: usize = 512;
 
 /// Bytes of a name; what is longer is cut. The longest here has 24.
-pub const NAME: usize = 48;
+pub const CACHE_NAME_BYTES: usize = 48;
 
 /// A name, zeros behind it.
-pub type Name = [u8; NAME];
+pub type CacheName = [u8; CACHE_NAME_BYTES];
 
 /// The caches seen so far, in the order of their first sight. Never grows beyond what it has room for.
 #[derive(Debug)]
-pub struct Caches {
-    names: Vec<Name>,
-    beyond: u64,
+pub struct CacheTable {
+    names: Vec<CacheName>,
+    untracked: u64,
 }
 
-impl Default for Caches {
+impl Default for CacheTable {
     fn default() -> Self {
         Self {
-            names: Vec::with_capacity(CACHES),
-            beyond: 0,
+            names: Vec::with_capacity(MAX_CACHES),
+            untracked: 0,
         }
     }
 }
 
-impl Caches {
+impl CacheTable {
     /// Their names.
     #[must_use]
-    pub fn names(&self) -> &[Name] {
+    pub fn names(&self) -> &[CacheName] {
         &self.names
     }
 
     /// How many caches of the last text found no room.
     #[must_use]
-    pub fn beyond(&self) -> u64 {
-        self.beyond
+    pub fn untracked(&self) -> u64 {
+        self.untracked
     }
 
     /// Fills `bytes` with what each cache holds by `text`, by its place in [`names`](Self::names): 0 for a cache that is no
     /// more. Caches of one name are summed. Allocates nothing.
     ///
     /// # Panics
-    /// When `bytes` has no room for [`CACHES`].
+    /// When `bytes` has no room for [`MAX_CACHES`].
     pub fn parse(&mut self, text: &[u8], bytes: &mut [u64]) {
         bytes.fill(0);
-        self.beyond = 0;
+        self.untracked = 0;
         let mut guess = 0;
         // Two lines of heading.
         for line in lines(text).skip(2) {
-            let Some((name, size)) = cache(line) else {
+            let Some((name, size)) = parse_cache_line(line) else {
                 continue;
             };
-            match self.place(&name, guess) {
+            match self.index_of(&name, guess) {
                 Some(place) => {
                     bytes[place] = bytes[place].saturating_add(size);
                     guess = place + 1;
                 }
-                None => self.beyond += 1,
+                None => self.untracked += 1,
             }
         }
     }
 
     /// Lines keep their order, but a new cache comes at the top: the line after the last one is the first guess.
-    fn place(&mut self, name: &Name, guess: usize) -> Option<usize> {
+    fn index_of(&mut self, name: &CacheName, guess: usize) -> Option<usize> {
         if self.names.get(guess) == Some(name) {
             return Some(guess);
         }
         let known = self.names.iter().position(|other| other == name);
         known.or_else(|| {
-            (self.names.len() < CACHES).then(|| {
+            (self.names.len() < MAX_CACHES).then(|| {
                 self.names.push(*name);
                 self.names.len() - 1
             })
@@ -84,15 +84,15 @@ impl Caches {
 /// Objects rather than slabs × pages of a slab: pagesperslab is what the kernel wants a slab to be, and where memory is
 /// in pieces it makes smaller ones, so that the product would show most where a machine is worst off. What objects leave
 /// unused of their slab is missed: 2 % of all slab memory here (objects 185 MB, slabs 190 MB).
-fn cache(line: &[u8]) -> Option<(Name, u64)> {
+fn parse_cache_line(line: &[u8]) -> Option<(CacheName, u64)> {
     let mut words = words(line);
     let word = words.next()?;
-    let mut name = [0; NAME];
-    let len = word.len().min(NAME);
+    let mut name = [0; CACHE_NAME_BYTES];
+    let len = word.len().min(CACHE_NAME_BYTES);
     name[..len].copy_from_slice(&word[..len]);
     // name <active_objs> <num_objs> <objsize> ...
-    let objects = words.nth(1).and_then(number)?;
-    let size = words.next().and_then(number)?;
+    let objects = words.nth(1).and_then(parse_number)?;
+    let size = words.next().and_then(parse_number)?;
     Some((name, objects.saturating_mul(size)))
 }
 
@@ -109,8 +109,8 @@ mod tests {
         )
     }
 
-    fn parse(caches: &mut Caches, lines: &[String]) -> Vec<(String, u64)> {
-        let mut bytes = [7; CACHES];
+    fn parse(caches: &mut CacheTable, lines: &[String]) -> Vec<(String, u64)> {
+        let mut bytes = [7; MAX_CACHES];
         caches.parse((HEAD.to_owned() + &lines.concat()).as_bytes(), &mut bytes);
         caches
             .names()
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_cache_keeps_its_place_when_others_come_and_go() {
-        let mut caches = Caches::default();
+        let mut caches = CacheTable::default();
         let first = [line("dentry", 10, 192), line("ext4_inode_cache", 3, 1000)];
         let found = parse(&mut caches, &first);
         assert_eq!(found, pairs([("dentry", 1920), ("ext4_inode_cache", 3000)]));
@@ -150,16 +150,19 @@ mod tests {
     #[test]
     fn one_name_twice_is_summed_and_a_broken_line_passed_over() {
         let lines = [line("a", 1, 10), "nonsense x\n".into(), line("a", 2, 10)];
-        assert_eq!(parse(&mut Caches::default(), &lines), pairs([("a", 30)]));
+        assert_eq!(
+            parse(&mut CacheTable::default(), &lines),
+            pairs([("a", 30)])
+        );
     }
 
     #[test]
     fn caches_without_room_are_counted() {
-        let lines: Vec<String> = (0..CACHES + 3)
+        let lines: Vec<String> = (0..MAX_CACHES + 3)
             .map(|n| line(&format!("c{n}"), 1, 1))
             .collect();
-        let mut caches = Caches::default();
-        assert_eq!(parse(&mut caches, &lines).len(), CACHES);
-        assert_eq!(caches.beyond(), 3);
+        let mut caches = CacheTable::default();
+        assert_eq!(parse(&mut caches, &lines).len(), MAX_CACHES);
+        assert_eq!(caches.untracked(), 3);
     }
 }

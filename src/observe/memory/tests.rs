@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::slab::CACHES;
-use super::{Field, Kind, Reader, SlabReader, Values};
+use super::slab::MAX_CACHES;
+use super::{Metric, MetricKind, MetricValues, ProcReader, SlabReader};
 
 /// Linux 5.10: no zones of a device, no `cpu full`.
 const OLD: [(&str, &str); 5] = [
@@ -72,33 +72,33 @@ fn root(files: &[(&str, &str)]) -> TempDir {
     dir
 }
 
-fn read(root: &Path) -> Values {
-    Reader::open(root).unwrap().read()
+fn read(root: &Path) -> MetricValues {
+    ProcReader::open(root).unwrap().read()
 }
 
-fn get(values: &Values, fields: &[Field]) -> Vec<Option<u64>> {
+fn get(values: &MetricValues, fields: &[Metric]) -> Vec<Option<u64>> {
     fields.iter().map(|field| values[*field as usize]).collect()
 }
 
 #[test]
 fn fields_are_in_order() {
-    for (n, field) in Field::ALL.into_iter().enumerate() {
+    for (n, field) in Metric::ALL.into_iter().enumerate() {
         assert_eq!(field as usize, n);
     }
-    assert_eq!(Field::PageTables.kind(), Kind::Gauge);
-    assert_eq!(Field::AllocStall.kind(), Kind::Counter);
-    assert_eq!(Field::OomKill.kind(), Kind::Counter);
-    assert_eq!(Field::CpuSome.kind(), Kind::Stall);
+    assert_eq!(Metric::PageTables.kind(), MetricKind::Gauge);
+    assert_eq!(Metric::AllocStall.kind(), MetricKind::Counter);
+    assert_eq!(Metric::OomKill.kind(), MetricKind::Counter);
+    assert_eq!(Metric::CpuSome.kind(), MetricKind::Stall);
 }
 
 #[test]
 fn a_kernel_of_5_10_is_read() {
-    use Field::*;
+    use Metric::*;
     let values = read(root(&OLD).path());
     let kib = [
         8_192_000, 12_000_000, 4_000_000, 300, 12, 4096, 200_000, 100_000, 8000, 16_000,
     ];
-    let gauges = &Field::ALL[..kib.len()];
+    let gauges = &Metric::ALL[..kib.len()];
     assert_eq!(get(&values, gauges), kib.map(|k| Some(k * 1024)));
     assert_eq!(
         get(&values, &[AllocStall, PgscanDirect, CompactStall, OomKill]),
@@ -122,7 +122,7 @@ fn a_kernel_of_5_10_is_read() {
 
 #[test]
 fn a_kernel_of_6_18_is_read() {
-    use Field::*;
+    use Metric::*;
     let mut files = NEW.to_vec();
     files.extend_from_slice(&OLD[3..]);
     let values = read(root(&files).path());
@@ -145,11 +145,11 @@ fn a_kernel_of_6_18_is_read() {
 
 #[test]
 fn what_a_kernel_lacks_is_not_0() {
-    use Field::*;
+    use Metric::*;
     let meminfo = OLD[0].1.replace("MemAvailable:   12000000 kB\n", "");
     let meminfo = meminfo.replace("300 kB", "many kB");
     let dir = root(&[("meminfo", &meminfo), ("vmstat", ANCIENT)]);
-    let mut reader = Reader::open(dir.path()).unwrap();
+    let mut reader = ProcReader::open(dir.path()).unwrap();
     let values = reader.read();
     assert_eq!(
         get(&values, &[MemFree, MemAvailable, Dirty, Shmem]),
@@ -161,12 +161,12 @@ fn what_a_kernel_lacks_is_not_0() {
     );
     assert!(
         reader
-            .pressure()
+            .check_psi()
             .unwrap_err()
             .starts_with("no /proc/pressure")
     );
     assert!(
-        Field::ALL[CpuSome as usize..]
+        Metric::ALL[CpuSome as usize..]
             .iter()
             .all(|f| values[*f as usize].is_none())
     );
@@ -177,7 +177,7 @@ fn a_missing_file_is_named() {
     let dir = root(&OLD[..1]);
     let path = dir.path().join("proc/vmstat");
     assert_eq!(
-        Reader::open(dir.path()).unwrap_err(),
+        ProcReader::open(dir.path()).unwrap_err(),
         format!(
             "cannot read '{}': No such file or directory",
             path.display()
@@ -188,17 +188,17 @@ fn a_missing_file_is_named() {
 #[test]
 fn each_reading_is_of_its_moment() {
     let dir = root(&OLD);
-    let mut reader = Reader::open(dir.path()).unwrap();
+    let mut reader = ProcReader::open(dir.path()).unwrap();
     let before = reader.read();
     let meminfo = OLD[0]
         .1
         .replace("Dirty:               300 kB", "Dirty:            500000 kB");
     fs::write(dir.path().join("proc/meminfo"), meminfo).unwrap();
     let mut want = before;
-    want[Field::Dirty as usize] = Some(500_000 << 10);
+    want[Metric::Dirty as usize] = Some(500_000 << 10);
     assert_eq!(reader.read(), want);
     fs::write(dir.path().join("proc/meminfo"), "").unwrap();
-    assert_eq!(reader.read()[Field::Dirty as usize], None);
+    assert_eq!(reader.read()[Metric::Dirty as usize], None);
 }
 
 #[test]
@@ -222,8 +222,8 @@ fn slabinfo_is_read() {
          kmalloc-rcl-64       512    512     64   64    1 : tunables    0    0    0 : slabdata      8      8      0\n",
     )]);
     let mut reader = SlabReader::open(dir.path()).unwrap();
-    let mut bytes = [0; CACHES];
+    let mut bytes = [0; MAX_CACHES];
     assert!(reader.read(&mut bytes));
     assert_eq!(bytes[..3], [81_840 * 1176, 512 * 64, 0]);
-    assert!(reader.caches().names()[1].starts_with(b"kmalloc-rcl-64\0"));
+    assert!(reader.seen_caches().names()[1].starts_with(b"kmalloc-rcl-64\0"));
 }

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Field, History, Kind, Reading, SlabReading};
+use super::{History, Metric, MetricKind, Reading, SlabReading};
 
-const NANOSECONDS: f64 = 1e9;
-const MICROSECONDS: f64 = 1e6;
+const NANOS_PER_SECOND: f64 = 1e9;
+const MICROS_PER_SECOND: f64 = 1e6;
 
 /// How many slab caches are told.
-const GROWN: usize = 5;
+const MAX_LISTED_CACHES: usize = 5;
 
 /// A reading of the slab caches that was asked for at the end of a span comes with the next reading, or the one after that.
-const SLAB_GRACE: u64 = 200_000_000;
+const SLAB_GRACE_NS: u64 = 200_000_000;
 
 /// The window of the worst moment, less half of the time between two readings: these come never exactly a second apart.
-const WINDOW: f64 = 0.95;
+const WORST_WINDOW_SECONDS: f64 = 0.95;
 
 /// A span of time. It begins with the last reading before it, so that spans side by side leave out no event and count none
 /// twice.
@@ -32,14 +32,14 @@ pub struct Timeline {
     /// By the kernel's names: bytes for gauges, events since boot for counters; `None` where this kernel does not say it.
     pub series: BTreeMap<String, Vec<Option<u64>>>,
     /// PSI.
-    pub pressure: Pressure,
+    pub pressure: PressureSeries,
     /// The slab caches that grew most.
     pub slabs: SlabGrowth,
 }
 
 /// Pressure stall information of the span.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Pressure {
+pub struct PressureSeries {
     /// Whether this kernel has it.
     pub supported: bool,
     /// Why not.
@@ -47,12 +47,12 @@ pub struct Pressure {
     pub why: Option<String>,
     /// `cpu`, `memory` and `io`.
     #[serde(flatten)]
-    pub resources: BTreeMap<String, Stalls>,
+    pub resources: BTreeMap<String, StallSeries>,
 }
 
 /// Seconds stalled since the first reading of the span; `None` where the kernel does not say it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Stalls {
+pub struct StallSeries {
     /// At least one task waited.
     pub some: Vec<Option<f64>>,
     /// All tasks that were not idle waited. For `cpu` it means nothing: absent before Linux 5.13, 0 since.
@@ -66,12 +66,12 @@ pub struct SlabGrowth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Those that grew most, the greatest growth first.
-    pub grown: Vec<Growth>,
+    pub grown: Vec<CacheGrowth>,
 }
 
 /// One slab cache. Bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Growth {
+pub struct CacheGrowth {
     /// Its name.
     pub name: String,
     /// What it held when the span began.
@@ -82,20 +82,20 @@ pub struct Growth {
     pub growth: u64,
 }
 
-/// What a table tells of a timeline, each in the order of [`Field`]. What the kernel does not say is left out.
+/// What a table tells of a timeline, each in the order of [`Metric`]. What the kernel does not say is left out.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Extremes {
+pub struct TimelineSummary {
     /// Gauges.
-    pub gauges: Vec<(Field, Range)>,
+    pub gauges: Vec<(Metric, GaugeRange)>,
     /// How many events there were.
-    pub counters: Vec<(Field, u64)>,
+    pub counters: Vec<(Metric, u64)>,
     /// Stalls.
-    pub stalls: Vec<(Field, Stalled)>,
+    pub stalls: Vec<(Metric, StallPercent)>,
 }
 
 /// A gauge in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
+pub struct GaugeRange {
     /// When the span began.
     pub first: u64,
     /// Least.
@@ -106,7 +106,7 @@ pub struct Range {
 
 /// How much of the time tasks were stalled, in percent.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stalled {
+pub struct StallPercent {
     /// Of the whole span.
     pub percent: f64,
     /// Of its worst second; `None` for a span that is shorter.
@@ -118,39 +118,39 @@ impl Timeline {
     /// clock was zero, since 1970.
     #[must_use]
     pub fn between(history: &History, from: u64, to: u64, epoch: Duration) -> Self {
-        let readings = span(&history.readings, |reading| reading.at, from, to);
-        let column = |field: Field| readings.iter().map(move |reading| reading.get(field));
+        let readings = readings_in_span(&history.readings, |reading| reading.at_ns, from, to);
+        let column = |field: Metric| readings.iter().map(move |reading| reading.get(field));
         Self {
             start: (epoch + Duration::from_nanos(from)).as_secs_f64(),
-            seconds: readings.iter().map(|r| seconds(from, r.at)).collect(),
-            late: readings.iter().map(|r| r.late).max().unwrap_or(0) as f64 / NANOSECONDS,
-            series: Field::ALL
+            seconds: readings.iter().map(|r| seconds(from, r.at_ns)).collect(),
+            late: readings.iter().map(|r| r.delay_ns).max().unwrap_or(0) as f64 / NANOS_PER_SECOND,
+            series: Metric::ALL
                 .into_iter()
-                .filter(|field| field.kind() != Kind::Stall)
+                .filter(|field| field.kind() != MetricKind::Stall)
                 .map(|field| (field.name().to_owned(), column(field).collect()))
                 .collect(),
-            pressure: Pressure::of(&history.pressure, readings),
+            pressure: PressureSeries::of(&history.pressure, readings),
             slabs: SlabGrowth::between(history, from, to),
         }
     }
 
     /// What a table tells of it.
     #[must_use]
-    pub fn extremes(&self) -> Extremes {
-        let mut extremes = Extremes::default();
-        for field in Field::ALL {
+    pub fn summarize(&self) -> TimelineSummary {
+        let mut extremes = TimelineSummary::default();
+        for field in Metric::ALL {
             match field.kind() {
-                Kind::Gauge => extremes.gauges.extend(Some(field).zip(self.range(field))),
-                Kind::Counter => extremes
+                MetricKind::Gauge => extremes.gauges.extend(Some(field).zip(self.range(field))),
+                MetricKind::Counter => extremes
                     .counters
                     .extend(Some(field).zip(self.increase(field))),
-                Kind::Stall => extremes.stalls.extend(Some(field).zip(self.stalled(field))),
+                MetricKind::Stall => extremes.stalls.extend(Some(field).zip(self.stalled(field))),
             }
         }
         extremes
     }
 
-    fn known(&self, field: Field) -> impl DoubleEndedIterator<Item = u64> + Clone {
+    fn known_values(&self, field: Metric) -> impl DoubleEndedIterator<Item = u64> + Clone {
         self.series
             .get(field.name())
             .into_iter()
@@ -159,38 +159,38 @@ impl Timeline {
             .flatten()
     }
 
-    fn range(&self, field: Field) -> Option<Range> {
-        let known = self.known(field);
-        Some(Range {
+    fn range(&self, field: Metric) -> Option<GaugeRange> {
+        let known = self.known_values(field);
+        Some(GaugeRange {
             first: known.clone().next()?,
             min: known.clone().min()?,
             max: known.max()?,
         })
     }
 
-    fn increase(&self, field: Field) -> Option<u64> {
-        let mut known = self.known(field);
+    fn increase(&self, field: Metric) -> Option<u64> {
+        let mut known = self.known_values(field);
         let first = known.next()?;
         // One reading tells nothing of what happened.
         Some(known.next_back()?.saturating_sub(first))
     }
 
-    fn stalled(&self, field: Field) -> Option<Stalled> {
+    fn stalled(&self, field: Metric) -> Option<StallPercent> {
         let points: Vec<(f64, f64)> = self
             .seconds
             .iter()
             .zip(self.pressure.series(field)?)
             .filter_map(|(at, stalled)| Some((*at, (*stalled)?)))
             .collect();
-        let percent = share(*points.first()?, *points.last()?)?;
+        let percent = stall_percent(*points.first()?, *points.last()?)?;
         let mut end = 0;
         let windows = points.iter().filter_map(|start| {
-            while points.get(end)?.0 - start.0 < WINDOW {
+            while points.get(end)?.0 - start.0 < WORST_WINDOW_SECONDS {
                 end += 1;
             }
-            share(*start, points[end])
+            stall_percent(*start, points[end])
         });
-        Some(Stalled {
+        Some(StallPercent {
             percent,
             worst: windows.max_by(f64::total_cmp),
         })
@@ -198,17 +198,18 @@ impl Timeline {
 }
 
 /// Percent of the time between two points. The clock is read a little before the stalls are, hence the bound.
-fn share(a: (f64, f64), b: (f64, f64)) -> Option<f64> {
+fn stall_percent(a: (f64, f64), b: (f64, f64)) -> Option<f64> {
     (b.0 > a.0).then(|| ((b.1 - a.1) / (b.0 - a.0) * 100.0).clamp(0.0, 100.0))
 }
 
-impl Pressure {
+impl PressureSeries {
     fn of(supported: &Result<(), String>, readings: &[Reading]) -> Self {
         let mut resources = BTreeMap::new();
         if supported.is_ok() {
-            for field in Field::ALL {
-                if let Some((resource, kind)) = resource(field) {
-                    let stalls: &mut Stalls = resources.entry(resource.to_owned()).or_default();
+            for field in Metric::ALL {
+                if let Some((resource, kind)) = resource_and_kind(field) {
+                    let stalls: &mut StallSeries =
+                        resources.entry(resource.to_owned()).or_default();
                     *stalls.kind_mut(kind) = stalled_since_first(readings, field);
                 }
             }
@@ -220,8 +221,8 @@ impl Pressure {
         }
     }
 
-    fn series(&self, field: Field) -> Option<&[Option<f64>]> {
-        let (resource, kind) = resource(field)?;
+    fn series(&self, field: Metric) -> Option<&[Option<f64>]> {
+        let (resource, kind) = resource_and_kind(field)?;
         let stalls = self.resources.get(resource)?;
         Some(if kind == "some" {
             &stalls.some
@@ -231,7 +232,7 @@ impl Pressure {
     }
 }
 
-impl Stalls {
+impl StallSeries {
     fn kind_mut(&mut self, kind: &str) -> &mut Vec<Option<f64>> {
         if kind == "some" {
             &mut self.some
@@ -241,14 +242,14 @@ impl Stalls {
     }
 }
 
-/// `cpu` and `some` for [`Field::CpuSome`].
-fn resource(field: Field) -> Option<(&'static str, &'static str)> {
-    (field.kind() == Kind::Stall).then(|| field.name().split_once(' '))?
+/// `cpu` and `some` for [`Metric::CpuSome`].
+fn resource_and_kind(field: Metric) -> Option<(&'static str, &'static str)> {
+    (field.kind() == MetricKind::Stall).then(|| field.name().split_once(' '))?
 }
 
-fn stalled_since_first(readings: &[Reading], field: Field) -> Vec<Option<f64>> {
+fn stalled_since_first(readings: &[Reading], field: Metric) -> Vec<Option<f64>> {
     let first = readings.iter().find_map(|reading| reading.get(field));
-    let since = |total: u64| total.saturating_sub(first.unwrap_or(0)) as f64 / MICROSECONDS;
+    let since = |total: u64| total.saturating_sub(first.unwrap_or(0)) as f64 / MICROS_PER_SECOND;
     readings
         .iter()
         .map(|reading| reading.get(field).map(since))
@@ -266,16 +267,21 @@ impl SlabGrowth {
                 };
             }
         };
-        let readings = span(&slabs.readings, |reading| reading.at, from, to + SLAB_GRACE);
-        let mut grown: Vec<Growth> = slabs
+        let readings = readings_in_span(
+            &slabs.readings,
+            |reading| reading.at_ns,
+            from,
+            to + SLAB_GRACE_NS,
+        );
+        let mut grown: Vec<CacheGrowth> = slabs
             .names
             .iter()
             .enumerate()
-            .filter_map(|(place, name)| growth(name, place, readings))
+            .filter_map(|(place, name)| cache_growth(name, place, readings))
             .collect();
         grown.sort_by(|a, b| b.growth.cmp(&a.growth).then_with(|| a.name.cmp(&b.name)));
-        grown.truncate(GROWN);
-        let why = match (readings.len(), slabs.beyond) {
+        grown.truncate(MAX_LISTED_CACHES);
+        let why = match (readings.len(), slabs.untracked) {
             (0 | 1, _) => Some("the slab caches were not read twice in this time".into()),
             (_, 0) => None,
             (_, beyond) => Some(format!("{beyond} slab caches were not followed")),
@@ -284,11 +290,11 @@ impl SlabGrowth {
     }
 }
 
-fn growth(name: &str, place: usize, readings: &[SlabReading]) -> Option<Growth> {
+fn cache_growth(name: &str, place: usize, readings: &[SlabReading]) -> Option<CacheGrowth> {
     let bytes = |reading: &SlabReading| reading.bytes.get(place).copied().unwrap_or(0);
     let before = bytes(readings.first()?);
     let peak = readings.iter().map(bytes).max()?;
-    (peak > before).then(|| Growth {
+    (peak > before).then(|| CacheGrowth {
         name: name.to_owned(),
         before,
         peak,
@@ -297,7 +303,7 @@ fn growth(name: &str, place: usize, readings: &[SlabReading]) -> Option<Growth> 
 }
 
 /// The last reading not after `from`, and those behind it not after `to`.
-fn span<T>(readings: &[T], at: impl Fn(&T) -> u64, from: u64, to: u64) -> &[T] {
+fn readings_in_span<T>(readings: &[T], at: impl Fn(&T) -> u64, from: u64, to: u64) -> &[T] {
     let end = readings.partition_point(|reading| at(reading) <= to);
     let begin = readings
         .partition_point(|reading| at(reading) <= from)
@@ -307,12 +313,12 @@ fn span<T>(readings: &[T], at: impl Fn(&T) -> u64, from: u64, to: u64) -> &[T] {
 
 /// Seconds from one moment to another, negative for an earlier one.
 fn seconds(from: u64, to: u64) -> f64 {
-    to.wrapping_sub(from).cast_signed() as f64 / NANOSECONDS
+    to.wrapping_sub(from).cast_signed() as f64 / NANOS_PER_SECOND
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FIELDS, Slabs};
+    use super::super::{METRIC_COUNT, SlabHistory};
     use super::*;
 
     const MS: u64 = 1_000_000;
@@ -320,14 +326,14 @@ mod tests {
     /// A reading every 100 ms from 0 on: MemFree falls, Dirty is lacking, allocstall counts, io stalls fully from 1 to 2 s.
     fn history(count: u64) -> History {
         let reading = |n: u64| {
-            let mut values = [None; FIELDS];
-            values[Field::MemFree as usize] = Some(1000 - n);
-            values[Field::AllocStall as usize] = Some(50 + n);
-            values[Field::IoSome as usize] = Some(7 + n.clamp(10, 20) * 100_000);
-            values[Field::IoFull as usize] = Some(7);
+            let mut values = [None; METRIC_COUNT];
+            values[Metric::MemFree as usize] = Some(1000 - n);
+            values[Metric::AllocStall as usize] = Some(50 + n);
+            values[Metric::IoSome as usize] = Some(7 + n.clamp(10, 20) * 100_000);
+            values[Metric::IoFull as usize] = Some(7);
             Reading {
-                at: n * 100 * MS,
-                late: n,
+                at_ns: n * 100 * MS,
+                delay_ns: n,
                 values,
             }
         };
@@ -342,7 +348,7 @@ mod tests {
         Timeline::between(history, from, to, Duration::from_secs(1_795_262_400))
     }
 
-    fn find<T: Copy>(list: &[(Field, T)], field: Field) -> Option<T> {
+    fn find<T: Copy>(list: &[(Metric, T)], field: Metric) -> Option<T> {
         list.iter()
             .find(|(other, _)| *other == field)
             .map(|(_, value)| *value)
@@ -367,39 +373,39 @@ mod tests {
 
     #[test]
     fn extremes_are_of_the_span() {
-        let extremes = between(&history(40), 0, 4000 * MS).extremes();
-        let range = Range {
+        let extremes = between(&history(40), 0, 4000 * MS).summarize();
+        let range = GaugeRange {
             first: 1000,
             min: 961,
             max: 1000,
         };
-        assert_eq!(find(&extremes.gauges, Field::MemFree), Some(range));
-        assert_eq!(find(&extremes.gauges, Field::Dirty), None);
-        assert_eq!(extremes.counters, [(Field::AllocStall, 39)]);
-        let io = find(&extremes.stalls, Field::IoSome).unwrap();
+        assert_eq!(find(&extremes.gauges, Metric::MemFree), Some(range));
+        assert_eq!(find(&extremes.gauges, Metric::Dirty), None);
+        assert_eq!(extremes.counters, [(Metric::AllocStall, 39)]);
+        let io = find(&extremes.stalls, Metric::IoSome).unwrap();
         assert!((io.percent - 100.0 / 3.9).abs() < 1e-9, "{io:?}");
         assert!((io.worst.unwrap() - 100.0).abs() < 1e-6, "{io:?}");
-        let full = Stalled {
+        let full = StallPercent {
             percent: 0.0,
             worst: Some(0.0),
         };
-        assert_eq!(find(&extremes.stalls, Field::IoFull), Some(full));
-        assert_eq!(find(&extremes.stalls, Field::CpuSome), None);
+        assert_eq!(find(&extremes.stalls, Metric::IoFull), Some(full));
+        assert_eq!(find(&extremes.stalls, Metric::CpuSome), None);
     }
 
     #[test]
     fn a_span_under_a_second_has_no_worst_second() {
-        let extremes = between(&history(40), 1200 * MS, 1700 * MS).extremes();
-        let io = find(&extremes.stalls, Field::IoSome).unwrap();
+        let extremes = between(&history(40), 1200 * MS, 1700 * MS).summarize();
+        let io = find(&extremes.stalls, Metric::IoSome).unwrap();
         assert_eq!(io.worst, None);
         assert!((io.percent - 100.0).abs() < 1e-6);
     }
 
     #[test]
     fn a_span_without_readings_says_nothing() {
-        let none = Extremes::default();
-        assert_eq!(between(&history(0), 0, 10 * MS).extremes(), none);
-        let one = between(&history(1), 0, 10 * MS).extremes();
+        let none = TimelineSummary::default();
+        assert_eq!(between(&history(0), 0, 10 * MS).summarize(), none);
+        let one = between(&history(1), 0, 10 * MS).summarize();
         assert!(one.counters.is_empty() && one.stalls.is_empty());
     }
 
@@ -419,7 +425,7 @@ mod tests {
                 .unwrap()
                 .contains("Permission denied")
         );
-        assert!(timeline.extremes().stalls.is_empty());
+        assert!(timeline.summarize().stalls.is_empty());
     }
 
     #[test]
@@ -430,7 +436,7 @@ mod tests {
         assert_eq!(json["pressure"]["io"]["some"][14], 0.4);
         assert_eq!(json["pressure"]["cpu"]["full"][14], serde_json::Value::Null);
         let back: Timeline = serde_json::from_value(json).unwrap();
-        assert_eq!(back.extremes(), timeline.extremes());
+        assert_eq!(back.summarize(), timeline.summarize());
         assert_eq!(back.pressure, timeline.pressure);
     }
 
@@ -445,12 +451,12 @@ mod tests {
         let readings = at
             .into_iter()
             .zip(readings)
-            .map(|(at, bytes)| SlabReading { at, bytes });
+            .map(|(at, bytes)| SlabReading { at_ns: at, bytes });
         let mut history = history(0);
-        history.slabs = Ok(Slabs {
+        history.slabs = Ok(SlabHistory {
             names: ('a'..='h').map(String::from).collect(),
             readings: readings.collect(),
-            beyond: 0,
+            untracked: 0,
         });
         let slabs = between(&history, 10 * MS, 2000 * MS).slabs;
         assert_eq!(slabs.why, None);

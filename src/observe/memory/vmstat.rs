@@ -1,15 +1,16 @@
 //! /proc/vmstat.
 
-use super::text::{lines, number, words};
-use super::{Field, Values};
+use super::proc_file::{lines, parse_number, words};
+use super::{Metric, MetricValues};
 
 /// Fills in the counters of `text`. What it lacks stays as it is.
-pub(super) fn parse(text: &[u8], values: &mut Values) {
+pub(super) fn parse(text: &[u8], values: &mut MetricValues) {
     for line in lines(text) {
         let mut words = words(line);
-        if let (Some(field), Some(count)) =
-            (words.next().and_then(field), words.next().and_then(number))
-        {
+        if let (Some(field), Some(count)) = (
+            words.next().and_then(field),
+            words.next().and_then(parse_number),
+        ) {
             let sum = &mut values[field as usize];
             *sum = Some(sum.unwrap_or(0) + count);
         }
@@ -17,18 +18,18 @@ pub(super) fn parse(text: &[u8], values: &mut Values) {
 }
 
 /// Two are a line a zone on some kernels, and are summed: allocstall since Linux 4.8, pgscan_direct before it.
-fn field(name: &[u8]) -> Option<Field> {
+fn field(name: &[u8]) -> Option<Metric> {
     let zone = |prefix: &[u8]| {
         name.strip_prefix(prefix)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"_"))
     };
     match name {
-        b"compact_stall" => Some(Field::CompactStall),
-        b"oom_kill" => Some(Field::OomKill),
+        b"compact_stall" => Some(Metric::CompactStall),
+        b"oom_kill" => Some(Metric::OomKill),
         // Counts those who were held up because the reserves were low, and is no zone.
         b"pgscan_direct_throttle" => None,
-        _ if zone(b"allocstall") => Some(Field::AllocStall),
-        _ if zone(b"pgscan_direct") => Some(Field::PgscanDirect),
+        _ if zone(b"allocstall") => Some(Metric::AllocStall),
+        _ if zone(b"pgscan_direct") => Some(Metric::PgscanDirect),
         _ => None,
     }
 }

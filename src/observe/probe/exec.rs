@@ -8,26 +8,26 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use super::{Probe, Setup, nameless};
+use super::{Probe, ProbeSetup, create_unnamed_file};
 use crate::report::quote::{cannot, quote};
 use crate::sys::process::Program;
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
 struct Exec {
     program: Program,
     /// Open for reading: to drop its pages, and, for a copy without a name, to be found at all.
     file: File,
     name: PathBuf,
-    cold: bool,
+    drop_page_cache: bool,
 }
 
 /// Runs the program where it is, or a copy of it in the directory that is asked about: there its pages have to come from
 /// that disk when they were lost, and dropping them takes nothing from anyone else.
-pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
+pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
     let name = setup.program.clone();
     let failed = |e: io::Error| cannot("read", &name, &e);
-    let (file, path) = match &setup.on {
-        Some(dir) if setup.on_runs => copy(&setup.program, dir)?,
+    let (file, path) = match &setup.directory {
+        Some(dir) if setup.directory_allows_exec => copy_program(&setup.program, dir)?,
         _ => (File::open(&name).map_err(failed)?, name.clone()),
     };
     let program = Program::new(&path, name.file_name().unwrap_or_default()).map_err(failed)?;
@@ -35,14 +35,14 @@ pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
         program,
         file,
         name,
-        cold: setup.exec_cold,
+        drop_page_cache: setup.exec_cold,
     }))
 }
 
 /// The copy has no name; it is started by its descriptor, which must not be open for writing then (ETXTBSY).
-fn copy(program: &Path, dir: &Path) -> Result<(File, PathBuf), String> {
+fn copy_program(program: &Path, dir: &Path) -> Result<(File, PathBuf), String> {
     let copied = || -> io::Result<File> {
-        let mut to = nameless(dir).map_err(io::Error::other)?;
+        let mut to = create_unnamed_file(dir).map_err(io::Error::other)?;
         io::copy(&mut File::open(program)?, &mut to)?;
         to.set_permissions(Permissions::from_mode(0o700))?;
         // Dirty pages cannot be dropped.
@@ -51,7 +51,7 @@ fn copy(program: &Path, dir: &Path) -> Result<(File, PathBuf), String> {
     };
     let file = copied().map_err(|e| {
         let (program, dir) = (quote(program), quote(dir));
-        format!("cannot copy {program} to {dir}: {}", reason(&e))
+        format!("cannot copy {program} to {dir}: {}", strerror(&e))
     })?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
     Ok((file, path))
@@ -59,14 +59,14 @@ fn copy(program: &Path, dir: &Path) -> Result<(File, PathBuf), String> {
 
 impl Probe for Exec {
     fn prepare(&mut self) -> Result<bool, String> {
-        if self.cold {
+        if self.drop_page_cache {
             posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
                 .map_err(|e| cannot("drop the pages of", &self.name, &e.into()))?;
         }
-        Ok(self.cold)
+        Ok(self.drop_page_cache)
     }
 
-    fn ask(&mut self) -> Result<u64, String> {
+    fn run_once(&mut self) -> Result<u64, String> {
         match self.program.run() {
             Ok(status) if status.success() => Ok(0),
             Ok(status) => Err(format!("{} failed: {status}", quote(&self.name))),

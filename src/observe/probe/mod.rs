@@ -2,11 +2,11 @@
 
 mod exec;
 mod fork;
-mod keeper;
+mod page_fault;
 mod prober;
 mod read;
 pub mod schedule;
-mod touch;
+mod supervisor;
 mod write;
 
 use std::fs::File;
@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::report::quote::quote;
-use crate::sys::words::reason;
+use crate::sys::strerror::strerror;
 
-pub use keeper::{Kept, News};
 pub use prober::Prober;
+pub use supervisor::{ProberEvent, SupervisedProber};
 
 /// One question that can be asked again and again. Everything it needs is made before the first.
 pub trait Probe {
@@ -34,48 +34,48 @@ pub trait Probe {
     ///
     /// # Errors
     /// What was refused and why; the prober then ends.
-    fn ask(&mut self) -> Result<u64, String>;
+    fn run_once(&mut self) -> Result<u64, String>;
 }
 
 /// A new file without a name in `dir`, so that nothing is left behind however a prober ends.
-fn nameless(dir: &Path) -> Result<File, String> {
+fn create_unnamed_file(dir: &Path) -> Result<File, String> {
     tempfile::tempfile_in(dir).map_err(|e| {
         let dir = quote(dir.as_os_str());
-        format!("cannot create a file in {dir}: {}", reason(&e))
+        format!("cannot create a file in {dir}: {}", strerror(&e))
     })
 }
 
 /// What probes are made with.
 #[derive(Debug, Clone, Default)]
-pub struct Setup {
+pub struct ProbeSetup {
     /// Bytes of heap that the forker has.
-    pub rss: usize,
+    pub heap_bytes: usize,
     /// The directory whose file system is asked.
-    pub on: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
     /// What is written there is dropped soon.
-    pub little_room: bool,
+    pub keep_log_small: bool,
     /// Drop the pages of the program before each exec.
     pub exec_cold: bool,
     /// The program that `exec` runs; nobody else looks at it.
     pub program: PathBuf,
     /// Whether the file system of `on` lets programs run.
-    pub on_runs: bool,
+    pub directory_allows_exec: bool,
 }
 
 /// One kind of prober.
 #[derive(Debug, Clone, Copy)]
-pub struct Row {
+pub struct ProbeSpec {
     /// Its name on the command line and in tables.
     pub name: &'static str,
     /// What it asks for, for the help.
-    pub asks: &'static str,
+    pub description: &'static str,
     /// The period unless another is asked for.
     pub period: Duration,
     /// Whether it needs a directory.
-    pub needs_on: bool,
+    pub needs_directory: bool,
     /// Whether there is one on each CPU.
-    pub each_cpu: bool,
-    make: fn(&Setup) -> Result<Box<dyn Probe>, String>,
+    pub per_cpu: bool,
+    make: fn(&ProbeSetup) -> Result<Box<dyn Probe>, String>,
 }
 
 /// All kinds.
@@ -83,59 +83,59 @@ pub struct Row {
 /// Periods: each prober shall stay below 3 % of a CPU. Measured on a virtual machine of two idle cores with Linux 6.18, where
 /// caches are cold at every wake: fork and reap 0.5 ms of CPU (2.1 to 2.4 % every 25 ms; 4 to 6 % every 10 ms), exec of true 1.3 ms
 /// (2.5 %), 2 MiB in pages of 4 KiB 1.0 ms (2.6 %), a write 0.05 ms (0.9 %), fdatasync 0.6 ms (0.3 %), a read 0.3 ms (0.6 %).
-pub const TABLE: [Row; 6] = [
-    Row {
+pub const PROBE_SPECS: [ProbeSpec; 6] = [
+    ProbeSpec {
         name: "fork",
-        asks: "fork, child exits at once, reaped; one prober on each CPU",
+        description: "fork, child exits at once, reaped; one prober on each CPU",
         period: Duration::from_millis(25),
-        needs_on: false,
-        each_cpu: true,
+        needs_directory: false,
+        per_cpu: true,
         make: fork::make,
     },
-    Row {
+    ProbeSpec {
         name: "exec",
-        asks: "start true(1) with posix_spawn, and its exit; a copy of it on DIR",
+        description: "start true(1) with posix_spawn, and its exit; a copy of it on DIR",
         period: Duration::from_millis(50),
-        needs_on: false,
-        each_cpu: false,
+        needs_directory: false,
+        per_cpu: false,
         make: exec::make,
     },
-    Row {
+    ProbeSpec {
         name: "touch",
-        asks: "map 2 MiB of anonymous memory and write to each page",
+        description: "map 2 MiB of anonymous memory and write to each page",
         period: Duration::from_millis(50),
-        needs_on: false,
-        each_cpu: false,
-        make: touch::make,
+        needs_directory: false,
+        per_cpu: false,
+        make: page_fault::make,
     },
-    Row {
+    ProbeSpec {
         name: "write",
-        asks: "append 4 KiB to a file on DIR",
+        description: "append 4 KiB to a file on DIR",
         period: Duration::from_millis(10),
-        needs_on: true,
-        each_cpu: false,
+        needs_directory: true,
+        per_cpu: false,
         make: write::make,
     },
-    Row {
+    ProbeSpec {
         name: "fsync",
-        asks: "append 4 KiB to a file on DIR, and fdatasync",
+        description: "append 4 KiB to a file on DIR, and fdatasync",
         period: Duration::from_millis(100),
-        needs_on: true,
-        each_cpu: false,
+        needs_directory: true,
+        per_cpu: false,
         make: write::make_synced,
     },
-    Row {
+    ProbeSpec {
         name: "read",
-        asks: "read 4 KiB with O_DIRECT from a file on DIR",
+        description: "read 4 KiB with O_DIRECT from a file on DIR",
         period: Duration::from_millis(50),
-        needs_on: true,
-        each_cpu: false,
+        needs_directory: true,
+        per_cpu: false,
         make: read::make,
     },
 ];
 
 /// The row of a name.
 #[must_use]
-pub fn find(name: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.name == name)
+pub fn find_spec(name: &str) -> Option<&'static ProbeSpec> {
+    PROBE_SPECS.iter().find(|row| row.name == name)
 }

@@ -6,32 +6,32 @@ use std::path::PathBuf;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use super::{Probe, Setup, nameless};
+use super::{Probe, ProbeSetup, create_unnamed_file};
 use crate::report::quote::cannot;
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 
-const BLOCK: usize = 4096;
+const READ_BYTES: usize = 4096;
 
 /// Blocks to choose from: 16 MiB, so that neighbours are rarely read one after the other and the file is made in a second
 /// on the slowest disk.
-const BLOCKS: u64 = 4096;
+const FILE_BLOCKS: u64 = 4096;
 
 struct Read {
     file: File,
     dir: PathBuf,
     block: AlignedBuffer,
-    state: u64,
+    random_state: u64,
 }
 
-pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
-    let dir = setup.on.clone().ok_or("no directory to read from")?;
+pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
+    let dir = setup.directory.clone().ok_or("no directory to read from")?;
     let said = |what: &str, e: std::io::Error| cannot(&format!("{what} in"), &dir, &e);
-    let file = nameless(&dir)?;
-    let mut block = AlignedBuffer::new(BLOCK).map_err(|e| said("have a buffer to read", e))?;
+    let file = create_unnamed_file(&dir)?;
+    let mut block = AlignedBuffer::new(READ_BYTES).map_err(|e| said("have a buffer to read", e))?;
     block.fill(b'.');
-    for n in 0..BLOCKS {
-        file.write_all_at(&block, n * BLOCK as u64)
+    for n in 0..FILE_BLOCKS {
+        file.write_all_at(&block, n * READ_BYTES as u64)
             .map_err(|e| said("write", e))?;
     }
     file.sync_data().map_err(|e| said("fdatasync", e))?;
@@ -42,24 +42,24 @@ pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
         file,
         dir,
         block,
-        state: 1,
+        random_state: 1,
     }))
 }
 
 impl Read {
     /// The next block in no order that a disk could foresee: the upper bits of Knuth's MMIX generator.
-    fn next(&mut self) -> u64 {
-        self.state = self
-            .state
+    fn next_block(&mut self) -> u64 {
+        self.random_state = self
+            .random_state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 33) % BLOCKS
+        (self.random_state >> 33) % FILE_BLOCKS
     }
 }
 
 impl Probe for Read {
-    fn ask(&mut self) -> Result<u64, String> {
-        let offset = self.next() * BLOCK as u64;
+    fn run_once(&mut self) -> Result<u64, String> {
+        let offset = self.next_block() * READ_BYTES as u64;
         let read = self.file.read_exact_at(&mut self.block, offset);
         read.map_err(|e| cannot("read with O_DIRECT in", &self.dir, &e))?;
         Ok(0)

@@ -9,7 +9,7 @@ pub struct Schedule {
 
 /// The intended moments that one question serves: `first`, `first + period`, ..., `count` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
+pub struct DueTimes {
     /// The oldest.
     pub first: u64,
     /// How many; at least one.
@@ -32,7 +32,7 @@ impl Schedule {
 
     /// The next moment.
     #[must_use]
-    pub fn next(&self) -> u64 {
+    pub fn next_due(&self) -> u64 {
         self.next
     }
 
@@ -46,18 +46,18 @@ impl Schedule {
     /// are asked together: each waits from its own moment to the same answer. So a stall of a second is a second of
     /// late answers in the histogram (no coordinated omission), and the questions that pile up behind it do not become a
     /// load of their own.
-    pub fn take(&mut self, now: u64) -> Due {
+    pub fn take_due(&mut self, now: u64) -> DueTimes {
         let count = 1 + now.saturating_sub(self.next) / self.period;
         let first = self.next;
         self.next += count * self.period;
-        Due { first, count }
+        DueTimes { first, count }
     }
 
     /// Passes over the moments from `from` to `to`, when the prober itself was busy between two questions: but not when
     /// it was late already, since then someone waits. Returns how many.
-    pub fn pass_over(&mut self, from: u64, to: u64) -> u64 {
+    pub fn skip_between(&mut self, from: u64, to: u64) -> u64 {
         if !self.is_due(from) && self.is_due(to) {
-            self.take(to).count
+            self.take_due(to).count
         } else {
             0
         }
@@ -68,7 +68,7 @@ impl Schedule {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Due, Schedule};
+    use super::{DueTimes, Schedule};
 
     #[test]
     fn in_time_each_moment_is_its_own_question() {
@@ -76,8 +76,8 @@ mod tests {
         for moment in [100, 110, 120] {
             assert!(!schedule.is_due(moment - 1));
             assert_eq!(
-                schedule.take(moment + 1),
-                Due {
+                schedule.take_due(moment + 1),
+                DueTimes {
                     first: moment,
                     count: 1
                 }
@@ -88,24 +88,24 @@ mod tests {
     #[test]
     fn after_a_stall_all_moments_that_passed_are_asked_at_once() {
         let mut schedule = Schedule::new(100, 10);
-        schedule.take(100);
+        schedule.take_due(100);
         assert_eq!(
-            schedule.take(155),
-            Due {
+            schedule.take_due(155),
+            DueTimes {
                 first: 110,
                 count: 5
             }
         );
-        assert_eq!(schedule.next(), 160);
+        assert_eq!(schedule.next_due(), 160);
     }
 
     #[test]
     fn housekeeping_counts_against_nobody_unless_someone_waits() {
         let mut schedule = Schedule::new(100, 10);
-        assert_eq!(schedule.pass_over(95, 125), 3);
-        assert_eq!(schedule.next(), 130);
-        assert_eq!(schedule.pass_over(131, 200), 0);
-        assert_eq!(schedule.next(), 130);
+        assert_eq!(schedule.skip_between(95, 125), 3);
+        assert_eq!(schedule.next_due(), 130);
+        assert_eq!(schedule.skip_between(131, 200), 0);
+        assert_eq!(schedule.next_due(), 130);
     }
 
     proptest! {
@@ -115,8 +115,8 @@ mod tests {
             let mut schedule = Schedule::new(7, period);
             let (mut now, mut expected) = (7, 7);
             for stall in stalls {
-                now = schedule.next().max(now);
-                let due = schedule.take(now);
+                now = schedule.next_due().max(now);
+                let due = schedule.take_due(now);
                 prop_assert_eq!(due.first, expected);
                 prop_assert!(due.first + (due.count - 1) * period <= now);
                 expected += due.count * period;

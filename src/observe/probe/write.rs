@@ -4,48 +4,48 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::PathBuf;
 
-use super::{Probe, Setup, nameless};
+use super::{Probe, ProbeSetup, create_unnamed_file};
 use crate::report::quote::cannot;
 
 /// One page: what a log line or a small record costs in the page cache.
-const BLOCK: usize = 4096;
+const APPEND_BYTES: usize = 4096;
 
 /// The file begins anew at this size: a run of an hour shall not fill the disk. 16384 appends are almost three minutes at
 /// the default period of `write`, and 27 at that of `fsync`.
-const LIMIT: u64 = 64 << 20;
+const MAX_LOG_BYTES: u64 = 64 << 20;
 
 /// The same beside a copy, which may need all the room that there is: 256 appends, 25 s of `fsync`.
-const SHORT_LIMIT: u64 = 1 << 20;
+const MAX_SMALL_LOG_BYTES: u64 = 1 << 20;
 
 struct Append {
     file: File,
     dir: PathBuf,
-    block: Box<[u8; BLOCK]>,
+    block: Box<[u8; APPEND_BYTES]>,
     written: u64,
     limit: u64,
     sync: bool,
 }
 
-pub(super) fn make(setup: &Setup) -> Result<Box<dyn Probe>, String> {
+pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
     Ok(Box::new(Append::new(setup, false)?))
 }
 
-pub(super) fn make_synced(setup: &Setup) -> Result<Box<dyn Probe>, String> {
+pub(super) fn make_synced(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
     Ok(Box::new(Append::new(setup, true)?))
 }
 
 impl Append {
-    fn new(setup: &Setup, sync: bool) -> Result<Self, String> {
-        let dir = setup.on.clone().ok_or("no directory to write in")?;
+    fn new(setup: &ProbeSetup, sync: bool) -> Result<Self, String> {
+        let dir = setup.directory.clone().ok_or("no directory to write in")?;
         Ok(Self {
-            file: nameless(&dir)?,
+            file: create_unnamed_file(&dir)?,
             dir,
-            block: Box::new([b'.'; BLOCK]),
+            block: Box::new([b'.'; APPEND_BYTES]),
             written: 0,
-            limit: if setup.little_room {
-                SHORT_LIMIT
+            limit: if setup.keep_log_small {
+                MAX_SMALL_LOG_BYTES
             } else {
-                LIMIT
+                MAX_LOG_BYTES
             },
             sync,
         })
@@ -67,10 +67,10 @@ impl Probe for Append {
         Ok(full)
     }
 
-    fn ask(&mut self) -> Result<u64, String> {
+    fn run_once(&mut self) -> Result<u64, String> {
         let written = self.file.write_all(self.block.as_slice());
         written.map_err(|e| self.failed("write", &e))?;
-        self.written += BLOCK as u64;
+        self.written += APPEND_BYTES as u64;
         if self.sync {
             let synced = self.file.sync_data();
             synced.map_err(|e| self.failed("fdatasync", &e))?;
@@ -85,15 +85,15 @@ mod tests {
 
     /// The most that the file holds over a thousand appends.
     fn most(little_room: bool) -> u64 {
-        let setup = Setup {
-            on: Some("/dev/shm".into()),
-            little_room,
-            ..Setup::default()
+        let setup = ProbeSetup {
+            directory: Some("/dev/shm".into()),
+            keep_log_small: little_room,
+            ..ProbeSetup::default()
         };
         let mut log = Append::new(&setup, false).unwrap();
         let sizes = (0..1000).map(|_| {
             log.prepare().unwrap();
-            log.ask().unwrap();
+            log.run_once().unwrap();
             log.file.metadata().unwrap().len()
         });
         sizes.max().unwrap()
@@ -102,6 +102,6 @@ mod tests {
     #[test]
     fn where_there_is_little_room_the_log_stays_small() {
         assert_eq!(most(true), 1 << 20);
-        assert_eq!(most(false), 1000 * BLOCK as u64);
+        assert_eq!(most(false), 1000 * APPEND_BYTES as u64);
     }
 }

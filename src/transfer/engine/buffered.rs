@@ -1,13 +1,13 @@
 //! `buffered`: read and written through the page cache, which is written out and dropped behind.
 
-use super::{Buffer, Row};
-use crate::transfer::sink::Leaving;
+use super::{Buffer, EngineSpec};
+use crate::transfer::dest_writer::WriteMode;
 
-pub(super) static ROW: Row = Row {
+pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "buffered",
-    how: "read and written through the page cache, dropped behind",
-    when: "always there",
-    leaving: Leaving::Cached,
+    description: "read and written through the page cache, dropped behind",
+    applies_to: "always there",
+    write_mode: WriteMode::Cached,
     chunk: 1 << 20,
     fits: |_, _| Ok(()),
     make: Buffer::boxed,

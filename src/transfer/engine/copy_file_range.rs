@@ -3,16 +3,16 @@
 use nix::fcntl::copy_file_range;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC};
 
-use super::{Engine, Pair, Row, failed_to_move, needs_file, nothing_copied};
-use crate::transfer::facts::{DestFacts, SourceFacts, fs_name};
-use crate::transfer::fault::{Fault, retry};
-use crate::transfer::sink::Leaving;
+use super::{Endpoints, Engine, EngineSpec, failed_to_move, needs_file, nothing_copied};
+use crate::transfer::capabilities::{DestCaps, SourceInfo, fs_name};
+use crate::transfer::dest_writer::WriteMode;
+use crate::transfer::errno_class::{EngineError, retry};
 
-pub(super) static ROW: Row = Row {
+pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "copy-file-range",
-    how: "the kernel copies or shares extents; page cache dropped behind",
-    when: "source and destination on one file system",
-    leaving: Leaving::Cached,
+    description: "the kernel copies or shares extents; page cache dropped behind",
+    applies_to: "source and destination on one file system",
+    write_mode: WriteMode::Cached,
     chunk: 8 << 20,
     fits,
     make: |chunk, _, dest| {
@@ -27,7 +27,7 @@ pub(super) static ROW: Row = Row {
 /// Bytes a call where this machine's CPU copies them: 8 MiB from tmpfs to tmpfs took 4.2 to 5.9 ms (6.18).
 const LOCAL_CHUNK: usize = 1 << 20;
 
-fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     needs_file(source, dest)?;
     if !dest.regular {
         return Err("destination is not a regular file".into());
@@ -49,13 +49,18 @@ struct CopyFileRange {
 }
 
 impl Engine for CopyFileRange {
-    fn transfer(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
+    fn transfer(
+        &mut self,
+        at: u64,
+        len: usize,
+        pair: &mut Endpoints<'_>,
+    ) -> Result<usize, EngineError> {
         let (mut from, mut to) = (at.cast_signed(), at.cast_signed());
-        let dest = pair.sink.file;
+        let dest = pair.dest.file;
         let len = len.min(self.chunk);
         match retry(|| copy_file_range(pair.source, Some(&mut from), dest, Some(&mut to), len)) {
             Ok(0) => Err(nothing_copied(at, pair)),
-            Ok(n) => pair.sink.moved(at, n).map(|()| n),
+            Ok(n) => pair.dest.record_written(at, n).map(|()| n),
             Err(e) => Err(failed_to_move(e, at, pair)),
         }
     }

@@ -1,13 +1,13 @@
 //! `direct`: read into an aligned buffer, written with O_DIRECT.
 
-use super::{Buffer, Row};
-use crate::transfer::sink::Leaving;
+use super::{Buffer, EngineSpec};
+use crate::transfer::dest_writer::WriteMode;
 
-pub(super) static ROW: Row = Row {
+pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "direct",
-    how: "read into an aligned buffer, written with O_DIRECT",
-    when: "any source",
-    leaving: Leaving::Direct,
+    description: "read into an aligned buffer, written with O_DIRECT",
+    applies_to: "any source",
+    write_mode: WriteMode::Direct,
     chunk: 1 << 20,
     fits: |_, _| Ok(()),
     make: Buffer::boxed,

@@ -1,13 +1,13 @@
 //! `dontcache`: read into a buffer, written with RWF_DONTCACHE.
 
-use super::{Buffer, Row};
-use crate::transfer::sink::Leaving;
+use super::{Buffer, EngineSpec};
+use crate::transfer::dest_writer::WriteMode;
 
-pub(super) static ROW: Row = Row {
+pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "dontcache",
-    how: "read into a buffer, written with RWF_DONTCACHE",
-    when: "no O_DIRECT at the destination; Linux 6.14 or later",
-    leaving: Leaving::DontCache,
+    description: "read into a buffer, written with RWF_DONTCACHE",
+    applies_to: "no O_DIRECT at the destination; Linux 6.14 or later",
+    write_mode: WriteMode::DontCache,
     chunk: 1 << 20,
     fits: |_, dest| dest.dontcache.clone(),
     make: Buffer::boxed,

@@ -4,17 +4,17 @@ use std::io;
 
 use nix::sys::statfs::BTRFS_SUPER_MAGIC;
 
-use super::{Engine, Pair, Row, needs_file, needs_memory};
-use crate::sys::map::SourceWindow;
+use super::{Endpoints, Engine, EngineSpec, needs_file, needs_memory};
 use crate::sys::residency;
-use crate::transfer::choice;
-use crate::transfer::facts::{DestFacts, SourceFacts, SourceKind};
-use crate::transfer::fault::{Fault, Side, retry};
-use crate::transfer::sink::Leaving;
+use crate::sys::source_window::SourceWindow;
+use crate::transfer::capabilities::{DestCaps, SourceInfo, SourceKind};
+use crate::transfer::dest_writer::WriteMode;
+use crate::transfer::engine_trial;
+use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
 /// Bytes mapped at once. In windows of 8 MiB the peak resident size was 9.4 MB, where a whole map of 64 MiB counted
 /// 67 MB toward the OOM killer's choice; smaller windows cost more unmapping.
-const WINDOW: u64 = 8 << 20;
+const MAP_WINDOW_BYTES: u64 = 8 << 20;
 
 /// btrfs falls back to the page cache for a direct write whose source page faults: its chunks are populated first, and
 /// from 1 MiB upward some of them were cached all the same (measured on 6.18, nodatacow).
@@ -24,18 +24,18 @@ const BTRFS_CHUNK: usize = 1 << 20;
 /// 4 MiB half of that. Of huge pages there are few to pin.
 const PINNED_CHUNK: usize = 4 << 20;
 
-pub(super) static ROW: Row = Row {
+pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "mmap",
-    how: "windows of the mapped source, written with O_DIRECT from the mapping",
-    when: "source in memory: tmpfs, ramfs, hugetlbfs",
-    leaving: Leaving::Direct,
-    chunk: WINDOW as usize,
+    description: "windows of the mapped source, written with O_DIRECT from the mapping",
+    applies_to: "source in memory: tmpfs, ramfs, hugetlbfs",
+    write_mode: WriteMode::Direct,
+    chunk: MAP_WINDOW_BYTES as usize,
     fits,
     make: |chunk, source, dest| {
         let populate = dest.fs == BTRFS_SUPER_MAGIC;
         let most = if populate {
             BTRFS_CHUNK
-        } else if source.block < choice::HUGE {
+        } else if source.block < engine_trial::HUGE {
             PINNED_CHUNK
         } else {
             chunk
@@ -48,7 +48,7 @@ pub(super) static ROW: Row = Row {
     },
 };
 
-fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     needs_memory(source)?;
     needs_file(source, dest)?;
     if dest.align.unit() > residency::page_size() && !source.is_dense() {
@@ -77,7 +77,12 @@ struct Mmap {
 }
 
 impl Engine for Mmap {
-    fn transfer(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
+    fn transfer(
+        &mut self,
+        at: u64,
+        len: usize,
+        pair: &mut Endpoints<'_>,
+    ) -> Result<usize, EngineError> {
         let len = len.min(self.chunk);
         if !self.window.as_ref().is_some_and(|w| w.covers(at, len)) {
             // The old window goes before the new one comes: two would double the resident size.
@@ -85,8 +90,8 @@ impl Engine for Mmap {
             self.window = Some(map(at, len, pair)?);
         }
         let Some(window) = &self.window else {
-            return Err(Fault::Unsupported(
-                Side::Source,
+            return Err(EngineError::Unsupported(
+                Endpoint::Source,
                 io::ErrorKind::Unsupported.into(),
             ));
         };
@@ -94,30 +99,34 @@ impl Engine for Mmap {
             // Linux before 5.14 has no populate; the write then faults the pages in itself.
             let _ = window.populate(at, len);
         }
-        retry(|| window.pwrite(at, len, pair.sink.file))
+        retry(|| window.pwrite(at, len, pair.dest.file))
             .map_err(|e| write_fault(e, at + len as u64, pair))
     }
 }
 
 /// Maps the window that `at` lies in. A refusal of any kind is a reason to go on without mapping.
-fn map(at: u64, len: usize, pair: &Pair<'_>) -> Result<SourceWindow, Fault> {
+fn map(at: u64, len: usize, pair: &Endpoints<'_>) -> Result<SourceWindow, EngineError> {
     // Huge pages of 1 GiB make for a window of that size: the kernel maps nothing less, in one table entry.
-    let grain = pair.facts.block.max(WINDOW);
+    let grain = pair.source_info.block.max(MAP_WINDOW_BYTES);
     let start = at - at % grain;
     let end = (at + len as u64).next_multiple_of(grain);
-    let end = end.min(pair.facts.size.next_multiple_of(pair.facts.block.max(1)));
+    let end = end.min(
+        pair.source_info
+            .size
+            .next_multiple_of(pair.source_info.block.max(1)),
+    );
     SourceWindow::new(pair.source, start, (end - start) as usize)
-        .map_err(|e| Fault::Unsupported(Side::Source, e))
+        .map_err(|e| EngineError::Unsupported(Endpoint::Source, e))
 }
 
 /// EFAULT from a write means that a page of the source was not to be had.
-fn write_fault(error: io::Error, end: u64, pair: &Pair<'_>) -> Fault {
+fn write_fault(error: io::Error, end: u64, pair: &Endpoints<'_>) -> EngineError {
     if error.raw_os_error() != Some(libc::EFAULT) {
-        return Fault::new(Side::Dest, error);
+        return EngineError::new(Endpoint::Dest, error);
     }
     match pair.source.metadata() {
-        Ok(now) if now.len() < end => Fault::SourceEnd,
+        Ok(now) if now.len() < end => EngineError::SourceEnd,
         // A full tmpfs cannot give a page for a hole that was just punched; reading can.
-        _ => Fault::Unsupported(Side::Source, error),
+        _ => EngineError::Unsupported(Endpoint::Source, error),
     }
 }

@@ -1,14 +1,14 @@
 //! `null`: moves nothing and says that it did. It prices the loop around the other engines, for benches and tests.
 
-use super::{Engine, Pair, Row};
-use crate::transfer::fault::Fault;
-use crate::transfer::sink::Leaving;
+use super::{Endpoints, Engine, EngineSpec};
+use crate::transfer::dest_writer::WriteMode;
+use crate::transfer::errno_class::EngineError;
 
-pub(super) static ROW: Row = Row {
+pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "null",
-    how: "moves nothing",
-    when: "never taken by the program",
-    leaving: Leaving::Cached,
+    description: "moves nothing",
+    applies_to: "never taken by the program",
+    write_mode: WriteMode::Cached,
     chunk: 1 << 20,
     fits: |_, _| Ok(()),
     make: |_, _, _| Ok(Box::new(Null)),
@@ -17,7 +17,12 @@ pub(super) static ROW: Row = Row {
 struct Null;
 
 impl Engine for Null {
-    fn transfer(&mut self, _: u64, len: usize, _: &mut Pair<'_>) -> Result<usize, Fault> {
+    fn transfer(
+        &mut self,
+        _: u64,
+        len: usize,
+        _: &mut Endpoints<'_>,
+    ) -> Result<usize, EngineError> {
         Ok(len)
     }
 }

@@ -6,23 +6,23 @@ use nix::errno::Errno;
 use nix::sys::statfs::EXT4_SUPER_MAGIC;
 use nix::unistd::ftruncate;
 
-use super::{Engine, Pair, Row};
+use super::{Endpoints, Engine, EngineSpec};
 use crate::sys::file::clone_file;
-use crate::transfer::facts::{DestFacts, SourceFacts, SourceKind, fs_name};
-use crate::transfer::fault::{Fault, Side, retry};
-use crate::transfer::sink::Leaving;
+use crate::transfer::capabilities::{DestCaps, SourceInfo, SourceKind, fs_name};
+use crate::transfer::dest_writer::WriteMode;
+use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
-pub(super) static ROW: Row = Row {
+pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "reflink",
-    how: "shares the blocks of the source, copies nothing",
-    when: "source and destination on one btrfs, xfs or other file system that can",
-    leaving: Leaving::Shared,
+    description: "shares the blocks of the source, copies nothing",
+    applies_to: "source and destination on one btrfs, xfs or other file system that can",
+    write_mode: WriteMode::Shared,
     chunk: usize::MAX,
     fits,
-    make: |_, _, _| Ok(Box::new(Reflink)),
+    make: |_, _, _| Ok(Box::new(ReflinkEngine)),
 };
 
-fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     if source.kind != SourceKind::Disk {
         return Err("source is not a file on a disk".into());
     }
@@ -43,18 +43,23 @@ fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
     Ok(())
 }
 
-struct Reflink;
+struct ReflinkEngine;
 
-impl Engine for Reflink {
-    fn transfer(&mut self, _: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
+impl Engine for ReflinkEngine {
+    fn transfer(
+        &mut self,
+        _: u64,
+        len: usize,
+        pair: &mut Endpoints<'_>,
+    ) -> Result<usize, EngineError> {
         share(pair)
             .map(|()| len)
-            .map_err(|e| Fault::new(Side::Dest, e))
+            .map_err(|e| EngineError::new(Endpoint::Dest, e))
     }
 }
 
-fn share(pair: &Pair<'_>) -> io::Result<()> {
-    let (dest, size) = (pair.sink.file, pair.facts.size);
+fn share(pair: &Endpoints<'_>) -> io::Result<()> {
+    let (dest, size) = (pair.dest.file, pair.source_info.size);
     let dest_size = dest.metadata()?.len();
     let longer = dest_size > size;
     let cut = || retry(|| ftruncate(dest, size.cast_signed()));

@@ -6,26 +6,26 @@ use std::os::fd::OwnedFd;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::unistd::pipe2;
 
-use super::{Engine, Pair, Row, needs_file, needs_memory};
-use crate::transfer::facts::{DestFacts, SourceFacts, SourceKind};
-use crate::transfer::fault::{Fault, Side, retry};
-use crate::transfer::sink::Leaving;
+use super::{Endpoints, Engine, EngineSpec, needs_file, needs_memory};
+use crate::transfer::capabilities::{DestCaps, SourceInfo, SourceKind};
+use crate::transfer::dest_writer::WriteMode;
+use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
 /// What the pipe is asked to hold: the most that an unprivileged process may have (pipe-max-size). Chunks of 64 KiB
 /// cost four times the CPU of chunks of 1 MiB.
 const PIPE: i32 = 1 << 20;
 
-pub(super) static ROW: Row = Row {
+pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "splice",
-    how: "source to pipe to O_DIRECT destination, by page reference",
-    when: "source in memory: tmpfs, ramfs",
-    leaving: Leaving::Direct,
+    description: "source to pipe to O_DIRECT destination, by page reference",
+    applies_to: "source in memory: tmpfs, ramfs",
+    write_mode: WriteMode::Direct,
     chunk: PIPE as usize,
     fits,
     make: |chunk, _, dest| Ok(Box::new(Splice::new(chunk, dest)?)),
 };
 
-fn fits(source: &SourceFacts, dest: &DestFacts) -> Result<(), String> {
+fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     needs_memory(source)?;
     needs_file(source, dest)?;
     if source.kind == SourceKind::Hugetlbfs {
@@ -41,8 +41,8 @@ struct Splice {
 }
 
 struct Pipe {
-    input: OwnedFd,
-    output: OwnedFd,
+    write_end: OwnedFd,
+    read_end: OwnedFd,
     size: usize,
 }
 
@@ -54,15 +54,15 @@ impl Pipe {
         let size = fcntl(&input, FcntlArg::F_GETPIPE_SZ)?;
         let size = usize::try_from(size).unwrap_or_default();
         Ok(Self {
-            input,
-            output,
+            write_end: input,
+            read_end: output,
             size,
         })
     }
 }
 
 impl Splice {
-    fn new(chunk: usize, dest: &DestFacts) -> io::Result<Self> {
+    fn new(chunk: usize, dest: &DestCaps) -> io::Result<Self> {
         let unit = dest.align.unit() as usize;
         let pipe = Pipe::new()?;
         if pipe.size < unit {
@@ -75,35 +75,35 @@ impl Splice {
     }
 
     /// Puts source pages into the empty pipe.
-    fn fill(&self, at: u64, len: usize, pair: &Pair<'_>) -> Result<usize, Fault> {
+    fn fill(&self, at: u64, len: usize, pair: &Endpoints<'_>) -> Result<usize, EngineError> {
         let mut offset = at.cast_signed();
         let flags = SpliceFFlags::SPLICE_F_MOVE;
         match retry(|| {
             splice(
                 pair.source,
                 Some(&mut offset),
-                &self.pipe.input,
+                &self.pipe.write_end,
                 None,
                 len,
                 flags,
             )
         }) {
-            Ok(0) => Err(Fault::SourceEnd),
+            Ok(0) => Err(EngineError::SourceEnd),
             Ok(n) => Ok(n),
-            Err(e) => Err(Fault::new(Side::Source, e)),
+            Err(e) => Err(EngineError::new(Endpoint::Source, e)),
         }
     }
 
     /// Empties the pipe into the destination, whole units only. Whatever is left in it is thrown away by the caller.
-    fn drain(&self, at: u64, len: usize, pair: &Pair<'_>) -> Result<usize, Fault> {
+    fn drain(&self, at: u64, len: usize, pair: &Endpoints<'_>) -> Result<usize, EngineError> {
         let mut done = 0;
         while done < len {
             let mut offset = (at + done as u64).cast_signed();
             let flags = SpliceFFlags::SPLICE_F_MOVE;
-            let (dest, rest) = (pair.sink.file, len - done);
+            let (dest, rest) = (pair.dest.file, len - done);
             match retry(|| {
                 splice(
-                    &self.pipe.output,
+                    &self.pipe.read_end,
                     None,
                     dest,
                     Some(&mut offset),
@@ -115,7 +115,7 @@ impl Splice {
                 Ok(n) => done += n,
                 // What the device took counts; the error comes again with the rest.
                 Err(_) if done > 0 => break,
-                Err(e) => return Err(Fault::new(Side::Dest, e)),
+                Err(e) => return Err(EngineError::new(Endpoint::Dest, e)),
             }
         }
         Ok(done)
@@ -123,18 +123,23 @@ impl Splice {
 }
 
 impl Engine for Splice {
-    fn transfer(&mut self, at: u64, len: usize, pair: &mut Pair<'_>) -> Result<usize, Fault> {
+    fn transfer(
+        &mut self,
+        at: u64,
+        len: usize,
+        pair: &mut Endpoints<'_>,
+    ) -> Result<usize, EngineError> {
         let filled = self.fill(at, len.min(self.chunk).min(self.pipe.size), pair)?;
         // A shrinking source leaves a last piece that is no whole unit, which O_DIRECT would refuse.
         let whole = filled - filled % self.unit;
         let moved = if whole > 0 {
             self.drain(at, whole, pair)
         } else {
-            Err(Fault::SourceEnd)
+            Err(EngineError::SourceEnd)
         };
         if !matches!(moved, Ok(n) if n == filled) {
             // References that nobody wants stay in the pipe otherwise, and would come first next time.
-            self.pipe = Pipe::new().map_err(|e| Fault::Unsupported(Side::Source, e))?;
+            self.pipe = Pipe::new().map_err(|e| EngineError::Unsupported(Endpoint::Source, e))?;
         }
         moved
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mmapcp::forklat::export::json::parse;
+use mmapcp::forklat::export::json_report::parse;
 use mmapcp::forklat::model::Report;
 use serde::Serialize;
 

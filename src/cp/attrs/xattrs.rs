@@ -1,0 +1,189 @@
+//! Extended attributes, by the rules of libattr and its `/etc/xattr.conf`.
+
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::Unpreserved;
+use super::handle::AttrHandle;
+use crate::report::quote::quote;
+use crate::sys::fnmatch;
+use crate::sys::strerror::strerror;
+
+/// Which attributes belong to something else, ACLs for instance.
+const RULES: &str = "/etc/xattr.conf";
+
+/// Where the security context is kept; it has ways of its own.
+pub(super) const SELINUX: &str = "security.selinux";
+
+/// Which failures are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReportLevel {
+    All,
+    /// Not that a file system has no such attributes.
+    Unexpected,
+    Nothing,
+}
+
+impl ReportLevel {
+    /// `all` of them, or no more than the user wants to hear.
+    pub(super) fn of(all: bool, quiet: bool) -> Self {
+        match (all, quiet) {
+            (true, _) => Self::All,
+            (false, false) => Self::Unexpected,
+            (false, true) => Self::Nothing,
+        }
+    }
+
+    pub(super) fn tells(self, e: &io::Error) -> bool {
+        let unsupported = matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENODATA));
+        self == Self::All || self == Self::Unexpected && !unsupported
+    }
+}
+
+/// Which attributes are left out.
+#[derive(Debug, Default)]
+pub(super) struct XattrRules {
+    left_out: Vec<CString>,
+    /// What is wrong with the file that holds them. Nothing is left out then, as with libattr.
+    unreadable: Option<String>,
+    /// The security context is copied otherwise.
+    pub(super) without_context: bool,
+}
+
+impl XattrRules {
+    /// Those of this machine.
+    pub(super) fn read(without_context: bool) -> Self {
+        let found = match fs::read(RULES) {
+            Ok(text) => {
+                parse(&text).ok_or_else(|| strerror(&io::Error::from_raw_os_error(libc::EINVAL)))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(strerror(&e)),
+        };
+        let (left_out, unreadable) = match found {
+            Ok(left_out) => (left_out, None),
+            Err(why) => (Vec::new(), Some(format!("{}: {why}", quote(RULES)))),
+        };
+        Self {
+            left_out,
+            unreadable,
+            without_context,
+        }
+    }
+
+    fn takes(&self, name: &OsStr) -> bool {
+        if self.without_context && name == SELINUX {
+            return false;
+        }
+        // A name from the kernel has no NUL in it.
+        CString::new(name.as_bytes())
+            .is_ok_and(|name| !self.left_out.iter().any(|p| fnmatch::matches(p, &name)))
+    }
+}
+
+/// The patterns of a file of rules: a pattern and `skip` or `permissions` a line, both of which mean not here. `None`
+/// for anything else.
+fn parse(text: &[u8]) -> Option<Vec<CString>> {
+    let mut patterns = Vec::new();
+    for line in text.split(|b| *b == b'\n') {
+        let line = line.split(|b| *b == b'#').next().unwrap_or_default();
+        let mut words = line.split(|b| b" \t".contains(b)).filter(|w| !w.is_empty());
+        match (words.next(), words.next(), words.next()) {
+            (None, ..) => {}
+            (Some(pattern), Some(b"skip" | b"permissions"), None) => {
+                patterns.push(CString::new(pattern).ok()?);
+            }
+            _ => return None,
+        }
+    }
+    Some(patterns)
+}
+
+/// Copies all that `rules` let through; the first failure does not keep the rest back.
+pub(super) fn copy(
+    rules: &XattrRules,
+    told: ReportLevel,
+    (source, to): (&AttrHandle<'_>, &AttrHandle<'_>),
+    (from, dest): (&Path, &Path),
+    say: &mut dyn FnMut(&str),
+) -> Result<(), Unpreserved> {
+    let mut ok = Ok(());
+    if let (Some(why), true) = (&rules.unreadable, told != ReportLevel::Nothing) {
+        say(why);
+    }
+    let mut fail = |what: String, e: &io::Error| {
+        ok = Err(Unpreserved);
+        if told.tells(e) {
+            say(&format!("{what}: {}", strerror(e)));
+        }
+    };
+    let names = match source.list() {
+        Ok(names) => names,
+        Err(e) if lacking(&e) => return Ok(()),
+        Err(e) => {
+            fail(format!("listing attributes of {}", quote(from)), &e);
+            return ok;
+        }
+    };
+    let mut refused = None;
+    for name in names.iter().filter(|name| rules.takes(name)) {
+        let value = match source.get(name) {
+            Ok(Some(value)) => value,
+            Ok(None) => continue,
+            Err(e) => {
+                fail(
+                    format!("getting attribute {} of {}", quote(name), quote(from)),
+                    &e,
+                );
+                continue;
+            }
+        };
+        match to.set(name, &value) {
+            Ok(()) => {}
+            // One word for all: the file system has none.
+            Err(e) if lacking(&e) => refused = Some(e),
+            Err(e) => fail(
+                format!("setting attribute {} for {}", quote(name), quote(dest)),
+                &e,
+            ),
+        }
+    }
+    if let Some(e) = refused {
+        fail(format!("setting attributes for {}", quote(dest)), &e);
+    }
+    ok
+}
+
+fn lacking(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_as_libattr_reads_them() {
+        let rules = |text: &str| {
+            parse(text.as_bytes()).map(|left_out| XattrRules {
+                left_out,
+                ..XattrRules::default()
+            })
+        };
+        let some = rules("# words\n\n system.acl\tpermissions # why\nafs.*  skip\n").unwrap();
+        for (name, takes) in [
+            ("system.acl", false),
+            ("afs.x", false),
+            ("user.afs.x", true),
+        ] {
+            assert_eq!(some.takes(name.as_ref()), takes, "{name}");
+        }
+        for wrong in ["alone\n", "a copy\n", "a skip more\n"] {
+            assert!(rules(wrong).is_none(), "{wrong}");
+        }
+        assert!(rules("").is_some_and(|rules| rules.takes(SELINUX.as_ref())));
+    }
+}

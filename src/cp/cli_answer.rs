@@ -1,0 +1,63 @@
+//! Answers to the command line itself: help, version, and mistakes in cp's words.
+
+use std::process::ExitCode;
+
+use crate::report::program_name;
+use crate::sys::strerror::strerror;
+
+/// What to print instead of copying.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CliAnswer {
+    /// Asked for: standard output, exit 0.
+    Text(String),
+    /// A mistake: standard error, exit 1, with the hint to --help where cp gives it. Bytes, as the words may be any.
+    Mistake(Vec<u8>),
+}
+
+/// cp's second line below a usage error.
+#[must_use]
+pub fn hint() -> String {
+    format!("Try '{} --help' for more information.", program_name())
+}
+
+impl CliAnswer {
+    /// A failure that is nobody's usage.
+    #[must_use]
+    pub fn error(text: &str) -> Self {
+        Self::Mistake(format!("{}: {text}\n", program_name()).into_bytes())
+    }
+
+    /// A usage error, with cp's second line.
+    #[must_use]
+    pub fn usage_error(text: &str) -> Self {
+        Self::usage_of_bytes(text.as_bytes())
+    }
+
+    /// The same, where words are shown as they were given.
+    #[must_use]
+    pub fn usage_of_bytes(text: &[u8]) -> Self {
+        let hint = hint();
+        let (before, behind) = (program_name().as_bytes(), hint.as_bytes());
+        Self::Mistake([before, b": ", text, b"\n", behind, b"\n"].concat())
+    }
+
+    /// Prints it and gives the exit status that goes with it.
+    #[must_use]
+    pub fn print(self) -> ExitCode {
+        use std::io::Write;
+        let (result, code) = match &self {
+            Self::Text(text) => (
+                crate::report::write_stdout(text.as_bytes()),
+                ExitCode::SUCCESS,
+            ),
+            Self::Mistake(text) => (std::io::stderr().write_all(text), ExitCode::FAILURE),
+        };
+        match (result, &self) {
+            (Ok(()), _) => code,
+            (Err(e), Self::Text(_)) => {
+                Self::error(&format!("write error: {}", strerror(&e))).print()
+            }
+            (Err(_), Self::Mistake(_)) => ExitCode::FAILURE,
+        }
+    }
+}

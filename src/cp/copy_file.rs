@@ -1,0 +1,553 @@
+//! One regular file, or what is copied as one: open both ends, transfer, attributes, close.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, fstat};
+use nix::unistd::ftruncate;
+
+use super::at_path::{AtPath, FileId, file_id, is_older, sibling_path, wait_for_lease};
+use super::attrs::{self, Attributes};
+use super::by_inode::RemoveOutcome;
+use super::dest::resolve_link::ResolvedPath;
+use super::dest::{
+    self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
+};
+use super::entry_error::EntryError;
+use super::fsync_set::{self, FsyncSet};
+use super::in_flight::Claim;
+use super::options::{CopyOptions, Overwrite};
+use super::prompt::ask_overwrite;
+use crate::report::quote::quote;
+use crate::report::{FileReporter, OrderedOutput, debug};
+use crate::sys::strerror::strerror;
+use crate::transfer::errno_class::{Endpoint, retry};
+use crate::transfer::{self, Copier, CopyFailure, CopyMethod, DeferredError, Error};
+
+/// Copies the bytes; one for each thread at work.
+pub(super) type FileCopier = Copier<WritebackTag>;
+
+/// Identifies a file in the queue of deferred writeback.
+#[derive(Debug)]
+pub(super) struct WritebackTag {
+    source: PathBuf,
+    dest: PathBuf,
+    /// Keeps the inode registered until its writeback is complete: a failure cuts the file off, and by then no later file
+    /// of the walk may have been written to the same inode.
+    _claim: Arc<Claim>,
+}
+
+/// What a run has decided and what its threads share.
+#[derive(Debug)]
+pub(super) struct CopyContext<'a> {
+    pub(super) options: &'a CopyOptions,
+    pub(super) attributes: Attributes,
+    pub(super) fsync_set: FsyncSet,
+}
+
+impl<'a> CopyContext<'a> {
+    /// For a run where the file mode creation mask is `umask`.
+    pub(super) fn new(options: &'a CopyOptions, umask: u32) -> Self {
+        Self {
+            options,
+            attributes: Attributes::new(options, umask),
+            fsync_set: FsyncSet::new(options.durability.fsync),
+        }
+    }
+}
+
+/// What the walk knows of one file beyond its places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CopyRequest<'a> {
+    /// The inodes that this copy has registered as in use.
+    pub(super) claim: &'a Arc<Claim>,
+    /// What is at the destination.
+    pub(super) existing: Option<&'a FileStat>,
+    /// With --atomic: that has been backed up or is to be removed, so the new file has nothing of it.
+    pub(super) replace_as_new: bool,
+    /// Whether the destination is below a directory that was named, rather than named itself.
+    pub(super) is_below_operand: bool,
+    /// Whether a symbolic link as source is followed; if not, one that was swapped in is refused.
+    pub(super) follow: bool,
+    /// The name that a backup will have, where the commit makes it.
+    pub(super) backup: Option<&'a OsStr>,
+}
+
+/// A copy that failed.
+#[derive(Debug)]
+pub(super) struct FileCopyError {
+    /// What is to be said.
+    pub(super) why: EntryError,
+    /// The file that this run made at the destination and left there: part of a copy.
+    pub(super) left: Option<FileId>,
+}
+
+impl<T: Into<EntryError>> From<T> for FileCopyError {
+    fn from(why: T) -> Self {
+        Self {
+            why: why.into(),
+            left: None,
+        }
+    }
+}
+
+/// Copies a file's data and attributes, and tells as what. With --atomic a failure leaves the destination as it was.
+pub(super) fn copy(
+    cx: &CopyContext<'_>,
+    (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
+    (source, dest): (&AtPath<'_>, &AtPath<'_>),
+    from: &FileStat,
+    target: &CopyRequest<'_>,
+) -> Result<FileId, FileCopyError> {
+    let opened = open_source(source, from, !target.follow)?;
+    if let Some(newer) = newer_dest(cx.options, from, dest, target) {
+        return Ok(newer);
+    }
+    let mut method = CopyMethod::before(&cx.options.transfer);
+    let copied = copy_opened(
+        cx,
+        (voice, bytes),
+        (source, &opened, dest),
+        from,
+        target,
+        &mut method,
+    );
+    // Where cp prints it: last of all, once the source was opened, whatever became of the copy.
+    if cx.options.report.debug && !cx.options.attributes_only {
+        voice.print_verbose(&debug::method_line(&method));
+    }
+    copied
+}
+
+/// The same from where the source is open. `method` is set once the data was under way.
+fn copy_opened(
+    cx: &CopyContext<'_>,
+    (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
+    (source, opened, dest): (&AtPath<'_>, &File, &AtPath<'_>),
+    from: &FileStat,
+    target: &CopyRequest<'_>,
+    method: &mut CopyMethod,
+) -> Result<FileId, FileCopyError> {
+    let mut say = |text: &str| voice.diagnose(text);
+    let prepared = cx.attributes.prepare_creation(source, &mut say);
+    prepared.map_err(|attrs::Unpreserved| EntryError::Reported)?;
+    let open = open_dest(cx, voice, dest, from, target)?;
+    if open.created && !open.is_atomic() {
+        target.claim.created(file_id(&stat_of(&open.file, dest)?));
+    }
+    if !open.created && !open.is_atomic() {
+        let mut say = |text: &str| voice.diagnose(text);
+        let relabelled = cx.attributes.relabel(source, dest, &mut say);
+        relabelled.map_err(|attrs::Unpreserved| EntryError::Reported)?;
+    }
+    if let Err(e) = cx
+        .fsync_set
+        .register_file_system(&open.file, dest.shown, !open.created)
+    {
+        abandon(voice, dest, open, None);
+        return Err(fsync_set::message(dest.shown, &e).into());
+    }
+    // What replaces the old file atomically is narrow as it is.
+    let held_back = target.existing.filter(|there| {
+        !open.is_atomic() && cx.attributes.narrow_before_write(from, &open.file, there)
+    });
+    if !cx.options.attributes_only
+        && let Err((failure, why)) = copy_data(
+            cx,
+            (voice, bytes),
+            (source, opened),
+            (dest, &open),
+            (target.claim, method),
+        )
+    {
+        let changed = failure.as_ref().is_some_and(|failure| failure.begun);
+        if let (Some(there), false) = (held_back, changed) {
+            // What was narrowed a moment ago is ours to widen.
+            let _ = cx.attributes.restore_mode(&open.file, there);
+        }
+        let refuses = matches!(&failure, Some(f) if matches!(f.error, Error::Truncate(_)));
+        let left = abandon(voice, dest, open, failure.as_ref());
+        if let Some(there) = target.existing.filter(|_| refuses && cx.options.force) {
+            remove_unwritable(voice, dest, there)?;
+            let anew = CopyRequest {
+                existing: None,
+                ..*target
+            };
+            let files = (source, opened, dest);
+            return copy_opened(cx, (voice, bytes), files, from, &anew, method);
+        }
+        let why = why.into();
+        return Err(FileCopyError { why, left });
+    }
+    let now = stat_of(&open.file, dest)?;
+    if now.st_size == 0 && target.existing.is_some_and(dest::is_regular) && !open.is_atomic() {
+        // An old file that is emptied again was written, by its times and set-id bits, as with O_TRUNC.
+        touch(&open.file, dest, cx.options)?;
+    }
+    let made = file_id(&now);
+    let left = (open.created && !open.is_atomic()).then_some(made);
+    finish(cx, voice, (source, opened), from, (dest, open), target)
+        .map(|stays| stays.unwrap_or(made))
+        .map_err(|why| FileCopyError { why, left })
+}
+
+/// Removes an old file that opens and cannot be emptied, as -f removes one that does not open: for cp, emptying is a part of
+/// open(2).
+fn remove_unwritable(
+    voice: &mut OrderedOutput,
+    dest: &AtPath<'_>,
+    there: &FileStat,
+) -> Result<(), FileCopyError> {
+    match dest.remove_examined(there)? {
+        RemoveOutcome::Done => voice.print_verbose(&format!("removed {}", quote(dest.shown))),
+        RemoveOutcome::Gone => {}
+        RemoveOutcome::Other | RemoveOutcome::Aside(_) => {
+            return Err(dest::replaced_message(dest.shown).into());
+        }
+    }
+    Ok(())
+}
+
+/// With -u, the file that has become newer than its source since the walk looked at it, which stays. With --atomic the
+/// commit looks.
+fn newer_dest(
+    options: &CopyOptions,
+    from: &FileStat,
+    dest: &AtPath<'_>,
+    target: &CopyRequest<'_>,
+) -> Option<FileId> {
+    if !options.update || options.durability.atomic || target.existing.is_none() {
+        return None;
+    }
+    let now = dest.stat(true).ok()?;
+    (dest::is_regular(&now) && !is_older(&now, from)).then(|| file_id(&now))
+}
+
+fn open_dest<'a>(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    dest: &AtPath<'a>,
+    from: &FileStat,
+    target: &CopyRequest<'_>,
+) -> Result<Destination<'a>, String> {
+    let options = cx.options;
+    let there = target.existing;
+    let atomic = options.durability.atomic;
+    if let Some(fifo) = there.filter(|there| !atomic && dest::is_fifo(there)) {
+        return dest::open_fifo(dest, fifo, target.is_below_operand, voice.interrupt_check());
+    }
+    let how = DestOptions {
+        mode: cx.attributes.file_mode(from),
+        is_below_operand: target.is_below_operand,
+        force: options.force,
+        through_dangling: options.through_dangling,
+        atomic,
+        replace_as_new: target.replace_as_new,
+        keep_mode: !options.preserve.mode,
+    };
+    let removed = || voice.print_verbose(&format!("removed {}", quote(dest.shown)));
+    dest::open(dest, there, &how, removed)
+}
+
+/// Moves the bytes. What to say where that failed, and how far it came where it began.
+fn copy_data(
+    cx: &CopyContext<'_>,
+    (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
+    (source, opened): (&AtPath<'_>, &File),
+    (dest, open): (&AtPath<'_>, &Destination<'_>),
+    (claim, method): (&Arc<Claim>, &mut CopyMethod),
+) -> Result<(), (Option<CopyFailure>, String)> {
+    let facts = bytes.facts(opened).map_err(|e| {
+        let text = format!("cannot fstat {}: {}", quote(source.shown), strerror(&e));
+        (None, text)
+    })?;
+    // The old file is kept until the new one is known to be whole.
+    let options = transfer::TransferOptions {
+        wait_for_writeback: open.is_atomic(),
+        ..cx.options.transfer
+    };
+    let mut observer = FileReporter::new(voice, source.shown, dest.shown);
+    let tag = WritebackTag {
+        source: source.shown.into(),
+        dest: dest.shown.into(),
+        _claim: Arc::clone(claim),
+    };
+    let copied = bytes.copy(opened, facts, &open.file, options, &mut observer, tag);
+    *method = bytes.method();
+    match copied {
+        Ok(()) => {
+            observer.finish();
+            Ok(())
+        }
+        Err(failure) => {
+            let text = message(&failure, options, source, dest, open.is_atomic());
+            Err((Some(failure), text))
+        }
+    }
+}
+
+fn touch(file: &File, dest: &AtPath<'_>, options: &CopyOptions) -> Result<(), String> {
+    if options.attributes_only {
+        return Ok(());
+    }
+    retry(|| ftruncate(file, 0)).map_err(|e| {
+        let (name, text) = (quote(dest.shown), strerror(&e));
+        format!("failed to extend {name}: {text}")
+    })
+}
+
+fn stat_of(file: &File, dest: &AtPath<'_>) -> Result<FileStat, String> {
+    fstat(file).map_err(|e| {
+        format!(
+            "cannot fstat {}: {}",
+            quote(dest.shown),
+            strerror(&e.into())
+        )
+    })
+}
+
+/// Tells of files that failed on their way to the device, after their copy had returned. Returns whether there were none.
+pub(super) fn report_deferred_errors(
+    voice: &mut OrderedOutput,
+    late: &[DeferredError<WritebackTag>],
+) -> bool {
+    for late in late {
+        let WritebackTag { source, dest, .. } = &late.tag;
+        let text = format!("error writing {}: {}", quote(dest), strerror(&late.error));
+        voice.error(source, dest, &text);
+    }
+    late.is_empty()
+}
+
+/// First what the file has from the one it replaces, then what it has from its source.
+fn set_attributes(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    (source, opened): (&AtPath<'_>, &File),
+    from: &FileStat,
+    (dest, open): (&AtPath<'_>, &Destination<'_>),
+) -> Result<(), EntryError> {
+    open.inherit(dest.shown)?;
+    let mut say = |text: &str| voice.error(source.shown, dest.shown, text);
+    let shown = (source.shown, dest.shown);
+    cx.attributes
+        .finish_file(opened, from, &open.file, open.created, shown, &mut say)
+        .map_err(|attrs::Unpreserved| EntryError::Reported)
+}
+
+/// Gives the attributes and commits, unless attributes that were demanded are missing on what would take the place of
+/// another file. Returns the file that has the name instead, where that is left.
+fn finish<'a>(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    (source, opened): (&AtPath<'_>, &File),
+    from: &FileStat,
+    (dest, mut open): (&AtPath<'a>, Destination<'a>),
+    target: &CopyRequest<'_>,
+) -> Result<Option<FileId>, EntryError> {
+    for _ in 0..MAX_COMMITS {
+        let attributes = set_attributes(cx, voice, (source, opened), from, (dest, &open));
+        if open.is_atomic() && attributes.is_err() {
+            abandon(voice, dest, open, None);
+            return attributes.map(|()| None);
+        }
+        // A file that was written is closed, whatever became of its attributes; the first error is the one to tell.
+        let committed = commit(cx, voice, from, (dest, open));
+        attributes?;
+        match committed {
+            Ok(CommitOutcome::Done { backup }) => {
+                report_changed_backup(cx.options, voice, dest, target.backup, backup.as_deref());
+                return Ok(None);
+            }
+            Ok(CommitOutcome::Left(stays)) => return Ok(Some(stays)),
+            Err(CommitError::Exists) => {
+                return handle_appeared_dest(cx.options, dest).map(|()| None);
+            }
+            Err(CommitError::Changed(again)) => open = *again,
+            Err(CommitError::Say(why)) => return Err(why.into()),
+        }
+    }
+    abandon(voice, dest, open, None);
+    Err(dest::replaced_message(dest.shown).into())
+}
+
+/// How often another process may replace the destination while the new file gets the attributes of the old one: that takes
+/// less than a millisecond.
+const MAX_COMMITS: u32 = 100;
+
+/// Commits; a file that the walk has not seen is decided about here, as the walk would have.
+fn commit<'a>(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    from: &FileStat,
+    (dest, open): (&AtPath<'a>, Destination<'a>),
+) -> Result<CommitOutcome, CommitError<'a>> {
+    let options = cx.options;
+    let asks = options.overwrite == Overwrite::Ask;
+    // What comes to be where nothing was stays without a question.
+    let never = matches!(options.overwrite, Overwrite::Skip | Overwrite::Fail);
+    let mut decide = |now: &FileStat, examined: bool| {
+        let newer = options.update && !is_older(now, from);
+        if newer || asks && !examined && !ask_overwrite(voice, options, dest, now) {
+            CommitDecision::Leave
+        } else {
+            CommitDecision::Replace
+        }
+    };
+    open.commit(
+        dest,
+        &mut CommitRules {
+            fsync_set: &cx.fsync_set,
+            backup: options.backup.as_ref().filter(|_| !never),
+            may_leave: !never && (options.update || asks),
+            decide: &mut decide,
+        },
+    )
+}
+
+/// With -v, the name of a backup that is another than the one that was told before the copy.
+fn report_changed_backup(
+    options: &CopyOptions,
+    voice: &mut OrderedOutput,
+    dest: &AtPath<'_>,
+    told: Option<&OsStr>,
+    made: Option<&OsStr>,
+) {
+    if let Some(name) = made.filter(|name| options.report.verbose && told != Some(*name)) {
+        let backup = quote(sibling_path(dest.shown.as_os_str(), name));
+        voice.print_verbose(&format!("{} -> {backup} (backup)", quote(dest.shown)));
+    }
+}
+
+/// Somebody made the destination while its copy was written: as if it had been there before, where that is allowed.
+fn handle_appeared_dest(options: &CopyOptions, dest: &AtPath<'_>) -> Result<(), EntryError> {
+    let shown = quote(dest.shown);
+    match options.overwrite {
+        Overwrite::Skip => Ok(()),
+        Overwrite::Fail => Err(format!("not replacing {shown}").into()),
+        Overwrite::Replace | Overwrite::Ask => {
+            let text = strerror(&nix::errno::Errno::EEXIST.into());
+            Err(format!("cannot create regular file {shown}: {text}").into())
+        }
+    }
+}
+
+fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<File, String> {
+    // Without O_NONBLOCK, what was swapped for a FIFO meanwhile would hold us in open(2). For a FIFO, waiting is done in
+    // the transfer, where a signal can end it; for files the flag means nothing.
+    let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    if nofollow {
+        flags |= OFlag::O_NOFOLLOW;
+    }
+    let file = wait_for_lease(|| source.open(flags, 0)).map_err(|e| {
+        format!(
+            "cannot open {} for reading: {}",
+            quote(source.shown),
+            strerror(&e)
+        )
+    })?;
+    match fstat(&file) {
+        Ok(now) if file_id(&now) == file_id(from) => Ok(file),
+        Ok(_) => Err(format!(
+            "skipping file {}, as it was replaced while being copied",
+            quote(source.shown)
+        )),
+        Err(e) => Err(format!(
+            "cannot fstat {}: {}",
+            quote(source.shown),
+            strerror(&e.into())
+        )),
+    }
+}
+
+/// Ends a copy that failed. A destination that holds nothing and would not be there without us is removed; one that this
+/// run made and leaves is returned.
+fn abandon(
+    voice: &mut OrderedOutput,
+    dest: &AtPath<'_>,
+    open: Destination<'_>,
+    failure: Option<&CopyFailure>,
+) -> Option<FileId> {
+    let empty = failure.is_some_and(|failure| {
+        !failure.begun && !matches!(failure.error, Error::SourceChanged { .. })
+    });
+    let made = (open.created && !open.is_atomic())
+        .then(|| fstat(&open.file).ok().as_ref().map(file_id))
+        .flatten();
+    let closed = open.abandon(dest.shown);
+    let cleaned = match made {
+        Some(made) if empty => remove_made(dest, made),
+        _ => closed,
+    };
+    if let Err(also) = cleaned {
+        voice.diagnose(&also);
+    }
+    made
+}
+
+/// Removes a file that this run made, be it where a link leads.
+fn remove_made(dest: &AtPath<'_>, made: FileId) -> Result<(), String> {
+    let Ok(entry) = ResolvedPath::resolve_follow(dest) else {
+        return dest.remove_made(made);
+    };
+    let behind = AtPath {
+        dir: entry.dir(),
+        path: &entry.name,
+        shown: dest.shown,
+    };
+    behind.remove_made(made)
+}
+
+fn message(
+    failure: &CopyFailure,
+    options: transfer::TransferOptions,
+    source: &AtPath<'_>,
+    dest: &AtPath<'_>,
+    atomic: bool,
+) -> String {
+    let (from, to) = (quote(source.shown), quote(dest.shown));
+    match &failure.error {
+        Error::Io(Endpoint::Source, e) => format!("error reading {from}: {}", strerror(e)),
+        Error::Io(Endpoint::Dest, e) => format!("error writing {to}: {}", strerror(e)),
+        Error::Truncate(e) => format!("cannot create regular file {to}: {}", strerror(e)),
+        Error::Clone(e) => format!("failed to clone {to} from {from}: {}", strerror(e)),
+        Error::Resize(e) => format!("failed to extend {to}: {}", strerror(e)),
+        Error::Impossible(why) => format!("cannot copy {from} to {to}: {}{why}", demand(options)),
+        Error::SourceChanged { .. } if atomic => {
+            format!("{from}: {}, so {to} is left as it was", failure.error)
+        }
+        Error::SourceChanged { .. } => {
+            format!("{from}: {}, so {to} is not a copy of it", failure.error)
+        }
+        Error::Interrupted if atomic => {
+            format!("interrupted while {from} was copied: {to} is left as it was")
+        }
+        Error::Interrupted if !failure.begun => {
+            format!("interrupted before a byte of {from} was copied to {to}")
+        }
+        Error::Interrupted if failure.size == 0 => {
+            format!(
+                "interrupted: {to} holds the first {} bytes of {from}",
+                failure.copied
+            )
+        }
+        Error::Interrupted => format!(
+            "interrupted: {to} holds the first {} bytes of the {} of {from}",
+            failure.copied, failure.size
+        ),
+    }
+}
+
+/// The words of the command line that leave no other way.
+fn demand(options: transfer::TransferOptions) -> String {
+    match options.engine {
+        Some(row) => format!("engine {} cannot do it: ", row.name),
+        None if options.direct == transfer::DirectPolicy::Always => {
+            "--direct=always cannot be kept: ".into()
+        }
+        None => String::new(),
+    }
+}

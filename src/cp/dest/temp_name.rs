@@ -1,0 +1,291 @@
+//! The name that a file has while it waits beside the one whose place it will take.
+//!
+//! `.NAME.mmapcp-N` says what it is and of what. Its inode is locked (flock) for as long as its writer lives, so who
+//! wants the name and finds it unlocked has found what a killed run left, and clears it.
+//!
+//! N is 1 to 8, the first that is free; where all are in use, it is 16 random hexadecimal digits, so that nobody can keep
+//! a file from being copied by taking the names before. The next `--atomic` copy over NAME looks at the eight names only,
+//! and stops at two free ones: to find a random one it would have to read the directory, which may hold a million names,
+//! for each file. So what stays is the leftover of a run that was killed while eight others, or a stranger's files, had
+//! the eight names.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::linkat;
+
+use super::is_regular;
+use super::resolve_link::ResolvedPath;
+use crate::cp::at_path::file_id;
+use crate::cp::by_inode;
+use crate::sys::file::try_lock;
+use crate::transfer::errno_class::retry;
+
+/// What a name of one component has at most: NAME_MAX of the kernel.
+const NAME_MAX: usize = 255;
+
+/// Where a file system takes less than that (eCryptfs 143, minix 30), half is tried, down to this.
+const MIN_NAME_LIMIT: usize = 28;
+
+/// Numbered names: more than the writers that one destination has at once, and few enough to look at for each file.
+const NUMBERED_SLOTS: u32 = 8;
+
+/// Random names that are tried before the directory is taken for broken: of 2^64 names, no second one is ever needed.
+const MAX_RANDOM_NAMES: u32 = 16;
+
+/// Names that are free one after another before a search for leftovers ends: a run that was killed while another held
+/// the first name has left the second.
+const FREE_SLOTS_TO_STOP: u32 = 2;
+
+/// The name beside `of` that ends with `n`, of `limit` bytes at most.
+fn name(of: &OsStr, n: impl Display, limit: usize) -> OsString {
+    let end = format!(".mmapcp-{n}");
+    let of = of.as_bytes();
+    let mut keep = of.len().min(limit.saturating_sub(1 + end.len()));
+    // Not within a character: some file systems take only whole ones.
+    while keep < of.len() && keep > 0 && of[keep] & 0xc0 == 0x80 {
+        keep -= 1;
+    }
+    let mut bytes = Vec::with_capacity(limit);
+    bytes.push(b'.');
+    bytes.extend_from_slice(&of[..keep]);
+    bytes.extend_from_slice(end.as_bytes());
+    OsString::from_vec(bytes)
+}
+
+/// Makes a file beside, locked. Returns its name, too.
+pub(super) fn create(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(OsString, File)> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(mode);
+    claim(entry, |name| {
+        let file = File::from(retry(|| openat(entry.dir(), name, flags, mode))?);
+        let locked = try_lock(&file);
+        let taken = locked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+        // Somebody may have taken it for a leftover before it was locked, and cleared it.
+        if taken || !by_inode::is_name_of_inode(entry.dir(), name, file_id(&fstat(&file)?)) {
+            return Err(Errno::EEXIST.into());
+        }
+        Ok(file)
+    })
+}
+
+/// Gives an unnamed file a name beside. Returns the name.
+pub(super) fn link(entry: &ResolvedPath<'_>, file: &File) -> io::Result<OsString> {
+    // Where a file system has no locks, nobody can find it unlocked either.
+    let _ = try_lock(file);
+    claim(entry, |name| Ok(name_open_file(file, entry.dir(), name)?)).map(|(name, ())| name)
+}
+
+/// Gives a file that has this name beside, or none, a random one that no sweep looks at, since it leads to the old file for
+/// a moment when the two are exchanged. Returns the name.
+pub(super) fn take_random_name(
+    entry: &ResolvedPath<'_>,
+    file: &File,
+    named: Option<&OsStr>,
+) -> io::Result<OsString> {
+    let _ = try_lock(file);
+    let rename = |name: &OsStr| {
+        let renamed = match named {
+            Some(now) => by_inode::rename_noreplace(entry.dir(), now, name),
+            None => name_open_file(file, entry.dir(), name),
+        };
+        Ok(renamed?)
+    };
+    claim_from(NUMBERED_SLOTS + 1, entry, rename).map(|(name, ())| name)
+}
+
+/// Links an open file that may have no name to one. It shall not exist.
+pub(super) fn name_open_file(file: &File, dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<()> {
+    // AT_EMPTY_PATH, which would need no /proc, is for who has CAP_DAC_READ_SEARCH.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(
+        AT_FDCWD,
+        path.as_str(),
+        dir,
+        name,
+        AtFlags::AT_SYMLINK_FOLLOW,
+    )
+}
+
+/// Makes something under the first name that is free or can be freed.
+fn claim<T>(
+    entry: &ResolvedPath<'_>,
+    make: impl FnMut(&OsStr) -> io::Result<T>,
+) -> io::Result<(OsString, T)> {
+    claim_from(1, entry, make)
+}
+
+/// As [`claim`], from a number on; those above [`NUMBERED_SLOTS`] stand for random ones.
+fn claim_from<T>(
+    mut n: u32,
+    entry: &ResolvedPath<'_>,
+    mut make: impl FnMut(&OsStr) -> io::Result<T>,
+) -> io::Result<(OsString, T)> {
+    let mut limit = NAME_MAX;
+    for _ in 0..MAX_ATTEMPTS {
+        let name = match n {
+            1..=NUMBERED_SLOTS => name(&entry.name, n, limit),
+            _ => name(&entry.name, by_inode::random_digits(), limit),
+        };
+        let error = match make(&name) {
+            Ok(made) => return Ok((name, made)),
+            Err(e) => e,
+        };
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EEXIST)
+                if n <= NUMBERED_SLOTS
+                    && clear_if_leftover(entry.dir(), &name) != SlotState::Used => {}
+            Some(Errno::EEXIST) if n < NUMBERED_SLOTS + MAX_RANDOM_NAMES => n += 1,
+            Some(Errno::ENAMETOOLONG) if limit / 2 >= MIN_NAME_LIMIT => limit /= 2,
+            _ => return Err(error),
+        }
+    }
+    Err(Errno::EEXIST.into())
+}
+
+/// Attempts to take a name, with those on names that were found free or were cleared and are taken all the same. A file
+/// system that says of each name that it exists would else be asked for ever.
+const MAX_ATTEMPTS: u32 = 1000;
+
+/// Removes what killed runs left beside an entry.
+pub(super) fn remove_leftovers(entry: &ResolvedPath<'_>) {
+    let mut free = 0;
+    for n in 1..=NUMBERED_SLOTS {
+        match clear_if_leftover(entry.dir(), &name(&entry.name, n, NAME_MAX)) {
+            SlotState::Used => free = 0,
+            SlotState::Cleared => {}
+            SlotState::Nothing => free += 1,
+        }
+        if free == FREE_SLOTS_TO_STOP {
+            break;
+        }
+    }
+}
+
+/// What was under a name.
+#[derive(Debug, PartialEq, Eq)]
+enum SlotState {
+    Nothing,
+    /// A leftover, which is gone now, or something that has just moved on.
+    Cleared,
+    /// A file whose writer lives, or that is not ours.
+    Used,
+}
+
+fn clear_if_leftover(dir: BorrowedFd<'_>, name: &OsStr) -> SlotState {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match retry(|| openat(dir, name, flags, Mode::empty())) {
+        Ok(file) => File::from(file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return SlotState::Nothing,
+        Err(_) => return SlotState::Used,
+    };
+    let Ok(stat) = fstat(&file) else {
+        return SlotState::Used;
+    };
+    let user = nix::unistd::geteuid();
+    let ours = is_regular(&stat) && (user.is_root() || user.as_raw() == stat.st_uid);
+    if !ours || try_lock(&file).is_err() {
+        return SlotState::Used;
+    }
+    // Where it leads to another file by now, its writer has just given it its final name.
+    match by_inode::remove_checked(dir, name, file_id(&stat)) {
+        Ok(_) => SlotState::Cleared,
+        Err(_) => SlotState::Used,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cp::at_path::AtPath;
+    use std::fs;
+
+    #[test]
+    fn a_name_says_of_what_it_is_and_fits() {
+        assert_eq!(name(OsStr::new("core"), 1, NAME_MAX), ".core.mmapcp-1");
+        let long = "x".repeat(NAME_MAX);
+        let made = name(OsStr::new(&long), 12, NAME_MAX);
+        assert_eq!(made.len(), NAME_MAX);
+        assert!(made.to_string_lossy().ends_with("x.mmapcp-12"));
+        // Of a character of two bytes, both or none.
+        let wide = "ä".repeat(127);
+        let made = name(OsStr::new(&wide), 1, NAME_MAX);
+        assert!(made.to_str().is_some(), "{made:?}");
+    }
+
+    #[test]
+    fn what_is_locked_is_left_and_what_is_not_is_cleared() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("dest");
+        let place = AtPath {
+            dir: AT_FDCWD,
+            path: path.as_os_str(),
+            shown: &path,
+        };
+        let entry = ResolvedPath::resolve_nofollow(&place)?;
+        let (first, held) = create(&entry, 0o600)?;
+        let (second, _also) = create(&entry, 0o600)?;
+        assert_eq!(first, ".dest.mmapcp-1");
+        assert_eq!(second, ".dest.mmapcp-2");
+        remove_leftovers(&entry);
+        assert_eq!(fs::read_dir(dir.path())?.count(), 2);
+        drop(held);
+        remove_leftovers(&entry);
+        assert_eq!(fs::read_dir(dir.path())?.count(), 1);
+        let (again, _held) = create(&entry, 0o600)?;
+        assert_eq!(again, first);
+        Ok(())
+    }
+
+    /// Another process may take all the numbers.
+    #[test]
+    fn numbers_that_are_taken_block_nothing() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("dest");
+        let strangers: Vec<File> = (1..=1001)
+            .map(|n| {
+                let file = File::create(dir.path().join(name(OsStr::new("dest"), n, NAME_MAX)))?;
+                try_lock(&file)?;
+                Ok(file)
+            })
+            .collect::<io::Result<_>>()?;
+        let place = AtPath {
+            dir: AT_FDCWD,
+            path: path.as_os_str(),
+            shown: &path,
+        };
+        let entry = ResolvedPath::resolve_nofollow(&place)?;
+        let (named, _file) = create(&entry, 0o600)?;
+        assert_eq!(named.len(), ".dest.mmapcp-".len() + 16);
+        remove_leftovers(&entry);
+        assert_eq!(fs::read_dir(dir.path())?.count(), 1002);
+        drop(strangers);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_is_left() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("dest");
+        std::os::unix::fs::symlink("elsewhere", dir.path().join(".dest.mmapcp-1"))?;
+        fs::create_dir(dir.path().join(".dest.mmapcp-2"))?;
+        let place = AtPath {
+            dir: AT_FDCWD,
+            path: path.as_os_str(),
+            shown: &path,
+        };
+        let entry = ResolvedPath::resolve_nofollow(&place)?;
+        remove_leftovers(&entry);
+        let (name, _file) = create(&entry, 0o600)?;
+        assert_eq!(name, ".dest.mmapcp-3");
+        assert_eq!(fs::read_dir(dir.path())?.count(), 3);
+        Ok(())
+    }
+}

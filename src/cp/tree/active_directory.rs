@@ -1,0 +1,306 @@
+//! One directory under way, completed by the last of those that work in it. It is open on both sides while files are
+//! copied in it; while the walk is far below, it is closed ([`super::open_directories`]).
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, fstat};
+
+use super::CopyRun;
+use super::name_folding::NameRule;
+use crate::cp::at_path::{AtPath, DirHandle, FileId, OwnedAtPath, file_id};
+use crate::cp::operands::join;
+use crate::report::OrderedOutput;
+
+/// One directory under way.
+pub(super) struct ActiveDirectory {
+    source: DirectorySide,
+    dest: DirectorySide,
+    /// Where the source is, if it could not be opened for listing. Then nothing is below this.
+    unlisted: Option<OwnedAtPath>,
+    open: Mutex<DirectoryHandles>,
+    names: NameRule,
+    from: FileStat,
+    /// The mode that it was made with.
+    made: Option<u32>,
+    above: Option<Arc<ActiveDirectory>>,
+    /// Those that still work in it: the walk, files on their way, directories in it.
+    busy: AtomicUsize,
+    /// Who speaks of its completion.
+    voice: Mutex<Option<OrderedOutput>>,
+}
+
+/// The source or the destination: by what it is found again in the directory above.
+struct DirectorySide {
+    name: OsString,
+    shown: PathBuf,
+    identity: FileId,
+    /// Whether the name is followed if it is a symbolic link.
+    follow: bool,
+}
+
+/// The descriptors of a directory, as far as they are open.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DirectoryHandles {
+    pub(super) listing: Option<Arc<DirHandle>>,
+    pub(super) dest: Option<Arc<DirHandle>>,
+}
+
+/// What the walk knows of a directory that it enters.
+pub(super) struct Entered<'a> {
+    pub(super) source: &'a OwnedAtPath,
+    pub(super) dest: &'a OwnedAtPath,
+    /// Whether the name of the source is followed if it is a symbolic link, and that of the destination.
+    pub(super) follow: (bool, bool),
+    /// The source, open; none where it could not be opened.
+    pub(super) listing: Option<File>,
+    pub(super) target: File,
+    /// The inode of the destination.
+    pub(super) identity: FileId,
+    pub(super) names: NameRule,
+    pub(super) from: FileStat,
+    pub(super) made: Option<u32>,
+    pub(super) above: Option<Arc<ActiveDirectory>>,
+}
+
+impl ActiveDirectory {
+    /// Begins; the caller works in it until it calls [`Self::remove_user`].
+    pub(super) fn new(entered: Entered<'_>) -> Arc<Self> {
+        if let Some(above) = &entered.above {
+            above.add_user();
+        }
+        let side = |anchor: &OwnedAtPath, identity, follow| DirectorySide {
+            name: anchor.path.clone(),
+            shown: anchor.shown.clone(),
+            identity,
+            follow,
+        };
+        let (source, dest) = entered.follow;
+        let unlisted = entered.listing.is_none();
+        Arc::new(Self {
+            source: side(entered.source, file_id(&entered.from), source),
+            dest: side(entered.dest, entered.identity, dest),
+            unlisted: unlisted.then(|| entered.source.clone()),
+            open: Mutex::new(DirectoryHandles {
+                listing: entered.listing.map(|file| Arc::new(DirHandle::Open(file))),
+                dest: Some(Arc::new(DirHandle::Open(entered.target))),
+            }),
+            names: entered.names,
+            from: entered.from,
+            made: entered.made,
+            above: entered.above,
+            busy: AtomicUsize::new(1),
+            voice: Mutex::new(None),
+        })
+    }
+
+    /// The descriptors that are open now. Who keeps them keeps them open.
+    pub(super) fn folders(&self) -> DirectoryHandles {
+        self.open().clone()
+    }
+
+    /// Whether the destination is open, and the source where it can be listed.
+    pub(super) fn is_open(&self) -> bool {
+        self.open().dest.is_some()
+    }
+
+    /// Closes both sides, when the last task that works in them is done.
+    pub(super) fn close_folders(&self) {
+        *self.open() = DirectoryHandles::default();
+    }
+
+    /// Opens both sides again by `..` of a directory below.
+    ///
+    /// # Errors
+    /// openat's; another directory is there than the one that was left, as when a link was followed to the one below.
+    pub(super) fn reopen_from_below(&self, below: &Self) -> io::Result<()> {
+        let below = below.folders();
+        let up = |folder: &Option<Arc<DirHandle>>, side: &DirectorySide, place_only| {
+            let folder = folder.as_deref().ok_or(Errno::EBADF)?;
+            open_same(folder.as_fd(), OsStr::new(".."), side, false, place_only)
+        };
+        let listing = up(&below.listing, &self.source, false)?;
+        let dest = up(&below.dest, &self.dest, true)?;
+        self.set_folders(listing, dest);
+        Ok(())
+    }
+
+    /// Opens both sides again by their names in the directory above, which must be open.
+    ///
+    /// # Errors
+    /// openat's; another directory has the name now.
+    pub(super) fn reopen_by_name(&self) -> io::Result<()> {
+        let above = self.above.as_ref().ok_or(Errno::EBADF)?.folders();
+        let down = |folder: &Option<Arc<DirHandle>>, side: &DirectorySide, place_only| {
+            let folder = folder.as_deref().ok_or(Errno::EBADF)?;
+            open_same(folder.as_fd(), &side.name, side, side.follow, place_only)
+        };
+        let listing = down(&above.listing, &self.source, false)?;
+        let dest = down(&above.dest, &self.dest, true)?;
+        self.set_folders(listing, dest);
+        Ok(())
+    }
+
+    fn set_folders(&self, listing: File, dest: File) {
+        *self.open() = DirectoryHandles {
+            listing: Some(Arc::new(DirHandle::Open(listing))),
+            dest: Some(Arc::new(DirHandle::Open(dest))),
+        };
+    }
+
+    fn open(&self) -> MutexGuard<'_, DirectoryHandles> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directory that this is in, if it is no operand.
+    pub(super) fn above(&self) -> Option<&Arc<Self>> {
+        self.above.as_ref()
+    }
+
+    /// The paths of source and destination, for messages.
+    pub(super) fn shown(&self) -> (&Path, &Path) {
+        (&self.source.shown, &self.dest.shown)
+    }
+
+    /// How names in the destination lead to files.
+    pub(super) fn names(&self) -> NameRule {
+        self.names
+    }
+
+    /// The device that the source is on.
+    pub(super) fn device(&self) -> u64 {
+        self.from.st_dev
+    }
+
+    /// Whether this run made it.
+    pub(super) fn is_new(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// Whether this run made it, or one above it.
+    pub(super) fn is_within_new(&self) -> bool {
+        let mut level = Some(self);
+        while let Some(this) = level {
+            if this.is_new() {
+                return true;
+            }
+            level = this.above.as_deref();
+        }
+        false
+    }
+
+    /// A name in it, on both sides.
+    pub(super) fn child(&self, name: &OsStr) -> Option<(OwnedAtPath, OwnedAtPath)> {
+        let side = |folder: &Arc<DirHandle>, shown: &Path| OwnedAtPath {
+            folder: Arc::clone(folder),
+            path: name.to_owned(),
+            shown: join(shown, name),
+        };
+        let open = self.open();
+        let source = side(open.listing.as_ref()?, &self.source.shown);
+        let dest = side(open.dest.as_ref()?, &self.dest.shown);
+        Some((source, dest))
+    }
+
+    /// One more works in it.
+    pub(super) fn add_user(&self) {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The walk leaves it, and `voice` has the last word.
+    pub(super) fn close(level: Arc<Self>, voice: OrderedOutput, run: &CopyRun<'_>) {
+        *level.voice.lock().unwrap_or_else(PoisonError::into_inner) = Some(voice);
+        Self::remove_user(level, run);
+    }
+
+    /// One fewer works in it. The last completes it, and so is out of the one above.
+    pub(super) fn remove_user(level: Arc<Self>, run: &CopyRun<'_>) {
+        let mut level = level;
+        while level.busy.fetch_sub(1, Ordering::AcqRel) == 1 {
+            level.complete(run);
+            let Some(above) = level.above.clone() else {
+                return;
+            };
+            level = above;
+        }
+    }
+
+    fn complete(&self, run: &CopyRun<'_>) {
+        let mut voice = self
+            .voice
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let mut say = |text: &str| {
+            if let Some(voice) = &mut voice {
+                voice.diagnose(text);
+            }
+        };
+        let open = self.folders();
+        // None: it could not be opened again, and that has been said.
+        let Some(dest) = open.dest.as_deref().and_then(file) else {
+            return;
+        };
+        let listing = open.listing.as_deref().and_then(file);
+        let place = match &self.unlisted {
+            Some(anchor) => anchor.as_at_path(),
+            None => AtPath {
+                dir: listing.map_or(dest.as_fd(), AsFd::as_fd),
+                path: OsStr::new("."),
+                shown: &self.source.shown,
+            },
+        };
+        let source = (&place, listing);
+        let (made, shown) = (self.made, &*self.dest.shown);
+        let attributes = run.attributes();
+        let finished = attributes.finish_directory(source, &self.from, dest, made, shown, &mut say);
+        if finished.is_err() {
+            run.fail();
+        }
+        run.cx.fsync_set.note_directory(dest, &self.dest.shown);
+    }
+}
+
+/// Opens a directory that was open before, and no other.
+fn open_same(
+    dir: BorrowedFd<'_>,
+    base: &OsStr,
+    side: &DirectorySide,
+    follow: bool,
+    place_only: bool,
+) -> io::Result<File> {
+    let shown = &side.shown;
+    let place = AtPath {
+        dir,
+        path: base,
+        shown,
+    };
+    let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    flags.set(OFlag::O_NOFOLLOW, !follow);
+    let file = match place.open(flags, 0) {
+        // One that may be searched but not listed is as good for what is made in it.
+        Err(e) if place_only && e.raw_os_error() == Some(libc::EACCES) => {
+            place.open(flags | OFlag::O_PATH, 0)
+        }
+        other => other,
+    }?;
+    if file_id(&fstat(&file)?) == side.identity {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it was replaced while being copied"))
+    }
+}
+
+fn file(folder: &DirHandle) -> Option<&File> {
+    match folder {
+        DirHandle::Open(file) => Some(file),
+        DirHandle::Current => None,
+    }
+}

@@ -1,0 +1,284 @@
+//! Directories: made so that nobody else can use them before they are complete, then filled.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
+
+use super::active_directory::{ActiveDirectory, Entered};
+use super::dir_names::DirNames;
+use super::name_folding::NameRule;
+use super::new_directory::replaced;
+use super::{
+    Dereference, DestKnowledge, DirectoryPlan, EntryError, EntryResult, MAX_TREE_DEPTH, TreeEntry,
+    Walk, arrow, cannot, is_link,
+};
+use crate::cp::at_path::{AtPath, file_id};
+use crate::cp::attrs::Unpreserved;
+use crate::report::SourceOutcome;
+use crate::report::quote::quote;
+use crate::sys::strerror::strerror;
+
+impl Walk<'_, '_, '_> {
+    /// Two paths may lead to one directory: by a bind mount, by a link that is followed. From where that shows, files are
+    /// copied one after the other, since two of them may be one.
+    fn watch_for_repeats(
+        &mut self,
+        entry: &TreeEntry,
+        (from, now): (&FileStat, &FileStat),
+        new: bool,
+        names: NameRule,
+    ) {
+        if self.serial {
+            return;
+        }
+        let links = self.dereference(entry);
+        // What a link leads to may have been made a moment ago.
+        let mut repeated = self.options().keep_directory_symlink
+            && !new
+            && !entry.operand()
+            && entry
+                .dest
+                .as_at_path()
+                .stat(false)
+                .is_ok_and(|s| is_link(&s));
+        // Where names may fold, one that was made may be met again under another.
+        if !new || names != NameRule::Exact || links != Dereference::Never {
+            repeated |= !self.seen_directories.insert(file_id(now));
+        }
+        if from.st_dev == now.st_dev {
+            repeated |= !self.seen_directories.insert(file_id(from));
+        }
+        if repeated {
+            self.wait_in_flight();
+            self.serial = true;
+        }
+    }
+
+    /// Gives a directory that was there the security context of the source, where that is kept.
+    fn relabel(&mut self, source: &AtPath<'_>, dest: &AtPath<'_>) -> EntryResult {
+        let mut said = Vec::new();
+        let attributes = self.run.attributes();
+        let done = attributes.relabel(source, dest, &mut |text| said.push(text.to_owned()));
+        for text in &said {
+            self.flushed_output().diagnose(text);
+        }
+        done.map_err(|Unpreserved| EntryError::Reported)
+    }
+
+    /// Copies a directory and all that is in it.
+    pub(super) fn directory(&mut self, entry: TreeEntry, descent: &DirectoryPlan) {
+        let from = &descent.from;
+        let entered = if self.ancestors.contains(&file_id(from)) {
+            let name = quote(&entry.source.shown);
+            Err(format!("cannot copy cyclic symbolic link {name}").into())
+        } else {
+            self.enter(&entry, from, descent.ready.there)
+        };
+        let level = match entered {
+            Ok(level) => level,
+            Err(failed) => {
+                if descent.first {
+                    self.forget(from);
+                }
+                self.undo_backup(&entry, descent.ready.backup.as_ref());
+                return self.report_failure(&entry.source.shown, &entry.dest.shown, failed);
+            }
+        };
+        // It would keep the directory above open.
+        drop(entry);
+        self.ancestors.push(file_id(from));
+        self.open.enter(&level);
+        let crossing = self.options().one_file_system
+            && level
+                .above()
+                .is_some_and(|above| above.device() != from.st_dev);
+        let filled = if crossing {
+            Ok(())
+        } else {
+            self.copy_children(&level)
+        };
+        self.ancestors.pop();
+        self.open.leave();
+        if let Err(failed) = filled {
+            let (source, dest) = level.shown();
+            self.report_failure(source, dest, failed);
+        }
+        self.submit_batch();
+        // While this one still lets its `..` be found, whatever its mode will be.
+        self.reopen_parent(&level);
+        let voice = self.voice.split();
+        ActiveDirectory::close(level, voice, self.run);
+    }
+
+    /// Makes the destination, unless it is there, and opens both sides.
+    fn enter(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        there: Option<FileStat>,
+    ) -> Result<Arc<ActiveDirectory>, EntryError> {
+        if self.open.are_too_many() {
+            self.wait_in_flight();
+        }
+        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
+        self.prepare_creation(&source)?;
+        let (target, made) = match there {
+            Some(there) => {
+                self.relabel(&source, &dest)?;
+                (self.open_existing_dest(entry, &dest, &there)?, None)
+            }
+            None => {
+                let (target, made) = self.make_directory(entry, from)?;
+                (target, Some(made))
+            }
+        };
+        let now = fstat(&target).or_else(|e| cannot("stat", &dest, e))?;
+        if made.is_some() {
+            // Its name; what is below it is noted when it is complete.
+            if entry.operand() {
+                self.run.cx.fsync_set.note_made(&dest);
+            }
+            self.note_first_made(entry, from, &now);
+            self.verbose(|| arrow(entry, None));
+            self.voice.count_source(SourceOutcome::DirectoryCreated);
+        }
+        let names = self.names_in(entry, &target, made.is_some());
+        self.watch_for_repeats(entry, (from, &now), made.is_some(), names);
+        let opened = if self.ancestors.len() >= MAX_TREE_DEPTH {
+            Err(std::io::Error::from_raw_os_error(libc::ELOOP))
+        } else {
+            self.open_listed(entry, &source, from)
+        };
+        let (listing, unlisted) = match opened {
+            Ok(listing) => (Some(listing), None),
+            Err(e) => (None, Some(e)),
+        };
+        let level = ActiveDirectory::new(Entered {
+            source: &entry.source,
+            dest: &entry.dest,
+            follow: (
+                self.dereference(entry) != Dereference::Never,
+                self.options().keep_directory_symlink,
+            ),
+            listing,
+            target,
+            identity: file_id(&now),
+            names,
+            from: *from,
+            made,
+            above: entry.level.clone(),
+        });
+        if let Some(e) = unlisted {
+            let text = format!("cannot access {}: {}", quote(source.shown), strerror(&e));
+            self.report_failure(source.shown, dest.shown, text.into());
+        }
+        Ok(level)
+    }
+
+    /// How names in a directory of the destination lead to files. A new one folds case where the one above does.
+    fn names_in(&self, entry: &TreeEntry, target: &File, new: bool) -> NameRule {
+        match &entry.level {
+            // One thread copies in the order of the walk anyway.
+            _ if self.pool.threads() == 1 => NameRule::Exact,
+            Some(above) if new => above.names(),
+            _ => NameRule::of(target),
+        }
+    }
+
+    /// Makes a directory that only its owner can use until it is complete. Returns the mode it was given, too.
+    fn make_directory(
+        &self,
+        entry: &TreeEntry,
+        from: &FileStat,
+    ) -> Result<(File, u32), EntryError> {
+        let dest = entry.dest.as_at_path();
+        let mode = self.run.attributes().directory_mode(from);
+        let bits = Mode::from_bits_truncate(mode);
+        mkdirat(dest.dir, dest.path, bits).or_else(|e| cannot("create directory", &dest, e))?;
+        let exposed = entry.level.as_ref().is_none_or(|level| !level.is_new());
+        self.open_new(&dest, mode, exposed)
+    }
+
+    /// A destination directory that is there, which must be what was looked at: a link that was swapped in is not followed.
+    fn open_existing_dest(
+        &self,
+        entry: &TreeEntry,
+        dest: &AtPath<'_>,
+        there: &FileStat,
+    ) -> Result<File, EntryError> {
+        let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        // What was looked at through a link is opened through it, and compared.
+        let through = entry.operand() || self.options().keep_directory_symlink;
+        if !through {
+            flags |= OFlag::O_NOFOLLOW;
+        }
+        let file = match dest.open(flags, 0) {
+            // One that may be searched but not listed is as good for what is made in it.
+            Err(e) if e.raw_os_error() == Some(libc::EACCES) => dest.open(flags | OFlag::O_PATH, 0),
+            other => other,
+        };
+        let file =
+            file.map_err(|e| format!("cannot access {}: {}", quote(dest.shown), strerror(&e)))?;
+        let now = fstat(&file).or_else(|e| cannot("stat", dest, e))?;
+        if file_id(there) != file_id(&now) {
+            return Err(replaced(dest));
+        }
+        Ok(file)
+    }
+
+    /// The source directory, which must be the one that was looked at.
+    fn open_listed(
+        &self,
+        entry: &TreeEntry,
+        source: &AtPath<'_>,
+        from: &FileStat,
+    ) -> std::io::Result<File> {
+        let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        if self.dereference(entry) == super::Dereference::Never {
+            flags |= OFlag::O_NOFOLLOW;
+        }
+        let file = source.open(flags, 0)?;
+        if file_id(&fstat(&file)?) != file_id(from) {
+            return Err(std::io::Error::other("it was replaced while being copied"));
+        }
+        Ok(file)
+    }
+
+    fn copy_children(&mut self, level: &Arc<ActiveDirectory>) -> EntryResult {
+        let Some(listing) = level.folders().listing else {
+            return Ok(());
+        };
+        let names = DirNames::of(&*listing).map_err(|e| {
+            let name = quote(level.shown().0);
+            format!("cannot access {name}: {}", strerror(&e))
+        })?;
+        drop(listing);
+        let known = if level.is_new() {
+            DestKnowledge::Missing
+        } else {
+            DestKnowledge::Unknown
+        };
+        for name in names.iter() {
+            if self.voice.is_interrupted() {
+                return Err(EntryError::Reported);
+            }
+            // None: it was closed and could not be opened again, which has been said.
+            let Some((source, dest)) = level.child(name) else {
+                break;
+            };
+            self.entry(TreeEntry {
+                source,
+                dest,
+                level: Some(Arc::clone(level)),
+                known,
+            });
+            // Going on would copy the copy; cp stops here as well.
+            if self.top.met_itself {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,472 @@
+//! What is to become of a destination that is there already: written to, renamed, removed, or left alone.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::stat::FileStat;
+
+use super::same_file::{SameFile, check_same_file};
+use super::{
+    DestPlan, EntryBackup, EntryError, TreeEntry, Walk, cannot, is_directory, is_link, is_regular,
+};
+use crate::cp::at_path::{AtPath, FileId, file_id, is_older, last_component, sibling_path};
+use crate::cp::backup::{self, BackupOutcome, RestoreError};
+use crate::cp::by_inode::RemoveOutcome;
+use crate::cp::dest::replaced_message;
+use crate::cp::operands::DestKnowledge;
+use crate::cp::options::{Backup, BackupNames, CopyMode, Dereference, Overwrite};
+use crate::cp::prompt;
+use crate::report::quote::quote;
+use crate::sys::strerror::strerror;
+
+/// How often a destination may be replaced by another process while it is looked at: each look takes microseconds, save
+/// for a question.
+const MAX_LOOKS: u32 = 100;
+
+/// What a look at the destination came to.
+enum DestLook {
+    /// The way is clear.
+    Ready(Box<DestPlan>),
+    /// There is nothing to do, and that is no error.
+    Nothing,
+    /// Another file is there now, which is to be looked at.
+    Changed,
+}
+
+impl DestPlan {
+    fn met(self) -> DestLook {
+        DestLook::Ready(Box::new(self))
+    }
+}
+
+impl Walk<'_, '_, '_> {
+    /// Looks at the destination and clears the way. None: there is nothing to do, and that is no error.
+    pub(super) fn prepare_dest(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        dereference: Dereference,
+    ) -> Result<Option<DestPlan>, EntryError> {
+        for _ in 0..MAX_LOOKS {
+            let mut there = self.stat_dest(entry, from)?;
+            if there.is_some_and(|there| self.run.in_flight.is_used(file_id(&there))) {
+                // An earlier file of the walk still uses this inode, under whatever name.
+                self.wait_in_flight_and_writeback();
+                there = self.stat_dest(entry, from)?;
+            }
+            let Some(there) = there else {
+                return Ok(Some(DestPlan::default()));
+            };
+            match self.meet_once(entry, from, there, dereference)? {
+                DestLook::Ready(ready) => return Ok(Some(*ready)),
+                DestLook::Nothing => return Ok(None),
+                DestLook::Changed => {}
+            }
+        }
+        Err(replaced_message(&entry.dest.shown).into())
+    }
+
+    fn meet_once(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        there: FileStat,
+        dereference: Dereference,
+    ) -> Result<DestLook, EntryError> {
+        if matches!(self.options().overwrite, Overwrite::Skip | Overwrite::Fail) {
+            return self.replace(entry, from, there, dereference, false);
+        }
+        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
+        match check_same_file(&source, &dest, from, &there, dereference, self.options()) {
+            SameFile::Conflict => {
+                let (source, dest) = (quote(source.shown), quote(dest.shown));
+                Err(format!("{source} and {dest} are the same file").into())
+            }
+            verdict => {
+                let done = verdict == SameFile::AlreadyDone;
+                self.replace(entry, from, there, dereference, done)
+            }
+        }
+    }
+
+    /// What is there. The link itself is looked at where it would be replaced rather than written through.
+    fn stat_dest(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+    ) -> Result<Option<FileStat>, EntryError> {
+        let options = self.options();
+        let through = !is_directory(from)
+            && !is_link(from)
+            && (is_regular(from) || options.copy_as_regular)
+            && options.copy_mode == CopyMode::Copy
+            && options.backup.is_none()
+            && !options.remove_destination;
+        match entry.known {
+            DestKnowledge::Missing => return Ok(None),
+            DestKnowledge::MissingOrDangling if through => return Ok(None),
+            _ => {}
+        }
+        let dest = entry.dest.as_at_path();
+        let mut there = dest.stat(false);
+        if through && there.is_ok_and(|stat| is_link(&stat)) {
+            // It may lead to a file that is still to be made.
+            self.wait_in_flight();
+            there = dest.stat(true);
+        }
+        match there {
+            Ok(stat) if is_link(&stat) => Ok(Some(self.directory_behind(&dest, from, stat))),
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            // With -f a loop of links is replaced as a file that cannot be opened would be.
+            Err(Errno::ELOOP) if options.force => Ok(dest.stat(false).ok()),
+            Err(e) => cannot("stat", &dest, e),
+        }
+    }
+
+    /// With --keep-directory-symlink a link to a directory, met by a directory, is that directory.
+    fn directory_behind(&self, dest: &AtPath<'_>, from: &FileStat, link: FileStat) -> FileStat {
+        if self.options().keep_directory_symlink
+            && is_directory(from)
+            && let Ok(behind) = dest.stat(true)
+            && is_directory(&behind)
+        {
+            return behind;
+        }
+        link
+    }
+
+    fn replace(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        there: FileStat,
+        dereference: Dereference,
+        done: bool,
+    ) -> Result<DestLook, EntryError> {
+        if !is_directory(from) && self.is_kept(entry, from, &there, dereference)? {
+            return Ok(DestLook::Nothing);
+        }
+        // An answer takes long, and was given about one file.
+        if self.options().overwrite == Overwrite::Ask
+            && !still_there(&entry.dest.as_at_path(), &there)
+        {
+            return Ok(DestLook::Changed);
+        }
+        if done {
+            return Ok(DestLook::Nothing);
+        }
+        self.types_agree(entry, from, &there)?;
+        self.clear(entry, from, there, dereference)
+    }
+
+    /// Whether a file that is there stays: it is not older, or the user wants it so.
+    fn is_kept(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        there: &FileStat,
+        dereference: Dereference,
+    ) -> Result<bool, EntryError> {
+        let options = self.options();
+        if options.update && !is_older(there, from) {
+            // It counts as the copy of its source, as in cp: what else leads to that becomes a link of this.
+            if from.st_nlink > 1 || dereference != Dereference::Never {
+                match self.find_or_note_copy(entry, from) {
+                    Some(earlier) => {
+                        let ready = DestPlan {
+                            there: Some(*there),
+                            ..DestPlan::default()
+                        };
+                        if self.link_earlier(entry, &earlier, from, dereference, &ready)? {
+                            self.say_removed(entry);
+                        }
+                        self.run.cx.fsync_set.note_made(&entry.dest.as_at_path());
+                    }
+                    None => {
+                        let follow = dereference != Dereference::Never;
+                        let made = entry.dest.as_at_path().stat(follow).unwrap_or(*there);
+                        self.run.copied_as(from, Some(file_id(&made)));
+                    }
+                }
+            }
+            self.say_skipped(entry);
+            return Ok(true);
+        }
+        match options.overwrite {
+            Overwrite::Replace => Ok(false),
+            Overwrite::Skip => {
+                self.say_skipped(entry);
+                Ok(true)
+            }
+            Overwrite::Fail => {
+                let name = quote(&entry.dest.shown);
+                Err(format!("not replacing {name}").into())
+            }
+            Overwrite::Ask => {
+                let kept = !self.may_overwrite(entry, there);
+                if kept {
+                    // POSIX: a file that was not copied makes the exit status 1, and so does cp since 9.2.
+                    self.run.fail();
+                    self.say_skipped(entry);
+                }
+                Ok(kept)
+            }
+        }
+    }
+
+    /// Prints the line of --debug for a destination that is left as it is, in the words of cp since 9.4.
+    fn say_skipped(&mut self, entry: &TreeEntry) {
+        if self.options().report.debug {
+            self.verbose(|| format!("skipped {}", quote(&entry.dest.shown)));
+        }
+    }
+
+    fn types_agree(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        there: &FileStat,
+    ) -> Result<(), EntryError> {
+        let (source, dest) = (&entry.source.shown, &entry.dest.shown);
+        if !is_directory(there) {
+            // Since 9.5 cp makes the directory where the other file gets a backup. It removes the file where the source is
+            // "." or "..", which get no backup; here such a file stays.
+            let backed_up = self.options().backup.is_some() && !is_dots(source);
+            if is_directory(from) && !backed_up {
+                let (source, dest) = (quote(source), quote(dest));
+                return Err(format!(
+                    "cannot overwrite non-directory {dest} with directory {source}"
+                )
+                .into());
+            }
+            let numbered = |b: &crate::cp::options::Backup| b.names == BackupNames::Numbered;
+            if entry.operand()
+                && !self.options().backup.as_ref().is_some_and(numbered)
+                && self.is_made_by_earlier_operand(dest, there)
+            {
+                let (source, dest) = (quote(source), quote(dest));
+                return Err(format!("will not overwrite just-created {dest} with {source}").into());
+            }
+        } else if !is_directory(from) && self.options().backup.is_none() {
+            // With a backup, as in cp since 9.5, the call that makes the copy fails.
+            let (source, dest) = (quote(source), quote(dest));
+            return Err(
+                format!("cannot overwrite directory {dest} with non-directory {source}").into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Renames or removes what is there, where the options want that; with --atomic it keeps its name until the new one
+    /// is complete.
+    fn clear(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        there: FileStat,
+        dereference: Dereference,
+    ) -> Result<DestLook, EntryError> {
+        let options = self.options();
+        let keep = DestPlan {
+            there: Some(there),
+            ..DestPlan::default()
+        };
+        if is_directory(&there) {
+            return Ok(keep.met());
+        }
+        // Only what is written as a file comes by a temporary name.
+        let atomic = options.durability.atomic
+            && !is_directory(from)
+            && options.copy_mode == CopyMode::Copy
+            && (is_regular(from) || options.copy_as_regular && !is_link(from));
+        if let Some(how) = &options.backup
+            && !is_dots(&entry.source.shown)
+        {
+            return self.back_up(entry, from, there, (how, atomic));
+        }
+        let linked = options.preserve.links && there.st_nlink > 1;
+        let other = dereference == Dereference::Never && !is_regular(from);
+        if !(options.remove_destination || !options.attributes_only && (linked || other)) {
+            return Ok(keep.met());
+        }
+        let dest = entry.dest.as_at_path();
+        if atomic {
+            // Where a link was looked through, it is the link that goes.
+            let there = dest.stat(false).ok().or(keep.there);
+            return Ok(DestPlan {
+                there,
+                replace_as_new: true,
+                ..keep
+            }
+            .met());
+        }
+        self.wait_in_flight();
+        match dest.remove_examined(&there)? {
+            RemoveOutcome::Done => self.say_removed(entry),
+            RemoveOutcome::Gone => {}
+            RemoveOutcome::Other | RemoveOutcome::Aside(_) => return Ok(DestLook::Changed),
+        }
+        Ok(DestPlan::default().met())
+    }
+
+    /// Asks whether an existing file may be replaced. No answer is no.
+    pub(super) fn may_overwrite(&mut self, entry: &TreeEntry, there: &FileStat) -> bool {
+        self.wait_in_flight();
+        let options = self.options();
+        prompt::ask_overwrite(&mut self.voice, options, &entry.dest.as_at_path(), there)
+    }
+
+    pub(super) fn say_removed(&mut self, entry: &TreeEntry) {
+        self.verbose(|| format!("removed {}", quote(&entry.dest.shown)));
+    }
+
+    /// Renames what is there to its backup's name; where the commit does that (`atomic`), finds out the name.
+    fn back_up(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        there: FileStat,
+        (how, atomic): (&Backup, bool),
+    ) -> Result<DestLook, EntryError> {
+        let dest = entry.dest.as_at_path();
+        if how.names != BackupNames::Numbered && is_backup_of(entry, from, &how.suffix) {
+            let (dest, source) = (quote(dest.shown), quote(&entry.source.shown));
+            return Err(
+                format!("backing up {dest} might destroy source;  {source} not copied").into(),
+            );
+        }
+        // What is renamed may be a file that is still being written.
+        self.wait_in_flight();
+        if atomic {
+            let name = backup::plan(&dest, how).or_else(|e| cannot("backup", &dest, e))?;
+            return Ok(DestPlan {
+                there: Some(there),
+                replace_as_new: true,
+                backup: Some(EntryBackup { name, old: None }),
+            }
+            .met());
+        }
+        match backup::make(&dest, how, file_id(&there)) {
+            Ok(BackupOutcome::Renamed(name, old)) => Ok(DestPlan {
+                backup: Some(EntryBackup {
+                    name,
+                    old: Some(old),
+                }),
+                ..DestPlan::default()
+            }
+            .met()),
+            Ok(BackupOutcome::Nothing) => Ok(DestPlan::default().met()),
+            Ok(BackupOutcome::Other) => Ok(DestLook::Changed),
+            Err(e) => cannot("backup", &dest, e),
+        }
+    }
+
+    /// Gives what was there its name back, where nothing was made in its place.
+    pub(super) fn undo_backup(&mut self, entry: &TreeEntry, backup: Option<&EntryBackup>) {
+        if let Some(backup) = backup {
+            self.submit_batch();
+            undo_backup(&mut self.voice, entry, (backup, None), self.run);
+        }
+    }
+
+    /// A link that this run made is not written through: it would lead out of what is being made. Nor is one that an
+    /// earlier operand was written through: the second would overwrite the first. Of links in trees cp looks at operands
+    /// only, and writes through a link that one tree brought where the next has a file of that name.
+    pub(super) fn check_not_through_made_link(
+        &mut self,
+        entry: &TreeEntry,
+        dest: &AtPath<'_>,
+    ) -> Result<(), EntryError> {
+        let links = self.repeats.has_links() || self.repeats.is_earlier_dest(dest.shown);
+        if self.options().backup.is_some() || !links {
+            return Ok(());
+        }
+        match dest.stat(false) {
+            Ok(link) if is_link(&link) && self.is_just_created(&link, dest.shown) => {
+                let (source, dest) = (quote(&entry.source.shown), quote(dest.shown));
+                Err(format!("will not copy {source} through just-created symlink {dest}").into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this run made a symbolic link, or an earlier operand was copied to the same name through it: cp counts that
+    /// as created, too.
+    fn is_just_created(&mut self, link: &FileStat, shown: &Path) -> bool {
+        self.repeats.is_our_link(link) || self.is_made_by_earlier_operand(shown, link)
+    }
+
+    /// Whether an earlier operand of this run made what bears this name.
+    fn is_made_by_earlier_operand(&mut self, shown: &Path, there: &FileStat) -> bool {
+        if !self.repeats.is_earlier_dest(shown) {
+            return false;
+        }
+        self.wait_in_flight();
+        self.run.operand_dest_id(shown) == Some(file_id(there))
+    }
+}
+
+/// Gives what was there its name back, after a copy that failed and left a file of its own, or none.
+pub(super) fn undo_backup(
+    voice: &mut crate::report::OrderedOutput,
+    entry: &TreeEntry,
+    (backup, left): (&EntryBackup, Option<FileId>),
+    run: &super::CopyRun<'_>,
+) {
+    let dest = entry.dest.as_at_path();
+    let undone = match backup.old {
+        Some(old) => backup::restore_original(&dest, (&backup.name, old), left),
+        // The commit did not come to it.
+        None => Ok(()),
+    };
+    let (name, kept) = (
+        quote(dest.shown),
+        quote(sibling_path(dest.shown.as_os_str(), &backup.name)),
+    );
+    let why = match undone {
+        Ok(()) if run.options.report.verbose => {
+            return voice.print_verbose(&format!("{kept} -> {name} (unbackup)"));
+        }
+        Ok(()) => return,
+        Err(RestoreError::Taken) => {
+            format!("another process has made a file of that name; the old file is {kept}")
+        }
+        Err(RestoreError::Moved) => format!("{kept} is not the old file any more"),
+        Err(RestoreError::Failed(e)) => strerror(&e.into()),
+    };
+    voice.diagnose(&format!("cannot un-backup {name}: {why}"));
+}
+
+/// Whether a name leads to a file still, through a link or not.
+fn still_there(dest: &AtPath<'_>, there: &FileStat) -> bool {
+    [false, true].into_iter().any(|follow| {
+        dest.stat(follow)
+            .is_ok_and(|now| file_id(&now) == file_id(there))
+    })
+}
+
+/// Whether the source looks like the simple backup that the destination is about to get.
+fn is_backup_of(entry: &TreeEntry, from: &FileStat, suffix: &OsStr) -> bool {
+    let mut name = entry.dest.path.clone();
+    name.push(suffix);
+    let (source, dest) = (
+        last_component(&entry.source.shown),
+        last_component(&entry.dest.shown),
+    );
+    let mut wanted = dest.to_owned();
+    wanted.push(suffix);
+    let place = AtPath {
+        path: &name,
+        ..entry.dest.as_at_path()
+    };
+    source == wanted
+        && place
+            .stat(true)
+            .is_ok_and(|backup| file_id(&backup) == file_id(from))
+}
+
+fn is_dots(path: &Path) -> bool {
+    matches!(last_component(path).as_encoded_bytes(), b"." | b"..")
+}

@@ -1,0 +1,176 @@
+//! What an entry becomes at its destination, by its type and by what was asked for.
+
+use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
+
+use super::batch::FileTransfer;
+use super::links::EarlierCopy;
+use super::name_folding::NameKey;
+use super::{
+    DestPlan, DirectoryPlan, EntryError, EntryResult, NextAction, TreeEntry, Walk, arrow, cannot,
+    file_type, is_directory, is_link, is_regular,
+};
+use crate::cp::at_path::{AtPath, file_id};
+use crate::cp::attrs::Unpreserved;
+use crate::cp::options::{CopyMode, Dereference};
+use crate::report::quote::quote;
+
+impl Walk<'_, '_, '_> {
+    pub(super) fn make(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        (ready, name): (DestPlan, NameKey),
+        dereference: Dereference,
+        earlier: Option<EarlierCopy>,
+    ) -> Result<NextAction, EntryError> {
+        if is_directory(from) {
+            if let Some(earlier) = &earlier
+                && let Some(outcome) = self.handle_repeated_directory(entry, earlier, dereference)
+            {
+                if outcome.is_err() {
+                    self.undo_backup(entry, ready.backup.as_ref());
+                }
+                return outcome.map(|()| NextAction::Done);
+            }
+            return Ok(NextAction::Directory(Box::new(DirectoryPlan {
+                from: *from,
+                ready,
+                first: earlier.is_none(),
+            })));
+        }
+        let data = is_regular(from) || self.options().copy_as_regular && !is_link(from);
+        let remembered = self.is_remembered(from);
+        if earlier.is_none() && data && self.options().copy_mode == CopyMode::Copy {
+            return Ok(NextAction::Transfer(Box::new(FileTransfer {
+                from: *from,
+                ready,
+                below: !entry.operand() || self.target.is_some(),
+                follow: dereference != Dereference::Never,
+                remembered,
+                name,
+            })));
+        }
+        self.verbose(|| arrow(entry, ready.backup_name()));
+        let linked = earlier.is_some();
+        let made = match earlier {
+            Some(earlier) => {
+                self.link_earlier(entry, &earlier, from, dereference, &ready)
+                    .map(|replaced| {
+                        // With --atomic, what is replaced here was backed up, or is not said to be removed.
+                        if replaced && !ready.replace_as_new {
+                            self.say_removed(entry);
+                        }
+                    })
+            }
+            None => self
+                .prepare_creation(&entry.source.as_at_path())
+                .and_then(|()| self.make_without_data(entry, from, &ready, dereference)),
+        };
+        match made {
+            // A further name of what was made before may be overwritten by a later operand, as in cp.
+            Ok(()) if linked => self.run.cx.fsync_set.note_entry(&entry.dest.as_at_path()),
+            Ok(()) => self.note_made(entry, from, remembered),
+            Err(_) => {
+                if remembered && !linked {
+                    self.run.copied_as(from, None);
+                }
+                self.undo_backup(entry, ready.backup.as_ref());
+            }
+        }
+        made.map(|()| NextAction::Made)
+    }
+
+    /// Has what is made next in place of `source` come into being with its security context, where that is kept.
+    pub(super) fn prepare_creation(&mut self, source: &AtPath<'_>) -> EntryResult {
+        let mut said = Vec::new();
+        let attributes = self.run.attributes();
+        let prepared = attributes.prepare_creation(source, &mut |text| said.push(text.to_owned()));
+        for text in &said {
+            self.flushed_output().diagnose(text);
+        }
+        prepared.map_err(|Unpreserved| EntryError::Reported)
+    }
+
+    /// What is not copied byte by byte.
+    fn make_without_data(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        ready: &DestPlan,
+        dereference: Dereference,
+    ) -> EntryResult {
+        match self.options().copy_mode {
+            CopyMode::SymbolicLink => self.symlink_to_source(entry, from, ready.there.as_ref()),
+            CopyMode::HardLink => {
+                let follow = dereference != Dereference::Never;
+                self.link_source(entry, from, follow, ready.there.as_ref())
+            }
+            CopyMode::Copy if is_link(from) => self.copy_symlink(entry, from, ready.there.as_ref()),
+            CopyMode::Copy => self.special(entry, from),
+        }
+    }
+
+    /// A FIFO, a socket or a device, made anew as it is with -R.
+    fn special(&mut self, entry: &TreeEntry, from: &FileStat) -> EntryResult {
+        let dest = entry.dest.as_at_path();
+        let what = match file_type(from) {
+            SFlag::S_IFIFO => "create fifo",
+            SFlag::S_IFBLK | SFlag::S_IFCHR | SFlag::S_IFSOCK => "create special file",
+            _ => {
+                let name = quote(&entry.source.shown);
+                return Err(format!("{name} has unknown file type").into());
+            }
+        };
+        let mode = Mode::from_bits_truncate(self.run.attributes().special_mode(from));
+        mknodat(dest.dir, dest.path, file_type(from), mode, from.st_rdev)
+            .or_else(|e| cannot(what, &dest, e))?;
+        let mut said = Vec::new();
+        let source = entry.source.as_at_path();
+        let finished = self
+            .run
+            .attributes()
+            .finish_special(&source, from, &dest, &mut |text| {
+                said.push(text.to_owned());
+            });
+        self.report_unpreserved(finished, &said)
+    }
+
+    /// Says what attributes were not preserved. What was made stays, and counts as made.
+    pub(super) fn report_unpreserved(
+        &mut self,
+        finished: Result<(), Unpreserved>,
+        said: &[String],
+    ) -> EntryResult {
+        for text in said {
+            self.flushed_output().diagnose(text);
+        }
+        if finished.is_err() {
+            self.run.fail();
+        }
+        Ok(())
+    }
+
+    /// Notes what was made without bytes, for links to come and for operands to come.
+    fn note_made(&mut self, entry: &TreeEntry, from: &FileStat, remembered: bool) {
+        let named = entry.operand() && self.repeats.several();
+        self.run.cx.fsync_set.note_made(&entry.dest.as_at_path());
+        if !(remembered || self.repeats.several()) {
+            return;
+        }
+        if remembered && self.run.copy_result_of(file_id(from)).flatten().is_none() {
+            // With -s and -L it is the source that further links lead to.
+            let follow = self.dereference(entry) != Dereference::Never;
+            if let Ok(made) = entry.dest.as_at_path().stat(follow) {
+                self.run.copied_as(from, Some(file_id(&made)));
+            }
+        }
+        if let Ok(made) = entry.dest.as_at_path().stat(false) {
+            if is_link(&made) {
+                self.repeats.note_symlink(&made);
+            }
+            if named {
+                self.run.note_made(&entry.dest.shown, file_id(&made));
+            }
+        }
+    }
+}

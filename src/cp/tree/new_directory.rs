@@ -1,0 +1,154 @@
+//! A directory that was just made, open: that one, and none that was put in its place between mkdir(2) and open(2).
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::unistd::geteuid;
+
+use super::{EntryError, Walk};
+use crate::cp::at_path::{AtPath, file_id, sibling_path};
+use crate::cp::by_inode;
+use crate::report::quote::quote;
+use crate::sys::strerror::strerror;
+
+impl Walk<'_, '_, '_> {
+    /// Opens a directory that was made with the mode `asked`, and makes it usable for its owner. Returns the mode that it
+    /// had, too. `exposed`: it lies in a directory that this run has not made, where others may rename what they like.
+    pub(super) fn open_new(
+        &self,
+        dest: &AtPath<'_>,
+        asked: u32,
+        exposed: bool,
+    ) -> Result<(File, u32), EntryError> {
+        let cannot_access =
+            |e: io::Error| format!("cannot access {}: {}", quote(dest.shown), strerror(&e));
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let (file, listed) = match dest.open(flags | OFlag::O_RDONLY, 0) {
+            // Its mode keeps even its owner out.
+            Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
+                (dest.open(flags | OFlag::O_PATH, 0), false)
+            }
+            other => (other, true),
+        };
+        let file = file.map_err(cannot_access)?;
+        if !is_new(&file, dest, exposed).map_err(cannot_access)? {
+            return Err(replaced(dest));
+        }
+        let made = self
+            .run
+            .attributes()
+            .grant_owner_access(&file, asked)
+            .map_err(|e| {
+                let text = strerror(&e);
+                format!("setting permissions for {}: {text}", quote(dest.shown))
+            })?;
+        if listed {
+            return Ok((file, made));
+        }
+        let listed = AtPath {
+            dir: file.as_fd(),
+            path: ".".as_ref(),
+            ..*dest
+        };
+        match listed.open(flags | OFlag::O_RDONLY, 0) {
+            Ok(listed) => Ok((listed, made)),
+            Err(_) => Ok((file, made)),
+        }
+    }
+}
+
+/// That another directory has the name now.
+pub(super) fn replaced(dest: &AtPath<'_>) -> EntryError {
+    let name = quote(dest.shown);
+    format!("not copying into {name}, as it was replaced while being copied to").into()
+}
+
+/// Whether a directory is one that this process has just made: its own, and, where somebody else could have moved another
+/// one there, empty and on the same file system.
+fn is_new(dir: &File, dest: &AtPath<'_>, exposed: bool) -> io::Result<bool> {
+    let now = fstat(dir)?;
+    if now.st_uid != geteuid().as_raw() && !has_owner_of_new_files(dest, &now) {
+        return Ok(false);
+    }
+    if !exposed {
+        return Ok(true);
+    }
+    let ((device, _), _) = dest.entry()?;
+    Ok(device == now.st_dev && is_empty(dir)?)
+}
+
+/// Whether what this process makes there belongs to the owner of the directory, whoever that is: so it is on file systems
+/// that keep no owners (FAT), and where a server replaces them (NFS). A file cannot be mistaken as a directory can: it is
+/// open from the moment it is made.
+fn has_owner_of_new_files(dest: &AtPath<'_>, now: &FileStat) -> bool {
+    let name = OsString::from(format!(".mmapcp-{}", std::process::id()));
+    let probe = AtPath {
+        path: &sibling_path(dest.path, &name),
+        ..*dest
+    };
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    let Ok(file) = probe.open(flags, 0) else {
+        return false;
+    };
+    let made = fstat(&file);
+    if let Ok(made) = &made {
+        let _ = by_inode::remove_checked(probe.dir, probe.path, file_id(made));
+    }
+    made.is_ok_and(|made| (made.st_dev, made.st_uid) == (now.st_dev, now.st_uid))
+}
+
+fn is_empty(dir: &File) -> io::Result<bool> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut listing = match Dir::openat(dir, ".", flags, Mode::empty()) {
+        Ok(listing) => listing,
+        // What keeps its owner out keeps out what he would move.
+        Err(Errno::EACCES) => return Ok(true),
+        Err(e) => return Err(e.into()),
+    };
+    for entry in listing.iter() {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::AT_FDCWD;
+    use std::fs;
+    use std::os::unix::fs::chown;
+
+    #[test]
+    fn what_was_moved_there_is_not_what_was_made() -> io::Result<()> {
+        let above = tempfile::tempdir()?;
+        let path = above.path().join("dir");
+        fs::create_dir(&path)?;
+        let dest = AtPath {
+            dir: AT_FDCWD,
+            path: path.as_os_str(),
+            shown: &path,
+        };
+        let dir = File::open(&path)?;
+        assert!(is_new(&dir, &dest, true)?);
+        assert!(has_owner_of_new_files(&dest, &fstat(&dir)?));
+        fs::write(path.join("file"), "")?;
+        assert!(!is_new(&dir, &dest, true)?);
+        assert!(is_new(&dir, &dest, false)?, "where nobody can move it");
+        fs::remove_file(path.join("file"))?;
+        if geteuid().is_root() {
+            chown(&path, Some(65534), None)?;
+            assert!(!is_new(&dir, &dest, false)?);
+            assert!(!is_new(&dir, &dest, true)?);
+        }
+        assert_eq!(fs::read_dir(above.path())?.count(), 1, "no probe is left");
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! How many directories the walk holds open, whatever the depth of the tree: the lowest of its path. One above them is
+//! opened again when the walk comes back to it, and is known by its inode.
+
+use std::io;
+use std::sync::{Arc, Weak};
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::Walk;
+use super::active_directory::ActiveDirectory;
+use crate::cp::at_path::DirHandle;
+use crate::report::quote::quote;
+use crate::sys::strerror::strerror;
+
+/// The part of the process's descriptors that directories may take, those of files under way included: the rest is for
+/// the files themselves.
+const DIRECTORY_DESCRIPTOR_DIVISOR: u64 = 4;
+
+/// Descriptors of directories at most and at least. With fewer than the least, files would be waited for at each directory.
+const MAX_DIRECTORY_DESCRIPTORS: u64 = 1024;
+const MIN_DIRECTORY_DESCRIPTORS: u64 = 8;
+
+/// Each directory of the path takes two descriptors, and files under way keep others open: the path has a quarter of them.
+const PATH_DESCRIPTOR_DIVISOR: usize = 8;
+
+/// The directories between an operand and the cursor of the walk.
+pub(super) struct OpenDirectories {
+    path: Vec<Arc<ActiveDirectory>>,
+    /// Directories at the end of the path that stay open; beside them the first does.
+    kept: usize,
+    /// Descriptors of directories that may be open.
+    most: usize,
+    /// Those that may still be open.
+    folders: Vec<Weak<DirHandle>>,
+}
+
+impl OpenDirectories {
+    /// With bounds that fit the limit of the process.
+    pub(super) fn new() -> Self {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        Self::within(
+            (limit / DIRECTORY_DESCRIPTOR_DIVISOR)
+                .clamp(MIN_DIRECTORY_DESCRIPTORS, MAX_DIRECTORY_DESCRIPTORS) as usize,
+        )
+    }
+
+    fn within(most: usize) -> Self {
+        Self {
+            path: Vec::new(),
+            kept: (most / PATH_DESCRIPTOR_DIVISOR).max(2),
+            most,
+            folders: Vec::new(),
+        }
+    }
+
+    /// Whether files under way keep so many directories open that they must be waited for.
+    pub(super) fn are_too_many(&mut self) -> bool {
+        if self.folders.len() >= self.most {
+            self.folders.retain(|folder| folder.strong_count() > 0);
+        }
+        self.folders.len() >= self.most
+    }
+
+    /// Notes the directory that the walk enters, and closes one far above.
+    pub(super) fn enter(&mut self, level: &Arc<ActiveDirectory>) {
+        self.note(level);
+        self.path.push(Arc::clone(level));
+        // From the first, all others can be found again.
+        if let Some(above) = self.path.len().checked_sub(self.kept + 1)
+            && above > 0
+        {
+            self.path[above].close_folders();
+        }
+    }
+
+    /// Notes that the walk goes back up.
+    pub(super) fn leave(&mut self) {
+        self.path.pop();
+    }
+
+    /// Opens a closed directory of the path, the walk being in one right below.
+    fn reopen(&mut self, level: &Arc<ActiveDirectory>, below: &ActiveDirectory) -> io::Result<()> {
+        match level.reopen_from_below(below) {
+            Ok(()) => self.note(level),
+            // A link led to the one below, or its mode lets nobody pass.
+            Err(_) => {
+                for opened in reopen_from_top(level, self.kept)? {
+                    self.note(opened);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, level: &ActiveDirectory) {
+        let open = level.folders();
+        let open = [open.listing, open.dest];
+        self.folders
+            .extend(open.iter().flatten().map(Arc::downgrade));
+    }
+}
+
+impl Walk<'_, '_, '_> {
+    /// Opens the directory above one that the walk leaves, if it was closed meanwhile.
+    pub(super) fn reopen_parent(&mut self, level: &Arc<ActiveDirectory>) {
+        let Some(above) = level.above().filter(|above| !above.is_open()) else {
+            return;
+        };
+        if self.open.are_too_many() {
+            self.wait_in_flight();
+        }
+        if let Err(e) = self.open.reopen(above, level) {
+            let (source, dest) = above.shown();
+            let text = format!("cannot access {}: {}", quote(source), strerror(&e));
+            self.report_failure(source, dest, text.into());
+        }
+    }
+}
+
+/// Opens a directory by its path from the lowest one above it that is open, and the last `kept` of that path with it.
+fn reopen_from_top(
+    level: &Arc<ActiveDirectory>,
+    kept: usize,
+) -> io::Result<Vec<&Arc<ActiveDirectory>>> {
+    let mut closed = Vec::new();
+    let mut next = Some(level);
+    while let Some(level) = next.filter(|level| !level.is_open()) {
+        closed.push(level);
+        next = level.above();
+    }
+    if next.is_none() {
+        return Err(Errno::EBADF.into());
+    }
+    for (n, level) in closed.iter().enumerate().rev() {
+        level.reopen_by_name()?;
+        if let Some(above) = closed.get(n + kept) {
+            above.close_folders();
+        }
+    }
+    closed.truncate(kept);
+    Ok(closed)
+}

@@ -1,0 +1,99 @@
+//! Operands that name one source twice, or lead to one destination.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use nix::sys::stat::FileStat;
+
+use super::{CopyRun, is_directory};
+use crate::cp::at_path::{AtPath, FileId, file_id};
+use crate::cp::operands::OperandJobs;
+use crate::cp::options::CopyOptions;
+
+/// The operands so far, where there are several.
+pub(super) struct RepeatedOperands {
+    several: bool,
+    sources: HashSet<(FileId, Vec<u8>, FileId)>,
+    /// As they are written: of two that lead to one place cp knows each for itself.
+    names: HashSet<OsString>,
+    links: HashSet<FileId>,
+}
+
+impl RepeatedOperands {
+    pub(super) fn new(jobs: &OperandJobs) -> Self {
+        Self {
+            several: jobs.list.len() > 1,
+            sources: HashSet::new(),
+            names: HashSet::new(),
+            links: HashSet::new(),
+        }
+    }
+
+    /// Whether there is more than one operand.
+    pub(super) fn several(&self) -> bool {
+        self.several
+    }
+
+    /// Whether this very entry was an operand before. With backups each is copied anew, and of a directory the walk has
+    /// its own memory.
+    pub(super) fn is_repeated(
+        &mut self,
+        source: &AtPath<'_>,
+        from: &FileStat,
+        options: &CopyOptions,
+    ) -> bool {
+        if !self.several {
+            return false;
+        }
+        let Ok((above, name)) = source.entry() else {
+            return false;
+        };
+        let new = self.sources.insert((above, name.to_vec(), file_id(from)));
+        !new && !is_directory(from) && options.backup.is_none()
+    }
+
+    /// Notes a symbolic link that this run made.
+    pub(super) fn note_symlink(&mut self, link: &FileStat) {
+        if self.several {
+            self.links.insert(file_id(link));
+        }
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_links(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// Whether this run made a symbolic link.
+    pub(super) fn is_our_link(&self, link: &FileStat) -> bool {
+        self.links.contains(&file_id(link))
+    }
+
+    /// Whether an earlier operand led to this name.
+    pub(super) fn is_earlier_dest(&self, shown: &Path) -> bool {
+        self.several && self.names.contains(shown.as_os_str())
+    }
+
+    /// Notes that an operand leads to this name.
+    pub(super) fn note_dest(&mut self, shown: &Path) {
+        if self.several {
+            self.names.insert(shown.into());
+        }
+    }
+}
+
+impl CopyRun<'_> {
+    /// Notes what an operand was copied to, and as what.
+    pub(super) fn note_made(&self, shown: &Path, made: FileId) {
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(shown.into(), made);
+    }
+
+    /// As what an operand was copied to this name.
+    pub(super) fn operand_dest_id(&self, shown: &Path) -> Option<FileId> {
+        let all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(shown.as_os_str()).copied()
+    }
+}

@@ -1,0 +1,155 @@
+//! Whether source and destination are one file, and where that does no harm.
+
+use nix::sys::stat::FileStat;
+
+use super::is_link;
+use crate::cp::at_path::{AtPath, file_id};
+use crate::cp::options::{CopyMode, CopyOptions, Dereference};
+
+/// What follows for the copy.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SameFile {
+    /// Nothing: it may go on.
+    Harmless,
+    /// What was asked for is there already.
+    AlreadyDone,
+    /// It would destroy the source.
+    Conflict,
+}
+
+/// Compares an existing destination with its source, `from` and `there` being their stats as this copy looks at them. The
+/// rules are cp's: two names of one file are an error, unless what is at the destination's name is a link, or goes away
+/// before anything is written.
+pub(super) fn check_same_file(
+    source: &AtPath<'_>,
+    dest: &AtPath<'_>,
+    from: &FileStat,
+    there: &FileStat,
+    dereference: Dereference,
+    options: &CopyOptions,
+) -> SameFile {
+    let equal = file_id(from) == file_id(there);
+    let never = dereference == Dereference::Never;
+    if equal && options.copy_mode == CopyMode::HardLink {
+        return SameFile::AlreadyDone;
+    }
+    if never && is_link(from) && is_link(there) {
+        return two_links(source, dest, equal, options);
+    }
+    if never {
+        return entries(source, dest, from, there, dereference, options);
+    }
+    if !equal {
+        return SameFile::Harmless;
+    }
+    match (source.stat(false), dest.stat(false)) {
+        (Ok(from), Ok(there)) => {
+            if is_link(&from) && is_link(&there) && options.remove_destination {
+                return SameFile::Harmless;
+            }
+            entries(source, dest, &from, &there, dereference, options)
+        }
+        _ => SameFile::Harmless,
+    }
+}
+
+/// Two symbolic links that are not followed: each may be copied over the other.
+fn two_links(
+    source: &AtPath<'_>,
+    dest: &AtPath<'_>,
+    equal: bool,
+    options: &CopyOptions,
+) -> SameFile {
+    if source.is_same_source(dest) {
+        SameFile::Conflict
+    } else if equal && options.backup.is_none() {
+        SameFile::AlreadyDone
+    } else {
+        SameFile::Harmless
+    }
+}
+
+/// The same for entries that are not both links, by what lstat says of them.
+fn entries(
+    source: &AtPath<'_>,
+    dest: &AtPath<'_>,
+    from: &FileStat,
+    there: &FileStat,
+    dereference: Dereference,
+    options: &CopyOptions,
+) -> SameFile {
+    let equal = file_id(from) == file_id(there);
+    if options.backup.is_some() {
+        return check_with_backup(source, dest, (from, there), equal, dereference);
+    }
+    if options.remove_destination {
+        if is_link(there) {
+            return SameFile::Harmless;
+        }
+        if equal && there.st_nlink > 1 && !source.is_same_source(dest) {
+            return SameFile::Harmless;
+        }
+    }
+    if !is_link(from) && !is_link(there) {
+        if !equal {
+            return SameFile::Harmless;
+        }
+        if options.copy_mode == CopyMode::HardLink {
+            return SameFile::AlreadyDone;
+        }
+    }
+    if options.copy_mode == CopyMode::SymbolicLink && is_link(there) {
+        return SameFile::Harmless;
+    }
+    if dereference == Dereference::Never {
+        return through_links(source, dest, from, there, options);
+    }
+    SameFile::Conflict
+}
+
+/// The destination is renamed first: only its being the very entry of the source is bad, or what the source points to.
+fn check_with_backup(
+    source: &AtPath<'_>,
+    dest: &AtPath<'_>,
+    (from, there): (&FileStat, &FileStat),
+    equal: bool,
+    dereference: Dereference,
+) -> SameFile {
+    let dangles = dereference != Dereference::Never && is_link(from) && !is_link(there);
+    let bad = if equal {
+        source.is_same_source(dest)
+    } else {
+        dangles
+    };
+    if bad {
+        SameFile::Conflict
+    } else {
+        SameFile::Harmless
+    }
+}
+
+/// A link over what it points to, or the other way round.
+fn through_links(
+    source: &AtPath<'_>,
+    dest: &AtPath<'_>,
+    from: &FileStat,
+    there: &FileStat,
+    options: &CopyOptions,
+) -> SameFile {
+    let target = |place: &AtPath<'_>, stat: &FileStat| {
+        if is_link(stat) {
+            place.stat(true).ok()
+        } else {
+            Some(*stat)
+        }
+    };
+    match (target(source, from), target(dest, there)) {
+        (Some(a), Some(b)) if file_id(&a) == file_id(&b) => {}
+        _ => return SameFile::Harmless,
+    }
+    match options.copy_mode {
+        CopyMode::HardLink if is_link(there) => SameFile::Harmless,
+        CopyMode::HardLink => SameFile::AlreadyDone,
+        CopyMode::Copy | CopyMode::SymbolicLink => SameFile::Conflict,
+    }
+}

@@ -1,0 +1,51 @@
+//! The words of `forklat run`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::ExportArgs;
+use super::long_help;
+use super::probes::ProbeArgs;
+use crate::report::units::parse_time;
+
+/// `forklat run`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "forklat run [OPTION]... [--] COMMAND [ARGUMENT]...\n       forklat run [OPTION]... --attach PID\n       forklat run [OPTION]... --for TIME",
+    after_long_help = long_help::run()
+)]
+pub struct RunArgs {
+    /// The command to run and its arguments
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+
+    /// Instead of a command: until the process PID has ended
+    #[arg(long, value_name = "PID", conflicts_with = "command", value_parser = clap::value_parser!(i32).range(1..))]
+    pub attach: Option<i32>,
+
+    /// Instead of a command: for so long; with --attach, at most so long
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "command", value_parser = parse_time)]
+    pub time: Option<Duration>,
+
+    /// How long the machine is measured before
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "3s")]
+    pub baseline: Duration,
+
+    /// How long it is measured afterwards at most, until writeback has settled
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "60s")]
+    pub settle: Duration,
+
+    /// Each CPU, the service times, and what the observers cost, too
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub probes: ProbeArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub export: ExportArgs,
+}

@@ -1,0 +1,97 @@
+//! The figures of one copy: times and CPU of the tool, and what the machine had in its page cache meanwhile.
+
+use std::time::Duration;
+
+use super::super::measured_command::{FinishedCommand, shell_status};
+use super::super::model::CopyResult;
+use crate::observe::memory::{Metric, Reading};
+
+/// From what `before` the copy was read last, and from `readings` during it.
+pub(super) fn copy_result(
+    ended: &FinishedCommand,
+    before: Option<Reading>,
+    readings: &[Reading],
+    wrong: Option<String>,
+) -> CopyResult {
+    let during = during(ended, readings);
+    let peak = |value: fn(&Reading) -> Option<u64>| during.iter().filter_map(value).max();
+    let at_start = before.as_ref().and_then(cached).unwrap_or(0);
+    let seconds = |until: u64| Duration::from_nanos(until - ended.started).as_secs_f64();
+    CopyResult {
+        wall: seconds(ended.ended),
+        durable: seconds(ended.durable_or_ended_ns()),
+        user: ended.cost.user,
+        system: ended.cost.system,
+        cache_growth: peak(cached).unwrap_or(0).saturating_sub(at_start),
+        peak_dirty: peak(|reading| reading.get(Metric::Dirty)).unwrap_or(0),
+        max_rss: ended.cost.max_rss,
+        status: shell_status(ended.status),
+        wrong,
+    }
+}
+
+/// The readings from start to end, with the first one after it: what was cached is still there.
+fn during<'a>(ended: &FinishedCommand, readings: &'a [Reading]) -> &'a [Reading] {
+    let from = readings.partition_point(|reading| reading.at_ns < ended.started);
+    let to = readings.partition_point(|reading| reading.at_ns < ended.durable_or_ended_ns());
+    &readings[from..readings.len().min(to + 1)]
+}
+
+/// The page cache of files on disks: Shmem is counted in Cached, too.
+fn cached(reading: &Reading) -> Option<u64> {
+    let (cached, shmem) = (reading.get(Metric::Cached)?, reading.get(Metric::Shmem)?);
+    Some(cached.saturating_sub(shmem))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::copy_result;
+    use crate::forklat::measured_command::FinishedCommand;
+    use crate::observe::memory::{METRIC_COUNT, Metric, Reading};
+    use crate::sys::process::ProcessUsage;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn reading(at: u64, cached: u64, dirty: u64) -> Reading {
+        let mut values = [None; METRIC_COUNT];
+        values[Metric::Cached as usize] = Some(cached);
+        values[Metric::Shmem as usize] = Some(10);
+        values[Metric::Dirty as usize] = Some(dirty);
+        Reading {
+            at_ns: at * SECOND,
+            delay_ns: 0,
+            values,
+        }
+    }
+
+    #[test]
+    fn what_was_cached_before_and_long_after_is_not_the_tools() {
+        let ended = FinishedCommand {
+            status: ExitStatus::from_raw(3 << 8),
+            cost: ProcessUsage {
+                user: 1.0,
+                system: 2.0,
+                max_rss: 7,
+            },
+            started: 2 * SECOND,
+            ended: 4 * SECOND,
+            durable: Ok(6 * SECOND),
+            stderr_text: String::new(),
+            left_running: false,
+        };
+        let readings = [
+            reading(1, 500, 90),
+            reading(3, 150, 40),
+            reading(5, 180, 60),
+            reading(7, 160, 0),
+            reading(8, 900, 99),
+        ];
+        let copy = copy_result(&ended, Some(reading(1, 110, 0)), &readings, None);
+        assert_eq!((copy.wall, copy.durable, copy.status), (2.0, 4.0, 3));
+        assert_eq!((copy.cache_growth, copy.peak_dirty), (70, 60));
+        assert_eq!((copy.user, copy.system, copy.max_rss), (1.0, 2.0, 7));
+    }
+}

@@ -1,0 +1,264 @@
+//! The prepared host: the source, the place of the copies, and what memory and disk are held to.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::super::TaskError;
+use super::super::cli::compare::CompareArgs;
+use super::super::host::RestoreGuard;
+use super::super::host::balloon::Balloon;
+use super::super::host::disk_limit::DiskLimit;
+use super::super::host::sysctl::Setting;
+use super::super::host::undo_journal::UndoJournal;
+use super::background_work::ShouldStop;
+use super::source_file;
+use crate::report::quote::{cannot, quote};
+use crate::report::units::format_bytes;
+use crate::sys::key_value;
+use crate::sys::strerror::strerror;
+use crate::transfer::capabilities::SourceInfo;
+
+/// Where dumps come from.
+const MEMORY: &str = "/dev/shm";
+
+/// How long a run waits for what others have to write out; then it begins all the same, and says so.
+pub(super) const WRITEBACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often others are made to write out meanwhile.
+pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// What has to be started while this process has one thread.
+#[derive(Debug)]
+pub(super) struct StartedBalloon {
+    balloon: Option<Balloon>,
+}
+
+impl StartedBalloon {
+    pub(super) fn fork_balloon(words: &CompareArgs) -> Result<Self, TaskError> {
+        let balloon = words
+            .squeeze
+            .map(|_| Balloon::start(Path::new("/")))
+            .transpose()?;
+        Ok(Self { balloon })
+    }
+}
+
+/// The stage on which each tool plays.
+#[derive(Debug)]
+pub(super) struct Fixture {
+    // The order is that of dropping: memory first, then what the record holds.
+    balloon: Option<Balloon>,
+    limit: Option<DiskLimit>,
+    restore: RestoreGuard,
+    squeeze: u64,
+    source: PathBuf,
+    /// Size of the dump that has to be made; `None` for a file that was given.
+    make: Option<u64>,
+    /// Given, and on a disk: it is read before each run, so that each tool finds it equally cached.
+    prefetch_source: bool,
+    copies: PathBuf,
+}
+
+impl Fixture {
+    /// Checks and sets what stays the same for all runs. The balloon and the limit come and go with each.
+    pub(super) fn set_up(
+        words: &CompareArgs,
+        on: &Path,
+        host: StartedBalloon,
+    ) -> Result<Self, TaskError> {
+        let mut restore = RestoreGuard::new(UndoJournal::open()?);
+        let record = restore.journal_mut();
+        let (source, make, warm) = match &words.source {
+            Some(path) => (path.clone(), None, check_source(path)?),
+            None => {
+                let size = match words.size {
+                    Some(size) => size,
+                    None => source_file::default_size(available()?, Path::new(MEMORY), on)?,
+                };
+                let dir = record.scratch(Path::new(MEMORY))?;
+                (dir.join("dump"), Some(size), false)
+            }
+        };
+        let copies = record.scratch(on)?;
+        for text in &words.sysctl {
+            Setting::parse(text)?.apply(Path::new("/"), record)?;
+        }
+        let limit = words
+            .disk_limit
+            .map(|rate| DiskLimit::new(Path::new("/"), on, rate, record))
+            .transpose()?;
+        Ok(Self {
+            balloon: host.balloon,
+            limit,
+            restore,
+            squeeze: words.squeeze.unwrap_or(0),
+            source,
+            make,
+            prefetch_source: warm,
+            copies,
+        })
+    }
+
+    /// Makes the dump, if one has to be made. Whether there is room for it and for a copy is asked before: it is real
+    /// memory that it takes.
+    pub(super) fn make_source(&mut self, stop: ShouldStop<'_>) -> Result<(), TaskError> {
+        let size = match self.make {
+            Some(size) => size,
+            None => fs::metadata(&self.source).map_or(0, |meta| meta.len()),
+        };
+        has_room(
+            "a copy",
+            size,
+            &self.copies,
+            source_file::free(&self.copies)?,
+        )?;
+        if let Some(size) = self.make {
+            let memory = Path::new(MEMORY);
+            has_room(
+                "a dump",
+                size,
+                memory,
+                source_file::free(memory)?.min(available()?),
+            )?;
+            source_file::make(&self.source, size, stop)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// Where the copy goes.
+    pub(super) fn dest(&self) -> PathBuf {
+        self.copies.join("copy")
+    }
+
+    /// Removes the last copy and brings what there is to write to the disk.
+    pub(super) fn clear(&mut self) -> Result<(), TaskError> {
+        let dest = self.dest();
+        match fs::remove_file(&dest) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(cannot("remove", &dest, &e).into());
+            }
+            _ => {}
+        }
+        self.sync()?;
+        if self.prefetch_source {
+            read_all(&self.source).map_err(|e| cannot("read", &self.source, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Has the file system of the copies write out what it has, whoever wrote it: the kernel would let it lie for 30 s
+    /// (vm.dirty_expire_centisecs).
+    pub(super) fn sync(&self) -> Result<(), TaskError> {
+        let dir = File::open(&self.copies).map_err(|e| cannot("open", &self.copies, &e))?;
+        nix::unistd::syncfs(&dir).map_err(|e| cannot("sync", &self.copies, &e.into()).into())
+    }
+
+    /// Fills the memory and holds the disk.
+    pub(super) fn apply_pressure(&mut self, stop: ShouldStop<'_>) -> Result<(), TaskError> {
+        if let Some(balloon) = &mut self.balloon {
+            balloon.inflate(self.squeeze, stop)?;
+        }
+        if let Some(limit) = &self.limit {
+            limit.enable()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the limit off the disk, for what is ours to do between two runs.
+    pub(super) fn lift_disk_limit(&self) -> Result<(), TaskError> {
+        if let Some(limit) = &self.limit {
+            limit.disable()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the squeeze lives; one that has died is forgotten.
+    pub(super) fn check(&mut self) -> Result<(), String> {
+        let checked = self.balloon.as_mut().map_or(Ok(()), Balloon::check);
+        if checked.is_err() {
+            self.balloon = None;
+        }
+        checked
+    }
+
+    /// Starts another squeeze where the last has died. This process must have one thread.
+    pub(super) fn renew(&mut self) -> Result<(), TaskError> {
+        if self.squeeze > 0 && self.balloon.is_none() {
+            self.balloon = Some(Balloon::start(Path::new("/"))?);
+        }
+        Ok(())
+    }
+
+    /// Whether the memory that was filled has been let go since the run began.
+    pub(super) fn has_released_memory(&self) -> bool {
+        self.balloon
+            .as_ref()
+            .is_some_and(|balloon| balloon.released_at_ns().is_some())
+    }
+
+    /// What a reader of the figures must know of the host.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let unlocked = self.balloon.as_ref().and_then(Balloon::unlocked);
+        let unlocked = unlocked.map(|e| {
+            format!(
+                "cannot lock the code of the squeeze in memory: {}",
+                strerror(&e)
+            )
+        });
+        let limit = self.limit.as_ref().and_then(DiskLimit::note);
+        unlocked.into_iter().chain(limit).collect()
+    }
+
+    /// Undoes all of it.
+    pub(super) fn restore(mut self) -> Result<(), TaskError> {
+        if let Some(balloon) = &mut self.balloon {
+            balloon.deflate()?;
+        }
+        self.lift_disk_limit()?;
+        self.restore
+            .restore()
+            .map_err(|lines| lines.join("; ").into())
+    }
+}
+
+fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), String> {
+    if size <= room {
+        return Ok(());
+    }
+    let (size, room) = (format_bytes(size), format_bytes(room));
+    Err(format!(
+        "no room for {what} of {size} in {}: {room} are free",
+        quote(dir)
+    ))
+}
+
+/// Bytes of memory that are available now.
+fn available() -> Result<u64, String> {
+    let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
+    key_value::mem_available(&meminfo).ok_or_else(|| "the kernel does not say MemAvailable".into())
+}
+
+/// A source must be a file with a size; returns whether it has to be read into the page cache.
+fn check_source(path: &Path) -> Result<bool, String> {
+    let facts = File::open(path)
+        .and_then(|file| Ok((file.metadata()?.is_file(), SourceInfo::of(&file)?)))
+        .map_err(|e| cannot("open", path, &e))?;
+    match facts {
+        (false, _) => Err(format!("{} is not a regular file", quote(path))),
+        (true, facts) if facts.size == 0 => Err(format!("{} is empty", quote(path))),
+        (true, facts) => Ok(!facts.kind.is_memory()),
+    }
+}
+
+fn read_all(path: &Path) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut chunk = vec![0; 1 << 20];
+    while file.read(&mut chunk)? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! One file that a report goes to: opened early without a change, replaced whole where that is possible.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::report::quote::quote;
+use crate::sys::std_streams;
+use crate::sys::strerror::strerror;
+
+/// An export as it was asked for, open for writing.
+#[derive(Debug)]
+pub(super) struct ExportFile {
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
+    /// It was not there before.
+    created: bool,
+    standard_output: bool,
+}
+
+impl ExportFile {
+    /// Opens `path` for writing, or creates it; `-` is standard output.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let standard_output = path == Path::new("-");
+        let opened = if standard_output {
+            let file = std_streams::stdout().and_then(|out| out.as_fd().try_clone_to_owned());
+            file.map(|fd| (File::from(fd), false))
+        } else {
+            open_or_create(path)
+        };
+        let with_metadata = opened.and_then(|(file, created)| {
+            let metadata = file.metadata()?;
+            Ok(Self {
+                path: path.to_owned(),
+                file,
+                metadata,
+                created,
+                standard_output,
+            })
+        });
+        with_metadata.map_err(|e| cannot(path, &e))
+    }
+
+    /// As messages call it.
+    pub(super) fn name(&self) -> String {
+        name(&self.path)
+    }
+
+    pub(super) fn is_standard_output(&self) -> bool {
+        self.standard_output
+    }
+
+    /// Whether it holds nothing that a second export could overwrite: a terminal, /dev/null.
+    pub(super) fn is_device(&self) -> bool {
+        self.metadata.file_type().is_char_device()
+    }
+
+    /// Whether both are one file, by whatever names.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        inode(&self.metadata) == inode(&other.metadata)
+    }
+
+    /// Removes it where it was created.
+    pub(super) fn set_aside(&self) {
+        if self.created {
+            remove(&self.path, inode(&self.metadata));
+        }
+    }
+
+    /// Makes `content` all that it holds. What was set aside is created anew; where another process has put a file in its
+    /// place meanwhile, that is the one that the report goes to, as if it had been there before.
+    pub(super) fn write(self, content: &[u8]) -> Result<(), String> {
+        let target = if self.created || self.has_moved() {
+            Self::open(&self.path)?
+        } else {
+            self
+        };
+        let path = target.path.clone();
+        let created = target.created.then(|| inode(&target.metadata));
+        target.store(content).map_err(|e| {
+            if let Some(created) = created {
+                // A part of a report is worse than none.
+                remove(&path, created);
+            }
+            cannot(&path, &e)
+        })
+    }
+
+    /// Whether the name leads to another file than when it was opened, or to none.
+    fn has_moved(&self) -> bool {
+        self.metadata.is_file()
+            && !self.standard_output
+            && !is_path_of(&self.path, inode(&self.metadata))
+    }
+
+    fn store(self, content: &[u8]) -> io::Result<()> {
+        if self.created {
+            return finish(self.file, content);
+        }
+        if self.replaceable() && self.replace(content)? {
+            return Ok(());
+        }
+        if self.metadata.is_file() && !self.standard_output {
+            self.file.set_len(0)?;
+        }
+        finish(self.file, content)
+    }
+
+    /// Puts a new file in its place; false where that cannot be, and it has to be overwritten.
+    fn replace(&self, content: &[u8]) -> io::Result<bool> {
+        // Through a link: what it points to is replaced, not the link.
+        let path = self.path.canonicalize()?;
+        let Some((beside, file)) = self.create_temp_file(&path) else {
+            return Ok(false);
+        };
+        let made = inode(&file.metadata()?);
+        let replaced = finish(file, content).and_then(|()| fs::rename(&beside, &path));
+        if replaced.is_err() {
+            remove(&beside, made);
+        }
+        match replaced {
+            // A file that is a mount point, as containers bind them.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EXDEV)) => Ok(false),
+            replaced => replaced.map(|()| true),
+        }
+    }
+
+    /// Whether a new file under the same name is as good as the old one with new content: a regular file of ours that has
+    /// no other name.
+    fn replaceable(&self) -> bool {
+        self.metadata.is_file()
+            && !self.standard_output
+            && self.metadata.nlink() == 1
+            && self.metadata.uid() == nix::unistd::geteuid().as_raw()
+            && self.metadata.gid() == nix::unistd::getegid().as_raw()
+    }
+
+    /// A new file beside it with its mode; `None` where there can be none, and it has to be overwritten.
+    fn create_temp_file(&self, path: &Path) -> Option<(PathBuf, File)> {
+        let mut name = std::ffi::OsString::from(".");
+        name.push(path.file_name()?);
+        name.push(format!(".forklat-{}", std::process::id()));
+        let beside = path.with_file_name(name);
+        let mode = self.metadata.permissions().mode() & 0o7777;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&beside)
+            .ok()?;
+        // The umask may have taken bits that the old file has.
+        let made = inode(&file.metadata().ok()?);
+        if file.set_permissions(self.metadata.permissions()).is_err() {
+            remove(&beside, made);
+            return None;
+        }
+        Some((beside, file))
+    }
+}
+
+/// Opens without a change, and says whether it was created.
+fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
+    // `create_new` would tell, but refuses a link to what does not exist yet.
+    let existed = path.try_exists()?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    Ok((file, !existed))
+}
+
+/// Device and inode number.
+fn inode(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn is_path_of(path: &Path, file: (u64, u64)) -> bool {
+    fs::metadata(path).is_ok_and(|now| inode(&now) == file)
+}
+
+/// Removes a file that was created, if it still has the name; a link to it was there before and stays.
+fn remove(path: &Path, created: (u64, u64)) {
+    if is_path_of(path, created) {
+        // Whoever removes it first is right.
+        let _ = path.canonicalize().and_then(fs::remove_file);
+    }
+}
+
+/// Writes all, and closes: some file systems keep their errors until then.
+fn finish(mut file: File, content: &[u8]) -> io::Result<()> {
+    file.write_all(content)?;
+    nix::unistd::close(file).map_err(io::Error::from)
+}
+
+fn name(path: &Path) -> String {
+    if path == Path::new("-") {
+        "standard output".into()
+    } else {
+        quote(path)
+    }
+}
+
+fn cannot(path: &Path, error: &io::Error) -> String {
+    format!("cannot write {}: {}", name(path), strerror(error))
+}

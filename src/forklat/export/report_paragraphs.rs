@@ -1,0 +1,202 @@
+//! What is said beside the table: copies that are wrong, the worst moments, what the observers cost, notes.
+
+use super::grid::Unit;
+use super::machine_group;
+use super::rows::{Detail, is_comparison};
+use crate::forklat::model::{CopyResult, ObserverCost, ProbeResult, Report, Subject, WorstMoment};
+use crate::observe::host_info::HostInfo;
+use crate::sys::local_time;
+
+/// How many worst moments of a probe are shown; JSON has all that were kept.
+const SHOWN: usize = 3;
+
+/// Lines under a title.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paragraph {
+    /// Without a colon.
+    pub title: String,
+    /// At least one.
+    pub lines: Vec<String>,
+}
+
+/// What stands above the table: the machine.
+#[must_use]
+pub fn paragraphs_above_table(report: &Report) -> Vec<Paragraph> {
+    // A merge of interval logs knows nothing of the machine.
+    let lines = if report.facts == HostInfo::default() {
+        Vec::new()
+    } else {
+        report.facts.summary_lines()
+    };
+    present([paragraph("machine", lines)])
+}
+
+/// What stands below the table.
+#[must_use]
+pub fn paragraphs_below_table(report: &Report, detail: Detail) -> Vec<Paragraph> {
+    let mut all = vec![paragraph("copies", copies(&report.subjects))];
+    all.extend(worst(&report.subjects));
+    if detail == Detail::Full || !is_comparison(&report.subjects) {
+        all.push(paragraph(
+            "slab caches",
+            machine_group::slabs(&report.subjects),
+        ));
+    }
+    if detail == Detail::Full {
+        let lines = report.observers.iter().map(observer);
+        let lines = lines.chain(effect(report)).collect();
+        all.push(paragraph("observers", lines));
+    }
+    let notes = small_sample_notes(&report.subjects).into_iter();
+    let notes = notes.chain(report.notes.clone()).collect();
+    all.push(paragraph("notes", notes));
+    present(all)
+}
+
+/// Percentiles that are nothing but the maximum, since there were not enough answers for more.
+fn small_sample_notes(subjects: &[Subject]) -> Vec<String> {
+    let names = |least: u64| {
+        let mut names: Vec<&str> = Vec::new();
+        let compared = subjects.iter().filter(|subject| !subject.aside);
+        for probe in compared.flat_map(|subject| &subject.probes) {
+            let few = probe.cpu.is_none() && probe.latency.count < least;
+            if few && !names.contains(&&*probe.name) {
+                names.push(&probe.name);
+            }
+        }
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let mut lines = Vec::new();
+    if let Some(names) = names(1000) {
+        lines.push(
+            "a maximum grows with the number of answers: compare those of like counts".into(),
+        );
+        lines.push(format!(
+            "p99.9 of less than 1000 answers is their maximum: {names}"
+        ));
+    }
+    if let Some(names) = names(100) {
+        lines.push(format!("p99 of less than 100 answers is, too: {names}"));
+    }
+    lines
+}
+
+fn present(paragraphs: impl IntoIterator<Item = Paragraph>) -> Vec<Paragraph> {
+    let lines = |paragraph: &Paragraph| !paragraph.lines.is_empty();
+    paragraphs.into_iter().filter(lines).collect()
+}
+
+fn paragraph(title: &str, lines: Vec<String>) -> Paragraph {
+    Paragraph {
+        title: title.into(),
+        lines,
+    }
+}
+
+fn copies(subjects: &[Subject]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for subject in subjects.iter().filter(|s| !s.copies.is_empty()) {
+        let said = describe_copies(&subject.copies);
+        lines.extend(said.iter().map(|text| format!("{}: {text}", subject.name)));
+    }
+    lines
+}
+
+/// How the copies of one tool compare with the source, and how the tool ended where it did not end well.
+#[must_use]
+pub fn describe_copies(copies: &[CopyResult]) -> Vec<String> {
+    let mut said = Vec::new();
+    for (run, copy) in (1..).zip(copies) {
+        match (&copy.wrong, copy.status) {
+            (None, 0) => {}
+            (Some(wrong), 0) => said.push(format!("WRONG: {wrong} (run {run})")),
+            (None, status) => said.push(format!("exit status {status} (run {run})")),
+            (Some(wrong), status) => {
+                said.push(format!("exit status {status} (run {run}): {wrong}"));
+            }
+        }
+    }
+    let identical = copies.iter().filter(|copy| copy.wrong.is_none()).count();
+    said.push(format!("identical in {identical} of {}", copies.len()));
+    said
+}
+
+/// Of what is compared with an idle machine; tools that are compared with each other have their copies to tell of.
+fn worst(subjects: &[Subject]) -> Vec<Paragraph> {
+    subjects
+        .iter()
+        .filter(|subject| !subject.aside && subject.copies.is_empty())
+        .skip(1)
+        .map(|subject| {
+            let lines = subject.probes.iter().filter_map(worst_of).collect();
+            paragraph(&format!("worst moments {}", subject.name), lines)
+        })
+        .collect()
+}
+
+fn worst_of(probe: &ProbeResult) -> Option<String> {
+    let stalls = stalls(&probe.worst);
+    if probe.cpu.is_some() || stalls.is_empty() {
+        return None;
+    }
+    let moment = |moment: &&WorstMoment| {
+        format!(
+            "{} at {} ({:.3} s in)",
+            Unit::Microseconds.show(moment.latency),
+            local_time::time_of_day(moment.time),
+            moment.offset
+        )
+    };
+    let moments: Vec<String> = stalls.iter().take(SHOWN).map(moment).collect();
+    Some(format!("{}: {}", probe.name, moments.join(", ")))
+}
+
+/// The worst moments without those that waited at the same time as a worse one: one stall makes everyone late who asks
+/// while it lasts.
+fn stalls(worst: &[WorstMoment]) -> Vec<&WorstMoment> {
+    let end = |moment: &WorstMoment| moment.time + moment.latency / 1e6;
+    let mut stalls: Vec<&WorstMoment> = Vec::new();
+    for moment in worst {
+        let same = |other: &&WorstMoment| moment.time <= end(other) && other.time <= end(moment);
+        if !stalls.iter().any(same) {
+            stalls.push(moment);
+        }
+    }
+    stalls
+}
+
+/// What the others do to the first kind of prober: alone, and in the first column.
+fn effect(report: &Report) -> Option<String> {
+    let alone = report.alone.as_ref()?;
+    let mut probes = report.subjects.first()?.probes.iter();
+    let beside = probes.find(|probe| probe.name == alone.probe && probe.cpu.is_none())?;
+    let (before, after) = (alone.latency.figures?, beside.latency.figures?);
+    let pair = |name: &str, before: f64, after: f64| {
+        let show = |value| Unit::Microseconds.show(value);
+        let ratio = after / before;
+        format!(
+            "{name} {} alone, {} beside the others ({ratio:.2})",
+            show(before),
+            show(after)
+        )
+    };
+    Some(format!(
+        "effect on {}: {}, {}",
+        alone.probe,
+        pair("p50", before.p50, after.p50),
+        pair("p99", before.p99, after.p99)
+    ))
+}
+
+fn observer(observer: &ObserverCost) -> String {
+    let share = if observer.seconds > 0.0 {
+        format!("{:.2} % of a CPU", 100.0 * observer.cpu / observer.seconds)
+    } else {
+        "-".into()
+    };
+    format!(
+        "{}: {share}, {} resident",
+        observer.name,
+        Unit::Bytes.show(observer.max_rss as f64)
+    )
+}

@@ -1,0 +1,69 @@
+//! What the probers heard second by second: the interval log.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::Histogram;
+
+use super::export::hlog::HistogramLog;
+use crate::observe::latency_histograms::{new_histogram, record_ns};
+
+/// The length of an interval, in nanoseconds.
+const INTERVAL_NS: u64 = 1_000_000_000;
+
+/// A log that is being written. An interval holds the answers that came in it, as in every log of the kind; its tag is the
+/// subject in which they were wanted, and the kind of prober, all CPUs together.
+#[derive(Debug)]
+pub struct IntervalLog {
+    log: HistogramLog,
+    current: BTreeMap<(String, &'static str), Histogram<u64>>,
+    start: u64,
+    since: u64,
+}
+
+impl IntervalLog {
+    /// From `start` of CLOCK_MONOTONIC on, which was zero at `epoch`.
+    #[must_use]
+    pub fn new(start: u64, epoch: Duration) -> Self {
+        let wall = SystemTime::UNIX_EPOCH + epoch + Duration::from_nanos(start);
+        Self {
+            log: HistogramLog::new(wall),
+            current: BTreeMap::new(),
+            start,
+            since: start,
+        }
+    }
+
+    /// Counts what one intended moment got.
+    pub fn record(&mut self, subject: &str, probe: &'static str, latency: u64) {
+        let tag = (subject.to_owned(), probe);
+        record_ns(
+            self.current.entry(tag).or_insert_with(new_histogram),
+            latency,
+        );
+    }
+
+    /// Ends the interval when a second has passed.
+    pub fn end_interval_if_due(&mut self, now: u64) {
+        if now - self.since >= INTERVAL_NS {
+            self.end(now);
+        }
+    }
+
+    fn end(&mut self, now: u64) {
+        let offset = Duration::from_nanos(self.since - self.start);
+        let length = Duration::from_nanos(now - self.since);
+        for ((subject, probe), histogram) in std::mem::take(&mut self.current) {
+            self.log
+                .interval((&subject, probe), offset, length, &histogram);
+        }
+        self.since = now;
+    }
+
+    /// The whole log, with what the last second had.
+    #[must_use]
+    pub fn into_log(mut self, now: u64) -> HistogramLog {
+        self.end(now);
+        self.log
+    }
+}

@@ -1,0 +1,223 @@
+//! A command that runs while we measure: found, started, waited for, and what it cost.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStderr, Command, ExitStatus};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{AccessFlags, Pid, access};
+
+use crate::sys::clock::monotonic_ns;
+use crate::sys::proc_status;
+use crate::sys::process::{ProcessUsage, reap};
+
+/// How often the resident size of a child is read. A reading takes 20 us: 0.1 % of a CPU.
+const RSS_POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What is said on standard error later than this after the end is not waited for: a daemon that was started may keep it
+/// open for ever.
+const STDERR_DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct FinishedCommand {
+    /// Its status.
+    pub status: ExitStatus,
+    /// CPU time and peak memory.
+    pub cost: ProcessUsage,
+    /// Just before it was started.
+    pub started: u64,
+    /// When it had ended.
+    pub ended: u64,
+    /// When fsync(2) of the file it made had come back, or why that failed. Without a file, as `ended`.
+    pub durable: Result<u64, io::Error>,
+    /// What it said on standard error, where that was asked for.
+    pub stderr_text: String,
+    /// Whether processes of its group ran on after it; they were killed. Only where it made a file.
+    pub left_running: bool,
+}
+
+impl FinishedCommand {
+    /// When all was done that could be: the file durable, or the command ended.
+    #[must_use]
+    pub fn durable_or_ended_ns(&self) -> u64 {
+        *self.durable.as_ref().unwrap_or(&self.ended)
+    }
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct RunningCommand {
+    /// Its process.
+    pub pid: Pid,
+    ended: Receiver<io::Result<FinishedCommand>>,
+}
+
+impl RunningCommand {
+    /// Starts it. A thread of its own waits for its end, so that this is stamped when it happens; then brings `made` to the
+    /// disk, and stamps that. A command that makes a file must lead a process group of its own: what it leaves running there
+    /// is killed, since it would go on while the next is measured.
+    ///
+    /// # Errors
+    /// What fork(2) and execve(2) say.
+    pub fn start(command: &mut Command, made: Option<PathBuf>) -> io::Result<Self> {
+        let started = monotonic_ns();
+        let mut child = command.spawn()?;
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let said = child.stderr.take().map(listen);
+        let (send, ended) = channel();
+        let watch = watch_size(pid);
+        thread::spawn(move || {
+            let result = wait(pid, started, made, said, watch);
+            // Nobody listens any more when the measurement was given up.
+            let _ = send.send(result);
+        });
+        Ok(Self { pid, ended })
+    }
+
+    /// Waits for the end, at most so long.
+    ///
+    /// # Errors
+    /// wait4(2)'s.
+    pub fn wait(&self, at_most: Duration) -> io::Result<Option<FinishedCommand>> {
+        match self.ended.recv_timeout(at_most) {
+            Ok(ended) => ended.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("its waiter is gone")),
+        }
+    }
+}
+
+fn wait(
+    pid: Pid,
+    started: u64,
+    made: Option<PathBuf>,
+    said: Option<Receiver<Vec<u8>>>,
+    watch: JoinHandle<u64>,
+) -> io::Result<FinishedCommand> {
+    // Not reaped yet: so long its number, and with it that of its group, is no one else's.
+    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
+    let ended = monotonic_ns();
+    let durable = match &made {
+        Some(path) => File::open(path)
+            .and_then(|file| file.sync_all())
+            .map(|()| monotonic_ns()),
+        None => Ok(ended),
+    };
+    let left_running = made.is_some() && end_group(pid);
+    let (status, mut cost) = reap(pid)?;
+    let seen = watch.join().unwrap_or(0);
+    // Between fork and exec it was our copy, and wait4 counts that: only what is more than we have is its own.
+    if cost.max_rss <= proc_status::read_bytes("VmHWM").unwrap_or(0) && seen > 0 {
+        cost.max_rss = seen;
+    }
+    Ok(FinishedCommand {
+        status,
+        cost,
+        started,
+        ended,
+        durable,
+        stderr_text: said.map(collect_stderr).unwrap_or_default(),
+        left_running,
+    })
+}
+
+/// Hands on what comes through a pipe, as it comes.
+fn listen(mut pipe: ChildStderr) -> Receiver<Vec<u8>> {
+    let (send, said) = channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        // What was read before an error is still worth showing.
+        while let Ok(n @ 1..) = pipe.read(&mut bytes) {
+            if send.send(bytes[..n].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    said
+}
+
+fn collect_stderr(said: Receiver<Vec<u8>>) -> String {
+    let mut bytes = Vec::new();
+    let deadline = Instant::now() + STDERR_DRAIN_TIMEOUT;
+    while let Ok(more) = said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        bytes.extend(more);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Kills what runs in the group of a process that has ended; returns whether there was any.
+fn end_group(leader: Pid) -> bool {
+    let others = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let any = others.into_iter().any(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let mut fields = proc_status::stat_fields(&stat);
+        let ended = matches!(fields.next(), Some("Z" | "X") | None);
+        !ended && fields.nth(1) == Some(&leader.to_string())
+    });
+    // The leader itself is in it, so there is such a group.
+    let _ = killpg(leader, Signal::SIGKILL);
+    any
+}
+
+/// Reads the peak resident size of a process until it ends.
+fn watch_size(pid: Pid) -> JoinHandle<u64> {
+    thread::spawn(move || {
+        let mut seen = 0;
+        while let Some(size) = proc_status::read_bytes_of(pid, "VmHWM") {
+            seen = seen.max(size);
+            thread::sleep(RSS_POLL_INTERVAL);
+        }
+        seen
+    })
+}
+
+/// The exit status that a shell would give.
+#[must_use]
+pub fn shell_status(status: ExitStatus) -> i32 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 255,
+    }
+}
+
+/// Finds a program as execvp(3) does.
+///
+/// # Errors
+/// ENOENT, or EACCES where there is a file of that name that cannot be run.
+pub fn find(name: &OsStr) -> io::Result<PathBuf> {
+    if name.as_encoded_bytes().contains(&b'/') {
+        return runnable(Path::new(name)).map(|()| name.into());
+    }
+    let mut error = io::Error::from_raw_os_error(libc::ENOENT);
+    if name.is_empty() {
+        return Err(error);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    for dir in std::env::split_paths(&path) {
+        let candidate = dir.join(name);
+        match runnable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(e) if e.raw_os_error() == Some(libc::EACCES) => error = e,
+            Err(_) => {}
+        }
+    }
+    Err(error)
+}
+
+fn runnable(path: &Path) -> io::Result<()> {
+    let meta = fs::metadata(path)?;
+    access(path, AccessFlags::X_OK)?;
+    if meta.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::EACCES));
+    }
+    Ok(())
+}

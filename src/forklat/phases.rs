@@ -1,0 +1,189 @@
+//! Which answer belongs to which span of time: by the moment at which it was wanted, not when it came.
+
+use crate::observe::latency_histograms::{LatencyHistograms, intended_times};
+use crate::observe::ring::Sample;
+
+/// What one prober heard in all spans of a subject.
+#[derive(Debug, Clone, Default)]
+pub struct ProberLatencies {
+    /// From the intended moment to the answer, and beside it from the asking.
+    pub answer: LatencyHistograms,
+    /// For `fork`: from the intended moment to the child's first instruction, and beside it from the asking.
+    pub child: LatencyHistograms,
+}
+
+/// A subject: spans that are counted together.
+#[derive(Debug)]
+struct PhaseGroup {
+    name: String,
+    prober_latencies: Vec<ProberLatencies>,
+}
+
+/// One span, in nanoseconds of CLOCK_MONOTONIC; open as long as `to` is `u64::MAX`.
+#[derive(Debug, Clone, Copy)]
+pub struct Phase {
+    /// First nanosecond.
+    pub start_ns: u64,
+    /// First nanosecond after it.
+    pub end_ns: u64,
+    subject: usize,
+}
+
+/// All spans of a measurement, in the order of time.
+#[derive(Debug)]
+pub struct Phases {
+    subjects: Vec<PhaseGroup>,
+    spans: Vec<Phase>,
+    probers: usize,
+}
+
+impl Phases {
+    /// For so many probers.
+    #[must_use]
+    pub fn new(probers: usize) -> Self {
+        Self {
+            subjects: Vec::new(),
+            spans: Vec::new(),
+            probers,
+        }
+    }
+
+    /// Begins a span of the subject `name` at `at`, and ends the one before.
+    pub fn begin(&mut self, name: &str, at: u64) {
+        self.end(at);
+        let known = self.subjects.iter().position(|s| s.name == name);
+        let subject = known.unwrap_or_else(|| {
+            self.subjects.push(PhaseGroup {
+                name: name.to_owned(),
+                prober_latencies: vec![ProberLatencies::default(); self.probers],
+            });
+            self.subjects.len() - 1
+        });
+        self.spans.push(Phase {
+            start_ns: at,
+            end_ns: u64::MAX,
+            subject,
+        });
+    }
+
+    /// Ends the span that is open, if one is.
+    pub fn end(&mut self, at: u64) {
+        if let Some(last) = self.spans.last_mut() {
+            last.end_ns = last.end_ns.min(at);
+        }
+    }
+
+    /// Counts an answer, which may come long after its span: each of its moments where it belongs, or nowhere.
+    pub fn record(&mut self, prober: usize, period: u64, sample: &Sample) {
+        if let Some(heard) = self.latencies_at(prober, sample.first_intended_ns) {
+            heard.answer.record_service(sample.end_ns - sample.start_ns);
+            if sample.child_start_ns != 0 {
+                let service = sample.child_start_ns.saturating_sub(sample.start_ns);
+                heard.child.record_service(service);
+            }
+        }
+        for moment in intended_times(sample, period) {
+            if let Some(heard) = self.latencies_at(prober, moment) {
+                heard.answer.record(moment, sample.end_ns - moment);
+                if sample.child_start_ns != 0 {
+                    heard
+                        .child
+                        .record(moment, sample.child_start_ns.saturating_sub(moment));
+                }
+            }
+        }
+    }
+
+    fn latencies_at(&mut self, prober: usize, moment: u64) -> Option<&mut ProberLatencies> {
+        let span = self.span_at(moment)?;
+        Some(&mut self.subjects[span.subject].prober_latencies[prober])
+    }
+
+    fn span_at(&self, moment: u64) -> Option<Phase> {
+        let span = self
+            .spans
+            .iter()
+            .rev()
+            .find(|span| span.start_ns <= moment)?;
+        (moment < span.end_ns).then_some(*span)
+    }
+
+    /// The subject to which a moment belongs.
+    #[must_use]
+    pub fn subject_at(&self, moment: u64) -> Option<&str> {
+        let span = self.span_at(moment)?;
+        Some(&self.subjects[span.subject].name)
+    }
+
+    /// Names in the order in which they began.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.subjects.iter().map(|subject| subject.name.as_str())
+    }
+
+    /// What each prober heard of a subject, in the order of the probers.
+    #[must_use]
+    pub fn prober_latencies(&self, name: &str) -> &[ProberLatencies] {
+        let subject = self.subjects.iter().find(|subject| subject.name == name);
+        subject.map_or(&[], |subject| &subject.prober_latencies)
+    }
+
+    /// The greatest latency that a prober has heard in the subject under way.
+    #[must_use]
+    pub fn worst(&self, prober: usize) -> Option<u64> {
+        let span = self.spans.last()?;
+        let heard = &self.subjects[span.subject].prober_latencies[prober];
+        heard.answer.worst().first().map(|moment| moment.latency_ns)
+    }
+
+    /// The spans of a subject.
+    pub fn of(&self, name: &str) -> impl Iterator<Item = Phase> {
+        self.spans
+            .iter()
+            .filter(move |span| self.subjects[span.subject].name == name)
+            .copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Phases;
+    use crate::observe::ring::Sample;
+
+    fn answer(intended: u64, moments: u64, end: u64) -> Sample {
+        Sample {
+            first_intended_ns: intended,
+            intended_count: moments,
+            start_ns: intended,
+            end_ns: end,
+            child_start_ns: 0,
+        }
+    }
+
+    #[test]
+    fn an_answer_counts_where_it_was_wanted_however_late_it_comes() {
+        let mut spans = Phases::new(1);
+        spans.record(0, 10, &answer(90, 1, 95));
+        spans.begin("idle", 100);
+        spans.begin("cp", 200);
+        spans.record(0, 10, &answer(150, 1, 160));
+        // A stall over the border: three moments before it, two after.
+        spans.record(0, 10, &answer(170, 5, 400));
+        spans.end(300);
+        spans.record(0, 10, &answer(300, 1, 301));
+        spans.begin("idle", 500);
+        spans.record(0, 10, &answer(500, 1, 501));
+        assert_eq!(spans.names().collect::<Vec<_>>(), ["idle", "cp"]);
+        assert_eq!(spans.prober_latencies("idle")[0].answer.latency.len(), 5);
+        assert_eq!(spans.prober_latencies("cp")[0].answer.latency.len(), 2);
+        assert_eq!(spans.prober_latencies("cp")[0].answer.latency.max(), 200);
+        assert_eq!(spans.prober_latencies("idle")[0].answer.service.len(), 3);
+        assert_eq!(
+            spans
+                .of("idle")
+                .map(|s| (s.start_ns, s.end_ns))
+                .collect::<Vec<_>>(),
+            [(100, 200), (500, u64::MAX)]
+        );
+        assert!(spans.prober_latencies("dd").is_empty());
+    }
+}

@@ -1,0 +1,157 @@
+//! What will be observed: the words about probes resolved once, with the machine's word on what is possible.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sched::sched_getaffinity;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::Pid;
+
+use super::cli::probes::ProbeArgs;
+use crate::observe::probe::{PROBE_SPECS, ProbeSetup, ProbeSpec};
+use crate::report::quote::{cannot, quote};
+use crate::report::units::format_bytes;
+use crate::sys::key_value::mem_available;
+use crate::sys::strerror::strerror;
+
+/// No question can be asked more often: a sleep alone takes some of this.
+const MIN_PROBE_PERIOD: Duration = Duration::from_micros(100);
+
+/// Beyond this a prober asks less than once in a measurement.
+const MAX_PROBE_PERIOD: Duration = Duration::from_secs(3600);
+
+/// The probers to start.
+#[derive(Debug)]
+pub struct ProbePlan {
+    /// Each kind with its period.
+    pub probes: Vec<(&'static ProbeSpec, Duration)>,
+    /// What they are made with.
+    pub setup: ProbeSetup,
+    /// The CPUs that this process may use: a forker on each.
+    pub cpus: Vec<u32>,
+    /// What is not as the user would expect.
+    pub notes: Vec<String>,
+}
+
+impl ProbePlan {
+    /// Resolves the words.
+    ///
+    /// # Errors
+    /// Periods that cannot be, probes that lack what they need.
+    pub fn resolve(words: &ProbeArgs) -> Result<Self, String> {
+        let mut notes = Vec::new();
+        let on_runs = words.on.as_deref().map_or(Ok(false), runs_programs)?;
+        let rows = rows(words)?;
+        let cpus = cpus()?;
+        check_option_applies("--exec-cold", words.exec_cold, "exec", &rows)?;
+        check_option_applies("--rss", words.rss > 0, "fork", &rows)?;
+        check_heaps_fit(words.rss, cpus.len() as u64)?;
+        let execs = rows.iter().any(|(row, _)| row.name == "exec");
+        let program = if execs { program()? } else { PathBuf::new() };
+        if execs && let Some(on) = words.on.as_deref().filter(|_| !on_runs) {
+            let (on, program) = (quote(on), quote(&program));
+            notes.push(format!(
+                "{on} is mounted noexec: exec runs {program} where it is"
+            ));
+        }
+        Ok(Self {
+            probes: rows,
+            setup: ProbeSetup {
+                heap_bytes: usize::try_from(words.rss).map_err(|e| format!("--rss: {e}"))?,
+                directory: words.on.clone(),
+                keep_log_small: false,
+                exec_cold: words.exec_cold,
+                program,
+                directory_allows_exec: on_runs,
+            },
+            cpus,
+            notes,
+        })
+    }
+}
+
+/// Which rows, and how often. Without a choice: all for which there is a place.
+fn rows(words: &ProbeArgs) -> Result<Vec<(&'static ProbeSpec, Duration)>, String> {
+    let chosen = |row: &ProbeSpec| words.probe.iter().any(|name| name == row.name);
+    let mut rows = Vec::new();
+    for row in &PROBE_SPECS {
+        let wanted = match words.probe.as_slice() {
+            [] => !row.needs_directory || words.on.is_some(),
+            _ => chosen(row),
+        };
+        if wanted && row.needs_directory && words.on.is_none() {
+            return Err(format!("--probe={} needs --on=DIR", row.name));
+        }
+        let given = words.period.iter().rev().find(|(name, _)| name == row.name);
+        if given.is_some() && !wanted {
+            return Err(format!(
+                "--period={}: that probe is not asked for",
+                row.name
+            ));
+        }
+        let period = given.map_or(row.period, |(_, period)| *period);
+        if !(MIN_PROBE_PERIOD..=MAX_PROBE_PERIOD).contains(&period) {
+            let name = row.name;
+            return Err(format!("--period={name}: between 100us and 1h is possible"));
+        }
+        if wanted {
+            rows.push((row, period));
+        }
+    }
+    Ok(rows)
+}
+
+/// Refuses an option for a probe that is not asked for.
+fn check_option_applies(
+    option: &str,
+    given: bool,
+    probe: &str,
+    rows: &[(&'static ProbeSpec, Duration)],
+) -> Result<(), String> {
+    if given && !rows.iter().any(|(row, _)| row.name == probe) {
+        return Err(format!("{option}: the probe {probe} is not asked for"));
+    }
+    Ok(())
+}
+
+/// Refuses heaps that this machine does not have: there is one for each forker, written to and locked.
+fn check_heaps_fit(rss: u64, forkers: u64) -> Result<(), String> {
+    let all = rss.saturating_mul(forkers);
+    let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
+    match mem_available(&meminfo) {
+        Some(available) if all > available => Err(format!(
+            "--rss: {forkers} forkers of {} take {}, and {} are available",
+            format_bytes(rss),
+            format_bytes(all),
+            format_bytes(available)
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the file system of a directory lets programs run.
+fn runs_programs(on: &Path) -> Result<bool, String> {
+    let is_dir = std::fs::metadata(on).map(|meta| meta.is_dir());
+    match is_dir {
+        Err(e) => Err(cannot("access", on, &e)),
+        Ok(false) => Err(format!("{} is not a directory", quote(on))),
+        Ok(true) => statvfs(on)
+            .map(|stat| !stat.flags().contains(FsFlags::ST_NOEXEC))
+            .map_err(|e| cannot("statvfs", on, &e.into())),
+    }
+}
+
+/// true(1), which does nothing else: found as execvp(3) would.
+fn program() -> Result<PathBuf, String> {
+    super::measured_command::find("true".as_ref())
+        .map_err(|e| format!("cannot find true: {}", strerror(&e)))
+}
+
+fn cpus() -> Result<Vec<u32>, String> {
+    let set = sched_getaffinity(Pid::from_raw(0))
+        .map_err(|e| format!("cannot ask for the CPUs: {}", strerror(&e.into())))?;
+    let all = 0..u32::try_from(nix::sched::CpuSet::count()).unwrap_or(u32::MAX);
+    Ok(all
+        .filter(|cpu| set.is_set(*cpu as usize).unwrap_or(false))
+        .collect())
+}

@@ -1,0 +1,101 @@
+//! From what was heard to what is reported: spans and readings become the columns of a report.
+
+use std::time::Duration;
+
+use super::TaskContext;
+use super::model::{CopyResult, ProbeResult, REPORT_VERSION, Report, Subject};
+use super::phases::{Phase, ProberLatencies};
+use super::session::SessionResult;
+use crate::observe::host_info::HostInfo;
+use crate::observe::latency_histograms::LatencyHistograms;
+use crate::observe::memory::Timeline;
+
+/// What the session does not know of a subject.
+#[derive(Debug)]
+pub(super) struct SubjectSpec {
+    pub(super) name: String,
+    pub(super) excluded_from_ratios: bool,
+    pub(super) command: Vec<String>,
+    pub(super) copies: Vec<CopyResult>,
+}
+
+/// The report: a column for each of `columns` that was measured. `facts` are of the time of the measurement.
+pub(super) fn assemble(
+    kind: &str,
+    columns: &[SubjectSpec],
+    record: &SessionResult,
+    task: &TaskContext,
+    facts: HostInfo,
+) -> Report {
+    let measured = columns
+        .iter()
+        .filter(|column| !record.spans.prober_latencies(&column.name).is_empty());
+    Report {
+        v: REPORT_VERSION,
+        kind: kind.to_owned(),
+        forklat: env!("CARGO_PKG_VERSION").to_owned(),
+        date: task.date.clone(),
+        command_line: task.command_line.clone(),
+        facts,
+        notes: record.notes.clone(),
+        subjects: measured.map(|column| subject(column, record)).collect(),
+        observers: record.observers.clone(),
+        alone: record.isolated_probe.clone(),
+    }
+}
+
+fn subject(column: &SubjectSpec, record: &SessionResult) -> Subject {
+    let spans: Vec<Phase> = record.spans.of(&column.name).collect();
+    let started = spans.first().map_or(0, |span| span.start_ns);
+    let nanoseconds = spans.iter().map(|span| span.end_ns - span.start_ns).sum();
+    Subject {
+        name: column.name.clone(),
+        aside: column.excluded_from_ratios,
+        command: column.command.clone(),
+        seconds: Duration::from_nanos(nanoseconds).as_secs_f64(),
+        copies: column.copies.clone(),
+        probes: probes(record.spans.prober_latencies(&column.name), record, started),
+        timelines: spans
+            .iter()
+            .map(|span| {
+                Timeline::between(
+                    record.sampler.history(),
+                    span.start_ns,
+                    span.end_ns,
+                    record.epoch,
+                )
+            })
+            .collect(),
+    }
+}
+
+/// Each kind of probe with all its probers together, then each prober where there are several; `fork` with its child.
+fn probes(heard: &[ProberLatencies], record: &SessionResult, started: u64) -> Vec<ProbeResult> {
+    let mut probes = Vec::new();
+    let all: Vec<_> = record.probers.iter().zip(heard).collect();
+    for kind in all.chunk_by(|a, b| a.0.0 == b.0.0) {
+        let (name, _, period) = kind[0].0;
+        let mut add = |name: &str, pick: fn(&ProberLatencies) -> &LatencyHistograms| {
+            let make = |cpu, latency: &LatencyHistograms| {
+                ProbeResult::of(name, cpu, *period, latency, started, record.epoch)
+            };
+            let mut together = LatencyHistograms::default();
+            for (_, heard) in kind {
+                together.merge(pick(heard));
+            }
+            if together.latency.is_empty() {
+                return;
+            }
+            probes.push(make(None, &together));
+            if kind.len() > 1 {
+                probes.extend(
+                    kind.iter()
+                        .map(|((_, cpu, _), heard)| make(*cpu, pick(heard))),
+                );
+            }
+        };
+        add(name, |heard| &heard.answer);
+        add(&format!("{name}-child"), |heard| &heard.child);
+    }
+    probes
+}

@@ -1,0 +1,275 @@
+//! `forklat run`: an idle baseline, then the same while something runs, then until writeback has settled.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::cli::run_args::RunArgs;
+use super::measured_command::{RunningCommand, find, shell_status};
+use super::probe_plan::ProbePlan;
+use super::report_builder::{SubjectSpec, assemble};
+use super::session::{COLLECT_INTERVAL, Session};
+use super::status_line::StatusLine;
+use super::writeback_idle::WritebackIdle;
+use super::{Findings, TaskContext, TaskError, TaskOutcome, print_diagnostic};
+use crate::observe::host_info::HostInfo;
+use crate::report::quote::quote;
+use crate::report::units;
+use crate::sys::proc_status::start_time;
+use crate::sys::strerror::strerror;
+
+/// The columns.
+const BASELINE: &str = "baseline";
+const DURING: &str = "during";
+const AFTER: &str = "after";
+
+/// How long the first kind of prober is measured without the others at most: as long as the usual baseline.
+const MAX_ISOLATED_TIME: Duration = Duration::from_secs(3);
+
+/// What the machine is watched during.
+#[derive(Debug)]
+enum Workload {
+    Command {
+        path: PathBuf,
+        words: Vec<OsString>,
+    },
+    Process {
+        pid: Pid,
+        started: u64,
+        at_most: Option<Duration>,
+    },
+    Time(Duration),
+}
+
+impl Workload {
+    fn resolve(words: &RunArgs) -> Result<Self, TaskError> {
+        match (words.command.as_slice(), words.attach, words.time) {
+            ([name, ..], _, _) => {
+                let path = find(name).map_err(|e| TaskError::cannot_run(name, &e))?;
+                let words = words.command.clone();
+                Ok(Self::Command { path, words })
+            }
+            (_, Some(pid), at_most) => {
+                let pid = Pid::from_raw(pid);
+                let started = started(pid).ok_or_else(|| format!("there is no process {pid}"))?;
+                Ok(Self::Process {
+                    pid,
+                    started,
+                    at_most,
+                })
+            }
+            (_, None, Some(time)) => Ok(Self::Time(time)),
+            (_, None, None) => Err("no command, and neither --attach nor --for"
+                .to_owned()
+                .into()),
+        }
+    }
+
+    fn words(&self) -> Vec<String> {
+        match self {
+            Self::Command { words, .. } => words
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Measures; the exit status is the command's.
+///
+/// # Errors
+/// What kept it from measuring. Nothing of a table is printed then.
+pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, TaskError> {
+    let target = Workload::resolve(words)?;
+    let observing = ProbePlan::resolve(&words.probes)?;
+    let alone = words
+        .verbose
+        .then_some(words.baseline.min(MAX_ISOLATED_TIME));
+    let alone = alone.filter(|length| !length.is_zero());
+    let mut session = Session::start(&observing, words.export.export_hlog.is_some(), alone)?;
+    let live = StatusLine::on_terminal();
+    let mut measuring = PhaseRunner {
+        session: &mut session,
+        live: &live,
+        task,
+    };
+    measuring.baseline(words.baseline)?;
+    let status = measuring.during(&target)?;
+    measuring.after(words.settle)?;
+    live.set_message("stopping the observers");
+    // A signal that ended the watching has been answered; a second one ends this process at once.
+    let answered = status.is_some() || task.signals.pending_signal().is_some();
+    let record = session.stop(&|| !answered && task.signals.pending_signal().is_some())?;
+    live.finish();
+    let facts = HostInfo::read(Path::new("/"), words.probes.on.as_deref());
+    let report = assemble("run", &columns(&target), &record, task, facts);
+    Ok(TaskOutcome {
+        status: status.unwrap_or(0),
+        findings: Findings::Report(Box::new(report), record.log),
+        table_to_stderr: status.is_some(),
+    })
+}
+
+fn columns(target: &Workload) -> [SubjectSpec; 3] {
+    [BASELINE, DURING, AFTER].map(|name| SubjectSpec {
+        name: name.to_owned(),
+        excluded_from_ratios: false,
+        command: if name == DURING {
+            target.words()
+        } else {
+            Vec::new()
+        },
+        copies: Vec::new(),
+    })
+}
+
+struct PhaseRunner<'a> {
+    session: &'a mut Session,
+    live: &'a StatusLine,
+    task: &'a TaskContext,
+}
+
+impl PhaseRunner<'_> {
+    fn interrupted(&self) -> bool {
+        self.task.signals.pending_signal().is_some()
+    }
+
+    fn baseline(&mut self, length: Duration) -> Result<(), TaskError> {
+        if length.is_zero() {
+            return Ok(());
+        }
+        self.session.begin(BASELINE);
+        if self.watch("idle", length, |_| false)? {
+            return Err(TaskError::interrupted());
+        }
+        Ok(())
+    }
+
+    /// Watches until `length` has passed or `over` says so; returns whether a signal came first.
+    fn watch(
+        &mut self,
+        doing: &str,
+        length: Duration,
+        mut over: impl FnMut(&Session) -> bool,
+    ) -> Result<bool, TaskError> {
+        let started = Instant::now();
+        while started.elapsed() < length && !over(self.session) {
+            if self.interrupted() {
+                return Ok(true);
+            }
+            std::thread::sleep(COLLECT_INTERVAL.min(length.saturating_sub(started.elapsed())));
+            self.session.collect()?;
+            self.live.show(doing, self.session);
+        }
+        Ok(false)
+    }
+
+    /// The measured time itself; the status of the command, if there is one. A signal ends the watching of a process or of
+    /// a span of time, and what was measured is shown, as by perf stat.
+    fn during(&mut self, target: &Workload) -> Result<Option<i32>, TaskError> {
+        let forever = Duration::MAX;
+        match target {
+            Workload::Command { path, words } => self.command(path, words).map(Some),
+            Workload::Time(length) => {
+                self.session.begin(DURING);
+                self.watch("watching", *length, |_| false).map(|_| None)
+            }
+            Workload::Process {
+                pid,
+                started,
+                at_most,
+            } => {
+                self.session.begin(DURING);
+                let gone = |_: &Session| self::started(*pid) != Some(*started);
+                let doing = format!("watching process {pid}");
+                self.watch(&doing, at_most.unwrap_or(forever), gone)
+                    .map(|_| None)
+            }
+        }
+    }
+
+    fn command(&mut self, path: &Path, words: &[OsString]) -> Result<i32, TaskError> {
+        let mut command = Command::new(path);
+        command.arg0(&words[0]).args(&words[1..]);
+        self.session.begin(DURING);
+        let running = RunningCommand::start(&mut command, None)
+            .map_err(|e| TaskError::cannot_run(&words[0], &e))?;
+        let (mut passed_on, mut failed) = (None, None);
+        let ended = loop {
+            let ended = running
+                .wait(COLLECT_INTERVAL)
+                .map_err(|e| format!("cannot wait for {}: {}", quote(&words[0]), strerror(&e)))?;
+            if let Some(ended) = ended {
+                break ended;
+            }
+            if failed.is_none() {
+                // The command may be someone's work: it is left to end, but there will be no figures.
+                failed = self.session.collect().err();
+                match &failed {
+                    Some(message) => print_diagnostic(&format!(
+                        "{message}; the command goes on, without figures"
+                    )),
+                    None => self.live.show("running", self.session),
+                }
+            }
+            forward_signal(
+                running.pid,
+                self.task.signals.pending_signal(),
+                &mut passed_on,
+            );
+        };
+        match failed {
+            Some(_) => Err("no figures: the measurement failed".to_owned().into()),
+            None => {
+                self.task.signals.terminate_on_next_signal();
+                self.session.end_at(ended.ended);
+                Ok(shell_status(ended.status))
+            }
+        }
+    }
+
+    fn after(&mut self, at_most: Duration) -> Result<(), TaskError> {
+        if at_most.is_zero() || self.interrupted() {
+            self.session.end();
+            return Ok(());
+        }
+        self.session.begin(AFTER);
+        // What others had to write out before is not waited for.
+        let mut quiet = WritebackIdle::ignoring(self.session.most_unwritten(BASELINE));
+        self.watch("until writeback has settled", at_most, |session| {
+            quiet.has_settled(session)
+        })?;
+        if !quiet.is_below_limit(self.session) {
+            let left = units::format_bytes(self.session.unwritten());
+            self.session.notes.push(format!(
+                "writeback had not settled: {left} were left to write"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn started(pid: Pid) -> Option<u64> {
+    start_time(Path::new("/"), pid.as_raw().unsigned_abs())
+}
+
+/// A signal that asked us to stop asks the command, once. An interrupt from a terminal has reached it already.
+fn forward_signal(pid: Pid, pending: Option<i32>, passed_on: &mut Option<i32>) {
+    use std::io::IsTerminal;
+    let Some(number) = pending.filter(|number| *passed_on != Some(*number)) else {
+        return;
+    };
+    *passed_on = Some(number);
+    if let Ok(signal) = Signal::try_from(number)
+        && (signal != Signal::SIGINT || !std::io::stdin().is_terminal())
+    {
+        // It may have ended just now.
+        let _ = kill(pid, signal);
+    }
+}

@@ -1,0 +1,84 @@
+//! 1b: processes that run one program, this one, each having written to some of its memory.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::{Command, Stdio};
+
+use nix::unistd::Pid;
+
+use super::idle_processes::IdleProcesses;
+use super::ramp::{Ramp, add};
+use super::scale_error::{ScaleError, cannot, status};
+use super::scale_report::CostTable;
+use super::{ScaleConfig, ScaleTable};
+use crate::report::units::format_bytes;
+use crate::sys::buffer::AlignedBuffer;
+use crate::sys::process::MainThread;
+use crate::sys::residency::page_size;
+use crate::sys::{clock, parked_process, process};
+
+/// The word by which this program is told to be one of those that stand. It is not for users.
+pub const IDLE_PROCESS_ARG: &str = "__stand";
+
+pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
+    let ladder = Ramp {
+        bench,
+        question: ScaleTable::Exec,
+        title: format!(
+            "One more of N that run one program by fork and exec, {} written to",
+            format_bytes(bench.touch)
+        ),
+        series: &["start", "stop"],
+        each: bench.touch,
+    };
+    let main = MainThread::current().map_err(|e| cannot("start processes", &e))?;
+    let mut command = None;
+    let crowd = IdleProcesses::new(bench.caller, move |ready| {
+        let command = match &mut command {
+            Some(command) => command,
+            none => none.insert(program(bench.touch, ready.try_clone()?, main)),
+        };
+        let began = clock::monotonic_ns();
+        let child = command.spawn()?;
+        Ok((began, Pid::from_raw(child.id().cast_signed())))
+    })?;
+    ladder.run_up_and_down(crowd, |crowd, repeat, histograms| {
+        for _ in 0..repeat {
+            let (start, stop) = crowd.start_and_stop_one()?;
+            add(histograms, &[start, stop]);
+        }
+        Ok(())
+    })
+}
+
+/// This program, ending with this process. With `pre_exec` std does a fork and an exec, not a posix_spawn.
+fn program(touch: u64, ready: io::PipeWriter, main: MainThread) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg(IDLE_PROCESS_ARG)
+        .arg(touch.to_string())
+        .env_clear();
+    command.stdin(Stdio::null()).stdout(ready);
+    process::die_with_parent(&mut command, main);
+    command
+}
+
+/// What this program does under the word [`IDLE_PROCESS_ARG`], with the words after it: writes to memory, says on standard output that
+/// it stands, and waits to be killed. Comes back only when it cannot, with an exit status that is an errno.
+#[must_use]
+pub fn run_idle_process(words: impl IntoIterator<Item = OsString>) -> i32 {
+    let size = words.into_iter().next();
+    let Some(touch) = size.and_then(|word| word.to_str()?.parse::<usize>().ok()) else {
+        return libc::EINVAL;
+    };
+    let memory = (touch > 0).then(|| AlignedBuffer::new(touch)).transpose();
+    match memory {
+        Ok(mut memory) => {
+            if let Some(memory) = &mut memory {
+                parked_process::touch_pages(memory, page_size() as usize);
+            }
+            parked_process::park(io::stdout())
+        }
+        Err(e) => status(Err(e)),
+    }
+}

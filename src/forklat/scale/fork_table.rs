@@ -1,0 +1,50 @@
+//! 1a: processes forked from one parent, each having written to some of its memory.
+
+use std::os::fd::AsFd;
+
+use super::idle_processes::IdleProcesses;
+use super::ramp::{Ramp, add};
+use super::scale_error::{ScaleError, cannot};
+use super::scale_report::CostTable;
+use super::{ScaleConfig, ScaleTable};
+use crate::report::units::format_bytes;
+use crate::sys::buffer::AlignedBuffer;
+use crate::sys::parked_process;
+use crate::sys::process::MainThread;
+use crate::sys::residency::page_size;
+
+pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
+    let main = MainThread::current().map_err(|e| cannot("start processes", &e))?;
+    let mut memory = memory(bench.touch)?;
+    let ladder = Ramp {
+        bench,
+        question: ScaleTable::Fork,
+        title: format!(
+            "One more of N forked from one parent, {} written to after fork",
+            format_bytes(bench.touch)
+        ),
+        series: &["start", "stop"],
+        each: bench.touch,
+    };
+    let touched = bench.touch as usize;
+    let crowd = IdleProcesses::new(bench.caller, |ready| {
+        parked_process::fork_parked(&mut memory, touched, ready.as_fd(), main)
+    })?;
+    ladder.run_up_and_down(crowd, |crowd, repeat, histograms| {
+        for _ in 0..repeat {
+            let (start, stop) = crowd.start_and_stop_one()?;
+            add(histograms, &[start, stop]);
+        }
+        Ok(())
+    })
+}
+
+/// What the children write to is the parent's before fork, as the heap of a server is.
+fn memory(touch: u64) -> Result<AlignedBuffer, ScaleError> {
+    // Nothing of it is written to with `--touch 0`, but a mapping cannot be empty.
+    let len = touch.max(1) as usize;
+    let what = format!("get {} of memory", format_bytes(touch));
+    let mut memory = AlignedBuffer::new(len).map_err(|e| cannot(&what, &e))?;
+    parked_process::touch_pages(&mut memory, page_size() as usize);
+    Ok(memory)
+}

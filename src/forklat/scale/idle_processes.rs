@@ -1,0 +1,194 @@
+//! The processes that stand: started one by one, each saying when it stands, and all ended when the crowd is dropped.
+
+use std::io::{self, PipeReader, PipeWriter, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use super::RunControl;
+use super::process_limits;
+use super::scale_error::{ScaleError, cannot, died};
+use crate::sys::{clock, process};
+
+/// How long a process may take to stand, on a machine that is in trouble.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a process that does not come is looked after, in milliseconds.
+const POLL_TIMEOUT_MS: u16 = 100;
+
+/// Starts one process: the time before that, and the process, which will write the time at which it stands (eight bytes) to
+/// the pipe.
+pub(super) type Start<'a> = dyn FnMut(&PipeWriter) -> io::Result<(u64, Pid)> + 'a;
+
+/// A child that is killed and reaped at the latest when it is dropped.
+#[derive(Debug)]
+pub(super) struct ChildGuard(Option<Pid>);
+
+impl ChildGuard {
+    pub(super) fn new(pid: Pid) -> Self {
+        Self(Some(pid))
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        let (status, _) = process::try_reap(self.0?).ok()??;
+        self.0 = None;
+        Some(status)
+    }
+
+    /// Kills it and waits for its end.
+    fn stop(mut self) -> io::Result<()> {
+        match self.0.take() {
+            Some(pid) => {
+                kill(pid, Signal::SIGKILL)?;
+                process::reap(pid).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn kill(&self) {
+        if let Some(pid) = self.0 {
+            // Ours until reaped, so the number cannot be a stranger's.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for ChildGuard {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(pid) = self.0.take() {
+            let _ = process::reap(pid);
+        }
+    }
+}
+
+/// Those that stand.
+pub(super) struct IdleProcesses<'a> {
+    standing: Vec<ChildGuard>,
+    start: Box<Start<'a>>,
+    reader: PipeReader,
+    writer: PipeWriter,
+    caller: &'a RunControl<'a>,
+}
+
+impl<'a> IdleProcesses<'a> {
+    pub(super) fn new(
+        caller: &'a RunControl<'a>,
+        start: impl FnMut(&PipeWriter) -> io::Result<(u64, Pid)> + 'a,
+    ) -> Result<Self, ScaleError> {
+        let (reader, writer) = io::pipe().map_err(|e| cannot("make a pipe", &e))?;
+        Ok(Self {
+            standing: Vec::new(),
+            start: Box::new(start),
+            reader,
+            writer,
+            caller,
+        })
+    }
+
+    /// How many stand.
+    pub(super) fn len(&self) -> usize {
+        self.standing.len()
+    }
+
+    /// Starts more until `n` stand.
+    pub(super) fn grow_to(&mut self, n: usize) -> Result<(), ScaleError> {
+        while self.len() < n {
+            let (child, _) = self.start_one()?;
+            self.standing.push(child);
+        }
+        Ok(())
+    }
+
+    /// Ends some, until `n` stand. All are killed before the first is waited for: they end side by side.
+    pub(super) fn shrink_to(&mut self, n: usize) {
+        let ending = self.standing.split_off(n.min(self.len()));
+        ending.iter().for_each(ChildGuard::kill);
+    }
+
+    /// Looks whether all still stand: what is measured among fewer than N is not what it is said to be.
+    pub(super) fn check_all_alive(&self) -> Result<(), ScaleError> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::All, flags) {
+            Ok(WaitStatus::StillAlive) => Ok(()),
+            Ok(_) => {
+                let message = "one of the processes that stand was killed (by the OOM killer?)";
+                Err(ScaleError::Failed(message.into()))
+            }
+            Err(errno) => Err(cannot("look after the processes that stand", &errno.into())),
+        }
+    }
+
+    /// Starts and stops one more: the nanoseconds from before the start until it stands, and from the kill until it is
+    /// reaped.
+    pub(super) fn start_and_stop_one(&mut self) -> Result<(u64, u64), ScaleError> {
+        let (child, started) = self.start_one()?;
+        let began = clock::monotonic_ns();
+        child.stop().map_err(|e| cannot("end a process", &e))?;
+        Ok((started, clock::monotonic_ns() - began))
+    }
+
+    fn start_one(&mut self) -> Result<(ChildGuard, u64), ScaleError> {
+        self.caller.check()?;
+        let (began, pid) = (self.start)(&self.writer).map_err(|e| self.refused(&e))?;
+        let mut child = ChildGuard::new(pid);
+        let stands = self.wait_for(&mut child)?;
+        Ok((child, stands.saturating_sub(began)))
+    }
+
+    /// The time at which `child` stood, by its own clock: how soon this process wakes up does not count.
+    fn wait_for(&mut self, child: &mut ChildGuard) -> Result<u64, ScaleError> {
+        let since = Instant::now();
+        loop {
+            let mut fds = [PollFd::new(self.reader.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::from(POLL_TIMEOUT_MS)) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => break,
+                Err(errno) => return Err(cannot("wait for a process", &errno.into())),
+            }
+            self.caller.check()?;
+            if let Some(status) = child.ended() {
+                return Err(self.failed(&died(status)));
+            }
+            if since.elapsed() > START_TIMEOUT {
+                return Err(self.failed("it does not stand after a minute"));
+            }
+        }
+        let mut time = [0; 8];
+        let read = self.reader.read_exact(&mut time);
+        read.map_err(|e| cannot("hear from a process", &e))?;
+        Ok(u64::from_ne_bytes(time))
+    }
+
+    fn failed(&self, why: &str) -> ScaleError {
+        ScaleError::Failed(format!(
+            "process {} did not come to stand: {why}",
+            self.len() + 1
+        ))
+    }
+
+    fn refused(&self, error: &io::Error) -> ScaleError {
+        let what = format!("start process {}", self.len() + 1);
+        match (cannot(&what, error), error.raw_os_error()) {
+            (ScaleError::Failed(message), Some(libc::EAGAIN)) => {
+                let limit = process_limits::reached(&process_limits::read(Path::new("/")));
+                ScaleError::Failed(format!("{message}: {limit}"))
+            }
+            (stop, _) => stop,
+        }
+    }
+}
+
+impl Drop for IdleProcesses<'_> {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}

@@ -1,0 +1,154 @@
+//! 2a and 2b: processes that have one file mapped, one more of them, and one that changes the file.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::idle_processes::IdleProcesses;
+use super::isolated_measurement;
+use super::ramp::Ramp;
+use super::scale_error::{ScaleError, cannot, status};
+use super::scale_report::CostTable;
+use super::{ScaleConfig, ScaleTable};
+use crate::report::quote::quote;
+use crate::report::units::format_bytes;
+use crate::sys::clock::monotonic_ns;
+use crate::sys::mapped_file::{MappedReader, MappedWriter};
+use crate::sys::parked_process::park;
+use crate::sys::process::fork_and_run;
+use crate::sys::residency::page_size;
+
+/// What the file is made of, and what one write(2) writes: the record of a small database, and a page on most machines.
+const BLOCK: usize = 4096;
+
+pub(super) fn join(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
+    let ladder = ladder(
+        bench,
+        ScaleTable::JoinMapping,
+        "One more joins N that have a file mapped (mmap, read each page), and leaves (munmap)",
+        &["join", "leave"],
+    );
+    let (file, len) = scratch(bench)?;
+    let what = format!("map a file in {}", quote(bench.on));
+    ladder.run_up_and_down(crowd(bench, &file, len)?, |_, repeat, histograms| {
+        isolated_measurement::measure(bench.caller, &what, repeat, histograms, || {
+            Ok(|| {
+                let began = monotonic_ns();
+                let map = MappedReader::new(&file, len)?;
+                map.touch_pages();
+                let joined = monotonic_ns();
+                drop(map);
+                Ok([joined - began, monotonic_ns() - joined])
+            })
+        })
+    })
+}
+
+pub(super) fn modify(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
+    let ladder = ladder(
+        bench,
+        ScaleTable::WriteMapping,
+        "A page of a file is changed that N have mapped: through a mapping, and by write",
+        &["store", "store+msync", "write", "write+fdatasync"],
+    );
+    let (file, len) = scratch(bench)?;
+    let what = format!("change a mapped file in {}", quote(bench.on));
+    ladder.run_up_and_down(crowd(bench, &file, len)?, |_, repeat, histograms| {
+        isolated_measurement::measure(bench.caller, &what, repeat, histograms, || {
+            let map = MappedWriter::new(&file, len)?;
+            map.touch_pages();
+            let mut pages = (0..len).step_by(page_size() as usize).cycle();
+            let file = &file;
+            Ok(move || change(file, &map, pages.next().unwrap_or(0)))
+        })
+    })
+}
+
+/// Changes the page at `offset` in both ways. It is clean each time, so the store is a page fault: the page is written back,
+/// and for that no mapping may write to it without being noticed.
+fn change(file: &File, map: &MappedWriter, offset: usize) -> io::Result<[u64; 4]> {
+    let began = monotonic_ns();
+    map.store_byte(offset, began as u8);
+    let stored = monotonic_ns();
+    map.sync_page(offset)?;
+    let synced = monotonic_ns();
+    let block = [began as u8; BLOCK];
+    let again = monotonic_ns();
+    file.write_all_at(&block, offset as u64)?;
+    let written = monotonic_ns();
+    file.sync_data()?;
+    let durable = monotonic_ns();
+    Ok([
+        stored - began,
+        synced - began,
+        written - again,
+        durable - again,
+    ])
+}
+
+fn ladder<'a>(
+    bench: &'a ScaleConfig<'a>,
+    question: ScaleTable,
+    title: &str,
+    series: &'static [&'static str],
+) -> Ramp<'a> {
+    Ramp {
+        bench,
+        question,
+        title: title.to_owned(),
+        series,
+        each: 0,
+    }
+}
+
+/// Those that have the file mapped. It is open for writing, too, so that the kernel takes their mappings for ones that may
+/// become writable, as those of a database are.
+fn crowd<'a>(
+    bench: &'a ScaleConfig<'a>,
+    file: &'a File,
+    len: usize,
+) -> Result<IdleProcesses<'a>, ScaleError> {
+    IdleProcesses::new(bench.caller, move |ready| {
+        let began = monotonic_ns();
+        let ((), pid) = fork_and_run((), |()| match MappedReader::new(file, len) {
+            Ok(map) => {
+                map.touch_pages();
+                park(ready)
+            }
+            Err(e) => status(Err(e)),
+        });
+        Ok((began, pid?))
+    })
+}
+
+/// A file full of data, on the disk, and its length in whole pages. It has no name, so nothing can be left behind.
+fn scratch(bench: &ScaleConfig<'_>) -> Result<(File, usize), ScaleError> {
+    let what = format!("make a file in {}", quote(bench.on));
+    let file = tempfile::tempfile_in(bench.on).map_err(|e| cannot(&what, &e))?;
+    let what = format!(
+        "write {} to a file in {}",
+        format_bytes(bench.file_size),
+        quote(bench.on)
+    );
+    let len = bench.file_size - bench.file_size % page_size();
+    let block = [1; BLOCK];
+    for offset in (0..len).step_by(BLOCK) {
+        bench.caller.check()?;
+        let written = file.write_all_at(&block, offset);
+        written.map_err(|e| cannot(&what, &e))?;
+    }
+    file.sync_all().map_err(|e| cannot(&what, &e))?;
+    Ok((file, len as usize))
+}
+
+/// Where a file without a name is synced at another price than one with a name. Counted on 6.18: a write and fdatasync of
+/// 4 KiB is 11 writes of 136 KiB in all on btrfs where the file has no name, 9 of 104 KiB where it has one; on ext4 and xfs
+/// two of 4 KiB in both cases.
+pub(super) fn note(on: &Path) -> Option<String> {
+    use nix::sys::statfs::{BTRFS_SUPER_MAGIC, statfs};
+    let kind = statfs(on).ok()?.filesystem_type();
+    (kind == BTRFS_SUPER_MAGIC).then(|| {
+        "the measured file has no name, and btrfs writes about a third more when it syncs such a file".into()
+    })
+}

@@ -1,0 +1,126 @@
+//! Step by step up to the last N: may so many stand, let them, measure.
+
+use std::fs;
+use std::path::Path;
+
+use hdrhistogram::Histogram;
+
+use super::idle_processes::IdleProcesses;
+use super::memory_budget::Budget;
+use super::process_limits;
+use super::scale_error::{ScaleError, cannot};
+use super::scale_report::{CostCell, CostTable, Series};
+use super::{ScaleConfig, ScaleTable};
+use crate::observe::latency_histograms::{new_histogram, record_ns};
+use crate::sys::key_value::mem_available;
+
+/// One for each thing that is timed. Nanoseconds.
+pub(super) type Histograms = Vec<Histogram<u64>>;
+
+/// What is measured at each step.
+#[derive(Debug, Clone)]
+pub(super) struct Ramp<'a> {
+    pub bench: &'a ScaleConfig<'a>,
+    pub question: ScaleTable,
+    pub title: String,
+    /// What is timed.
+    pub series: &'static [&'static str],
+    /// Bytes that one process takes at least.
+    pub each: u64,
+}
+
+impl Ramp<'_> {
+    /// Goes up and down again, and calls `measure` at each step with how often to measure: half of the measurements are
+    /// made on the way down, so that what changes on the machine meanwhile does not look like growth. `measure` adds as many
+    /// values, in nanoseconds, to each of the histograms.
+    pub(super) fn run_up_and_down(
+        &self,
+        mut crowd: IdleProcesses<'_>,
+        mut measure: impl FnMut(
+            &mut IdleProcesses<'_>,
+            usize,
+            &mut Histograms,
+        ) -> Result<(), ScaleError>,
+    ) -> Result<CostTable, ScaleError> {
+        let budget = Budget {
+            before: memory()?,
+            each: self.each,
+        };
+        let mut rungs: Vec<(u32, Histograms)> = Vec::new();
+        let up = self.bench.repeat.div_ceil(2);
+        for n in &self.bench.steps {
+            self.grow(&mut crowd, budget, *n)?;
+            let mut histograms = vec![new_histogram(); self.series.len()];
+            self.measured(&mut crowd, |crowd| measure(crowd, up, &mut histograms))?;
+            rungs.push((*n, histograms));
+        }
+        for (n, histograms) in rungs.iter_mut().rev() {
+            crowd.shrink_to(*n as usize);
+            let down = self.bench.repeat - up;
+            self.measured(&mut crowd, |crowd| measure(crowd, down, histograms))?;
+        }
+        Ok(self.table(&rungs))
+    }
+
+    /// Lets `n` stand, if so many may.
+    fn grow(
+        &self,
+        crowd: &mut IdleProcesses<'_>,
+        budget: Budget,
+        n: u32,
+    ) -> Result<(), ScaleError> {
+        self.status(&format!("starting {n}"));
+        let (all, standing) = (u64::from(n), crowd.len() as u64);
+        self.allowed(budget.allow(memory()?, standing, all))?;
+        // One more than will stand is what is measured.
+        let limits = process_limits::read(Path::new("/"));
+        self.allowed(process_limits::allow(&limits, all - standing + 1))?;
+        crowd.grow_to(n as usize)
+    }
+
+    fn measured(
+        &self,
+        crowd: &mut IdleProcesses<'_>,
+        measure: impl FnOnce(&mut IdleProcesses<'_>) -> Result<(), ScaleError>,
+    ) -> Result<(), ScaleError> {
+        self.status(&format!("measuring while {} stand", crowd.len()));
+        measure(crowd)?;
+        crowd.check_all_alive()
+    }
+
+    fn table(&self, rungs: &[(u32, Histograms)]) -> CostTable {
+        let series = self.series.iter().enumerate().map(|(at, name)| {
+            let cells = rungs
+                .iter()
+                .map(|(n, histograms)| CostCell::new(*n, &histograms[at]));
+            Series::new(name, cells.collect())
+        });
+        CostTable {
+            name: self.question.name().to_owned(),
+            title: self.title.clone(),
+            series: series.collect(),
+        }
+    }
+
+    fn status(&self, text: &str) {
+        (self.bench.caller.status)(&format!("{}: {text}", self.question.name()));
+    }
+
+    fn allowed(&self, answer: Result<(), String>) -> Result<(), ScaleError> {
+        answer.map_err(|why| ScaleError::Failed(format!("table {}: {why}", self.question.name())))
+    }
+}
+
+/// Adds one value to each histogram.
+pub(super) fn add(histograms: &mut [Histogram<u64>], values: &[u64]) {
+    for (histogram, value) in histograms.iter_mut().zip(values) {
+        record_ns(histogram, *value);
+    }
+}
+
+/// MemAvailable of this machine, in bytes.
+pub(super) fn memory() -> Result<u64, ScaleError> {
+    let file = "/proc/meminfo";
+    let text = fs::read_to_string(file).map_err(|e| cannot(&format!("read '{file}'"), &e))?;
+    mem_available(&text).ok_or_else(|| ScaleError::Failed(format!("'{file}' has no MemAvailable")))
+}

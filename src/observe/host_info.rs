@@ -1,0 +1,405 @@
+//! The facts of a machine that figures mean nothing without. Nothing that names the machine or who owns it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+use serde::{Deserialize, Serialize};
+
+use super::disk::{Disk, DiskInfo};
+use super::kernel_file::{bracketed_choice, path_below, read_optional};
+use super::memory::why_no_psi;
+use super::mount::Mount;
+use crate::report::units;
+use crate::sys::key_value::{find_value, parse_kilobytes};
+use crate::sys::residency::page_size;
+
+/// What decides when memory is written back and taken back, under /proc/sys.
+const MEMORY_SYSCTLS: [&str; 12] = [
+    "vm.dirty_ratio",
+    "vm.dirty_bytes",
+    "vm.dirty_background_ratio",
+    "vm.dirty_background_bytes",
+    "vm.dirty_expire_centisecs",
+    "vm.dirty_writeback_centisecs",
+    "vm.swappiness",
+    "vm.min_free_kbytes",
+    "vm.watermark_scale_factor",
+    "vm.vfs_cache_pressure",
+    "vm.overcommit_memory",
+    "vm.overcommit_ratio",
+];
+
+/// Mount options that change what a write or an fsync costs: told beside a table, as the others are not (ext4(5), btrfs(5),
+/// xfs(5), tmpfs(5)).
+const COSTLY_MOUNT_OPTIONS: [&str; 12] = [
+    "sync",
+    "dirsync",
+    "data",
+    "commit",
+    "barrier",
+    "nobarrier",
+    "nodelalloc",
+    "discard",
+    "dax",
+    "compress",
+    "compress-force",
+    "huge",
+];
+
+const THP_DIR: &str = "sys/kernel/mm/transparent_hugepage";
+
+/// The machine. What cannot be read is `None`, or not there.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Release of the kernel.
+    pub kernel: Option<String>,
+    /// When and how it was built.
+    pub kernel_version: Option<String>,
+    /// Of the kernel; of this program before Linux 6.1.
+    pub architecture: String,
+    /// CPUs online.
+    pub cpus: Option<u32>,
+    /// What /proc/cpuinfo calls the first of them.
+    pub cpu_model: Option<String>,
+    /// Whether the CPU says that there is a hypervisor under it (x86 only).
+    pub hypervisor: Option<bool>,
+    /// cpufreq governor of the first CPU.
+    pub governor: Option<String>,
+    /// What CLOCK_MONOTONIC is read from.
+    pub clocksource: Option<String>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of swap.
+    pub swap: Option<u64>,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// Transparent huge pages for anonymous memory: `always`, `madvise` or `never`.
+    pub thp: Option<String>,
+    /// The same for memfds, System V and shared anonymous memory; `deny` and `force` hold for every tmpfs.
+    pub thp_shmem: Option<String>,
+    /// As sysctl(8) names and prints them.
+    pub sysctls: BTreeMap<String, String>,
+    /// Why there is no PSI; `None` where there is.
+    pub no_pressure: Option<String>,
+    /// What the files of the measurement lie on.
+    pub on: Option<FileSystemInfo>,
+}
+
+/// A file system and its device.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct FileSystemInfo {
+    /// Its type.
+    pub file_system: Option<String>,
+    /// Its mount options, those of the super block included.
+    pub options: Vec<String>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Bytes that are free for all.
+    pub free: Option<u64>,
+    /// The disk; `None` for a file system on none, or on several.
+    pub device: Option<DiskInfo>,
+}
+
+impl HostInfo {
+    /// Reads them from `proc` and `sys` under `root`; `on` is a path in the life of this process.
+    #[must_use]
+    pub fn read(root: &Path, on: Option<&Path>) -> Self {
+        let line = |name: &str| read_optional(root, name);
+        let cpuinfo = fs::read_to_string(path_below(root, "proc/cpuinfo")).unwrap_or_default();
+        let meminfo = fs::read_to_string(path_below(root, "proc/meminfo")).unwrap_or_default();
+        Self {
+            kernel: line("proc/sys/kernel/osrelease"),
+            kernel_version: line("proc/sys/kernel/version"),
+            architecture: line("proc/sys/kernel/arch")
+                .unwrap_or_else(|| std::env::consts::ARCH.into()),
+            cpus: line("sys/devices/system/cpu/online").and_then(|list| count_cpus(&list)),
+            cpu_model: find_value(&cpuinfo, "model name").map(str::to_owned),
+            hypervisor: find_value(&cpuinfo, "flags")
+                .map(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor")),
+            governor: line("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            clocksource: line("sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            memory: find_value(&meminfo, "MemTotal").and_then(parse_kilobytes),
+            swap: find_value(&meminfo, "SwapTotal").and_then(parse_kilobytes),
+            page_size: page_size(),
+            thp: line(&format!("{THP_DIR}/enabled")).and_then(|text| bracketed_choice(&text)),
+            thp_shmem: line(&format!("{THP_DIR}/shmem_enabled"))
+                .and_then(|text| bracketed_choice(&text)),
+            sysctls: read_sysctls(root),
+            no_pressure: why_no_psi(root),
+            on: on.map(|path| FileSystemInfo::read(root, path)),
+        }
+    }
+
+    /// Lines for the head of a table.
+    #[must_use]
+    pub fn summary_lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            self.kernel_line(),
+            self.memory_line(),
+            self.writeback_line(),
+        ];
+        lines.extend(
+            self.no_pressure
+                .as_ref()
+                .map(|why| format!("no pressure figures: {why}")),
+        );
+        lines.extend(self.on.iter().flat_map(FileSystemInfo::summary_lines));
+        lines
+    }
+
+    fn kernel_line(&self) -> String {
+        let kernel = self.kernel.as_deref().unwrap_or("of unknown release");
+        let mut parts = vec![format!("Linux {kernel} {}", self.architecture)];
+        let model = self.cpu_model.as_ref().map(|model| format!(" ({model})"));
+        let cpus = self
+            .cpus
+            .map(|n| format!("{n} CPU{}", if n == 1 { "" } else { "s" }));
+        parts.extend(cpus.map(|cpus| cpus + &model.unwrap_or_default()));
+        parts.extend((self.hypervisor == Some(true)).then(|| "virtual".into()));
+        parts.extend(
+            self.governor
+                .as_ref()
+                .map(|name| format!("governor {name}")),
+        );
+        parts.extend(
+            self.clocksource
+                .as_ref()
+                .map(|name| format!("clock {name}")),
+        );
+        parts.join(", ")
+    }
+
+    fn memory_line(&self) -> String {
+        let size = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".into(), units::format_bytes);
+        let swap = match self.swap {
+            Some(0) => "no swap".into(),
+            swap => format!("swap {}", size(swap)),
+        };
+        let huge = |setting: &Option<String>| setting.clone().unwrap_or_else(|| "none".into());
+        format!(
+            "memory {}, {swap}, pages of {}, huge pages {} (shared {})",
+            size(self.memory),
+            units::format_bytes(self.page_size),
+            huge(&self.thp),
+            huge(&self.thp_shmem)
+        )
+    }
+
+    /// The limits that hold: where bytes are set, the ratio does not count (and reads 0).
+    fn writeback_line(&self) -> String {
+        let get = |name: &str| self.sysctls.get(name).map_or("unknown", String::as_str);
+        let limit = |name: &str| match get(&format!("vm.{name}_bytes")).parse::<u64>() {
+            Ok(bytes) if bytes > 0 => format!("{name}_bytes {bytes}"),
+            _ => format!("{name}_ratio {}", get(&format!("vm.{name}_ratio"))),
+        };
+        format!(
+            "{}, {}, dirty_expire_centisecs {}, min_free_kbytes {}",
+            limit("dirty"),
+            limit("dirty_background"),
+            get("vm.dirty_expire_centisecs"),
+            get("vm.min_free_kbytes")
+        )
+    }
+}
+
+impl FileSystemInfo {
+    fn read(root: &Path, path: &Path) -> Self {
+        let mount = Mount::of_path(root, path).ok();
+        let stat = statvfs(path).ok();
+        // f_blocks is 0 for a file system without a size, such as a tmpfs without a limit.
+        let bytes = |blocks: fn(&nix::sys::statvfs::Statvfs) -> u64| {
+            let sized = stat.as_ref().filter(|stat| stat.blocks() > 0);
+            sized.map(|stat| blocks(stat) * stat.fragment_size())
+        };
+        Self {
+            size: bytes(|stat| stat.blocks()),
+            free: bytes(|stat| stat.blocks_available()),
+            device: mount.as_ref().and_then(|mount| {
+                let disk = Disk::of_mount(root, mount).ok()?;
+                Some(DiskInfo::read(root, &disk))
+            }),
+            file_system: mount.as_ref().map(|mount| mount.file_system.clone()),
+            options: mount
+                .map(|mount| mount.public_options())
+                .unwrap_or_default(),
+        }
+    }
+
+    fn summary_lines(&self) -> Vec<String> {
+        let name = self.file_system.as_deref().unwrap_or("unknown file system");
+        let told = |option: &&String| {
+            COSTLY_MOUNT_OPTIONS.contains(&option.split('=').next().unwrap_or(option))
+        };
+        let told: Vec<&str> = self
+            .options
+            .iter()
+            .filter(told)
+            .map(String::as_str)
+            .collect();
+        let mut parts = vec![match told[..] {
+            [] => format!("on {name}"),
+            _ => format!("on {name} ({})", told.join(",")),
+        }];
+        parts.extend(self.free.zip(self.size).map(|(free, size)| {
+            format!(
+                "{} free of {}",
+                units::format_bytes(free),
+                units::format_bytes(size)
+            )
+        }));
+        let mut lines = vec![parts.join(", ")];
+        lines.extend(
+            self.device
+                .as_ref()
+                .map(|disk| format!("disk {}", disk.summary_line())),
+        );
+        lines
+    }
+}
+
+/// How many numbers a list like `0-3,5` has.
+fn count_cpus(list: &str) -> Option<u32> {
+    list.split(',')
+        .map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+            last.checked_sub(first)?.checked_add(1)
+        })
+        .sum()
+}
+
+fn read_sysctls(root: &Path) -> BTreeMap<String, String> {
+    let read = |name: &&str| {
+        let value = read_optional(root, format!("proc/sys/{}", name.replace('.', "/")))?;
+        Some(((*name).to_owned(), value))
+    };
+    MEMORY_SYSCTLS.iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    const FILES: [(&str, &str); 16] = [
+        ("proc/sys/kernel/osrelease", "6.18.2\n"),
+        ("proc/sys/kernel/version", "#1 SMP PREEMPT_DYNAMIC\n"),
+        ("proc/sys/kernel/arch", "x86_64\n"),
+        (
+            "proc/cpuinfo",
+            "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu hypervisor sse\n\nprocessor\t: 1\nmodel name\t: x\n",
+        ),
+        (
+            "proc/meminfo",
+            "MemTotal:       24684092 kB\nSwapTotal:             0 kB\n",
+        ),
+        (
+            "proc/pressure/cpu",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+        ),
+        (
+            "proc/pressure/memory",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+        ),
+        (
+            "proc/pressure/io",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+        ),
+        ("proc/sys/vm/dirty_ratio", "0\n"),
+        ("proc/sys/vm/dirty_bytes", "1048576\n"),
+        ("proc/sys/vm/dirty_background_ratio", "10\n"),
+        ("proc/sys/vm/dirty_background_bytes", "0\n"),
+        ("sys/devices/system/cpu/online", "0-3,5\n"),
+        (
+            "sys/devices/system/clocksource/clocksource0/current_clocksource",
+            "kvm-clock\n",
+        ),
+        (
+            "sys/kernel/mm/transparent_hugepage/enabled",
+            "always [madvise] never\n",
+        ),
+        (
+            "sys/kernel/mm/transparent_hugepage/shmem_enabled",
+            "always within_size advise [never] deny force\n",
+        ),
+    ];
+
+    #[test]
+    fn a_machine_is_described() {
+        let dir = root(&FILES);
+        let facts = HostInfo::read(dir.path(), None);
+        assert_eq!(facts.cpus, Some(5));
+        assert_eq!(facts.memory, Some(24_684_092 << 10));
+        assert_eq!(facts.no_pressure, None);
+        assert_eq!(facts.sysctls.len(), 4);
+        let page = units::format_bytes(page_size());
+        assert_eq!(
+            facts.summary_lines(),
+            [
+                "Linux 6.18.2 x86_64, 5 CPUs (AMD EPYC), virtual, clock kvm-clock",
+                &format!(
+                    "memory 23.54 GiB, no swap, pages of {page}, huge pages madvise (shared never)"
+                ),
+                "dirty_bytes 1048576, dirty_background_ratio 10, dirty_expire_centisecs unknown, min_free_kbytes unknown",
+            ]
+        );
+        let json = serde_json::to_string(&facts).unwrap();
+        assert_eq!(serde_json::from_str::<HostInfo>(&json).unwrap(), facts);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_made_up() {
+        let facts = HostInfo::read(root(&[]).path(), None);
+        assert_eq!(
+            (
+                facts.kernel.as_ref(),
+                facts.cpus,
+                facts.memory,
+                facts.hypervisor
+            ),
+            (None, None, None, None)
+        );
+        assert!(facts.sysctls.is_empty() && facts.no_pressure.is_some());
+        assert!(
+            facts
+                .summary_lines()
+                .iter()
+                .any(|line| line.contains("no pressure figures: no /proc/pressure"))
+        );
+    }
+
+    #[test]
+    fn of_mount_options_those_that_cost_are_told() {
+        let mut place = FileSystemInfo {
+            file_system: Some("ext4".into()),
+            options: ["rw", "relatime", "discard", "data=journal", "resuid=65534"]
+                .map(String::from)
+                .into(),
+            ..FileSystemInfo::default()
+        };
+        assert_eq!(place.summary_lines(), ["on ext4 (discard,data=journal)"]);
+        place.options.truncate(2);
+        assert_eq!(place.summary_lines(), ["on ext4"]);
+    }
+
+    #[test]
+    fn this_machine_and_its_disk_are_described() {
+        let dir = tempfile::tempdir().unwrap();
+        let facts = HostInfo::read(Path::new("/"), Some(dir.path()));
+        let on = facts.on.unwrap();
+        assert!(facts.kernel.is_some() && facts.cpus.is_some() && facts.memory.is_some());
+        assert!(on.file_system.is_some() && !on.options.is_empty());
+        assert!(on.free <= on.size);
+    }
+}

@@ -1,0 +1,31 @@
+//! The kernel's small files below a root that tests can choose, with errors in words.
+
+use std::path::{Path, PathBuf};
+
+use crate::report::quote::cannot;
+
+/// Where `path` of a machine lies below `root`.
+pub(crate) fn path_below(root: &Path, path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// A whole file, without the blanks around it.
+pub(crate) fn read_trimmed(path: &Path) -> Result<String, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(e) => Err(cannot("read", path, &e)),
+    }
+}
+
+/// [`read_trimmed`] below `root`; `None` for what cannot be read or says nothing.
+pub(crate) fn read_optional(root: &Path, path: impl AsRef<Path>) -> Option<String> {
+    let text = read_trimmed(&path_below(root, path)).ok()?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// Returns the choice in brackets of a file that lists all of them: `always [madvise] never`.
+pub(crate) fn bracketed_choice(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('[')?;
+    rest.split_once(']').map(|(choice, _)| choice.to_owned())
+}

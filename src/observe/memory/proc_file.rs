@@ -1,0 +1,102 @@
+//! One file of /proc, opened once and read again and again without allocating.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::uio::pread;
+
+use crate::sys::residency::page_size;
+
+/// An open file with a buffer twice as long as what it says at first: room for figures and lines that grow.
+#[derive(Debug)]
+pub struct ProcFile {
+    file: File,
+    buffer: Vec<u8>,
+}
+
+impl ProcFile {
+    /// Opens `path` and reads it once, which shows whether it can be read, and touches the buffer.
+    ///
+    /// # Errors
+    /// open(2)'s and read(2)'s: EOPNOTSUPP for pressure files under `psi=0` on some kernels.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let len = io::Read::read_to_end(&mut &file, &mut Vec::new())?;
+        let page = page_size() as usize;
+        let mut text = Self {
+            file,
+            buffer: vec![0; (2 * len + 1).next_multiple_of(page)],
+        };
+        text.read()?;
+        Ok(text)
+    }
+
+    /// What the file says now. The kernel makes the text anew for a read at offset 0, and goes on with the same text behind
+    /// that (seq_file; the tests hold it to that).
+    ///
+    /// # Errors
+    /// pread(2)'s, and ENOBUFS when the text no longer fits: half of it would look like fields that the kernel lacks.
+    pub fn read(&mut self) -> nix::Result<&[u8]> {
+        let mut len = 0;
+        loop {
+            let rest = self.buffer.get_mut(len..).filter(|rest| !rest.is_empty());
+            match pread(self.file.as_fd(), rest.ok_or(Errno::ENOBUFS)?, len as i64) {
+                Ok(0) => return Ok(&self.buffer[..len]),
+                Ok(n) => len += n,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+/// The lines of a text.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n')
+}
+
+/// The words of a line.
+pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+}
+
+/// A decimal number; `None` for what is none, or does not fit.
+#[must_use]
+pub fn parse_number(word: &[u8]) -> Option<u64> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use nix::errno::Errno;
+
+    use super::ProcFile;
+
+    #[test]
+    fn the_kernel_answers_anew_at_offset_0() {
+        let mut stat = ProcFile::open(Path::new("/proc/self/stat")).unwrap();
+        let before = stat.read().unwrap().to_vec();
+        // The size of the address space is a field of it.
+        let _more = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert_ne!(stat.read().unwrap(), before);
+    }
+
+    #[test]
+    fn a_text_that_outgrew_its_buffer_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let mut text = ProcFile::open(&path).unwrap();
+        fs::write(&path, "two and more").unwrap();
+        assert_eq!(text.read(), Ok(&b"two and more"[..]));
+        fs::write(&path, vec![b'x'; 1 << 17]).unwrap();
+        assert_eq!(text.read(), Err(Errno::ENOBUFS));
+    }
+}

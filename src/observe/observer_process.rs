@@ -1,0 +1,289 @@
+//! A process that observes: forked early, locked in memory, ended with its parent, and able to say why it failed.
+
+use std::any::Any;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind};
+use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::sys::process::{self, ProcessUsage};
+use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
+
+/// Bytes of a message that fit into the control block; what is longer is cut.
+const MAX_MESSAGE_BYTES: usize = 504;
+
+/// How long a worker may take to get ready: a prober touches its heap and makes its files in it, on a disk that is busy.
+pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+const STATE_STARTING: u64 = 0;
+const STATE_READY: u64 = 1;
+const STATE_FAILED: u64 = 2;
+
+/// The words of the control block: state, stop flag, errno of mlockall, and the message.
+const STATE_INDEX: usize = 0;
+const STOP_INDEX: usize = 1;
+const MLOCK_ERRNO_INDEX: usize = 2;
+const MESSAGE_START: usize = 3;
+
+/// The words of a message: its length, and its bytes.
+pub(super) const MESSAGE_WORDS: usize = 1 + MAX_MESSAGE_BYTES / 8;
+
+/// A message as words that a process can leave for another.
+pub(super) fn pack_message(message: &str) -> [u64; MESSAGE_WORDS] {
+    let mut words = [0; MESSAGE_WORDS];
+    let bytes = &message.as_bytes()[..message.len().min(MAX_MESSAGE_BYTES)];
+    words[0] = bytes.len() as u64;
+    for (word, chunk) in words[1..].iter_mut().zip(bytes.chunks(8)) {
+        let mut eight = [0; 8];
+        eight[..chunk.len()].copy_from_slice(chunk);
+        *word = u64::from_ne_bytes(eight);
+    }
+    words
+}
+
+/// What was packed.
+pub(super) fn unpack_message(words: &[u64; MESSAGE_WORDS]) -> String {
+    let bytes = words[1..].iter().flat_map(|word| word.to_ne_bytes());
+    let bytes: Vec<u8> = bytes.take(words[0] as usize).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What both sides of a worker see of each other.
+#[derive(Debug)]
+pub struct ProcessControl(DontForkWords);
+
+impl ProcessControl {
+    /// The worker is prepared: from here on its figures count.
+    pub fn set_ready(&self) {
+        self.0.store(STATE_INDEX, STATE_READY, Ordering::Release);
+    }
+
+    /// Whether the worker shall end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.load(STOP_INDEX, Ordering::Relaxed) != 0
+    }
+
+    /// Locks all memory that the worker has by now. What a machine in trouble takes away would be read back as a stall.
+    pub fn lock_memory(&self) {
+        if let Err(errno) = mlockall(MlockAllFlags::MCL_CURRENT) {
+            self.0
+                .store(MLOCK_ERRNO_INDEX, errno as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Why that did not work, if it did not.
+    pub(super) fn mlock_error(&self) -> Option<io::Error> {
+        let errno = i32::try_from(self.0.load(MLOCK_ERRNO_INDEX, Ordering::Relaxed)).ok()?;
+        (errno != 0).then(|| io::Error::from_raw_os_error(errno))
+    }
+
+    fn fail(&self, message: &str) {
+        for (index, value) in (MESSAGE_START..).zip(pack_message(message)) {
+            self.0.store(index, value, Ordering::Relaxed);
+        }
+        self.0.store(STATE_INDEX, STATE_FAILED, Ordering::Release);
+    }
+
+    fn state(&self) -> u64 {
+        self.0.load(STATE_INDEX, Ordering::Acquire)
+    }
+
+    fn message(&self) -> String {
+        let mut words = [0; MESSAGE_WORDS];
+        for (value, index) in words.iter_mut().zip(MESSAGE_START..) {
+            *value = self.0.load(index, Ordering::Relaxed);
+        }
+        unpack_message(&words)
+    }
+}
+
+/// The parent's side of a running worker. Dropping it kills the process.
+#[derive(Debug)]
+pub struct ObserverProcess {
+    name: String,
+    pid: Pid,
+    control: ProcessControl,
+    reaped: bool,
+}
+
+impl ObserverProcess {
+    /// Forks a process named `name` that runs `body`, which calls [`ProcessControl::set_ready`] when it is prepared and returns soon
+    /// after [`ProcessControl::is_stopping`]. Both processes own `held` afterwards, forked or not; see [`process::fork_and_run`].
+    ///
+    /// # Errors
+    /// Out of processes or memory; see [`process::fork_and_run`].
+    pub fn start<T: UnwindSafe>(
+        name: &str,
+        held: T,
+        body: impl FnOnce(T, &ProcessControl) -> Result<(), String> + UnwindSafe,
+    ) -> (T, io::Result<Self>) {
+        let words = match SharedWords::new(MESSAGE_START + MESSAGE_WORDS) {
+            Ok(words) => words,
+            Err(e) => return (held, Err(e)),
+        };
+        let ((held, words), pid) = process::fork_and_run((held, words), |(held, words)| {
+            set_process_name(name);
+            let control = ProcessControl(words.set_dontfork());
+            // It has no stderr to panic on.
+            let ended = catch_unwind(AssertUnwindSafe(|| body(held, &control)));
+            match ended.unwrap_or_else(|panic| Err(panic_message(panic.as_ref()))) {
+                Ok(()) => 0,
+                Err(message) => {
+                    control.fail(&message);
+                    1
+                }
+            }
+        });
+        let worker = pid.map(|pid| Self {
+            name: name.to_owned(),
+            pid,
+            control: ProcessControl(words.set_dontfork()),
+            reaped: false,
+        });
+        (held, worker)
+    }
+
+    /// What it was called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// Its own message, how it died, or that it never came.
+    pub fn wait_ready(&mut self) -> Result<(), String> {
+        let started = Instant::now();
+        while self.control.state() == STATE_STARTING {
+            self.check_alive()?;
+            if started.elapsed() > READY_TIMEOUT {
+                return Err(self.prefix_name("is not ready after a minute"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.check_alive()
+    }
+
+    /// Why its memory could not be locked, if it could not.
+    #[must_use]
+    pub fn mlock_error(&self) -> Option<io::Error> {
+        self.control.mlock_error()
+    }
+
+    /// Looks whether it still lives.
+    ///
+    /// # Errors
+    /// Its own message, or how it died.
+    pub fn check_alive(&mut self) -> Result<(), String> {
+        if self.control.state() == STATE_FAILED {
+            return Err(self.prefix_name(&self.control.message()));
+        }
+        match process::try_reap(self.pid) {
+            Ok(None) => Ok(()),
+            Ok(Some((status, _))) => {
+                self.reaped = true;
+                // It may have spoken between the two looks.
+                if self.control.state() == STATE_FAILED {
+                    return Err(self.prefix_name(&self.control.message()));
+                }
+                Err(self.prefix_name(&describe_exit(status)))
+            }
+            Err(e) => Err(self.mark_reaped_elsewhere(&e)),
+        }
+    }
+
+    /// Asks it to end; [`try_finish`](Self::try_finish) waits for that.
+    pub fn ask_to_stop(&self) {
+        self.control.0.store(STOP_INDEX, 1, Ordering::Relaxed);
+    }
+
+    /// Whether it has ended after being asked; then its cost.
+    ///
+    /// # Errors
+    /// Its own message, or how it died.
+    pub fn try_finish(&mut self) -> Result<Option<ProcessUsage>, String> {
+        match process::try_reap(self.pid) {
+            Ok(None) => Ok(None),
+            Ok(Some((status, cost))) => {
+                self.reaped = true;
+                match (self.control.state(), status.success()) {
+                    (STATE_FAILED, _) => Err(self.prefix_name(&self.control.message())),
+                    (_, true) => Ok(Some(cost)),
+                    (_, false) => Err(self.prefix_name(&describe_exit(status))),
+                }
+            }
+            Err(e) => Err(self.mark_reaped_elsewhere(&e)),
+        }
+    }
+
+    /// Asks it to end, by the flag and by SIGTERM, and waits so long for that. One that has not ended by then is killed when
+    /// it is dropped.
+    pub fn stop_within(&mut self, patience: Duration) {
+        if self.reaped {
+            return;
+        }
+        self.ask_to_stop();
+        // Ours until reaped, so the number cannot be a stranger's.
+        let _ = kill(self.pid, Signal::SIGTERM);
+        let began = Instant::now();
+        while matches!(self.try_finish(), Ok(None)) && began.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// It was reaped elsewhere (by the kernel, where SIGCHLD is ignored): the number may be a stranger's by now.
+    fn mark_reaped_elsewhere(&mut self, error: &io::Error) -> String {
+        self.reaped = true;
+        self.prefix_name(&format!("cannot be waited for: {error}"))
+    }
+
+    fn prefix_name(&self, message: &str) -> String {
+        format!("{}: {message}", self.name)
+    }
+}
+
+impl Drop for ObserverProcess {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // Ours until reaped, so the number cannot be a stranger's.
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = process::reap(self.pid);
+        }
+    }
+}
+
+/// What ps(1) shows, cut to 15 bytes by the kernel.
+fn set_process_name(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name.replace(' ', "-")) {
+        let _ = prctl::set_name(&name);
+    }
+}
+
+fn panic_message(panic: &dyn Any) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a word"))
+}
+
+fn describe_exit(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("was killed by signal {signal}"),
+        (None, Some(code)) => format!("ended by itself with status {code}"),
+        (None, None) => "ended in an unknown way".into(),
+    }
+}

@@ -1,0 +1,34 @@
+//! `touch`: anonymous memory, mapped and written to, page by page.
+
+use memmap2::MmapMut;
+
+use super::fork::touch_pages;
+use super::{Probe, ProbeSetup};
+use crate::sys::strerror::strerror;
+
+/// 512 pages of 4 KiB, or one huge page where the machine gives those to everyone: what a thread's first allocations are.
+const TOUCHED_BYTES: usize = 2 << 20;
+
+struct PageFault {
+    /// Kept until the answer is timed: giving back is not asked about.
+    mapping: Option<MmapMut>,
+}
+
+pub(super) fn make(_: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
+    Ok(Box::new(PageFault { mapping: None }))
+}
+
+impl Probe for PageFault {
+    fn prepare(&mut self) -> Result<bool, String> {
+        self.mapping = None;
+        Ok(false)
+    }
+
+    fn run_once(&mut self) -> Result<u64, String> {
+        let mut memory = MmapMut::map_anon(TOUCHED_BYTES)
+            .map_err(|e| format!("cannot map memory: {}", strerror(&e)))?;
+        touch_pages(&mut memory);
+        self.mapping = Some(memory);
+        Ok(0)
+    }
+}

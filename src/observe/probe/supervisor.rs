@@ -1,0 +1,345 @@
+//! A prober that is started anew when it dies.
+//!
+//! Who copies has threads, and must not fork any more. So a keeper is forked before there are any: a process that forks the
+//! prober, waits for its death, says how it died and forks the next. Killed from outside, each takes along those below it.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::prober::{ProberOutput, run_prober};
+use super::schedule::Schedule;
+use super::{ProbeSetup, ProbeSpec};
+use crate::observe::observer_process::{
+    MESSAGE_WORDS, ObserverProcess, ProcessControl, READY_TIMEOUT, pack_message, unpack_message,
+};
+use crate::observe::ring::{Sample, WordRing};
+use crate::sys::clock::monotonic_ns;
+use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
+use crate::sys::signal_waiter::SignalWaiter;
+use crate::sys::strerror::strerror;
+
+/// Between a death and the next start: at first no longer than two moments of the shortest period that is felt, then twice as
+/// long each time, so that a host on which nothing can be started is not asked to more than once a second.
+const MIN_RESTART_DELAY: Duration = Duration::from_millis(50);
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(1);
+
+/// A prober that lived so long was no failed start. Nanoseconds.
+const MIN_STABLE_LIFE_NS: u64 = 1_000_000_000;
+
+/// How long a keeper may take to end. Its prober cannot be killed while a disk does not answer.
+const SUPERVISOR_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Deaths that may wait for who asks for news: there are at most twenty a second, and then fewer and fewer.
+const DEATH_RING_CAPACITY: usize = 16;
+
+/// The words beside the deaths: which prober answers, counted from 1, and the errno of its mlockall.
+const READY_PROBER_INDEX: usize = 0;
+const PROBER_MLOCK_ERRNO_INDEX: usize = 1;
+
+/// What has happened to a prober.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProberEvent {
+    /// It has died; another is being started.
+    Died {
+        /// Its own message, or how it was killed.
+        why: String,
+    },
+    /// Its successor answers.
+    Restarted,
+    /// Nobody is left to start another.
+    SupervisorDied {
+        /// How the keeper died.
+        why: String,
+    },
+}
+
+/// A prober in the care of a keeper. Dropping it ends both.
+#[derive(Debug)]
+pub struct SupervisedProber {
+    spec: &'static ProbeSpec,
+    supervisor: ObserverProcess,
+    output: ProberOutput<DontForkWords>,
+    life_log: LifeLog<DontForkWords>,
+    reported: ReportedState,
+}
+
+/// What was told of the prober so far.
+#[derive(Debug)]
+struct ReportedState {
+    deaths: u64,
+    is_running: bool,
+    /// Of what the last died.
+    last_death_reason: String,
+    /// How the keeper died, until that is told.
+    supervisor_death: Option<String>,
+    is_lost: bool,
+}
+
+impl SupervisedProber {
+    /// Starts a keeper with a prober that asks every `row.period`. This process must have one thread, and both end when that
+    /// thread does.
+    ///
+    /// # Errors
+    /// Out of processes or memory. What goes wrong in the preparation comes from [`wait_ready`](Self::wait_ready).
+    pub fn start(row: &'static ProbeSpec, setup: &ProbeSetup) -> io::Result<Self> {
+        let shared = (ProberOutput::new()?, LifeLog::new()?);
+        let name = format!("{} keeper", row.name);
+        let ((answers, lives), keeper) =
+            ObserverProcess::start(&name, shared, |shared, control| {
+                supervise(row, setup, shared, control)
+            });
+        Ok(Self {
+            spec: row,
+            supervisor: keeper?,
+            output: answers.set_dontfork(),
+            life_log: lives.set_dontfork(),
+            reported: ReportedState {
+                deaths: 0,
+                is_running: true,
+                last_death_reason: String::new(),
+                supervisor_death: None,
+                is_lost: false,
+            },
+        })
+    }
+
+    /// Waits until the first prober is ready, or `stop` says that it is waited for no more. Where that cannot be started, no
+    /// other will be. Returns whether it is ready.
+    ///
+    /// # Errors
+    /// Its own message, how it died, or that it never came.
+    pub fn wait_ready(&mut self, stop: impl Fn() -> bool) -> Result<bool, String> {
+        let began = Instant::now();
+        while self.life_log.ready_prober() == 0 {
+            // Looked at first: what it said before it died is there then.
+            let gone = self.supervisor.check_alive();
+            if let Some(death) = self.life_log.next_death() {
+                return Err(death.why);
+            }
+            gone?;
+            if stop() {
+                return Ok(false);
+            }
+            if began.elapsed() > READY_TIMEOUT {
+                return Err(format!("{}: is not ready after a minute", self.spec.name));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(true)
+    }
+
+    /// The next answer that nobody has counted. After a death the answers before it are still there.
+    pub fn pop(&self) -> Option<Sample> {
+        self.output.ring.pop()
+    }
+
+    /// Moments whose answers were lost, because they were not read in time.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.output.ring.lost()
+    }
+
+    /// Why the memory of the prober in charge could not be locked, if it could not.
+    #[must_use]
+    pub fn mlock_error(&self) -> Option<io::Error> {
+        self.life_log.mlock_error()
+    }
+
+    /// What has happened since this was last asked, in the order in which it did; `None` where all was told. It neither waits
+    /// nor forks. A start that fails again for the same reason is not told again.
+    pub fn next_event(&mut self) -> Option<ProberEvent> {
+        if self.reported.is_lost {
+            return None;
+        }
+        if self.reported.supervisor_death.is_none() {
+            self.reported.supervisor_death = self.supervisor.check_alive().err();
+        }
+        while let Some(Death { why, was_ready }) = self.life_log.next_death() {
+            self.reported.deaths += 1;
+            let again =
+                !self.reported.is_running && !was_ready && why == self.reported.last_death_reason;
+            self.reported.is_running = false;
+            if !again {
+                self.reported.last_death_reason.clone_from(&why);
+                return Some(ProberEvent::Died { why });
+            }
+        }
+        if let Some(why) = self.reported.supervisor_death.take() {
+            self.reported.is_lost = true;
+            return Some(ProberEvent::SupervisorDied { why });
+        }
+        let died = self.reported.deaths + self.life_log.lost_deaths();
+        (!self.reported.is_running && self.life_log.ready_prober() > died).then(|| {
+            self.reported.is_running = true;
+            ProberEvent::Restarted
+        })
+    }
+}
+
+impl Drop for SupervisedProber {
+    fn drop(&mut self) {
+        // Killed at once it would leave its prober to init, which need not hurry.
+        self.supervisor.stop_within(SUPERVISOR_STOP_TIMEOUT);
+    }
+}
+
+/// What the keeper and its probers tell who started the keeper.
+#[derive(Debug)]
+struct LifeLog<W = SharedWords> {
+    deaths: WordRing<W>,
+    status_words: W,
+}
+
+struct Death {
+    why: String,
+    was_ready: bool,
+}
+
+impl LifeLog {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            deaths: WordRing::new(1 + MESSAGE_WORDS, DEATH_RING_CAPACITY)?,
+            status_words: SharedWords::new(2)?,
+        })
+    }
+
+    fn set_dontfork(self) -> LifeLog<DontForkWords> {
+        LifeLog {
+            deaths: self.deaths.set_dontfork(),
+            status_words: self.status_words.set_dontfork(),
+        }
+    }
+}
+
+impl<W: AtomicWords> LifeLog<W> {
+    /// The prober's side: the one of this number answers from here on.
+    fn record_ready(&self, number: u64, control: &ProcessControl) {
+        let errno = control.mlock_error().and_then(|error| error.raw_os_error());
+        let errno = errno.map_or(0, i32::cast_unsigned);
+        self.status_words
+            .store(PROBER_MLOCK_ERRNO_INDEX, errno.into(), Ordering::Relaxed);
+        self.status_words
+            .store(READY_PROBER_INDEX, number, Ordering::Release);
+    }
+
+    /// The keeper's side.
+    fn record_death(&self, death: &Death) {
+        let mut row = [0; 1 + MESSAGE_WORDS];
+        row[0] = death.was_ready.into();
+        row[1..].copy_from_slice(&pack_message(&death.why));
+        self.deaths.push(&row, 1);
+    }
+
+    fn next_death(&self) -> Option<Death> {
+        let mut row = [0; 1 + MESSAGE_WORDS];
+        self.deaths.pop(&mut row).then(|| {
+            let mut words = [0; MESSAGE_WORDS];
+            words.copy_from_slice(&row[1..]);
+            Death {
+                why: unpack_message(&words),
+                was_ready: row[0] != 0,
+            }
+        })
+    }
+
+    /// Deaths for which there was no room.
+    fn lost_deaths(&self) -> u64 {
+        self.deaths.lost()
+    }
+
+    fn ready_prober(&self) -> u64 {
+        self.status_words
+            .load(READY_PROBER_INDEX, Ordering::Acquire)
+    }
+
+    fn mlock_error(&self) -> Option<io::Error> {
+        let errno = i32::try_from(
+            self.status_words
+                .load(PROBER_MLOCK_ERRNO_INDEX, Ordering::Relaxed),
+        )
+        .ok()?;
+        (errno != 0).then(|| io::Error::from_raw_os_error(errno))
+    }
+}
+
+/// The life of a keeper: one prober after the other, until it shall stop.
+fn supervise(
+    row: &ProbeSpec,
+    setup: &ProbeSetup,
+    mut shared: (ProberOutput, LifeLog),
+    control: &ProcessControl,
+) -> Result<(), String> {
+    let failed = |e: io::Error| format!("cannot wait for signals: {}", strerror(&e));
+    let signals = SignalWaiter::block(&[Signal::SIGCHLD, Signal::SIGTERM]).map_err(failed)?;
+    let mut pause = MIN_RESTART_DELAY;
+    for number in 1.. {
+        let began = monotonic_ns();
+        let prober;
+        (shared, prober) = ObserverProcess::start(row.name, shared, |(answers, lives), control| {
+            signals.restore().map_err(failed)?;
+            run_prober(row, setup, answers, control, || {
+                let lives = lives.set_dontfork();
+                control.set_ready();
+                lives.record_ready(number, control);
+                drop(lives);
+                Schedule::new(monotonic_ns(), row.period.as_nanos() as u64)
+            })
+        });
+        let lives = &shared.1;
+        let why = match prober {
+            Ok(prober) => match wait_for_death(prober, &signals).map_err(failed)? {
+                Some(why) => why,
+                None => break,
+            },
+            Err(e) => format!("{}: cannot start a process: {}", row.name, strerror(&e)),
+        };
+        let was_ready = lives.ready_prober() == number;
+        lives.record_death(&Death { why, was_ready });
+        if number == 1 && !was_ready {
+            return Ok(());
+        }
+        if monotonic_ns() - began > MIN_STABLE_LIFE_NS {
+            pause = MIN_RESTART_DELAY;
+        }
+        if !sleep_unless_stopped(pause, &signals).map_err(failed)? {
+            break;
+        }
+        pause = (2 * pause).min(MAX_RESTART_DELAY);
+    }
+    if control.is_stopping() {
+        Ok(())
+    } else {
+        Err("was killed by signal 15".into())
+    }
+}
+
+/// Waits until the prober has died, and tells why; `None` when the keeper shall end before, and the prober with it.
+fn wait_for_death(
+    mut prober: ObserverProcess,
+    signals: &SignalWaiter,
+) -> io::Result<Option<String>> {
+    loop {
+        if let Err(why) = prober.check_alive() {
+            return Ok(Some(why));
+        }
+        if signals.wait(None)? == Some(Signal::SIGTERM) {
+            return Ok(None);
+        }
+    }
+}
+
+/// False when the keeper shall end.
+fn sleep_unless_stopped(pause: Duration, signals: &SignalWaiter) -> io::Result<bool> {
+    let until = Instant::now() + pause;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match signals.wait(Some(left))? {
+            Some(Signal::SIGTERM) => return Ok(false),
+            None => return Ok(true),
+            Some(_) => {}
+        }
+    }
+}

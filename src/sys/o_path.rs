@@ -1,0 +1,54 @@
+//! Calls on what an `O_PATH` descriptor holds: a FIFO, a device, a symbolic link, which nobody wants to open.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::sys::time::TimeSpec;
+
+const EMPTY_PATH: &CStr = c"";
+
+fn ok_or_errno(rc: libc::c_long) -> io::Result<()> {
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// utimensat(2) with `AT_EMPTY_PATH` (Linux 5.8).
+///
+/// # Errors
+/// utimensat's own; EINVAL before 5.8.
+pub fn set_times(file: impl AsFd, accessed: &TimeSpec, modified: &TimeSpec) -> io::Result<()> {
+    let times = [*accessed.as_ref(), *modified.as_ref()];
+    // SAFETY: the path is a valid C string, and the kernel reads two timespecs that live as long as the call.
+    let rc = unsafe {
+        libc::utimensat(
+            file.as_fd().as_raw_fd(),
+            EMPTY_PATH.as_ptr(),
+            times.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    ok_or_errno(rc.into())
+}
+
+/// fchmodat2(2) with `AT_EMPTY_PATH` (Linux 6.6).
+///
+/// # Errors
+/// fchmodat2's own; ENOSYS before 6.6.
+pub fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
+    // SAFETY: the path is a valid C string, and no other pointer is passed.
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_fchmodat2,
+            file.as_fd().as_raw_fd(),
+            EMPTY_PATH.as_ptr(),
+            mode,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    ok_or_errno(rc)
+}

@@ -1,0 +1,45 @@
+//! The standard streams that this process was started without. The Rust runtime opens /dev/null in their place before
+//! `main`, so that what is written there vanishes without an error; here that is found out and prevented before the runtime looks.
+#![allow(unsafe_code)]
+
+use std::io::{self, Stdout};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use nix::errno::Errno;
+
+/// Descriptors 0 to 2 that were closed at the start, one bit each.
+static CLOSED_FDS: AtomicU8 = AtomicU8::new(0);
+
+/// The C library calls the functions of this section before `main`, hence before the Rust runtime opens anything.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static RUN_BEFORE_MAIN: extern "C" fn() = fill_closed_fds;
+
+/// Notes which of the descriptors 0 to 2 are closed, and puts an unconnected socket in the place of each. It keeps the number
+/// from the files that are opened later, as /dev/null would, but reading, writing, and opening /dev/stdout fail. Where no socket
+/// can be had, the runtime puts /dev/null there.
+extern "C" fn fill_closed_fds() {
+    for fd in 0..3 {
+        // SAFETY: F_GETFD takes no pointer, and a descriptor that is not open is an error.
+        let is_open = unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
+        if is_open || Errno::last() != Errno::EBADF {
+            continue;
+        }
+        CLOSED_FDS.fetch_or(1 << fd, Ordering::Relaxed);
+        // SAFETY: socket(2) takes no pointer. It returns the lowest free descriptor, which is `fd`, since those below are open
+        // by now, or it returned an error for them and does so again.
+        unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) };
+    }
+}
+
+/// Returns standard output, as the process was started with it.
+///
+/// # Errors
+/// EBADF where the process was started without one.
+pub fn stdout() -> io::Result<Stdout> {
+    if CLOSED_FDS.load(Ordering::Relaxed) & 1 << libc::STDOUT_FILENO == 0 {
+        Ok(io::stdout())
+    } else {
+        Err(Errno::EBADF.into())
+    }
+}

@@ -1,0 +1,218 @@
+//! What a thread keeps from one file to the next: a buffer, what it knows of mounts, and the small files on their way.
+
+mod small_file;
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use super::capabilities::{DestCaps, SourceInfo};
+use super::copy_job::CopyJob;
+use super::copy_method::CopyMethod;
+use super::deferred_writeback::{DeferredError, WritebackQueue};
+use super::errno_class::Endpoint;
+use super::error::{CopyFailure, Error};
+use super::event::CopyListener;
+use super::file_copy;
+use super::mount_cache::MountCache;
+use super::plan::TransferOptions;
+use super::rate_limit::RateLimiter;
+use super::reflink_attempt;
+
+/// Copies files, one after another. Each thread has its own; threads may copy different files at once.
+///
+/// A small file that went through the page cache is not waited for: whoever copies must ask for [`Copier::take_deferred_errors`] now and
+/// then, and must end with [`Copier::finish_writeback`]. `T` is what the caller knows a file by.
+#[derive(Debug)]
+pub struct Copier<T> {
+    pub(super) mounts: MountCache,
+    pub(super) buffer: Vec<u8>,
+    pub(super) writeback_queue: WritebackQueue<T>,
+    /// How the last file was copied.
+    pub(super) method: CopyMethod,
+    pace: Option<Arc<RateLimiter>>,
+}
+
+impl<T> Default for Copier<T> {
+    fn default() -> Self {
+        Self {
+            mounts: MountCache::default(),
+            buffer: Vec::new(),
+            writeback_queue: WritebackQueue::new(),
+            method: CopyMethod::default(),
+            pace: None,
+        }
+    }
+}
+
+impl<T> Copier<T> {
+    /// One whose every chunk waits for `pace`, if there is one.
+    #[must_use]
+    pub fn with_rate_limiter(pace: Option<Arc<RateLimiter>>) -> Self {
+        Self {
+            pace,
+            ..Self::default()
+        }
+    }
+
+    /// What a source is made of.
+    ///
+    /// # Errors
+    /// fstat's, fstatfs's and lseek's.
+    pub fn facts(&mut self, source: &File) -> io::Result<SourceInfo> {
+        SourceInfo::on(&mut self.mounts, source)
+    }
+
+    /// Copies all of `source` to `dest`, which is emptied first, but not before it is known that something can be done.
+    ///
+    /// # Errors
+    /// What stopped it, and how much of the destination is good. What was reserved or cached beyond that is given back.
+    pub fn copy(
+        &mut self,
+        source: &File,
+        facts: SourceInfo,
+        dest: &File,
+        options: TransferOptions,
+        observer: &mut dyn CopyListener,
+        tag: T,
+    ) -> Result<(), CopyFailure> {
+        self.method = CopyMethod::before(&options);
+        let there = DestCaps::on(&mut self.mounts, dest)
+            .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), facts.size))?;
+        let pace = self.pace.clone();
+        let mut files = CopyJob {
+            source,
+            source_info: facts,
+            dest,
+            dest_caps: there,
+            reflink_refusal: None,
+            pace: pace.as_deref(),
+        };
+        files.wait_for_file_cost(observer)?;
+        let shared = reflink_attempt::try_reflink(&mut files, options, observer);
+        let refused = match &shared {
+            Ok(shared) => !shared,
+            Err(failure) => matches!(failure.error, Error::Clone(_)),
+        };
+        self.method.note_reflink(!refused, &options);
+        if shared? {
+            return Ok(());
+        }
+        match small_file::choose_small_engine(&files, &options, &mut self.mounts) {
+            Some(row) => small_file::copy(self, row, &files, options, observer, tag),
+            None => file_copy::copy(&files, options, observer, &mut self.method),
+        }
+    }
+
+    /// How the data of the last file was copied, as far as it came.
+    #[must_use]
+    pub fn method(&self) -> CopyMethod {
+        self.method
+    }
+
+    /// Files whose writeback has failed since this was last asked.
+    #[must_use]
+    pub fn take_deferred_errors(&mut self) -> Vec<DeferredError<T>> {
+        self.writeback_queue.take_errors()
+    }
+
+    /// Waits for all files that are on their way, and drops them from the cache. Returns those that failed.
+    #[must_use]
+    pub fn finish_writeback(&mut self) -> Vec<DeferredError<T>> {
+        self.writeback_queue.finish();
+        self.writeback_queue.take_errors()
+    }
+}
+
+/// Copies one file, and waits for all of it.
+///
+/// # Errors
+/// As [`Copier::copy`].
+pub fn copy(
+    source: &File,
+    facts: SourceInfo,
+    dest: &File,
+    options: TransferOptions,
+    observer: &mut dyn CopyListener,
+) -> Result<(), CopyFailure> {
+    let (mut worker, size) = (Copier::default(), facts.size);
+    worker.copy(source, facts, dest, options, observer, ())?;
+    match worker.finish_writeback().pop() {
+        Some(late) => Err(CopyFailure {
+            begun: true,
+            ..CopyFailure::before(Error::Io(Endpoint::Dest, late.error), size)
+        }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::transfer::engine;
+    use crate::transfer::event::{Event, Progress};
+    use crate::transfer::plan::{DirectPolicy, Sparse};
+    use crate::transfer::rate_limit::RateSettings;
+
+    /// Says nothing and never stops.
+    struct Silent;
+
+    impl CopyListener for Silent {
+        fn event(&mut self, _: &Event) {}
+        fn progress(&mut self, _: &Progress) {}
+        fn interrupted(&self) -> bool {
+            false
+        }
+    }
+
+    /// What a copy of a file of `size` bytes, all data or all hole, costs where a file counts for 4096.
+    fn price(size: usize, is_data: bool, options: TransferOptions) -> u64 {
+        let (source, dest) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        if is_data {
+            source.write_all_at(&vec![b'x'; size], 0).unwrap();
+        }
+        source.set_len(size as u64).unwrap();
+        source.sync_all().unwrap();
+        let pacer = Arc::new(RateLimiter::new(true));
+        let orders = RateSettings {
+            rate: u64::MAX,
+            chunk: 1 << 20,
+            bottleneck: None,
+            notice: None,
+        };
+        pacer.apply(&orders, crate::sys::clock::monotonic_ns());
+        let mut worker = Copier::with_rate_limiter(Some(Arc::clone(&pacer)));
+        let facts = worker.facts(&source).unwrap();
+        let copied = worker.copy(&source, facts, &dest, options, &mut Silent, ());
+        copied.unwrap();
+        assert!(worker.finish_writeback().is_empty());
+        pacer.totals().moved
+    }
+
+    #[test]
+    fn every_way_charges_for_the_file() {
+        let ways = [
+            TransferOptions::default(),
+            TransferOptions {
+                engine: engine::find("buffered"),
+                ..TransferOptions::default()
+            },
+            TransferOptions {
+                direct: DirectPolicy::Never,
+                ..TransferOptions::default()
+            },
+            TransferOptions {
+                sparse: Sparse::Always,
+                ..TransferOptions::default()
+            },
+        ];
+        for options in ways {
+            assert_eq!(price(0, true, options), 4096, "{options:?}");
+            assert_eq!(price(100, true, options), 4096, "{options:?}");
+            assert_eq!(price(100_000, true, options), 100_000, "{options:?}");
+            assert_eq!(price(1 << 20, false, options), 4096, "{options:?}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The two files of one copy, and what is known of them before a byte moves.
+
+use std::fs::File;
+use std::time::Instant;
+
+use super::capabilities::{DestCaps, SourceInfo};
+use super::error::{CopyFailure, Error};
+use super::event::{CopyListener, Progress};
+use super::rate_limit::RateLimiter;
+use super::token_wait;
+
+/// The two files of a copy, and what is known of them.
+#[derive(Debug)]
+pub(super) struct CopyJob<'a> {
+    pub(super) source: &'a File,
+    pub(super) source_info: SourceInfo,
+    pub(super) dest: &'a File,
+    pub(super) dest_caps: DestCaps,
+    /// Why blocks cannot be shared, when that was tried.
+    pub(super) reflink_refusal: Option<String>,
+    /// What each chunk waits for.
+    pub(super) pace: Option<&'a RateLimiter>,
+}
+
+impl CopyJob<'_> {
+    /// Waits for what a regular file costs beside its data: the least that a file counts for, of which its data pays a part.
+    pub(super) fn wait_for_file_cost(
+        &self,
+        observer: &mut dyn CopyListener,
+    ) -> Result<(), CopyFailure> {
+        let Some(pace) = self.pace.filter(|_| self.dest_caps.regular) else {
+            return Ok(());
+        };
+        let (data, size) = (self.source_info.data, self.source_info.size);
+        let price = pace.file_cost(data) - data;
+        if price == 0 {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let waited = token_wait::wait_for_all_tokens(Some(pace), price, || {
+            observer.progress(&Progress {
+                size,
+                elapsed: started.elapsed(),
+                ..Progress::default()
+            });
+            Error::if_interrupted(observer)
+        });
+        waited.map_err(|error| CopyFailure::before(error, size))?;
+        pace.record_moved(price, price);
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! How bytes leave for a destination: direct, uncached, or through the cache with a bounded window.
+
+use std::fs::File;
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::uio::pwrite;
+
+use super::align::Align;
+use super::capabilities::DestCaps;
+use super::dirty_window::{DirtyWindow, FlushMethod, flush_and_drop};
+use super::errno_class::{Endpoint, EngineError, retry};
+use crate::sys::file::{pwrite_dontcache, set_direct};
+
+/// The way a row's bytes take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Not at all: the blocks are there already.
+    Shared,
+    /// O_DIRECT.
+    Direct,
+    /// RWF_DONTCACHE, with a bounded window behind.
+    DontCache,
+    /// The page cache, with a bounded window behind.
+    Cached,
+}
+
+/// One destination while it is being written.
+#[derive(Debug)]
+pub struct DestWriter<'a> {
+    /// The destination. Engines whose call takes the descriptor use it; they report with [`DestWriter::record_written`].
+    pub file: &'a File,
+    /// Alignment of direct writes.
+    pub align: Align,
+    write_mode: WriteMode,
+    stream: bool,
+    flush: FlushMethod,
+    dirty_window: DirtyWindow,
+}
+
+impl<'a> DestWriter<'a> {
+    /// A destination that nothing was written to yet.
+    #[must_use]
+    pub fn new(file: &'a File, facts: &DestCaps) -> Self {
+        Self {
+            file,
+            align: facts.align,
+            write_mode: WriteMode::Cached,
+            stream: facts.stream,
+            flush: facts.flush,
+            dirty_window: DirtyWindow::new(facts.flush),
+        }
+    }
+
+    /// The way in force.
+    #[must_use]
+    pub fn write_mode(&self) -> WriteMode {
+        self.write_mode
+    }
+
+    /// Changes the way. What went through the cache before is settled first.
+    ///
+    /// # Errors
+    /// A refused O_DIRECT, or writeback's errors.
+    pub fn set_write_mode(&mut self, leaving: WriteMode) -> Result<(), EngineError> {
+        self.dirty_window
+            .finish(self.file)
+            .map_err(|e| EngineError::Fatal(Endpoint::Dest, e))?;
+        if !self.stream {
+            set_direct(self.file, leaving == WriteMode::Direct)
+                .map_err(|e| EngineError::new(Endpoint::Dest, e))?;
+        }
+        self.write_mode = leaving;
+        Ok(())
+    }
+
+    /// One write of `data` at `at`, in the way in force.
+    ///
+    /// # Errors
+    /// The call's, EINVAL beyond the file size limit told apart as EFBIG.
+    pub fn write_at(&mut self, data: &[u8], at: u64) -> Result<usize, EngineError> {
+        let n = retry(|| match self.write_mode {
+            _ if self.stream => nix::unistd::write(self.file, data).map_err(Into::into),
+            WriteMode::DontCache => pwrite_dontcache(self.file, data, at),
+            WriteMode::Shared | WriteMode::Direct | WriteMode::Cached => {
+                pwrite(self.file, data, at.cast_signed()).map_err(io::Error::from)
+            }
+        })
+        .map_err(|e| EngineError::new(Endpoint::Dest, beyond_limit(e, at + data.len() as u64)))?;
+        self.record_written(at, n)?;
+        Ok(n)
+    }
+
+    /// Writes all of `data`, which in the direct way must be aligned.
+    ///
+    /// # Errors
+    /// As [`Self::write_at`].
+    pub fn write_all_at(&mut self, data: &[u8], at: u64) -> Result<(), EngineError> {
+        let mut done = 0;
+        while done < data.len() {
+            let n = self.write_at(&data[done..], at + done as u64)?;
+            if n == 0 {
+                let error = io::Error::from(io::ErrorKind::WriteZero);
+                return Err(EngineError::Fatal(Endpoint::Dest, error));
+            }
+            done += n;
+        }
+        Ok(())
+    }
+
+    /// Notes that `len` bytes were written at `at`, and keeps the dirty window bounded.
+    ///
+    /// # Errors
+    /// Writeback's: fatal, the kernel says them once.
+    pub fn record_written(&mut self, at: u64, len: usize) -> Result<(), EngineError> {
+        if self.write_mode == WriteMode::Direct {
+            return Ok(());
+        }
+        self.dirty_window
+            .wrote(self.file, at, at + len as u64)
+            .map_err(|e| EngineError::Fatal(Endpoint::Dest, e))
+    }
+
+    /// Keeps the dirty window to what `bound` makes of its usual limit.
+    pub(super) fn limit_dirty_window(&mut self, bound: impl FnOnce(u64) -> u64) {
+        self.dirty_window.bound(bound);
+    }
+
+    /// How far the device is, when `pos` is how far we are.
+    #[must_use]
+    pub fn confirmed(&self, pos: u64) -> u64 {
+        self.dirty_window.confirmed(pos)
+    }
+
+    /// Brings everything to the device that went through the cache.
+    ///
+    /// # Errors
+    /// Writeback's.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.dirty_window.finish(self.file)
+    }
+
+    /// Settles a range that was touched behind the back of the window: the page that a truncation zeroed.
+    ///
+    /// # Errors
+    /// Writeback's.
+    pub fn flush_and_drop_range(&self, offset: u64, len: u64) -> io::Result<()> {
+        flush_and_drop(self.file, self.flush, offset, len)
+    }
+}
+
+/// A direct write that ends beyond RLIMIT_FSIZE is EINVAL (measured: the kernel cuts it, and the rest is unaligned):
+/// the limit is looked at before alignment is blamed.
+fn beyond_limit(error: io::Error, end: u64) -> io::Error {
+    if error.raw_os_error() == Some(libc::EINVAL) && file_size_limit() < end {
+        io::Error::from_raw_os_error(libc::EFBIG)
+    } else {
+        error
+    }
+}
+
+/// RLIMIT_FSIZE in bytes.
+#[must_use]
+pub(super) fn file_size_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft)
+}

@@ -1,0 +1,208 @@
+//! A bounded dirty window for the rows that go through the page cache: write out, wait, drop, a little behind the cursor.
+
+use std::fs::File;
+use std::io;
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+use super::errno_class::{is_refusal, retry};
+use crate::sys::file::{SyncRange, sync_range};
+
+/// How many bytes may be dirty or under writeback at once.
+///
+/// Enough for a queue of 1 MiB requests, little enough that a bystander's fsync does not wait long: at 50 MB/s it is a
+/// third of a second.
+const MAX_DIRTY_BYTES: u64 = 16 << 20;
+
+/// The smallest window where fdatasync holds it, which writes metadata and waits for all: at 10 MB/s two a second, not the
+/// twenty of four chunks.
+const LEAST_SYNCED: u64 = 4 << 20;
+
+/// Bytes dropped from the cache by one call: 0.2 ms of CPU where all of them are cached. Where none are a call is a microsecond.
+/// Folios of the page cache are aligned to their size, which is 2 MiB at most with pages of 4 KiB, so none crosses a multiple of
+/// this.
+const DROPPED_AT_ONCE: u64 = 4 << 20;
+
+/// How the pages of a destination can be brought to its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushMethod {
+    /// sync_file_range(2), without the metadata.
+    Range,
+    /// fdatasync(2): on overlayfs and FUSE sync_file_range returns 0 and does nothing (measured).
+    Datasync,
+    /// Memory file systems and what is no file: there is no device behind.
+    Nothing,
+}
+
+/// What has been written through the cache and is not yet known to be on the device.
+#[derive(Debug)]
+pub(super) struct DirtyWindow {
+    flush: FlushMethod,
+    limit: u64,
+    flushed: u64,
+    written: u64,
+    /// The kernel tells an error of writeback once, and says yes ever after.
+    failed: bool,
+}
+
+impl DirtyWindow {
+    /// An empty window.
+    #[must_use]
+    pub(super) fn new(flush: FlushMethod) -> Self {
+        Self {
+            flush,
+            limit: MAX_DIRTY_BYTES,
+            flushed: 0,
+            written: 0,
+            failed: false,
+        }
+    }
+
+    /// Holds the window from now on to what `bound` makes of the usual limit.
+    pub(super) fn bound(&mut self, bound: impl FnOnce(u64) -> u64) {
+        let least = match self.flush {
+            FlushMethod::Datasync => LEAST_SYNCED,
+            FlushMethod::Range | FlushMethod::Nothing => 0,
+        };
+        self.limit = bound(MAX_DIRTY_BYTES).max(least);
+    }
+
+    /// Bytes up to the cursor that the device has not confirmed.
+    #[must_use]
+    pub(super) fn pending(&self) -> u64 {
+        self.written - self.flushed
+    }
+
+    /// How far the device is, when the cursor is at `pos`.
+    pub(super) fn confirmed(&self, pos: u64) -> u64 {
+        if self.pending() > 0 {
+            self.flushed.min(pos)
+        } else {
+            pos
+        }
+    }
+
+    /// Notes a write that ended at `end`, and holds the window to its limit.
+    ///
+    /// # Errors
+    /// Writeback's errors: EIO, and ENOSPC from file systems that allocate late.
+    pub(super) fn wrote(&mut self, file: &File, at: u64, end: u64) -> io::Result<()> {
+        if self.pending() == 0 {
+            self.flushed = at;
+        }
+        self.written = end;
+        if self.flush == FlushMethod::Range {
+            match retry(|| sync_range(file, at, end - at, SyncRange::StartWriteback)) {
+                // A kernel or a filter without the call.
+                Err(e) if is_refusal(&e) => self.flush = FlushMethod::Datasync,
+                Err(e) => {
+                    self.failed = true;
+                    return Err(e);
+                }
+                Ok(()) => {}
+            }
+        }
+        if self.pending() >= self.limit {
+            // Half of the window stays queued, so that the device is not idle while we wait.
+            let until = match self.flush {
+                FlushMethod::Range => end - self.limit / 2,
+                FlushMethod::Datasync | FlushMethod::Nothing => end,
+            };
+            self.flush_until(file, until)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the rest to the device and drops it; nothing, once writeback has failed: what is in doubt stays pending.
+    ///
+    /// # Errors
+    /// As [`Self::wrote`].
+    pub(super) fn finish(&mut self, file: &File) -> io::Result<()> {
+        if self.pending() > 0 && !self.failed {
+            self.flush_until(file, self.written)?;
+        }
+        Ok(())
+    }
+
+    fn flush_until(&mut self, file: &File, until: u64) -> io::Result<()> {
+        let settled = flush_and_drop(file, self.flush, self.flushed, until - self.flushed);
+        match settled {
+            Ok(()) => self.flushed = until,
+            Err(_) => self.failed = true,
+        }
+        settled
+    }
+}
+
+/// Writes one range out, waits for it, and drops it from the cache. Only ever the destination: the source's pages belong
+/// to someone else.
+///
+/// # Errors
+/// Errors of writeback. Advice that fails is none: the pages are clean then, and the kernel can take them.
+pub(super) fn flush_and_drop(
+    file: &File,
+    flush: FlushMethod,
+    offset: u64,
+    len: u64,
+) -> io::Result<()> {
+    match flush {
+        FlushMethod::Nothing => return Ok(()),
+        FlushMethod::Datasync => synchronize(file)?,
+        FlushMethod::Range => {
+            match retry(|| sync_range(file, offset, len, SyncRange::WriteAndWait)) {
+                Err(e) if is_refusal(&e) => synchronize(file)?,
+                other => other?,
+            }
+        }
+    }
+    // The page that the range ends in goes as well: DONTNEED keeps partial pages, except where the file ends. It also keeps large
+    // folios of which a part lies outside, so the range begins where no folio can have begun before it.
+    let page = crate::sys::residency::page_size();
+    let end = (offset + len).next_multiple_of(page);
+    let mut start = offset - offset % DROPPED_AT_ONCE;
+    while start < end {
+        let piece = DROPPED_AT_ONCE.min(end - start).cast_signed();
+        let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        let _ = posix_fadvise(file, start.cast_signed(), piece, advice);
+        start += DROPPED_AT_ONCE;
+    }
+    Ok(())
+}
+
+/// Waits until the data of a file is on its device. A file system that has no fdatasync(2), as some FUSE daemons, has nothing
+/// to flush: whoever asked for durability asks again with fsync(2), and is told.
+fn synchronize(file: &File) -> io::Result<()> {
+    match retry(|| nix::unistd::fdatasync(file)) {
+        Err(e) if is_refusal(&e) => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_pace_does_not_make_fdatasync_frequent() -> io::Result<()> {
+        let file = tempfile::tempfile()?;
+        let most_pending = |flush| -> io::Result<u64> {
+            let mut behind = DirtyWindow::new(flush);
+            let chunks = (0..64).map(|chunk| {
+                behind.bound(|_| 512 << 10);
+                behind.wrote(&file, chunk << 17, (chunk + 1) << 17)?;
+                Ok(behind.pending())
+            });
+            Ok(chunks
+                .collect::<io::Result<Vec<_>>>()?
+                .into_iter()
+                .max()
+                .unwrap_or(0))
+        };
+        assert_eq!(
+            most_pending(FlushMethod::Datasync)?,
+            LEAST_SYNCED - (1 << 17)
+        );
+        assert!(most_pending(FlushMethod::Range)? < 512 << 10);
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+//! Space before data: ENOSPC and EFBIG are better known before the first byte than in the middle.
+
+use std::fs::File;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::statfs::{self, fstatfs};
+use nix::unistd::ftruncate;
+
+use super::capabilities::DestCaps;
+use super::cpu_budget::PeriodicSleep;
+use super::dest_writer::file_size_limit;
+use super::errno_class::{Endpoint, retry};
+use super::error::Error;
+use super::extent_scanner::{ExtentScanner, Segment};
+use super::incremental_alloc::{self, Cut, StepError};
+use super::plan::{Plan, Sparse};
+use crate::sys::strerror::strerror;
+
+/// Files with less data than this are written in one or two calls, which tell of ENOSPC themselves.
+const MIN_PREALLOCATE_BYTES: u64 = 4 << 20;
+
+/// A source in more pieces than this is reserved in part: each piece is a call, and a journal entry.
+const MAX_PREALLOCATED_EXTENTS: u64 = 1024;
+
+/// What is called between two steps: it fails once the copy shall stop.
+pub(super) type StopCheck<'a> = dyn FnMut() -> Result<(), Error> + 'a;
+
+/// Empties an existing destination, once nothing speaks against the copy that can be known before, and reserves the
+/// blocks of the source's data, or says why not. What it learns of the extents is used again: a dense source is asked
+/// about once.
+///
+/// # Errors
+/// EFBIG beyond the file size limit, and ENOSPC where the data certainly cannot fit: the destination is as it was then.
+/// ENOSPC and EDQUOT of the reservation: it is empty. What `heard` says: it is empty, or its old content is cut in part.
+pub(super) fn prepare_dest(
+    plan: &Plan,
+    extents: &mut ExtentScanner<'_>,
+    dest: &File,
+    check_stop: &mut StopCheck<'_>,
+) -> Result<Option<String>, Error> {
+    let write = |e| Error::Io(Endpoint::Dest, e);
+    if !plan.dest.regular {
+        return Ok(Some("not a regular file".into()));
+    }
+    if plan.source.size > file_size_limit() {
+        return Err(write(Errno::EFBIG.into()));
+    }
+    if plan.options.sparse != Sparse::Always {
+        let data = match plan.options.sparse {
+            Sparse::Never => plan.source.size,
+            Sparse::Auto | Sparse::Always => plan.source.data,
+        };
+        check_free_space(dest, data, plan.dest.allocated, check_stop)?;
+    }
+    truncate_dest(dest, &plan.dest, check_stop)?;
+    let mut rest = PeriodicSleep::begin();
+    preallocate(plan, extents, dest, &mut || {
+        rest.sleep_if_due();
+        check_stop()
+    })
+}
+
+/// Cuts an existing destination to nothing.
+///
+/// # Errors
+/// ftruncate's, and what `heard` says.
+pub(super) fn truncate_dest(
+    dest: &File,
+    facts: &DestCaps,
+    check_stop: &mut StopCheck<'_>,
+) -> Result<(), Error> {
+    if facts.size == 0 {
+        return Ok(());
+    }
+    let all = Cut {
+        size: facts.size,
+        allocated: facts.allocated,
+        to: 0,
+    };
+    incremental_alloc::truncate_in_steps(dest, all, check_stop).map_err(|stopped| match stopped {
+        StepError::Failed(e) => Error::Truncate(e),
+        StepError::Interrupted(error) => error,
+    })
+}
+
+fn preallocate(
+    plan: &Plan,
+    extents: &mut ExtentScanner<'_>,
+    dest: &File,
+    check_stop: &mut StopCheck<'_>,
+) -> Result<Option<String>, Error> {
+    if let Err(why) = plan.dest.reserve {
+        return Ok(Some(why.into()));
+    }
+    if plan.source.data < MIN_PREALLOCATE_BYTES || plan.options.sparse == Sparse::Always {
+        return Ok(Some("little data, or zeros that may become holes".into()));
+    }
+    let error = match preallocate_extents(plan, extents, dest, check_stop) {
+        Ok(why) => return Ok(why),
+        Err(StepError::Interrupted(error)) => error,
+        Err(StepError::Failed(e))
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG)
+            ) =>
+        {
+            Error::Io(Endpoint::Dest, e)
+        }
+        Err(StepError::Failed(e)) => return Ok(Some(format!("fallocate: {}", strerror(&e)))),
+    };
+    // What was reserved so far goes; ext4 keeps what it could get.
+    let _ = retry(|| ftruncate(dest, 0));
+    Err(error)
+}
+
+fn preallocate_extents(
+    plan: &Plan,
+    extents: &mut ExtentScanner<'_>,
+    dest: &File,
+    check_stop: &mut StopCheck<'_>,
+) -> Result<Option<String>, StepError> {
+    if plan.options.sparse == Sparse::Never {
+        return incremental_alloc::fallocate_in_steps(dest, 0, plan.source.size, check_stop)
+            .map(|()| None);
+    }
+    let (mut pos, mut run) = (0, 0..0);
+    loop {
+        check_stop().map_err(StepError::Interrupted)?;
+        let stretch = match extents.next(pos) {
+            Ok(stretch) => stretch,
+            // The copy itself asks again, and tells.
+            Err(e) => return Ok(Some(format!("the source's extents: {}", strerror(&e)))),
+        };
+        match &stretch {
+            Some(Segment::Data(data))
+                if data.start == run.end && run.end - run.start < incremental_alloc::RESERVE =>
+            {
+                run.end = data.end;
+            }
+            Some(Segment::Data(data)) => {
+                incremental_alloc::fallocate_in_steps(dest, run.start, run.end, check_stop)?;
+                run = data.clone();
+            }
+            Some(Segment::Hole(_)) => {}
+            None => {
+                return incremental_alloc::fallocate_in_steps(dest, run.start, run.end, check_stop)
+                    .map(|()| None);
+            }
+        }
+        pos = match stretch {
+            Some(Segment::Data(data)) => data.end,
+            Some(Segment::Hole(end)) => end,
+            None => pos,
+        };
+        if extents.found() >= MAX_PREALLOCATED_EXTENTS {
+            incremental_alloc::fallocate_in_steps(dest, run.start, run.end, check_stop)?;
+            return Ok(Some(format!(
+                "only for the first {MAX_PREALLOCATED_EXTENTS} extents"
+            )));
+        }
+    }
+}
+
+/// How often, and how far apart, a file system without room is asked again: xfs gives back the blocks of removed files in
+/// the background (it was seen to say "full" for some milliseconds after a removal), and asking sets that to work.
+const FREE_SPACE_CHECKS: u32 = 10;
+const FREE_SPACE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Whether `data` bytes can fit into the file system that `dest` lies on, where `freed` bytes of it will be given back
+/// first. Only a certain "no" is an answer: file systems that compress, share or grow are not asked.
+///
+/// # Errors
+/// ENOSPC, when it is certain; what `heard` says.
+pub(super) fn check_free_space(
+    dest: &File,
+    data: u64,
+    freed: u64,
+    check_stop: &mut StopCheck<'_>,
+) -> Result<(), Error> {
+    for _ in 0..FREE_SPACE_CHECKS {
+        if !is_full_for(dest, data, freed) {
+            return Ok(());
+        }
+        check_stop()?;
+        std::thread::sleep(FREE_SPACE_CHECK_INTERVAL);
+    }
+    Err(Error::Io(Endpoint::Dest, Errno::ENOSPC.into()))
+}
+
+fn is_full_for(dest: &File, data: u64, freed: u64) -> bool {
+    let Ok(stat) = fstatfs(dest) else {
+        return false;
+    };
+    let counts = matches!(
+        stat.filesystem_type(),
+        statfs::EXT4_SUPER_MAGIC | statfs::XFS_SUPER_MAGIC | statfs::TMPFS_MAGIC
+    );
+    // f_bfree counts root's reserve, which we may be allowed to use; f_blocks is 0 on a tmpfs without a limit.
+    let block = stat.block_size().unsigned_abs();
+    let free = stat.blocks_free().saturating_mul(block);
+    counts && stat.blocks() > 0 && data > free.saturating_add(freed)
+}

@@ -1,0 +1,131 @@
+//! How fast a copy may go: a token bucket that every byte passes, and a governor that sets its rate by what others feel.
+//!
+//! Both are arithmetic: time and samples come in as values, so that hours of them can be tried in a second. [`RateLimiter`] is
+//! what the threads of a run share: who governs gives it [`RateSettings`], who copies asks it before each chunk.
+
+mod fifo_queue;
+mod governor;
+mod rate_limiter;
+mod token_bucket;
+
+use std::time::Duration;
+
+pub use governor::Governor;
+pub use rate_limiter::{Permit, RateLimiter};
+pub use token_bucket::TokenBucket;
+
+/// Bytes a second that go on whatever others feel: a copy that stands still is no copy.
+const MIN_RATE: u64 = 2 << 20;
+
+/// What can hold a copy back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The rate that the user has set.
+    LimitRate,
+    /// The time that fork takes.
+    ForkLatency,
+    /// The time that a bystander's write and fdatasync take.
+    WriteLatency,
+    /// The share of time in which some task waits for memory.
+    MemoryPressure,
+    /// The share of time in which some task waits for a disk.
+    IoPressure,
+}
+
+impl Cause {
+    /// Its name in events and for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LimitRate => "limit-rate",
+            Self::ForkLatency => "fork-latency",
+            Self::WriteLatency => "write-latency",
+            Self::MemoryPressure => "memory-pressure",
+            Self::IoPressure => "io-pressure",
+        }
+    }
+}
+
+/// What the user allows.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Limits {
+    /// Bytes a second.
+    pub rate: Option<u64>,
+    /// The 99th percentile of fork.
+    pub fork_latency: Option<Duration>,
+    /// The 99th percentile of a write of 4 KiB with fdatasync, on the file system of the destination.
+    pub write_latency: Option<Duration>,
+    /// PSI `some` of memory and of io, each in percent.
+    pub pressure: Option<f64>,
+    /// How long a target may be missed at the trickle before the copy is given up.
+    pub give_up_after: Option<Duration>,
+}
+
+impl Limits {
+    /// Whether anything is limited.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.rate.is_some() || self.governed()
+    }
+
+    /// Whether the rate depends on what others feel.
+    #[must_use]
+    pub fn governed(&self) -> bool {
+        self.fork_latency.is_some() || self.write_latency.is_some() || self.pressure.is_some()
+    }
+}
+
+/// One answer to a prober, for one or more moments at which it was asked for. CLOCK_MONOTONIC in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatencySample {
+    /// The first intended moment.
+    pub intended: u64,
+    /// How many moments, a period apart, it serves.
+    pub moments: u64,
+    /// When it was there.
+    pub end: u64,
+}
+
+/// What the copy has done since it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CopyTotals {
+    /// Bytes that were moved.
+    pub moved: u64,
+    /// Nanoseconds that threads have waited for the bucket, in all.
+    pub waited: u64,
+}
+
+/// Who holds the copy back, and by how much. Seconds for latencies, percent for pressure, bytes a second for the rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bottleneck {
+    /// What.
+    pub cause: Cause,
+    /// What was measured: the 99th percentile of the window, the pressure, the rate that is reached.
+    pub figure: f64,
+    /// What is allowed.
+    pub target: f64,
+    /// Bytes a second that the copy is held to.
+    pub rate: u64,
+}
+
+/// What the governor tells once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Notice {
+    /// Before a byte was copied the target was missed already.
+    TargetMissedBeforeStart(Bottleneck),
+    /// It was missed at the trickle for as long as the user has patience.
+    GiveUp(Bottleneck),
+}
+
+/// What the copy shall do from now on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateSettings {
+    /// Bytes a second; 0: nothing moves yet; `u64::MAX`: no limit.
+    pub rate: u64,
+    /// Bytes of one call, at most.
+    pub chunk: usize,
+    /// Who holds it back, if anyone does.
+    pub bottleneck: Option<Bottleneck>,
+    /// What is to be told.
+    pub notice: Option<Notice>,
+}

@@ -1,0 +1,104 @@
+//! The row that shares blocks: it goes first, for all of the file or not at all.
+
+use std::io;
+
+use nix::errno::Errno;
+
+use super::copy_job::CopyJob;
+use super::dest_writer::DestWriter;
+use super::engine::{Endpoints, REFLINK};
+use super::errno_class::EngineError;
+use super::error::{CopyFailure, Error};
+use super::event::CopyListener;
+use super::file_copy::{CopyStart, FileCopy, check_source_unchanged};
+use super::plan::{self, Plan, Reflink, TransferOptions};
+use super::preallocate;
+use crate::sys::strerror::strerror;
+
+/// Shares the blocks of the source, where that is wanted and may be possible. Returns whether it did; where it could not,
+/// the reason is noted, and the destination is as it was, save that it may have been cut to the size of the source.
+///
+/// # Errors
+/// Why it cannot, where nothing else will do: the destination is empty then, as cp leaves it. Also, whatever was asked for, an
+/// error of the medium; the destination is as it was then.
+pub(super) fn try_reflink(
+    files: &mut CopyJob<'_>,
+    options: TransferOptions,
+    observer: &mut dyn CopyListener,
+) -> Result<bool, CopyFailure> {
+    if !plan::serves(REFLINK, files, &options) {
+        return Ok(false);
+    }
+    let account = CopyStart::open();
+    let Err(error) = clone_blocks(files) else {
+        let plan = Plan::of(files, options);
+        observer.event(&plan.event(Some("blocks are shared".into())));
+        return FileCopy::new(&plan, files, account, observer)
+            .shared()
+            .map(|()| true);
+    };
+    let fail = |error| {
+        Err(CopyFailure::before(
+            Error::Clone(error),
+            files.source_info.size,
+        ))
+    };
+    if options.reflink == Reflink::Always {
+        let mut heard = || Error::if_interrupted(observer);
+        let emptied = match files.dest_caps.regular {
+            true => preallocate::truncate_dest(files.dest, &files.dest_caps, &mut heard),
+            false => Ok(()),
+        };
+        return match emptied {
+            Ok(()) => fail(error),
+            Err(Error::Io(_, e) | Error::Truncate(e)) => fail(e),
+            Err(stopped) => Err(CopyFailure::before(stopped, files.source_info.size)),
+        };
+    }
+    if is_media_error(&error) {
+        return fail(error);
+    }
+    files.reflink_refusal = Some(strerror(&error));
+    Ok(false)
+}
+
+/// Whether a refusal to share blocks means trouble with the medium rather than that blocks cannot be shared: cp gives such a
+/// file up since 9.2, where 9.1 copied it in another way.
+fn is_media_error(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(Errno::EIO | Errno::ENOMEM | Errno::ENOSPC | Errno::EDQUOT)
+    )
+}
+
+fn clone_blocks(files: &CopyJob<'_>) -> io::Result<()> {
+    let mut pair = Endpoints {
+        source: files.source,
+        source_info: &files.source_info,
+        dest: DestWriter::new(files.dest, &files.dest_caps),
+        notes: Vec::new(),
+    };
+    let mut engine = REFLINK.make(REFLINK.chunk, &files.source_info, &files.dest_caps)?;
+    match engine.transfer(0, files.source_info.size as usize, &mut pair) {
+        Ok(_) => Ok(()),
+        Err(EngineError::Unsupported(_, e) | EngineError::Fatal(_, e)) => Err(e),
+        Err(EngineError::SourceEnd) => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+impl FileCopy<'_> {
+    /// The account of a file whose blocks are shared.
+    fn shared(mut self) -> Result<(), CopyFailure> {
+        self.pos = self.size;
+        self.moved.insert(REFLINK.name, self.plan.source.data);
+        let told = self.report();
+        match told.and_then(|()| check_source_unchanged(self.endpoints.source, &self.plan.source)) {
+            Ok(()) => {
+                self.emit_done();
+                Ok(())
+            }
+            Err(error) => Err(self.abort(error)),
+        }
+    }
+}

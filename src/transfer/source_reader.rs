@@ -1,0 +1,67 @@
+//! Reading a source into an aligned buffer, past the cache where that was found good.
+
+use std::fs::File;
+
+use nix::sys::uio::pread;
+
+use super::align::Align;
+use super::errno_class::{Endpoint, EngineError, retry};
+use crate::sys::file::set_direct;
+use crate::sys::strerror::strerror;
+
+/// Reads the `len` bytes that the source has at `at` into the front of `buffer`; fewer only at the end of the source.
+///
+/// With `direct` it is read with O_DIRECT, in whole units of that alignment where the buffer has room for them; a refusal
+/// is noted and clears it, for good.
+///
+/// # Errors
+/// [`EngineError::SourceEnd`] when not a byte is there, else read errors.
+pub(super) fn read_at(
+    source: &File,
+    buffer: &mut [u8],
+    len: usize,
+    at: u64,
+    direct: &mut Option<Align>,
+    notes: &mut Vec<String>,
+) -> Result<usize, EngineError> {
+    if let Some(align) = *direct {
+        let whole = align.up(len as u64) as usize;
+        if whole <= buffer.len() {
+            let read = set_direct(source, true)
+                .map_err(|e| EngineError::new(Endpoint::Source, e))
+                .and_then(|()| fill(source, &mut buffer[..whole], at));
+            match read {
+                Err(EngineError::Unsupported(_, e)) => {
+                    *direct = None;
+                    notes.push(format!(
+                        "source refuses O_DIRECT ({}): read through the page cache",
+                        strerror(&e)
+                    ));
+                }
+                other => return other.map(|n| n.min(len)),
+            }
+        }
+    }
+    // Another read may have left the flag. One that cannot be cleared shows in the read itself.
+    let _ = set_direct(source, false);
+    fill(source, &mut buffer[..len], at)
+}
+
+fn fill(source: &File, buffer: &mut [u8], at: u64) -> Result<usize, EngineError> {
+    let mut done = 0;
+    while done < buffer.len() {
+        let offset = (at + done as u64).cast_signed();
+        let rest = &mut buffer[done..];
+        match retry(|| pread(source, rest, offset)) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            // The next call reports it, if it lasts.
+            Err(_) if done > 0 => break,
+            Err(e) => return Err(EngineError::new(Endpoint::Source, e)),
+        }
+    }
+    if done == 0 {
+        return Err(EngineError::SourceEnd);
+    }
+    Ok(done)
+}
