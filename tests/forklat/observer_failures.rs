@@ -110,7 +110,10 @@ fn a_full_disk_ends_the_observer_with_an_error() {
         .status
         .success()
     {
-        return skip("a_full_disk_ends_the_observer_with_an_error", "no mount namespaces here");
+        return skip(
+            "a_full_disk_ends_the_observer_with_an_error",
+            "no mount namespaces here",
+        );
     }
     fs::create_dir(place.path("disk")).unwrap();
     let on_disk = |words: &[&str]| {

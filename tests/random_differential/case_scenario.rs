@@ -528,11 +528,10 @@ fn options(case: &RandomCase, place: usize, count: usize) -> Vec<String> {
 /// An operand as it is written. No command opens a FIFO for writing, so a FIFO is no destination.
 fn operand(operand: &Operand, tree: &TreeBuilder, source: bool) -> String {
     let opened = |what: &EntryKind| source || !matches!(what, EntryKind::Fifo);
+    let directory = |what: &EntryKind| matches!(what, EntryKind::Directory);
     let name = match operand.what {
         OperandChoice::Node(at) => at.get(&tree.names(opened)),
-        OperandChoice::Directory(at) => {
-            at.get(&tree.names(|what| matches!(what, EntryKind::Directory)))
-        }
+        OperandChoice::Directory(at) => at.get(&tree.names(directory)),
         OperandChoice::Leaf(at) => match &tree.leaves()[..] {
             [] => "s",
             names => at.get(names),
