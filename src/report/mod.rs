@@ -58,7 +58,7 @@ pub fn diagnose(message: &str) {
 }
 
 /// What is told, and how.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ReportOptions {
     /// A line for each file.
     pub verbose: bool,

@@ -19,9 +19,10 @@ const JSON_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 const BAR_DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// When to show progress: cp's WHEN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ShowProgress {
     /// On a terminal, for copies that last.
+    #[default]
     Auto,
     /// In a log, too.
     Always,
