@@ -14,12 +14,11 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 
 use super::by_inode::{self, RemoveOutcome};
+use super::error::{Error, Operation, Replaced};
 pub use super::file_id::{FileId, file_id, is_older};
 use super::path_parts::split;
 pub use super::path_parts::{last_component, sibling_path};
-use crate::report::quote::quote;
 use crate::sys::stop_request;
-use crate::sys::strerror::strerror;
 use crate::transfer::errno_class::retry;
 
 /// A name in an open directory, and how messages call it.
@@ -66,8 +65,8 @@ impl AtPath<'_> {
     /// Removes what is there, if it is the file that was examined or a symbolic link to that.
     ///
     /// # Errors
-    /// A message in cp's words.
-    pub fn remove_examined(&self, examined: &FileStat) -> Result<RemoveOutcome, String> {
+    /// What the system said of the removal.
+    pub fn remove_examined(&self, examined: &FileStat) -> Result<RemoveOutcome, Error> {
         let remove = || {
             let link = by_inode::lstat_at(self.dir, self.path)?;
             let leads_to = self.stat(true).unwrap_or(link);
@@ -81,34 +80,28 @@ impl AtPath<'_> {
         };
         match remove() {
             Err(Errno::ENOENT) => Ok(RemoveOutcome::Gone),
-            other => other.map_err(|e| self.cannot_remove(e)),
+            other => other.map_err(|e| self.error(Operation::Remove, e)),
         }
     }
 
     /// Removes what this run has made there, and nothing else.
     ///
     /// # Errors
-    /// A message in cp's words.
-    pub fn remove_made(&self, made: FileId) -> Result<(), String> {
+    /// What the system said of the removal.
+    pub fn remove_made(&self, made: FileId) -> Result<(), Error> {
         match by_inode::remove_made(self.dir, self.path, made) {
-            Ok(RemoveOutcome::Aside(name)) => {
-                let (shown, aside) = (
-                    quote(self.shown),
-                    sibling_path(self.shown.as_os_str(), &name),
-                );
-                Err(format!(
-                    "{shown} was replaced while being removed: the file that was there for a moment is {} now",
-                    quote(aside)
-                ))
-            }
+            Ok(RemoveOutcome::Aside(name)) => Err(Error::Replaced(Replaced::Removed {
+                path: self.shown.into(),
+                aside: sibling_path(self.shown.as_os_str(), &name).into(),
+            })),
             Ok(_) => Ok(()),
-            Err(e) => Err(self.cannot_remove(e)),
+            Err(e) => Err(self.error(Operation::Remove, e)),
         }
     }
 
-    fn cannot_remove(&self, e: Errno) -> String {
-        let (name, text) = (quote(self.shown), strerror(&e.into()));
-        format!("cannot remove {name}: {text}")
+    /// Returns the error of an operation on this file.
+    pub fn error(&self, operation: Operation, error: impl Into<io::Error>) -> Error {
+        Error::io(operation, self.shown, error)
     }
 }
 

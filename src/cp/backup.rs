@@ -17,6 +17,7 @@ use nix::unistd::{AccessFlags, faccessat, linkat};
 use super::at_path::{AtPath, FileId, file_id};
 use super::by_inode::{self, ExchangeOutcome};
 use super::dest::resolve_link::ResolvedPath;
+use super::error::RestoreError;
 use super::options::{Backup, BackupNames};
 use crate::sys::file::try_lock;
 
@@ -310,23 +311,6 @@ pub fn keep_as_numbered(entry: &ResolvedPath<'_>, new: &OsStr) -> Result<OsStrin
 /// What the directory said.
 pub fn name(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
     Ok(next_name(&entry(place)?, backup, None).name)
-}
-
-/// Why an old file did not get its name back.
-#[derive(Debug, PartialEq, Eq)]
-pub enum RestoreError {
-    /// Another process has given the name to a file of its own.
-    Taken,
-    /// The backup's name leads to another file than the one that was renamed.
-    Moved,
-    /// A system call said this.
-    Failed(Errno),
-}
-
-impl From<Errno> for RestoreError {
-    fn from(e: Errno) -> Self {
-        Self::Failed(e)
-    }
 }
 
 /// Gives the old file, which has the name of a backup, its own name back: where nothing has that, or the file `made` that

@@ -5,27 +5,28 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::ftruncate;
 
 use super::at_path::{AtPath, FileId, file_id, is_older, sibling_path, wait_for_lease};
-use super::attrs::{self, Attributes};
+use super::attrs::{AttrReport, Attributes};
 use super::by_inode::RemoveOutcome;
 use super::dest::resolve_link::ResolvedPath;
 use super::dest::{
     self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
 };
 use super::entry_error::EntryError;
-use super::fsync_set::{self, FsyncSet};
+use super::error::{DataError, Demand, Error, Operation, Refusal, Replaced};
+use super::fsync_set::FsyncSet;
 use super::in_flight::Claim;
+use super::messages;
 use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;
-use crate::report::quote::quote;
 use crate::report::{FileReporter, OrderedOutput, debug};
-use crate::sys::strerror::strerror;
-use crate::transfer::errno_class::{Endpoint, retry};
-use crate::transfer::{self, Copier, CopyFailure, CopyMethod, DeferredError, Error};
+use crate::transfer::errno_class::retry;
+use crate::transfer::{self, Copier, CopyFailure, CopyMethod, DeferredError};
 
 /// Copies the bytes; one for each thread at work.
 pub(super) type FileCopier = Copier<WritebackTag>;
@@ -79,7 +80,7 @@ pub(super) struct CopyRequest<'a> {
 /// A copy that failed.
 #[derive(Debug)]
 pub(super) struct FileCopyError {
-    /// What is to be said.
+    /// The error.
     pub(super) why: EntryError,
     /// The file that this run made at the destination and left there: part of a copy.
     pub(super) left: Option<FileId>,
@@ -131,31 +132,27 @@ fn copy_opened(
     target: &CopyRequest<'_>,
     method: &mut CopyMethod,
 ) -> Result<FileId, FileCopyError> {
-    let mut say = |text: &str| voice.diagnose(text);
-    let prepared = cx.attributes.prepare_creation(source, &mut say);
-    prepared.map_err(|attrs::Unpreserved| EntryError::Reported)?;
+    diagnose_attributes(voice, cx.attributes.prepare_creation(source))?;
     let open = open_dest(cx, voice, dest, from, target)?;
     if open.created && !open.is_atomic() {
         target.claim.created(file_id(&stat_of(&open.file, dest)?));
     }
     if !open.created && !open.is_atomic() {
-        let mut say = |text: &str| voice.diagnose(text);
-        let relabelled = cx.attributes.relabel(source, dest, &mut say);
-        relabelled.map_err(|attrs::Unpreserved| EntryError::Reported)?;
+        diagnose_attributes(voice, cx.attributes.relabel(source, dest))?;
     }
     if let Err(e) = cx
         .fsync_set
         .register_file_system(&open.file, dest.shown, !open.created)
     {
         abandon(voice, dest, open, None);
-        return Err(fsync_set::message(dest.shown, &e).into());
+        return Err(dest.error(Operation::Sync, e).into());
     }
     // What replaces the old file atomically is narrow as it is.
     let held_back = target.existing.filter(|there| {
         !open.is_atomic() && cx.attributes.narrow_before_write(from, &open.file, there)
     });
     if !cx.options.attributes_only
-        && let Err((failure, why)) = copy_data(
+        && let Err(error) = copy_data(
             cx,
             (voice, bytes),
             (source, opened),
@@ -163,13 +160,14 @@ fn copy_opened(
             (target.claim, method),
         )
     {
-        let changed = failure.as_ref().is_some_and(|failure| failure.begun);
+        let failure = error.copy_failure();
+        let changed = failure.is_some_and(|failure| failure.begun);
         if let (Some(there), false) = (held_back, changed) {
             // What was narrowed a moment ago is ours to widen.
             let _ = cx.attributes.restore_mode(&open.file, there);
         }
-        let refuses = matches!(&failure, Some(f) if matches!(f.error, Error::Truncate(_)));
-        let left = abandon(voice, dest, open, failure.as_ref());
+        let refuses = failure.is_some_and(|f| matches!(f.error, transfer::Error::Truncate(_)));
+        let left = abandon(voice, dest, open, failure);
         if let Some(there) = target.existing.filter(|_| refuses && cx.options.force) {
             remove_unwritable(voice, dest, there)?;
             let anew = CopyRequest {
@@ -179,7 +177,7 @@ fn copy_opened(
             let files = (source, opened, dest);
             return copy_opened(cx, (voice, bytes), files, from, &anew, method);
         }
-        let why = why.into();
+        let why = error.into();
         return Err(FileCopyError { why, left });
     }
     let now = stat_of(&open.file, dest)?;
@@ -202,10 +200,10 @@ fn remove_unwritable(
     there: &FileStat,
 ) -> Result<(), FileCopyError> {
     match dest.remove_examined(there)? {
-        RemoveOutcome::Done => voice.print_verbose(&format!("removed {}", quote(dest.shown))),
+        RemoveOutcome::Done => voice.print_verbose(&messages::removed(dest.shown)),
         RemoveOutcome::Gone => {}
         RemoveOutcome::Other | RemoveOutcome::Aside(_) => {
-            return Err(dest::replaced_message(dest.shown).into());
+            return Err(Error::dest_replaced(dest.shown).into());
         }
     }
     Ok(())
@@ -232,7 +230,7 @@ fn open_dest<'a>(
     dest: &AtPath<'a>,
     from: &FileStat,
     target: &CopyRequest<'_>,
-) -> Result<Destination<'a>, String> {
+) -> Result<Destination<'a>, Error> {
     let options = cx.options;
     let there = target.existing;
     let atomic = options.durability.atomic;
@@ -248,22 +246,21 @@ fn open_dest<'a>(
         replace_as_new: target.replace_as_new,
         keep_mode: !options.preserve.mode,
     };
-    let removed = || voice.print_verbose(&format!("removed {}", quote(dest.shown)));
+    let removed = || voice.print_verbose(&messages::removed(dest.shown));
     dest::open(dest, there, &how, removed)
 }
 
-/// Moves the bytes. What to say where that failed, and how far it came where it began.
+/// Moves the bytes. The error tells how far the copy came where it began.
 fn copy_data(
     cx: &CopyContext<'_>,
     (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
     (source, opened): (&AtPath<'_>, &File),
     (dest, open): (&AtPath<'_>, &Destination<'_>),
     (claim, method): (&Arc<Claim>, &mut CopyMethod),
-) -> Result<(), (Option<CopyFailure>, String)> {
-    let facts = bytes.facts(opened).map_err(|e| {
-        let text = format!("cannot fstat {}: {}", quote(source.shown), strerror(&e));
-        (None, text)
-    })?;
+) -> Result<(), Error> {
+    let facts = bytes
+        .facts(opened)
+        .map_err(|e| source.error(Operation::Fstat, e))?;
     // The old file is kept until the new one is known to be whole.
     let options = transfer::TransferOptions {
         wait_for_writeback: open.is_atomic(),
@@ -282,44 +279,51 @@ fn copy_data(
             observer.finish();
             Ok(())
         }
-        Err(failure) => {
-            let text = message(&failure, options, source, dest, open.is_atomic());
-            Err((Some(failure), text))
-        }
+        Err(failure) => Err(Error::Data(Box::new(DataError {
+            failure,
+            source: source.shown.into(),
+            dest: dest.shown.into(),
+            is_atomic: open.is_atomic(),
+            demand: demand(options),
+        }))),
     }
 }
 
-fn touch(file: &File, dest: &AtPath<'_>, options: &CopyOptions) -> Result<(), String> {
+fn touch(file: &File, dest: &AtPath<'_>, options: &CopyOptions) -> Result<(), Error> {
     if options.attributes_only {
         return Ok(());
     }
-    retry(|| ftruncate(file, 0)).map_err(|e| {
-        let (name, text) = (quote(dest.shown), strerror(&e));
-        format!("failed to extend {name}: {text}")
-    })
+    retry(|| ftruncate(file, 0)).map_err(|e| dest.error(Operation::Resize, e))
 }
 
-fn stat_of(file: &File, dest: &AtPath<'_>) -> Result<FileStat, String> {
-    fstat(file).map_err(|e| {
-        format!(
-            "cannot fstat {}: {}",
-            quote(dest.shown),
-            strerror(&e.into())
-        )
-    })
+fn stat_of(file: &File, dest: &AtPath<'_>) -> Result<FileStat, Error> {
+    fstat(file).map_err(|e| dest.error(Operation::Fstat, e))
 }
 
-/// Tells of files that failed on their way to the device, after their copy had returned. Returns whether there were none.
+/// Reports files that failed on their way to the device, after their copy had returned. Returns whether there were none.
 pub(super) fn report_deferred_errors(
     voice: &mut OrderedOutput,
-    late: &[DeferredError<WritebackTag>],
+    late: Vec<DeferredError<WritebackTag>>,
 ) -> bool {
-    for late in late {
-        let WritebackTag { source, dest, .. } = &late.tag;
-        let text = format!("error writing {}: {}", quote(dest), strerror(&late.error));
-        voice.error(source, dest, &text);
+    let is_complete = late.is_empty();
+    for DeferredError { tag, error } in late {
+        let WritebackTag { source, dest, .. } = tag;
+        let error = Error::io(Operation::Write, &dest, error);
+        voice.error(&source, &dest, &error);
     }
-    late.is_empty()
+    is_complete
+}
+
+/// Prints the errors of attributes that are set before there is data.
+fn diagnose_attributes(voice: &mut OrderedOutput, report: AttrReport) -> Result<(), EntryError> {
+    for error in &report.errors {
+        voice.diagnose(error);
+    }
+    if report.is_incomplete {
+        Err(EntryError::Reported)
+    } else {
+        Ok(())
+    }
 }
 
 /// First what the file has from the one it replaces, then what it has from its source.
@@ -330,12 +334,19 @@ fn set_attributes(
     from: &FileStat,
     (dest, open): (&AtPath<'_>, &Destination<'_>),
 ) -> Result<(), EntryError> {
-    open.inherit(dest.shown)?;
-    let mut say = |text: &str| voice.error(source.shown, dest.shown, text);
-    let shown = (source.shown, dest.shown);
-    cx.attributes
-        .finish_file(opened, from, &open.file, open.created, shown, &mut say)
-        .map_err(|attrs::Unpreserved| EntryError::Reported)
+    open.inherit()?;
+    let paths = (source.shown, dest.shown);
+    let report = cx
+        .attributes
+        .finish_file(opened, from, &open.file, open.created, paths);
+    for error in &report.errors {
+        voice.error(source.shown, dest.shown, error);
+    }
+    if report.is_incomplete {
+        Err(EntryError::Reported)
+    } else {
+        Ok(())
+    }
 }
 
 /// Gives the attributes and commits, unless attributes that were demanded are missing on what would take the place of
@@ -364,14 +375,14 @@ fn finish<'a>(
             }
             Ok(CommitOutcome::Left(stays)) => return Ok(Some(stays)),
             Err(CommitError::Exists) => {
-                return handle_appeared_dest(cx.options, dest).map(|()| None);
+                return handle_appeared_dest(cx.options, source, dest).map(|()| None);
             }
             Err(CommitError::Changed(again)) => open = *again,
-            Err(CommitError::Say(why)) => return Err(why.into()),
+            Err(CommitError::Failed(error)) => return Err(error.into()),
         }
     }
     abandon(voice, dest, open, None);
-    Err(dest::replaced_message(dest.shown).into())
+    Err(Error::dest_replaced(dest.shown).into())
 }
 
 /// How often another process may replace the destination while the new file gets the attributes of the old one: that takes
@@ -397,15 +408,12 @@ fn commit<'a>(
             CommitDecision::Replace
         }
     };
-    open.commit(
-        dest,
-        &mut CommitRules {
-            fsync_set: &cx.fsync_set,
-            backup: options.backup.as_ref().filter(|_| !never),
-            may_leave: !never && (options.update || asks),
-            decide: &mut decide,
-        },
-    )
+    open.commit(&mut CommitRules {
+        fsync_set: &cx.fsync_set,
+        backup: options.backup.as_ref().filter(|_| !never),
+        may_leave: !never && (options.update || asks),
+        decide: &mut decide,
+    })
 }
 
 /// With -v, the name of a backup that is another than the one that was told before the copy.
@@ -417,49 +425,39 @@ fn report_changed_backup(
     made: Option<&OsStr>,
 ) {
     if let Some(name) = made.filter(|name| options.report.verbose && told != Some(*name)) {
-        let backup = quote(sibling_path(dest.shown.as_os_str(), name));
-        voice.print_verbose(&format!("{} -> {backup} (backup)", quote(dest.shown)));
+        let backup = sibling_path(dest.shown.as_os_str(), name);
+        voice.print_verbose(&messages::backed_up(dest.shown, &backup));
     }
 }
 
 /// Somebody made the destination while its copy was written: as if it had been there before, where that is allowed.
-fn handle_appeared_dest(options: &CopyOptions, dest: &AtPath<'_>) -> Result<(), EntryError> {
-    let shown = quote(dest.shown);
+fn handle_appeared_dest(
+    options: &CopyOptions,
+    source: &AtPath<'_>,
+    dest: &AtPath<'_>,
+) -> Result<(), EntryError> {
     match options.overwrite {
         Overwrite::Skip => Ok(()),
-        Overwrite::Fail => Err(format!("not replacing {shown}").into()),
+        Overwrite::Fail => Err(Error::refused(Refusal::Exists, source.shown, dest.shown).into()),
         Overwrite::Replace | Overwrite::Ask => {
-            let text = strerror(&nix::errno::Errno::EEXIST.into());
-            Err(format!("cannot create regular file {shown}: {text}").into())
+            Err(dest.error(Operation::OpenDest, Errno::EEXIST).into())
         }
     }
 }
 
-fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<File, String> {
+fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<File, Error> {
     // Without O_NONBLOCK, what was swapped for a FIFO meanwhile would hold us in open(2). For a FIFO, waiting is done in
     // the transfer, where a signal can end it; for files the flag means nothing.
     let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     if nofollow {
         flags |= OFlag::O_NOFOLLOW;
     }
-    let file = wait_for_lease(|| source.open(flags, 0)).map_err(|e| {
-        format!(
-            "cannot open {} for reading: {}",
-            quote(source.shown),
-            strerror(&e)
-        )
-    })?;
+    let file = wait_for_lease(|| source.open(flags, 0))
+        .map_err(|e| source.error(Operation::OpenSource, e))?;
     match fstat(&file) {
         Ok(now) if file_id(&now) == file_id(from) => Ok(file),
-        Ok(_) => Err(format!(
-            "skipping file {}, as it was replaced while being copied",
-            quote(source.shown)
-        )),
-        Err(e) => Err(format!(
-            "cannot fstat {}: {}",
-            quote(source.shown),
-            strerror(&e.into())
-        )),
+        Ok(_) => Err(Error::Replaced(Replaced::Source(source.shown.into()))),
+        Err(e) => Err(source.error(Operation::Fstat, e)),
     }
 }
 
@@ -472,12 +470,12 @@ fn abandon(
     failure: Option<&CopyFailure>,
 ) -> Option<FileId> {
     let empty = failure.is_some_and(|failure| {
-        !failure.begun && !matches!(failure.error, Error::SourceChanged { .. })
+        !failure.begun && !matches!(failure.error, transfer::Error::SourceChanged { .. })
     });
     let made = (open.created && !open.is_atomic())
         .then(|| fstat(&open.file).ok().as_ref().map(file_id))
         .flatten();
-    let closed = open.abandon(dest.shown);
+    let closed = open.abandon();
     let cleaned = match made {
         Some(made) if empty => remove_made(dest, made),
         _ => closed,
@@ -489,7 +487,7 @@ fn abandon(
 }
 
 /// Removes a file that this run made, be it where a link leads.
-fn remove_made(dest: &AtPath<'_>, made: FileId) -> Result<(), String> {
+fn remove_made(dest: &AtPath<'_>, made: FileId) -> Result<(), Error> {
     let Ok(entry) = ResolvedPath::resolve_follow(dest) else {
         return dest.remove_made(made);
     };
@@ -501,53 +499,11 @@ fn remove_made(dest: &AtPath<'_>, made: FileId) -> Result<(), String> {
     behind.remove_made(made)
 }
 
-fn message(
-    failure: &CopyFailure,
-    options: transfer::TransferOptions,
-    source: &AtPath<'_>,
-    dest: &AtPath<'_>,
-    atomic: bool,
-) -> String {
-    let (from, to) = (quote(source.shown), quote(dest.shown));
-    match &failure.error {
-        Error::Io(Endpoint::Source, e) => format!("error reading {from}: {}", strerror(e)),
-        Error::Io(Endpoint::Dest, e) => format!("error writing {to}: {}", strerror(e)),
-        Error::Truncate(e) => format!("cannot create regular file {to}: {}", strerror(e)),
-        Error::Clone(e) => format!("failed to clone {to} from {from}: {}", strerror(e)),
-        Error::Resize(e) => format!("failed to extend {to}: {}", strerror(e)),
-        Error::Impossible(why) => format!("cannot copy {from} to {to}: {}{why}", demand(options)),
-        Error::SourceChanged { .. } if atomic => {
-            format!("{from}: {}, so {to} is left as it was", failure.error)
-        }
-        Error::SourceChanged { .. } => {
-            format!("{from}: {}, so {to} is not a copy of it", failure.error)
-        }
-        Error::Interrupted if atomic => {
-            format!("interrupted while {from} was copied: {to} is left as it was")
-        }
-        Error::Interrupted if !failure.begun => {
-            format!("interrupted before a byte of {from} was copied to {to}")
-        }
-        Error::Interrupted if failure.size == 0 => {
-            format!(
-                "interrupted: {to} holds the first {} bytes of {from}",
-                failure.copied
-            )
-        }
-        Error::Interrupted => format!(
-            "interrupted: {to} holds the first {} bytes of the {} of {from}",
-            failure.copied, failure.size
-        ),
-    }
-}
-
-/// The words of the command line that leave no other way.
-fn demand(options: transfer::TransferOptions) -> String {
+/// Returns the option that leaves no other way to copy.
+fn demand(options: transfer::TransferOptions) -> Option<Demand> {
     match options.engine {
-        Some(row) => format!("engine {} cannot do it: ", row.name),
-        None if options.direct == transfer::DirectPolicy::Always => {
-            "--direct=always cannot be kept: ".into()
-        }
-        None => String::new(),
+        Some(engine) => Some(Demand::Engine(engine)),
+        None if options.direct == transfer::DirectPolicy::Always => Some(Demand::Direct),
+        None => None,
     }
 }

@@ -1,16 +1,18 @@
 //! Why a file was not copied, and whether the user has been told already.
 
+use super::error::Error;
+
 /// Why an entry was not copied.
 #[derive(Debug)]
 pub(super) enum EntryError {
-    /// This is to be said of it.
-    Unreported(String),
-    /// It has been said.
+    /// The error is still to be reported.
+    Unreported(Error),
+    /// The error has been reported.
     Reported,
 }
 
-impl From<String> for EntryError {
-    fn from(message: String) -> Self {
-        Self::Unreported(message)
+impl From<Error> for EntryError {
+    fn from(error: Error) -> Self {
+        Self::Unreported(error)
     }
 }

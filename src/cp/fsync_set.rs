@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::sys::statfs::{self, fstatfs};
@@ -17,8 +18,7 @@ use nix::unistd::{fsync, syncfs};
 
 use super::at_path::AtPath;
 use super::dest::resolve_link::ResolvedPath;
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
+use super::error::{Error, Operation};
 use crate::transfer::errno_class::retry;
 
 /// Files and directories of one file system that are synced each; with more of them, the file system is. Measured on
@@ -56,7 +56,7 @@ pub struct FsyncSet {
 struct FsyncState {
     /// By device number.
     systems: HashMap<u64, FileSystemSync>,
-    failed: Vec<(PathBuf, io::Error)>,
+    failed: Vec<Error>,
     /// Something has no descriptor that can be synced: a directory that may be written to, but not read.
     needs_sync_all: bool,
 }
@@ -122,7 +122,7 @@ impl FsyncSet {
             }
             Ok(_) => Ok(()),
             Err(e) => {
-                state.failed.push((shown.into(), e));
+                state.failed.push(not_synced(shown, e));
                 Ok(())
             }
         }
@@ -149,7 +149,7 @@ impl FsyncSet {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                 self.note_unreadable(entry.dir(), &parent(shown));
             }
-            Err(e) => self.state().failed.push((parent(shown), e)),
+            Err(e) => self.state().failed.push(not_synced(parent(shown), e)),
         }
     }
 
@@ -168,7 +168,7 @@ impl FsyncSet {
             ..*place
         }) {
             Ok(entry) => self.note_parent(&entry, place.shown),
-            Err(e) => self.state().failed.push((parent(place.shown), e)),
+            Err(e) => self.state().failed.push(not_synced(parent(place.shown), e)),
         }
     }
 
@@ -187,7 +187,7 @@ impl FsyncSet {
         for entry in [Some(entry), through].into_iter().flatten() {
             match entry {
                 Ok(entry) => self.note_parent(&entry, place.shown),
-                Err(e) => self.state().failed.push((parent(place.shown), e)),
+                Err(e) => self.state().failed.push(not_synced(parent(place.shown), e)),
             }
         }
     }
@@ -210,7 +210,7 @@ impl FsyncSet {
         }
         let mut state = self.state();
         if let Err(e) = state.note(file, shown, self.syncfs_tells) {
-            state.failed.push((shown.into(), e));
+            state.failed.push(not_synced(shown, e));
         }
     }
 
@@ -221,18 +221,17 @@ impl FsyncSet {
         if is_syncfs_trusted(directory) {
             state.needs_sync_all = true;
         } else {
-            let refused = io::Error::from_raw_os_error(libc::EACCES);
-            state.failed.push((shown.into(), refused));
+            state.failed.push(not_synced(shown, Errno::EACCES));
         }
     }
 
-    /// Waits for the disk. Returns what is not on it.
-    pub fn finish(&self) -> Vec<(PathBuf, io::Error)> {
+    /// Waits for the disk. Returns an error for each file that is not on it.
+    pub fn finish(&self) -> Vec<Error> {
         let mut state = std::mem::take(&mut *self.state());
         for system in state.systems.values_mut() {
             if system.use_syncfs {
                 if let Err(e) = retry(|| syncfs(&system.handle)) {
-                    state.failed.push((system.shown.clone(), e));
+                    state.failed.push(not_synced(&system.shown, e));
                 }
             } else {
                 sync_each(&mut system.each, &mut state.failed);
@@ -330,18 +329,16 @@ fn is_o_path(file: &File) -> bool {
         .is_ok_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_PATH))
 }
 
-fn sync_each(each: &mut Vec<(File, PathBuf)>, failed: &mut Vec<(PathBuf, io::Error)>) {
+fn sync_each(each: &mut Vec<(File, PathBuf)>, failed: &mut Vec<Error>) {
     for (file, shown) in each.drain(..) {
         if let Err(e) = retry(|| fsync(&file)) {
-            failed.push((shown, e));
+            failed.push(not_synced(shown, e));
         }
     }
 }
 
-/// What is said of a sync that failed.
-#[must_use]
-pub fn message(shown: &Path, e: &io::Error) -> String {
-    format!("failed to sync {}: {}", quote(shown), strerror(e))
+fn not_synced(path: impl Into<PathBuf>, error: impl Into<io::Error>) -> Error {
+    Error::io(Operation::Sync, path, error)
 }
 
 fn parent(shown: &Path) -> PathBuf {

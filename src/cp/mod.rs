@@ -10,9 +10,11 @@ mod copy_file;
 pub mod dest;
 mod entry_error;
 pub mod environment;
+pub mod error;
 pub mod file_id;
 pub mod fsync_set;
 mod in_flight;
+mod messages;
 pub mod operands;
 pub mod options;
 mod path_parts;
@@ -60,9 +62,9 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let mut voice = reporter.first_output();
     let copied = match operands::pair_operands(&options) {
         Ok(jobs) => copy(&jobs, &options, &reporter, &mut voice),
-        Err(refused) => {
-            voice.error_without_file(&refused.message);
-            if refused.hint {
+        Err(error) => {
+            voice.error_without_file(&error);
+            if error.is_usage_error() {
                 voice.print_hint(&cli_answer::hint());
             }
             false
@@ -87,8 +89,8 @@ fn copy(
     // Before anything else has a thread.
     let throttle = match Throttle::start(options, jobs, voice) {
         Ok(throttle) => throttle,
-        Err(message) => {
-            voice.error_without_file(&message);
+        Err(error) => {
+            voice.error_without_file(&error);
             return false;
         }
     };

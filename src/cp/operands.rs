@@ -9,9 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, stat};
 
+use super::error::{Error, Operation, Refusal};
 use super::options::{CopyOptions, DestOperand};
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
 
 /// What is known of a destination before the walk comes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,41 +53,25 @@ pub struct OperandJobs {
     pub directory: Option<(OwnedFd, PathBuf)>,
 }
 
-/// Why nothing can be copied.
-#[derive(Debug, PartialEq, Eq)]
-pub struct OperandError {
-    /// In cp's words.
-    pub message: String,
-    /// A usage error, below which cp hints at --help.
-    pub hint: bool,
-}
-
 /// Pairs each source with its destination.
 ///
 /// # Errors
-/// A message in cp's words when what must be a directory is none.
-pub fn pair_operands(options: &CopyOptions) -> Result<OperandJobs, OperandError> {
+/// What must be a directory is none.
+pub fn pair_operands(options: &CopyOptions) -> Result<OperandJobs, Error> {
     match &options.target {
         DestOperand::Directory(dir) => match directory(dir) {
             Ok(open) => Ok(jobs_into_directory(dir, open, options)),
-            Err(e) => Err(refused("target directory", dir, e)),
+            Err(e) => Err(Error::io(Operation::OpenTargetDirectory, dir, e)),
         },
         DestOperand::Exact(dest) => job_to_exact_name(dest, DestKnowledge::Unknown, options),
         DestOperand::Either(dest) => match directory(dest) {
             Ok(open) => Ok(jobs_into_directory(dest, open, options)),
-            Err(e) if options.sources.len() > 1 => Err(refused("target", dest, e)),
+            Err(e) if options.sources.len() > 1 => Err(Error::io(Operation::OpenTarget, dest, e)),
             Err(Errno::ENOENT) => {
                 job_to_exact_name(dest, DestKnowledge::MissingOrDangling, options)
             }
             Err(_) => job_to_exact_name(dest, DestKnowledge::Unknown, options),
         },
-    }
-}
-
-fn refused(what: &str, path: &Path, error: Errno) -> OperandError {
-    OperandError {
-        message: format!("{what} {}: {}", quote(path), strerror(&error.into())),
-        hint: false,
     }
 }
 
@@ -132,12 +115,13 @@ fn job_to_exact_name(
     dest: &Path,
     known: DestKnowledge,
     options: &CopyOptions,
-) -> Result<OperandJobs, OperandError> {
+) -> Result<OperandJobs, Error> {
     if options.parents {
-        return Err(OperandError {
-            message: "with --parents, the destination must be a directory".into(),
-            hint: true,
-        });
+        let source = options
+            .sources
+            .first()
+            .map_or(Path::new(""), PathBuf::as_path);
+        return Err(Error::refused(Refusal::TargetNotDirectory, source, dest));
     }
     let job = |source: &PathBuf| OperandJob {
         source: source.clone(),
@@ -239,7 +223,7 @@ mod tests {
     }
 
     /// What these words come to.
-    fn jobs_of(words: &[&OsStr]) -> Result<OperandJobs, OperandError> {
+    fn jobs_of(words: &[&OsStr]) -> Result<OperandJobs, Error> {
         let words = words.iter().map(OsString::from);
         pair_operands(&resolve(words, &Environment::default()).options.unwrap())
     }
@@ -322,7 +306,7 @@ mod tests {
             assert!(jobs.directory.is_none());
         }
         let refused = jobs_of(&[OsStr::new("--parents"), &file, &new]).unwrap_err();
-        assert!(refused.hint, "{refused:?}");
+        assert!(refused.is_usage_error(), "{refused:?}");
     }
 
     #[test]

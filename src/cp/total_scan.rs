@@ -350,7 +350,8 @@ mod tests {
         assert!(!wait_until_lasting(&over));
         let words = ["-r".into(), dir.path().into(), "/nonexistent/copy".into()];
         let options = options(words).ok_or(io::ErrorKind::InvalidInput)?;
-        let jobs = operands::pair_operands(&options).map_err(|no| io::Error::other(no.message))?;
+        let jobs =
+            operands::pair_operands(&options).map_err(|no| io::Error::other(no.to_string()))?;
         assert_eq!(TotalScan::new(&options, &over).all(&jobs.list), None);
         Ok(())
     }

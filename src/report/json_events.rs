@@ -3,8 +3,10 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 
+use super::ReportedError;
 use super::counters::{RunProgress, RunSummary, bytes_per_second};
 use crate::transfer::rate_limit::Bottleneck;
 use crate::transfer::{Event, Progress};
@@ -31,22 +33,27 @@ pub fn event(event: &Event, source: &Path, dest: &Path) -> Option<String> {
     Some(Value::Object(object).to_string())
 }
 
-/// The error that ended one file.
+/// The error that ended a file, given by source and destination, or that belongs to no file.
 #[must_use]
-pub fn error(source: &Path, dest: &Path, message: &str) -> String {
+pub fn error(files: Option<(&Path, &Path)>, error: &dyn ReportedError) -> String {
     let mut object = new_event("error");
-    insert_path(&mut object, "source", source);
-    insert_path(&mut object, "destination", dest);
-    object.insert("error".into(), message.into());
+    if let Some((source, dest)) = files {
+        insert_path(&mut object, "source", source);
+        insert_path(&mut object, "destination", dest);
+    }
+    object.insert("error".into(), error.to_string().into());
+    object.insert("op".into(), error.operation().into());
+    object.insert("errno".into(), error.errno().into());
+    object.insert("code".into(), error.errno().and_then(errno_name).into());
     Value::Object(object).to_string()
 }
 
-/// An error that belongs to no file.
-#[must_use]
-pub fn error_without_file(message: &str) -> String {
-    let mut object = new_event("error");
-    object.insert("error".into(), message.into());
-    Value::Object(object).to_string()
+/// Returns the name of an error number, such as `ENOSPC`.
+fn errno_name(errno: i32) -> Option<String> {
+    match Errno::from_raw(errno) {
+        Errno::UnknownErrno => None,
+        known => Some(format!("{known:?}")),
+    }
 }
 
 /// How far one file is, and the run. What is not known yet is null.

@@ -16,6 +16,7 @@ mod throttle_status;
 pub mod units;
 
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -55,6 +56,15 @@ pub fn set_program_name(word: &OsStr) {
 /// An error or a warning on standard error, before there is a [`Reporter`].
 pub fn diagnose(message: &str) {
     run_output::eprint_line(&format_diagnostic(message));
+}
+
+/// An error that is printed as a diagnostic, its `Display`, and reported as the event `error`.
+pub trait ReportedError: Display {
+    /// Returns the short word for what was being done, such as `open`.
+    fn operation(&self) -> &'static str;
+
+    /// Returns the number of the system's error, where a system call failed.
+    fn errno(&self) -> Option<i32>;
 }
 
 /// What is told, and how.
@@ -126,7 +136,7 @@ impl Reporter {
     }
 
     /// An error or a warning that belongs to no file, at once and in no order with what voices say.
-    pub fn warn(&self, message: &str) {
+    pub fn warn(&self, message: impl Display) {
         self.shared
             .write(Stream::Stderr, &format_diagnostic(message));
     }
@@ -138,11 +148,11 @@ impl Reporter {
     }
 
     /// The same, with the error that is the reason.
-    pub fn abort(&self, message: &str) {
+    pub fn abort(&self, error: &dyn ReportedError) {
         self.shared.counters.add_error();
-        self.warn(message);
+        self.warn(error);
         if self.shared.report.json {
-            let line = json_events::error_without_file(message);
+            let line = json_events::error(None, error);
             self.shared.write(Stream::Stdout, &line);
         }
         self.stop();
@@ -168,7 +178,7 @@ impl Reporter {
         self.shared.signals.raise_again();
         match self.shared.stdout_error.get() {
             Some(e) => {
-                let line = format_diagnostic(&format!("write error: {}", strerror(e)));
+                let line = format_diagnostic(format_args!("write error: {}", strerror(e)));
                 self.shared.write(Stream::Stderr, &line);
                 false
             }
@@ -178,6 +188,6 @@ impl Reporter {
 }
 
 /// A message as standard error gets it.
-fn format_diagnostic(message: &str) -> String {
+fn format_diagnostic(message: impl Display) -> String {
     format!("{}: {message}", program_name())
 }

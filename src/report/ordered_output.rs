@@ -1,8 +1,10 @@
 //! A voice: one place in the order of what is said, for one thread at a time.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::ReportedError;
 use super::counters::SourceOutcome;
 use super::json_events;
 use super::line_order::Stream;
@@ -62,25 +64,25 @@ impl OrderedOutput {
     }
 
     /// An error or a warning, on standard error.
-    pub fn diagnose(&mut self, message: &str) {
+    pub fn diagnose(&mut self, message: impl Display) {
         self.print_line(Stream::Stderr, &super::format_diagnostic(message));
     }
 
     /// An error of one file, as a diagnostic and as an event.
-    pub fn error(&mut self, source: &Path, dest: &Path, message: &str) {
-        self.shared.counters.add_error();
-        self.diagnose(message);
-        if self.shared.report.json {
-            self.print_line(Stream::Stdout, &json_events::error(source, dest, message));
-        }
+    pub fn error(&mut self, source: &Path, dest: &Path, error: &dyn ReportedError) {
+        self.report_error(Some((source, dest)), error);
     }
 
     /// An error that ends the run before there is a file to name.
-    pub fn error_without_file(&mut self, message: &str) {
+    pub fn error_without_file(&mut self, error: &dyn ReportedError) {
+        self.report_error(None, error);
+    }
+
+    fn report_error(&mut self, files: Option<(&Path, &Path)>, error: &dyn ReportedError) {
         self.shared.counters.add_error();
-        self.diagnose(message);
+        self.diagnose(error);
         if self.shared.report.json {
-            self.print_line(Stream::Stdout, &json_events::error_without_file(message));
+            self.print_line(Stream::Stdout, &json_events::error(files, error));
         }
     }
 

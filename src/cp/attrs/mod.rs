@@ -15,10 +15,9 @@ use std::path::Path;
 
 use nix::sys::stat::{FileStat, SFlag};
 
-use super::at_path::AtPath;
+use super::at_path::{AtPath, file_id};
+use super::error::{Error, Operation, Replaced, ReplacedWhileCopied};
 use super::options::{CopyOptions, Preserve};
-use crate::report::quote::{quote, quote_word};
-use crate::sys::strerror::strerror;
 use creation_mode::PendingMode;
 use handle::AttrHandle;
 use owner::OwnerOutcome;
@@ -28,12 +27,22 @@ use xattrs::{ReportLevel, XattrRules};
 const FILE_DEFAULT: u32 = 0o666;
 const DIRECTORY_DEFAULT: u32 = 0o777;
 
-/// Something that was to be preserved was not, and that counts. It has been said.
+/// An attribute that counts was not preserved. The error is among those of the [`AttrCopy`].
 #[derive(Debug)]
-pub struct Unpreserved;
+struct Unpreserved;
 
-/// Whether what counts was preserved.
-pub type AttrResult = Result<(), Unpreserved>;
+/// Whether the attributes that count were preserved.
+type AttrResult = Result<(), Unpreserved>;
+
+/// What became of the attributes of one file.
+#[derive(Debug)]
+#[must_use]
+pub struct AttrReport {
+    /// The failures that the user is to be told of, in their order.
+    pub errors: Vec<Error>,
+    /// Whether an attribute that counts was not preserved.
+    pub is_incomplete: bool,
+}
 
 /// What attributes are to be set, and how. One for a run.
 #[derive(Debug)]
@@ -73,281 +82,72 @@ impl Attributes {
         }
     }
 
-    /// All that follows the data of a regular file, or of what was copied as one. `made`: by this run.
-    ///
-    /// # Errors
-    /// When what failed counts.
+    /// Sets all that follows the data of a regular file, or of what was copied as one. `made` says that this run made it.
     pub fn finish_file(
         &self,
         source: &File,
         from: &FileStat,
         dest: &File,
         made: bool,
-        shown: (&Path, &Path),
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        let (source, to) = (AttrHandle::Open(source), AttrHandle::Open(dest));
-        self.times(&to, from, shown.1, say)?;
-        let mut owner = OwnerOutcome::Right;
-        if self.preserve.ownership {
-            let now = stat_or_report(&to, "cannot fstat", shown.1, say)?;
-            if (now.st_uid, now.st_gid) != (from.st_uid, from.st_gid) {
-                owner = self.copy_owner(&to, from, &now, made, shown.1, say)?;
-            }
-        }
-        let extra = if made { self.extra(from) } else { 0 };
-        if extra != 0 {
-            let now = stat_or_report(&to, "cannot fstat", shown.1, say)?;
-            if now.st_mode & extra == 0 {
-                // If it fails, so will what it is for, and that is told.
-                let _ = to.set_mode(now.st_mode | extra);
-            }
-        }
-        let extended = self.extended((&source, &to), shown, say);
-        let mode = if self.preserve.mode {
-            self.mode((&source, &to), owner.mode(from), shown, say)
-        } else if !made {
-            Ok(())
-        } else if self.preserve.default_mode {
-            self.default_mode(&to, FILE_DEFAULT, shown.1, say)
-        } else if extra != 0 || self.deferred_bits(from) != 0 {
-            self.widened(
-                to.set_mode(from.st_mode & DIRECTORY_DEFAULT & !self.umask),
-                shown.1,
-                say,
-            )
-        } else {
-            Ok(())
-        };
-        extended.and(mode)
+        (source_path, dest_path): (&Path, &Path),
+    ) -> AttrReport {
+        let mut copy = AttrCopy::new(self, from, source_path, dest_path);
+        let result = copy.finish_file(&AttrHandle::Open(source), &AttrHandle::Open(dest), made);
+        copy.report(result)
     }
 
-    /// All that follows the last entry of a directory. `listing` is the source where it could be opened; `made` is what
-    /// [`open_up`](Self::grant_owner_access) said, where this run made the destination.
-    ///
-    /// # Errors
-    /// When what failed counts.
+    /// Sets all that follows the last entry of a directory. `listing` is the source where it could be opened; `made` is what
+    /// [`grant_owner_access`](Self::grant_owner_access) returned, where this run made the destination.
     pub fn finish_directory(
         &self,
-        source: (&AtPath<'_>, Option<&File>),
+        (place, listing): (&AtPath<'_>, Option<&File>),
         from: &FileStat,
-        dest: &File,
+        (dest, dest_path): (&File, &Path),
         made: Option<u32>,
-        shown: &Path,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        let (place, listing) = source;
-        let to = AttrHandle::of(dest).map_err(|e| {
-            report_error(say, "cannot fstat", shown, &e);
-            Unpreserved
-        })?;
+    ) -> AttrReport {
+        let mut copy = AttrCopy::new(self, from, place.shown, dest_path);
         let made = made.map(|made| self.complete_directory(made, from));
-        let source = match listing {
-            Some(file) => AttrHandle::Open(file),
-            None => source_at(place, from, say)?,
-        };
-        self.finish(&source, from, &to, made, (place.shown, shown), say)
+        let result = copy.finish_directory(place, listing, dest, made);
+        copy.report(result)
     }
 
-    /// For a FIFO, a socket or a device that this run made.
-    ///
-    /// # Errors
-    /// When what failed counts, or when another file has its place.
+    /// Sets all for a FIFO, a socket or a device that this run made, unless another file has its place.
     pub fn finish_special(
         &self,
         source: &AtPath<'_>,
         from: &FileStat,
         dest: &AtPath<'_>,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        let preserve = self.preserve;
-        let later = preserve.timestamps || preserve.xattr || self.changes_mode();
-        if !later {
-            return Ok(());
-        }
-        let (to, now) = pin_made(dest, file_type_of_mode(from.st_mode), say)?;
-        if now.st_nlink > 1 || now.st_rdev != from.st_rdev {
-            return replaced(dest, say);
-        }
-        let held = source_at(source, from, say)?;
-        let made = Some(PendingMode::add(self.deferred_bits(from)));
-        self.finish(&held, from, &to, made, (source.shown, dest.shown), say)
+    ) -> AttrReport {
+        let mut copy = AttrCopy::new(self, from, source.shown, dest.shown);
+        let result = copy.finish_special(source, dest);
+        copy.report(result)
     }
 
-    /// For a symbolic link that this run made: times, owner and extended attributes of the link itself. With `from` of
-    /// something else it was made by -s, and has an owner of its own.
-    ///
-    /// # Errors
-    /// When what failed counts, or when another file has its place.
+    /// Sets times, owner and extended attributes of a symbolic link that this run made, unless another file has its place.
+    /// With `from` of something else it was made by -s, and has an owner of its own.
     pub fn finish_symlink(
         &self,
         source: &AtPath<'_>,
         from: &FileStat,
         dest: &AtPath<'_>,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        let preserve = self.preserve;
-        if !(preserve.ownership || preserve.timestamps || preserve.xattr) {
-            return Ok(());
-        }
-        let (to, now) = pin_made(dest, SFlag::S_IFLNK, say)?;
-        if now.st_nlink > 1 {
-            // A further name of a link that may be elsewhere, too.
-            return replaced(dest, say);
-        }
-        if preserve.ownership && file_type_of_mode(from.st_mode) == SFlag::S_IFLNK {
-            self.give_link(&to, from, dest.shown, say)?;
-        }
-        self.times(&to, from, dest.shown, say)?;
-        if !preserve.xattr {
-            return Ok(());
-        }
-        let link = source_at(source, from, say)?;
-        self.extended((&link, &to), (source.shown, dest.shown), say)
+    ) -> AttrReport {
+        let mut copy = AttrCopy::new(self, from, source.shown, dest.shown);
+        let result = copy.finish_symlink(source, dest);
+        copy.report(result)
     }
 
-    /// For a directory that --parents names. `made` as with [`finish_directory`](Self::finish_directory).
-    ///
-    /// # Errors
-    /// When anything failed.
+    /// Sets all for a directory that --parents names, where any failure counts. `made` as with
+    /// [`finish_directory`](Self::finish_directory).
     pub fn finish_parent(
         &self,
         source: &AtPath<'_>,
         from: &FileStat,
-        (dest, shown): (&File, &Path),
+        (dest, dest_path): (&File, &Path),
         made: Option<u32>,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        let preserve = self.preserve;
-        let to = AttrHandle::from_clone(dest).map_err(|e| {
-            report_error(say, "cannot access", shown, &e);
-            Unpreserved
-        })?;
-        let now = stat_or_report(&to, "cannot stat", shown, say)?;
-        if preserve.timestamps
-            && let Err(e) = to.set_times(from)
-        {
-            return fail(say, "failed to preserve times for", shown, &e);
-        }
-        if preserve.ownership {
-            self.give_parent(&to, from, &now, shown, say)?;
-        }
-        if preserve.mode {
-            let held = source_at(source, from, say)?;
-            return copy_mode((&held, &to), from.st_mode, (source.shown, shown), say);
-        }
-        let Some(made) = made else {
-            return Ok(());
-        };
-        match self.complete_parent(made, from).apply(&to) {
-            Err(e) => fail(say, "failed to preserve permissions for", shown, &e),
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// What all have in common that are no regular files. `made`: what is left to do about the mode of what this run made.
-    fn finish(
-        &self,
-        source: &AttrHandle<'_>,
-        from: &FileStat,
-        to: &AttrHandle<'_>,
-        made: Option<PendingMode>,
-        shown: (&Path, &Path),
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        self.times(to, from, shown.1, say)?;
-        let inherited = match made {
-            Some(_) if self.preserve.default_mode => inherited(to, from, shown.1, say)?,
-            _ => 0,
-        };
-        let mut owner = OwnerOutcome::Right;
-        if self.preserve.ownership {
-            let now = stat_or_report(to, "cannot stat", shown.1, say)?;
-            if made.is_some() || (now.st_uid, now.st_gid) != (from.st_uid, from.st_gid) {
-                owner = self.copy_owner(to, from, &now, made.is_some(), shown.1, say)?;
-            }
-        }
-        self.extended((source, to), shown, say)?;
-        if self.preserve.mode {
-            return self.mode((source, to), owner.mode(from), shown, say);
-        }
-        match made {
-            Some(_) if self.preserve.default_mode => {
-                self.default_mode(to, default_of(from) | inherited, shown.1, say)
-            }
-            Some(completion) => self.widened(completion.apply(to), shown.1, say),
-            None => Ok(()),
-        }
-    }
-
-    fn times(
-        &self,
-        to: &AttrHandle<'_>,
-        from: &FileStat,
-        shown: &Path,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        if self.preserve.timestamps
-            && let Err(e) = to.set_times(from)
-        {
-            report_error(say, "preserving times for", shown, &e);
-            return self.fail_if_required();
-        }
-        Ok(())
-    }
-
-    fn extended(
-        &self,
-        (source, to): (&AttrHandle<'_>, &AttrHandle<'_>),
-        shown: (&Path, &Path),
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        let preserve = self.preserve;
-        if !preserve.xattr {
-            return Ok(());
-        }
-        let told = ReportLevel::of(
-            self.attributes_only || preserve.xattr_required,
-            preserve.quiet,
-        );
-        match xattrs::copy(&self.rules, told, (source, to), shown, say) {
-            Err(Unpreserved) if preserve.xattr_required => Err(Unpreserved),
-            _ => Ok(()),
-        }
-    }
-
-    fn mode(
-        &self,
-        handles: (&AttrHandle<'_>, &AttrHandle<'_>),
-        mode: u32,
-        shown: (&Path, &Path),
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        copy_mode(handles, mode, shown, say).or_else(|_| self.fail_if_required())
-    }
-
-    fn default_mode(
-        &self,
-        to: &AttrHandle<'_>,
-        everything: u32,
-        shown: &Path,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        acl::set_mode_without_acl(to, everything & !self.umask).map_err(|e| {
-            let name = quote_word(shown);
-            say(&format!("setting permissions for {name}: {}", strerror(&e)));
-            Unpreserved
-        })
-    }
-
-    fn widened(&self, done: io::Result<()>, shown: &Path, say: &mut dyn FnMut(&str)) -> AttrResult {
-        match done {
-            Err(e) => {
-                report_error(say, "preserving permissions for", shown, &e);
-                self.fail_if_required()
-            }
-            Ok(()) => Ok(()),
-        }
+    ) -> AttrReport {
+        let mut copy = AttrCopy::new(self, from, source.shown, dest_path);
+        let result = copy.finish_parent(source, dest, made);
+        copy.report(result)
     }
 
     fn fail_if_required(&self) -> AttrResult {
@@ -356,6 +156,313 @@ impl Attributes {
         } else {
             Ok(())
         }
+    }
+}
+
+/// The attributes of one file on their way: from which file, to which, and the errors so far.
+struct AttrCopy<'a> {
+    attributes: &'a Attributes,
+    /// The status of the source.
+    from: &'a FileStat,
+    source_path: &'a Path,
+    dest_path: &'a Path,
+    errors: Vec<Error>,
+}
+
+impl<'a> AttrCopy<'a> {
+    fn new(
+        attributes: &'a Attributes,
+        from: &'a FileStat,
+        source_path: &'a Path,
+        dest_path: &'a Path,
+    ) -> Self {
+        Self {
+            attributes,
+            from,
+            source_path,
+            dest_path,
+            errors: Vec::new(),
+        }
+    }
+
+    fn report(self, result: AttrResult) -> AttrReport {
+        AttrReport {
+            errors: self.errors,
+            is_incomplete: result.is_err(),
+        }
+    }
+
+    /// Records the error of an operation on the destination.
+    fn push(&mut self, operation: Operation, error: impl Into<io::Error>) {
+        self.errors
+            .push(Error::io(operation, self.dest_path, error));
+    }
+
+    /// Records the error of an operation on the destination that counts in any case.
+    fn fail(&mut self, operation: Operation, error: impl Into<io::Error>) -> Unpreserved {
+        self.push(operation, error);
+        Unpreserved
+    }
+
+    fn finish_file(
+        &mut self,
+        source: &AttrHandle<'_>,
+        to: &AttrHandle<'_>,
+        made: bool,
+    ) -> AttrResult {
+        let (attributes, from) = (self.attributes, self.from);
+        self.times(to)?;
+        let mut owner = OwnerOutcome::Right;
+        if attributes.preserve.ownership {
+            let now = self.stat(to, Operation::Fstat)?;
+            if (now.st_uid, now.st_gid) != (from.st_uid, from.st_gid) {
+                owner = self.copy_owner(to, &now, made)?;
+            }
+        }
+        let extra = if made { attributes.extra(from) } else { 0 };
+        if extra != 0 {
+            let now = self.stat(to, Operation::Fstat)?;
+            if now.st_mode & extra == 0 {
+                // If it fails, so will what it is for, and that is told.
+                let _ = to.set_mode(now.st_mode | extra);
+            }
+        }
+        let extended = self.extended(source, to);
+        let mode = if attributes.preserve.mode {
+            self.mode(source, to, owner.mode(from))
+        } else if !made {
+            Ok(())
+        } else if attributes.preserve.default_mode {
+            self.default_mode(to, FILE_DEFAULT)
+        } else if extra != 0 || attributes.deferred_bits(from) != 0 {
+            self.widened(to.set_mode(from.st_mode & DIRECTORY_DEFAULT & !attributes.umask))
+        } else {
+            Ok(())
+        };
+        extended.and(mode)
+    }
+
+    fn finish_directory(
+        &mut self,
+        place: &AtPath<'_>,
+        listing: Option<&File>,
+        dest: &File,
+        made: Option<PendingMode>,
+    ) -> AttrResult {
+        let to = AttrHandle::of(dest).map_err(|e| self.fail(Operation::Fstat, e))?;
+        let source = match listing {
+            Some(file) => AttrHandle::Open(file),
+            None => self.source_at(place)?,
+        };
+        self.finish(&source, &to, made)
+    }
+
+    fn finish_special(&mut self, source: &AtPath<'_>, dest: &AtPath<'_>) -> AttrResult {
+        let (attributes, from) = (self.attributes, self.from);
+        let preserve = attributes.preserve;
+        let later = preserve.timestamps || preserve.xattr || attributes.changes_mode();
+        if !later {
+            return Ok(());
+        }
+        let (to, now) = self.pin_made(dest, file_type_of_mode(from.st_mode))?;
+        if now.st_nlink > 1 || now.st_rdev != from.st_rdev {
+            return Err(self.replaced());
+        }
+        let held = self.source_at(source)?;
+        let made = Some(PendingMode::add(attributes.deferred_bits(from)));
+        self.finish(&held, &to, made)
+    }
+
+    fn finish_symlink(&mut self, source: &AtPath<'_>, dest: &AtPath<'_>) -> AttrResult {
+        let preserve = self.attributes.preserve;
+        if !(preserve.ownership || preserve.timestamps || preserve.xattr) {
+            return Ok(());
+        }
+        let (to, now) = self.pin_made(dest, SFlag::S_IFLNK)?;
+        if now.st_nlink > 1 {
+            // A further name of a link that may be elsewhere, too.
+            return Err(self.replaced());
+        }
+        if preserve.ownership && file_type_of_mode(self.from.st_mode) == SFlag::S_IFLNK {
+            self.give_link(&to)?;
+        }
+        self.times(&to)?;
+        if !preserve.xattr {
+            return Ok(());
+        }
+        let link = self.source_at(source)?;
+        self.extended(&link, &to)
+    }
+
+    fn finish_parent(&mut self, source: &AtPath<'_>, dest: &File, made: Option<u32>) -> AttrResult {
+        let (attributes, from) = (self.attributes, self.from);
+        let preserve = attributes.preserve;
+        let to = AttrHandle::from_clone(dest).map_err(|e| self.fail(Operation::Access, e))?;
+        let now = self.stat(&to, Operation::Stat)?;
+        if preserve.timestamps {
+            to.set_times(from)
+                .map_err(|e| self.fail(Operation::SetParentTimes, e))?;
+        }
+        if preserve.ownership {
+            self.give_parent(&to, &now)?;
+        }
+        if preserve.mode {
+            let held = self.source_at(source)?;
+            return self.copy_mode(&held, &to, from.st_mode);
+        }
+        let Some(made) = made else {
+            return Ok(());
+        };
+        attributes
+            .complete_parent(made, from)
+            .apply(&to)
+            .map_err(|e| self.fail(Operation::SetParentMode, e))
+    }
+
+    /// Sets what all have in common that are no regular files. `made` is what is left to do about the mode of what this run
+    /// made.
+    fn finish(
+        &mut self,
+        source: &AttrHandle<'_>,
+        to: &AttrHandle<'_>,
+        made: Option<PendingMode>,
+    ) -> AttrResult {
+        let (preserve, from) = (self.attributes.preserve, self.from);
+        self.times(to)?;
+        let inherited = match made {
+            Some(_) if preserve.default_mode => self.inherited(to)?,
+            _ => 0,
+        };
+        let mut owner = OwnerOutcome::Right;
+        if preserve.ownership {
+            let now = self.stat(to, Operation::Stat)?;
+            if made.is_some() || (now.st_uid, now.st_gid) != (from.st_uid, from.st_gid) {
+                owner = self.copy_owner(to, &now, made.is_some())?;
+            }
+        }
+        self.extended(source, to)?;
+        if preserve.mode {
+            return self.mode(source, to, owner.mode(from));
+        }
+        match made {
+            Some(_) if preserve.default_mode => self.default_mode(to, default_of(from) | inherited),
+            Some(completion) => self.widened(completion.apply(to)),
+            None => Ok(()),
+        }
+    }
+
+    fn times(&mut self, to: &AttrHandle<'_>) -> AttrResult {
+        if self.attributes.preserve.timestamps
+            && let Err(e) = to.set_times(self.from)
+        {
+            self.push(Operation::SetTimes, e);
+            return self.attributes.fail_if_required();
+        }
+        Ok(())
+    }
+
+    fn extended(&mut self, source: &AttrHandle<'_>, to: &AttrHandle<'_>) -> AttrResult {
+        let preserve = self.attributes.preserve;
+        if !preserve.xattr {
+            return Ok(());
+        }
+        let told = ReportLevel::of(
+            self.attributes.attributes_only || preserve.xattr_required,
+            preserve.quiet,
+        );
+        let paths = (self.source_path, self.dest_path);
+        let rules = &self.attributes.rules;
+        match xattrs::copy(rules, told, (source, to), paths, &mut self.errors) {
+            Err(Unpreserved) if preserve.xattr_required => Err(Unpreserved),
+            _ => Ok(()),
+        }
+    }
+
+    fn mode(&mut self, source: &AttrHandle<'_>, to: &AttrHandle<'_>, mode: u32) -> AttrResult {
+        self.copy_mode(source, to, mode)
+            .or_else(|Unpreserved| self.attributes.fail_if_required())
+    }
+
+    fn default_mode(&mut self, to: &AttrHandle<'_>, everything: u32) -> AttrResult {
+        acl::set_mode_without_acl(to, everything & !self.attributes.umask)
+            .map_err(|e| self.fail(Operation::SetDefaultMode, e))
+    }
+
+    fn widened(&mut self, done: io::Result<()>) -> AttrResult {
+        match done {
+            Err(e) => {
+                self.push(Operation::SetMode, e);
+                self.attributes.fail_if_required()
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Returns the set-group-id bit that a new directory has from the one it is in, which --no-preserve=mode leaves to it.
+    /// Where it has, its mode is set as a whole, and a sticky bit of the source goes: as cp since 9.5.
+    fn inherited(&mut self, to: &AttrHandle<'_>) -> Result<u32, Unpreserved> {
+        if file_type_of_mode(self.from.st_mode) != SFlag::S_IFDIR {
+            return Ok(0);
+        }
+        let now = self.stat(to, Operation::Stat)?;
+        Ok(now.st_mode & libc::S_ISGID)
+    }
+
+    fn copy_mode(&mut self, source: &AttrHandle<'_>, to: &AttrHandle<'_>, mode: u32) -> AttrResult {
+        acl::copy(source, to, mode).map_err(|error| {
+            self.errors.push(match error {
+                acl::AclError::Source(e) => Error::io(Operation::ReadAcl, self.source_path, e),
+                acl::AclError::Dest(e) => Error::io(Operation::SetAcl, self.dest_path, e),
+            });
+            Unpreserved
+        })
+    }
+
+    /// Returns the status of the destination.
+    fn stat(&mut self, to: &AttrHandle<'_>, operation: Operation) -> Result<FileStat, Unpreserved> {
+        to.stat().map_err(|e| self.fail(operation, e))
+    }
+
+    /// Holds a source that cannot be opened: the link at a place, or what it leads to. Nothing is read of another file that
+    /// was swapped in.
+    fn source_at(&mut self, place: &AtPath<'_>) -> Result<AttrHandle<'static>, Unpreserved> {
+        let itself = |stat: FileStat| file_id(&stat) == file_id(self.from);
+        let held = AttrHandle::open_o_path(place, false).and_then(|held| {
+            if itself(held.stat()?) {
+                return Ok(held);
+            }
+            let behind = AttrHandle::open_o_path(place, true)?;
+            if itself(behind.stat()?) {
+                Ok(behind)
+            } else {
+                Err(ReplacedWhileCopied.into())
+            }
+        });
+        held.map_err(|e| {
+            self.errors.push(place.error(Operation::Access, e));
+            Unpreserved
+        })
+    }
+
+    /// Holds what this run made at a place, of type `made`; whatever took its name since is left alone.
+    fn pin_made(
+        &mut self,
+        place: &AtPath<'_>,
+        made: SFlag,
+    ) -> Result<(AttrHandle<'static>, FileStat), Unpreserved> {
+        let held = AttrHandle::open_o_path(place, false).and_then(|held| Ok((held.stat()?, held)));
+        match held {
+            Ok((now, held)) if file_type_of_mode(now.st_mode) == made => Ok((held, now)),
+            Ok(_) => Err(self.replaced()),
+            Err(e) => Err(self.fail(Operation::Access, e)),
+        }
+    }
+
+    /// Records that another file has the place of what this run made.
+    fn replaced(&mut self) -> Unpreserved {
+        let path = self.dest_path.into();
+        self.errors.push(Error::Replaced(Replaced::Made(path)));
+        Unpreserved
     }
 }
 
@@ -369,108 +476,4 @@ fn default_of(from: &FileStat) -> u32 {
         SFlag::S_IFDIR | SFlag::S_IFSOCK => DIRECTORY_DEFAULT,
         _ => FILE_DEFAULT,
     }
-}
-
-/// The set-group-id bit that a new directory has from the one it is in, which --no-preserve=mode leaves to it. Where it has,
-/// its mode is set as a whole, and a sticky bit of the source goes: as cp since 9.5.
-fn inherited(
-    to: &AttrHandle<'_>,
-    from: &FileStat,
-    shown: &Path,
-    say: &mut dyn FnMut(&str),
-) -> Result<u32, Unpreserved> {
-    if file_type_of_mode(from.st_mode) != SFlag::S_IFDIR {
-        return Ok(0);
-    }
-    let now = stat_or_report(to, "cannot stat", shown, say)?;
-    Ok(now.st_mode & libc::S_ISGID)
-}
-
-fn copy_mode(
-    (source, to): (&AttrHandle<'_>, &AttrHandle<'_>),
-    mode: u32,
-    (from, dest): (&Path, &Path),
-    say: &mut dyn FnMut(&str),
-) -> AttrResult {
-    let text = match acl::copy(source, to, mode) {
-        Ok(()) => return Ok(()),
-        Err(acl::AclError::Source(e)) => format!("{}: {}", quote_word(from), strerror(&e)),
-        Err(acl::AclError::Dest(e)) => {
-            let name = quote_word(dest);
-            format!("preserving permissions for {name}: {}", strerror(&e))
-        }
-    };
-    say(&text);
-    Err(Unpreserved)
-}
-
-fn stat_or_report(
-    of: &AttrHandle<'_>,
-    cannot: &str,
-    shown: &Path,
-    say: &mut dyn FnMut(&str),
-) -> Result<FileStat, Unpreserved> {
-    of.stat().map_err(|e| {
-        report_error(say, cannot, shown, &e.into());
-        Unpreserved
-    })
-}
-
-/// What cannot be opened, at the place that `from` is of: the link there, or what it leads to. Nothing is read of another
-/// file that was swapped in.
-fn source_at(
-    place: &AtPath<'_>,
-    from: &FileStat,
-    say: &mut dyn FnMut(&str),
-) -> Result<AttrHandle<'static>, Unpreserved> {
-    let itself = |stat: FileStat| (stat.st_dev, stat.st_ino) == (from.st_dev, from.st_ino);
-    let held = AttrHandle::open_o_path(place, false).and_then(|held| {
-        if itself(held.stat()?) {
-            return Ok(held);
-        }
-        let behind = AttrHandle::open_o_path(place, true)?;
-        if itself(behind.stat()?) {
-            Ok(behind)
-        } else {
-            Err(io::Error::other("it was replaced while being copied"))
-        }
-    });
-    held.map_err(|e| {
-        report_error(say, "cannot access", place.shown, &e);
-        Unpreserved
-    })
-}
-
-/// What this run made at `place`, of type `made`; whatever took its name since is left alone.
-fn pin_made(
-    place: &AtPath<'_>,
-    made: SFlag,
-    say: &mut dyn FnMut(&str),
-) -> Result<(AttrHandle<'static>, FileStat), Unpreserved> {
-    let held = AttrHandle::open_o_path(place, false).and_then(|held| Ok((held.stat()?, held)));
-    match held {
-        Ok((now, held)) if file_type_of_mode(now.st_mode) == made => Ok((held, now)),
-        Ok(_) => replaced(place, say),
-        Err(e) => {
-            report_error(say, "cannot access", place.shown, &e);
-            Err(Unpreserved)
-        }
-    }
-}
-
-fn replaced<T>(place: &AtPath<'_>, say: &mut dyn FnMut(&str)) -> Result<T, Unpreserved> {
-    say(&format!(
-        "not setting attributes of {}, as it was replaced while being copied",
-        quote(place.shown)
-    ));
-    Err(Unpreserved)
-}
-
-fn report_error(say: &mut dyn FnMut(&str), what: &str, shown: &Path, e: &io::Error) {
-    say(&format!("{what} {}: {}", quote(shown), strerror(e)));
-}
-
-fn fail(say: &mut dyn FnMut(&str), what: &str, shown: &Path, e: &io::Error) -> AttrResult {
-    report_error(say, what, shown, e);
-    Err(Unpreserved)
 }

@@ -1,13 +1,11 @@
 //! Owner and group, without a moment at which a new owner has the permissions of an old file.
 
-use std::path::Path;
-
 use nix::sys::stat::FileStat;
 
 use super::acl::SPECIAL_BITS;
 use super::handle::{ALL_BITS, AttrHandle};
-use super::{AttrResult, Attributes, Unpreserved, fail, report_error};
-use crate::sys::strerror::strerror;
+use super::{AttrCopy, AttrResult, Attributes, Unpreserved};
+use crate::cp::error::Operation;
 
 /// The owner's own permissions.
 pub(super) const OWNER_BITS: u32 = 0o700;
@@ -36,85 +34,60 @@ pub(super) fn narrowed(now: u32, from: &FileStat) -> u32 {
     now & SPECIAL_BITS | now & from.st_mode & OWNER_BITS
 }
 
-impl Attributes {
-    /// Gives `to` owner and group of `from`; what another owner may not have is taken away before.
+impl AttrCopy<'_> {
+    /// Gives the destination the owner and group of the source. What another owner may not have is taken away before.
     pub(super) fn copy_owner(
-        &self,
+        &mut self,
         to: &AttrHandle<'_>,
-        from: &FileStat,
         now: &FileStat,
         made: bool,
-        shown: &Path,
-        say: &mut dyn FnMut(&str),
     ) -> Result<OwnerOutcome, Unpreserved> {
+        let (attributes, from) = (self.attributes, self.from);
         if made {
-            self.drop_excess_owner_bits(to, from, now);
-        } else if self.preserve.mode
+            attributes.drop_excess_owner_bits(to, from, now);
+        } else if attributes.preserve.mode
             && let Err(e) = to.set_mode(narrowed(now.st_mode, from))
         {
-            if !self.is_expected_without_root(e.raw_os_error()) {
-                report_error(say, "clearing permissions for", shown, &e);
+            if !attributes.is_expected_without_root(e.raw_os_error()) {
+                self.push(Operation::ClearMode, e);
             }
-            return self.fail_if_required().map(|()| OwnerOutcome::Refused);
+            return attributes
+                .fail_if_required()
+                .map(|()| OwnerOutcome::Refused);
         }
         let Err(e) = to.set_owner(Some(from.st_uid), from.st_gid) else {
             return Ok(OwnerOutcome::Right);
         };
-        if self.is_expected_without_root(Some(e as i32)) {
+        if attributes.is_expected_without_root(Some(e as i32)) {
             // As cp: the group at least, where we are a member of it.
             let _ = to.set_owner(None, from.st_gid);
         } else {
-            report_error(say, "failed to preserve ownership for", shown, &e.into());
-            self.fail_if_required()?;
+            self.push(Operation::SetOwner, e);
+            attributes.fail_if_required()?;
         }
         Ok(OwnerOutcome::Refused)
     }
 
-    /// While it was filled, a directory had all permissions of an owner; another one gets only those that are to stay.
-    fn drop_excess_owner_bits(&self, to: &AttrHandle<'_>, from: &FileStat, now: &FileStat) {
-        let excess = now.st_mode & OWNER_BITS & !from.st_mode;
-        if self.root && from.st_uid != now.st_uid && excess != 0 {
-            // What this is for is set in the end in any case; whether that fails is told then.
-            let _ = to.set_mode(now.st_mode & ALL_BITS & !excess);
-        }
-    }
-
-    /// For a link itself. The name stands bare, as in cp.
-    pub(super) fn give_link(
-        &self,
-        to: &AttrHandle<'_>,
-        from: &FileStat,
-        shown: &Path,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        match to.set_owner(Some(from.st_uid), from.st_gid) {
-            Err(e) if !self.is_expected_without_root(Some(e as i32)) => {
-                say(&format!(
-                    "failed to preserve ownership for {}: {}",
-                    shown.display(),
-                    strerror(&e.into())
-                ));
-                self.fail_if_required()
+    /// Gives a symbolic link itself the owner and group of the source.
+    pub(super) fn give_link(&mut self, to: &AttrHandle<'_>) -> AttrResult {
+        match to.set_owner(Some(self.from.st_uid), self.from.st_gid) {
+            Err(e) if !self.attributes.is_expected_without_root(Some(e as i32)) => {
+                self.push(Operation::SetLinkOwner, e);
+                self.attributes.fail_if_required()
             }
             _ => Ok(()),
         }
     }
 
-    /// For --parents, where any failure counts.
-    pub(super) fn give_parent(
-        &self,
-        to: &AttrHandle<'_>,
-        from: &FileStat,
-        now: &FileStat,
-        shown: &Path,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        if self.preserve.mode {
+    /// Does the same for a directory that --parents names, where any failure counts.
+    pub(super) fn give_parent(&mut self, to: &AttrHandle<'_>, now: &FileStat) -> AttrResult {
+        let from = self.from;
+        if self.attributes.preserve.mode {
             let _ = to.set_mode(narrowed(now.st_mode, from));
         }
         match to.set_owner(Some(from.st_uid), from.st_gid) {
-            Err(e) if !self.is_expected_without_root(Some(e as i32)) => {
-                fail(say, "failed to preserve ownership for", shown, &e.into())
+            Err(e) if !self.attributes.is_expected_without_root(Some(e as i32)) => {
+                Err(self.fail(Operation::SetOwner, e))
             }
             Err(_) => {
                 let _ = to.set_owner(None, from.st_gid);
@@ -123,8 +96,20 @@ impl Attributes {
             Ok(()) => Ok(()),
         }
     }
+}
 
-    /// Who is not root may give nothing away, and need not be told so. CIFS says EACCES for that (cp minds it since 9.5).
+impl Attributes {
+    /// Takes the permissions away that a directory had as its owner filled it and that another owner shall not have.
+    fn drop_excess_owner_bits(&self, to: &AttrHandle<'_>, from: &FileStat, now: &FileStat) {
+        let excess = now.st_mode & OWNER_BITS & !from.st_mode;
+        if self.root && from.st_uid != now.st_uid && excess != 0 {
+            // What this is for is set in the end in any case; whether that fails is told then.
+            let _ = to.set_mode(now.st_mode & ALL_BITS & !excess);
+        }
+    }
+
+    /// Returns whether a failure to give a file away is no error: a process that is not root may not, and need not be told
+    /// so. CIFS says EACCES for that (cp minds it since 9.5).
     fn is_expected_without_root(&self, errno: Option<i32>) -> bool {
         !self.root && matches!(errno, Some(libc::EPERM | libc::EINVAL | libc::EACCES))
     }

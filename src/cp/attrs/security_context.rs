@@ -8,10 +8,9 @@ use std::path::Path;
 
 use super::handle::AttrHandle;
 use super::xattrs::{ReportLevel, SELINUX};
-use super::{AttrResult, Attributes, Unpreserved};
+use super::{AttrReport, AttrResult, Attributes, Unpreserved};
 use crate::cp::at_path::AtPath;
-use crate::report::quote::{quote, quote_word};
-use crate::sys::strerror::strerror;
+use crate::cp::error::{Error, Operation};
 
 /// There where the kernel has SELinux and its file system is mounted.
 const ENFORCE: &str = "/sys/fs/selinux/enforce";
@@ -26,81 +25,54 @@ pub fn has_security_contexts() -> bool {
 }
 
 impl Attributes {
-    /// To be called on the thread that makes the destination, before it does: what comes into being has its context at once.
-    ///
-    /// # Errors
-    /// When the context is required; it has been said.
-    pub fn prepare_creation(&self, source: &AtPath<'_>, say: &mut dyn FnMut(&str)) -> AttrResult {
-        if let Some(context) = &self.context {
-            return self.create_with(context.as_bytes(), ReportLevel::All, say);
+    /// Sets the security context that the calling thread gives to what it makes next, so that the copy of `source` has its
+    /// context from the beginning.
+    pub fn prepare_creation(&self, source: &AtPath<'_>) -> AttrReport {
+        let mut errors = Vec::new();
+        let result = if let Some(context) = &self.context {
+            set_creation_context(context.as_bytes(), ReportLevel::All, &mut errors)
+        } else if self.preserve.context {
+            self.prepare_context_of(source, &mut errors)
+        } else {
+            Ok(())
+        };
+        AttrReport {
+            errors,
+            is_incomplete: result.is_err(),
         }
-        if !self.preserve.context {
-            return Ok(());
+    }
+
+    /// Gives a destination that was there before the security context of the source.
+    pub fn relabel(&self, source: &AtPath<'_>, dest: &AtPath<'_>) -> AttrReport {
+        let mut errors = Vec::new();
+        let mut set = Ok(());
+        if self.preserve.context {
+            set = context_of(source).and_then(|context| {
+                AttrHandle::open_o_path(dest, false)?.set(SELINUX.as_ref(), &context)
+            });
         }
+        let result =
+            set.or_else(|e| self.context_failed(dest.error(Operation::SetContext, e), &mut errors));
+        AttrReport {
+            errors,
+            is_incomplete: result.is_err(),
+        }
+    }
+
+    fn prepare_context_of(&self, source: &AtPath<'_>, errors: &mut Vec<Error>) -> AttrResult {
         match context_of(source) {
-            Ok(context) => {
-                let set = self.create_with(&context, self.context_told(), say);
-                set.or_else(|_| self.fail_if_context_required())
-            }
-            Err(e) => {
-                self.context_failed("failed to get security context of", source.shown, &e, say)
-            }
+            Ok(context) => set_creation_context(&context, self.context_told(), errors)
+                .or_else(|Unpreserved| self.fail_if_context_required()),
+            Err(e) => self.context_failed(source.error(Operation::ReadContext, e), errors),
         }
     }
 
-    /// For a destination that was there before: it gets the context of the source.
-    ///
-    /// # Errors
-    /// When the context is required; it has been said.
-    pub fn relabel(
-        &self,
-        source: &AtPath<'_>,
-        dest: &AtPath<'_>,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        if !self.preserve.context {
-            return Ok(());
-        }
-        let set = context_of(source).and_then(|context| {
-            AttrHandle::open_o_path(dest, false)?.set(SELINUX.as_ref(), &context)
-        });
-        match set {
-            Ok(()) => Ok(()),
-            Err(e) => {
-                let what = "failed to set the security context of";
-                self.context_failed(what, dest.shown, &e, say)
-            }
-        }
-    }
-
-    fn create_with(
-        &self,
-        context: &[u8],
-        told: ReportLevel,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        fs::write(CREATION, context).map_err(|e| {
-            if told.tells(&e) {
-                let shown = context.strip_suffix(b"\0").unwrap_or(context);
-                say(&format!(
-                    "failed to set default file creation context to {}: {}",
-                    quote_word(OsStr::from_bytes(shown)),
-                    strerror(&e)
-                ));
-            }
-            Unpreserved
-        })
-    }
-
-    fn context_failed(
-        &self,
-        what: &str,
-        shown: &Path,
-        e: &io::Error,
-        say: &mut dyn FnMut(&str),
-    ) -> AttrResult {
-        if self.context_told().tells(e) {
-            say(&format!("{what} {}: {}", quote(shown), strerror(e)));
+    fn context_failed(&self, error: Error, errors: &mut Vec<Error>) -> AttrResult {
+        if error
+            .io_error()
+            .is_some_and(|e| self.context_told().tells(e))
+        {
+            errors.push(error);
         }
         self.fail_if_context_required()
     }
@@ -120,6 +92,17 @@ impl Attributes {
             Ok(())
         }
     }
+}
+
+fn set_creation_context(context: &[u8], told: ReportLevel, errors: &mut Vec<Error>) -> AttrResult {
+    fs::write(CREATION, context).map_err(|error| {
+        if told.tells(&error) {
+            let shown = context.strip_suffix(b"\0").unwrap_or(context);
+            let context = OsStr::from_bytes(shown).to_owned();
+            errors.push(Error::CreationContext { context, error });
+        }
+        Unpreserved
+    })
 }
 
 fn context_of(source: &AtPath<'_>) -> io::Result<Vec<u8>> {

@@ -6,11 +6,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::Unpreserved;
 use super::handle::AttrHandle;
-use crate::report::quote::quote;
+use super::{AttrResult, Unpreserved};
+use crate::cp::error::{Error, Operation, XattrOperation};
 use crate::sys::fnmatch;
-use crate::sys::strerror::strerror;
 
 /// Which attributes belong to something else, ACLs for instance.
 const RULES: &str = "/etc/xattr.conf";
@@ -47,8 +46,8 @@ impl ReportLevel {
 #[derive(Debug, Default)]
 pub(super) struct XattrRules {
     left_out: Vec<CString>,
-    /// What is wrong with the file that holds them. Nothing is left out then, as with libattr.
-    unreadable: Option<String>,
+    /// The error number with which the file that holds them cannot be used. Nothing is left out then, as with libattr.
+    unreadable: Option<i32>,
     /// The security context is copied otherwise.
     pub(super) without_context: bool,
 }
@@ -57,15 +56,13 @@ impl XattrRules {
     /// Those of this machine.
     pub(super) fn read(without_context: bool) -> Self {
         let found = match fs::read(RULES) {
-            Ok(text) => {
-                parse(&text).ok_or_else(|| strerror(&io::Error::from_raw_os_error(libc::EINVAL)))
-            }
+            Ok(text) => parse(&text).ok_or(libc::EINVAL),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(e) => Err(strerror(&e)),
+            Err(e) => Err(e.raw_os_error().unwrap_or(libc::EIO)),
         };
         let (left_out, unreadable) = match found {
             Ok(left_out) => (left_out, None),
-            Err(why) => (Vec::new(), Some(format!("{}: {why}", quote(RULES)))),
+            Err(errno) => (Vec::new(), Some(errno)),
         };
         Self {
             left_out,
@@ -108,23 +105,24 @@ pub(super) fn copy(
     told: ReportLevel,
     (source, to): (&AttrHandle<'_>, &AttrHandle<'_>),
     (from, dest): (&Path, &Path),
-    say: &mut dyn FnMut(&str),
-) -> Result<(), Unpreserved> {
+    errors: &mut Vec<Error>,
+) -> AttrResult {
     let mut ok = Ok(());
-    if let (Some(why), true) = (&rules.unreadable, told != ReportLevel::Nothing) {
-        say(why);
+    if let (Some(errno), true) = (rules.unreadable, told != ReportLevel::Nothing) {
+        let error = io::Error::from_raw_os_error(errno);
+        errors.push(Error::io(Operation::ReadXattrRules, RULES, error));
     }
-    let mut fail = |what: String, e: &io::Error| {
+    let mut fail = |error: Error| {
         ok = Err(Unpreserved);
-        if told.tells(e) {
-            say(&format!("{what}: {}", strerror(e)));
+        if error.io_error().is_some_and(|e| told.tells(e)) {
+            errors.push(error);
         }
     };
     let names = match source.list() {
         Ok(names) => names,
         Err(e) if lacking(&e) => return Ok(()),
         Err(e) => {
-            fail(format!("listing attributes of {}", quote(from)), &e);
+            fail(Error::io(Operation::ListXattrs, from, e));
             return ok;
         }
     };
@@ -134,10 +132,7 @@ pub(super) fn copy(
             Ok(Some(value)) => value,
             Ok(None) => continue,
             Err(e) => {
-                fail(
-                    format!("getting attribute {} of {}", quote(name), quote(from)),
-                    &e,
-                );
+                fail(xattr_error(XattrOperation::Get, name, from, e));
                 continue;
             }
         };
@@ -145,16 +140,22 @@ pub(super) fn copy(
             Ok(()) => {}
             // One word for all: the file system has none.
             Err(e) if lacking(&e) => refused = Some(e),
-            Err(e) => fail(
-                format!("setting attribute {} for {}", quote(name), quote(dest)),
-                &e,
-            ),
+            Err(e) => fail(xattr_error(XattrOperation::Set, name, dest, e)),
         }
     }
     if let Some(e) = refused {
-        fail(format!("setting attributes for {}", quote(dest)), &e);
+        fail(Error::io(Operation::SetXattrs, dest, e));
     }
     ok
+}
+
+fn xattr_error(operation: XattrOperation, name: &OsStr, path: &Path, error: io::Error) -> Error {
+    Error::Xattr {
+        operation,
+        name: name.to_owned(),
+        path: path.into(),
+        error,
+    }
 }
 
 fn lacking(e: &io::Error) -> bool {

@@ -20,16 +20,13 @@ use super::inherit::inherit;
 use super::resolve_link::ResolvedPath;
 use super::{
     CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
-    cannot_create, close, is_regular, not_through_dangling, replaced_message, report_close_error,
-    temp_name,
+    cannot_create, check_close_error, close, is_regular, not_through_dangling, temp_name,
 };
 use crate::cp::at_path::{self, AtPath, FileId, file_id};
 use crate::cp::backup::{self, BackupReplaceOutcome};
 use crate::cp::by_inode::{self, ExchangeOutcome};
-use crate::cp::fsync_set;
+use crate::cp::error::{AtomicObstacle, Error, Operation, Replaced};
 use crate::cp::options::Backup;
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
 use crate::transfer::errno_class::{ErrnoClass, classify, retry};
 
 /// Where a complete file goes, and what it goes over.
@@ -80,11 +77,11 @@ pub(super) fn open<'a>(
     place: &AtPath<'a>,
     there: Option<&FileStat>,
     how: &DestOptions,
-) -> Result<Destination<'a>, String> {
+) -> Result<Destination<'a>, Error> {
     let (entry, over) = match there {
         Some(there) if how.replace_as_new => {
             let entry =
-                ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, &e))?;
+                ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
             (entry, OldFile::Discard(*there))
         }
         Some(there) => existing(place, there, how)?,
@@ -98,9 +95,10 @@ pub(super) fn open<'a>(
     if !matches!(over, OldFile::Absent) {
         temp_name::remove_leftovers(&entry);
     }
-    let (file, beside) = temporary(&entry, mode).map_err(|e| cannot_create(place, &e))?;
-    let mine = fstat(&file).map_err(|e| cannot_create(place, &e.into()))?;
+    let (file, beside) = temporary(&entry, mode).map_err(|e| cannot_create(place, e))?;
+    let mine = fstat(&file).map_err(|e| cannot_create(place, e))?;
     Ok(Destination {
+        place: *place,
         created: !matches!(over, OldFile::Inherit { .. }),
         temporary: Some(TempFile {
             entry,
@@ -119,12 +117,12 @@ fn existing<'a>(
     place: &AtPath<'a>,
     there: &FileStat,
     how: &DestOptions,
-) -> Result<(ResolvedPath<'a>, OldFile), String> {
+) -> Result<(ResolvedPath<'a>, OldFile), Error> {
     if there.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() {
-        return Err(cannot_create(place, &Errno::EISDIR.into()));
+        return Err(cannot_create(place, Errno::EISDIR));
     }
     if !is_regular(there) {
-        return Err(cannot_replace(place.shown, "not a regular file"));
+        return Err(Error::atomic(place.shown, AtomicObstacle::NotRegular));
     }
     // Who could not write to it may not replace it either, as in cp. A program that is running is not written to here.
     let old = match open_existing(place, there, OFlag::O_WRONLY, how.is_below_operand) {
@@ -140,26 +138,26 @@ fn existing<'a>(
             keep_mode: how.keep_mode,
         },
         Err(OpenExistingError::Open(_)) if how.force => OldFile::Discard(*there),
-        Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, &e)),
-        Err(OpenExistingError::Replaced) => return Err(replaced_message(place.shown)),
+        Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, e)),
+        Err(OpenExistingError::Replaced) => return Err(Error::dest_replaced(place.shown)),
     };
-    let entry = ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, &e))?;
+    let entry = ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, e))?;
     match entry.stat() {
         Ok(now) if same(&now, there) => Ok((entry, over)),
-        Ok(_) | Err(Errno::ENOENT) => Err(replaced_message(place.shown)),
-        Err(e) => Err(cannot_create(place, &e.into())),
+        Ok(_) | Err(Errno::ENOENT) => Err(Error::dest_replaced(place.shown)),
+        Err(e) => Err(cannot_create(place, e)),
     }
 }
 
 /// The entry of a file that is not there.
-fn new<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<ResolvedPath<'a>, String> {
-    let entry = ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, &e))?;
+fn new<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<ResolvedPath<'a>, Error> {
+    let entry = ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
     match entry.stat() {
         Ok(stat) if file_type(&stat) == SFlag::S_IFLNK => {
             if how.through_dangling && !how.is_below_operand {
-                ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, &e))
+                ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, e))
             } else {
-                Err(not_through_dangling(place.shown))
+                Err(not_through_dangling(place))
             }
         }
         // That nothing is there is asserted when it gets its name.
@@ -189,13 +187,14 @@ fn can_be_named(entry: &ResolvedPath<'_>, file: &File) -> bool {
 }
 
 impl<'a> TempFile<'a> {
-    pub(super) fn inherit(&self, file: &File, shown: &Path) -> Result<(), String> {
+    pub(super) fn inherit(&self, file: &File, shown: &Path) -> Result<(), Error> {
         match &self.old_file {
             OldFile::Inherit {
                 old,
                 there,
                 keep_mode,
-            } => inherit(old, there, file, *keep_mode).map_err(|why| cannot_replace(shown, &why)),
+            } => inherit(old, there, file, *keep_mode)
+                .map_err(|obstacle| Error::atomic(shown, obstacle)),
             OldFile::Discard(_) | OldFile::Absent => Ok(()),
         }
     }
@@ -204,13 +203,14 @@ impl<'a> TempFile<'a> {
     pub(super) fn commit(
         mut self,
         file: File,
-        place: &AtPath<'a>,
+        place: AtPath<'a>,
         terms: &mut CommitRules<'_>,
     ) -> Result<CommitOutcome, CommitError<'a>> {
-        let done = match self.make_final(&file, place, terms) {
+        let done = match self.make_final(&file, &place, terms) {
             Ok(Some(committed)) => Ok(committed),
             Ok(None) => {
                 return Err(CommitError::Changed(Box::new(Destination {
+                    place,
                     created: !matches!(self.old_file, OldFile::Inherit { .. }),
                     temporary: Some(self),
                     file,
@@ -218,14 +218,14 @@ impl<'a> TempFile<'a> {
             }
             Err(refused) => Err(refused),
         };
-        let left = self.discard(place.shown);
+        let left = self.discard(&place);
         // The first error is the one to tell.
         let committed = done?;
         left?;
         if matches!(committed, CommitOutcome::Done { .. }) {
             terms.fsync_set.note_parent(&self.entry, place.shown);
         }
-        close(file, place.shown)?;
+        close(file, &place)?;
         Ok(committed)
     }
 
@@ -236,11 +236,10 @@ impl<'a> TempFile<'a> {
         place: &AtPath<'_>,
         terms: &mut CommitRules<'_>,
     ) -> Result<Option<CommitOutcome>, CommitError<'a>> {
-        let shown = place.shown;
         if terms.fsync_set.is_wanted() {
-            retry(|| nix::unistd::fsync(file)).map_err(|e| fsync_set::message(shown, &e))?;
+            retry(|| nix::unistd::fsync(file)).map_err(|e| place.error(Operation::Sync, e))?;
         }
-        report_close_error(file, shown)?;
+        check_close_error(file, place)?;
         for _ in 0..MAX_ROUNDS {
             match self.attempt(file, place, terms)? {
                 AttemptOutcome::Over(committed) => return Ok(Some(committed)),
@@ -248,7 +247,7 @@ impl<'a> TempFile<'a> {
                 AttemptOutcome::Again => {}
             }
         }
-        Err(replaced_message(shown).into())
+        Err(Error::dest_replaced(place.shown).into())
     }
 
     /// Looks at what has the name, decides about it as the walk did, and replaces that file and no other.
@@ -273,14 +272,14 @@ impl<'a> TempFile<'a> {
                     named => named_first(named, place),
                 };
             }
-            Err(e) => return Err(cannot_create(place, &e.into()).into()),
+            Err(e) => return Err(cannot_create(place, e).into()),
         };
         let examined = self.old_file.is_same_file(&now);
         let may_be_any = examined && matches!(self.old_file, OldFile::Discard(_));
         if file_type(&now) == SFlag::S_IFDIR
             || !(is_regular(&now) || may_be_any || terms.backup.is_some())
         {
-            return Err(replaced_message(place.shown).into());
+            return Err(Error::dest_replaced(place.shown).into());
         }
         match (terms.decide)(&now, examined) {
             CommitDecision::Replace => {}
@@ -297,8 +296,8 @@ impl<'a> TempFile<'a> {
                 let seen = terms.may_leave.then_some(&now);
                 self.back_up(file, place, seen, backup)
             }
-            None if terms.decides() => self.exchange(file, place.shown, &now),
-            None => self.name_over(file, place.shown),
+            None if terms.decides() => self.exchange(file, place, &now),
+            None => self.name_over(file, place),
         }
     }
 
@@ -308,7 +307,7 @@ impl<'a> TempFile<'a> {
         now: &FileStat,
         place: &AtPath<'_>,
         backup: bool,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Error> {
         if backup || matches!(self.old_file, OldFile::Discard(_)) {
             self.old_file = OldFile::Discard(*now);
             return Ok(false);
@@ -328,11 +327,10 @@ impl<'a> TempFile<'a> {
     fn exchange(
         &mut self,
         file: &File,
-        shown: &Path,
+        place: &AtPath<'_>,
         now: &FileStat,
     ) -> Result<AttemptOutcome, CommitError<'a>> {
-        let failed = |e: Errno| CommitError::from(cannot_replace(shown, &strerror(&e.into())));
-        let beside = self.take_random_name(file, shown)?;
+        let beside = self.take_random_name(file, place)?;
         let (dir, name) = (self.entry.dir(), self.entry.name.as_os_str());
         let unchanged = |old: &FileStat| is_unchanged(old, now);
         match by_inode::exchange_checked(dir, (&beside, self.file_id), name, unchanged) {
@@ -340,23 +338,23 @@ impl<'a> TempFile<'a> {
                 self.temp_name = None;
                 match by_inode::remove_checked(dir, &beside, file_id(now)) {
                     Ok(_) => Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None })),
-                    Err(e) => Err(cannot_remove(shown, &beside, e).into()),
+                    Err(e) => Err(cannot_remove(place, &beside, e).into()),
                 }
             }
             Ok(ExchangeOutcome::Refused | ExchangeOutcome::Gone) => Ok(AttemptOutcome::Again),
             Ok(ExchangeOutcome::Displaced) => {
                 self.temp_name = None;
                 let kept = backup::keep_as_numbered(&self.entry, &beside).ok();
-                Err(displaced(shown, kept).into())
+                Err(displaced(place, kept).into())
             }
             Err(e) if by_inode::is_unsupported(e) => {
                 // What takes the name in the microsecond between this look and the rename is lost.
                 match self.entry.stat() {
-                    Ok(again) if is_unchanged(&again, now) => self.name_over(file, shown),
+                    Ok(again) if is_unchanged(&again, now) => self.name_over(file, place),
                     _ => Ok(AttemptOutcome::Again),
                 }
             }
-            Err(e) => Err(failed(e)),
+            Err(e) => Err(cannot_rename(place, e).into()),
         }
     }
 
@@ -368,14 +366,11 @@ impl<'a> TempFile<'a> {
         seen: Option<&FileStat>,
         how: &Backup,
     ) -> Result<AttemptOutcome, CommitError<'a>> {
-        let shown = place.shown;
-        let beside = self.take_random_name(file, shown)?;
+        let beside = self.take_random_name(file, place)?;
         let acceptable = |old: &FileStat| match seen {
             Some(seen) => is_unchanged(old, seen),
             None => file_type(old) != SFlag::S_IFDIR,
         };
-        let failed =
-            |why: String| CommitError::from(format!("cannot backup {}{why}", quote(shown)));
         match backup::exchange_with_backup(&self.entry, (&beside, self.file_id), how, acceptable) {
             Ok(BackupReplaceOutcome::Done(name)) => {
                 self.temp_name = None;
@@ -386,23 +381,18 @@ impl<'a> TempFile<'a> {
             Ok(BackupReplaceOutcome::Refused) => Ok(AttemptOutcome::Again),
             Ok(BackupReplaceOutcome::Displaced(name)) => {
                 self.temp_name = None;
-                Err(displaced(shown, Some(name)).into())
+                Err(displaced(place, Some(name)).into())
             }
-            Err(backup::BackupError::Backup(e)) => {
-                Err(failed(format!(": {}", strerror(&e.into()))))
+            Err(backup::BackupError::Backup(e)) => Err(place.error(Operation::BackUp, e).into()),
+            Err(backup::BackupError::NeitherWay(e)) => {
+                Err(place.error(Operation::BackUpAtomically, e).into())
             }
-            Err(backup::BackupError::NeitherWay(e)) => Err(failed(format!(
-                " atomically, as names can neither be exchanged nor linked there: {}",
-                strerror(&e.into())
-            ))),
-            Err(backup::BackupError::Name(e)) => {
-                Err(cannot_replace(shown, &strerror(&e.into())).into())
-            }
+            Err(backup::BackupError::Name(e)) => Err(cannot_rename(place, e).into()),
         }
     }
 
     /// Gives the file a name that no sweep looks at, and returns that.
-    fn take_random_name(&mut self, file: &File, shown: &Path) -> Result<OsString, String> {
+    fn take_random_name(&mut self, file: &File, place: &AtPath<'_>) -> Result<OsString, Error> {
         let name = match self.temp_name.take() {
             Some(name) if self.left_slot => name,
             named => {
@@ -410,7 +400,7 @@ impl<'a> TempFile<'a> {
                 if left.is_err() {
                     self.temp_name = named;
                 }
-                left.map_err(|e| cannot_replace(shown, &strerror(&e)))?
+                left.map_err(|e| cannot_rename(place, e))?
             }
         };
         self.left_slot = true;
@@ -445,33 +435,42 @@ impl<'a> TempFile<'a> {
     }
 
     /// In place of the old one, whichever that is by now.
-    fn name_over(&mut self, file: &File, shown: &Path) -> Result<AttemptOutcome, CommitError<'a>> {
-        let failed = |e: io::Error| cannot_replace(shown, &strerror(&e));
+    fn name_over(
+        &mut self,
+        file: &File,
+        place: &AtPath<'_>,
+    ) -> Result<AttemptOutcome, CommitError<'a>> {
         let beside = match self.temp_name.take() {
             Some(beside) => beside,
-            None => temp_name::link(&self.entry, file).map_err(failed)?,
+            None => temp_name::link(&self.entry, file).map_err(|e| cannot_rename(place, e))?,
         };
         let (dir, name) = (self.entry.dir(), self.entry.name.as_os_str());
         let renamed = renameat(dir, beside.as_os_str(), dir, name);
         if renamed.is_err() {
             self.temp_name = Some(beside);
         }
-        renamed.map_err(|e| failed(e.into()))?;
+        renamed.map_err(|e| cannot_rename(place, e))?;
         Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None }))
     }
 
-    pub(super) fn abandon(mut self, shown: &Path) -> Result<(), String> {
-        self.discard(shown)
+    pub(super) fn abandon(mut self, place: &AtPath<'_>) -> Result<(), Error> {
+        self.discard(place)
     }
 
     /// Removes the name beside, if it still is the file's.
-    fn discard(&mut self, shown: &Path) -> Result<(), String> {
+    fn discard(&mut self, place: &AtPath<'_>) -> Result<(), Error> {
+        self.remove_temp_name()
+            .map_err(|(beside, e)| cannot_remove(place, &beside, e))
+    }
+
+    /// Removes the name beside. Fails with that name and the error.
+    fn remove_temp_name(&mut self) -> Result<(), (OsString, Errno)> {
         let Some(beside) = self.temp_name.take() else {
             return Ok(());
         };
         match by_inode::remove_checked(self.entry.dir(), &beside, self.file_id) {
             Ok(_) => Ok(()),
-            Err(e) => Err(cannot_remove(shown, &beside, e)),
+            Err(e) => Err((beside, e)),
         }
     }
 }
@@ -479,7 +478,7 @@ impl<'a> TempFile<'a> {
 /// For a panic; all other ways lead through [`TempFile::commit`] and [`TempFile::abandon`].
 impl Drop for TempFile<'_> {
     fn drop(&mut self) {
-        let _ = self.discard(Path::new(""));
+        let _ = self.remove_temp_name();
     }
 }
 
@@ -499,7 +498,7 @@ fn named_first<'a>(
 ) -> Result<AttemptOutcome, CommitError<'a>> {
     match named {
         Ok(()) => Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None })),
-        Err(e) => Err(cannot_create(place, &e.into()).into()),
+        Err(e) => Err(cannot_create(place, e).into()),
     }
 }
 
@@ -509,24 +508,22 @@ fn is_unchanged(old: &FileStat, looked_at: &FileStat) -> bool {
         && (old.st_mtime, old.st_mtime_nsec) == (looked_at.st_mtime, looked_at.st_mtime_nsec)
 }
 
-fn displaced(shown: &Path, kept: Option<OsString>) -> String {
-    let mut text = replaced_message(shown);
-    if let Some(name) = kept {
-        let kept = quote(at_path::sibling_path(shown.as_os_str(), &name));
-        text.push_str(&format!(
-            "; the file that was there before is kept as {kept}"
-        ));
-    }
-    text
+/// Returns the error for a destination that another process replaced at the moment of the exchange.
+fn displaced(place: &AtPath<'_>, kept: Option<OsString>) -> Error {
+    let kept = kept.map(|name| at_path::sibling_path(place.shown.as_os_str(), &name).into());
+    Error::Replaced(Replaced::Dest {
+        path: place.shown.into(),
+        kept,
+    })
 }
 
-fn cannot_remove(shown: &Path, beside: &OsStr, e: Errno) -> String {
-    let path = at_path::sibling_path(shown.as_os_str(), beside);
-    format!("cannot remove {}: {}", quote(path), strerror(&e.into()))
+fn cannot_remove(place: &AtPath<'_>, beside: &OsStr, e: Errno) -> Error {
+    let path = at_path::sibling_path(place.shown.as_os_str(), beside);
+    Error::io(Operation::Remove, path, e)
 }
 
-fn cannot_replace(shown: &Path, why: &str) -> String {
-    format!("cannot replace {} atomically: {why}", quote(shown))
+fn cannot_rename(place: &AtPath<'_>, error: impl Into<io::Error>) -> Error {
+    Error::atomic(place.shown, AtomicObstacle::Rename(error.into()))
 }
 
 fn same(one: &FileStat, other: &FileStat) -> bool {

@@ -8,16 +8,17 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use super::resolve_link::{create_trusted, open_trusted};
-use super::{DestOptions, Destination, cannot_create, not_through_dangling, replaced_message};
+use super::{DestOptions, Destination, cannot_create, not_through_dangling};
 use crate::cp::at_path::{AtPath, wait_for_lease};
 use crate::cp::by_inode::RemoveOutcome;
+use crate::cp::error::Error;
 
 pub(super) fn open<'a>(
     place: &AtPath<'a>,
     there: Option<&FileStat>,
     how: &DestOptions,
     mut removed: impl FnMut(),
-) -> Result<Destination<'a>, String> {
+) -> Result<Destination<'a>, Error> {
     if let Some(there) = there {
         match open_existing(place, there, OFlag::O_WRONLY, how.is_below_operand) {
             Ok(file) => return blocking(file, place),
@@ -30,12 +31,12 @@ pub(super) fn open<'a>(
                     RemoveOutcome::Done => removed(),
                     RemoveOutcome::Gone => {}
                     RemoveOutcome::Other | RemoveOutcome::Aside(_) => {
-                        return Err(replaced_message(place.shown));
+                        return Err(Error::dest_replaced(place.shown));
                     }
                 }
             }
-            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, &e)),
-            Err(OpenExistingError::Replaced) => return Err(replaced_message(place.shown)),
+            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, e)),
+            Err(OpenExistingError::Replaced) => return Err(Error::dest_replaced(place.shown)),
         }
     }
     create(place, how)
@@ -75,10 +76,10 @@ pub(super) fn open_existing(
 }
 
 /// An open file that waits again where it must, now that it is known to be the right one.
-fn blocking<'a>(file: File, place: &AtPath<'_>) -> Result<Destination<'a>, String> {
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_WRONLY))
-        .map_err(|e| cannot_create(place, &e.into()))?;
+fn blocking<'a>(file: File, place: &AtPath<'a>) -> Result<Destination<'a>, Error> {
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_WRONLY)).map_err(|e| cannot_create(place, e))?;
     Ok(Destination {
+        place: *place,
         file,
         created: false,
         temporary: None,
@@ -92,13 +93,13 @@ const FIFO_READER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// for a signal.
 ///
 /// # Errors
-/// A message in cp's words.
+/// What open(2) said, or that another file has the name.
 pub fn open_fifo<'a>(
     place: &AtPath<'a>,
     there: &FileStat,
     below: bool,
     interrupted: impl Fn() -> bool,
-) -> Result<Destination<'a>, String> {
+) -> Result<Destination<'a>, Error> {
     loop {
         match open_existing(place, there, OFlag::O_WRONLY, below) {
             Ok(file) => return blocking(file, place),
@@ -107,8 +108,8 @@ pub fn open_fifo<'a>(
             {
                 std::thread::sleep(FIFO_READER_POLL_INTERVAL);
             }
-            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, &e)),
-            Err(OpenExistingError::Replaced) => return Err(replaced_message(place.shown)),
+            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, e)),
+            Err(OpenExistingError::Replaced) => return Err(Error::dest_replaced(place.shown)),
         }
     }
 }
@@ -119,13 +120,13 @@ pub fn is_fifo(stat: &FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
 }
 
-fn create<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<Destination<'a>, String> {
+fn create<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<Destination<'a>, Error> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
     let mut opened = place.open(flags | OFlag::O_EXCL, how.mode);
     let exists = |e: &io::Error| e.raw_os_error() == Some(libc::EEXIST);
     if opened.as_ref().is_err_and(exists) && is_symlink_at(place) {
         if !how.through_dangling {
-            return Err(not_through_dangling(place.shown));
+            return Err(not_through_dangling(place));
         }
         opened = if how.is_below_operand {
             create_trusted(place, flags, how.mode)
@@ -135,11 +136,12 @@ fn create<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<Destination<'a>, 
     }
     match opened {
         Ok(file) => Ok(Destination {
+            place: *place,
             file,
             created: true,
             temporary: None,
         }),
-        Err(e) => Err(cannot_create(place, &e)),
+        Err(e) => Err(cannot_create(place, e)),
     }
 }
 
@@ -180,7 +182,7 @@ mod tests {
                 keep_mode: true,
             };
             let opened = super::super::open(&place, Some(&there), &how, || {});
-            assert!(opened.is_err_and(|why| why.contains("was replaced")));
+            assert!(opened.is_err_and(|e| e.to_string().contains("was replaced")));
             assert_eq!(fs::read(&victim)?, b"precious");
         }
         Ok(())

@@ -9,7 +9,7 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat};
 use nix::unistd::{Gid, Uid, fchown};
 use xattr::FileExt;
 
-use crate::sys::strerror::strerror;
+use crate::cp::error::{AtomicObstacle, KeptAttribute};
 
 const ACCESS_ACL: &str = "system.posix_acl_access";
 
@@ -33,15 +33,14 @@ pub(super) fn inherit(
     there: &FileStat,
     new: &File,
     keep_mode: bool,
-) -> Result<(), String> {
-    let failed = |what: &str, e: io::Error| format!("{what} cannot be kept: {}", strerror(&e));
+) -> Result<(), AtomicObstacle> {
     // The owner first: a change of it takes set-id bits away, and some attributes depend on it.
-    inherit_owner(there, new).map_err(|e| failed("its owner", e.into()))?;
-    attributes(old, new, keep_mode).map_err(|(name, e)| failed(&name.to_string_lossy(), e))?;
+    inherit_owner(there, new).map_err(|e| AtomicObstacle::Keep(KeptAttribute::Owner, e.into()))?;
+    attributes(old, new, keep_mode)?;
     // An ACL that is copied afterwards leaves the set-id bits alone, as in cp.
     let shown = if keep_mode { !0 } else { OWNER_WRITES };
     fchmod(new, kept_mode(there) & Mode::from_bits_truncate(shown))
-        .map_err(|e| failed("its mode", e.into()))
+        .map_err(|e| AtomicObstacle::Keep(KeptAttribute::Mode, e.into()))
 }
 
 fn inherit_owner(there: &FileStat, new: &File) -> nix::Result<()> {
@@ -65,13 +64,12 @@ fn kept_mode(there: &FileStat) -> Mode {
     Mode::from_bits_truncate(mode)
 }
 
-/// The extended attributes, the ACL among them where `acl` says so; the name of the first that could not be copied.
-fn attributes(old: &File, new: &File, acl: bool) -> Result<(), (std::ffi::OsString, io::Error)> {
-    let all = |e| ("its extended attributes".into(), e);
+/// Copies the extended attributes, the ACL among them where `acl` says so, up to the first that cannot be copied.
+fn attributes(old: &File, new: &File, acl: bool) -> Result<(), AtomicObstacle> {
     let names = match old.list_xattr() {
         Ok(names) => names,
         Err(e) if is_absent(&e) => return Ok(()),
-        Err(e) => return Err(all(e)),
+        Err(e) => return Err(AtomicObstacle::Keep(KeptAttribute::Xattrs, e)),
     };
     let mut had_acl = false;
     for name in names {
@@ -85,12 +83,12 @@ fn attributes(old: &File, new: &File, acl: bool) -> Result<(), (std::ffi::OsStri
             Ok(None) => Ok(()),
             Err(e) => Err(e),
         };
-        copied.map_err(|e| (format!("its attribute {}", name.display()).into(), e))?;
+        copied.map_err(|e| AtomicObstacle::Keep(KeptAttribute::Xattr(name), e))?;
     }
     if acl && !had_acl {
         // What a default ACL of the directory has given to the new file.
         match new.remove_xattr(ACCESS_ACL) {
-            Err(e) if !is_absent(&e) => return Err(("its ACL".into(), e)),
+            Err(e) if !is_absent(&e) => return Err(AtomicObstacle::Keep(KeptAttribute::Acl, e)),
             _ => {}
         }
     }

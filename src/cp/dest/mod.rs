@@ -16,10 +16,9 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag};
 
 use super::at_path::{AtPath, FileId};
+use super::error::{Error, Operation, Refusal};
 use super::fsync_set::FsyncSet;
 use super::options::Backup;
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
 
 pub use in_place::{is_fifo, open_fifo};
 
@@ -46,6 +45,8 @@ pub struct DestOptions {
 /// An open destination.
 #[derive(Debug)]
 pub struct Destination<'a> {
+    /// Its name.
+    place: AtPath<'a>,
     /// Whether this run made it, and may remove it.
     pub created: bool,
     /// A file that has not its name yet. Before the file, whose lock keeps the name beside: dropped first.
@@ -101,13 +102,13 @@ pub enum CommitError<'a> {
     /// Somebody replaced the file meanwhile: the attributes of that one are to be kept, and then it is to be committed
     /// again.
     Changed(Box<Destination<'a>>),
-    /// With this message.
-    Say(String),
+    /// It could not be made durable, named or closed.
+    Failed(Error),
 }
 
-impl From<String> for CommitError<'_> {
-    fn from(message: String) -> Self {
-        Self::Say(message)
+impl From<Error> for CommitError<'_> {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -122,13 +123,13 @@ pub fn is_regular(stat: &FileStat) -> bool {
 /// `removed` is called when a file was removed for that.
 ///
 /// # Errors
-/// A message in cp's words; nothing was changed then, save what `removed` was told of.
+/// What could not be opened or made; nothing was changed then, save what `removed` was told of.
 pub fn open<'a>(
     place: &AtPath<'a>,
     there: Option<&FileStat>,
     how: &DestOptions,
     removed: impl FnMut(),
-) -> Result<Destination<'a>, String> {
+) -> Result<Destination<'a>, Error> {
     if how.atomic {
         atomic::open(place, there, how)
     } else {
@@ -141,10 +142,10 @@ impl<'a> Destination<'a> {
     /// attributes of the source are set.
     ///
     /// # Errors
-    /// A message: owner, mode or an extended attribute could not be kept.
-    pub fn inherit(&self, shown: &Path) -> Result<(), String> {
+    /// Owner, mode or an extended attribute could not be kept.
+    pub fn inherit(&self) -> Result<(), Error> {
         match &self.temporary {
-            Some(temporary) => temporary.inherit(&self.file, shown),
+            Some(temporary) => temporary.inherit(&self.file, self.place.shown),
             None => Ok(()),
         }
     }
@@ -159,20 +160,19 @@ impl<'a> Destination<'a> {
     ///
     /// # Errors
     /// A file that could not be made durable, named or closed; a temporary is gone then.
-    pub fn commit(
-        self,
-        place: &AtPath<'a>,
-        terms: &mut CommitRules<'_>,
-    ) -> Result<CommitOutcome, CommitError<'a>> {
+    pub fn commit(self, terms: &mut CommitRules<'_>) -> Result<CommitOutcome, CommitError<'a>> {
         let Self {
-            file, temporary, ..
+            place,
+            file,
+            temporary,
+            ..
         } = self;
         match temporary {
             Some(temporary) => temporary.commit(file, place, terms),
             None => {
                 terms.fsync_set.note_file(&file, place.shown);
-                terms.fsync_set.note_entry(place);
-                close(file, place.shown)?;
+                terms.fsync_set.note_entry(&place);
+                close(file, &place)?;
                 Ok(CommitOutcome::Done { backup: None })
             }
         }
@@ -181,59 +181,46 @@ impl<'a> Destination<'a> {
     /// Ends what is not to be committed: a temporary goes; what was written in place is closed.
     ///
     /// # Errors
-    /// A message in cp's words.
-    pub fn abandon(self, shown: &Path) -> Result<(), String> {
+    /// A temporary could not be removed, or the file not be closed.
+    pub fn abandon(self) -> Result<(), Error> {
         match self.temporary {
-            Some(temporary) => temporary.abandon(shown),
-            None => close(self.file, shown),
+            Some(temporary) => temporary.abandon(&self.place),
+            None => close(self.file, &self.place),
         }
     }
 }
 
-fn cannot_create(place: &AtPath<'_>, e: &io::Error) -> String {
-    // cp's words for a name with a slash behind that is no directory.
+/// Returns the error of opening or making a destination. Of a name with a slash behind that is no directory cp says that it
+/// is none.
+fn cannot_create(place: &AtPath<'_>, error: impl Into<io::Error>) -> Error {
+    let error = error.into();
     let slash = place.path.as_encoded_bytes().ends_with(b"/");
-    let text = match e.raw_os_error() {
-        Some(libc::EISDIR) if slash => strerror(&io::Error::from_raw_os_error(libc::ENOTDIR)),
-        _ => strerror(e),
-    };
-    format!("cannot create regular file {}: {text}", quote(place.shown))
-}
-
-/// The message for a file that another process replaced since it was looked at.
-pub(super) fn replaced_message(shown: &Path) -> String {
-    format!(
-        "not writing to {}, as it was replaced while being copied to",
-        quote(shown)
-    )
-}
-
-fn not_through_dangling(shown: &Path) -> String {
-    format!("not writing through dangling symlink {}", quote(shown))
-}
-
-/// Tells of an error that only close(2) reports (NFS, FUSE) while the file stays open: closing any of its descriptors
-/// asks the file system.
-fn report_close_error(file: &File, shown: &Path) -> Result<(), String> {
-    let again = file
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(|e| cannot_close(shown, &e))?;
-    close(File::from(again), shown)
-}
-
-/// Closes, and tells of an error that only close(2) reports (NFS, FUSE).
-///
-/// # Errors
-/// A message in cp's words.
-pub fn close(file: File, shown: &Path) -> Result<(), String> {
-    match nix::unistd::close(file.into_raw_fd()) {
-        // On Linux the descriptor is gone even then.
-        Ok(()) | Err(Errno::EINTR) => Ok(()),
-        Err(e) => Err(cannot_close(shown, &e.into())),
+    match error.raw_os_error() {
+        Some(libc::EISDIR) if slash => place.error(Operation::OpenDest, Errno::ENOTDIR),
+        _ => place.error(Operation::OpenDest, error),
     }
 }
 
-fn cannot_close(shown: &Path, e: &io::Error) -> String {
-    format!("failed to close {}: {}", quote(shown), strerror(e))
+/// Returns the error for a destination that is a symbolic link to nothing.
+fn not_through_dangling(place: &AtPath<'_>) -> Error {
+    Error::refused(Refusal::DanglingSymlink, Path::new(""), place.shown)
+}
+
+/// Returns an error that only close(2) reports (NFS, FUSE) while the file stays open: closing any of its descriptors asks
+/// the file system.
+fn check_close_error(file: &File, place: &AtPath<'_>) -> Result<(), Error> {
+    let again = file
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|e| place.error(Operation::Close, e))?;
+    close(File::from(again), place)
+}
+
+/// Closes a file, and returns an error that only close(2) reports (NFS, FUSE).
+fn close(file: File, place: &AtPath<'_>) -> Result<(), Error> {
+    match nix::unistd::close(file.into_raw_fd()) {
+        // On Linux the descriptor is gone even then.
+        Ok(()) | Err(Errno::EINTR) => Ok(()),
+        Err(e) => Err(place.error(Operation::Close, e)),
+    }
 }

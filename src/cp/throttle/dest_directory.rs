@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::cp::error::LimitError;
 use crate::cp::operands::OperandJobs;
 use crate::cp::options::CopyOptions;
 use crate::observe::mount::Mount;
-use crate::report::quote::{cannot, quote};
 
 /// Links that are followed one after another, as by the kernel (path_resolution(7)).
 const MAX_SYMLINKS: usize = 40;
@@ -21,7 +21,7 @@ const IN_MEMORY: [&str; 3] = ["tmpfs", "ramfs", "devtmpfs"];
 pub(super) fn find_dest_directory(
     jobs: &OperandJobs,
     options: &CopyOptions,
-) -> Result<PathBuf, String> {
+) -> Result<PathBuf, LimitError> {
     if let Some((_, dir)) = &jobs.directory {
         return Ok(dir.clone());
     }
@@ -30,10 +30,9 @@ pub(super) fn find_dest_directory(
     let file = match fs::metadata(dest) {
         Ok(there) if there.is_dir() => return Ok(dest.to_owned()),
         Ok(there) if !there.is_file() => {
-            let dest = quote(dest);
-            return Err(format!("{dest} lies on no file system to write on"));
+            return Err(LimitError::NoFileSystem(dest.into()));
         }
-        Ok(_) => fs::canonicalize(dest).map_err(|e| cannot("stat", dest, &e))?,
+        Ok(_) => fs::canonicalize(dest).map_err(|e| LimitError::Stat(dest.into(), e))?,
         Err(_) if options.through_dangling => end_of_links(dest),
         Err(_) => dest.to_owned(),
     };

@@ -2,7 +2,6 @@
 
 mod dest_directory;
 mod idle;
-mod messages;
 mod sensors;
 
 use std::sync::Arc;
@@ -10,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, Thread};
 use std::time::Duration;
 
+use super::error::{Error, LimitWarning};
 use super::operands::OperandJobs;
 use super::options::CopyOptions;
 use super::tree::thread_count;
 use crate::report::{OrderedOutput, Reporter};
 use crate::sys::clock::monotonic_ns;
-use crate::sys::strerror::strerror;
 use crate::transfer::rate_limit::{Governor, Limits, Notice, RateLimiter, RateSettings};
 use sensors::{SensorEvent, SensorSet};
 
@@ -42,7 +41,7 @@ impl Throttle {
         options: &CopyOptions,
         jobs: &OperandJobs,
         voice: &mut OrderedOutput,
-    ) -> Result<Option<Self>, String> {
+    ) -> Result<Option<Self>, Error> {
         let limits = options.throttle;
         if !limits.any() {
             return Ok(None);
@@ -85,8 +84,7 @@ pub(super) fn run_throttled(
         let governing = match governing {
             Ok(governing) => governing,
             Err(e) => {
-                let why = strerror(&e);
-                reporter.abort(&format!("cannot start a thread to hold the limits: {why}"));
+                reporter.abort(&Error::StartGovernor(e));
                 return false;
             }
         };
@@ -172,9 +170,9 @@ impl<'a> GovernorLoop<'a> {
     fn look(&mut self) {
         let (governor, reporter) = (&mut self.governor, self.reporter);
         // Who ends all processes of a service ends the probers as well.
-        let warn = |text: &str| {
+        let warn = |warning: LimitWarning| {
             if !reporter.is_stopping() {
-                reporter.warn(text);
+                reporter.warn(warning);
             }
         };
         self.watch.poll_sensors(monotonic_ns(), |look| match look {
@@ -182,9 +180,9 @@ impl<'a> GovernorLoop<'a> {
             SensorEvent::Pressure(cause, at, total) => governor.stalled(cause, at, total),
             SensorEvent::SensorLost(cause, why) => {
                 governor.sensor_lost(cause, monotonic_ns());
-                warn(&why);
+                warn(why);
             }
-            SensorEvent::Message(text) => warn(&text),
+            SensorEvent::Message(text) => warn(text),
         });
     }
 
@@ -192,11 +190,15 @@ impl<'a> GovernorLoop<'a> {
         self.reporter.report_throttle(orders.bottleneck.as_ref());
         match &orders.notice {
             Some(Notice::TargetMissedBeforeStart(holding)) => {
-                self.reporter.warn(&messages::over_without_us(holding));
+                let warning = LimitWarning::MissedBeforeStart(*holding);
+                self.reporter.warn(warning);
             }
             Some(Notice::GiveUp(holding)) => {
                 let after = self.limits.give_up_after.unwrap_or_default();
-                self.reporter.abort(&messages::give_up(holding, after));
+                self.reporter.abort(&Error::GaveUp {
+                    bottleneck: *holding,
+                    after,
+                });
             }
             None => {}
         }

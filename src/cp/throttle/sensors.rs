@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use super::dest_directory::{find_dest_directory, memory_file_system};
-use super::messages;
+use crate::cp::error::{Error, LimitError, LimitWarning};
 use crate::cp::operands::OperandJobs;
 use crate::cp::options::CopyOptions;
 use crate::observe::memory::StallCounters;
 use crate::observe::probe::{self, ProbeSetup};
 use crate::observe::probe::{ProberEvent, SupervisedProber};
 use crate::report::OrderedOutput;
-use crate::sys::strerror::strerror;
 use crate::transfer::rate_limit::{Cause, LatencySample};
 
 /// How often PSI is read, in nanoseconds: ten times in the second over which it is taken. The kernel brings its sums up to
@@ -23,10 +22,10 @@ pub(super) enum SensorEvent {
     Latency(Cause, LatencySample),
     /// The sum of a kind of pressure, in microseconds, and when it was read.
     Pressure(Cause, u64, u64),
-    /// Nobody answers for a while. In words.
-    SensorLost(Cause, String),
-    /// In words.
-    Message(String),
+    /// Nobody answers for a while.
+    SensorLost(Cause, LimitWarning),
+    /// Something that only the user should know.
+    Message(LimitWarning),
 }
 
 /// What watches.
@@ -47,26 +46,30 @@ impl SensorSet {
         options: &CopyOptions,
         jobs: &OperandJobs,
         voice: &mut OrderedOutput,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Error> {
         let limits = &options.throttle;
         let stalls = match limits.pressure {
             None => None,
-            Some(_) => Some(
-                StallCounters::open(Path::new("/"))
-                    .map_err(|why| format!("--max-pressure: {why}"))?,
-            ),
+            Some(_) => {
+                let opened = StallCounters::open(Path::new("/"));
+                let error = |why| limit_error(Cause::MemoryPressure, LimitError::Unavailable(why));
+                Some(opened.map_err(error)?)
+            }
         };
         let mut probers = Vec::new();
         if limits.fork_latency.is_some() {
             let kept = start_prober("fork", &ProbeSetup::default())
-                .map_err(|e| format!("--max-fork-latency: {e}"))?;
+                .map_err(|why| limit_error(Cause::ForkLatency, why))?;
             probers.push((Cause::ForkLatency, kept));
         }
         if limits.write_latency.is_some() {
-            let wrong = |e: String| format!("--max-write-latency: {e}");
+            let wrong = |why| limit_error(Cause::WriteLatency, why);
             let dir = find_dest_directory(jobs, options).map_err(wrong)?;
             if let Some(file_system) = memory_file_system(&dir) {
-                voice.diagnose(&messages::in_memory_warning(&dir, &file_system));
+                voice.diagnose(LimitWarning::DestInMemory {
+                    directory: dir.clone(),
+                    file_system,
+                });
             }
             let setup = ProbeSetup {
                 directory: Some(dir),
@@ -81,10 +84,10 @@ impl SensorSet {
         let stop = voice.interrupt_check();
         for (cause, kept) in &mut probers {
             kept.wait_ready(&stop)
-                .map_err(|e| format!("{}: {e}", option(*cause)))?;
+                .map_err(|why| limit_error(*cause, LimitError::Unavailable(why)))?;
         }
         if let Some(error) = probers.iter().find_map(|(_, kept)| kept.mlock_error()) {
-            voice.diagnose(&messages::unlocked(&error));
+            voice.diagnose(LimitWarning::ProbersNotLocked(error));
         }
         Ok(Self {
             probers,
@@ -137,25 +140,27 @@ fn option(cause: Cause) -> &'static str {
     }
 }
 
-fn start_prober(name: &str, setup: &ProbeSetup) -> Result<SupervisedProber, String> {
+fn limit_error(cause: Cause, why: LimitError) -> Error {
+    Error::Limit {
+        option: option(cause),
+        why,
+    }
+}
+
+fn start_prober(name: &str, setup: &ProbeSetup) -> Result<SupervisedProber, LimitError> {
     let row = probe::find_spec(name).unwrap_or_else(|| unreachable!("a row of the table"));
-    SupervisedProber::start(row, setup)
-        .map_err(|e| format!("cannot start a prober: {}", strerror(&e)))
+    SupervisedProber::start(row, setup).map_err(LimitError::StartProber)
 }
 
 fn to_sensor_event(cause: Cause, news: ProberEvent) -> SensorEvent {
     let option = option(cause);
     match news {
-        ProberEvent::Died { why } => SensorEvent::SensorLost(
-            cause,
-            format!("warning: {option}: the prober died ({why}); braking until another answers"),
-        ),
-        ProberEvent::Restarted => SensorEvent::Message(format!("{option}: another prober answers")),
-        ProberEvent::SupervisorDied { why } => SensorEvent::SensorLost(
-            cause,
-            format!(
-                "warning: {option}: no prober can be started any more ({why}); going on at the slowest rate"
-            ),
-        ),
+        ProberEvent::Died { why } => {
+            SensorEvent::SensorLost(cause, LimitWarning::ProberDied { option, why })
+        }
+        ProberEvent::Restarted => SensorEvent::Message(LimitWarning::ProberRestarted(option)),
+        ProberEvent::SupervisorDied { why } => {
+            SensorEvent::SensorLost(cause, LimitWarning::SupervisorDied { option, why })
+        }
     }
 }

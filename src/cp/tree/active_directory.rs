@@ -16,6 +16,7 @@ use nix::sys::stat::{FileStat, fstat};
 use super::CopyRun;
 use super::name_folding::NameRule;
 use crate::cp::at_path::{AtPath, DirHandle, FileId, OwnedAtPath, file_id};
+use crate::cp::error::ReplacedWhileCopied;
 use crate::cp::operands::join;
 use crate::report::OrderedOutput;
 
@@ -238,11 +239,6 @@ impl ActiveDirectory {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let mut say = |text: &str| {
-            if let Some(voice) = &mut voice {
-                voice.diagnose(text);
-            }
-        };
         let open = self.folders();
         // None: it could not be opened again, and that has been said.
         let Some(dest) = open.dest.as_deref().and_then(file) else {
@@ -258,10 +254,15 @@ impl ActiveDirectory {
             },
         };
         let source = (&place, listing);
-        let (made, shown) = (self.made, &*self.dest.shown);
+        let target = (dest, &*self.dest.shown);
         let attributes = run.attributes();
-        let finished = attributes.finish_directory(source, &self.from, dest, made, shown, &mut say);
-        if finished.is_err() {
+        let finished = attributes.finish_directory(source, &self.from, target, self.made);
+        if let Some(voice) = &mut voice {
+            for error in &finished.errors {
+                voice.diagnose(error);
+            }
+        }
+        if finished.is_incomplete {
             run.fail();
         }
         run.cx.fsync_set.note_directory(dest, &self.dest.shown);
@@ -294,7 +295,7 @@ fn open_same(
     if file_id(&fstat(&file)?) == side.identity {
         Ok(file)
     } else {
-        Err(io::Error::other("it was replaced while being copied"))
+        Err(ReplacedWhileCopied.into())
     }
 }
 

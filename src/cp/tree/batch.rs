@@ -7,7 +7,7 @@ use nix::sys::stat::FileStat;
 use super::active_directory::ActiveDirectory;
 use super::existing_dest::undo_backup;
 use super::name_folding::NameKey;
-use super::{CopyRun, DestPlan, EntryError, TreeEntry, Walk, arrow, is_link, size};
+use super::{CopyRun, DestPlan, EntryError, TreeEntry, Walk, copied_line, is_link, size};
 use crate::cp::at_path::{FileId, file_id};
 use crate::cp::copy_file::{self, FileCopier, FileCopyError, report_deferred_errors};
 use crate::cp::in_flight::Claim;
@@ -139,7 +139,7 @@ impl CopyRun<'_> {
 
     /// Keeps it for the next batch, and tells what it said late.
     fn done_with(&self, mut bytes: FileCopier, voice: &mut OrderedOutput) {
-        if !report_deferred_errors(voice, &bytes.take_deferred_errors()) {
+        if !report_deferred_errors(voice, bytes.take_deferred_errors()) {
             self.fail();
         }
         let mut idle = self
@@ -156,7 +156,7 @@ impl CopyRun<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for bytes in idle.iter_mut() {
-            if !report_deferred_errors(voice, &bytes.finish_writeback()) {
+            if !report_deferred_errors(voice, bytes.finish_writeback()) {
                 self.fail();
             }
         }
@@ -207,7 +207,7 @@ impl CopyTask {
         }
         let ready = &self.transfer.ready;
         if run.options.report.verbose {
-            voice.print_verbose(&arrow(&self.entry, ready.backup_name()));
+            voice.print_verbose(&copied_line(&self.entry, ready.backup_name()));
         }
         let target = copy_file::CopyRequest {
             claim: &self.claim,
@@ -229,8 +229,8 @@ impl CopyTask {
     }
 
     fn failed(&self, failed: FileCopyError, run: &CopyRun<'_>, voice: &mut OrderedOutput) {
-        if let EntryError::Unreported(message) = failed.why {
-            voice.error(&self.entry.source.shown, &self.entry.dest.shown, &message);
+        if let EntryError::Unreported(error) = failed.why {
+            voice.error(&self.entry.source.shown, &self.entry.dest.shown, &error);
         }
         if let Some(backup) = &self.transfer.ready.backup {
             undo_backup(voice, &self.entry, (backup, failed.left), run);

@@ -12,13 +12,11 @@ use super::name_folding::NameRule;
 use super::new_directory::replaced;
 use super::{
     Dereference, DestKnowledge, DirectoryPlan, EntryError, EntryResult, MAX_TREE_DEPTH, TreeEntry,
-    Walk, arrow, cannot, is_link,
+    Walk, copied_line, is_link,
 };
 use crate::cp::at_path::{AtPath, file_id};
-use crate::cp::attrs::Unpreserved;
+use crate::cp::error::{Error, Operation, Refusal, ReplacedWhileCopied};
 use crate::report::SourceOutcome;
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
 
 impl Walk<'_, '_, '_> {
     /// Two paths may lead to one directory: by a bind mount, by a link that is followed. From where that shows, files are
@@ -58,21 +56,20 @@ impl Walk<'_, '_, '_> {
 
     /// Gives a directory that was there the security context of the source, where that is kept.
     fn relabel(&mut self, source: &AtPath<'_>, dest: &AtPath<'_>) -> EntryResult {
-        let mut said = Vec::new();
-        let attributes = self.run.attributes();
-        let done = attributes.relabel(source, dest, &mut |text| said.push(text.to_owned()));
-        for text in &said {
-            self.flushed_output().diagnose(text);
+        let relabelled = self.run.attributes().relabel(source, dest);
+        self.diagnose(&relabelled.errors);
+        if relabelled.is_incomplete {
+            Err(EntryError::Reported)
+        } else {
+            Ok(())
         }
-        done.map_err(|Unpreserved| EntryError::Reported)
     }
 
     /// Copies a directory and all that is in it.
     pub(super) fn directory(&mut self, entry: TreeEntry, descent: &DirectoryPlan) {
         let from = &descent.from;
         let entered = if self.ancestors.contains(&file_id(from)) {
-            let name = quote(&entry.source.shown);
-            Err(format!("cannot copy cyclic symbolic link {name}").into())
+            Err(entry.refused(Refusal::CyclicSymlink))
         } else {
             self.enter(&entry, from, descent.ready.there)
         };
@@ -134,14 +131,14 @@ impl Walk<'_, '_, '_> {
                 (target, Some(made))
             }
         };
-        let now = fstat(&target).or_else(|e| cannot("stat", &dest, e))?;
+        let now = fstat(&target).map_err(|e| dest.error(Operation::Stat, e))?;
         if made.is_some() {
             // Its name; what is below it is noted when it is complete.
             if entry.operand() {
                 self.run.cx.fsync_set.note_made(&dest);
             }
             self.note_first_made(entry, from, &now);
-            self.verbose(|| arrow(entry, None));
+            self.verbose(|| copied_line(entry, None));
             self.voice.count_source(SourceOutcome::DirectoryCreated);
         }
         let names = self.names_in(entry, &target, made.is_some());
@@ -171,8 +168,8 @@ impl Walk<'_, '_, '_> {
             above: entry.level.clone(),
         });
         if let Some(e) = unlisted {
-            let text = format!("cannot access {}: {}", quote(source.shown), strerror(&e));
-            self.report_failure(source.shown, dest.shown, text.into());
+            let error = source.error(Operation::Access, e);
+            self.report_failure(source.shown, dest.shown, error.into());
         }
         Ok(level)
     }
@@ -196,7 +193,7 @@ impl Walk<'_, '_, '_> {
         let dest = entry.dest.as_at_path();
         let mode = self.run.attributes().directory_mode(from);
         let bits = Mode::from_bits_truncate(mode);
-        mkdirat(dest.dir, dest.path, bits).or_else(|e| cannot("create directory", &dest, e))?;
+        mkdirat(dest.dir, dest.path, bits).map_err(|e| dest.error(Operation::MakeDirectory, e))?;
         let exposed = entry.level.as_ref().is_none_or(|level| !level.is_new());
         self.open_new(&dest, mode, exposed)
     }
@@ -219,9 +216,8 @@ impl Walk<'_, '_, '_> {
             Err(e) if e.raw_os_error() == Some(libc::EACCES) => dest.open(flags | OFlag::O_PATH, 0),
             other => other,
         };
-        let file =
-            file.map_err(|e| format!("cannot access {}: {}", quote(dest.shown), strerror(&e)))?;
-        let now = fstat(&file).or_else(|e| cannot("stat", dest, e))?;
+        let file = file.map_err(|e| dest.error(Operation::Access, e))?;
+        let now = fstat(&file).map_err(|e| dest.error(Operation::Stat, e))?;
         if file_id(there) != file_id(&now) {
             return Err(replaced(dest));
         }
@@ -241,7 +237,7 @@ impl Walk<'_, '_, '_> {
         }
         let file = source.open(flags, 0)?;
         if file_id(&fstat(&file)?) != file_id(from) {
-            return Err(std::io::Error::other("it was replaced while being copied"));
+            return Err(ReplacedWhileCopied.into());
         }
         Ok(file)
     }
@@ -250,10 +246,8 @@ impl Walk<'_, '_, '_> {
         let Some(listing) = level.folders().listing else {
             return Ok(());
         };
-        let names = DirNames::of(&*listing).map_err(|e| {
-            let name = quote(level.shown().0);
-            format!("cannot access {name}: {}", strerror(&e))
-        })?;
+        let names = DirNames::of(&*listing)
+            .map_err(|e| Error::io(Operation::Access, level.shown().0, e))?;
         drop(listing);
         let known = if level.is_new() {
             DestKnowledge::Missing

@@ -8,17 +8,16 @@ use nix::sys::stat::FileStat;
 
 use super::same_file::{SameFile, check_same_file};
 use super::{
-    DestPlan, EntryBackup, EntryError, TreeEntry, Walk, cannot, is_directory, is_link, is_regular,
+    DestPlan, EntryBackup, EntryError, TreeEntry, Walk, is_directory, is_link, is_regular,
 };
 use crate::cp::at_path::{AtPath, FileId, file_id, is_older, last_component, sibling_path};
-use crate::cp::backup::{self, BackupOutcome, RestoreError};
+use crate::cp::backup::{self, BackupOutcome};
 use crate::cp::by_inode::RemoveOutcome;
-use crate::cp::dest::replaced_message;
+use crate::cp::error::{Error, Operation, Refusal, Warning};
+use crate::cp::messages;
 use crate::cp::operands::DestKnowledge;
 use crate::cp::options::{Backup, BackupNames, CopyMode, Dereference, Overwrite};
 use crate::cp::prompt;
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
 
 /// How often a destination may be replaced by another process while it is looked at: each look takes microseconds, save
 /// for a question.
@@ -64,7 +63,7 @@ impl Walk<'_, '_, '_> {
                 DestLook::Changed => {}
             }
         }
-        Err(replaced_message(&entry.dest.shown).into())
+        Err(Error::dest_replaced(&entry.dest.shown).into())
     }
 
     fn meet_once(
@@ -79,10 +78,7 @@ impl Walk<'_, '_, '_> {
         }
         let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         match check_same_file(&source, &dest, from, &there, dereference, self.options()) {
-            SameFile::Conflict => {
-                let (source, dest) = (quote(source.shown), quote(dest.shown));
-                Err(format!("{source} and {dest} are the same file").into())
-            }
+            SameFile::Conflict => Err(entry.refused(Refusal::SameFile)),
             verdict => {
                 let done = verdict == SameFile::AlreadyDone;
                 self.replace(entry, from, there, dereference, done)
@@ -121,7 +117,7 @@ impl Walk<'_, '_, '_> {
             Err(Errno::ENOENT) => Ok(None),
             // With -f a loop of links is replaced as a file that cannot be opened would be.
             Err(Errno::ELOOP) if options.force => Ok(dest.stat(false).ok()),
-            Err(e) => cannot("stat", &dest, e),
+            Err(e) => Err(dest.error(Operation::Stat, e).into()),
         }
     }
 
@@ -200,10 +196,7 @@ impl Walk<'_, '_, '_> {
                 self.say_skipped(entry);
                 Ok(true)
             }
-            Overwrite::Fail => {
-                let name = quote(&entry.dest.shown);
-                Err(format!("not replacing {name}").into())
-            }
+            Overwrite::Fail => Err(entry.refused(Refusal::Exists)),
             Overwrite::Ask => {
                 let kept = !self.may_overwrite(entry, there);
                 if kept {
@@ -219,7 +212,7 @@ impl Walk<'_, '_, '_> {
     /// Prints the line of --debug for a destination that is left as it is, in the words of cp since 9.4.
     fn say_skipped(&mut self, entry: &TreeEntry) {
         if self.options().report.debug {
-            self.verbose(|| format!("skipped {}", quote(&entry.dest.shown)));
+            self.verbose(|| messages::skipped(&entry.dest.shown));
         }
     }
 
@@ -235,26 +228,18 @@ impl Walk<'_, '_, '_> {
             // "." or "..", which get no backup; here such a file stays.
             let backed_up = self.options().backup.is_some() && !is_dots(source);
             if is_directory(from) && !backed_up {
-                let (source, dest) = (quote(source), quote(dest));
-                return Err(format!(
-                    "cannot overwrite non-directory {dest} with directory {source}"
-                )
-                .into());
+                return Err(entry.refused(Refusal::DirectoryOverFile));
             }
             let numbered = |b: &crate::cp::options::Backup| b.names == BackupNames::Numbered;
             if entry.operand()
                 && !self.options().backup.as_ref().is_some_and(numbered)
                 && self.is_made_by_earlier_operand(dest, there)
             {
-                let (source, dest) = (quote(source), quote(dest));
-                return Err(format!("will not overwrite just-created {dest} with {source}").into());
+                return Err(entry.refused(Refusal::OverNewFile));
             }
         } else if !is_directory(from) && self.options().backup.is_none() {
             // With a backup, as in cp since 9.5, the call that makes the copy fails.
-            let (source, dest) = (quote(source), quote(dest));
-            return Err(
-                format!("cannot overwrite directory {dest} with non-directory {source}").into(),
-            );
+            return Err(entry.refused(Refusal::FileOverDirectory));
         }
         Ok(())
     }
@@ -319,7 +304,7 @@ impl Walk<'_, '_, '_> {
     }
 
     pub(super) fn say_removed(&mut self, entry: &TreeEntry) {
-        self.verbose(|| format!("removed {}", quote(&entry.dest.shown)));
+        self.verbose(|| messages::removed(&entry.dest.shown));
     }
 
     /// Renames what is there to its backup's name; where the commit does that (`atomic`), finds out the name.
@@ -332,15 +317,12 @@ impl Walk<'_, '_, '_> {
     ) -> Result<DestLook, EntryError> {
         let dest = entry.dest.as_at_path();
         if how.names != BackupNames::Numbered && is_backup_of(entry, from, &how.suffix) {
-            let (dest, source) = (quote(dest.shown), quote(&entry.source.shown));
-            return Err(
-                format!("backing up {dest} might destroy source;  {source} not copied").into(),
-            );
+            return Err(entry.refused(Refusal::BackupOverSource));
         }
         // What is renamed may be a file that is still being written.
         self.wait_in_flight();
         if atomic {
-            let name = backup::plan(&dest, how).or_else(|e| cannot("backup", &dest, e))?;
+            let name = backup::plan(&dest, how).map_err(|e| dest.error(Operation::BackUp, e))?;
             return Ok(DestPlan {
                 there: Some(there),
                 replace_as_new: true,
@@ -359,7 +341,7 @@ impl Walk<'_, '_, '_> {
             .met()),
             Ok(BackupOutcome::Nothing) => Ok(DestPlan::default().met()),
             Ok(BackupOutcome::Other) => Ok(DestLook::Changed),
-            Err(e) => cannot("backup", &dest, e),
+            Err(e) => Err(dest.error(Operation::BackUp, e).into()),
         }
     }
 
@@ -385,8 +367,7 @@ impl Walk<'_, '_, '_> {
         }
         match dest.stat(false) {
             Ok(link) if is_link(&link) && self.is_just_created(&link, dest.shown) => {
-                let (source, dest) = (quote(&entry.source.shown), quote(dest.shown));
-                Err(format!("will not copy {source} through just-created symlink {dest}").into())
+                Err(entry.refused(Refusal::ThroughNewSymlink))
             }
             _ => Ok(()),
         }
@@ -421,22 +402,19 @@ pub(super) fn undo_backup(
         // The commit did not come to it.
         None => Ok(()),
     };
-    let (name, kept) = (
-        quote(dest.shown),
-        quote(sibling_path(dest.shown.as_os_str(), &backup.name)),
-    );
+    let kept = sibling_path(dest.shown.as_os_str(), &backup.name);
     let why = match undone {
         Ok(()) if run.options.report.verbose => {
-            return voice.print_verbose(&format!("{kept} -> {name} (unbackup)"));
+            return voice.print_verbose(&messages::restored(&kept, dest.shown));
         }
         Ok(()) => return,
-        Err(RestoreError::Taken) => {
-            format!("another process has made a file of that name; the old file is {kept}")
-        }
-        Err(RestoreError::Moved) => format!("{kept} is not the old file any more"),
-        Err(RestoreError::Failed(e)) => strerror(&e.into()),
+        Err(why) => why,
     };
-    voice.diagnose(&format!("cannot un-backup {name}: {why}"));
+    voice.diagnose(Warning::Restore {
+        path: dest.shown.into(),
+        backup: kept.into(),
+        why,
+    });
 }
 
 /// Whether a name leads to a file still, through a link or not.

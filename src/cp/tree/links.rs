@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use nix::errno::Errno;
@@ -12,16 +12,13 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{linkat, symlinkat};
 
-use super::{
-    CopyRun, DestPlan, EntryError, EntryResult, TreeEntry, Walk, cannot, is_directory, is_link,
-};
+use super::{CopyRun, DestPlan, EntryError, EntryResult, TreeEntry, Walk, is_directory, is_link};
 use crate::cp::at_path::{AtPath, FileId, OwnedAtPath, file_id, last_component, sibling_path};
 use crate::cp::backup;
 use crate::cp::by_inode::{self, ExchangeOutcome, random_digits};
 use crate::cp::dest;
+use crate::cp::error::{Error, LinkOperation, Operation, Refusal, Warning};
 use crate::cp::options::{Backup, CopyMode, Dereference, Overwrite};
-use crate::report::quote::{quote, quote_if_needed};
-use crate::sys::strerror::strerror;
 
 /// What was copied to which name, by the identity of the source; and directories that this run made, by their own.
 #[derive(Default)]
@@ -131,16 +128,13 @@ impl Walk<'_, '_, '_> {
         // cp takes what a link led to for another directory, and goes round until the kernel counts forty links.
         if earlier.with_place(|before| source.is_same_entry(before)) {
             self.top.met_itself = true;
-            let (from, to) = (quote(&self.top.source), quote(&self.top.dest.shown));
-            return Some(Err(format!(
-                "cannot copy a directory, {from}, into itself, {to}"
-            )
-            .into()));
+            let (from, to) = (&self.top.source, &self.top.dest.shown);
+            let error = Error::refused(Refusal::IntoItself, from, to);
+            return Some(Err(error.into()));
         }
         if earlier.with_place(|before| dest.is_same_entry(before)) {
-            let name = quote(&self.top.source);
-            let text = format!("warning: source directory {name} specified more than once");
-            self.flushed_output().diagnose(&text);
+            let warning = Warning::RepeatedDirectory(self.top.source.clone());
+            self.flushed_output().diagnose(warning);
             return Some(Ok(()));
         }
         if dereference == Dereference::Always
@@ -148,11 +142,8 @@ impl Walk<'_, '_, '_> {
         {
             return None;
         }
-        let (dest, before) = (quote(dest.shown), quote(&earlier.shown));
-        Some(Err(format!(
-            "will not create hard link {dest} to directory {before}"
-        )
-        .into()))
+        let error = Error::refused(Refusal::LinkToDirectory, &earlier.shown, dest.shown);
+        Some(Err(error.into()))
     }
 
     /// Makes the destination a link to an earlier copy of the same file, in place of what is there. Whether something was.
@@ -174,11 +165,8 @@ impl Walk<'_, '_, '_> {
             .open(dereference != Dereference::Never)
             .and_then(|file| same_file(file, made))
             .and_then(|file| earlier.with_place(|before| hard_link_fd(&file, before, &dest, over)));
-        linked.map_err(|e| {
-            let (dest, before) = (quote(dest.shown), quote(&earlier.shown));
-            let text = strerror(&e.into());
-            format!("cannot create hard link {dest} to {before}: {text}").into()
-        })
+        linked
+            .map_err(|e| cannot_link(LinkOperation::HardLink, dest.shown, &earlier.shown, e).into())
     }
 
     /// -l: a hard link to the source itself.
@@ -203,11 +191,9 @@ impl Walk<'_, '_, '_> {
             .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
             .and_then(|file| same_file(file.into(), Some(file_id(from))))
             .and_then(|file| hard_link_fd(&file, &source, &dest, over));
-        linked.map(drop).map_err(|e| {
-            let (dest, source) = (quote(dest.shown), quote(source.shown));
-            let text = strerror(&e.into());
-            format!("cannot create hard link {dest} to {source}: {text}").into()
-        })
+        linked
+            .map(drop)
+            .map_err(|e| cannot_link(LinkOperation::HardLink, dest.shown, source.shown, e).into())
     }
 
     /// -s: a symbolic link to the source, by the name that was given.
@@ -220,21 +206,11 @@ impl Walk<'_, '_, '_> {
         let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         let relative = !source.shown.as_os_str().as_bytes().starts_with(b"/");
         if relative && !is_in_current_directory(&dest) {
-            let name = quote_if_needed(dest.shown);
-            return Err(format!(
-                "{name}: can make relative symbolic links only in current directory"
-            )
-            .into());
+            return Err(entry.refused(Refusal::RelativeSymlink));
         }
         let over = self.replacement(self.options().force, there);
         let made = symlink(source.shown.as_os_str(), &dest, over);
-        made.map_err(|e| {
-            let (dest, source) = (quote(dest.shown), quote(source.shown));
-            let text = strerror(&e.into());
-            EntryError::Unreported(format!(
-                "cannot create symbolic link {dest} to {source}: {text}"
-            ))
-        })?;
+        made.map_err(|e| cannot_link(LinkOperation::Symlink, dest.shown, source.shown, e))?;
         self.finish_link(entry, from)
     }
 
@@ -247,14 +223,14 @@ impl Walk<'_, '_, '_> {
     ) -> EntryResult {
         let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         let target = readlinkat(source.dir, source.path)
-            .or_else(|e| cannot("read symbolic link", &source, e))?;
+            .map_err(|e| source.error(Operation::ReadLink, e))?;
         let over = self.replacement(self.options().force, there);
         if let Err(e) = symlink(&target, &dest, over) {
             let same = self.options().update
                 && there.is_some_and(is_link)
                 && readlinkat(dest.dir, dest.path).is_ok_and(|old| old == target);
             if !same {
-                return cannot("create symbolic link", &dest, e);
+                return Err(dest.error(Operation::CopySymlink, e).into());
             }
         }
         self.finish_link(entry, from)
@@ -279,11 +255,9 @@ impl Walk<'_, '_, '_> {
 
     fn finish_link(&mut self, entry: &TreeEntry, from: &FileStat) -> EntryResult {
         let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
-        let mut said = Vec::new();
-        let mut say = |text: &str| said.push(text.to_owned());
-        let attributes = self.run.attributes();
-        let finished = attributes.finish_symlink(&source, from, &dest, &mut say);
-        self.report_unpreserved(finished, &said)
+        let finished = self.run.attributes().finish_symlink(&source, from, &dest);
+        self.report_attributes(&finished);
+        Ok(())
     }
 }
 
@@ -354,6 +328,15 @@ impl EarlierCopy {
             path: path.as_os_str(),
             shown: &self.shown,
         })
+    }
+}
+
+fn cannot_link(operation: LinkOperation, dest: &Path, target: &Path, error: Errno) -> Error {
+    Error::Link {
+        operation,
+        dest: dest.into(),
+        target: target.into(),
+        error: error.into(),
     }
 }
 

@@ -6,13 +6,13 @@ use super::batch::FileTransfer;
 use super::links::EarlierCopy;
 use super::name_folding::NameKey;
 use super::{
-    DestPlan, DirectoryPlan, EntryError, EntryResult, NextAction, TreeEntry, Walk, arrow, cannot,
+    DestPlan, DirectoryPlan, EntryError, EntryResult, NextAction, TreeEntry, Walk, copied_line,
     file_type, is_directory, is_link, is_regular,
 };
 use crate::cp::at_path::{AtPath, file_id};
-use crate::cp::attrs::Unpreserved;
+use crate::cp::attrs::AttrReport;
+use crate::cp::error::{Operation, Refusal};
 use crate::cp::options::{CopyMode, Dereference};
-use crate::report::quote::quote;
 
 impl Walk<'_, '_, '_> {
     pub(super) fn make(
@@ -50,7 +50,7 @@ impl Walk<'_, '_, '_> {
                 name,
             })));
         }
-        self.verbose(|| arrow(entry, ready.backup_name()));
+        self.verbose(|| copied_line(entry, ready.backup_name()));
         let linked = earlier.is_some();
         let made = match earlier {
             Some(earlier) => {
@@ -82,13 +82,13 @@ impl Walk<'_, '_, '_> {
 
     /// Has what is made next in place of `source` come into being with its security context, where that is kept.
     pub(super) fn prepare_creation(&mut self, source: &AtPath<'_>) -> EntryResult {
-        let mut said = Vec::new();
-        let attributes = self.run.attributes();
-        let prepared = attributes.prepare_creation(source, &mut |text| said.push(text.to_owned()));
-        for text in &said {
-            self.flushed_output().diagnose(text);
+        let prepared = self.run.attributes().prepare_creation(source);
+        self.diagnose(&prepared.errors);
+        if prepared.is_incomplete {
+            Err(EntryError::Reported)
+        } else {
+            Ok(())
         }
-        prepared.map_err(|Unpreserved| EntryError::Reported)
     }
 
     /// What is not copied byte by byte.
@@ -113,41 +113,26 @@ impl Walk<'_, '_, '_> {
     /// A FIFO, a socket or a device, made anew as it is with -R.
     fn special(&mut self, entry: &TreeEntry, from: &FileStat) -> EntryResult {
         let dest = entry.dest.as_at_path();
-        let what = match file_type(from) {
-            SFlag::S_IFIFO => "create fifo",
-            SFlag::S_IFBLK | SFlag::S_IFCHR | SFlag::S_IFSOCK => "create special file",
-            _ => {
-                let name = quote(&entry.source.shown);
-                return Err(format!("{name} has unknown file type").into());
-            }
+        let operation = match file_type(from) {
+            SFlag::S_IFIFO => Operation::MakeFifo,
+            SFlag::S_IFBLK | SFlag::S_IFCHR | SFlag::S_IFSOCK => Operation::MakeSpecial,
+            _ => return Err(entry.refused(Refusal::UnknownType)),
         };
         let mode = Mode::from_bits_truncate(self.run.attributes().special_mode(from));
         mknodat(dest.dir, dest.path, file_type(from), mode, from.st_rdev)
-            .or_else(|e| cannot(what, &dest, e))?;
-        let mut said = Vec::new();
+            .map_err(|e| dest.error(operation, e))?;
         let source = entry.source.as_at_path();
-        let finished = self
-            .run
-            .attributes()
-            .finish_special(&source, from, &dest, &mut |text| {
-                said.push(text.to_owned());
-            });
-        self.report_unpreserved(finished, &said)
+        let finished = self.run.attributes().finish_special(&source, from, &dest);
+        self.report_attributes(&finished);
+        Ok(())
     }
 
-    /// Says what attributes were not preserved. What was made stays, and counts as made.
-    pub(super) fn report_unpreserved(
-        &mut self,
-        finished: Result<(), Unpreserved>,
-        said: &[String],
-    ) -> EntryResult {
-        for text in said {
-            self.flushed_output().diagnose(text);
-        }
-        if finished.is_err() {
+    /// Reports what attributes were not preserved. What was made stays, and counts as made.
+    pub(super) fn report_attributes(&mut self, finished: &AttrReport) {
+        self.diagnose(&finished.errors);
+        if finished.is_incomplete {
             self.run.fail();
         }
-        Ok(())
     }
 
     /// Notes what was made without bytes, for links to come and for operands to come.

@@ -27,7 +27,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
@@ -36,14 +35,13 @@ use super::attrs::Attributes;
 use super::backup;
 use super::copy_file::{CopyContext, FileCopier};
 use super::entry_error::EntryError;
-use super::fsync_set;
+use super::error::{Error, Operation, Refusal, Warning};
+use super::messages;
 use super::operands::{DestKnowledge, OperandJob, OperandJobs};
 use super::options::{CopyOptions, Dereference, Overwrite};
 use super::thread_pool::{self, Pool};
 use crate::cp::in_flight::InFlight;
-use crate::report::quote::quote;
 use crate::report::{OrderedOutput, SourceOutcome};
-use crate::sys::strerror::strerror;
 use crate::transfer::rate_limit::RateLimiter;
 use batch::{Batch, FileTransfer};
 use name_folding::{NameKey, NameRule};
@@ -72,8 +70,8 @@ pub fn copy_all(
     match to_own_backup(jobs, options) {
         Ok(None) => copy_each(jobs, options, pace, voice),
         Ok(Some((jobs, options))) => copy_each(&jobs, &options, pace, voice),
-        Err(message) => {
-            voice.error_without_file(&message);
+        Err(error) => {
+            voice.error_without_file(&error);
             false
         }
     }
@@ -83,21 +81,16 @@ pub fn copy_all(
 fn to_own_backup(
     jobs: &OperandJobs,
     options: &CopyOptions,
-) -> Result<Option<(OperandJobs, CopyOptions)>, String> {
+) -> Result<Option<(OperandJobs, CopyOptions)>, Error> {
     let ([job], Some(backup)) = (&*jobs.list, &options.backup) else {
         return Ok(None);
     };
     if !job.to_own_backup {
         return Ok(None);
     }
-    let name = backup::name(
-        &OwnedAtPath::with_open_parent(&job.dest).as_at_path(),
-        backup,
-    )
-    .map_err(|e| {
-        let (name, text) = (quote(&job.dest), strerror(&e.into()));
-        format!("cannot backup {name}: {text}")
-    })?;
+    let place = OwnedAtPath::with_open_parent(&job.dest);
+    let name = backup::name(&place.as_at_path(), backup)
+        .map_err(|e| Error::io(Operation::BackUp, &job.dest, e))?;
     let job = OperandJob {
         dest: sibling_path(job.dest.as_os_str(), &name).into(),
         source: job.source.clone(),
@@ -136,9 +129,9 @@ fn copy_each(
     } else {
         walk_all(jobs, &run, voice);
     }
-    for (path, error) in run.cx.fsync_set.finish() {
+    for error in run.cx.fsync_set.finish() {
         run.fail();
-        voice.diagnose(&fsync_set::message(&path, &error));
+        voice.diagnose(error);
     }
     !run.failed.load(Ordering::Relaxed)
 }
@@ -230,6 +223,11 @@ pub(super) struct TreeEntry {
 impl TreeEntry {
     fn operand(&self) -> bool {
         self.level.is_none()
+    }
+
+    /// Returns the error for an entry that is not copied, with nothing attempted.
+    fn refused(&self, refusal: Refusal) -> EntryError {
+        Error::refused(refusal, &self.source.shown, &self.dest.shown).into()
     }
 }
 
@@ -424,8 +422,8 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
 
     fn report_failure(&mut self, source: &Path, dest: &Path, failed: EntryError) {
         self.run.fail();
-        if let EntryError::Unreported(message) = failed {
-            self.flushed_output().error(source, dest, &message);
+        if let EntryError::Unreported(error) = failed {
+            self.flushed_output().error(source, dest, &error);
         }
     }
 
@@ -455,13 +453,11 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         let from = self.look_at_source(&source, follow)?;
         *bytes = (!is_directory(&from)).then(|| size(&from));
         if is_directory(&from) && !self.options().recursive {
-            let name = quote(source.shown);
-            return Err(format!("-r not specified; omitting directory {name}").into());
+            return Err(entry.refused(Refusal::Directory));
         }
         if entry.operand() && self.repeats.is_repeated(&source, &from, self.options()) {
-            let name = quote(source.shown);
-            let text = format!("warning: source file {name} specified more than once");
-            self.flushed_output().diagnose(&text);
+            let warning = Warning::RepeatedFile(source.shown.into());
+            self.flushed_output().diagnose(warning);
             return Ok(NextAction::Done);
         }
         let name = self.wait_for_name(entry);
@@ -484,12 +480,14 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             self.wait_in_flight();
             source.stat(follow)
         });
-        let from = from.or_else(|e| cannot("stat", source, e))?;
+        let from = from.map_err(|e| source.error(Operation::Stat, e))?;
         if !self.run.in_flight.is_written(file_id(&from)) {
             return Ok(from);
         }
         self.wait_in_flight_and_writeback();
-        source.stat(follow).or_else(|e| cannot("stat", source, e))
+        source
+            .stat(follow)
+            .map_err(|e| source.error(Operation::Stat, e).into())
     }
 
     /// Waits while an earlier file of the walk, whose destination may not be there yet, has a name that may mean the same
@@ -517,6 +515,13 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         match self.options().dereference {
             Dereference::Operands if !entry.operand() => Dereference::Never,
             other => other,
+        }
+    }
+
+    /// Prints errors that belong to no event, such as those of attributes that are set before there is data.
+    fn diagnose(&mut self, errors: &[Error]) {
+        for error in errors {
+            self.flushed_output().diagnose(error);
         }
     }
 
@@ -604,22 +609,10 @@ pub(super) fn size(stat: &FileStat) -> u64 {
     }
 }
 
-/// "cannot stat 'x': No such file or directory".
-fn cannot<T>(what: &str, place: &AtPath<'_>, e: Errno) -> Result<T, EntryError> {
-    let (name, text) = (quote(place.shown), strerror(&e.into()));
-    Err(format!("cannot {what} {name}: {text}").into())
-}
-
-/// "'a' -> 'b'", and where the old one went.
-fn arrow(entry: &TreeEntry, backup: Option<&OsStr>) -> String {
-    let (source, dest) = (quote(&entry.source.shown), quote(&entry.dest.shown));
-    match backup {
-        Some(name) => {
-            let backup = quote(sibling_path(entry.dest.shown.as_os_str(), name));
-            format!("{source} -> {dest} (backup: {backup})")
-        }
-        None => format!("{source} -> {dest}"),
-    }
+/// Returns the line of -v for an entry, given the name that the old destination has or will have.
+fn copied_line(entry: &TreeEntry, backup: Option<&OsStr>) -> String {
+    let backup = backup.map(|name| sibling_path(entry.dest.shown.as_os_str(), name));
+    messages::copied(&entry.source.shown, &entry.dest.shown, backup.as_deref())
 }
 
 /// The file mode creation mask.

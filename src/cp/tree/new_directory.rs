@@ -14,8 +14,7 @@ use nix::unistd::geteuid;
 use super::{EntryError, Walk};
 use crate::cp::at_path::{AtPath, file_id, sibling_path};
 use crate::cp::by_inode;
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
+use crate::cp::error::{Error, Operation, Replaced};
 
 impl Walk<'_, '_, '_> {
     /// Opens a directory that was made with the mode `asked`, and makes it usable for its owner. Returns the mode that it
@@ -26,8 +25,7 @@ impl Walk<'_, '_, '_> {
         asked: u32,
         exposed: bool,
     ) -> Result<(File, u32), EntryError> {
-        let cannot_access =
-            |e: io::Error| format!("cannot access {}: {}", quote(dest.shown), strerror(&e));
+        let cannot_access = |e: io::Error| dest.error(Operation::Access, e);
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let (file, listed) = match dest.open(flags | OFlag::O_RDONLY, 0) {
             // Its mode keeps even its owner out.
@@ -44,10 +42,7 @@ impl Walk<'_, '_, '_> {
             .run
             .attributes()
             .grant_owner_access(&file, asked)
-            .map_err(|e| {
-                let text = strerror(&e);
-                format!("setting permissions for {}: {text}", quote(dest.shown))
-            })?;
+            .map_err(|e| dest.error(Operation::GrantOwnerAccess, e))?;
         if listed {
             return Ok((file, made));
         }
@@ -63,10 +58,9 @@ impl Walk<'_, '_, '_> {
     }
 }
 
-/// That another directory has the name now.
+/// Returns the error for a directory whose name leads to another one now.
 pub(super) fn replaced(dest: &AtPath<'_>) -> EntryError {
-    let name = quote(dest.shown);
-    format!("not copying into {name}, as it was replaced while being copied to").into()
+    Error::Replaced(Replaced::Directory(dest.shown.into())).into()
 }
 
 /// Whether a directory is one that this process has just made: its own, and, where somebody else could have moved another

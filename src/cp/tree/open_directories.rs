@@ -10,8 +10,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use super::Walk;
 use super::active_directory::ActiveDirectory;
 use crate::cp::at_path::DirHandle;
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
+use crate::cp::error::{Error, Operation};
 
 /// The part of the process's descriptors that directories may take, those of files under way included: the rest is for
 /// the files themselves.
@@ -112,8 +111,8 @@ impl Walk<'_, '_, '_> {
         }
         if let Err(e) = self.open.reopen(above, level) {
             let (source, dest) = above.shown();
-            let text = format!("cannot access {}: {}", quote(source), strerror(&e));
-            self.report_failure(source, dest, text.into());
+            let error = Error::io(Operation::Access, source, e);
+            self.report_failure(source, dest, error.into());
         }
     }
 }

@@ -7,16 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat, stat};
 
 use super::new_directory::replaced;
-use super::{EntryError, Walk, cannot, is_directory};
+use super::{EntryError, Walk, is_directory};
 use crate::cp::at_path::{AtPath, DirHandle, OwnedAtPath, file_id};
 use crate::cp::dest::resolve_link::open_trusted;
+use crate::cp::error::{Error, Operation, Refusal};
+use crate::cp::messages;
 use crate::cp::operands::{DestKnowledge, OperandJob};
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
 
 /// The directories of one operand's path.
 #[derive(Default)]
@@ -156,7 +157,9 @@ impl Walk<'_, '_, '_> {
         if let Some(from) = from {
             parents.list.push(Parent {
                 source: OwnedAtPath::with_open_parent(source),
-                file: file.try_clone().map_err(|e| cannot_access(place, &e))?,
+                file: file
+                    .try_clone()
+                    .map_err(|e| place.error(Operation::Access, e))?,
                 dest,
                 from,
                 made,
@@ -175,12 +178,10 @@ impl Walk<'_, '_, '_> {
         self.prepare_creation(&OwnedAtPath::with_open_parent(source).as_at_path())?;
         let mode = self.run.attributes().parent_mode(from);
         let bits = Mode::from_bits_truncate(mode);
-        mkdirat(place.dir, place.path, bits).or_else(|e| cannot("make directory", place, e))?;
+        mkdirat(place.dir, place.path, bits).map_err(|e| place.error(Operation::MakeParent, e))?;
         if self.options().report.verbose {
-            // As cp says it: without quotes.
-            let (from, to) = (source.display(), place.shown.display());
-            self.flushed_output()
-                .print_verbose(&format!("{from} -> {to}"));
+            let line = messages::parent_made(source, place.shown);
+            self.flushed_output().print_verbose(&line);
         }
         self.open_new(place, mode, true)
     }
@@ -192,18 +193,15 @@ impl Walk<'_, '_, '_> {
         }
         self.wait_in_flight();
         for parent in parents.list.iter().rev() {
-            let mut said = Vec::new();
             let finished = self.run.attributes().finish_parent(
                 &parent.source.as_at_path(),
                 &parent.from,
                 (&parent.file, &parent.dest.shown),
                 parent.made,
-                &mut |text| said.push(text.to_owned()),
             );
             self.run.cx.fsync_set.note_entry(&parent.dest.as_at_path());
-            let stop = finished.is_err();
-            let _ = self.report_unpreserved(finished, &said);
-            if stop {
+            self.report_attributes(&finished);
+            if finished.is_incomplete {
                 return;
             }
         }
@@ -213,11 +211,8 @@ impl Walk<'_, '_, '_> {
 fn attributes_of(source: &Path) -> Result<FileStat, EntryError> {
     match stat(source) {
         Ok(stat) if is_directory(&stat) => Ok(stat),
-        Ok(_) => {
-            let e = std::io::Error::from_raw_os_error(libc::ENOTDIR);
-            Err(failed_to_get(source, &e))
-        }
-        Err(e) => Err(failed_to_get(source, &e.into())),
+        Ok(_) => Err(Error::io(Operation::StatParent, source, Errno::ENOTDIR).into()),
+        Err(e) => Err(Error::io(Operation::StatParent, source, e).into()),
     }
 }
 
@@ -238,7 +233,7 @@ fn open_each(
             ..*whole
         };
         let next = open_trusted(&place, OFlag::O_PATH | OFlag::O_DIRECTORY);
-        at = Some(next.map_err(|e| cannot_access(whole, &e))?);
+        at = Some(next.map_err(|e| whole.error(Operation::Access, e))?);
     }
     let dir = at.as_ref().map_or(target.as_fd(), AsFd::as_fd);
     let last = AtPath {
@@ -259,8 +254,8 @@ fn open(place: &AtPath<'_>, there: &FileStat) -> Result<File, EntryError> {
         }
         other => other,
     };
-    let file = file.map_err(|e| cannot_access(place, &e))?;
-    let now = fstat(&file).or_else(|e| cannot("stat", place, e))?;
+    let file = file.map_err(|e| place.error(Operation::Access, e))?;
+    let now = fstat(&file).map_err(|e| place.error(Operation::Stat, e))?;
     if file_id(&now) == file_id(there) {
         Ok(file)
     } else {
@@ -268,22 +263,8 @@ fn open(place: &AtPath<'_>, there: &FileStat) -> Result<File, EntryError> {
     }
 }
 
-fn cannot_access(place: &AtPath<'_>, e: &std::io::Error) -> EntryError {
-    let (name, text) = (quote(place.shown), strerror(e));
-    format!("cannot access {name}: {text}").into()
-}
-
-fn not_a_directory(shown: &Path) -> EntryError {
-    format!("{} exists but is not a directory", quote(shown)).into()
-}
-
-fn failed_to_get(shown: &Path, e: &std::io::Error) -> EntryError {
-    format!(
-        "failed to get attributes of {}: {}",
-        quote(shown),
-        strerror(e)
-    )
-    .into()
+fn not_a_directory(path: &Path) -> EntryError {
+    Error::refused(Refusal::ParentNotDirectory, Path::new(""), path).into()
 }
 
 fn trimmed(path: &[u8]) -> &[u8] {
