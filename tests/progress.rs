@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::*;
 
@@ -242,7 +242,10 @@ const FIELDS: &[(&str, &[&str])] = &[
             "max_rss",
         ],
     ),
-    ("error", &["source", "destination", "error"]),
+    (
+        "error",
+        &["source", "destination", "error", "op", "errno", "code"],
+    ),
     (
         "total",
         &[
@@ -441,6 +444,11 @@ fn json_of_errors_and_the_files_beside_them() {
         "{error}"
     );
     assert_eq!(
+        (&error["op"], &error["errno"], &error["code"]),
+        (&json!("stat"), &json!(2), &json!("ENOENT")),
+        "{error}"
+    );
+    assert_eq!(
         lossy_string(&output.stderr),
         format!(
             "mmapcp: cannot stat '{}': No such file or directory\n",
@@ -452,6 +460,39 @@ fn json_of_errors_and_the_files_beside_them() {
         only_event(&events, "done")["source"],
         pair.source().to_str().unwrap()
     );
+}
+
+/// Returns the operation, the error number and its name of the only error of a run.
+fn error_data(command: &mut Command) -> [Value; 3] {
+    let output = run(command);
+    let events = parse_events(&output);
+    let error = only_event(&events, "error");
+    ["op", "errno", "code"].map(|field| {
+        let value = error.get(field);
+        value
+            .unwrap_or_else(|| panic!("no {field}: {error}"))
+            .clone()
+    })
+}
+
+#[test]
+fn json_of_an_error_tells_operation_and_errno() {
+    let pair = CopyFixture::new(5000);
+    let source = pair.source();
+    let not_attempted = [json!("copy"), json!(null), json!(null)];
+    let onto_itself = error_data(mmapcp().arg("--json").arg(&source).arg(&source));
+    assert_eq!(onto_itself, not_attempted, "source and destination are one");
+    let directory = error_data(mmapcp().arg("--json").arg(pair.shm.path()).arg("new"));
+    assert_eq!(directory, not_attempted, "-r is missing");
+    let below = pair.disk.path().join("missing/new");
+    let no_parent = error_data(mmapcp().arg("--json").arg(&source).arg(&below));
+    assert_eq!(no_parent, [json!("open"), json!(2), json!("ENOENT")]);
+    let sources = [&source, &source];
+    let no_directory = error_data(mmapcp().arg("--json").args(sources).arg(&source));
+    assert_eq!(no_directory, [json!("open"), json!(20), json!("ENOTDIR")]);
+    let mut link = mmapcp();
+    link.args(["--json", "-l"]).arg(&source).arg(&below);
+    assert_eq!(error_data(&mut link)[0], "link");
 }
 
 #[test]
