@@ -11,6 +11,7 @@ mod fault_injection;
 mod forklat_host_changes;
 mod kernel;
 mod kernel_versions;
+mod memory_cgroup;
 pub(crate) mod newest_cp;
 mod power_cut_replay;
 mod power_cut_snapshots;
