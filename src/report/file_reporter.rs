@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::line_order::Stream;
 use super::ordered_output::OrderedOutput;
-use super::{debug, json_events};
+use super::{debug, wire};
 use crate::transfer::{CopyListener, Event, Progress};
 
 /// Speaks for one file.
@@ -70,12 +70,13 @@ impl CopyListener for FileReporter<'_> {
     }
 
     fn event(&mut self, event: &Event) {
-        if let Event::Done { bytes, .. } = event {
-            self.count(*bytes);
+        if let Event::Done(summary) = event {
+            self.count(summary.bytes);
         }
         if self.output.shared.report.json
-            && let Some(line) = json_events::event(event, &self.source, &self.dest)
+            && let Some(event) = wire::Event::of_file(event, &self.source, &self.dest)
         {
+            let line = event.into_line();
             self.output.print_line(Stream::Stdout, &line);
         }
         if self.output.shared.report.debug {

@@ -3,7 +3,6 @@
 mod counters;
 pub mod debug;
 mod file_reporter;
-pub mod json_events;
 mod line_order;
 mod ordered_output;
 pub mod progress;
@@ -14,6 +13,7 @@ pub mod signals;
 mod terminal_bars;
 mod throttle_status;
 pub mod units;
+pub mod wire;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -31,6 +31,7 @@ use line_order::Stream;
 use progress::ShowProgress;
 use run_output::RunOutput;
 use signals::Signals;
+use wire::ErrorCause;
 
 /// The name of the program.
 pub const PROGRAM_NAME: &str = env!("CARGO_PKG_NAME");
@@ -118,7 +119,8 @@ impl Reporter {
             return;
         }
         if shared.report.json {
-            shared.write(Stream::Stdout, &json_events::throttle(holding));
+            let line = wire::Event::Throttle(holding.into()).into_line();
+            shared.write(Stream::Stdout, &line);
         }
         if shared.report.debug {
             shared.write(shared.info_stream(), &debug::throttle(holding));
@@ -142,8 +144,8 @@ impl Reporter {
         self.shared.counters.add_error();
         self.warn(message);
         if self.shared.report.json {
-            let line = json_events::error_without_file(message);
-            self.shared.write(Stream::Stdout, &line);
+            let event = wire::Event::run_error(message, ErrorCause::default());
+            self.shared.write(Stream::Stdout, &event.into_line());
         }
         self.stop();
     }
@@ -160,10 +162,8 @@ impl Reporter {
         let shared = &self.shared;
         shared.write_pending(shared.display.finish(&shared.counters));
         if shared.report.json {
-            shared.write(
-                Stream::Stdout,
-                &json_events::total(&shared.counters.summary()),
-            );
+            let total = wire::Total::from(&shared.counters.summary());
+            shared.write(Stream::Stdout, &wire::Event::Total(total).into_line());
         }
         self.shared.signals.raise_again();
         match self.shared.stdout_error.get() {

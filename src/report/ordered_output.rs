@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::counters::SourceOutcome;
-use super::json_events;
 use super::line_order::Stream;
 use super::run_output::RunOutput;
+use super::wire::{self, ErrorCause};
 
 /// Lines that wait for a slow file before them may take as much memory as this before [`OrderedOutput::is_backlogged`] says so: enough
 /// for the events of 20,000 files.
@@ -71,7 +71,8 @@ impl OrderedOutput {
         self.shared.counters.add_error();
         self.diagnose(message);
         if self.shared.report.json {
-            self.print_line(Stream::Stdout, &json_events::error(source, dest, message));
+            let event = wire::Event::file_error(source, dest, message, ErrorCause::default());
+            self.print_line(Stream::Stdout, &event.into_line());
         }
     }
 
@@ -80,7 +81,8 @@ impl OrderedOutput {
         self.shared.counters.add_error();
         self.diagnose(message);
         if self.shared.report.json {
-            self.print_line(Stream::Stdout, &json_events::error_without_file(message));
+            let event = wire::Event::run_error(message, ErrorCause::default());
+            self.print_line(Stream::Stdout, &event.into_line());
         }
     }
 

@@ -10,7 +10,7 @@ use super::line_order::Stream;
 pub use super::terminal_bars::PROGRESS_DELAY;
 use super::terminal_bars::TerminalBars;
 use super::throttle_status::ThrottleStatus;
-use super::{json_events, progress_text};
+use super::{progress_text, wire};
 use crate::transfer::Progress;
 
 /// Lines in a log come this far apart, events in JSON and changes of the bar less.
@@ -91,10 +91,9 @@ impl ProgressDisplay {
             (ProgressMode::Off, _) | (ProgressMode::JsonEvents, None) => {}
             (ProgressMode::JsonEvents, Some((progress, _))) => {
                 if self.claim_turn(tally, JSON_EVENT_INTERVAL) {
-                    return Some((
-                        Stream::Stdout,
-                        json_events::progress(progress, &tally.run_progress()),
-                    ));
+                    let event = wire::Progress::new(progress, &tally.run_progress());
+                    let line = wire::Event::Progress(event).into_line();
+                    return Some((Stream::Stdout, line));
                 }
             }
             (ProgressMode::Bar, _) => {
