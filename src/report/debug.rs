@@ -1,4 +1,4 @@
-//! What --debug says: the decisions of a transfer and of the throttle in plain lines.
+//! The text lines of `--debug`: the decisions of a transfer and of the throttle.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::transfer::copy_method::{Offload, ReflinkUse, SparseDetection};
 use crate::transfer::rate_limit::Bottleneck;
 use crate::transfer::{CopyMethod, CopySummary, Event, PlanSummary};
 
-/// The line for who holds the copy back.
+/// Formats the line about what holds the copy back.
 #[must_use]
 pub(super) fn throttle(holding: Option<&Bottleneck>) -> String {
     match holding {
@@ -24,7 +24,7 @@ pub(super) fn throttle(holding: Option<&Bottleneck>) -> String {
     }
 }
 
-/// The line that cp prints for each file since 9.3, in its words: newer scripts and test suites look for it.
+/// Formats the line that cp prints for each file since 9.3, in its words: newer scripts and test suites look for it.
 #[must_use]
 pub fn method_line(method: &CopyMethod) -> String {
     let offload = match method.offload {
@@ -50,7 +50,7 @@ pub fn method_line(method: &CopyMethod) -> String {
     format!("copy offload: {offload}, reflink: {reflink}, sparse detection: {sparse}")
 }
 
-/// The lines for one event.
+/// Formats the lines for one event.
 #[must_use]
 pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
     let name = quote(source);
