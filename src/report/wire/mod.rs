@@ -229,7 +229,7 @@ pub struct Error<'a> {
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ErrorCause<'a> {
-    /// The operation that failed.
+    /// The operation that failed, such as `write`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub op: Option<&'a str>,
@@ -251,7 +251,7 @@ pub struct Total {
     files: u64,
     /// Bytes of all files that were copied.
     bytes: u64,
-    /// Directories that were made.
+    /// Number of directories that were made.
     directories: u64,
     /// Files that were skipped without an error.
     skipped: u64,
