@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use mmapcp::transfer::rate_limit::{Cause, CopyTotals, Governor, LatencySample, Limits, Notice};
+use mmapcp::transfer::rate_limit::{
+    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, Sample,
+};
 
 use super::TRICKLE;
-use super::machine::{Machine, Record, SECOND};
+use super::machine::{Machine, Record, SECOND, sample_period};
 
 fn fork_within(milliseconds: u64) -> Limits {
     Limits {
@@ -79,16 +81,16 @@ fn a_stop_is_followed_by_no_burst_and_no_punishment() {
 #[test]
 fn a_stop_of_all_is_no_latency() {
     const TICK: u64 = SECOND / 40;
-    let mut governor = Governor::new(&fork_within(50), (TICK, 4 * TICK), 1, 0);
+    let mut governor = Governor::new(&fork_within(50), sample_period, 1, 0);
     let mut done = CopyTotals::default();
     let mut decide = |now: u64, intended: u64| {
-        governor.add_latency_sample(
+        governor.add_sample(
             Cause::ForkLatency,
-            LatencySample {
+            Sample::Latency(LatencySample {
                 intended,
                 moments: 1 + (now - intended) / TICK,
                 end: now + SECOND / 1000,
-            },
+            }),
         );
         let orders = governor.decide(now + SECOND / 500, done);
         done.moved += orders.rate.min(1 << 30) / 40;
@@ -146,16 +148,16 @@ fn a_machine_that_recovers_is_not_given_up() {
 
 #[test]
 fn nobody_is_named_before_there_is_a_figure() {
-    let mut governor = Governor::new(&fork_within(50), (SECOND / 40, SECOND / 10), 1, 0);
+    let mut governor = Governor::new(&fork_within(50), sample_period, 1, 0);
     let orders = governor.decide(SECOND / 50, CopyTotals::default());
     assert_eq!((orders.rate, orders.bottleneck), (0, None));
-    governor.add_latency_sample(
+    governor.add_sample(
         Cause::ForkLatency,
-        LatencySample {
+        Sample::Latency(LatencySample {
             intended: SECOND / 50,
             end: SECOND / 45,
             moments: 1,
-        },
+        }),
     );
     let orders = governor.decide(SECOND / 25, CopyTotals::default());
     let holding = orders.bottleneck.unwrap();
@@ -171,7 +173,7 @@ fn who_has_time_to_answer_is_not_late() {
         write_latency: Some(hour),
         ..Limits::default()
     };
-    let mut governor = Governor::new(&limits, (25_000_000, 100_000_000), 1, 0);
+    let mut governor = Governor::new(&limits, sample_period, 1, 0);
     let word = |governor: &mut Governor, now| governor.decide(now, CopyTotals::default()).notice;
     assert_eq!(word(&mut governor, 0), None);
     assert_eq!(word(&mut governor, 2 * SECOND + 1), None);
@@ -180,7 +182,7 @@ fn who_has_time_to_answer_is_not_late() {
 
 #[test]
 fn who_should_have_answered_is_late() {
-    let mut governor = Governor::new(&fork_within(50), (25_000_000, 100_000_000), 1, 0);
+    let mut governor = Governor::new(&fork_within(50), sample_period, 1, 0);
     governor.decide(0, CopyTotals::default());
     let word = governor
         .decide(2 * SECOND + 1, CopyTotals::default())
