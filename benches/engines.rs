@@ -10,12 +10,12 @@
 //! Tools run alternately (A B C, C B A, ...), each into a fresh directory, with a rest between; figures are medians. Every
 //! copy is compared with its source, and a wrong one ends the bench.
 
-#[path = "engines/measure.rs"]
-mod measure;
+#[path = "engines/engine_run.rs"]
+mod engine_run;
 #[path = "engines/tables.rs"]
 mod tables;
-#[path = "engines/tmpfs.rs"]
-mod tmpfs;
+#[path = "engines/tmpfs_dump.rs"]
+mod tmpfs_dump;
 
 use std::path::PathBuf;
 
@@ -36,8 +36,8 @@ fn main() -> Result<()> {
         .collect();
     // This program runs itself: as the observer of one command, and as one in-process copy.
     match words.first().map(String::as_str) {
-        Some("--observe") => return measure::observe(&words[1..]),
-        Some("--copy") => return measure::copy_in_process(&words[1..]),
+        Some("--observe") => return engine_run::observe(&words[1..]),
+        Some("--copy") => return engine_run::copy_in_process(&words[1..]),
         _ => {}
     }
     let settings = settings(&words)?;
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     match settings.what.as_str() {
         "tools" => tables::tools(&settings),
         "chunks" => tables::chunks(&settings),
-        "stretch" => tables::stretch(&settings),
+        "stretch" => tables::trial_length(&settings),
         other => bail!("unknown table {other:?}: tools, chunks or stretch"),
     }
 }

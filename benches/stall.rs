@@ -8,10 +8,10 @@
 //!
 //! Each host is one `forklat compare`, which prepares it and restores it. All of them go into `stall.md` and `stall.json`.
 
-#[path = "stall/child.rs"]
-mod child;
-#[path = "stall/host.rs"]
-mod host;
+#[path = "stall/forklat_child.rs"]
+mod forklat_child;
+#[path = "stall/host_setup.rs"]
+mod host_setup;
 #[path = "stall/table.rs"]
 mod table;
 
@@ -27,12 +27,12 @@ use mmapcp::report::signals::Signals;
 use mmapcp::report::units::{format_hms, parse_bytes};
 use serde::Serialize;
 
-use child::Ended;
-use host::Host;
+use forklat_child::ChildEnd;
+use host_setup::Host;
 
 /// The stall matrix: idle, cp, dd and each mmapcp engine on hosts that are free, squeezed or slow.
 #[derive(Debug, Parser)]
-struct Words {
+struct StallArgs {
     /// A small copy, once, on a free host and a slow disk unless --hosts says otherwise: the figures mean nothing
     #[arg(long)]
     quick: bool,
@@ -42,11 +42,11 @@ struct Words {
     hosts: Vec<Host>,
 
     /// The directory whose disk is copied to and asked
-    #[arg(long, value_name = "DIR", default_value_os_t = near(Path::new(env!("CARGO_TARGET_TMPDIR")).join("stall")))]
+    #[arg(long, value_name = "DIR", default_value_os_t = relative_to_cwd(Path::new(env!("CARGO_TARGET_TMPDIR")).join("stall")))]
     on: PathBuf,
 
     /// Where stall.md and stall.json go
-    #[arg(long, value_name = "DIR", default_value_os_t = near(Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("stall")))]
+    #[arg(long, value_name = "DIR", default_value_os_t = relative_to_cwd(Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("stall")))]
     out: PathBuf,
 
     /// Size of the dump that is copied [default: 512M, quick 64M]
@@ -82,7 +82,7 @@ enum Missing {
 
 /// What one host came to.
 #[derive(Debug, Serialize)]
-struct Outcome {
+struct HostOutcome {
     host: Host,
     /// The command line of forklat.
     command: Vec<String>,
@@ -93,16 +93,16 @@ struct Outcome {
 }
 
 fn main() -> Result<()> {
-    let words = Words::parse();
+    let words = StallArgs::parse();
     for dir in [&words.on, &words.out] {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
     let signals = Signals::install()?;
     let hosts = words.hosts();
     let whole: Duration = hosts.iter().map(|host| host.estimate(&words)).sum();
-    let (speed, whole) = (host::SPEED >> 20, format_hms(whole));
+    let (speed, whole) = (host_setup::ESTIMATED_RATE >> 20, format_hms(whole));
     println!("about {whole} in all, if the disk takes {speed} MiB/s where it is not held");
-    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut outcomes: Vec<HostOutcome> = Vec::new();
     for (n, host) in (1..).zip(&hosts) {
         let (name, estimate) = (host.name(), format_hms(host.estimate(&words)));
         println!("\n{n} of {}: {name}, about {estimate}", hosts.len());
@@ -129,7 +129,7 @@ impl Missing {
     }
 }
 
-impl Words {
+impl StallArgs {
     fn hosts(&self) -> Vec<Host> {
         match (self.hosts.is_empty(), self.quick) {
             (false, _) => self.hosts.clone(),
@@ -139,7 +139,7 @@ impl Words {
     }
 }
 
-fn measure(host: Host, words: &Words, signals: &Signals) -> Result<Outcome> {
+fn measure(host: Host, words: &StallArgs, signals: &Signals) -> Result<HostOutcome> {
     let json = words.out.join(format!("{}.json", host.name()));
     let command = host.command(words, &json);
     // What an interrupted bench left is not what forklat is about to measure.
@@ -148,7 +148,7 @@ fn measure(host: Host, words: &Words, signals: &Signals) -> Result<Outcome> {
     {
         return Err(e).with_context(|| format!("cannot remove {}", json.display()));
     }
-    let Ended { status, said } = child::run(&command, signals)?;
+    let ChildEnd { status, said } = forklat_child::run(&command, signals)?;
     let report = fs::read(&json).ok().map(|text| {
         mmapcp::forklat::export::json_report::parse(&text)
             .map_err(|e| anyhow::anyhow!("{} {e}", json.display()))
@@ -157,7 +157,7 @@ fn measure(host: Host, words: &Words, signals: &Signals) -> Result<Outcome> {
     if report.is_some() {
         fs::remove_file(&json)?;
     }
-    Ok(Outcome {
+    Ok(HostOutcome {
         host,
         missing: report.is_none().then(|| Missing::of(host, &status)),
         command,
@@ -166,7 +166,7 @@ fn measure(host: Host, words: &Words, signals: &Signals) -> Result<Outcome> {
     })
 }
 
-fn write(outcomes: &[Outcome], words: &Words) -> Result<()> {
+fn write(outcomes: &[HostOutcome], words: &StallArgs) -> Result<()> {
     let json = serde_json::to_string_pretty(outcomes)? + "\n";
     for (name, text) in [
         ("stall.json", json),
@@ -179,7 +179,7 @@ fn write(outcomes: &[Outcome], words: &Words) -> Result<()> {
 }
 
 /// A host that needs root is no failure without it, nor is an engine that this disk refuses; a wrong copy is one.
-fn verdict(outcomes: &[Outcome]) -> Result<()> {
+fn verdict(outcomes: &[HostOutcome]) -> Result<()> {
     for outcome in outcomes {
         let name = outcome.host.name();
         if let Some(Missing::Failed(status)) = &outcome.missing {
@@ -195,7 +195,7 @@ fn verdict(outcomes: &[Outcome]) -> Result<()> {
 }
 
 /// As seen from here, where it lies below: names of this machine need not be in what is published.
-fn near(path: PathBuf) -> PathBuf {
+fn relative_to_cwd(path: PathBuf) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).map(Path::to_owned).unwrap_or(path)
 }

@@ -11,8 +11,8 @@
 //! Each run is a virtual machine of its own. Needs QEMU, busybox, cpio and a way to Debian's archive; no root. The results go
 //! to `story.json`, `story.md` and `story.svg`.
 
-#[path = "story/picture.rs"]
-mod picture;
+#[path = "story/svg_chart.rs"]
+mod svg_chart;
 #[path = "story/table.rs"]
 mod table;
 
@@ -29,13 +29,13 @@ use clap::Parser;
 use mmapcp::report::units::parse_bytes;
 use serde::Serialize;
 
-use kernel::archive::{self, Kernel};
-use kernel::story::{Felt, Scene};
-use kernel::{catalogue, programs};
+use kernel::debian_archive::{self, Kernel};
+use kernel::slow_disk_scenario::{BystanderWaits, SlowDiskScenario};
+use kernel::{kernel_series, static_programs};
 
 /// Copies a dump to a slow disk in virtual machines whose memory is nearly full.
 #[derive(Debug, Parser)]
-struct Words {
+struct StoryArgs {
     /// Series of Debian's kernels
     #[arg(
         long,
@@ -98,25 +98,28 @@ fn ratios(text: &str) -> Result<(u8, u8), String> {
 struct Story {
     /// The kernel that emulates, and the load on it.
     host: String,
-    scene: Scene,
-    rows: Vec<Row>,
+    scene: SlowDiskScenario,
+    rows: Vec<ToolRuns>,
 }
 
 /// One tool on one kernel.
 #[derive(Debug, Serialize)]
-struct Row {
+struct ToolRuns {
     series: &'static str,
     tool: String,
-    runs: Vec<Felt>,
+    runs: Vec<BystanderWaits>,
 }
 
 fn main() -> Result<()> {
-    let words = Words::parse();
+    let words = StoryArgs::parse();
     let out = &words.out;
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    let named = words.kernel.iter().map(|name| catalogue::find(name));
-    let kernels = archive::fetch(&named.collect::<Result<Vec<_>>>()?)?;
-    let programs = programs::build(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
+    let named = words
+        .kernel
+        .iter()
+        .map(|name| kernel_series::find_series(name));
+    let kernels = debian_archive::fetch(&named.collect::<Result<Vec<_>>>()?)?;
+    let programs = static_programs::build(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
     let mut story = Story {
         host: host(),
         scene: words.scene(""),
@@ -133,14 +136,14 @@ fn main() -> Result<()> {
     println!("\n{markdown}");
     fs::write(out.join("story.json"), serde_json::to_vec_pretty(&story)?)?;
     fs::write(out.join("story.md"), markdown)?;
-    fs::write(out.join("story.svg"), picture::svg(&story))?;
+    fs::write(out.join("story.svg"), svg_chart::svg(&story))?;
     println!("written to {}", out.display());
     Ok(())
 }
 
-impl Words {
-    fn scene(&self, tool: &str) -> Scene {
-        Scene {
+impl StoryArgs {
+    fn scene(&self, tool: &str) -> SlowDiskScenario {
+        SlowDiskScenario {
             memory_mib: u32::try_from(self.memory >> 20).unwrap_or(u32::MAX),
             slack_mib: self.slack >> 20,
             dump_mib: self.dump >> 20,
@@ -183,14 +186,14 @@ impl Words {
         Ok(tools)
     }
 
-    fn row(&self, kernel: &Kernel, tool: &str, command: &str, programs: &Path) -> Result<Row> {
+    fn row(&self, kernel: &Kernel, tool: &str, command: &str, programs: &Path) -> Result<ToolRuns> {
         let scene = self.scene(command);
         let mut runs = Vec::new();
         for _ in 0..self.runs {
-            let felt = scene.play(kernel, programs, &self.out);
+            let felt = scene.run_guest(kernel, programs, &self.out);
             runs.push(felt.with_context(|| format!("{tool} on {}", kernel.package))?);
         }
-        Ok(Row {
+        Ok(ToolRuns {
             series: kernel.series.name,
             tool: tool.into(),
             runs,

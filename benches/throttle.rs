@@ -10,16 +10,16 @@
 //!
 //! The hosts of `write` and `fork` are made and restored by `forklat compare`, whose probers live behind the same limits.
 
-#[path = "stall/child.rs"]
-mod child;
-#[path = "throttle/felt.rs"]
-mod felt;
+#[path = "stall/forklat_child.rs"]
+mod forklat_child;
+#[path = "throttle/latency_targets.rs"]
+mod latency_targets;
 #[path = "throttle/overhead.rs"]
 mod overhead;
 #[path = "throttle/rate.rs"]
 mod rate;
-#[path = "throttle/watched.rs"]
-mod watched;
+#[path = "throttle/watched_copy.rs"]
+mod watched_copy;
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,10 +32,10 @@ use mmapcp::report::units::{parse_bytes, parse_time};
 
 /// What a limit holds, and what it gives away.
 #[derive(Debug, Parser)]
-pub(crate) struct Words {
+pub(crate) struct ThrottleArgs {
     /// What to measure, in this order [default: all]
     #[arg(value_name = "WHAT")]
-    what: Vec<What>,
+    what: Vec<Experiment>,
 
     /// The directory whose disk is copied to and asked
     #[arg(long, value_name = "DIR", default_value_os_t = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("throttle"))]
@@ -76,7 +76,7 @@ pub(crate) struct Words {
 
 /// The tables.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum What {
+enum Experiment {
     /// --limit-rate by each engine.
     Rate,
     /// --max-write-latency on a slow disk.
@@ -88,10 +88,15 @@ enum What {
 }
 
 fn main() -> Result<()> {
-    let words = Words::parse();
+    let words = ThrottleArgs::parse();
     fs::create_dir_all(&words.on).with_context(|| format!("cannot make {}", words.on.display()))?;
     let signals = Signals::install()?;
-    let all = [What::Rate, What::Write, What::Fork, What::Overhead];
+    let all = [
+        Experiment::Rate,
+        Experiment::Write,
+        Experiment::Fork,
+        Experiment::Overhead,
+    ];
     let what = if words.what.is_empty() {
         &all[..]
     } else {
@@ -101,10 +106,10 @@ fn main() -> Result<()> {
     let measured = what.iter().try_for_each(|what| {
         println!("\nload average before: {}", load());
         match what {
-            What::Rate => rate::table(&words, &signals),
-            What::Write => felt::write(&words, &signals),
-            What::Fork => felt::fork(&words, &signals),
-            What::Overhead => overhead::table(&words, &signals),
+            Experiment::Rate => rate::table(&words, &signals),
+            Experiment::Write => latency_targets::write(&words, &signals),
+            Experiment::Fork => latency_targets::fork(&words, &signals),
+            Experiment::Overhead => overhead::table(&words, &signals),
         }
     });
     signals.raise_again();

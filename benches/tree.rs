@@ -9,14 +9,14 @@
 //! ext4 looks at recently deleted inodes one by one when it makes new files, for minutes after a big removal: each copy goes
 //! to a directory of its own, all of them are removed in the end, and who runs this twice waits in between.
 
-#[path = "tree/make.rs"]
-mod make;
-#[path = "tree/measure.rs"]
-mod measure;
-#[path = "tree/tools.rs"]
-mod tools;
-#[path = "tree/ways.rs"]
-mod ways;
+#[path = "tree/sample_tree.rs"]
+mod sample_tree;
+#[path = "tree/tool_table.rs"]
+mod tool_table;
+#[path = "tree/tree_run.rs"]
+mod tree_run;
+#[path = "tree/write_methods.rs"]
+mod write_methods;
 
 use std::path::PathBuf;
 
@@ -43,8 +43,8 @@ fn main() -> Result<()> {
     let settings = settings(&words)?;
     std::fs::create_dir_all(&settings.on)?;
     match settings.what.as_str() {
-        "tools" => tools::table(&settings),
-        "ways" => ways::table(&settings),
+        "tools" => tool_table::table(&settings),
+        "ways" => write_methods::table(&settings),
         other => bail!("unknown table {other:?}: tools or ways"),
     }
 }

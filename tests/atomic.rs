@@ -16,7 +16,9 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use tempfile::TempDir;
 
-use crate::refusal::{Call, run_refused, start_refused, with_refused};
+use crate::seccomp_filter::{
+    DeniedSyscall, run_with_denied, start_with_denied, with_denied_syscalls,
+};
 use crate::support::*;
 
 /// Several chunks and a tail that is no whole block.
@@ -25,34 +27,34 @@ const SIZE: u64 = 3 * MIB + 77;
 const OLD: &[u8] = b"the old file";
 
 /// The name that a file has beside the destination.
-const BESIDE: &str = ".dest.mmapcp-1";
+const TEMP_NAME: &str = ".dest.mmapcp-1";
 
 /// How the new file is kept from sight: without a name, or with one beside, as where there are no unnamed files.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
+enum TempFileKind {
     Unnamed,
     Named,
 }
 
-const WAYS: [Way; 2] = [Way::Unnamed, Way::Named];
+const TEMP_FILE_KINDS: [TempFileKind; 2] = [TempFileKind::Unnamed, TempFileKind::Named];
 
 /// A source in memory, and a directory with a destination and nothing else.
-struct Scene {
+struct AtomicFixture {
     from: TempDir,
     to: TempDir,
 }
 
-impl Scene {
-    fn new(to: TempDir) -> Scene {
+impl AtomicFixture {
+    fn new(to: TempDir) -> AtomicFixture {
         let from = shm_dir();
-        make_full(&from.path().join("source"), SIZE);
-        let scene = Scene { from, to };
+        make_dense_dump(&from.path().join("source"), SIZE);
+        let scene = AtomicFixture { from, to };
         fs::write(scene.dest(), OLD).unwrap();
         scene
     }
 
-    fn on_disk() -> Scene {
-        Scene::new(disk_dir())
+    fn on_disk() -> AtomicFixture {
+        AtomicFixture::new(disk_dir())
     }
 
     fn source(&self) -> PathBuf {
@@ -89,7 +91,7 @@ impl Scene {
     }
 
     fn assert_new_and_alone(&self, context: &str) {
-        assert_same(&self.source(), &self.dest(), context);
+        assert_same_content(&self.source(), &self.dest(), context);
         assert_eq!(self.names(), ["dest"], "{context}");
     }
 }
@@ -100,24 +102,37 @@ fn copy(source: &Path, dest: &Path) -> Command {
     command
 }
 
-fn start(way: Way, mut command: Command) -> Running {
+fn start(way: TempFileKind, mut command: Command) -> Running {
     match way {
-        Way::Unnamed => Running::start(&mut command),
-        Way::Named => start_refused(&[Call::OTmpfile], Errno::EOPNOTSUPP as i32, command),
+        TempFileKind::Unnamed => Running::start(&mut command),
+        TempFileKind::Named => start_with_denied(
+            &[DeniedSyscall::OTmpfile],
+            Errno::EOPNOTSUPP as i32,
+            command,
+        ),
     }
 }
 
-fn run_as(way: Way, command: Command) -> Output {
+fn run_as(way: TempFileKind, command: Command) -> Output {
     start(way, command).finish()
 }
 
 fn assert_ok(output: &Output, context: &str) {
-    assert!(output.status.success(), "{context}: {}", told(output));
+    assert!(
+        output.status.success(),
+        "{context}: {}",
+        describe_output(output)
+    );
 }
 
 fn assert_says(output: &Output, words: &str, context: &str) {
-    assert_eq!(output.status.code(), Some(1), "{context}: {}", told(output));
-    let stderr = lossy(&output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{context}: {}",
+        describe_output(output)
+    );
+    let stderr = lossy_string(&output.stderr);
     assert!(
         stderr
             .lines()
@@ -127,7 +142,12 @@ fn assert_says(output: &Output, words: &str, context: &str) {
 }
 
 /// A copy that has decided what to do, has its file, and waits for more than `part`; what is written to the pipe comes next.
-fn midway(way: Way, scene: &Scene, options: &[&str], part: &[u8]) -> (Running, File) {
+fn midway(
+    way: TempFileKind,
+    scene: &AtomicFixture,
+    options: &[&str],
+    part: &[u8],
+) -> (Running, File) {
     let fifo = scene.fifo();
     let mut command = mmapcp();
     command
@@ -139,8 +159,8 @@ fn midway(way: Way, scene: &Scene, options: &[&str], part: &[u8]) -> (Running, F
     // This waits for the reader, who has looked at the destination before.
     let mut pipe = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
     pipe.write_all(part).unwrap();
-    if way == Way::Named {
-        until_met("its file is there and locked", || {
+    if way == TempFileKind::Named {
+        retry_until_met("its file is there and locked", || {
             sleep(Duration::from_millis(5));
             holds_a_lock(&running)
         });
@@ -165,8 +185,8 @@ fn holds_a_lock(running: &Running) -> bool {
 fn every_engine_makes_the_whole_file_or_nothing() {
     for engine in ENGINES {
         for to in [disk_dir(), shm_dir()] {
-            for way in WAYS {
-                let scene = Scene::new(scratch(to.path()));
+            for way in TEMP_FILE_KINDS {
+                let scene = AtomicFixture::new(scratch(to.path()));
                 let context = format!("{engine}, {way:?}, {}", to.path().display());
                 let old = fs::metadata(scene.dest()).unwrap().ino();
                 let mut command = scene.command();
@@ -186,9 +206,9 @@ fn every_engine_makes_the_whole_file_or_nothing() {
 #[test]
 fn over_a_file_and_to_a_new_name() {
     for to in [disk_dir(), shm_dir()] {
-        for way in WAYS {
+        for way in TEMP_FILE_KINDS {
             for existing in [true, false] {
-                let scene = Scene::new(scratch(to.path()));
+                let scene = AtomicFixture::new(scratch(to.path()));
                 if !existing {
                     fs::remove_file(scene.dest()).unwrap();
                 }
@@ -203,10 +223,10 @@ fn over_a_file_and_to_a_new_name() {
 /// A new name gets the mode that cp gives it.
 #[test]
 fn the_mode_of_a_new_file_is_that_of_cp() {
-    for way in WAYS {
+    for way in TEMP_FILE_KINDS {
         for mode in [0o644, 0o600, 0o755, 0o4755, 0o444, 0o666] {
             for options in [&[][..], &["-p"]] {
-                let scene = Scene::on_disk();
+                let scene = AtomicFixture::on_disk();
                 fs::set_permissions(scene.source(), fs::Permissions::from_mode(mode)).unwrap();
                 let beside = scene.from.path().join("cp");
                 let mut cp = Command::new("/bin/cp");
@@ -260,8 +280,8 @@ fn a_replaced_file_looks_as_an_overwritten_one() {
     ];
     for making in makings {
         for options in ["", "-p", "--preserve=mode", "--preserve=xattr"] {
-            for way in WAYS {
-                let scene = Scene::on_disk();
+            for way in TEMP_FILE_KINDS {
+                let scene = AtomicFixture::on_disk();
                 // What the directory gives to new files is not for one that takes the place of an old one.
                 sh("setfacl -d -m u:77:rwx $F", scene.to.path());
                 let beside = scene.to.path().join("cp");
@@ -282,7 +302,7 @@ fn a_replaced_file_looks_as_an_overwritten_one() {
                 let context = format!("{making} {options} {way:?}");
                 assert_ok(&run_as(way, command), &context);
                 assert_eq!(look(&scene.dest()), look(&beside), "{context}");
-                assert_same(&scene.source(), &scene.dest(), &context);
+                assert_same_content(&scene.source(), &scene.dest(), &context);
             }
         }
     }
@@ -295,12 +315,12 @@ fn sh(script: &str, file: &Path) {
 
 #[test]
 fn other_links_of_the_old_file_keep_it() {
-    let scene = Scene::on_disk();
+    let scene = AtomicFixture::on_disk();
     let other = scene.from.path().join("..").join("other");
     let other = scene.to.path().join(other.file_name().unwrap());
     fs::hard_link(scene.dest(), &other).unwrap();
     assert_ok(&run(&mut scene.command()), "a file with two links");
-    assert_same(&scene.source(), &scene.dest(), "a file with two links");
+    assert_same_content(&scene.source(), &scene.dest(), "a file with two links");
     assert_eq!(fs::read(other).unwrap(), OLD);
 }
 
@@ -310,8 +330,8 @@ fn what_cannot_be_kept_is_an_error() {
     if !is_root_or_skip("what_cannot_be_kept_is_an_error") {
         return;
     }
-    let (place, bin) = open_place();
-    let scene = Scene::new(scratch(place.path()));
+    let (place, bin) = public_bin_dir();
+    let scene = AtomicFixture::new(scratch(place.path()));
     fs::set_permissions(scene.from.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(scene.dest(), fs::Permissions::from_mode(0o666)).unwrap();
     let mut command = Command::new(bin.join("mmapcp"));
@@ -330,8 +350,8 @@ fn what_may_not_be_written_is_replaced_only_by_force() {
     if !is_root_or_skip("what_may_not_be_written_is_replaced_only_by_force") {
         return;
     }
-    let (place, bin) = open_place();
-    let scene = Scene::new(scratch(place.path()));
+    let (place, bin) = public_bin_dir();
+    let scene = AtomicFixture::new(scratch(place.path()));
     fs::set_permissions(scene.dest(), fs::Permissions::from_mode(0o444)).unwrap();
     chown(scene.dest(), Some(NOBODY), Some(NOBODY)).unwrap();
     let run_with = |option: &str| {
@@ -351,7 +371,7 @@ fn what_may_not_be_written_is_replaced_only_by_force() {
 
 #[test]
 fn a_running_program_is_replaced() {
-    let scene = Scene::on_disk();
+    let scene = AtomicFixture::on_disk();
     fs::copy("/bin/sleep", scene.dest()).unwrap();
     let mut sleeper = Command::new(scene.dest()).arg("60").spawn().unwrap();
     let output = run(&mut scene.command());
@@ -365,8 +385,8 @@ fn a_running_program_is_replaced() {
 
 #[test]
 fn a_link_stays_and_what_it_leads_to_is_replaced() {
-    for way in WAYS {
-        let scene = Scene::on_disk();
+    for way in TEMP_FILE_KINDS {
+        let scene = AtomicFixture::on_disk();
         let dir = scene.to.path();
         let below = dir.join("below");
         fs::create_dir(&below).unwrap();
@@ -384,7 +404,7 @@ fn a_link_stays_and_what_it_leads_to_is_replaced() {
             fs::read_link(below.join("near")).unwrap(),
             Path::new("file")
         );
-        assert_same(&scene.source(), &below.join("file"), "through links");
+        assert_same_content(&scene.source(), &below.join("file"), "through links");
         assert_eq!(fs::read_dir(&below).unwrap().count(), 2, "{way:?}");
         assert_eq!(scene.names(), ["below", "dest", "through"], "{way:?}");
     }
@@ -392,7 +412,7 @@ fn a_link_stays_and_what_it_leads_to_is_replaced() {
 
 #[test]
 fn dangling_links() {
-    let scene = Scene::on_disk();
+    let scene = AtomicFixture::on_disk();
     fs::remove_file(scene.dest()).unwrap();
     symlink("nowhere", scene.dest()).unwrap();
     let words = format!(
@@ -405,7 +425,7 @@ fn dangling_links() {
         &run(scene.command().env("POSIXLY_CORRECT", "1")),
         "as POSIX",
     );
-    assert_same(
+    assert_same_content(
         &scene.source(),
         &scene.to.path().join("nowhere"),
         "as POSIX",
@@ -415,7 +435,7 @@ fn dangling_links() {
 
 #[test]
 fn what_is_no_file_is_refused() {
-    let scene = Scene::on_disk();
+    let scene = AtomicFixture::on_disk();
     let dir = scene.to.path();
     nix::unistd::mkfifo(&dir.join("fifo"), Mode::S_IRWXU).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(dir.join("socket")).unwrap();
@@ -486,14 +506,14 @@ fn killed_at_any_moment() {
         random ^= random << 17;
         random % limit
     };
-    let scenes = [Scene::on_disk(), Scene::new(shm_dir())];
+    let scenes = [AtomicFixture::on_disk(), AtomicFixture::new(shm_dir())];
     let started = Instant::now();
     assert_ok(&run(&mut scenes[0].command()), "to learn how long it takes");
     let usual = started.elapsed().as_micros() as u64;
     let (mut replaced, mut left) = (0, 0);
     for n in 0..kills() {
         let scene = &scenes[(n % 2) as usize];
-        let way = WAYS[(n / 2 % 2) as usize];
+        let way = TEMP_FILE_KINDS[(n / 2 % 2) as usize];
         let existing = n / 4 % 3 != 0;
         let fsync = n / 12 % 2 == 0;
         let context = format!("kill {n}, {way:?}, existing: {existing}, seed {seed}");
@@ -510,14 +530,14 @@ fn killed_at_any_moment() {
         match fs::read(scene.dest()) {
             Ok(bytes) if bytes == OLD && existing => {}
             Ok(_) => {
-                assert_same(&scene.source(), &scene.dest(), &context);
+                assert_same_content(&scene.source(), &scene.dest(), &context);
                 replaced += 1;
             }
             Err(e) => assert!(!existing, "{context}: {e}"),
         }
         let beside: Vec<_> = scene.names().into_iter().filter(|n| n != "dest").collect();
         assert!(
-            beside.is_empty() || beside == [BESIDE],
+            beside.is_empty() || beside == [TEMP_NAME],
             "{context}: {beside:?}"
         );
         left += beside.len();
@@ -537,10 +557,10 @@ fn killed_at_any_moment() {
 
 #[test]
 fn a_signal_leaves_the_old_file_and_nothing_else() {
-    for way in WAYS {
+    for way in TEMP_FILE_KINDS {
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             for existing in [true, false] {
-                let scene = Scene::on_disk();
+                let scene = AtomicFixture::on_disk();
                 if !existing {
                     fs::remove_file(scene.dest()).unwrap();
                 }
@@ -555,7 +575,7 @@ fn a_signal_leaves_the_old_file_and_nothing_else() {
                 } else {
                     assert!(scene.names().is_empty(), "{context}: {:?}", scene.names());
                 }
-                let stderr = lossy(&output.stderr);
+                let stderr = lossy_string(&output.stderr);
                 assert!(
                     stderr.ends_with("is left as it was\n"),
                     "{context}: {stderr}"
@@ -567,21 +587,21 @@ fn a_signal_leaves_the_old_file_and_nothing_else() {
 
 /// What a killed run left is cleared by the next one, whose own name it is; what a living one has is not.
 #[test]
-fn the_dead_are_cleared_and_the_living_are_not() {
-    let scene = Scene::on_disk();
-    let (killed, pipe) = midway(Way::Named, &scene, &[], b"part");
-    assert_eq!(scene.names(), [BESIDE, "dest"]);
+fn temp_files_of_dead_processes_are_removed_and_of_live_ones_kept() {
+    let scene = AtomicFixture::on_disk();
+    let (killed, pipe) = midway(TempFileKind::Named, &scene, &[], b"part");
+    assert_eq!(scene.names(), [TEMP_NAME, "dest"]);
     killed.signal(Signal::SIGKILL);
     killed.finish();
     drop(pipe);
-    assert_eq!(scene.names(), [BESIDE, "dest"]);
+    assert_eq!(scene.names(), [TEMP_NAME, "dest"]);
 
-    let (living, mut pipe) = midway(Way::Named, &scene, &[], b"the last ");
-    assert_eq!(scene.names(), [BESIDE, "dest"]);
-    for way in WAYS {
+    let (living, mut pipe) = midway(TempFileKind::Named, &scene, &[], b"the last ");
+    assert_eq!(scene.names(), [TEMP_NAME, "dest"]);
+    for way in TEMP_FILE_KINDS {
         assert_ok(&run_as(way, scene.command()), "beside a living one");
-        assert_same(&scene.source(), &scene.dest(), "beside a living one");
-        assert_eq!(scene.names(), [BESIDE, "dest"]);
+        assert_same_content(&scene.source(), &scene.dest(), "beside a living one");
+        assert_eq!(scene.names(), [TEMP_NAME, "dest"]);
     }
     pipe.write_all(b"one wins").unwrap();
     drop(pipe);
@@ -593,10 +613,10 @@ fn the_dead_are_cleared_and_the_living_are_not() {
 /// Also when the first name was a living one's, so that the killed one had the second.
 #[test]
 fn a_leftover_of_the_second_name_is_cleared() {
-    let scene = Scene::on_disk();
-    let (first, first_pipe) = midway(Way::Named, &scene, &[], b"first");
-    let (second, second_pipe) = midway(Way::Named, &scene, &[], b"second");
-    assert_eq!(scene.names(), [BESIDE, ".dest.mmapcp-2", "dest"]);
+    let scene = AtomicFixture::on_disk();
+    let (first, first_pipe) = midway(TempFileKind::Named, &scene, &[], b"first");
+    let (second, second_pipe) = midway(TempFileKind::Named, &scene, &[], b"second");
+    assert_eq!(scene.names(), [TEMP_NAME, ".dest.mmapcp-2", "dest"]);
     second.signal(Signal::SIGKILL);
     second.finish();
     drop((first_pipe, second_pipe));
@@ -607,11 +627,11 @@ fn a_leftover_of_the_second_name_is_cleared() {
 }
 
 #[test]
-fn two_at_once_make_one_whole_file() {
-    for way in WAYS {
+fn two_concurrent_copies_make_one_whole_file() {
+    for way in TEMP_FILE_KINDS {
         for existing in [true, false] {
             for round in 0..10 {
-                let scene = Scene::on_disk();
+                let scene = AtomicFixture::on_disk();
                 let other = scene.from.path().join("other");
                 make_dump(&other, SIZE, &[(MIB, MIB)]);
                 if !existing {
@@ -641,8 +661,8 @@ fn two_at_once_make_one_whole_file() {
                     };
                     assert_says(refused, &words, &context);
                 }
-                if difference(&other, &scene.dest()).is_some() {
-                    assert_same(&scene.source(), &scene.dest(), &context);
+                if first_difference(&other, &scene.dest()).is_some() {
+                    assert_same_content(&scene.source(), &scene.dest(), &context);
                 }
                 assert_eq!(scene.names(), ["dest"], "{context}");
             }
@@ -653,9 +673,9 @@ fn two_at_once_make_one_whole_file() {
 /// A file that somebody makes in the meantime is not overwritten; with -n that is as if it had been there before.
 #[test]
 fn a_destination_that_appears_meanwhile_is_left() {
-    for way in WAYS {
+    for way in TEMP_FILE_KINDS {
         for option in ["-v", "-n"] {
-            let scene = Scene::on_disk();
+            let scene = AtomicFixture::on_disk();
             fs::remove_file(scene.dest()).unwrap();
             let (running, pipe) = midway(way, &scene, &[option], b"late");
             fs::write(scene.dest(), OLD).unwrap();
@@ -664,7 +684,7 @@ fn a_destination_that_appears_meanwhile_is_left() {
             let context = format!("{way:?} {option}");
             if option == "-n" {
                 assert_ok(&output, &context);
-                assert_eq!(lossy(&output.stderr), "", "{context}");
+                assert_eq!(lossy_string(&output.stderr), "", "{context}");
             } else {
                 let words = format!(
                     "cannot create regular file '{}': File exists",
@@ -679,31 +699,34 @@ fn a_destination_that_appears_meanwhile_is_left() {
 
 #[test]
 fn an_existing_file_is_left_with_no_clobber() {
-    let scene = Scene::on_disk();
+    let scene = AtomicFixture::on_disk();
     assert_ok(&run(scene.command().arg("-n")), "-n");
     scene.assert_old_and_alone("-n");
 }
 
 /// What a container or a file system may refuse, and another way replaces.
 #[test]
-fn calls_that_can_be_missed() {
+fn missing_optional_syscalls_fall_back() {
     let refused = [
-        (&[Call::OTmpfile][..], Errno::EOPNOTSUPP),
-        (&[Call::OTmpfile], Errno::EISDIR),
-        (&[Call::OTmpfile], Errno::EPERM),
-        (&[Call::OTmpfile], Errno::ENOSYS),
-        (&[Call::Linkat], Errno::EPERM),
-        (&[Call::Linkat], Errno::ENOSYS),
-        (&[Call::OTmpfile, Call::Renameat2], Errno::EINVAL),
+        (&[DeniedSyscall::OTmpfile][..], Errno::EOPNOTSUPP),
+        (&[DeniedSyscall::OTmpfile], Errno::EISDIR),
+        (&[DeniedSyscall::OTmpfile], Errno::EPERM),
+        (&[DeniedSyscall::OTmpfile], Errno::ENOSYS),
+        (&[DeniedSyscall::Linkat], Errno::EPERM),
+        (&[DeniedSyscall::Linkat], Errno::ENOSYS),
+        (
+            &[DeniedSyscall::OTmpfile, DeniedSyscall::Renameat2],
+            Errno::EINVAL,
+        ),
     ];
     for (calls, errno) in refused {
         for existing in [true, false] {
-            let scene = Scene::on_disk();
+            let scene = AtomicFixture::on_disk();
             if !existing {
                 fs::remove_file(scene.dest()).unwrap();
             }
             let context = format!("{calls:?} {errno}, existing: {existing}");
-            let output = run_refused(calls, errno as i32, scene.command());
+            let output = run_with_denied(calls, errno as i32, scene.command());
             assert_ok(&output, &context);
             scene.assert_new_and_alone(&context);
         }
@@ -712,34 +735,34 @@ fn calls_that_can_be_missed() {
 
 /// What nothing replaces is an error, and the old file stays.
 #[test]
-fn calls_that_cannot_be_missed() {
+fn missing_required_syscalls_are_errors() {
     let refused = [
-        (&[Call::Renameat][..], Errno::EIO, "cannot replace"),
+        (&[DeniedSyscall::Renameat][..], Errno::EIO, "cannot replace"),
         (
-            &[Call::Renameat, Call::OTmpfile],
+            &[DeniedSyscall::Renameat, DeniedSyscall::OTmpfile],
             Errno::EPERM,
             "cannot replace",
         ),
-        (&[Call::Fsync], Errno::EIO, "failed to sync"),
+        (&[DeniedSyscall::Fsync], Errno::EIO, "failed to sync"),
         (
-            &[Call::Fsync, Call::OTmpfile],
+            &[DeniedSyscall::Fsync, DeniedSyscall::OTmpfile],
             Errno::EPERM,
             "failed to sync",
         ),
     ];
     for (calls, errno, words) in refused {
-        let scene = Scene::on_disk();
+        let scene = AtomicFixture::on_disk();
         let context = format!("{calls:?} {errno}");
         let mut command = scene.command();
         command.arg("--fsync");
-        let output = run_refused(calls, errno as i32, command);
+        let output = run_with_denied(calls, errno as i32, command);
         assert_eq!(
             output.status.code(),
             Some(1),
             "{context}: {}",
-            told(&output)
+            describe_output(&output)
         );
-        let stderr = lossy(&output.stderr);
+        let stderr = lossy_string(&output.stderr);
         assert!(
             stderr.starts_with(&format!("mmapcp: {words} ")),
             "{context}: {stderr}"
@@ -752,14 +775,14 @@ fn calls_that_cannot_be_missed() {
 /// could not close them either.
 #[test]
 fn a_close_that_fails_leaves_the_old_file() {
-    let scene = Scene::on_disk();
+    let scene = AtomicFixture::on_disk();
     let said = scene.from.path().join("said");
     let mut command = scene.command();
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(&said).unwrap());
-    let status = with_refused(&[Call::Close], Errno::EIO as i32, move || {
+    let status = with_denied_syscalls(&[DeniedSyscall::Close], Errno::EIO as i32, move || {
         command.status().unwrap()
     });
     let stderr = fs::read_to_string(said).unwrap();
@@ -777,10 +800,19 @@ fn an_owner_that_is_refused() {
     if !is_root_or_skip("an_owner_that_is_refused") {
         return;
     }
-    let scene = Scene::on_disk();
+    let scene = AtomicFixture::on_disk();
     chown(scene.dest(), Some(NOBODY), None).unwrap();
-    let output = run_refused(&[Call::Fchown], Errno::EPERM as i32, scene.command());
-    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let output = run_with_denied(
+        &[DeniedSyscall::Fchown],
+        Errno::EPERM as i32,
+        scene.command(),
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        describe_output(&output)
+    );
     scene.assert_old_and_alone("chown refused");
 }
 
@@ -788,7 +820,7 @@ fn an_owner_that_is_refused() {
 
 #[test]
 fn a_sync_that_fails_is_a_failure() {
-    let scene = Scene::on_disk();
+    let scene = AtomicFixture::on_disk();
     let fsync = |options: &[&str]| {
         let mut command = mmapcp();
         command.arg("--fsync").args(options);
@@ -796,7 +828,7 @@ fn a_sync_that_fails_is_a_failure() {
     };
     let mut command = fsync(&[]);
     command.arg(scene.source()).arg(scene.dest());
-    let output = run_refused(&[Call::Fsync], Errno::EIO as i32, command);
+    let output = run_with_denied(&[DeniedSyscall::Fsync], Errno::EIO as i32, command);
     let words = format!(
         "failed to sync '{}': Input/output error",
         scene.dest().display()
@@ -810,9 +842,18 @@ fn a_sync_that_fails_is_a_failure() {
     }
     let mut command = fsync(&["-r"]);
     command.arg(&tree).arg(scene.to.path());
-    let output = run_refused(&[Call::Syncfs, Call::Fsync], Errno::EIO as i32, command);
-    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-    let stderr = lossy(&output.stderr);
+    let output = run_with_denied(
+        &[DeniedSyscall::Syncfs, DeniedSyscall::Fsync],
+        Errno::EIO as i32,
+        command,
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        describe_output(&output)
+    );
+    let stderr = lossy_string(&output.stderr);
     assert!(stderr.starts_with("mmapcp: failed to sync "), "{stderr}");
     assert_eq!(
         stderr.lines().count(),
@@ -823,8 +864,8 @@ fn a_sync_that_fails_is_a_failure() {
 
 /// Nothing can be synced in /dev/null, and that is no failure.
 #[test]
-fn what_has_no_disk_is_not_synced() {
-    let scene = Scene::on_disk();
+fn destinations_without_a_disk_are_not_synced() {
+    let scene = AtomicFixture::on_disk();
     let output = run(mmapcp().arg("--fsync").arg(scene.source()).arg("/dev/null"));
     assert_ok(&output, "/dev/null");
 }

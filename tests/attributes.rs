@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::beside_cp::{Style, agree};
+use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
 use crate::support::*;
 
 /// A tree with all that attributes can be, and destinations that were there before.
@@ -30,14 +30,14 @@ const TREE: &str = r"
 ";
 
 /// What of it belongs to nobody; the rest stays root's, whose 0777 or ACL may be written to all the same.
-const MINE: &str = r"
+const GIVE_TO_NOBODY_SCRIPT: &str = r"
     chown -h 65534:65534 . t/m2755 t/m0444 t/m4755 t/d t/d/in t/readonly t/closed t/closed/in t/narrow t/acl t/given t/link
     chown 65534:65534 inherit other there there/d there/m2755 there/m4755 there/m0444 there/both there/acl there/readonly
     chmod 4755 t/m4755 there/m4755; chmod 2755 t/m2755 there/m2755; chmod 777 sgid there/closed
 ";
 
 /// What is preserved, one combination a line.
-const WORDS: [&str; 24] = [
+const PRESERVE_OPTIONS: [&str; 24] = [
     "",
     "-p",
     "-a",
@@ -65,7 +65,7 @@ const WORDS: [&str; 24] = [
 ];
 
 /// Those whose end depends on the mask.
-const MASKED: [&str; 6] = [
+const UMASK_DEPENDENT_OPTIONS: [&str; 6] = [
     "",
     "-p",
     "--preserve=ownership",
@@ -75,7 +75,7 @@ const MASKED: [&str; 6] = [
 ];
 
 /// Into the empty, into a default ACL, into a set-group-id directory, over what is there.
-const COPIES: &str = "$CP -r WORDS t new; echo $?; $CP -r WORDS t inherit; echo $?; $CP -r WORDS t sgid; echo $?; \
+const COPY_COMMANDS: &str = "$CP -r WORDS t new; echo $?; $CP -r WORDS t inherit; echo $?; $CP -r WORDS t sgid; echo $?; \
     $CP -rT WORDS t there; echo $?; $CP WORDS t/m* t/acl t/narrow t/xattr t/readonly t/cap other; echo $?";
 
 /// Every copy of `words` under each mask.
@@ -89,7 +89,7 @@ fn table(prepare: &str, words: &[&str], umasks: &[&str]) -> String {
     let mut table = String::new();
     for umask in umasks {
         for words in words {
-            let copies = COPIES.replace("WORDS", words);
+            let copies = COPY_COMMANDS.replace("WORDS", words);
             table += &format!("umask {umask}, {words} :: {prepare} :: umask {umask}; {copies}\n");
         }
     }
@@ -116,26 +116,38 @@ fn can_run(test: &str) -> bool {
 }
 
 #[test]
-fn of_every_kind_as_root() {
-    if can_run("of_every_kind_as_root") {
-        agree(&table(TREE, &WORDS, &["022"]), Style::ANY_ORDER);
+fn every_preserve_option_as_root() {
+    if can_run("every_preserve_option_as_root") {
+        assert_same_as_cp(
+            &table(TREE, &PRESERVE_OPTIONS, &["022"]),
+            ComparisonOptions::ANY_ORDER,
+        );
     }
 }
 
 /// The masks that matter: one that takes from the group, too, and none.
 #[test]
-fn under_other_masks() {
-    if can_run("under_other_masks") {
-        agree(&table(TREE, &MASKED, &["077", "0"]), Style::ANY_ORDER);
+fn preserve_options_under_other_umasks() {
+    if can_run("preserve_options_under_other_umasks") {
+        assert_same_as_cp(
+            &table(TREE, &UMASK_DEPENDENT_OPTIONS, &["077", "0"]),
+            ComparisonOptions::ANY_ORDER,
+        );
     }
 }
 
 /// What cannot be given away is not, and the set-id bits with it.
 #[test]
-fn of_every_kind_as_nobody() {
-    if can_run("of_every_kind_as_nobody") {
-        let tree = [TREE, MINE].concat();
-        agree(&table(&tree, &WORDS, &["022"]), Style::NOBODY_ANY_ORDER);
-        agree(&table(&tree, &MASKED, &["0277"]), Style::NOBODY_ANY_ORDER);
+fn every_preserve_option_as_nobody() {
+    if can_run("every_preserve_option_as_nobody") {
+        let tree = [TREE, GIVE_TO_NOBODY_SCRIPT].concat();
+        assert_same_as_cp(
+            &table(&tree, &PRESERVE_OPTIONS, &["022"]),
+            ComparisonOptions::NOBODY_ANY_ORDER,
+        );
+        assert_same_as_cp(
+            &table(&tree, &UMASK_DEPENDENT_OPTIONS, &["0277"]),
+            ComparisonOptions::NOBODY_ANY_ORDER,
+        );
     }
 }

@@ -3,7 +3,7 @@
 //! cp 9.1 puts a simple backup of `d/f` into the current directory, as `f~`, when it copies into a directory `d` (fixed in 9.2,
 //! and right here): such cases run with -T or in the directory itself.
 
-use crate::beside_cp::{Style, agree};
+use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
 
 /// Every word of CONTROL, on a file that has no backup, a simple one, or a numbered one.
 #[test]
@@ -30,11 +30,11 @@ fn every_style_names_as_cp_does() {
         table += &format!("-b after {there} :: {prepare} :: $CP -vb a b\n");
         table += &format!("--backup after {there} :: {prepare} :: $CP -v --backup a b\n");
     }
-    agree(&table, Style::PLAIN);
+    assert_same_as_cp(&table, ComparisonOptions::PLAIN);
 }
 
 #[test]
-fn words_that_are_none() {
+fn invalid_backup_types() {
     let cases = r#"
         an unknown style :: $CP --backup=foo a b
         an empty style :: $CP --backup= a b
@@ -51,7 +51,7 @@ fn words_that_are_none() {
         suffix and -n :: $CP -S x -n a b
         backup and -l and -s :: $CP -b -l -s a b
     "#;
-    agree(cases, Style::PLAIN);
+    assert_same_as_cp(cases, ComparisonOptions::PLAIN);
 }
 
 #[test]
@@ -87,12 +87,12 @@ fn suffixes_and_environment() {
         VERSION_CONTROL and a word :: VERSION_CONTROL=numbered $CP -v --backup=simple a b
         VERSION_CONTROL unknown and a word :: VERSION_CONTROL=foo $CP -v --backup=simple a b
     "#;
-    agree(cases, Style::PLAIN);
+    assert_same_as_cp(cases, ComparisonOptions::PLAIN);
 }
 
 /// What is renamed, and what takes its place.
 #[test]
-fn of_every_type() {
+fn backups_of_every_file_type() {
     let cases = r#"
         nothing there :: $CP -vb a new
         a link is renamed, not followed :: ln -s b blink :: $CP -vb a blink
@@ -122,11 +122,11 @@ fn of_every_type() {
         numbered, -t :: printf o > other/a :: $CP -v --backup=t -t other a b
         --parents :: mkdir other/dir; printf o > other/dir/x :: $CP -vb --parents dir/x other
     "#;
-    agree(cases, Style::PLAIN);
+    assert_same_as_cp(cases, ComparisonOptions::PLAIN);
 }
 
 #[test]
-fn in_trees() {
+fn backups_in_trees() {
     let cases = r#"
         -r :: cp -r dir new :: $CP -rbT dir new
         -r simple :: cp -r dir new :: $CP -rT --backup=simple dir new
@@ -153,12 +153,15 @@ fn in_trees() {
         the same file twice, there :: printf o > other/a :: $CP -v --backup=t a ./a other
         a tree onto itself :: $CP -rbT dir dir
     "#;
-    agree(cases, Style::ANY_ORDER);
-    agree("a tree into itself :: $CP -rb dir dir", Style::ANY_AMOUNT);
+    assert_same_as_cp(cases, ComparisonOptions::ANY_ORDER);
+    assert_same_as_cp(
+        "a tree into itself :: $CP -rb dir dir",
+        ComparisonOptions::ANY_COPIED_AMOUNT,
+    );
 }
 
 #[test]
-fn with_other_words() {
+fn backups_with_other_options() {
     let cases = r#"
         -u, older there :: touch -d 2001-01-01 b; touch -d 2002-02-02 a :: $CP -vbu a b
         -u, newer there :: touch -d 2002-02-02 b; touch -d 2001-01-01 a :: $CP -vbu a b
@@ -209,7 +212,7 @@ fn with_other_words() {
         source is the backup, elsewhere :: printf o > other/b~; printf o > other/b :: $CP -v --backup=simple -T other/b~ other/b
         source of the backup's name, another file :: printf o > other/b~ :: $CP -v --backup=simple other/b~ b
     "#;
-    agree(cases, Style::PLAIN);
+    assert_same_as_cp(cases, ComparisonOptions::PLAIN);
 }
 
 /// A copy that fails gives what was there its name back, and says so with -v.
@@ -230,7 +233,7 @@ fn failures_undo_the_backup() {
         a sticky directory :: chmod 1777 other; printf o > other/a :: $CP -vb a other
         -f :: chmod 600 a :: $CP -vbf a b
     "#;
-    agree(cases, Style::NOBODY_ANY_ORDER);
+    assert_same_as_cp(cases, ComparisonOptions::NOBODY_ANY_ORDER);
     let cases = r#"
         a link that cannot be made :: $CP -vbl a /proc/self/comm b
         a socket, not recursive :: $CP -vb sock b
@@ -239,5 +242,5 @@ fn failures_undo_the_backup() {
         -l across devices :: $CP -vbl /proc/version b
         reading fails :: $CP -vb /proc/self/mem b
     "#;
-    agree(cases, Style::PLAIN);
+    assert_same_as_cp(cases, ComparisonOptions::PLAIN);
 }

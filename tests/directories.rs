@@ -1,6 +1,6 @@
 //! Directories beside cp: into themselves, twice, with their parents, closed ones, and those in the way of files.
 
-use crate::beside_cp::{Style, agree};
+use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
 use crate::support::*;
 
 #[test]
@@ -32,12 +32,15 @@ fn a_directory_into_itself() {
         told, WORD :: $CP WORD -v dir dir
     "#;
     for words in ["-R", "-a", "-RH", "-Rl", "-Ru", "-Rn", "-R --copy-contents"] {
-        agree(&table.replace("WORD", words), Style::ANY_AMOUNT.in_memory());
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::ANY_COPIED_AMOUNT.in_memory(),
+        );
     }
 }
 
 #[test]
-fn the_same_twice() {
+fn the_same_source_twice() {
     let table = r#"
         a file, WORD :: $CP WORD a a other
         a file thrice, WORD :: $CP WORD a a a other
@@ -79,12 +82,15 @@ fn the_same_twice() {
         "-R --parents",
         "-R --attributes-only",
     ] {
-        agree(&table.replace("WORD", words), Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::ANY_ORDER.in_memory(),
+        );
     }
 }
 
 #[test]
-fn parents() {
+fn parents_option() {
     let table = r#"
         a file, WORD :: $CP WORD --parents a other
         a file below, WORD :: $CP WORD --parents dir/sub/y other
@@ -138,13 +144,16 @@ fn parents() {
         "--preserve=mode",
         "--no-preserve=mode",
     ] {
-        agree(&table.replace("WORD", words), Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::ANY_ORDER.in_memory(),
+        );
     }
 }
 
 /// What is in the way of a walk.
 #[test]
-fn types_in_each_others_way() {
+fn files_and_directories_in_each_others_way() {
     let table = r#"
         a file over a directory, WORD :: mkdir other/a :: $CP WORD a other
         a file over a full directory, WORD :: mkdir -p other/a/full :: $CP WORD a other
@@ -180,13 +189,16 @@ fn types_in_each_others_way() {
         "-RT",
         "-Rv",
     ] {
-        agree(&table.replace("WORD", words), Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::ANY_ORDER.in_memory(),
+        );
     }
 }
 
 #[test]
-fn closed_directories() {
-    if !is_root_or_skip("closed_directories") {
+fn directories_without_permission() {
+    if !is_root_or_skip("directories_without_permission") {
         return;
     }
     let table = r#"
@@ -215,6 +227,9 @@ fn closed_directories() {
         "-R --parents",
         "-Ri",
     ] {
-        agree(&table.replace("WORD", words), Style::NOBODY_ANY_ORDER);
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::NOBODY_ANY_ORDER,
+        );
     }
 }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::refusal::{Call, run_refused};
+use crate::seccomp_filter::{DeniedSyscall, run_with_denied};
 use crate::support::*;
 
 /// Long enough to be caught in the middle.
@@ -49,7 +49,7 @@ fn file_size_limit() {
         for limit in [4096, 9 * MIB, 9 * MIB + 100] {
             let (from, to) = (source_dir(engine), disk_dir());
             let (source, destination) = (from.path().join("dump"), to.path().join("copy"));
-            make_full(&source, 20 * MIB);
+            make_dense_dump(&source, 20 * MIB);
             let mut command = Command::new("prlimit");
             command
                 .arg(format!("--fsize={limit}"))
@@ -61,13 +61,13 @@ fn file_size_limit() {
                 output.status.code(),
                 Some(1),
                 "{engine}, {limit}: {}",
-                told(&output)
+                describe_output(&output)
             );
             let words = format!(
                 "mmapcp: error writing '{}': File too large\n",
                 destination.display()
             );
-            assert_eq!(lossy(&output.stderr), words, "{engine}, {limit}");
+            assert_eq!(lossy_string(&output.stderr), words, "{engine}, {limit}");
             assert!(!destination.exists(), "{engine}, {limit}: a part was left");
         }
     }
@@ -80,7 +80,7 @@ fn a_file_within_the_size_limit() {
         for size in [20 * MIB, 20 * MIB + 1, 100] {
             let (from, to) = (source_dir(engine), disk_dir());
             let (source, destination) = (from.path().join("dump"), to.path().join("copy"));
-            make_full(&source, size);
+            make_dense_dump(&source, size);
             let mut command = Command::new("prlimit");
             command
                 .arg(format!("--fsize={size}"))
@@ -91,9 +91,9 @@ fn a_file_within_the_size_limit() {
             assert!(
                 output.status.success(),
                 "{engine}, {size}: {}",
-                told(&output)
+                describe_output(&output)
             );
-            assert_same(&source, &destination, engine);
+            assert_same_content(&source, &destination, engine);
         }
     }
 }
@@ -102,12 +102,17 @@ fn a_file_within_the_size_limit() {
 fn a_full_device() {
     let shm = shm_dir();
     let source = shm.path().join("dump");
-    make_full(&source, 3 * MIB + 5);
+    make_dense_dump(&source, 3 * MIB + 5);
     for engine in ["auto", "buffered"] {
         let output = run(mmapcp().args(option(engine)).arg(&source).arg("/dev/full"));
-        assert_eq!(output.status.code(), Some(1), "{engine}: {}", told(&output));
         assert_eq!(
-            lossy(&output.stderr),
+            output.status.code(),
+            Some(1),
+            "{engine}: {}",
+            describe_output(&output)
+        );
+        assert_eq!(
+            lossy_string(&output.stderr),
             "mmapcp: error writing '/dev/full': No space left on device\n",
             "{engine}"
         );
@@ -129,18 +134,23 @@ fn a_full_file_system() {
     }
     let (shm, disk) = (shm_dir(), disk_dir());
     let source = shm.path().join("dump");
-    make_full(&source, 20 * MIB);
+    make_dense_dump(&source, 20 * MIB);
     let script = "mount -t tmpfs -o size=8M none \"$1\" && exec \"$2\" \"$3\" \"$1/copy\"";
     let output = run(Command::new("unshare")
         .args(["-m", "sh", "-c", script, "sh"])
         .arg(disk.path())
         .arg(MMAPCP)
         .arg(&source));
-    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-    assert!(
-        lossy(&output.stderr).ends_with("copy': No space left on device\n"),
+    assert_eq!(
+        output.status.code(),
+        Some(1),
         "{}",
-        told(&output)
+        describe_output(&output)
+    );
+    assert!(
+        lossy_string(&output.stderr).ends_with("copy': No space left on device\n"),
+        "{}",
+        describe_output(&output)
     );
 }
 
@@ -149,7 +159,11 @@ fn a_full_file_system() {
 /// Rows that keep a bounded dirty window wait for the device; what it answers then is the last word on the copy.
 #[test]
 fn an_error_from_the_disk_is_never_success() {
-    let calls = [Call::Fsync, Call::Fdatasync, Call::SyncFileRange];
+    let calls = [
+        DeniedSyscall::Fsync,
+        DeniedSyscall::Fdatasync,
+        DeniedSyscall::SyncFileRange,
+    ];
     for engine in ["dontcache", "copy-file-range", "sendfile", "buffered"] {
         for (errno, words) in [
             (Errno::EIO, "Input/output error"),
@@ -157,25 +171,25 @@ fn an_error_from_the_disk_is_never_success() {
         ] {
             let (from, to) = (source_dir(engine), disk_dir());
             let (source, destination) = (from.path().join("dump"), to.path().join("copy"));
-            make_full(&source, 40 * MIB + 5);
+            make_dense_dump(&source, 40 * MIB + 5);
             let mut command = mmapcp();
             command.args(option(engine)).arg(&source).arg(&destination);
-            let output = run_refused(&calls, errno as i32, command);
+            let output = run_with_denied(&calls, errno as i32, command);
             assert_eq!(
                 output.status.code(),
                 Some(1),
                 "{engine}, {errno}: {}",
-                told(&output)
+                describe_output(&output)
             );
             assert!(
-                lossy(&output.stderr).contains(words),
+                lossy_string(&output.stderr).contains(words),
                 "{engine}, {errno}: {}",
-                told(&output)
+                describe_output(&output)
             );
             assert!(
-                lossy(&output.stderr).contains(destination.to_str().unwrap()),
+                lossy_string(&output.stderr).contains(destination.to_str().unwrap()),
                 "{engine}: {}",
-                told(&output)
+                describe_output(&output)
             );
         }
     }
@@ -188,12 +202,12 @@ fn changed_midway(engine: &str, change: impl Fn(&Path)) -> (Output, PathBuf, [Te
     let (from, to) = (source_dir(engine), disk_dir());
     let (source, destination) = (from.path().join("dump"), to.path().join("copy"));
     let mut ended = None;
-    until_met("a source changed in the middle of its copy", || {
+    retry_until_met("a source changed in the middle of its copy", || {
         let _ = fs::remove_file(&destination);
-        make_full(&source, SIZE);
+        make_dense_dump(&source, SIZE);
         let mut command = mmapcp();
         command.args(option(engine)).arg(&source).arg(&destination);
-        let Some(running) = stopped_midway(&mut command, &destination) else {
+        let Some(running) = start_and_stop_midway(&mut command, &destination) else {
             return false;
         };
         change(&source);
@@ -205,7 +219,7 @@ fn changed_midway(engine: &str, change: impl Fn(&Path)) -> (Output, PathBuf, [Te
             assert!(
                 whole,
                 "{engine}: success with a short copy: {}",
-                told(&output)
+                describe_output(&output)
             );
             return false;
         }
@@ -217,9 +231,19 @@ fn changed_midway(engine: &str, change: impl Fn(&Path)) -> (Output, PathBuf, [Te
 
 /// Exit 1 by itself, and one sentence that names the source and both sizes.
 fn told_both_sizes(engine: &str, output: &Output, after: u64) {
-    assert_eq!(output.status.signal(), None, "{engine}: {}", told(output));
-    assert_eq!(output.status.code(), Some(1), "{engine}: {}", told(output));
-    let stderr = lossy(&output.stderr);
+    assert_eq!(
+        output.status.signal(),
+        None,
+        "{engine}: {}",
+        describe_output(output)
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{engine}: {}",
+        describe_output(output)
+    );
+    let stderr = lossy_string(&output.stderr);
     assert_eq!(stderr.lines().count(), 1, "{engine}: {stderr}");
     assert!(
         stderr.starts_with("mmapcp: ") && stderr.contains("/dump'"),
@@ -288,15 +312,15 @@ fn a_later_source_vanishes() {
     let (shm, disk) = (shm_dir(), disk_dir());
     let sources = ["first", "second", "third"].map(|name| shm.path().join(name));
     let first_copy = disk.path().join("first");
-    make_full(&sources[0], SIZE);
-    until_met("a source deleted before its turn", || {
-        make_full(&sources[1], 5000);
-        make_full(&sources[2], 6000);
+    make_dense_dump(&sources[0], SIZE);
+    retry_until_met("a source deleted before its turn", || {
+        make_dense_dump(&sources[1], 5000);
+        make_dense_dump(&sources[2], 6000);
         for name in ["first", "second", "third"] {
             let _ = fs::remove_file(disk.path().join(name));
         }
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(
+        let Some(running) = start_and_stop_midway(
             command.arg("--jobs=1").args(&sources).arg(disk.path()),
             &first_copy,
         ) else {
@@ -308,14 +332,19 @@ fn a_later_source_vanishes() {
         if disk.path().join("second").exists() {
             return false;
         }
-        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{}",
+            describe_output(&output)
+        );
         let words = format!(
             "mmapcp: cannot stat '{}': No such file or directory\n",
             sources[1].display()
         );
-        assert_eq!(lossy(&output.stderr), words);
-        assert_same(&sources[0], &first_copy, "the file before");
-        assert_same(&sources[2], &disk.path().join("third"), "the file behind");
+        assert_eq!(lossy_string(&output.stderr), words);
+        assert_same_content(&sources[0], &first_copy, "the file before");
+        assert_same_content(&sources[2], &disk.path().join("third"), "the file behind");
         true
     });
 }
@@ -326,13 +355,13 @@ fn files_of_a_tree_vanish() {
     let (shm, disk) = (shm_dir(), disk_dir());
     let (tree, copy) = (shm.path().join("tree"), disk.path().join("tree"));
     let names: Vec<String> = (0..4).map(|number| format!("core.{number}")).collect();
-    until_met("files deleted behind the walk", || {
+    retry_until_met("files deleted behind the walk", || {
         let _ = fs::remove_dir_all(&copy);
         let _ = fs::remove_dir_all(&tree);
         fs::create_dir(&tree).unwrap();
         names
             .iter()
-            .for_each(|name| make_full(&tree.join(name), 40 * MIB));
+            .for_each(|name| make_dense_dump(&tree.join(name), 40 * MIB));
         let mut running = Running::start(mmapcp().arg("-r").arg(&tree).arg(&copy));
         while !names.iter().any(|name| copy.join(name).exists()) {
             assert!(!running.has_ended(), "it ended without a copy");
@@ -354,8 +383,13 @@ fn files_of_a_tree_vanish() {
         if lost == 0 {
             return false;
         }
-        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-        let stderr = lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{}",
+            describe_output(&output)
+        );
+        let stderr = lossy_string(&output.stderr);
         assert_eq!(stderr.lines().count(), lost, "{stderr}");
         assert!(
             stderr
@@ -367,7 +401,7 @@ fn files_of_a_tree_vanish() {
             .iter()
             .filter(|name| tree.join(name).exists())
             .for_each(|name| {
-                assert_same(&tree.join(name), &copy.join(name), "a file that stayed");
+                assert_same_content(&tree.join(name), &copy.join(name), "a file that stayed");
             });
         true
     });
@@ -378,14 +412,23 @@ fn files_of_a_tree_vanish() {
 fn an_older_file_outlives_a_refusal() {
     let disk = disk_dir();
     let (source, older) = (disk.path().join("dump"), disk.path().join("older"));
-    make_full(&source, 8 << 20);
+    make_dense_dump(&source, 8 << 20);
     fs::write(&older, b"precious").unwrap();
     // The source is not in memory, so no row of these can serve.
     for engine in ["mmap", "splice"] {
         let word = format!("--engine={engine}");
         let output = run(mmapcp().args([&word]).arg(&source).arg(&older));
-        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-        assert!(told(&output).contains(engine), "{}", told(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{}",
+            describe_output(&output)
+        );
+        assert!(
+            describe_output(&output).contains(engine),
+            "{}",
+            describe_output(&output)
+        );
         assert_eq!(fs::read(&older).unwrap(), b"precious", "{engine}");
     }
     let limited = Command::new("prlimit")
@@ -393,11 +436,16 @@ fn an_older_file_outlives_a_refusal() {
         .args([&source, &older])
         .output()
         .unwrap();
-    assert_eq!(limited.status.code(), Some(1), "{}", told(&limited));
-    assert!(
-        told(&limited).contains("File too large"),
+    assert_eq!(
+        limited.status.code(),
+        Some(1),
         "{}",
-        told(&limited)
+        describe_output(&limited)
+    );
+    assert!(
+        describe_output(&limited).contains("File too large"),
+        "{}",
+        describe_output(&limited)
     );
     assert_eq!(fs::read(&older).unwrap(), b"precious", "file size limit");
 }

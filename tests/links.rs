@@ -1,6 +1,6 @@
 //! Links, hard and symbolic, beside cp: which are followed, which are kept, what becomes of those in the way, and -l and -s.
 
-use crate::beside_cp::{Style, agree};
+use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
 
 #[test]
 fn hard_links_are_kept() {
@@ -41,7 +41,7 @@ fn hard_links_are_kept() {
     ] {
         let linked = "ln dir/x dir/x2; ln dir/x dir/sub/x3; ln b dir/bravo";
         let cases = table.replace("WORD", words).replace("LINKED", linked);
-        agree(&cases, Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(&cases, ComparisonOptions::ANY_ORDER.in_memory());
     }
 }
 
@@ -81,7 +81,10 @@ fn symbolic_links_are_followed_or_not() {
         "", "-P", "-d", "-R", "-RP", "-RH", "-RL", "-a", "-aH", "-aL", "-RLP", "-H", "-L", "-dL",
         "-Ld",
     ] {
-        agree(&table.replace("WORD", words), Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::ANY_ORDER.in_memory(),
+        );
     }
 }
 
@@ -117,7 +120,10 @@ fn dangling_destinations() {
         "-p",
         "--attributes-only",
     ] {
-        agree(&table.replace("WORD", words), Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::ANY_ORDER.in_memory(),
+        );
     }
 }
 
@@ -155,7 +161,10 @@ fn a_link_to_a_directory_as_destination() {
         "-s",
         "-p",
     ] {
-        agree(&table.replace("WORD", words), Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::ANY_ORDER.in_memory(),
+        );
     }
 }
 
@@ -207,7 +216,10 @@ fn slashes_and_dots() {
         "-Rb",
         "-Rv",
     ] {
-        agree(&table.replace("WORD", words), Style::ANY_AMOUNT.in_memory());
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::ANY_COPIED_AMOUNT.in_memory(),
+        );
     }
 }
 
@@ -286,7 +298,10 @@ fn links_instead_of_copies() {
         sparse, WORD :: $CP WORD --sparse=always a new
     "#;
     for words in ["-l", "-s"] {
-        agree(&table.replace("WORD", words), Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::ANY_ORDER.in_memory(),
+        );
     }
     let cases = r#"
         -s of an absolute name :: $CP -s "$PWD/a" other; readlink other/a | sed "s|$PWD|PWD|"; rm other/a
@@ -295,7 +310,7 @@ fn links_instead_of_copies() {
         -l -s :: $CP -ls a new
         -l to another file system :: $CP -l a /proc/new
     "#;
-    agree(cases, Style::ANY_ORDER);
+    assert_same_as_cp(cases, ComparisonOptions::ANY_ORDER);
 }
 
 #[test]
@@ -309,6 +324,9 @@ fn links_instead_of_copies_without_permission() {
         told, WORD :: chmod 777 other :: $CP WORD -v a b other
     "#;
     for words in ["-l", "-s"] {
-        agree(&table.replace("WORD", words), Style::NOBODY_ANY_ORDER);
+        assert_same_as_cp(
+            &table.replace("WORD", words),
+            ComparisonOptions::NOBODY_ANY_ORDER,
+        );
     }
 }

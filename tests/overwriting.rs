@@ -1,9 +1,9 @@
 //! What becomes of a file that is there, beside cp: -n, -i, -u, -f, --remove-destination, backups, attributes without data.
 
-use crate::beside_cp::{Style, agree};
+use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
 
 /// What can be in the way, and what can come to it.
-const IN_THE_WAY: &str = r#"
+const EXISTING_FILES_SCRIPT: &str = r#"
     a file, WORD :: $CP WORD a b
     a file into a directory, WORD :: printf old > other/a :: $CP WORD a other
     nothing, WORD :: $CP WORD a new
@@ -41,13 +41,13 @@ const IN_THE_WAY: &str = r#"
 
 fn beside_cp(words: &[&str]) {
     for words in words {
-        let cases = IN_THE_WAY.replace("WORD", words);
-        agree(&cases, Style::ANY_ORDER.in_memory());
+        let cases = EXISTING_FILES_SCRIPT.replace("WORD", words);
+        assert_same_as_cp(&cases, ComparisonOptions::ANY_ORDER.in_memory());
     }
 }
 
 #[test]
-fn left_alone_or_newer() {
+fn no_clobber_and_update() {
     beside_cp(&[
         "-n",
         "-u",
@@ -66,7 +66,7 @@ fn left_alone_or_newer() {
 }
 
 #[test]
-fn removed_first() {
+fn remove_destination() {
     beside_cp(&[
         "-f",
         "--remove-destination",
@@ -81,7 +81,7 @@ fn removed_first() {
 
 /// Simple backups have a table of their own: 9.1 puts those of files in a directory into the current one.
 #[test]
-fn backed_up() {
+fn overwriting_with_backup() {
     beside_cp(&[
         "--backup=numbered",
         "--backup=none",
@@ -90,7 +90,7 @@ fn backed_up() {
 }
 
 #[test]
-fn attributes_without_data() {
+fn attributes_only() {
     beside_cp(&[
         "--attributes-only",
         "--attributes-only -p",
@@ -104,7 +104,7 @@ fn attributes_without_data() {
 
 /// Answers from a pipe: what a line begins with counts, and no line is a no.
 #[test]
-fn asked() {
+fn interactive_prompts() {
     let table = r#"
         a file, ANSWER :: printf 'ANSWER' | $CP -i a b
         to a new name, ANSWER :: printf 'ANSWER' | $CP -i a new
@@ -144,7 +144,7 @@ fn asked() {
         "1\\n",
     ] {
         let cases = table.replace("ANSWER", answer);
-        agree(&cases, Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(&cases, ComparisonOptions::ANY_ORDER.in_memory());
     }
     let nobody = r#"
         a file of another one :: chmod 777 other; printf o > other/a :: printf 'y\n' | $CP -i a other
@@ -153,12 +153,12 @@ fn asked() {
         a file of one's own, read-only :: chown 65534 b; chmod 400 b :: printf 'y\n' | $CP -i a b
         /dev/null :: chmod 666 b :: $CP -i a b < /dev/null
     "#;
-    agree(nobody, Style::NOBODY);
+    assert_same_as_cp(nobody, ComparisonOptions::NOBODY);
 }
 
 /// At a terminal, which `script` makes: the question is the same. It does not show the answer, which comes when it likes.
 #[test]
-fn asked_at_a_terminal() {
+fn interactive_prompts_at_a_terminal() {
     let table = r#"
         a file, ANSWER :: printf 'ANSWER' | script -E never -qe --log-out=/dev/null -c '$CP -i a b' | sed 's/mmapcp: /cp: /g'
         a tree, ANSWER :: cp -a dir other :: printf 'ANSWER' | script -E never -qe --log-out=/dev/null -c '$CP -iR dir/sub other/dir' | sed 's/mmapcp: /cp: /g'
@@ -166,6 +166,6 @@ fn asked_at_a_terminal() {
     "#;
     for answer in ["y\\n", "n\\n", "y\\ny\\n"] {
         let cases = table.replace("ANSWER", answer);
-        agree(&cases, Style::ANY_ORDER.in_memory());
+        assert_same_as_cp(&cases, ComparisonOptions::ANY_ORDER.in_memory());
     }
 }

@@ -17,29 +17,29 @@ use crate::support::*;
 const SIZE: u64 = 200 * MIB;
 
 /// A bar appears after a second; a copy held for longer has one.
-const HOLD: Duration = Duration::from_millis(1500);
+const BAR_HOLD_TIME: Duration = Duration::from_millis(1500);
 
 /// A copy with `options` that was held for longer than a second in its middle.
-fn slow_copy(pair: &Pair, options: &[&str]) -> Output {
+fn slow_copy(pair: &CopyFixture, options: &[&str]) -> Output {
     let mut ended = None;
-    until_met("a copy held in the middle", || {
+    retry_until_met("a copy held in the middle", || {
         let _ = fs::remove_file(pair.destination());
         let mut command = mmapcp();
         command
             .args(options)
             .arg(pair.source())
             .arg(pair.destination());
-        let Some(running) = stopped_midway(&mut command, &pair.destination()) else {
+        let Some(running) = start_and_stop_midway(&mut command, &pair.destination()) else {
             return false;
         };
-        thread::sleep(HOLD);
+        thread::sleep(BAR_HOLD_TIME);
         running.signal(Signal::SIGCONT);
         let output = running.finish();
-        assert!(output.status.success(), "{}", told(&output));
+        assert!(output.status.success(), "{}", describe_output(&output));
         ended = Some(output);
         true
     });
-    assert_same(&pair.source(), &pair.destination(), "a slow copy");
+    assert_same_content(&pair.source(), &pair.destination(), "a slow copy");
     ended.unwrap()
 }
 
@@ -47,19 +47,19 @@ fn slow_copy(pair: &Pair, options: &[&str]) -> Output {
 
 #[test]
 fn nothing_on_a_pipe() {
-    let output = slow_copy(&Pair::new(SIZE), &[]);
+    let output = slow_copy(&CopyFixture::new(SIZE), &[]);
     assert!(
         output.stdout.is_empty() && output.stderr.is_empty(),
         "{}",
-        told(&output)
+        describe_output(&output)
     );
 }
 
 #[test]
 fn lines_on_a_pipe_when_asked() {
-    let output = slow_copy(&Pair::new(SIZE), &["--progress=always"]);
-    let stderr = lossy(&output.stderr);
-    assert!(output.stdout.is_empty(), "{}", told(&output));
+    let output = slow_copy(&CopyFixture::new(SIZE), &["--progress=always"]);
+    let stderr = lossy_string(&output.stderr);
+    assert!(output.stdout.is_empty(), "{}", describe_output(&output));
     assert!(stderr.ends_with('\n'), "whole lines: {stderr:?}");
     assert!(
         !stderr.contains(['\r', '\x1b']),
@@ -73,7 +73,7 @@ fn lines_on_a_pipe_when_asked() {
 
 #[test]
 fn a_bar_on_a_terminal() {
-    let pair = Pair::new(SIZE);
+    let pair = CopyFixture::new(SIZE);
     let screen = on_terminal(&pair, &[pair.source()], "", &pair.destination());
     assert!(
         screen.contains(['\r', '\x1b']),
@@ -89,7 +89,7 @@ fn a_bar_on_a_terminal() {
 
 #[test]
 fn no_bar_when_told_never() {
-    let pair = Pair::new(SIZE);
+    let pair = CopyFixture::new(SIZE);
     let screen = on_terminal(
         &pair,
         &[pair.source()],
@@ -101,7 +101,7 @@ fn no_bar_when_told_never() {
 
 #[test]
 fn no_bar_for_a_short_copy() {
-    let pair = Pair::new(5000);
+    let pair = CopyFixture::new(5000);
     let line = format!(
         "{MMAPCP} {} {}",
         pair.source().display(),
@@ -110,9 +110,9 @@ fn no_bar_for_a_short_copy() {
     let output = run(Command::new("script")
         .args(["-qec", &line, "/dev/null"])
         .env("TERM", "xterm"));
-    assert!(output.status.success(), "{}", told(&output));
-    assert_eq!(lossy(&output.stdout), "");
-    assert_same(
+    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_eq!(lossy_string(&output.stdout), "");
+    assert_same_content(
         &pair.source(),
         &pair.destination(),
         "a short copy on a terminal",
@@ -121,9 +121,9 @@ fn no_bar_for_a_short_copy() {
 
 #[test]
 fn the_current_file_of_many_on_a_terminal() {
-    let pair = Pair::new(SIZE);
+    let pair = CopyFixture::new(SIZE);
     let first = pair.shm.path().join("first");
-    make_full(&first, MIB);
+    make_dense_dump(&first, MIB);
     fs::create_dir(pair.destination()).unwrap();
     // Held in the second of two: that it is one of many is known by then, however the names came.
     let screen = on_terminal(
@@ -137,7 +137,7 @@ fn the_current_file_of_many_on_a_terminal() {
 }
 
 /// What a terminal showed during a copy to the pair's destination that was held once `first` had begun.
-fn on_terminal(pair: &Pair, sources: &[PathBuf], option: &str, first: &Path) -> String {
+fn on_terminal(pair: &CopyFixture, sources: &[PathBuf], option: &str, first: &Path) -> String {
     let pidfile = pair.shm.path().join("pid");
     let sources: Vec<String> = sources
         .iter()
@@ -150,7 +150,7 @@ fn on_terminal(pair: &Pair, sources: &[PathBuf], option: &str, first: &Path) -> 
         pair.destination().display()
     );
     let mut screen = String::new();
-    until_met("a copy held on a terminal", || {
+    retry_until_met("a copy held on a terminal", || {
         let _ = fs::remove_file(first);
         let mut command = Command::new("script");
         let mut script = Running::start(
@@ -162,8 +162,8 @@ fn on_terminal(pair: &Pair, sources: &[PathBuf], option: &str, first: &Path) -> 
             return false;
         }
         let output = script.finish();
-        assert!(output.status.success(), "{}", told(&output));
-        screen = lossy(&output.stdout);
+        assert!(output.status.success(), "{}", describe_output(&output));
+        screen = lossy_string(&output.stdout);
         true
     });
     screen
@@ -172,7 +172,7 @@ fn on_terminal(pair: &Pair, sources: &[PathBuf], option: &str, first: &Path) -> 
 /// Stops the copier below `script` for a while, once the destination has bytes; false if it was too quick.
 fn hold(script: &mut Running, pidfile: &Path, destination: &Path) -> bool {
     let started = Instant::now();
-    while !has_begun(destination) {
+    while !has_written_bytes(destination) {
         if script.has_ended() {
             return false;
         }
@@ -186,7 +186,7 @@ fn hold(script: &mut Running, pidfile: &Path, destination: &Path) -> bool {
     if kill(copier, Signal::SIGSTOP).is_err() {
         return false;
     }
-    thread::sleep(HOLD);
+    thread::sleep(BAR_HOLD_TIME);
     // script(1) stops itself when its child stops; it would wake the child, but it may not have noticed yet.
     script.signal(Signal::SIGCONT);
     kill(copier, Signal::SIGCONT).is_ok()
@@ -273,10 +273,10 @@ fn has_fields(events: &[Value]) {
 
 #[test]
 fn json_of_a_slow_copy() {
-    let pair = Pair::new(SIZE);
+    let pair = CopyFixture::new(SIZE);
     let output = slow_copy(&pair, &["--json"]);
-    assert!(output.stderr.is_empty(), "{}", told(&output));
-    let events = events(&output);
+    assert!(output.stderr.is_empty(), "{}", describe_output(&output));
+    let events = parse_events(&output);
     has_fields(&events);
     assert_eq!(events[0]["event"], "plan", "first the plan");
     let [.., done, total] = &events[..] else {
@@ -316,14 +316,14 @@ fn json_of_a_slow_copy() {
 
 #[test]
 fn json_plan_and_done_tell_the_truth() {
-    let pair = Pair::new(0);
+    let pair = CopyFixture::new(0);
     // Two extents, one with a ragged end, and a hole between and behind them.
     make_dump(&pair.source(), 9 * MIB, &[(0, MIB), (4 * MIB, MIB + 5)]);
     let events = copy_json::<&str>(&[], &pair.source(), &pair.destination());
     has_fields(&events);
-    let (plan, done) = (the(&events, "plan"), the(&events, "done"));
+    let (plan, done) = (only_event(&events, "plan"), only_event(&events, "done"));
     // tmpfs counts data in pages.
-    let data = allocated(&pair.source());
+    let data = allocated_bytes(&pair.source());
     assert_eq!(
         (plan["size"].as_u64(), plan["data"].as_u64()),
         (Some(9 * MIB), Some(data)),
@@ -380,10 +380,10 @@ fn json_plan_and_done_tell_the_truth() {
 
 #[test]
 fn json_choice_between_mmap_and_splice() {
-    let pair = Pair::new(280 * MIB);
+    let pair = CopyFixture::new(280 * MIB);
     let events = copy_json::<&str>(&[], &pair.source(), &pair.destination());
     has_fields(&events);
-    let (choice, done) = (the(&events, "choice"), the(&events, "done"));
+    let (choice, done) = (only_event(&events, "choice"), only_event(&events, "done"));
     assert_eq!(
         choice["engine"], done["engine"],
         "what was chosen is what went on"
@@ -400,33 +400,38 @@ fn json_choice_between_mmap_and_splice() {
             "the price of {engine}: {choice}"
         );
     }
-    assert_same(&pair.source(), &pair.destination(), "a measured choice");
+    assert_same_content(&pair.source(), &pair.destination(), "a measured choice");
 }
 
 #[test]
 fn json_stays_json_beside_other_words() {
-    let pair = Pair::new(5000);
+    let pair = CopyFixture::new(5000);
     let output = run(mmapcp()
         .args(["--json", "-v", "--debug", "--progress=always"])
         .arg(pair.source())
         .arg(pair.destination()));
-    assert!(output.status.success(), "{}", told(&output));
-    has_fields(&events(&output));
+    assert!(output.status.success(), "{}", describe_output(&output));
+    has_fields(&parse_events(&output));
 }
 
 #[test]
 fn json_of_errors_and_the_files_beside_them() {
-    let pair = Pair::new(5000);
+    let pair = CopyFixture::new(5000);
     let missing = pair.shm.path().join("missing");
     let output = run(mmapcp()
         .arg("--json")
         .arg(&missing)
         .arg(pair.source())
         .arg(pair.disk.path()));
-    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-    let events = events(&output);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        describe_output(&output)
+    );
+    let events = parse_events(&output);
     has_fields(&events);
-    let error = the(&events, "error");
+    let error = only_event(&events, "error");
     assert_eq!(error["source"], missing.to_str().unwrap(), "{error}");
     assert!(
         error["error"]
@@ -436,7 +441,7 @@ fn json_of_errors_and_the_files_beside_them() {
         "{error}"
     );
     assert_eq!(
-        lossy(&output.stderr),
+        lossy_string(&output.stderr),
         format!(
             "mmapcp: cannot stat '{}': No such file or directory\n",
             missing.display()
@@ -444,16 +449,16 @@ fn json_of_errors_and_the_files_beside_them() {
         "people are told too"
     );
     assert_eq!(
-        the(&events, "done")["source"],
+        only_event(&events, "done")["source"],
         pair.source().to_str().unwrap()
     );
 }
 
 #[test]
 fn json_of_a_tree_is_a_plan_and_a_done_a_file() {
-    let pair = Pair::new(5000);
+    let pair = CopyFixture::new(5000);
     fs::create_dir(pair.shm.path().join("sub")).unwrap();
-    make_full(&pair.shm.path().join("sub/other"), 7000);
+    make_dense_dump(&pair.shm.path().join("sub/other"), 7000);
     let events = copy_json(&["-r"], pair.shm.path(), &pair.destination());
     has_fields(&events);
     for name in ["plan", "done"] {
@@ -479,51 +484,51 @@ const FILES: u64 = 6;
 const BYTES: u64 = SIZE + 3 * MIB + 2 * 1000;
 
 /// A tree in memory: a big file, one that is a hole for the most part, one with two names, an empty one and a link.
-fn tree() -> Pair {
-    let pair = Pair {
+fn tree() -> CopyFixture {
+    let pair = CopyFixture {
         shm: shm_dir(),
         disk: disk_dir(),
     };
     let root = pair.source();
     fs::create_dir_all(root.join("sub")).unwrap();
     make_dump(&root.join("holes"), 3 * MIB, &[(0, 4096)]);
-    make_full(&root.join("sub/name"), 1000);
+    make_dense_dump(&root.join("sub/name"), 1000);
     fs::hard_link(root.join("sub/name"), root.join("sub/other name")).unwrap();
     fs::write(root.join("empty"), "").unwrap();
     std::os::unix::fs::symlink("nowhere", root.join("link")).unwrap();
-    make_full(&root.join("big"), SIZE);
+    make_dense_dump(&root.join("big"), SIZE);
     pair
 }
 
 /// A copy of the tree that was held in its big file twice: what there is to do is counted between the two.
-fn slow_tree(pair: &Pair, options: &[&str]) -> Option<Output> {
+fn slow_tree(pair: &CopyFixture, options: &[&str]) -> Option<Output> {
     let big = pair.destination().join("big");
     let _ = fs::remove_file(&big);
     let mut command = mmapcp();
     command.args(options).arg("-rT");
     command.arg(pair.source()).arg(pair.destination());
-    let running = stopped_midway(&mut command, &big)?;
-    thread::sleep(HOLD);
+    let running = start_and_stop_midway(&mut command, &big)?;
+    thread::sleep(BAR_HOLD_TIME);
     running.signal(Signal::SIGCONT);
     thread::sleep(Duration::from_millis(30));
     running.signal(Signal::SIGSTOP);
-    thread::sleep(HOLD);
+    thread::sleep(BAR_HOLD_TIME);
     running.signal(Signal::SIGCONT);
     let output = running.finish();
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", describe_output(&output));
     Some(output)
 }
 
 #[test]
 fn json_of_a_tree_counts_files_and_bytes() {
     let pair = tree();
-    until_met("progress with totals", || {
+    retry_until_met("progress with totals", || {
         let _ = fs::remove_dir_all(pair.destination());
         let Some(output) = slow_tree(&pair, &["--json", "--progress=always"]) else {
             return false;
         };
-        assert!(output.stderr.is_empty(), "{}", told(&output));
-        let events = events(&output);
+        assert!(output.stderr.is_empty(), "{}", describe_output(&output));
+        let events = parse_events(&output);
         has_fields(&events);
         let total = events.last().unwrap();
         assert_eq!(total["event"], "total");
@@ -554,13 +559,13 @@ fn json_of_a_tree_counts_files_and_bytes() {
 #[test]
 fn lines_of_a_tree_are_of_the_whole_run() {
     let pair = tree();
-    until_met("a line with totals", || {
+    retry_until_met("a line with totals", || {
         let _ = fs::remove_dir_all(pair.destination());
         let Some(output) = slow_tree(&pair, &["--progress=always"]) else {
             return false;
         };
-        let stderr = lossy(&output.stderr);
-        assert!(output.stdout.is_empty(), "{}", told(&output));
+        let stderr = lossy_string(&output.stderr);
+        assert!(output.stdout.is_empty(), "{}", describe_output(&output));
         assert!(
             stderr
                 .lines()
@@ -578,7 +583,7 @@ fn lines_of_a_tree_are_of_the_whole_run() {
 #[test]
 fn the_bar_of_a_tree_is_of_the_whole_run() {
     let pair = tree();
-    until_met("a bar with totals", || {
+    retry_until_met("a bar with totals", || {
         let _ = fs::remove_dir_all(pair.destination());
         let screen = on_terminal(
             &pair,
@@ -598,7 +603,7 @@ fn the_bar_of_a_tree_is_of_the_whole_run() {
 #[test]
 fn status_of_a_tree_is_of_the_file_and_the_whole_run() {
     let pair = tree();
-    until_met("a status line", || {
+    retry_until_met("a status line", || {
         let _ = fs::remove_dir_all(pair.destination());
         let mut command = mmapcp();
         command
@@ -606,14 +611,14 @@ fn status_of_a_tree_is_of_the_file_and_the_whole_run() {
             .arg(pair.source())
             .arg(pair.destination());
         let big = pair.destination().join("big");
-        let Some(running) = stopped_midway(&mut command, &big) else {
+        let Some(running) = start_and_stop_midway(&mut command, &big) else {
             return false;
         };
         running.signal(Signal::SIGUSR1);
         running.signal(Signal::SIGCONT);
         let output = running.finish();
-        assert!(output.status.success(), "{}", told(&output));
-        let stderr = lossy(&output.stderr);
+        assert!(output.status.success(), "{}", describe_output(&output));
+        let stderr = lossy_string(&output.stderr);
         if stderr.is_empty() {
             return false;
         }
@@ -634,8 +639,8 @@ fn what_is_skipped_or_fails_is_no_copy() {
         .args(["--json", "-nrT"])
         .arg(pair.source())
         .arg(pair.destination()));
-    let events = events(&output);
-    let total = the(&events, "total");
+    let events = parse_events(&output);
+    let total = only_event(&events, "total");
     for (field, number) in [
         ("files", 3),
         ("bytes", 2000),
@@ -649,8 +654,8 @@ fn what_is_skipped_or_fails_is_no_copy() {
         .args(["--json", "-rT"])
         .arg(pair.source())
         .arg(pair.destination()));
-    let events = self::events(&output);
-    let total = the(&events, "total");
+    let events = self::parse_events(&output);
+    let total = only_event(&events, "total");
     // The empty file meets a directory.
     for (field, number) in [("skipped", 0), ("errors", 1)] {
         assert_eq!(total[field], number, "{field}: {total}");
@@ -661,7 +666,7 @@ fn what_is_skipped_or_fails_is_no_copy() {
 #[test]
 fn what_cannot_be_read_is_not_counted() {
     let pair = tree();
-    let (place, bin) = open_place();
+    let (place, bin) = public_bin_dir();
     let copy = place.path().join("copies/copy");
     fs::create_dir(place.path().join("copies")).unwrap();
     std::os::unix::fs::chown(place.path().join("copies"), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -673,9 +678,14 @@ fn what_cannot_be_read_is_not_counted() {
         .arg(pair.source())
         .arg(&copy);
     let output = run(as_nobody(&mut command));
-    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-    let events = events(&output);
-    let total = the(&events, "total");
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        describe_output(&output)
+    );
+    let events = parse_events(&output);
+    let total = only_event(&events, "total");
     for (field, number) in [
         ("files", FILES - 2),
         ("bytes", BYTES - 2000),
@@ -690,7 +700,7 @@ fn what_cannot_be_read_is_not_counted() {
 
 #[test]
 fn debug_names_the_engine_and_why_not_the_others() {
-    let pair = Pair::new(3 * MIB + 5);
+    let pair = CopyFixture::new(3 * MIB + 5);
     // From the disk: the two rows that need a source in memory are refused, and `direct` is taken.
     let on_disk = pair.disk.path().join("dump");
     fs::copy(pair.source(), &on_disk).unwrap();
@@ -698,8 +708,8 @@ fn debug_names_the_engine_and_why_not_the_others() {
         .arg("--debug")
         .arg(&on_disk)
         .arg(pair.destination()));
-    assert!(output.status.success(), "{}", told(&output));
-    let text = lossy(&output.stdout) + &lossy(&output.stderr);
+    assert!(output.status.success(), "{}", describe_output(&output));
+    let text = lossy_string(&output.stdout) + &lossy_string(&output.stderr);
     for word in [
         "mmap",
         "splice",

@@ -9,8 +9,8 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::beside_cp::{Style, agree};
-use crate::comparing::FORKLAT;
+use crate::compare_fixtures::FORKLAT;
+use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
 use crate::support::*;
 
 /// Long enough to be caught in the middle, short enough for two at a time.
@@ -30,11 +30,12 @@ fn terminated_dies_by_the_same_signal() {
 fn dies_by(signal: Signal) {
     let (shm, disk) = (shm_dir(), disk_dir());
     let (source, destination) = (shm.path().join("dump"), disk.path().join("copy"));
-    make_full(&source, SIZE);
-    until_met("a copy interrupted in the middle", || {
+    make_dense_dump(&source, SIZE);
+    retry_until_met("a copy interrupted in the middle", || {
         let _ = fs::remove_file(&destination);
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(command.arg(&source).arg(&destination), &destination)
+        let Some(running) =
+            start_and_stop_midway(command.arg(&source).arg(&destination), &destination)
         else {
             return false;
         };
@@ -49,9 +50,9 @@ fn dies_by(signal: Signal) {
             output.status.signal(),
             Some(signal as i32),
             "{}",
-            told(&output)
+            describe_output(&output)
         );
-        says_what_was_left(&lossy(&output.stderr), &source, &destination);
+        says_what_was_left(&lossy_string(&output.stderr), &source, &destination);
         true
     });
 }
@@ -78,21 +79,21 @@ fn says_what_was_left(stderr: &str, source: &Path, destination: &Path) {
         .unwrap()
         .set_len(good)
         .unwrap();
-    assert_same(source, destination, stderr);
+    assert_same_content(source, destination, stderr);
 }
 
 #[test]
 fn interrupted_does_not_begin_the_next_file() {
     let (shm, disk) = (shm_dir(), disk_dir());
     let (first, second) = (shm.path().join("first"), shm.path().join("second"));
-    make_full(&first, SIZE);
-    make_full(&second, MIB);
-    until_met("several copies interrupted in the first", || {
+    make_dense_dump(&first, SIZE);
+    make_dense_dump(&second, MIB);
+    retry_until_met("several copies interrupted in the first", || {
         let copy = disk.path().join("first");
         let _ = fs::remove_file(&copy);
         let _ = fs::remove_file(disk.path().join("second"));
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(
+        let Some(running) = start_and_stop_midway(
             command
                 .arg("--jobs=1")
                 .args([&first, &second])
@@ -112,7 +113,7 @@ fn interrupted_does_not_begin_the_next_file() {
             output.status.signal(),
             Some(Signal::SIGINT as i32),
             "{}",
-            told(&output)
+            describe_output(&output)
         );
         true
     });
@@ -124,8 +125,8 @@ fn a_signal_ignored_from_the_start_stays_ignored() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let (shm, disk) = (shm_dir(), disk_dir());
         let (source, destination) = (shm.path().join("dump"), disk.path().join("copy"));
-        make_full(&source, SIZE);
-        until_met("a copy that ignores its signal", || {
+        make_dense_dump(&source, SIZE);
+        retry_until_met("a copy that ignores its signal", || {
             let _ = fs::remove_file(&destination);
             let mut command = Command::new("sh");
             let ignoring = format!("trap '' {}; exec \"$@\"", signal as i32);
@@ -133,14 +134,18 @@ fn a_signal_ignored_from_the_start_stays_ignored() {
                 .args(["-c", &ignoring, "sh", MMAPCP])
                 .arg(&source)
                 .arg(&destination);
-            let Some(running) = stopped_midway(&mut command, &destination) else {
+            let Some(running) = start_and_stop_midway(&mut command, &destination) else {
                 return false;
             };
             running.signal(signal);
             running.signal(Signal::SIGCONT);
             let output = running.finish();
-            assert!(output.status.success(), "{signal}: {}", told(&output));
-            assert_same(&source, &destination, "after an ignored signal");
+            assert!(
+                output.status.success(),
+                "{signal}: {}",
+                describe_output(&output)
+            );
+            assert_same_content(&source, &destination, "after an ignored signal");
             true
         });
     }
@@ -150,20 +155,21 @@ fn a_signal_ignored_from_the_start_stays_ignored() {
 fn usr1_prints_one_line_and_the_copy_goes_on() {
     let (shm, disk) = (shm_dir(), disk_dir());
     let (source, destination) = (shm.path().join("dump"), disk.path().join("copy"));
-    make_full(&source, SIZE);
-    until_met("a status line from the middle of a copy", || {
+    make_dense_dump(&source, SIZE);
+    retry_until_met("a status line from the middle of a copy", || {
         let _ = fs::remove_file(&destination);
         let mut command = mmapcp();
-        let Some(running) = stopped_midway(command.arg(&source).arg(&destination), &destination)
+        let Some(running) =
+            start_and_stop_midway(command.arg(&source).arg(&destination), &destination)
         else {
             return false;
         };
         running.signal(Signal::SIGUSR1);
         running.signal(Signal::SIGCONT);
         let output = running.finish();
-        assert!(output.status.success(), "{}", told(&output));
-        assert_same(&source, &destination, "after SIGUSR1");
-        let stderr = lossy(&output.stderr);
+        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_same_content(&source, &destination, "after SIGUSR1");
+        let stderr = lossy_string(&output.stderr);
         if stderr.is_empty() {
             return false;
         }
@@ -195,7 +201,7 @@ fn output_that_cannot_be_written() {
         help to a closed descriptor :: $CP --help >&-
         version to a closed descriptor :: $CP --version >&-
     "#;
-    agree(cases, Style::PLAIN);
+    assert_same_as_cp(cases, ComparisonOptions::PLAIN);
 }
 
 /// The Rust runtime opens /dev/null where a standard stream is closed: nothing may be lost there.
@@ -243,9 +249,9 @@ fn nothing_vanishes_in_a_closed_stream() {
             output.status.code(),
             Some(code),
             "{words}: {}",
-            told(&output)
+            describe_output(&output)
         );
-        let said = lossy(&output.stderr);
+        let said = lossy_string(&output.stderr);
         assert!(said.contains(message), "{words}: {said}");
         assert!(!dir.path().join("new").exists(), "{words}");
     }
@@ -291,7 +297,10 @@ fn the_first_process_of_a_namespace_exits_by_its_signal() {
                     let _ = kill(first.unwrap(), signal);
                 }
                 let output = running.finish();
-                let context = format!("{words:?}, {signal}, twice: {twice}: {}", told(&output));
+                let context = format!(
+                    "{words:?}, {signal}, twice: {twice}: {}",
+                    describe_output(&output)
+                );
                 assert_eq!(output.status.code(), Some(code), "{context}");
             }
         }
@@ -319,7 +328,7 @@ fn a_reader_that_went_away() {
     for words in ["-v", "--json"] {
         let shm = shm_dir();
         let (source, destination) = (shm.path().join("dump"), shm.path().join("copy"));
-        make_full(&source, 3 * MIB);
+        make_dense_dump(&source, 3 * MIB);
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = mmapcp();
@@ -328,9 +337,13 @@ fn a_reader_that_went_away() {
         let by_signal = output.status.signal() == Some(Signal::SIGPIPE as i32);
         let told_so = output.status.code() == Some(1)
             && output.stderr == b"mmapcp: write error: Broken pipe\n";
-        assert!(by_signal || told_so, "{words}: {}", told(&output));
+        assert!(
+            by_signal || told_so,
+            "{words}: {}",
+            describe_output(&output)
+        );
         if told_so {
-            assert_same(&source, &destination, words);
+            assert_same_content(&source, &destination, words);
         }
     }
 }
@@ -343,7 +356,7 @@ fn waiting_for_a_reader_ends_by_a_signal() {
     fs::write(&source, b"bytes").unwrap();
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let running = Running::start(mmapcp().arg(&source).arg(&fifo));
-    until_met("the handler is in place", || {
+    retry_until_met("the handler is in place", || {
         std::thread::sleep(std::time::Duration::from_millis(20));
         handles(running.pid(), Signal::SIGTERM)
     });
@@ -353,7 +366,7 @@ fn waiting_for_a_reader_ends_by_a_signal() {
         output.status.signal(),
         Some(Signal::SIGTERM as i32),
         "{}",
-        told(&output)
+        describe_output(&output)
     );
 }
 
@@ -369,7 +382,7 @@ fn plant(root: &Path) {
         for f in 0..20 {
             fs::write(dir.join(format!("f{f}")), format!("{d} {f}").repeat(5000)).unwrap();
         }
-        make_full(&dir.join("large"), 6 * MIB);
+        make_dense_dump(&dir.join("large"), 6 * MIB);
         for dir in [&*dir, dir.parent().unwrap()] {
             fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
         }
@@ -385,7 +398,7 @@ fn is_sane(from: &Path, to: &Path, stderr: &str) {
             let mode = |path: &Path| fs::metadata(path).unwrap().mode();
             assert_eq!(mode(&to), mode(&from), "{}: {stderr}", to.display());
             is_sane(&from, &to, stderr);
-        } else if let Some(difference) = difference(&from, &to) {
+        } else if let Some(difference) = first_difference(&from, &to) {
             let named = stderr.contains(&format!("'{}'", to.display()));
             assert!(named, "{}: {difference}: {stderr}", to.display());
         }
@@ -403,7 +416,7 @@ fn a_tree_that_was_interrupted_is_in_order() {
         (["-r", "--jobs=1"], Signal::SIGTERM),
         (["-a", "--atomic"], Signal::SIGINT),
     ] {
-        until_met("a tree interrupted in the middle", || {
+        retry_until_met("a tree interrupted in the middle", || {
             let _ = fs::remove_dir_all(&to);
             let middle = to.join(if options[1] == "--atomic" {
                 "d9/sub/f3"
@@ -412,7 +425,7 @@ fn a_tree_that_was_interrupted_is_in_order() {
             });
             let mut command = mmapcp();
             command.args(options).arg(&from).arg(&to);
-            let Some(running) = stopped_midway(&mut command, &middle) else {
+            let Some(running) = start_and_stop_midway(&mut command, &middle) else {
                 return false;
             };
             running.signal(signal);
@@ -422,9 +435,9 @@ fn a_tree_that_was_interrupted_is_in_order() {
                 output.status.signal(),
                 Some(signal as i32),
                 "{}",
-                told(&output)
+                describe_output(&output)
             );
-            is_sane(&from, &to, &lossy(&output.stderr));
+            is_sane(&from, &to, &lossy_string(&output.stderr));
             !to.join("d23/sub/large").exists()
         });
     }
@@ -457,6 +470,6 @@ fn a_second_signal_ends_a_tree_at_once() {
         output.status.signal(),
         Some(Signal::SIGINT as i32),
         "{}",
-        told(&output)
+        describe_output(&output)
     );
 }

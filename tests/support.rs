@@ -31,10 +31,10 @@ pub(crate) const ENGINES: [&str; 7] = [
 pub(crate) const NOBODY: u32 = 65534;
 
 /// A child that is still running after this long hangs; no test here needs a tenth of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CHILD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The same for one that runs only while nobody else wants to: SCHED_IDLE has 3 shares of a CPU where others have 1024.
-pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const IDLE_PRIORITY_TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(crate) const KIB: u64 = 1024;
 pub(crate) const MIB: u64 = 1024 * KIB;
@@ -90,7 +90,7 @@ pub(crate) fn skip(test: &str, why: &str) {
 }
 
 /// Limits that are never reached: all those that this kernel can hold.
-pub(crate) fn at_ease() -> Vec<&'static str> {
+pub(crate) fn unreachable_limits() -> Vec<&'static str> {
     let mut options = vec!["--max-fork-latency=1h", "--max-write-latency=1h"];
     if fs::read("/proc/pressure/memory").is_ok() {
         options.push("--max-pressure=100");
@@ -113,7 +113,7 @@ pub(crate) fn make_dump(path: &Path, size: u64, extents: &[(u64, u64)]) {
 }
 
 /// A file of `size` bytes without holes.
-pub(crate) fn make_full(path: &Path, size: u64) {
+pub(crate) fn make_dense_dump(path: &Path, size: u64) {
     make_dump(path, size, &[(0, size)]);
 }
 
@@ -133,7 +133,7 @@ fn noise(offset: u64, len: u64) -> Vec<u8> {
     static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
     let pattern = PATTERN.get_or_init(|| {
         (0..MIB / 8)
-            .flat_map(|word| mix(word).to_ne_bytes())
+            .flat_map(|word| splitmix64(word).to_ne_bytes())
             .collect()
     });
     let first = offset / SECTOR;
@@ -141,7 +141,7 @@ fn noise(offset: u64, len: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(((end - first) * SECTOR) as usize);
     for sector in first..end {
         let at = (sector * SECTOR % MIB) as usize;
-        bytes.extend_from_slice(&mix(!sector).to_ne_bytes());
+        bytes.extend_from_slice(&splitmix64(!sector).to_ne_bytes());
         bytes.extend_from_slice(&pattern[at + 8..at + SECTOR as usize]);
     }
     bytes.drain(..(offset % SECTOR) as usize);
@@ -150,7 +150,7 @@ fn noise(offset: u64, len: u64) -> Vec<u8> {
 }
 
 /// splitmix64: enough to make every sector differ from all others.
-fn mix(word: u64) -> u64 {
+fn splitmix64(word: u64) -> u64 {
     let mut z = word.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -158,7 +158,7 @@ fn mix(word: u64) -> u64 {
 }
 
 /// Where two files first differ, in words; `None` when they hold the same bytes.
-pub(crate) fn difference(left: &Path, right: &Path) -> Option<String> {
+pub(crate) fn first_difference(left: &Path, right: &Path) -> Option<String> {
     let (left, right) = (File::open(left).unwrap(), File::open(right).unwrap());
     let sizes = (
         left.metadata().unwrap().len(),
@@ -182,8 +182,8 @@ pub(crate) fn difference(left: &Path, right: &Path) -> Option<String> {
 }
 
 /// Panics, naming the first differing byte, unless two files are equal.
-pub(crate) fn assert_same(left: &Path, right: &Path, context: &str) {
-    if let Some(difference) = difference(left, right) {
+pub(crate) fn assert_same_content(left: &Path, right: &Path, context: &str) {
+    if let Some(difference) = first_difference(left, right) {
         panic!(
             "{context}: {} and {}: {difference}",
             left.display(),
@@ -193,31 +193,31 @@ pub(crate) fn assert_same(left: &Path, right: &Path, context: &str) {
 }
 
 /// The bytes that a file occupies.
-pub(crate) fn allocated(path: &Path) -> u64 {
+pub(crate) fn allocated_bytes(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
 }
 
 /// The bytes of a file in the page cache, without bringing any in.
-pub(crate) fn cached(path: &Path) -> u64 {
+pub(crate) fn cached_bytes(path: &Path) -> u64 {
     let file = File::open(path).unwrap();
     let len = file.metadata().unwrap().len();
     mmapcp::sys::residency::resident_bytes(&file, 0, len).unwrap()
 }
 
 /// A dump in memory, and a place for its copy on the disk.
-pub(crate) struct Pair {
+pub(crate) struct CopyFixture {
     pub(crate) shm: TempDir,
     pub(crate) disk: TempDir,
 }
 
-impl Pair {
+impl CopyFixture {
     /// All of the dump is data.
-    pub(crate) fn new(size: u64) -> Pair {
-        let pair = Pair {
+    pub(crate) fn new(size: u64) -> CopyFixture {
+        let pair = CopyFixture {
             shm: shm_dir(),
             disk: disk_dir(),
         };
-        make_full(&pair.source(), size);
+        make_dense_dump(&pair.source(), size);
         pair
     }
 
@@ -264,8 +264,8 @@ impl Running {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{words}: {error}"));
-        let stdout = child.stdout.take().map(collect);
-        let stderr = child.stderr.take().map(collect);
+        let stdout = child.stdout.take().map(read_in_background);
+        let stderr = child.stderr.take().map(read_in_background);
         Running {
             child,
             stdout,
@@ -289,18 +289,18 @@ impl Running {
 
     /// Waits for the end. A child that hangs is killed, and the test fails.
     pub(crate) fn finish(self) -> Output {
-        self.finish_within(PATIENCE)
+        self.finish_within(CHILD_TIMEOUT)
     }
 
     /// As `finish`, for a child that may well take longer than others.
-    pub(crate) fn finish_within(mut self, patience: Duration) -> Output {
+    pub(crate) fn finish_within(mut self, timeout: Duration) -> Output {
         let started = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if started.elapsed() > patience {
-                self.end_group();
+            if started.elapsed() > timeout {
+                self.kill_group();
                 panic!("hung: {}", self.words);
             }
             thread::sleep(Duration::from_millis(1));
@@ -317,7 +317,7 @@ impl Running {
         }
     }
 
-    fn end_group(&mut self) {
+    fn kill_group(&mut self) {
         // An error means that nobody is left in the group.
         let _ = killpg(self.pid(), Signal::SIGKILL);
         let _ = self.child.wait();
@@ -327,13 +327,13 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.stderr.is_some() && !self.has_ended() {
-            self.end_group();
+            self.kill_group();
         }
     }
 }
 
 /// Reads a stream to its end beside the test, so that the child never waits for a reader.
-fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+fn read_in_background(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
@@ -367,13 +367,13 @@ pub(crate) fn copy_json<S: AsRef<OsStr>>(
         "{} -> {}: {}",
         source.display(),
         destination.display(),
-        told(&output)
+        describe_output(&output)
     );
-    events(&output)
+    parse_events(&output)
 }
 
 /// Standard output read as `--json` events: every line an object with its name and the version.
-pub(crate) fn events(output: &Output) -> Vec<Value> {
+pub(crate) fn parse_events(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stdout).expect("JSON is UTF-8");
     text.lines()
         .map(|line| {
@@ -386,7 +386,7 @@ pub(crate) fn events(output: &Output) -> Vec<Value> {
 }
 
 /// The only event of a name.
-pub(crate) fn the<'a>(events: &'a [Value], name: &str) -> &'a Value {
+pub(crate) fn only_event<'a>(events: &'a [Value], name: &str) -> &'a Value {
     let all: Vec<&Value> = events
         .iter()
         .filter(|event| event["event"] == name)
@@ -397,7 +397,7 @@ pub(crate) fn the<'a>(events: &'a [Value], name: &str) -> &'a Value {
 
 /// The engines that moved bytes, from the `done` event.
 pub(crate) fn engines_used(events: &[Value]) -> Vec<String> {
-    the(events, "done")["engines"]
+    only_event(events, "done")["engines"]
         .as_object()
         .expect("engines is an object")
         .keys()
@@ -406,21 +406,21 @@ pub(crate) fn engines_used(events: &[Value]) -> Vec<String> {
 }
 
 /// Status and both streams, for the message of a failed assertion.
-pub(crate) fn told(output: &Output) -> String {
+pub(crate) fn describe_output(output: &Output) -> String {
     format!(
         "{}\nstdout: {}\nstderr: {}",
         output.status,
-        lossy(&output.stdout),
-        lossy(&output.stderr)
+        lossy_string(&output.stdout),
+        lossy_string(&output.stderr)
     )
 }
 
-pub(crate) fn lossy(bytes: &[u8]) -> String {
+pub(crate) fn lossy_string(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A directory that any user can enter, holding a program `mmapcp` that any user can run: the build may lie below `/root`.
-pub(crate) fn open_place() -> (TempDir, PathBuf) {
+pub(crate) fn public_bin_dir() -> (TempDir, PathBuf) {
     let dir = scratch(&std::env::temp_dir());
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
@@ -435,20 +435,20 @@ pub(crate) fn open_place() -> (TempDir, PathBuf) {
 // ---------------------------------------------------------------- a copy held in the middle
 
 /// Whether a copy has written its first bytes: by then the plan is made. Reserved space alone has blocks, but no size.
-pub(crate) fn has_begun(destination: &Path) -> bool {
+pub(crate) fn has_written_bytes(destination: &Path) -> bool {
     fs::metadata(destination).is_ok_and(|meta| meta.len() > 0 && meta.blocks() > 0)
 }
 
 /// Starts a copy and stops it (SIGSTOP) once `destination` has bytes. `None` when the copy was over before it could be stopped; the caller tries again.
-pub(crate) fn stopped_midway(command: &mut Command, destination: &Path) -> Option<Running> {
+pub(crate) fn start_and_stop_midway(command: &mut Command, destination: &Path) -> Option<Running> {
     let mut running = Running::start(command);
     let started = Instant::now();
-    while !has_begun(destination) {
+    while !has_written_bytes(destination) {
         if running.has_ended() {
             return None;
         }
         assert!(
-            started.elapsed() < PATIENCE,
+            started.elapsed() < CHILD_TIMEOUT,
             "the destination never appeared: {command:?}"
         );
         thread::sleep(Duration::from_micros(50));
@@ -473,20 +473,20 @@ fn wait_stopped(running: &Running) -> bool {
 
 /// Waits for what the program does by itself.
 pub(crate) fn wait_until(what: &str, met: impl FnMut() -> bool) {
-    wait_within(PATIENCE, what, met);
+    wait_within(CHILD_TIMEOUT, what, met);
 }
 
 /// The same for what may well take longer.
-pub(crate) fn wait_within(patience: Duration, what: &str, mut met: impl FnMut() -> bool) {
+pub(crate) fn wait_within(timeout: Duration, what: &str, mut met: impl FnMut() -> bool) {
     let started = Instant::now();
     while !met() {
-        assert!(started.elapsed() < patience, "never: {what}");
+        assert!(started.elapsed() < timeout, "never: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
 /// Tries `attempt` until it says that it met the moment it was looking for.
-pub(crate) fn until_met(what: &str, mut attempt: impl FnMut() -> bool) {
+pub(crate) fn retry_until_met(what: &str, mut attempt: impl FnMut() -> bool) {
     assert!(
         (0..40).any(|_| attempt()),
         "{what}: never met in 40 attempts"

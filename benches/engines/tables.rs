@@ -4,18 +4,18 @@ use anyhow::Result;
 use mmapcp::transfer::engine::ENGINES;
 
 use super::Settings;
-use super::measure::{Cost, Tool, cpu_of, run};
-use super::tmpfs::Dump;
+use super::engine_run::{EngineCost, EngineTool, cpu_of, run};
+use super::tmpfs_dump::TmpfsDump;
 
-fn tool(name: &str, command: &[&str]) -> Tool {
-    Tool {
+fn tool(name: &str, command: &[&str]) -> EngineTool {
+    EngineTool {
         name: name.into(),
         command: command.iter().map(ToString::to_string).collect(),
         copies: true,
     }
 }
 
-fn mmapcp(name: &str, options: &[&str]) -> Tool {
+fn mmapcp(name: &str, options: &[&str]) -> EngineTool {
     let mut command = vec![env!("CARGO_BIN_EXE_mmapcp")];
     command.extend(options);
     command.extend(["{source}", "{dest}"]);
@@ -23,7 +23,7 @@ fn mmapcp(name: &str, options: &[&str]) -> Tool {
 }
 
 /// The library's copy with a chunk of so many KiB.
-fn chunked(engine: &str, kib: usize) -> Result<Tool> {
+fn chunked(engine: &str, kib: usize) -> Result<EngineTool> {
     let exe = std::env::current_exe()?;
     let exe = exe.to_string_lossy();
     let mut tool = tool(
@@ -42,7 +42,7 @@ fn chunked(engine: &str, kib: usize) -> Result<Tool> {
 }
 
 /// cp first: the ratios are to it.
-fn peers() -> Vec<Tool> {
+fn peers() -> Vec<EngineTool> {
     vec![
         tool("cp", &["cp", "{source}", "{dest}"]),
         tool(
@@ -97,11 +97,11 @@ pub(crate) fn chunks(settings: &Settings) -> Result<()> {
     each_source(settings, &tools)
 }
 
-fn each_source(settings: &Settings, tools: &[Tool]) -> Result<()> {
-    let dump = Dump::small_pages(settings.size)?;
+fn each_source(settings: &Settings, tools: &[EngineTool]) -> Result<()> {
+    let dump = TmpfsDump::small_pages(settings.size)?;
     table("pages of 4 KiB", &dump, tools, settings)?;
     drop(dump);
-    match Dump::huge_pages(settings.size) {
+    match TmpfsDump::huge_pages(settings.size) {
         Ok(dump) => table("huge pages", &dump, tools, settings),
         Err(e) => {
             println!("\nhuge pages: not run: {e}");
@@ -110,7 +110,7 @@ fn each_source(settings: &Settings, tools: &[Tool]) -> Result<()> {
     }
 }
 
-fn table(title: &str, dump: &Dump, tools: &[Tool], settings: &Settings) -> Result<()> {
+fn table(title: &str, dump: &TmpfsDump, tools: &[EngineTool], settings: &Settings) -> Result<()> {
     let mut costs = vec![Vec::new(); tools.len()];
     for round in 0..settings.rounds {
         let mut order: Vec<usize> = (0..tools.len()).collect();
@@ -153,7 +153,7 @@ fn table(title: &str, dump: &Dump, tools: &[Tool], settings: &Settings) -> Resul
 }
 
 /// How often a trial of so many bytes finds the engine that is cheaper over the whole file.
-pub(crate) fn stretch(settings: &Settings) -> Result<()> {
+pub(crate) fn trial_length(settings: &Settings) -> Result<()> {
     println!(
         "| pages | stretch MiB | trials | chose the cheaper | mmap CPU s/GB | splice CPU s/GB |"
     );
@@ -161,9 +161,9 @@ pub(crate) fn stretch(settings: &Settings) -> Result<()> {
     for huge in [false, true] {
         for mib in [1u64, 2, 4, 8, 16, 32, 64] {
             let make = if huge {
-                Dump::huge_pages
+                TmpfsDump::huge_pages
             } else {
-                Dump::small_pages
+                TmpfsDump::small_pages
             };
             let dump = match make(mib << 20) {
                 Ok(dump) => dump,
@@ -182,7 +182,7 @@ pub(crate) fn stretch(settings: &Settings) -> Result<()> {
                 costs[1].push(splice);
             }
             let gb = (mib << 20) as f64 / 1e9;
-            let [mmap, splice] = costs.map(|all| middle(all) / gb);
+            let [mmap, splice] = costs.map(|all| median_of(all) / gb);
             println!(
                 "| {} | {mib} | {} | {right} | {mmap:.3} | {splice:.3} |",
                 if huge { "2 MiB" } else { "4 KiB" },
@@ -193,11 +193,11 @@ pub(crate) fn stretch(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn median(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> f64 {
-    middle(costs.iter().map(of).collect())
+fn median(costs: &[EngineCost], of: impl Fn(&EngineCost) -> f64) -> f64 {
+    median_of(costs.iter().map(of).collect())
 }
 
-fn middle(mut all: Vec<f64>) -> f64 {
+fn median_of(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all[all.len() / 2]
 }

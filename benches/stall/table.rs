@@ -4,7 +4,7 @@ use mmapcp::forklat::export::grid::{Grid, GridRow, Value, digits};
 use mmapcp::forklat::export::rows::{Detail, grid};
 use mmapcp::forklat::model::{CopyResult, Report, Subject};
 
-use super::{Missing, Outcome};
+use super::{HostOutcome, Missing};
 
 /// A column: one or two rows of forklat's table, turned.
 struct Column {
@@ -64,7 +64,7 @@ const COLUMNS: [Column; 11] = [
 ];
 
 /// All hosts, under the facts of the machine.
-pub(crate) fn document(outcomes: &[Outcome]) -> String {
+pub(crate) fn document(outcomes: &[HostOutcome]) -> String {
     let mut text = String::from("# What a bystander feels\n\n");
     if let Some(report) = outcomes.iter().find_map(|o| o.report.as_ref()) {
         text.push_str(&format!("- mmapcp {}, {}\n", report.forklat, report.date));
@@ -82,7 +82,7 @@ pub(crate) fn document(outcomes: &[Outcome]) -> String {
 }
 
 /// One host.
-pub(crate) fn section(outcome: &Outcome) -> String {
+pub(crate) fn section(outcome: &HostOutcome) -> String {
     let mut text = format!("## {}\n\n", outcome.host.title());
     match &outcome.missing {
         Some(Missing::NeedsRoot) => text.push_str("Skipped: not root, and forklat refused.\n"),

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::kernel::story::Felt;
-use crate::{Row, Story};
+use crate::kernel::slow_disk_scenario::BystanderWaits;
+use crate::{Story, ToolRuns};
 
 /// A figure of a run, where there is one.
-type Of = fn(&Felt) -> Option<f64>;
+type Metric = fn(&BystanderWaits) -> Option<f64>;
 
-/// What is shown of a run.
-const COLUMNS: [(&str, Of); 5] = [
+/// LoggedOperation is shown of a run.
+const COLUMNS: [(&str, Metric); 5] = [
     ("exec from the slow disk, ms", |felt| felt.exec_from_disk),
     ("exec from memory, ms", |felt| felt.exec_from_memory),
     ("write, ms", |felt| felt.write),
@@ -53,10 +53,10 @@ pub(crate) fn markdown(story: &Story) -> String {
 }
 
 /// One tool on one kernel.
-pub(crate) fn line(row: &Row) -> String {
+pub(crate) fn line(row: &ToolRuns) -> String {
     let mut text = format!("| {} | `{}` |", row.series, row.tool);
     for (_, of) in COLUMNS {
-        let shown = |felt: &Felt| of(felt).map_or("-".into(), figure);
+        let shown = |felt: &BystanderWaits| of(felt).map_or("-".into(), figure);
         let _ = write!(text, " {} |", each(row, shown));
     }
     let scanned = each(row, |felt| felt.scanned.to_string());
@@ -67,7 +67,7 @@ pub(crate) fn line(row: &Row) -> String {
     text
 }
 
-fn each(row: &Row, shown: impl Fn(&Felt) -> String) -> String {
+fn each(row: &ToolRuns, shown: impl Fn(&BystanderWaits) -> String) -> String {
     row.runs.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 

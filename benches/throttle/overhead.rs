@@ -6,14 +6,14 @@ use anyhow::{Result, bail};
 use mmapcp::report::signals::Signals;
 use mmapcp::sys::key_value::mem_available;
 
-use crate::watched::{Run, make, run};
-use crate::{Words, median};
+use crate::watched_copy::{WatchedRun, make, run};
+use crate::{ThrottleArgs, median};
 
 /// Bytes of a copy where nothing is said: seconds, even past the page cache.
-const SIZE: u64 = 8 << 30;
+const DEFAULT_COPY_BYTES: u64 = 8 << 30;
 
 /// Memory that is left to others.
-const LEFT: u64 = 6 << 30;
+const MEMORY_RESERVE_BYTES: u64 = 6 << 30;
 
 /// What is compared; the first without a limit.
 const SETTINGS: [&[&str]; 5] = [
@@ -29,10 +29,10 @@ const SETTINGS: [&[&str]; 5] = [
 ];
 
 /// Prints the table.
-pub(crate) fn table(words: &Words, signals: &Signals) -> Result<()> {
-    let size = words.size.unwrap_or(SIZE);
+pub(crate) fn table(words: &ThrottleArgs, signals: &Signals) -> Result<()> {
+    let size = words.size.unwrap_or(DEFAULT_COPY_BYTES);
     let available = mem_available(&fs::read_to_string("/proc/meminfo")?);
-    if available.is_some_and(|available| available < size + LEFT) {
+    if available.is_some_and(|available| available < size + MEMORY_RESERVE_BYTES) {
         bail!(
             "a source of {size} bytes would leave less than 6 GiB of memory to others: give --size"
         );
@@ -40,7 +40,7 @@ pub(crate) fn table(words: &Words, signals: &Signals) -> Result<()> {
     let (_dir, source) = make("/dev/shm".as_ref(), size)?;
     let place = tempfile::tempdir_in(&words.on)?;
     let dest = place.path().join("copy");
-    let mut runs: Vec<Vec<Run>> = SETTINGS.iter().map(|_| Vec::new()).collect();
+    let mut runs: Vec<Vec<WatchedRun>> = SETTINGS.iter().map(|_| Vec::new()).collect();
     for round in 0..words.runs as usize {
         for n in 0..SETTINGS.len() {
             // Each round begins with another, so that none has the same before it always.
@@ -67,11 +67,11 @@ pub(crate) fn table(words: &Words, signals: &Signals) -> Result<()> {
     Ok(())
 }
 
-fn line(setting: &[&str], own: &[Run], plain: &[Run]) -> String {
-    let of = |runs: &[Run], what: fn(&Run) -> f64| median(runs.iter().map(what));
+fn line(setting: &[&str], own: &[WatchedRun], plain: &[WatchedRun]) -> String {
+    let of = |runs: &[WatchedRun], what: fn(&WatchedRun) -> f64| median(runs.iter().map(what));
     let own_of = |what| of(own, what);
-    let wall: fn(&Run) -> f64 = |run| run.wall;
-    let second: fn(&Run) -> f64 = |run| run.wall - run.reached(0.5);
+    let wall: fn(&WatchedRun) -> f64 = |run| run.wall;
+    let second: fn(&WatchedRun) -> f64 = |run| run.wall - run.reached(0.5);
     let walls = || own.iter().map(|run| run.wall);
     let governed = |text: String| if setting.is_empty() { "-".into() } else { text };
     format!(

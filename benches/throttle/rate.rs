@@ -3,18 +3,18 @@
 use anyhow::Result;
 use mmapcp::report::signals::Signals;
 
-use crate::Words;
-use crate::watched::{Run, make, run};
+use crate::ThrottleArgs;
+use crate::watched_copy::{WatchedRun, make, run};
 
 /// Of the rate, and of a copy's size where none is given: 10.24 s.
-const RATE: u64 = 100 << 20;
-const SIZE: u64 = 1 << 30;
+const TEST_RATE: u64 = 100 << 20;
+const DEFAULT_COPY_BYTES: u64 = 1 << 30;
 
 /// A rate at which a copy shall still be a smooth one.
-const SLOW: u64 = 10_000_000;
+const SLOW_RATE: u64 = 10_000_000;
 
 /// How long a slow copy is watched, in seconds.
-const SLOWLY: u64 = 3;
+const SLOW_SECONDS: u64 = 3;
 
 const ENGINES: [&str; 7] = [
     "mmap",
@@ -27,9 +27,9 @@ const ENGINES: [&str; 7] = [
 ];
 
 /// Prints the table.
-pub(crate) fn table(words: &Words, signals: &Signals) -> Result<()> {
-    let size = words.size.unwrap_or(SIZE);
-    let ideal = size as f64 / RATE as f64;
+pub(crate) fn table(words: &ThrottleArgs, signals: &Signals) -> Result<()> {
+    let size = words.size.unwrap_or(DEFAULT_COPY_BYTES);
+    let ideal = size as f64 / TEST_RATE as f64;
     println!(
         "\n## --limit-rate=100M, {} MiB from memory to disk\n",
         size >> 20
@@ -40,14 +40,14 @@ pub(crate) fn table(words: &Words, signals: &Signals) -> Result<()> {
     println!("|---|---:|---:|---:|---:|---:|---:|");
     for engine in ENGINES {
         let (fast, slow) = both(engine, size, words, signals)?;
-        let beyond = fast.most_in_a_second() as f64 - RATE as f64;
+        let beyond = fast.most_in_a_second() as f64 - TEST_RATE as f64;
         println!(
             "| `{engine}` | {:.3} | {:+.2} % | {:.2} | {:+.2} MiB | {:+.1} | {:.0} |",
             fast.wall,
             (fast.wall / ideal - 1.0) * 100.0,
             fast.cost.user + fast.cost.system,
             beyond / 1_048_576.0,
-            beyond / RATE as f64 * 1e3,
+            beyond / TEST_RATE as f64 * 1e3,
             slow.growths() as f64 / (slow.wall - slow.reached(0.0))
         );
     }
@@ -58,7 +58,12 @@ pub(crate) fn table(words: &Words, signals: &Signals) -> Result<()> {
 }
 
 /// A copy at the rate, and a slow one.
-fn both(engine: &str, size: u64, words: &Words, signals: &Signals) -> Result<(Run, Run)> {
+fn both(
+    engine: &str,
+    size: u64,
+    words: &ThrottleArgs,
+    signals: &Signals,
+) -> Result<(WatchedRun, WatchedRun)> {
     let from = match engine {
         "copy-file-range" => words.on.clone(),
         _ => "/dev/shm".into(),
@@ -70,5 +75,8 @@ fn both(engine: &str, size: u64, words: &Words, signals: &Signals) -> Result<(Ru
         let options = [format!("--engine={engine}"), format!("--limit-rate={rate}")];
         run(&options, &source, &dest, signals)
     };
-    Ok((copy(size, RATE)?, copy(SLOW * SLOWLY / 4096 * 4096, SLOW)?))
+    Ok((
+        copy(size, TEST_RATE)?,
+        copy(SLOW_RATE * SLOW_SECONDS / 4096 * 4096, SLOW_RATE)?,
+    ))
 }

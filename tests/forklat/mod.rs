@@ -1,17 +1,17 @@
 //! forklat from outside: each test has a place of its own, by which its processes are known, and looks at what is left there.
 
-mod deaths;
-mod exports;
-mod live;
-mod merged;
-mod others;
+mod exit_status;
+mod merge;
+mod observer_failures;
+mod phase_figures;
 mod probes;
-mod refused;
-mod signals;
-mod spans;
-mod stalls;
-mod statuses;
-mod targets;
+mod run_exports;
+mod run_signals;
+mod run_targets;
+mod stalled_prober;
+mod status_line;
+mod unprivileged;
+mod usage_errors;
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -31,19 +31,19 @@ use crate::support::*;
 const FORKLAT: &str = env!("CARGO_BIN_EXE_forklat");
 
 /// A whole measurement is not wanted where only its outside is looked at.
-const SHORT: [&str; 4] = ["--baseline=100ms", "--settle=0", "--probe=fork", "-v"];
+const SHORT_RUN: [&str; 4] = ["--baseline=100ms", "--settle=0", "--probe=fork", "-v"];
 
 /// Nothing but the time of the command.
-const BARE: [&str; 2] = ["--baseline=0", "--settle=0"];
+const COMMAND_TIME_ONLY: [&str; 2] = ["--baseline=0", "--settle=0"];
 
 // ---------------------------------------------------------------- places
 
 /// A directory in memory for all that a test makes. It is the prober's disk, too: nobody else's writes are waited for there.
-struct Place {
+struct RunFixture {
     dir: TempDir,
 }
 
-impl Place {
+impl RunFixture {
     fn new() -> Self {
         Self { dir: shm_dir() }
     }
@@ -60,11 +60,11 @@ impl Place {
     }
 
     /// What stands in the environment of every process of this test.
-    fn mark(&self) -> String {
+    fn env_mark(&self) -> String {
         format!("FORKLAT_STATE_DIR={}", self.path("state").display())
     }
 
-    fn in_it(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    fn command_with_mark(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(self.dir.path())
@@ -74,7 +74,7 @@ impl Place {
     }
 
     fn forklat(&self) -> Command {
-        self.in_it(FORKLAT)
+        self.command_with_mark(FORKLAT)
     }
 
     /// `forklat run` with these words.
@@ -83,12 +83,12 @@ impl Place {
     }
 
     /// A run that succeeds, and what it exports.
-    fn measured(&self, words: &[&str]) -> (Output, Report) {
+    fn run_and_report(&self, words: &[&str]) -> (Output, Report) {
         let output = run(self
             .forklat()
             .args(["run", "--export-json=json"])
             .args(words));
-        assert!(output.status.success(), "{}", told(&output));
+        assert!(output.status.success(), "{}", describe_output(&output));
         (output, self.report("json"))
     }
 
@@ -100,7 +100,7 @@ impl Place {
     fn assert_only(&self, files: &[&str]) {
         // A child that was just being forked ends by itself.
         wait_until("the end of all processes", || {
-            marked(&self.mark()).is_empty()
+            marked(&self.env_mark()).is_empty()
         });
         assert_eq!(names(self.dir.path()), files);
     }
@@ -164,26 +164,26 @@ fn marked(mark: &str) -> Vec<Pid> {
 }
 
 /// A run whose command waits until it is told to end, so that the test does what it has to while the run measures.
-struct Held<'a> {
+struct HeldRun<'a> {
     running: Running,
-    place: &'a Place,
+    place: &'a RunFixture,
 }
 
-impl<'a> Held<'a> {
+impl<'a> HeldRun<'a> {
     /// `forklat run` with these words, measuring.
-    fn start(place: &'a Place, words: &[&str]) -> Self {
+    fn start(place: &'a RunFixture, words: &[&str]) -> Self {
         let mut command = place.forklat();
         command.arg("run").args(words).args(Self::command(place));
         Self::with(place, &mut command)
     }
 
     /// What it runs; `done` is there when it has ended.
-    fn command(place: &Place) -> [&'static str; 3] {
+    fn command(place: &RunFixture) -> [&'static str; 3] {
         mkfifo(&place.path("go"), Mode::S_IRWXU).unwrap();
         ["sh", "-c", ": > started; read word < go; : > done"]
     }
 
-    fn with(place: &'a Place, command: &mut Command) -> Self {
+    fn with(place: &'a RunFixture, command: &mut Command) -> Self {
         let mut running = Running::start(command);
         wait_until("the command runs", || {
             assert!(
@@ -240,7 +240,7 @@ fn probe<'a>(subject: &'a Subject, name: &str, cpu: Option<u32>) -> &'a ProbeRes
 }
 
 /// The kinds of probes of a subject, without what is told of each CPU.
-fn kinds(subject: &Subject) -> Vec<&str> {
+fn probe_kinds(subject: &Subject) -> Vec<&str> {
     let together = subject.probes.iter().filter(|probe| probe.cpu.is_none());
     together.map(|probe| probe.name.as_str()).collect()
 }

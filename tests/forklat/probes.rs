@@ -2,22 +2,22 @@
 
 use std::fs;
 
-use super::{BARE, Held, Place, cpus, kinds, names, probe, subject};
-use crate::support::{disk_dir, lossy, told};
+use super::{COMMAND_TIME_ONLY, HeldRun, RunFixture, cpus, names, probe, probe_kinds, subject};
+use crate::support::{describe_output, disk_dir, lossy_string};
 
 #[test]
-fn those_that_need_no_directory_unless_told() {
-    let place = Place::new();
-    let (_, report) = place.measured(&[&BARE[..], &["--for=200ms"]].concat());
+fn probes_without_a_directory_are_the_default() {
+    let place = RunFixture::new();
+    let (_, report) = place.run_and_report(&[&COMMAND_TIME_ONLY[..], &["--for=200ms"]].concat());
     let all = ["fork", "fork-child", "exec", "touch"];
-    assert_eq!(kinds(subject(&report, "during")), all);
+    assert_eq!(probe_kinds(subject(&report, "during")), all);
     assert_eq!(report.facts.on, None);
 }
 
 #[test]
-fn those_that_are_chosen() {
-    let place = Place::new();
-    let (output, report) = place.measured(&[
+fn only_chosen_probes_run() {
+    let place = RunFixture::new();
+    let (output, report) = place.run_and_report(&[
         "--baseline=100ms",
         "--settle=0",
         "--probe=touch,exec",
@@ -25,12 +25,12 @@ fn those_that_are_chosen() {
         "--for=200ms",
     ]);
     for subject in &report.subjects {
-        assert_eq!(kinds(subject), ["exec", "touch"]);
+        assert_eq!(probe_kinds(subject), ["exec", "touch"]);
     }
     let observers: Vec<&str> = report.observers.iter().map(|o| o.name.as_str()).collect();
     assert_eq!(observers, ["exec", "touch", "sampler"]);
     // What they cost is told on demand.
-    let (_, told_of) = lossy(&output.stdout)
+    let (_, told_of) = lossy_string(&output.stdout)
         .split_once("observers:\n")
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .unwrap();
@@ -56,8 +56,8 @@ fn those_that_are_chosen() {
 
 /// An open loop: whatever the answers take, every moment in the span has one, no more and no less.
 #[test]
-fn as_often_as_wanted() {
-    let place = Place::new();
+fn each_probe_runs_at_its_period() {
+    let place = RunFixture::new();
     let words = [
         "--on=.",
         "--probe=fork,write",
@@ -65,7 +65,7 @@ fn as_often_as_wanted() {
         "--period=write=25ms",
         "--for=500ms",
     ];
-    let (_, report) = place.measured(&[&BARE[..], &words].concat());
+    let (_, report) = place.run_and_report(&[&COMMAND_TIME_ONLY[..], &words].concat());
     let during = subject(&report, "during");
     let alone = (cpus().len() > 1).then(cpus);
     for (name, period, each) in [("fork", 0.004, alone), ("write", 0.025, None)] {
@@ -86,22 +86,26 @@ fn as_often_as_wanted() {
 
 /// Files without a name: whatever happens to the probers, none is left.
 #[test]
-fn each_of_a_directory() {
-    let place = Place::new();
+fn each_directory_probe_runs() {
+    let place = RunFixture::new();
     let disk = disk_dir();
     let on = format!("--on={}", disk.path().display());
     for name in ["write", "fsync", "read", "exec"] {
         let chosen = format!("--probe={name}");
         let period = format!("--period={name}=10ms");
-        let words = [&BARE[..], &["--export-json=json", &on, &chosen, &period]].concat();
-        let held = Held::start(&place, &words);
+        let words = [
+            &COMMAND_TIME_ONLY[..],
+            &["--export-json=json", &on, &chosen, &period],
+        ]
+        .concat();
+        let held = HeldRun::start(&place, &words);
         assert_eq!(held.observers(name).len(), 1);
         assert_eq!(names(disk.path()), [""; 0], "{name}");
         std::thread::sleep(std::time::Duration::from_millis(50));
         let output = held.finish();
-        assert!(output.status.success(), "{}", told(&output));
+        assert!(output.status.success(), "{}", describe_output(&output));
         let report = place.report("json");
-        assert_eq!(kinds(subject(&report, "during")), [name]);
+        assert_eq!(probe_kinds(subject(&report, "during")), [name]);
         let of = report.facts.on.expect("facts of the directory");
         assert!(of.file_system.is_some() && of.size > Some(0), "{of:?}");
         assert_eq!(names(disk.path()), [""; 0], "{name}");
@@ -114,9 +118,9 @@ fn each_of_a_directory() {
 
 #[test]
 fn a_program_whose_pages_were_dropped() {
-    let place = Place::new();
+    let place = RunFixture::new();
     let words = ["--probe=exec", "--exec-cold", "--on=.", "--for=200ms"];
-    let (_, report) = place.measured(&[&BARE[..], &words].concat());
+    let (_, report) = place.run_and_report(&[&COMMAND_TIME_ONLY[..], &words].concat());
     assert!(
         probe(subject(&report, "during"), "exec", None)
             .latency
@@ -129,11 +133,11 @@ fn a_program_whose_pages_were_dropped() {
 #[test]
 fn a_forker_with_a_heap() {
     const HEAP: u64 = 64 << 20;
-    let place = Place::new();
-    let held = Held::start(
+    let place = RunFixture::new();
+    let held = HeldRun::start(
         &place,
         &[
-            &BARE[..],
+            &COMMAND_TIME_ONLY[..],
             &["--probe=fork,touch", "--rss=64M", "--export-json=json"],
         ]
         .concat(),
@@ -159,21 +163,21 @@ fn a_forker_with_a_heap() {
 
 /// One that is asked more often than it can answer is late at every moment, and ends all the same.
 #[test]
-fn one_that_is_always_late_ends() {
-    let place = Place::new();
+fn a_probe_that_is_always_late_still_ends() {
+    let place = RunFixture::new();
     let output = place
         .forklat()
         .args(["run", "--baseline=0", "--settle=0", "--for=300ms"])
         .args(["--probe=fork", "--period=fork=100us", "--rss=64M"])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", describe_output(&output));
 }
 
 /// A place without true(1) has no exec, and everything else.
 #[test]
 fn a_program_is_wanted_by_exec_only() {
-    let place = Place::new();
+    let place = RunFixture::new();
     for (probe, status) in [("--probe=fork", 0), ("--probe=exec", 125)] {
         let output = place
             .forklat()
@@ -181,6 +185,11 @@ fn a_program_is_wanted_by_exec_only() {
             .args(["run", "--baseline=0", "--settle=0", "--for=100ms", probe])
             .output()
             .unwrap();
-        assert_eq!(output.status.code(), Some(status), "{}", told(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{}",
+            describe_output(&output)
+        );
     }
 }

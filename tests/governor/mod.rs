@@ -1,19 +1,21 @@
 //! The governor on simulated machines: hours of copying in seconds.
 
-mod anything;
-mod events;
-mod machine;
+mod invariants;
+mod scenarios;
+mod simulated_machine;
 
 use std::time::Duration;
 
-use machine::{Dice, Machine, Record, SECOND, over};
 use mmapcp::transfer::rate_limit::Limits;
+use simulated_machine::{
+    NANOS_PER_SECOND, SeededRng, SimulatedMachine, SimulationLog, fraction_above,
+};
 
-pub(crate) const TRICKLE: u64 = 2 << 20;
+pub(crate) const MIN_RATE: u64 = 2 << 20;
 
 /// After so long a copy has settled; then it is watched.
-const SETTLED: u64 = 20 * SECOND;
-const UNTIL: u64 = 60 * SECOND;
+const SETTLED_AFTER: u64 = 20 * NANOS_PER_SECOND;
+const SIMULATED_TIME: u64 = 60 * NANOS_PER_SECOND;
 
 fn nanoseconds(time: Duration) -> u64 {
     time.as_nanos() as u64
@@ -21,13 +23,18 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// The part of the moments that were over their target, though asked above `above`. What was asked within a second after
 /// others took more of the machine is not the copy's to answer for.
-fn missed(machine: &Machine, limits: &Limits, record: &Record, above: u64) -> f64 {
+fn fraction_missed(
+    machine: &SimulatedMachine,
+    limits: &Limits,
+    record: &SimulationLog,
+    above: u64,
+) -> f64 {
     let part = |moments: &[(u64, u64, u64)], target: Option<Duration>| {
         let steps = |at: u64| {
             machine
                 .load
                 .iter()
-                .any(|(from, _)| (*from..from + SECOND).contains(&at))
+                .any(|(from, _)| (*from..from + NANOS_PER_SECOND).contains(&at))
         };
         let calm: Vec<_> = moments
             .iter()
@@ -35,7 +42,7 @@ fn missed(machine: &Machine, limits: &Limits, record: &Record, above: u64) -> f6
             .copied()
             .collect();
         target.map_or(0.0, |target| {
-            over(&calm, SETTLED, nanoseconds(target), above)
+            fraction_above(&calm, SETTLED_AFTER, nanoseconds(target), above)
         })
     };
     let fork = part(&record.forks, limits.fork_latency);
@@ -43,18 +50,19 @@ fn missed(machine: &Machine, limits: &Limits, record: &Record, above: u64) -> f6
 }
 
 /// Seconds while it was watched.
-fn watched(record: &Record) -> std::ops::Range<usize> {
+fn settled_seconds(record: &SimulationLog) -> std::ops::Range<usize> {
     let seconds = record.seconds.len();
-    (SETTLED / SECOND) as usize..seconds.min((UNTIL / SECOND) as usize)
+    (SETTLED_AFTER / NANOS_PER_SECOND) as usize
+        ..seconds.min((SIMULATED_TIME / NANOS_PER_SECOND) as usize)
 }
 
 #[test]
-fn targets_are_held_or_the_trickle_is_reached_on_a_thousand_machines() {
+fn targets_are_held_or_the_minimum_rate_is_reached_on_a_thousand_machines() {
     let mut worst: [f64; 2] = [0.0; 2];
     for seed in 0..1000 {
-        let (machine, limits) = Machine::random(seed);
-        let record = machine.copy(&limits, UNTIL);
-        let missed = missed(&machine, &limits, &record, TRICKLE);
+        let (machine, limits) = SimulatedMachine::random(seed);
+        let record = machine.simulate_copy(&limits, SIMULATED_TIME);
+        let missed = fraction_missed(&machine, &limits, &record, MIN_RATE);
         let worst = &mut worst[usize::from(machine.cached.is_some())];
         *worst = worst.max(missed);
         // A copy through the page cache has dirty bytes to wait for after the cut.
@@ -72,15 +80,15 @@ fn targets_are_held_or_the_trickle_is_reached_on_a_thousand_machines() {
 fn no_rate_swings_on_a_machine_that_stands_still() {
     let mut amplitudes = Vec::new();
     for seed in 0..400 {
-        let (machine, limits) = Machine::random(seed);
+        let (machine, limits) = SimulatedMachine::random(seed);
         // Where fork alone comes near the target, dice decide.
         let near = |target| 3.5 * machine.fork > nanoseconds(target) as f64;
         let moves = !machine.load.is_empty() || machine.noise > 0.0 || machine.cached.is_some();
         if moves || limits.fork_latency.is_some_and(near) {
             continue;
         }
-        let record = machine.copy(&limits, UNTIL);
-        let seconds = &record.seconds[watched(&record)];
+        let record = machine.simulate_copy(&limits, SIMULATED_TIME);
+        let seconds = &record.seconds[settled_seconds(&record)];
         let highest = seconds.iter().copied().fold(0.0, f64::max);
         let lowest = seconds.iter().copied().fold(f64::INFINITY, f64::min);
         let amplitude = highest / lowest;
@@ -98,10 +106,13 @@ fn no_rate_swings_on_a_machine_that_stands_still() {
 }
 
 /// Percent by which each second was pressed beyond a fifth more than the target, where the copy went above the trickle.
-fn excess(record: &Record, target: f64, seconds: std::ops::Range<usize>) -> Vec<f64> {
+fn excess(record: &SimulationLog, target: f64, seconds: std::ops::Range<usize>) -> Vec<f64> {
     let excess = |second: usize| {
-        let (from, to) = (second as u64 * SECOND, (second as u64 + 1) * SECOND);
-        let above = record.ordered(from).min(record.ordered(to)) > TRICKLE;
+        let (from, to) = (
+            second as u64 * NANOS_PER_SECOND,
+            (second as u64 + 1) * NANOS_PER_SECOND,
+        );
+        let above = record.rate_at(from).min(record.rate_at(to)) > MIN_RATE;
         let beyond = (record.pressure(second) - 1.2 * target).max(0.0);
         if above { beyond } else { 0.0 }
     };
@@ -109,18 +120,18 @@ fn excess(record: &Record, target: f64, seconds: std::ops::Range<usize>) -> Vec<
 }
 
 #[test]
-fn pressure_is_held_or_the_trickle_is_reached() {
+fn pressure_is_held_or_the_minimum_rate_is_reached() {
     let mut worst: [f64; 2] = [0.0; 2];
     let mut starts = [Vec::new(), Vec::new()];
     for seed in 0..300 {
-        let (machine, _) = Machine::random(seed);
-        let target = Dice(!seed).magnitude(2.0, 100.0);
+        let (machine, _) = SimulatedMachine::random(seed);
+        let target = SeededRng(!seed).log_uniform(2.0, 100.0);
         let limits = Limits {
             pressure: Some(target),
             ..Limits::default()
         };
-        let record = machine.copy(&limits, UNTIL);
-        let settled = excess(&record, target, watched(&record));
+        let record = machine.simulate_copy(&limits, SIMULATED_TIME);
+        let settled = excess(&record, target, settled_seconds(&record));
         let over = settled.iter().filter(|percent| **percent > 0.0).count();
         let part = over as f64 / settled.len() as f64;
         // Pages wait to be dirty enough before anybody waits for memory.
@@ -140,15 +151,15 @@ fn pressure_is_held_or_the_trickle_is_reached() {
 
 #[test]
 fn a_slow_start_without_pressure_is_quick() {
-    let machine = Machine {
+    let machine = SimulatedMachine {
         disk: 2e9,
-        ..Machine::quiet(9)
+        ..SimulatedMachine::quiet(9)
     };
     let limits = Limits {
         pressure: Some(100.0),
         ..Limits::default()
     };
-    let seconds = machine.copy(&limits, 8 * SECOND).seconds;
+    let seconds = machine.simulate_copy(&limits, 8 * NANOS_PER_SECOND).seconds;
     let lost = (0..6).map(|second| 1.0 - seconds[second] / seconds[6]);
     let lost = lost.sum::<f64>();
     println!("{lost:.2} s lost by slow start (1.3 allowed)");
@@ -156,17 +167,17 @@ fn a_slow_start_without_pressure_is_quick() {
 }
 
 /// The rate of the best fixed limit that misses no more than one moment in a hundred, by bisection.
-fn best_fixed(machine: &Machine, limits: &Limits) -> Option<f64> {
+fn best_fixed(machine: &SimulatedMachine, limits: &Limits) -> Option<f64> {
     let held = |rate: f64| {
         let fixed = Limits {
             rate: Some((rate as u64).min(limits.rate.unwrap_or(u64::MAX))),
             ..Limits::default()
         };
-        let record = machine.copy(&fixed, UNTIL);
-        let held = missed(machine, limits, &record, 0) <= 0.01;
-        held.then(|| record.rate(watched(&record)))
+        let record = machine.simulate_copy(&fixed, SIMULATED_TIME);
+        let held = fraction_missed(machine, limits, &record, 0) <= 0.01;
+        held.then(|| record.rate(settled_seconds(&record)))
     };
-    let (mut low, mut high) = (TRICKLE as f64, 2e10_f64);
+    let (mut low, mut high) = (MIN_RATE as f64, 2e10_f64);
     let mut best = held(low)?;
     for _ in 0..10 {
         let rate = (low * high).sqrt();
@@ -182,11 +193,11 @@ fn best_fixed(machine: &Machine, limits: &Limits) -> Option<f64> {
 fn the_best_fixed_rate_is_not_given_away() {
     let mut shares = Vec::new();
     for seed in (0..2000).step_by(10) {
-        let (machine, limits) = Machine::random(seed);
+        let (machine, limits) = SimulatedMachine::random(seed);
         if machine.load.is_empty() && machine.cached.is_none() && limits.pressure.is_none() {
-            let record = machine.copy(&limits, UNTIL);
+            let record = machine.simulate_copy(&limits, SIMULATED_TIME);
             let best = best_fixed(&machine, &limits);
-            shares.extend(best.map(|best| (record.rate(watched(&record)) / best, seed)));
+            shares.extend(best.map(|best| (record.rate(settled_seconds(&record)) / best, seed)));
         }
     }
     shares.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -202,12 +213,12 @@ fn the_best_fixed_rate_is_not_given_away() {
 
 #[test]
 fn hours_with_changing_load_are_as_the_first_minute() {
-    let mut machine = Machine::quiet(7);
+    let mut machine = SimulatedMachine::quiet(7);
     machine.disk = 50e6;
     machine.source = 1e9;
     machine.noise = 1e-3;
     machine.spike = 50e6;
-    let hours = 10 * 3600 * SECOND;
+    let hours = 10 * 3600 * NANOS_PER_SECOND;
     machine.load = (0..60)
         .map(|step| (step * hours / 60, 0.1 * (step % 7) as f64))
         .collect();
@@ -216,8 +227,8 @@ fn hours_with_changing_load_are_as_the_first_minute() {
         fork_latency: Some(Duration::from_millis(10)),
         ..Limits::default()
     };
-    let record = machine.copy(&limits, hours);
-    let missed = missed(&machine, &limits, &record, TRICKLE);
+    let record = machine.simulate_copy(&limits, hours);
+    let missed = fraction_missed(&machine, &limits, &record, MIN_RATE);
     println!("{missed:.4} over (0.01 allowed)");
     assert!(missed <= 0.01, "{missed} over");
     let seconds = record.seconds.len() - 1;

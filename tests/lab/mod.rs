@@ -1,29 +1,29 @@
 //! The lab: tests that need root, loop mounts or extra packages; one at a time, and skipped with a reason where they cannot run.
 
-mod atomic;
-mod attributes;
-mod bind;
-mod calls;
-mod cuts;
-mod device;
-mod dump;
-mod durable;
+mod aliased_destinations;
+mod atomic_filesystems;
+mod bind_mounts;
+mod block_devices;
+mod deferred_write_errors;
+mod disk_full;
 #[cfg(target_arch = "x86_64")]
-mod faults;
-mod host;
-mod image;
+mod fault_injection;
+mod forklat_host_changes;
 mod kernel;
-mod kernels;
-mod late;
-mod lying;
-mod matrix;
+mod kernel_versions;
 pub(crate) mod newest_cp;
-mod one_inode;
-mod power;
-mod program;
+mod power_cut_replay;
+mod power_cut_snapshots;
+mod program_run;
 mod reflink;
-mod space;
-mod truncated;
+mod source_dest_matrix;
+mod source_dump;
+mod strace_injection;
+mod syncfs;
+mod syscall_cpu_time;
+mod test_filesystem;
+mod truncated_source;
+mod unsupported_attributes;
 
 use std::env;
 use std::fs::{self, File};
@@ -32,18 +32,20 @@ use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use image::{Kind, Mount};
-use kernel::tools;
+use kernel::tool_command;
+use test_filesystem::{FsKind, Mount};
 
 /// Images and mount points lie below the target directory: `/tmp` may be a tmpfs, and an image there would eat memory.
-const HOME: &str = env!("CARGO_TARGET_TMPDIR");
+const LAB_DIR: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// The prefix of every directory the lab makes in `HOME`, by which leftovers of a killed run are known.
-const PREFIX: &str = "lab-";
+const LAB_DIR_PREFIX: &str = "lab-";
 
 /// A directory below `HOME`, removed when dropped, and known for the lab's if that never came.
-fn home() -> std::io::Result<tempfile::TempDir> {
-    tempfile::Builder::new().prefix(PREFIX).tempdir_in(HOME)
+fn lab_temp_dir() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix(LAB_DIR_PREFIX)
+        .tempdir_in(LAB_DIR)
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -60,27 +62,27 @@ struct Lab {
 
 impl Lab {
     /// Waits for the turn. `None` after saying why, when this machine cannot run what needs root and `tools`.
-    fn enter(tools: &[&str]) -> Option<Self> {
+    fn acquire_or_skip(tools: &[&str]) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
             return skip("the lab needs root, for mounts");
         }
-        if let Some(tool) = tools.iter().find(|tool| !installed(tool)) {
+        if let Some(tool) = tools.iter().find(|tool| !is_installed(tool)) {
             return skip(&format!("{tool} is not installed"));
         }
         let file =
-            File::create(Path::new(HOME).join("lab.lock")).expect("create the lab's lock file");
+            File::create(Path::new(LAB_DIR).join("lab.lock")).expect("create the lab's lock file");
         let turn = Flock::lock(file, FlockArg::LockExclusive).expect("lock the lab");
-        sweep();
+        remove_leftovers();
         Some(Self { _turn: turn })
     }
 
     /// A fresh file system of this kind. `None` after saying why, when it cannot be made here.
-    fn mount(&self, kind: Kind, mib: u64) -> Option<Mount> {
+    fn mount(&self, kind: FsKind, mib: u64) -> Option<Mount> {
         Mount::new(kind, mib).map_or_else(|why| skip(&format!("no {kind:?} here: {why}")), Some)
     }
 
     /// A file system whose image lies on a tmpfs of only `backing` MiB, as on a thinly provisioned disk.
-    fn mount_thin(&self, kind: Kind, mib: u64, backing: u64) -> Option<Mount> {
+    fn mount_thin(&self, kind: FsKind, mib: u64, backing: u64) -> Option<Mount> {
         Mount::thin(kind, mib, backing)
             .map_or_else(|why| skip(&format!("no thin {kind:?} here: {why}")), Some)
     }
@@ -94,18 +96,18 @@ fn skip<T>(reason: &str) -> Option<T> {
     None
 }
 
-fn installed(tool: &str) -> bool {
-    env::split_paths(&tools::search_path()).any(|dir| dir.join(tool).is_file())
+fn is_installed(tool: &str) -> bool {
+    env::split_paths(&tool_command::search_path()).any(|dir| dir.join(tool).is_file())
 }
 
 /// Runs a tool of the system; its standard output, or what it complained about.
-fn run<S: AsRef<std::ffi::OsStr>>(tool: &str, args: &[S]) -> Result<String, String> {
-    tools::said(Command::new(tool).args(args)).map_err(|why| format!("{why:#}"))
+fn run_tool<S: AsRef<std::ffi::OsStr>>(tool: &str, args: &[S]) -> Result<String, String> {
+    tool_command::stdout_of(Command::new(tool).args(args)).map_err(|why| format!("{why:#}"))
 }
 
 /// Clears what a killed run left. Whoever holds the turn is alone, so every mount of the lab that exists now is such.
-fn sweep() {
-    let ours = format!("{HOME}/{PREFIX}");
+fn remove_leftovers() {
+    let ours = format!("{LAB_DIR}/{LAB_DIR_PREFIX}");
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     for dir in table
         .lines()
@@ -113,20 +115,20 @@ fn sweep() {
         .filter_map(|line| line.split(' ').nth(1))
         .filter(|dir| dir.starts_with(&ours))
     {
-        if let Err(why) = run("umount", &["-l", dir]) {
+        if let Err(why) = run_tool("umount", &["-l", dir]) {
             eprintln!("left over from an earlier run: {why}");
             return;
         }
     }
-    if let Err(why) = image::restore_pool() {
+    if let Err(why) = test_filesystem::restore_hugepage_pool() {
         eprintln!("left over from an earlier run: {why}");
     }
-    remove_left(PREFIX);
+    remove_leftover_dirs(LAB_DIR_PREFIX);
 }
 
 /// Removes what is left in `HOME` under names that begin so.
-fn remove_left(prefix: &str) {
-    for entry in fs::read_dir(HOME).into_iter().flatten().flatten() {
+fn remove_leftover_dirs(prefix: &str) {
+    for entry in fs::read_dir(LAB_DIR).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(prefix) {
             let _ = fs::remove_dir_all(entry.path());
         }

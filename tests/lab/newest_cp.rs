@@ -9,9 +9,9 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 
-use super::kernel::archive::{self, Apt};
-use super::kernel::tools;
-use super::{installed, skip};
+use super::kernel::debian_archive::{self, Apt};
+use super::kernel::tool_command;
+use super::{is_installed, skip};
 
 /// The release of Debian that the newest cp is taken from: coreutils 9.7.
 const SUITE: &str = "trixie";
@@ -73,9 +73,9 @@ fn fetch() -> Result<PathBuf> {
         "only that of amd64 is fetched, which does not run here"
     );
     for tool in ["apt-get", "dpkg"] {
-        ensure!(installed(tool), "{tool} is not installed");
+        ensure!(is_installed(tool), "{tool} is not installed");
     }
-    archive::with_apt(|home, apt| {
+    debian_archive::with_apt(|home, apt| {
         let place = home.join(NAME);
         let wanted = apt.update().and_then(|()| offered(apt));
         match wanted {
@@ -89,7 +89,7 @@ fn fetch() -> Result<PathBuf> {
             }
         }
         write_script(&place)?;
-        let version = tools::said(Command::new(place.join(NAME)).arg("--version"))?;
+        let version = tool_command::stdout_of(Command::new(place.join(NAME)).arg("--version"))?;
         ensure!(
             version.starts_with("cp (GNU coreutils) "),
             "{NAME} says {version:?}"
@@ -100,7 +100,7 @@ fn fetch() -> Result<PathBuf> {
 
 /// What the archive offers: the names of the packages' files and their checksums.
 fn offered(apt: &Apt<'_>) -> Result<String> {
-    let told = tools::said(download(apt).arg("--print-uris").args(names()))?;
+    let told = tool_command::stdout_of(download(apt).arg("--print-uris").args(names()))?;
     let files = told.lines().filter_map(|line| line.split_once(' '));
     let mut files: Vec<&str> = files.map(|(_, file)| file).collect();
     files.sort_unstable();
@@ -141,11 +141,11 @@ fn write_script(place: &Path) -> Result<()> {
 fn unpack(home: &Path, apt: &Apt<'_>, wanted: &str) -> Result<()> {
     let debs = tempfile::tempdir_in(home.join("debs"))?;
     // apt checks what it has fetched against the signed list.
-    tools::said(download(apt).args(names()).current_dir(debs.path()))?;
+    tool_command::stdout_of(download(apt).args(names()).current_dir(debs.path()))?;
     let files = tempfile::tempdir_in(home.join("debs"))?;
     for deb in fs::read_dir(debs.path())? {
         let deb = deb?.path();
-        tools::said(Command::new("dpkg").arg("-x").arg(deb).arg(files.path()))?;
+        tool_command::stdout_of(Command::new("dpkg").arg("-x").arg(deb).arg(files.path()))?;
     }
     let usr = files.path().join("usr");
     let made = tempfile::tempdir_in(home)?;
@@ -159,7 +159,7 @@ fn unpack(home: &Path, apt: &Apt<'_>, wanted: &str) -> Result<()> {
         take(usr.join("lib/x86_64-linux-gnu").join(library), library)?;
     }
     fs::write(made.path().join("packages"), wanted)?;
-    tools::said(Command::new("chmod").args(["-R", "755"]).arg(made.path()))?;
+    tool_command::stdout_of(Command::new("chmod").args(["-R", "755"]).arg(made.path()))?;
     let place = home.join(NAME);
     if place.exists() {
         fs::remove_dir_all(&place)?;

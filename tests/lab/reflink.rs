@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::image::{Kind, Mount};
-use super::program::{Outcome, cp, mmapcp, newest_cp, words};
-use super::{Lab, newest_cp, run};
+use super::program_run::{CopyOutcome, copy_arguments, cp, mmapcp, newest_cp};
+use super::test_filesystem::{FsKind, Mount};
+use super::{Lab, newest_cp, run_tool};
 
 const TOOLS: [&str; 4] = ["filefrag", "losetup", "mount", "umount"];
 
@@ -16,13 +16,13 @@ const TOOLS: [&str; 4] = ["filefrag", "losetup", "mount", "umount"];
 const SIZE: u64 = (2 << 20) + 777;
 
 /// A source on a fresh file system, and where its copies go there.
-struct Place {
+struct ReflinkFixture {
     disk: Mount,
     source: PathBuf,
 }
 
-impl Place {
-    fn on(lab: &Lab, kind: Kind) -> Option<Self> {
+impl ReflinkFixture {
+    fn on(lab: &Lab, kind: FsKind) -> Option<Self> {
         let disk = lab.mount(kind, 384)?;
         let source = disk.path("dump");
         fs::write(&source, bytes()).expect("write the dump");
@@ -30,10 +30,10 @@ impl Place {
     }
 
     /// Copies with these options onto `dest`, which holds `before`, or is not there.
-    fn copy(&self, options: &[&str], before: Option<&[u8]>) -> (Outcome, PathBuf) {
+    fn copy(&self, options: &[&str], before: Option<&[u8]>) -> (CopyOutcome, PathBuf) {
         let dest = self.disk.path("copy");
         prepare(&dest, before);
-        (mmapcp(&words(options, &self.source, &dest)), dest)
+        (mmapcp(&copy_arguments(options, &self.source, &dest)), dest)
     }
 }
 
@@ -51,21 +51,21 @@ fn prepare(dest: &Path, before: Option<&[u8]>) {
 /// Whether the extents of a file have other owners.
 fn is_shared(path: &Path) -> bool {
     File::open(path).expect("open").sync_all().expect("fsync");
-    let table = run("filefrag", &["-v", &path.to_string_lossy()]).expect("filefrag");
+    let table = run_tool("filefrag", &["-v", &path.to_string_lossy()]).expect("filefrag");
     table.lines().any(|line| line.contains("shared"))
 }
 
 /// Shorter than the source, and longer by more than a block; none.
-fn befores() -> [Option<Vec<u8>>; 3] {
+fn old_contents() -> [Option<Vec<u8>>; 3] {
     let longer = vec![0xEE; SIZE as usize + 100_000];
     [None, Some(vec![0xEE; 5000]), Some(longer)]
 }
 
-fn sharing(kind: Kind) {
-    let Some(lab) = Lab::enter(&TOOLS) else {
+fn check_sharing(kind: FsKind) {
+    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
         return;
     };
-    let Some(place) = Place::on(&lab, kind) else {
+    let Some(place) = ReflinkFixture::on(&lab, kind) else {
         return;
     };
     let ways: [(&[&str], bool); 8] = [
@@ -80,7 +80,7 @@ fn sharing(kind: Kind) {
         (&["--engine=direct"], false),
     ];
     for (options, shared) in ways {
-        for before in befores() {
+        for before in old_contents() {
             let context = format!("{options:?} onto {:?} bytes", before.as_ref().map(Vec::len));
             let (outcome, dest) = place.copy(options, before.as_deref());
             assert_eq!(outcome.code, Some(0), "{context}: {outcome:?}");
@@ -96,11 +96,11 @@ fn sharing(kind: Kind) {
             assert_eq!(is_shared(&dest), shared, "{context}");
         }
     }
-    written_apart(&place);
+    check_copy_on_write(&place);
 }
 
 /// A copy that shares blocks stops sharing those that are written to.
-fn written_apart(place: &Place) {
+fn check_copy_on_write(place: &ReflinkFixture) {
     let (_, dest) = place.copy(&["--reflink=always"], None);
     let copy = File::options().write(true).open(&dest).expect("open");
     copy.write_all_at(b"new", 4096).expect("write to the copy");
@@ -109,21 +109,21 @@ fn written_apart(place: &Place) {
 
 #[test]
 fn btrfs_shares_blocks() {
-    sharing(Kind::Btrfs);
+    check_sharing(FsKind::Btrfs);
 }
 
 #[test]
 fn xfs_shares_blocks() {
-    sharing(Kind::Xfs);
+    check_sharing(FsKind::Xfs);
 }
 
 /// Exit status, message, and what is left of the destination: as the newest cp, for each state that it was in. Before 9.2 a
 /// file that was not there before is left empty.
-fn refused_as_cp(source: &Path, dest: &Path) {
-    for before in befores() {
-        let result = |program: &dyn Fn(&[OsString]) -> Outcome| {
+fn assert_refused_as_by_cp(source: &Path, dest: &Path) {
+    for before in old_contents() {
+        let result = |program: &dyn Fn(&[OsString]) -> CopyOutcome| {
             prepare(dest, before.as_deref());
-            let outcome = program(&words(&["--reflink=always"], source, dest));
+            let outcome = program(&copy_arguments(&["--reflink=always"], source, dest));
             (outcome.code, outcome.stderr, fs::read(dest).ok())
         };
         let (code, said, left) = result(&mmapcp);
@@ -152,10 +152,10 @@ fn refused_as_cp(source: &Path, dest: &Path) {
 #[test]
 fn an_error_of_the_medium_is_no_reason_to_copy_in_another_way() {
     let tools: Vec<&str> = TOOLS.into_iter().chain(["mkfs.btrfs", "strace"]).collect();
-    let Some(lab) = Lab::enter(&tools) else {
+    let Some(lab) = Lab::acquire_or_skip(&tools) else {
         return;
     };
-    let Some(place) = Place::on(&lab, Kind::Btrfs) else {
+    let Some(place) = ReflinkFixture::on(&lab, FsKind::Btrfs) else {
         return;
     };
     for (errno, text) in [
@@ -164,7 +164,7 @@ fn an_error_of_the_medium_is_no_reason_to_copy_in_another_way() {
         ("EDQUOT", "Disk quota exceeded"),
         ("ENOMEM", "Cannot allocate memory"),
     ] {
-        for before in befores() {
+        for before in old_contents() {
             let dest = place.disk.path("copy");
             prepare(&dest, before.as_deref());
             let inject = format!("inject=ioctl:error={errno}");
@@ -195,39 +195,39 @@ fn an_error_of_the_medium_is_no_reason_to_copy_in_another_way() {
 
 #[test]
 fn where_nothing_can_be_shared_cp_is_echoed() {
-    let Some(lab) = Lab::enter(&TOOLS) else {
+    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
         return;
     };
     let memory = tempfile::tempdir_in("/dev/shm").expect("memory");
     let outside = memory.path().join("dump");
     fs::write(&outside, bytes()).expect("write the dump");
-    for kind in [Kind::Btrfs, Kind::Ext4, Kind::Tmpfs, Kind::Overlay] {
-        let Some(place) = Place::on(&lab, kind) else {
+    for kind in [FsKind::Btrfs, FsKind::Ext4, FsKind::Tmpfs, FsKind::Overlay] {
+        let Some(place) = ReflinkFixture::on(&lab, kind) else {
             return;
         };
         let dest = place.disk.path("copy");
-        refused_as_cp(&outside, &dest);
-        if kind != Kind::Btrfs {
-            refused_as_cp(&place.source, &dest);
+        assert_refused_as_by_cp(&outside, &dest);
+        if kind != FsKind::Btrfs {
+            assert_refused_as_by_cp(&place.source, &dest);
         }
         let empty = place.disk.path("empty");
         File::create(&empty).expect("an empty file");
-        if kind != Kind::Btrfs {
-            refused_as_cp(&empty, &dest);
+        if kind != FsKind::Btrfs {
+            assert_refused_as_by_cp(&empty, &dest);
         }
     }
 }
 
 #[test]
 fn what_cannot_be_shared_is_copied_and_the_reason_is_told() {
-    let Some(lab) = Lab::enter(&TOOLS) else {
+    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
         return;
     };
-    for kind in [Kind::Ext4, Kind::Overlay, Kind::Tmpfs] {
-        let Some(place) = Place::on(&lab, kind) else {
+    for kind in [FsKind::Ext4, FsKind::Overlay, FsKind::Tmpfs] {
+        let Some(place) = ReflinkFixture::on(&lab, kind) else {
             return;
         };
-        for before in befores() {
+        for before in old_contents() {
             let (outcome, dest) = place.copy(&[], before.as_deref());
             assert_eq!(outcome.code, Some(0), "{kind:?}: {outcome:?}");
             assert!(

@@ -6,12 +6,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::beside_cp::tree::{Tree, after, before, differences};
-use crate::beside_cp::{Oracle, oracles};
+use crate::cp_differential::tree_snapshot::{Tree, differences, snapshot_after, snapshot_before};
+use crate::cp_differential::{Oracle, oracles};
 use crate::lab::newest_cp;
 use crate::support::*;
 
-mod collector;
+mod crash_collector;
 
 /// Runs `script` in a tree like any other where `cp` is `program`.
 fn run_with(shell: &str, script: &str, program: &Path) -> (Output, Tree) {
@@ -28,15 +28,15 @@ fn run_with(shell: &str, script: &str, program: &Path) -> (Output, Tree) {
         command.env_clear().env("LC_ALL", "C").env("PATH", &path);
         run(&mut command)
     };
-    let made = command(SCENE);
-    assert!(made.status.success(), "{}", told(&made));
-    let then = before(&work);
+    let made = command(FILES_SCRIPT);
+    assert!(made.status.success(), "{}", describe_output(&made));
+    let then = snapshot_before(&work);
     let output = command(script);
-    (output, after(&work, &then))
+    (output, snapshot_after(&work, &then))
 }
 
 /// What every script finds: files, links and directories as scripts meet them.
-const SCENE: &str = r#"
+const FILES_SCRIPT: &str = r#"
 set -e; umask 022
 mkdir -p etc/conf.d var/log empty 'with space'
 echo main > etc/app.conf; echo one > etc/conf.d/1.conf; echo two > etc/conf.d/2.conf
@@ -55,15 +55,23 @@ fn runs_as_with(oracle: Oracle, shell: &str, script: &str) {
     assert!(
         !theirs.stdout.is_empty() && !cp_tree.is_empty(),
         "a script that does nothing: {}",
-        told(&theirs)
+        describe_output(&theirs)
     );
     assert!(
-        !lossy(&theirs.stderr).contains("not found"),
+        !lossy_string(&theirs.stderr).contains("not found"),
         "the script itself is wrong: {}",
-        told(&theirs)
+        describe_output(&theirs)
     );
-    assert_eq!(lossy(&theirs.stdout), lossy(&ours.stdout), "{script}");
-    assert_eq!(lossy(&theirs.stderr), lossy(&ours.stderr), "{script}");
+    assert_eq!(
+        lossy_string(&theirs.stdout),
+        lossy_string(&ours.stdout),
+        "{script}"
+    );
+    assert_eq!(
+        lossy_string(&theirs.stderr),
+        lossy_string(&ours.stderr),
+        "{script}"
+    );
     assert_eq!(theirs.status, ours.status, "{script}");
     let differences = differences(&cp_tree, &our_tree);
     assert!(

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::archive::Kernel;
+use super::debian_archive::Kernel;
 
 /// The first program: mounts what every job needs, runs the job, ends the machine. What the job says goes to the second
 /// serial line, where the kernel says nothing; the last line is its exit status.

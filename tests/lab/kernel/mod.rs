@@ -3,12 +3,12 @@
 //! The machines are emulated and small, so that they run wherever QEMU does. What they prove is behaviour, and the size
 //! of what is felt; not how fast anything is.
 
-pub(crate) mod archive;
-pub(crate) mod catalogue;
-pub(crate) mod cut;
-pub(crate) mod guest;
+pub(crate) mod debian_archive;
 pub(crate) mod initramfs;
-pub(crate) mod nbd;
-pub(crate) mod programs;
-pub(crate) mod story;
-pub(crate) mod tools;
+pub(crate) mod kernel_series;
+pub(crate) mod nbd_server;
+pub(crate) mod power_cut;
+pub(crate) mod slow_disk_scenario;
+pub(crate) mod static_programs;
+pub(crate) mod tool_command;
+pub(crate) mod virtual_machine;

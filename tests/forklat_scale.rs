@@ -1,0 +1,212 @@
+//! `forklat scale`: four tables, exports, refusals, and nothing left behind. Needs no root.
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::support::{disk_dir, shm_dir};
+
+const FORKLAT: &str = env!("CARGO_BIN_EXE_forklat");
+
+/// More measurements than end before a test stops them.
+const UNREACHABLE_COUNT: &str = "1000000";
+
+fn scale(words: &[&str]) -> Output {
+    let mut command = Command::new(FORKLAT);
+    command.env("LC_ALL", "C").arg("scale").args(words);
+    command.output().unwrap()
+}
+
+fn says(output: &Output, want: &str) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains(want), "{errors}");
+}
+
+#[test]
+fn four_tables_and_the_same_in_json_and_csv() {
+    let dir = disk_dir();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (json, csv, markdown) = (file("a.json"), file("a.csv"), file("a.md"));
+    fs::write(&csv, "x".repeat(100_000)).unwrap();
+    let on = dir.path().to_str().unwrap();
+    let mut words = vec!["--max", "12", "--repeat", "3", "--on", on];
+    words.extend(["--export-json", &json, "--export-csv", &csv]);
+    words.extend(["--export-markdown", &markdown]);
+    let output = scale(&words);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let record: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    let tables = record["tables"].as_array().unwrap();
+    let names: Vec<_> = tables.iter().map(|t| t["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["1a", "1b", "2a", "2b"]);
+    for table in tables {
+        assert!(text.contains(table["title"].as_str().unwrap()));
+        for series in table["series"].as_array().unwrap() {
+            let cells = series["cells"].as_array().unwrap();
+            let ns: Vec<_> = cells.iter().map(|c| c["n"].as_u64().unwrap()).collect();
+            assert_eq!(ns, [1, 10, 12]);
+            assert!(
+                cells
+                    .iter()
+                    .all(|c| c["count"] == 3 && c["p50"].as_f64() <= c["max"].as_f64())
+            );
+            assert!(series["growth"]["exponent"].is_f64());
+        }
+    }
+    assert_eq!(
+        fs::read_to_string(&csv).unwrap().lines().count(),
+        1 + 10 * 3
+    );
+    assert!(
+        fs::read_to_string(&markdown)
+            .unwrap()
+            .contains("| join | 1 |")
+    );
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_measured() {
+    let dir = shm_dir();
+    let on = dir.path().to_str().unwrap();
+    for (words, want) in [
+        (&["--max", "0"][..], "invalid value '0' for '--max <N>'"),
+        (&["--repeat", "0"], "invalid value '0' for '--repeat <N>'"),
+        (
+            &["--max", "4000000000"],
+            "no room for 4000000001 more processes",
+        ),
+        (&["--touch", "100T"], "more than half of the"),
+        (&["--file-size", "100T"], "more than half of the"),
+        (
+            &["--file-size", "100"],
+            "--file-size: a file of 100 is less than a page",
+        ),
+        (&["--only", "3"], "invalid value '3' for '--only"),
+        (
+            &["--export-csv", "/nonexistent/x"],
+            "cannot write '/nonexistent/x': No such file",
+        ),
+    ] {
+        let output = scale(&[&["--on", on], words].concat());
+        assert!(!output.status.success(), "{words:?}");
+        assert!(output.stdout.is_empty(), "{words:?}");
+        says(&output, want);
+    }
+    says(
+        &scale(&["--on", "/nonexistent"]),
+        "--on: '/nonexistent' is not a directory",
+    );
+}
+
+/// The processes that `pid` has started and that are there.
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    text.split_whitespace()
+        .map(|word| word.parse().unwrap())
+        .collect()
+}
+
+fn ends_with_all(table: &str, signal: Signal) {
+    let dir = disk_dir();
+    let json = dir.path().join("a.json");
+    let mut forklat = Command::new(FORKLAT)
+        .args([
+            "scale",
+            "--max",
+            "20",
+            "--only",
+            table,
+            "--repeat",
+            UNREACHABLE_COUNT,
+            "--on",
+        ])
+        .arg(dir.path())
+        .arg("--export-json")
+        .arg(&json)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let standing = loop {
+        let standing = children(forklat.id());
+        if !standing.is_empty() {
+            break standing;
+        }
+        assert!(Instant::now() < deadline, "nothing stands");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    kill(Pid::from_raw(forklat.id().cast_signed()), signal).unwrap();
+    forklat.wait().unwrap();
+    for pid in standing {
+        while fs::exists(format!("/proc/{pid}")).unwrap() {
+            assert!(
+                Instant::now() < deadline,
+                "{pid} is left of table {table} after {signal}"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    assert_eq!(
+        fs::read_dir(dir.path()).unwrap().count(),
+        0,
+        "a file is left"
+    );
+}
+
+#[test]
+fn nothing_is_left_whatever_ends_it() {
+    for table in ["1a", "1b", "2a", "2b"] {
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            ends_with_all(table, signal);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_lost_an_idle_process_fails() {
+    let dir = disk_dir();
+    let forklat = Command::new(FORKLAT)
+        .args([
+            "scale", "--max", "1", "--only", "2b", "--repeat", "3000", "--on",
+        ])
+        .arg(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The one that stands, and then the one that measures.
+    let standing = loop {
+        match children(forklat.id())[..] {
+            [standing, _] => break standing,
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+        assert!(Instant::now() < deadline, "nothing measures");
+    };
+    kill(Pid::from_raw(standing.cast_signed()), Signal::SIGKILL).unwrap();
+    let output = forklat.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(output.stdout.is_empty());
+    says(&output, "one of the processes that stand was killed");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_said() {
+    let dir = disk_dir();
+    let mut command = Command::new("bash");
+    let script = format!("ulimit -f 100; exec {FORKLAT} scale --max 2 --only 2a --on \"$0\"");
+    let output = command
+        .args(["-c", &script])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    says(&output, "cannot write 1.00 MiB to a file in");
+    says(&output, "File too large");
+}

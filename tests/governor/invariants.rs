@@ -1,0 +1,96 @@
+//! Whatever the governor is told, in whatever order: it stays within its bounds.
+
+use std::time::Duration;
+
+use mmapcp::transfer::rate_limit::{
+    Cause, CopyTotals, Governor, LatencySample, Limits, Sample, StallSample,
+};
+use proptest::prelude::*;
+
+use super::MIN_RATE;
+
+/// Plain numbers as often as extreme ones.
+fn any_number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..30_000_000_000_u64,
+        any::<u64>(),
+        Just(0),
+        Just(u64::MAX),
+        0..10_u64
+    ]
+}
+
+fn any_limits() -> impl Strategy<Value = Limits> {
+    let time = || prop::option::of(any_number().prop_map(Duration::from_nanos));
+    let rate = prop::option::of(1..u64::MAX);
+    let pressure = prop::option::of(prop_oneof![0.0..100.0, any::<f64>()]);
+    (rate, time(), time(), pressure, time()).prop_map(
+        |(rate, fork_latency, write_latency, pressure, give_up_after)| Limits {
+            rate,
+            fork_latency,
+            write_latency,
+            pressure,
+            give_up_after,
+        },
+    )
+}
+
+fn feed_input(governor: &mut Governor, what: u8, numbers: (u64, u64, u64)) {
+    let (intended, moments, end) = numbers;
+    let answer = Sample::Latency(LatencySample {
+        intended,
+        moments,
+        end,
+    });
+    let stall = Sample::Stall(StallSample {
+        at: intended,
+        total_us: moments,
+    });
+    match what {
+        0 => governor.add_sample(Cause::ForkLatency, answer),
+        1 => governor.add_sample(Cause::WriteLatency, answer),
+        2 => governor.add_sample(Cause::MemoryPressure, stall),
+        3 => governor.add_sample(Cause::IoPressure, stall),
+        4 => governor.sensor_lost(Cause::ForkLatency, intended),
+        _ => governor.add_sample(Cause::LimitRate, answer),
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_leads_out_of_bounds(
+        limits in any_limits(),
+        periods in (any_number(), any_number()),
+        threads in prop_oneof![0_usize..64, any::<usize>()],
+        start in any_number(),
+        calls in prop::collection::vec((0_u8..9, (any_number(), any_number(), any_number())), 1..120),
+    ) {
+        let period = |cause| match cause {
+            Cause::ForkLatency => Duration::from_nanos(periods.0),
+            _ => Duration::from_nanos(periods.1),
+        };
+        let mut governor = Governor::new(&limits, period, threads, start);
+        let mut opened = false;
+        for (what, numbers) in calls {
+            if what < 6 {
+                feed_input(&mut governor, what, numbers);
+                continue;
+            }
+            let done = CopyTotals { moved: numbers.1, waited: numbers.2 };
+            let orders = governor.decide(numbers.0, done);
+            let limit = limits.rate.unwrap_or(u64::MAX);
+            prop_assert!(orders.rate <= limit);
+            opened |= orders.rate > 0;
+            if opened {
+                prop_assert!(orders.rate >= limit.min(MIN_RATE), "{orders:?}");
+            }
+            if limits.any() {
+                prop_assert!(orders.chunk.is_power_of_two(), "{orders:?}");
+                prop_assert!((4096..=8 << 20).contains(&orders.chunk), "{orders:?}");
+            }
+            if let Some(holding) = orders.bottleneck {
+                prop_assert!(holding.figure.is_finite() && holding.target.is_finite(), "{holding:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,543 @@
+//! A simulated machine: a disk with a queue, a memory with a watermark, a copier with its bucket, and bystanders. Its clock
+//! is virtual, its dice are seeded: the same machine does the same each time.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use mmapcp::transfer::rate_limit::{
+    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, RateSettings, Sample, StallSample,
+    TokenBucket,
+};
+
+pub(crate) const NANOS_PER_MS: u64 = 1_000_000;
+pub(crate) const NANOS_PER_SECOND: u64 = 1000 * NANOS_PER_MS;
+
+/// How often the governor is asked, and how often PSI is read.
+const GOVERNOR_INTERVAL: u64 = 20 * NANOS_PER_MS;
+const PSI_INTERVAL: u64 = 100 * NANOS_PER_MS;
+
+pub(crate) const FORK_PERIOD: u64 = 25 * NANOS_PER_MS;
+pub(crate) const WRITE_PERIOD: u64 = 100 * NANOS_PER_MS;
+
+/// The time between two samples of a latency.
+pub(crate) fn sample_period(cause: Cause) -> Duration {
+    Duration::from_nanos(match cause {
+        Cause::ForkLatency => FORK_PERIOD,
+        _ => WRITE_PERIOD,
+    })
+}
+
+/// Dice (splitmix64).
+#[derive(Debug, Clone)]
+pub(crate) struct SeededRng(pub(crate) u64);
+
+impl SeededRng {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    /// From 0 to 1.
+    pub(crate) fn unit_f64(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    pub(crate) fn chance(&mut self, part: f64) -> bool {
+        self.unit_f64() < part
+    }
+
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.unit_f64()
+    }
+
+    /// Each order of magnitude as likely as the next.
+    pub(crate) fn log_uniform(&mut self, low: f64, high: f64) -> f64 {
+        low * (high / low).powf(self.unit_f64())
+    }
+}
+
+/// What a copy through the page cache does to memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cached {
+    /// Dirty bytes above which others reclaim.
+    pub(crate) watermark: f64,
+    /// Nanoseconds that this takes them.
+    pub(crate) reclaim: f64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SimulatedMachine {
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+    /// Bytes a second, of the disk and of each thread's source.
+    pub(crate) disk: f64,
+    pub(crate) source: f64,
+    /// Nanoseconds of each request.
+    pub(crate) request: f64,
+    /// Requests of a bystander's write with fdatasync, one after the other.
+    pub(crate) writes: u32,
+    /// Nanoseconds of a fork alone, and what is added when all threads run at full speed.
+    pub(crate) fork: f64,
+    pub(crate) contention: f64,
+    pub(crate) cached: Option<Cached>,
+    /// The part of the answers that something else delays, and by how many nanoseconds at most.
+    pub(crate) noise: f64,
+    pub(crate) spike: f64,
+    /// From when on others take which part of the machine.
+    pub(crate) load: Vec<(u64, f64)>,
+    /// While the copier is stopped; nobody is asked to decide.
+    pub(crate) stop: Option<Range<u64>>,
+    /// While the fork prober does not answer; whether that is told.
+    pub(crate) silence: Option<(Range<u64>, bool)>,
+}
+
+impl SimulatedMachine {
+    /// A quiet one, for a test to change.
+    pub(crate) fn quiet(seed: u64) -> Self {
+        Self {
+            seed,
+            threads: 2,
+            disk: 1e9,
+            source: 4e9,
+            request: 50_000.0,
+            writes: 3,
+            fork: 0.5e6,
+            contention: 20e6,
+            cached: None,
+            noise: 0.0,
+            spike: 0.0,
+            load: Vec::new(),
+            stop: None,
+            silence: None,
+        }
+    }
+
+    /// Any, with targets that someone might set on it.
+    pub(crate) fn random(seed: u64) -> (Self, Limits) {
+        let mut dice = SeededRng(seed);
+        let disk = dice.log_uniform(5e6, 5e9);
+        let slowest_request = if disk < 2e8 { 4e6 } else { 2e5 };
+        let mut machine = Self {
+            seed,
+            threads: 1 + (dice.unit_f64() * 4.0) as usize,
+            disk,
+            source: dice.log_uniform(1e9, 1e10),
+            request: dice.log_uniform(2e4, slowest_request),
+            writes: 1 + (dice.unit_f64() * 4.0) as u32,
+            fork: dice.log_uniform(0.3e6, 3e6),
+            contention: dice.log_uniform(0.1e6, 40e6),
+            ..Self::quiet(seed)
+        };
+        if dice.chance(0.25) {
+            machine.cached = Some(Cached {
+                // The kernel shares the dirty bytes out by the speed of a disk.
+                watermark: machine.disk * dice.log_uniform(0.05, 0.5),
+                reclaim: dice.log_uniform(5e6, 100e6),
+            });
+        }
+        if dice.chance(0.5) {
+            machine.noise = dice.log_uniform(1e-4, 5e-3);
+            machine.spike = dice.log_uniform(5e6, 100e6);
+        }
+        if dice.chance(0.5) {
+            let mut at = 0;
+            while at < 60 * NANOS_PER_SECOND {
+                machine.load.push((at, dice.between(0.0, 0.7)));
+                at += dice.between(3e9, 12e9) as u64;
+            }
+        }
+        let limits = machine.targets(&mut dice);
+        (machine, limits)
+    }
+
+    fn targets(&self, dice: &mut SeededRng) -> Limits {
+        let time = |ns: f64| std::time::Duration::from_nanos(ns as u64);
+        let mut limits = Limits::default();
+        if dice.chance(0.6) {
+            limits.fork_latency = Some(time(dice.log_uniform(2e6, 50e6)));
+        }
+        if dice.chance(0.5) || limits.fork_latency.is_none() {
+            limits.write_latency = Some(time(dice.log_uniform(10e6, 200e6)));
+        }
+        if dice.chance(0.25) {
+            limits.pressure = Some(dice.log_uniform(2.0, 60.0));
+        }
+        if dice.chance(0.15) {
+            limits.rate = Some(dice.log_uniform(1e6, 1e10) as u64);
+        }
+        limits
+    }
+
+    /// Copies under these limits until `until`.
+    pub(crate) fn simulate_copy(&self, limits: &Limits, until: u64) -> SimulationLog {
+        let mut run = Simulation::new(self, limits);
+        while run.step() <= until {}
+        run.record
+    }
+}
+
+/// Orders that are remembered: the last 80 seconds at least, of hours that would not fit.
+const MAX_REMEMBERED_SETTINGS: usize = 8192;
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct SimulationLog {
+    /// Intended moment, latency, and the rate ordered at that moment.
+    pub(crate) forks: Vec<(u64, u64, u64)>,
+    pub(crate) writes: Vec<(u64, u64, u64)>,
+    /// Bytes moved in each second.
+    pub(crate) seconds: Vec<f64>,
+    /// Nanoseconds in which tasks have waited for io, and for memory, by the end of each second.
+    pub(crate) io: Vec<f64>,
+    pub(crate) memory: Vec<f64>,
+    pub(crate) rate_settings: Vec<(u64, RateSettings)>,
+    pub(crate) notices: Vec<(u64, Notice)>,
+}
+
+impl SimulationLog {
+    fn remember(&mut self, at: u64, orders: RateSettings) {
+        if self.rate_settings.len() == MAX_REMEMBERED_SETTINGS {
+            self.rate_settings.drain(..MAX_REMEMBERED_SETTINGS / 2);
+        }
+        self.rate_settings.push((at, orders));
+    }
+
+    /// Bytes a second.
+    pub(crate) fn rate(&self, seconds: Range<usize>) -> f64 {
+        let count = seconds.len() as f64;
+        self.seconds[seconds].iter().sum::<f64>() / count
+    }
+
+    /// Percent of a second in which tasks waited, for io or for memory, whichever was more.
+    pub(crate) fn pressure(&self, second: usize) -> f64 {
+        let of = |sums: &[f64]| (sums[second] - sums[second - 1]) * 100.0 / NANOS_PER_SECOND as f64;
+        of(&self.io).max(of(&self.memory))
+    }
+
+    /// The rate ordered at a moment.
+    pub(crate) fn rate_at(&self, at: u64) -> u64 {
+        let index = self.rate_settings.partition_point(|(when, _)| *when <= at);
+        self.rate_settings[index.saturating_sub(1)].1.rate
+    }
+}
+
+/// The part of the moments from `from` on that waited longer than `target`, and were asked above the trickle.
+pub(crate) fn fraction_above(
+    moments: &[(u64, u64, u64)],
+    from: u64,
+    target: u64,
+    above: u64,
+) -> f64 {
+    let asked = moments.iter().filter(|(at, ..)| *at >= from);
+    let over = |(_, latency, rate): &&(u64, u64, u64)| *latency > target && *rate > above;
+    asked.clone().filter(over).count() as f64 / asked.count().max(1) as f64
+}
+
+#[derive(Debug)]
+struct SimulatedProber {
+    next: u64,
+    /// When it can ask again, or when its request is back.
+    ready: u64,
+    /// The question under way: first moment, how many, requests left.
+    asked: Option<(u64, u64, u32)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SimulatedCopier {
+    ready: u64,
+    carries: u64,
+}
+
+/// A machine at work.
+struct Simulation<'m> {
+    machine: &'m SimulatedMachine,
+    dice: SeededRng,
+    governor: Governor,
+    bucket: TokenBucket,
+    orders: RateSettings,
+    workers: Vec<SimulatedCopier>,
+    done: CopyTotals,
+    fork: SimulatedProber,
+    write: SimulatedProber,
+    answers: Vec<(Cause, LatencySample)>,
+    tick: u64,
+    reading: u64,
+    /// When the disk has done what is queued.
+    queue: u64,
+    dirty: f64,
+    drained: u64,
+    /// Until when a copier waits for the disk, and nanoseconds stalled so far.
+    waiting: u64,
+    stalled: f64,
+    reclaimed: f64,
+    /// Bytes a second over the last 20 ms or so.
+    speed: f64,
+    told: bool,
+    record: SimulationLog,
+}
+
+impl<'m> Simulation<'m> {
+    fn new(machine: &'m SimulatedMachine, limits: &Limits) -> Self {
+        let prober = |next| SimulatedProber {
+            next,
+            ready: next,
+            asked: None,
+        };
+        let idle = SimulatedCopier {
+            ready: 0,
+            carries: 0,
+        };
+        let mut governor = Governor::new(limits, sample_period, machine.threads, 0);
+        let orders = governor.decide(0, CopyTotals::default());
+        Self {
+            machine,
+            dice: SeededRng(machine.seed ^ 0x5eed),
+            governor,
+            bucket: TokenBucket::new(0, 0, 0),
+            orders,
+            workers: vec![idle; machine.threads],
+            done: CopyTotals::default(),
+            fork: prober(3 * NANOS_PER_MS),
+            write: prober(7 * NANOS_PER_MS),
+            answers: Vec::new(),
+            tick: 0,
+            reading: 0,
+            queue: 0,
+            dirty: 0.0,
+            drained: 0,
+            waiting: 0,
+            stalled: 0.0,
+            reclaimed: 0.0,
+            speed: 0.0,
+            told: false,
+            record: SimulationLog::default(),
+        }
+    }
+
+    /// What comes next. Its time.
+    fn step(&mut self) -> u64 {
+        let workers = self.workers.iter().enumerate();
+        let (worker, first) = workers.min_by_key(|(_, worker)| worker.ready).unwrap();
+        let worker_at = first.ready;
+        let at = worker_at
+            .min(self.tick)
+            .min(self.fork.ready)
+            .min(self.write.ready);
+        if at == self.tick {
+            self.decide(at);
+        } else if at == self.fork.ready {
+            self.ask_fork(at);
+        } else if at == self.write.ready {
+            self.ask_write(at);
+        } else {
+            self.work(worker, at);
+        }
+        at
+    }
+
+    /// The part that others leave.
+    fn left(&self, at: u64) -> f64 {
+        let load = self.machine.load.iter().rev();
+        let now = load.clone().find(|(from, _)| *from <= at);
+        1.0 - now.map_or(0.0, |(_, part)| *part)
+    }
+
+    fn decide(&mut self, at: u64) {
+        for (cause, answer) in std::mem::take(&mut self.answers) {
+            if answer.end <= at {
+                self.governor.add_sample(cause, Sample::Latency(answer));
+            } else {
+                self.answers.push((cause, answer));
+            }
+        }
+        if let Some((silence, true)) = &self.machine.silence
+            && silence.contains(&at)
+            && !self.told
+        {
+            self.told = true;
+            self.governor.sensor_lost(Cause::ForkLatency, at);
+        }
+        if at >= self.reading {
+            self.read_pressure(at);
+        }
+        self.speed *= 0.4;
+        self.orders = self.governor.decide(at, self.done);
+        let burst = (self.orders.rate / 27).max(self.orders.chunk as u64);
+        self.bucket.set(self.orders.rate, burst, at);
+        self.record.remember(at, self.orders);
+        self.record
+            .notices
+            .extend(self.orders.notice.map(|word| (at, word)));
+        self.tick = self.after_stop(at + GOVERNOR_INTERVAL);
+    }
+
+    fn read_pressure(&mut self, at: u64) {
+        let load = (1.0 - self.left(at)) * 0.2;
+        self.stalled += PSI_INTERVAL as f64 * load;
+        if let Some(cached) = self.machine.cached {
+            let beyond = (self.drain(at) / cached.watermark - 1.0).clamp(0.0, 1.0);
+            self.reclaimed += PSI_INTERVAL as f64 * beyond;
+        }
+        let second = (at / NANOS_PER_SECOND) as usize;
+        self.record.io.resize(second + 1, self.stalled);
+        self.record.io[second] = self.stalled;
+        self.record.memory.resize(second + 1, self.reclaimed);
+        self.record.memory[second] = self.reclaimed;
+        let ahead = self.waiting.saturating_sub(at) as f64;
+        let stalled = ((self.stalled - ahead).max(0.0) / 1000.0) as u64;
+        let reclaimed = (self.reclaimed / 1000.0) as u64;
+        for (cause, total_us) in [
+            (Cause::IoPressure, stalled),
+            (Cause::MemoryPressure, reclaimed),
+        ] {
+            let sample = Sample::Stall(StallSample { at, total_us });
+            self.governor.add_sample(cause, sample);
+        }
+        self.reading = at + PSI_INTERVAL;
+    }
+
+    fn after_stop(&self, at: u64) -> u64 {
+        let stop = self.machine.stop.as_ref().filter(|stop| stop.contains(&at));
+        stop.map_or(at, |stop| stop.end)
+    }
+
+    /// Nanoseconds that the disk needs for a request, and when it is back.
+    fn request(&mut self, bytes: f64, at: u64) -> u64 {
+        let takes = self.machine.request + bytes * 1e9 / (self.machine.disk * self.left(at));
+        self.queue = self.queue.max(at) + takes as u64;
+        self.queue
+    }
+
+    fn work(&mut self, index: usize, at: u64) {
+        let carried = std::mem::take(&mut self.workers[index].carries);
+        if carried > 0 {
+            self.done.moved += carried;
+            self.speed += carried as f64 / 0.033;
+            let second = (at / NANOS_PER_SECOND) as usize;
+            self.record.seconds.resize(second + 1, 0.0);
+            self.record.seconds[second] += carried as f64;
+            let go_on = self.after_stop(at);
+            if go_on > at {
+                self.workers[index].ready = go_on;
+                return;
+            }
+        }
+        let bytes = self.orders.chunk as u64;
+        match self.bucket.take(bytes, at) {
+            Ok(()) => {
+                self.workers[index].ready = self.move_bytes(bytes as f64, at).max(at + 1);
+                self.workers[index].carries = bytes;
+            }
+            Err(until) => {
+                let until = until.min(self.tick.max(at + 1));
+                self.done.waited += until - at;
+                self.workers[index].ready = until;
+            }
+        }
+    }
+
+    /// When a chunk is where it shall be.
+    fn move_bytes(&mut self, bytes: f64, at: u64) -> u64 {
+        let read = at + (bytes * 1e9 / self.machine.source) as u64;
+        let Some(cached) = self.machine.cached else {
+            let back = self.request(bytes, read);
+            self.stalled += back.saturating_sub(self.waiting.max(at)) as f64;
+            self.waiting = self.waiting.max(back);
+            return back;
+        };
+        self.dirty = self.drain(at) + bytes;
+        let too_much = self.dirty - 1.5 * cached.watermark;
+        read + (too_much.max(0.0) * 1e9 / self.machine.disk) as u64
+    }
+
+    /// Dirty bytes that are left.
+    fn drain(&mut self, at: u64) -> f64 {
+        let passed = at.saturating_sub(self.drained) as f64 / 1e9;
+        self.drained = at;
+        self.dirty = (self.dirty - passed * self.machine.disk * self.left(at)).max(0.0);
+        self.dirty
+    }
+
+    fn noise(&mut self) -> f64 {
+        if self.dice.chance(self.machine.noise) {
+            self.machine.spike * self.dice.unit_f64()
+        } else {
+            0.0
+        }
+    }
+
+    fn ask_fork(&mut self, at: u64) {
+        if let Some((silence, told)) = &self.machine.silence
+            && silence.contains(&at)
+        {
+            // Nobody asks; a successor begins anew.
+            self.fork.ready = silence.end;
+            if *told {
+                self.fork.next = silence.end;
+            }
+            return;
+        }
+        let machine = self.machine;
+        let full = machine.source * machine.threads as f64;
+        let share = (self.speed / full).min(1.0) + (1.0 - self.left(at)) * 0.2;
+        let chunk = self.orders.chunk as f64 * 1e9 / machine.source;
+        let mut latency = machine.fork * (1.0 - 0.3 * self.dice.unit_f64().max(1e-9).ln());
+        latency += machine.contention * share * self.dice.between(0.3, 1.0);
+        latency += chunk * (self.speed / full).min(1.0) * self.dice.unit_f64();
+        if let Some(cached) = machine.cached {
+            let beyond = (self.drain(at) / cached.watermark - 1.0).clamp(0.0, 1.0);
+            if self.dice.chance(beyond) {
+                latency += cached.reclaim * self.dice.unit_f64();
+            }
+        }
+        latency += self.noise();
+        let count = 1 + (at - self.fork.next) / FORK_PERIOD;
+        let end = at + latency as u64;
+        self.answered(Cause::ForkLatency, self.fork.next, count, end);
+        self.fork.next += count * FORK_PERIOD;
+        self.fork.ready = self.fork.next.max(end);
+    }
+
+    fn ask_write(&mut self, at: u64) {
+        let (first, count, left) = self.write.asked.unwrap_or_else(|| {
+            let count = 1 + (at - self.write.next) / WRITE_PERIOD;
+            (self.write.next, count, self.machine.writes)
+        });
+        if left > 0 {
+            let mut before = 0.0;
+            if self.machine.cached.is_some() {
+                // The flusher keeps 50 ms of requests in the queue.
+                before = self.drain(at).min(0.05 * self.machine.disk);
+            }
+            self.write.ready = self.request(4096.0 + before, at);
+            self.write.asked = Some((first, count, left - 1));
+            return;
+        }
+        let end = at + self.noise() as u64;
+        self.answered(Cause::WriteLatency, first, count, end);
+        self.write.next = first + count * WRITE_PERIOD;
+        self.write.ready = self.write.next.max(end);
+        self.write.asked = None;
+    }
+
+    fn answered(&mut self, cause: Cause, intended: u64, moments: u64, end: u64) {
+        let period = sample_period(cause).as_nanos() as u64;
+        for step in 0..moments {
+            let moment = intended + step * period;
+            let entry = (moment, end - moment, self.record.rate_at(moment));
+            match cause {
+                Cause::ForkLatency => self.record.forks.push(entry),
+                _ => self.record.writes.push(entry),
+            }
+        }
+        let answer = LatencySample {
+            intended,
+            moments,
+            end,
+        };
+        self.answers.push((cause, answer));
+    }
+}

@@ -1,0 +1,90 @@
+//! Limits that mean nothing: refused before anything is touched, in words that name the option and what it takes.
+
+use std::fs;
+
+use crate::support::*;
+
+/// A value that is none, and a word of what is said.
+const BAD_LIMITS: &[(&[&str], &str)] = &[
+    (&["--limit-rate=0"], "from 1K to 100G"),
+    (&["--limit-rate=-1M"], "from 1K to 100G"),
+    (&["--limit-rate=fast"], "from 1K to 100G"),
+    (&["--limit-rate=1T"], "from 1K to 100G"),
+    (&["--limit-rate=99999999999999999999"], "from 1K to 100G"),
+    (&["--limit-rate="], "from 1K to 100G"),
+    (&["--max-fork-latency=5"], "with its unit"),
+    (&["--max-fork-latency=0ms"], "from 1us to 1h"),
+    (&["--max-write-latency=-5ms"], "from 1us to 1h"),
+    (&["--max-write-latency=2h"], "from 1us to 1h"),
+    (&["--max-write-latency=5m"], "as 5ms"),
+    (&["--max-pressure=0.001"], "from 0.01 to 100"),
+    (&["--max-pressure=0"], "from 0.01 to 100"),
+    (&["--max-pressure=101%"], "from 0.01 to 100"),
+    (&["--max-pressure=5", "--give-up-after=10"], "with its unit"),
+    (&["--give-up-after=10s"], "can be used only with"),
+    (
+        &["--limit-rate=1M", "--give-up-after=10s"],
+        "can be used only with",
+    ),
+];
+
+#[test]
+fn nothing_is_written_before_a_limit_is_understood() {
+    let disk = disk_dir();
+    let (source, old, new) = (
+        disk.path().join("dump"),
+        disk.path().join("old"),
+        disk.path().join("new"),
+    );
+    make_dense_dump(&source, 5000);
+    fs::write(&old, "kept").unwrap();
+    for (options, word) in BAD_LIMITS {
+        for destination in [&old, &new] {
+            let mut command = mmapcp();
+            command.env("LC_ALL", "C").args(*options);
+            let output = run(command.arg(&source).arg(destination));
+            assert_eq!(output.status.code(), Some(1), "{options:?}");
+            let stderr = lossy_string(&output.stderr);
+            let (name, _) = options.last().unwrap().split_once('=').unwrap();
+            assert!(stderr.contains(name), "{options:?}: {stderr}");
+            assert!(stderr.contains(word), "{options:?}: {stderr}");
+            assert_eq!(
+                stderr.lines().nth(1),
+                Some("Try 'mmapcp --help' for more information."),
+                "{options:?}"
+            );
+            assert!(output.stdout.is_empty(), "{options:?}");
+        }
+        assert!(!new.exists(), "{options:?}");
+        assert_eq!(fs::read(&old).unwrap(), b"kept", "{options:?}");
+    }
+}
+
+/// The option that is missing its argument takes the next word, as cp's do.
+#[test]
+fn a_limit_may_stand_as_the_next_word() {
+    let disk = disk_dir();
+    let source = disk.path().join("dump");
+    make_dense_dump(&source, 5000);
+    let output = run(mmapcp().arg("--limit-rate").arg(&source).arg("x"));
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        describe_output(&output)
+    );
+    let stderr = lossy_string(&output.stderr);
+    assert!(stderr.contains("--limit-rate"), "{stderr}");
+    let output = run(mmapcp().arg("a").arg("b").arg("--max-fork-latency"));
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        describe_output(&output)
+    );
+    let stderr = lossy_string(&output.stderr);
+    assert!(
+        stderr.contains("option '--max-fork-latency' requires an argument"),
+        "{stderr}"
+    );
+}

@@ -1,0 +1,195 @@
+//! The collector script of README.md, as it stands there.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::support::*;
+
+/// The text between its first line and the end of its block.
+fn script() -> String {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = fs::read_to_string(readme).expect("README.md");
+    let blocks = readme.split("```sh\n").skip(1);
+    let all: Vec<&str> = blocks
+        .filter_map(|block| block.split("```").next())
+        .filter(|block| block.starts_with("#!/bin/sh\n"))
+        .collect();
+    assert_eq!(all.len(), 1, "README.md shows one script");
+    all[0].into()
+}
+
+/// A crash: memory of process 4711 beside that of another, and a store. In directories of their own.
+struct CrashFixture {
+    dir: tempfile::TempDir,
+}
+
+impl CrashFixture {
+    fn new() -> CrashFixture {
+        let crash = CrashFixture { dir: shm_dir() };
+        for name in ["shm", "store"] {
+            fs::create_dir(crash.path(name)).unwrap();
+        }
+        fs::write(crash.path("collect"), script()).unwrap();
+        crash
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn memory(&self, name: &OsStr) -> PathBuf {
+        self.path("shm").join(name)
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        run(Command::new("sh")
+            .arg(self.path("collect"))
+            .args(words)
+            .env("SHM", self.path("shm"))
+            .env("STORE", self.path("store"))
+            .env("MMAPCP", MMAPCP)
+            .env("LC_ALL", "C"))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("store/log")).unwrap()
+    }
+
+    /// What the store holds beside its log.
+    fn stored(&self) -> Vec<PathBuf> {
+        let mut all: Vec<PathBuf> = fs::read_dir(self.path("store"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| !path.ends_with("log"))
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+/// Names that scripts stumble over.
+const ODD_NAMES: [&[u8]; 6] = [
+    b"heap.4711",
+    b"-rf.4711",
+    b"two words; $(touch bad).4711",
+    b"new\nline.4711",
+    b"\xff\xfe.4711",
+    b".hidden.4711",
+];
+
+fn names_in(dir: &Path) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().as_bytes().to_vec())
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn it_collects_what_a_process_left() {
+    let crash = CrashFixture::new();
+    for name in ODD_NAMES {
+        make_dump(
+            &crash.memory(OsStr::from_bytes(name)),
+            MIB,
+            &[(0, 8192), (MIB - 512, 512)],
+        );
+    }
+    fs::write(crash.memory("other.12".as_ref()), "of another").unwrap();
+    let heap = crash.memory("heap.4711".as_ref());
+    fs::set_permissions(&heap, fs::Permissions::from_mode(0o640)).unwrap();
+    let output = crash.run(&["4711"]);
+    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_eq!(
+        describe_output(&output),
+        "exit status: 0\nstdout: \nstderr: "
+    );
+    let stored = crash.stored();
+    assert_eq!(stored.len(), 1, "{stored:?}");
+    let mut wanted: Vec<Vec<u8>> = ODD_NAMES.iter().map(|name| name.to_vec()).collect();
+    wanted.sort();
+    assert_eq!(names_in(&stored[0]), wanted);
+    for name in ODD_NAMES {
+        let name = OsStr::from_bytes(name);
+        assert_same_content(&crash.memory(name), &stored[0].join(name), "collected");
+    }
+    let (old, new) = (
+        fs::metadata(&heap).unwrap(),
+        fs::metadata(stored[0].join("heap.4711")).unwrap(),
+    );
+    assert_eq!(
+        (old.mode(), old.mtime_nsec()),
+        (new.mode(), new.mtime_nsec())
+    );
+    assert!(crash.log().contains("4711: collected 6"), "{}", crash.log());
+    assert!(!crash.path("bad").exists());
+}
+
+/// Anybody may make names in /dev/shm, and root must not read for them what they cannot.
+#[test]
+fn it_follows_no_link_and_waits_for_no_pipe() {
+    let crash = CrashFixture::new();
+    fs::write(crash.path("secret"), "secret").unwrap();
+    symlink("../secret", crash.memory("link.4711".as_ref())).unwrap();
+    let pipe = crash.memory("pipe.4711".as_ref());
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let output = crash.run(&["4711"]);
+    assert!(output.status.success(), "{}", describe_output(&output));
+    let stored = crash.stored();
+    let link = fs::symlink_metadata(stored[0].join("link.4711")).unwrap();
+    assert!(link.file_type().is_symlink());
+}
+
+#[test]
+fn it_says_what_failed() {
+    let crash = CrashFixture::new();
+    for words in [&[][..], &["x"], &["1", "2"], &["../1"]] {
+        assert_eq!(crash.run(words).status.code(), Some(2), "{words:?}");
+    }
+    let output = crash.run(&["4711"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "nothing to collect: {}",
+        describe_output(&output)
+    );
+    assert_eq!(crash.stored().len(), 0);
+    assert!(crash.log().contains("4711: nothing"), "{}", crash.log());
+    // A file that is larger than any disk: what there is of it stays out of sight, and the rest is kept.
+    fs::write(crash.memory("good.4711".as_ref()), "good").unwrap();
+    let bad = crash.memory("bad.4711".as_ref());
+    fs::create_dir(&bad).unwrap();
+    fs::write(bad.join("in"), "in").unwrap();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -f 4; exec sh \"$@\"", "sh"])
+        .arg(crash.path("collect"))
+        .arg("4711");
+    command
+        .env("SHM", crash.path("shm"))
+        .env("STORE", crash.path("store"));
+    command.env("MMAPCP", MMAPCP).env("LC_ALL", "C");
+    make_dense_dump(&crash.memory("large.4711".as_ref()), MIB);
+    let output = run(&mut command);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        describe_output(&output)
+    );
+    let log = crash.log();
+    assert!(log.contains("File too large"), "{log}");
+    assert!(log.contains("4711: incomplete"), "{log}");
+    let stored = crash.stored();
+    assert_eq!(stored.len(), 1, "{stored:?}");
+    assert!(stored[0].to_string_lossy().ends_with(".part"), "{stored:?}");
+    assert_eq!(
+        names_in(&stored[0]),
+        [b"bad.4711".to_vec(), b"good.4711".to_vec()]
+    );
+}
