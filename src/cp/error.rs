@@ -514,8 +514,10 @@ pub enum Warning {
 /// A warning about what limits a copy, or lowers its priority.
 #[derive(Debug)]
 pub enum LimitWarning {
-    /// --max-write-latency holds nothing back, since the destination is in memory.
+    /// A limit holds nothing back, since the destination is in memory.
     DestInMemory {
+        /// The option of the limit, with its dashes.
+        option: &'static str,
         /// The directory of the destination.
         directory: PathBuf,
         /// The type of its file system.

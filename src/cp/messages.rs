@@ -415,11 +415,12 @@ impl Display for LimitWarning {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::DestInMemory {
+                option,
                 directory,
                 file_system,
             } => write!(
                 f,
-                "warning: --max-write-latency: {} is on {file_system}, in memory, where no write waits for a disk: this limit holds nothing back",
+                "warning: {option}: {} is on {file_system}, in memory, where no write waits for a disk: this limit holds nothing back",
                 quote(directory)
             ),
             Self::ProbersNotLocked(error) => write!(
