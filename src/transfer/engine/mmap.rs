@@ -1,4 +1,4 @@
-//! `mmap`: windows of the mapped source, written with O_DIRECT straight from the mapping.
+//! The engine `mmap`: it maps windows of the source, and writes with O_DIRECT straight from the mapping.
 
 use std::io;
 
@@ -12,16 +12,17 @@ use crate::transfer::dest_writer::WriteMode;
 use crate::transfer::engine_trial;
 use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
-/// Bytes mapped at once. In windows of 8 MiB the peak resident size was 9.4 MB, where a whole map of 64 MiB counted
-/// 67 MB toward the OOM killer's choice; smaller windows cost more unmapping.
+/// Bytes that are mapped at once. In windows of 8 MiB the peak resident size was 9.4 MB, while a mapping of 64 MiB
+/// counted 67 MB, by which the OOM killer chooses its victim; smaller windows cost more unmapping.
 const MAP_WINDOW_BYTES: u64 = 8 << 20;
 
-/// btrfs falls back to the page cache for a direct write whose source page faults: its chunks are populated first, and
-/// from 1 MiB upward some of them were cached all the same (measured on 6.18, nodatacow).
+/// Bytes of one write to btrfs, which falls back to the page cache for a direct write whose source page faults: its
+/// chunks are populated first, and from 1 MiB upward some of them were cached all the same (measured on 6.18,
+/// nodatacow).
 const BTRFS_CHUNK: usize = 1 << 20;
 
-/// Bytes of one write from pages of 4 KiB, each of which is pinned for it: 8 MiB took 1.3 to 1.6 ms of CPU in one call (6.18),
-/// 4 MiB half of that. Of huge pages there are few to pin.
+/// Bytes of one write from pages of 4 KiB, each of which is pinned for it: 8 MiB took 1.3 to 1.6 ms of CPU in one call
+/// (6.18), 4 MiB half of that. Huge pages are few to pin.
 const PINNED_CHUNK: usize = 4 << 20;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
@@ -104,7 +105,7 @@ impl Engine for Mmap {
     }
 }
 
-/// Maps the window that `at` lies in. A refusal of any kind is a reason to go on without mapping.
+/// Maps the window that contains `at`. Any refusal is a reason to continue without mapping.
 fn map(at: u64, len: usize, pair: &Endpoints<'_>) -> Result<SourceWindow, EngineError> {
     // Huge pages of 1 GiB make for a window of that size: the kernel maps nothing less, in one table entry.
     let grain = pair.source_info.block.max(MAP_WINDOW_BYTES);
@@ -119,7 +120,7 @@ fn map(at: u64, len: usize, pair: &Endpoints<'_>) -> Result<SourceWindow, Engine
         .map_err(|e| EngineError::Unsupported(Endpoint::Source, e))
 }
 
-/// EFAULT from a write means that a page of the source was not to be had.
+/// Interprets an error of a write: EFAULT means that a page of the source is no longer there.
 fn write_fault(error: io::Error, end: u64, pair: &Endpoints<'_>) -> EngineError {
     if error.raw_os_error() != Some(libc::EFAULT) {
         return EngineError::new(Endpoint::Dest, error);

@@ -1,4 +1,4 @@
-//! `reflink`: the destination shares the blocks of the source, all at once, until one of the two is written to.
+//! The engine `reflink`: the destination shares all blocks of the source, until one of the two is written to.
 
 use std::io;
 

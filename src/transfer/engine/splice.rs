@@ -1,4 +1,5 @@
-//! `splice`: source to pipe to O_DIRECT destination; the page references travel, no byte is copied.
+//! The engine `splice`: it moves references to pages from the source through a pipe to an O_DIRECT destination, and
+//! copies no byte.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,8 +12,8 @@ use crate::transfer::capabilities::{DestCaps, SourceInfo, SourceKind};
 use crate::transfer::dest_writer::WriteMode;
 use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
-/// What the pipe is asked to hold: the most that an unprivileged process may have (pipe-max-size). Chunks of 64 KiB
-/// cost four times the CPU of chunks of 1 MiB.
+/// Capacity of the pipe that is requested: the most that an unprivileged process may have (pipe-max-size). Chunks of 64
+/// KiB cost four times the CPU of chunks of 1 MiB.
 const PIPE: i32 = 1 << 20;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
@@ -74,7 +75,7 @@ impl Splice {
         Ok(Self { pipe, chunk, unit })
     }
 
-    /// Puts source pages into the empty pipe.
+    /// Fills the empty pipe with source pages.
     fn fill(&self, at: u64, len: usize, pair: &Endpoints<'_>) -> Result<usize, EngineError> {
         let mut offset = at.cast_signed();
         let flags = SpliceFFlags::SPLICE_F_MOVE;
@@ -94,7 +95,7 @@ impl Splice {
         }
     }
 
-    /// Empties the pipe into the destination, whole units only. Whatever is left in it is thrown away by the caller.
+    /// Empties the pipe into the destination, in whole units only. The caller discards what is left in it.
     fn drain(&self, at: u64, len: usize, pair: &Endpoints<'_>) -> Result<usize, EngineError> {
         let mut done = 0;
         while done < len {
