@@ -82,6 +82,21 @@ pub(crate) fn is_root_or_skip(test: &str) -> bool {
     root
 }
 
+/// Whether a tool is in PATH or in one of the directories for administrators.
+pub(crate) fn is_installed(tool: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    std::env::split_paths(&path).any(|dir| dir.join(tool).is_file())
+}
+
+/// True where all tools are installed. Otherwise the running test is skipped, or fails where the whole laboratory is demanded.
+pub(crate) fn has_tools_or_skip(test: &str, tools: &[&str]) -> bool {
+    let missing = tools.iter().find(|tool| !is_installed(tool));
+    if let Some(tool) = missing {
+        skip(test, &format!("{tool} is not installed"));
+    }
+    missing.is_none()
+}
+
 /// Counts the running test as skipped, for a reason. `test` names what is left out of it, or the test.
 ///
 /// # Panics

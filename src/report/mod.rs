@@ -59,7 +59,7 @@ pub fn diagnose(message: &str) {
 }
 
 /// Which kinds of output are wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ReportOptions {
     /// Whether to print a line for each file.
     pub verbose: bool,

@@ -20,9 +20,10 @@ const JSON_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 const BAR_DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// When to show progress: the WHEN argument of `--progress`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ShowProgress {
     /// On a terminal, for copies that take long enough.
+    #[default]
     Auto,
     /// Also in a log that is no terminal.
     Always,

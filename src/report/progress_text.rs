@@ -9,7 +9,7 @@ use super::units::{
     format_bytes, format_hms, format_percent, format_rate, format_rate_short, format_seconds,
 };
 use crate::transfer::Progress;
-use crate::transfer::rate_limit::{Bottleneck, Cause};
+use crate::transfer::rate_limit::{Bottleneck, Cause, FIGURE_PLACEHOLDER, FigureUnit};
 
 /// Formats the progress of one file.
 pub(super) fn file_text(progress: &Progress, source: &Path) -> String {
@@ -85,22 +85,17 @@ pub(super) fn bottleneck_text(holding: &Bottleneck) -> String {
 pub fn bottleneck_clause(holding: &Bottleneck) -> String {
     let figure = format_figure(holding, holding.figure);
     let target = format_figure(holding, holding.target);
-    let now = match holding.cause {
-        Cause::LimitRate => format!("the copy goes at {figure}"),
-        Cause::ForkLatency => format!("fork takes {figure}"),
-        Cause::WriteLatency => format!("a write with fdatasync takes {figure}"),
-        Cause::MemoryPressure => format!("tasks wait for memory {figure} of the time"),
-        Cause::IoPressure => format!("tasks wait for disks {figure} of the time"),
-    };
+    let now = holding.cause.spec().phrase;
+    let now = now.replace(FIGURE_PLACEHOLDER, &figure);
     format!("{now}, {target} are allowed")
 }
 
-/// Formats a figure in the unit of its cause.
+/// Formats a figure or a target in the unit of its signal.
 fn format_figure(holding: &Bottleneck, figure: f64) -> String {
-    match holding.cause {
-        Cause::LimitRate => format_rate_short(figure),
-        Cause::ForkLatency | Cause::WriteLatency => format_seconds(figure),
-        Cause::MemoryPressure | Cause::IoPressure => format_percent(figure),
+    match holding.cause.spec().unit {
+        FigureUnit::BytesPerSec => format_rate_short(figure),
+        FigureUnit::Seconds => format_seconds(figure),
+        FigureUnit::Percent => format_percent(figure),
     }
 }
 

@@ -11,6 +11,7 @@ mod fault_injection;
 mod forklat_host_changes;
 mod kernel;
 mod kernel_versions;
+mod memory_cgroup;
 pub(crate) mod newest_cp;
 mod power_cut_replay;
 mod power_cut_snapshots;
@@ -32,6 +33,7 @@ use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::support::is_installed;
 use kernel::tool_command;
 use test_filesystem::{FsKind, Mount};
 
@@ -93,10 +95,6 @@ impl Lab {
 fn skip<T>(reason: &str) -> Option<T> {
     crate::harness::skip(reason.to_owned());
     None
-}
-
-fn is_installed(tool: &str) -> bool {
-    env::split_paths(&tool_command::search_path()).any(|dir| dir.join(tool).is_file())
 }
 
 /// Runs a tool of the system; its standard output, or what it complained about.

@@ -6,7 +6,7 @@ pub mod proc_file;
 pub mod slab;
 pub mod timeline;
 
-pub use psi::StallCounters;
+pub use psi::StallCounter;
 pub use timeline::Timeline;
 
 mod meminfo;

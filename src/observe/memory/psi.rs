@@ -44,32 +44,39 @@ impl PsiFiles {
     }
 }
 
-/// How long tasks have waited for memory and for disks, for a copy that slows down while they do.
+/// How long some task has waited for one resource: for a copy that has to give way while others wait.
 #[derive(Debug)]
-pub struct StallCounters([ProcFile; 2]);
+pub struct StallCounter {
+    file: ProcFile,
+    some: Metric,
+    full: Metric,
+}
 
-impl StallCounters {
-    /// Opens both files; after that it does not allocate.
+impl StallCounter {
+    /// Opens the file of `/proc/pressure` that has this name, `cpu`, `memory` or `io`. Reading it later allocates nothing.
     ///
     /// # Errors
-    /// Why there is no PSI on this machine, for the user.
-    pub fn open(root: &Path) -> Result<Self, String> {
-        let [_, memory, disks] = PSI_FILES;
-        Ok(Self([
-            open_psi_file(root, memory.0)?,
-            open_psi_file(root, disks.0)?,
-        ]))
+    /// Why there is no PSI here, for the user.
+    ///
+    /// # Panics
+    /// On a name that is no file of PSI.
+    pub fn open(root: &Path, resource: &str) -> Result<Self, String> {
+        let is_of = |(path, ..): &&(&str, Metric, Metric)| path.ends_with(&format!("/{resource}"));
+        let found = PSI_FILES.iter().find(is_of);
+        let (path, some, full) = *found.unwrap_or_else(|| unreachable!("no file of PSI"));
+        Ok(Self {
+            file: open_psi_file(root, path)?,
+            some,
+            full,
+        })
     }
 
-    /// Returns the microseconds since boot in which some task waited for memory, and in which some task waited for a
-    /// disk; `None` for a file that cannot be read this time. A copy that waits for its own disk is counted, too.
-    pub fn read(&mut self) -> (Option<u64>, Option<u64>) {
+    /// Returns the microseconds since boot in which some task waited, or `None` if they cannot be read this time. A copier
+    /// waits for its own disk, and that counts, too.
+    pub fn read(&mut self) -> Option<u64> {
         let mut values = [None; METRIC_COUNT];
-        for (text, (_, some, full)) in self.0.iter_mut().zip(&PSI_FILES[1..]) {
-            read_into(text, *some, *full, &mut values);
-        }
-        let said = |field: Metric| values[field as usize];
-        (said(Metric::MemorySome), said(Metric::IoSome))
+        read_into(&mut self.file, self.some, self.full, &mut values);
+        values[self.some as usize]
     }
 }
 
@@ -115,7 +122,7 @@ mod tests {
     use std::io::Error;
     use std::path::Path;
 
-    use super::{StallCounters, explain_open_error};
+    use super::{StallCounter, explain_open_error};
 
     /// The files get a new text for each read, as the kernel's do.
     #[test]
@@ -129,17 +136,15 @@ mod tests {
             fs::write(dir.join(name), text).unwrap();
         };
         say("memory", "71");
-        assert!(
-            StallCounters::open(root.path())
-                .unwrap_err()
-                .contains("no /proc/pressure")
-        );
+        let missing = StallCounter::open(root.path(), "io").unwrap_err();
+        assert!(missing.contains("no /proc/pressure"));
         say("io", "554123663");
-        let mut stalls = StallCounters::open(root.path()).unwrap();
-        assert_eq!(stalls.read(), (Some(71), Some(554_123_663)));
+        let mut memory = StallCounter::open(root.path(), "memory").unwrap();
+        let mut disks = StallCounter::open(root.path(), "io").unwrap();
+        assert_eq!((memory.read(), disks.read()), (Some(71), Some(554_123_663)));
         say("memory", "72");
         say("io", "a lot");
-        assert_eq!(stalls.read(), (Some(72), None));
+        assert_eq!((memory.read(), disks.read()), (Some(72), None));
     }
 
     #[test]

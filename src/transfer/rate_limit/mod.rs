@@ -8,74 +8,16 @@
 mod fifo_queue;
 mod governor;
 mod rate_limiter;
+mod signal;
 mod token_bucket;
-
-use std::time::Duration;
 
 pub use governor::Governor;
 pub use rate_limiter::{Permit, RateLimiter};
+pub use signal::{Cause, FIGURE_PLACEHOLDER, Feed, FigureUnit, Limits, SIGNALS, SignalSpec};
 pub use token_bucket::TokenBucket;
 
 /// The lowest rate in bytes per second, whatever is measured, so that a copy always makes progress.
 const MIN_RATE: u64 = 2 << 20;
-
-/// What can hold a copy back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// The rate that the user has set.
-    LimitRate,
-    /// The time that fork takes.
-    ForkLatency,
-    /// The time that another program's write and fdatasync take.
-    WriteLatency,
-    /// The share of time in which some task waits for memory.
-    MemoryPressure,
-    /// The share of time in which some task waits for a disk.
-    IoPressure,
-}
-
-impl Cause {
-    /// Returns its name in events and for people.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LimitRate => "limit-rate",
-            Self::ForkLatency => "fork-latency",
-            Self::WriteLatency => "write-latency",
-            Self::MemoryPressure => "memory-pressure",
-            Self::IoPressure => "io-pressure",
-        }
-    }
-}
-
-/// The limits that the user sets.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Limits {
-    /// Highest rate in bytes per second.
-    pub rate: Option<u64>,
-    /// Limit of the 99th percentile of fork.
-    pub fork_latency: Option<Duration>,
-    /// Limit of the 99th percentile of a write of 4 KiB with fdatasync, on the file system of the destination.
-    pub write_latency: Option<Duration>,
-    /// Limit of PSI `some` of memory and of io, each in percent.
-    pub pressure: Option<f64>,
-    /// How long a target may be missed at the lowest rate before the copy is given up.
-    pub give_up_after: Option<Duration>,
-}
-
-impl Limits {
-    /// Returns whether anything is limited.
-    #[must_use]
-    pub fn any(&self) -> bool {
-        self.rate.is_some() || self.governed()
-    }
-
-    /// Returns whether the rate depends on measurements of latency or pressure.
-    #[must_use]
-    pub fn governed(&self) -> bool {
-        self.fork_latency.is_some() || self.write_latency.is_some() || self.pressure.is_some()
-    }
-}
 
 /// The result of a prober's operation, for one or more intended times. Times are CLOCK_MONOTONIC in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +28,24 @@ pub struct LatencySample {
     pub moments: u64,
     /// When the operation was complete.
     pub end: u64,
+}
+
+/// A reading of PSI, pressure stall information.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StallSample {
+    /// When it was read, CLOCK_MONOTONIC in nanoseconds.
+    pub at: u64,
+    /// Microseconds since boot in which some task waited.
+    pub total_us: u64,
+}
+
+/// A measurement by the sensor of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// The result of a prober's operation.
+    Latency(LatencySample),
+    /// A reading of pressure stall information.
+    Stall(StallSample),
 }
 
 /// What the copy has done since it began.

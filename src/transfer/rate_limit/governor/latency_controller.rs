@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use super::super::signal::{ChunkDelay, LatencyTuning};
 use super::latency_window::LatencyWindow;
+use super::signal_controller::{ChunkLimit, SignalController};
 use super::throughput_meter::CopyPace;
-use super::{Bottleneck, Cause, FASTEST, LatencySample, MIN_RATE, NANOS_PER_SECOND};
+use super::{Bottleneck, Cause, FASTEST, LatencySample, MIN_RATE, NANOS_PER_SECOND, Sample};
 
 /// Samples count as misses above this fraction of the target, which leaves a margin for the error of the 99th
 /// percentile.
@@ -60,6 +62,7 @@ const MAX_PENDING_SAMPLES: usize = 1024;
 #[derive(Debug)]
 pub(super) struct LatencyController {
     cause: Cause,
+    tuning: &'static LatencyTuning,
     /// The allowed latency in nanoseconds.
     target: u64,
     period: u64,
@@ -70,7 +73,7 @@ pub(super) struct LatencyController {
     /// When the prober died, while it is dead.
     sensor_lost_since: Option<u64>,
     /// The allowed rate in bytes per second.
-    pub(super) rate: f64,
+    rate: f64,
     /// The rate at which congestion last began, in bytes per second.
     last_congestion_rate: Option<f64>,
     /// Samples from before this time were measured at another rate.
@@ -82,11 +85,19 @@ pub(super) struct LatencyController {
 }
 
 impl LatencyController {
-    pub(super) fn new(cause: Cause, target: Duration, period: u64, now: u64) -> Self {
-        let period = period.max(1);
+    /// Makes a controller for samples that are a `period` apart.
+    pub(super) fn new(
+        cause: Cause,
+        tuning: &'static LatencyTuning,
+        target: Duration,
+        period: Duration,
+        now: u64,
+    ) -> Self {
+        let period = nanoseconds(period).max(1);
         Self {
             cause,
-            target: u64::try_from(target.as_nanos()).unwrap_or(u64::MAX).max(1),
+            tuning,
+            target: nanoseconds(target).max(1),
             period,
             window: LatencyWindow::new(period),
             pending_samples: Vec::new(),
@@ -100,113 +111,15 @@ impl LatencyController {
         }
     }
 
-    /// Adds a sample, which is evaluated with the next decision: only then is it known whether the copy was stopped
-    /// meanwhile.
-    pub(super) fn add_sample(&mut self, answer: LatencySample) {
-        if self.pending_samples.len() == MAX_PENDING_SAMPLES {
-            self.pending_samples.remove(0);
-        }
-        self.pending_samples.push(answer);
-    }
-
-    /// Records that the prober has died.
-    pub(super) fn sensor_lost(&mut self, now: u64) {
-        self.sensor_lost_since = Some(now);
-        self.restart(now);
-    }
-
-    /// Starts again at a low rate. The rate of the last congestion is remembered.
-    pub(super) fn restart(&mut self, now: u64) {
+    /// Starts again at the lowest rate. The rate of the last congestion is remembered.
+    fn restart(&mut self, now: u64) {
         self.rate = MIN_RATE;
         self.changed = now;
         self.good = 0;
     }
 
-    /// Discards samples from the time in which the copy, and perhaps the prober, was stopped, since they tell nothing
-    /// about the copy.
-    pub(super) fn resume(&mut self, now: u64) {
-        if self.rate > MIN_RATE {
-            self.last_congestion_rate = Some(self.rate);
-        }
-        self.restart(now);
-        self.cut = now;
-        self.expected = self.expected.max(now);
-        self.pending_samples.retain(|answer| answer.intended >= now);
-    }
-
-    /// Collects samples before the copy starts. Returns whether there are enough.
-    pub(super) fn collect_baseline(&mut self, needed: usize) -> bool {
-        for answer in std::mem::take(&mut self.pending_samples) {
-            self.enter(answer);
-        }
-        self.window.len() >= needed.min(self.window.capacity())
-    }
-
-    /// Returns whether there is a sample to decide by.
-    pub(super) fn was_heard(&self) -> bool {
-        self.window.len() > 0
-    }
-
-    /// Ends the baseline at `now`, and returns the latency without a copy if it exceeds the target. Samples that are
-    /// not there yet may still be in time.
-    pub(super) fn baseline(&mut self, part: f64, now: u64) -> Option<Bottleneck> {
-        let over = self.window.over(self.target) as f64;
-        let too_many = over >= 1.0_f64.max(part * self.window.len() as f64);
-        let missed = too_many || self.late(now) > 0;
-        let holding = self.bottleneck(now, 0);
-        self.window.clear();
-        self.restart(now);
-        missed.then_some(holding)
-    }
-
-    /// Computes the rate from the samples so far.
-    pub(super) fn decide(&mut self, pace: &CopyPace) {
-        for answer in std::mem::take(&mut self.pending_samples) {
-            self.judge_sample(answer, pace);
-        }
-        self.window.age(pace.now);
-        if pace.is_idle {
-            self.restart(pace.now);
-        }
-        let late = self.late(pace.now);
-        if late > 0 || self.sensor_lost_since.is_some() {
-            self.brake(late, pace);
-        } else if self.may_grow(pace) {
-            self.grow(pace);
-        }
-        self.rate = self.rate.min(pace.roof()).clamp(MIN_RATE, FASTEST);
-    }
-
-    /// Returns whether the target is missed, or samples are missing. It uses recent samples only, since the window may
-    /// be longer than the give-up period.
-    pub(super) fn missed(&self, now: u64, give_up_after: Duration) -> bool {
-        let patience = u64::try_from(give_up_after.as_nanos()).unwrap_or(u64::MAX);
-        let lately = (patience / GIVE_UP_WINDOW_DIVISOR)
-            .max(NANOS_PER_SECOND)
-            .max(self.target.saturating_mul(2));
-        let from = now.saturating_sub(lately);
-        self.sensor_lost_since.is_some()
-            || self.late(now) > 0
-            || self.window.p99_since(from) > self.target
-    }
-
-    pub(super) fn bottleneck(&self, now: u64, rate: u64) -> Bottleneck {
-        // Who has not answered yet waits as well.
-        let waits = match self.late(now) {
-            0 => 0,
-            _ => now.saturating_sub(self.expected),
-        };
-        let nanoseconds = self.window.p99().max(waits);
-        Bottleneck {
-            cause: self.cause,
-            figure: nanoseconds as f64 / NANOS_PER_SECOND as f64,
-            target: self.target as f64 / NANOS_PER_SECOND as f64,
-            rate,
-        }
-    }
-
     /// Returns the time that a chunk may take, in seconds.
-    pub(super) fn share_of_target(&self) -> f64 {
+    fn share_of_target(&self) -> f64 {
         // A write with fdatasync on ext4 is three writes one after the other, each behind what is in flight.
         self.target as f64 / NANOS_PER_SECOND as f64 / 8.0
     }
@@ -346,4 +259,127 @@ impl LatencyController {
     fn budget(&self) -> usize {
         (self.window.len() + SAMPLES_PER_ALLOWED_MISS / 2) / SAMPLES_PER_ALLOWED_MISS
     }
+}
+
+impl SignalController for LatencyController {
+    fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    fn add_sample(&mut self, sample: Sample) {
+        // Only the next decision knows whether the copy stood still meanwhile.
+        let Sample::Latency(sample) = sample else {
+            return;
+        };
+        if self.pending_samples.len() == MAX_PENDING_SAMPLES {
+            self.pending_samples.remove(0);
+        }
+        self.pending_samples.push(sample);
+    }
+
+    fn sensor_lost(&mut self, now: u64) {
+        self.sensor_lost_since = Some(now);
+        self.restart(now);
+    }
+
+    fn needs_baseline(&self) -> bool {
+        true
+    }
+
+    fn collect_baseline(&mut self) -> bool {
+        for sample in std::mem::take(&mut self.pending_samples) {
+            self.enter(sample);
+        }
+        self.window.len() >= self.tuning.baseline_samples.min(self.window.capacity())
+    }
+
+    fn end_baseline(&mut self, now: u64) -> Option<Bottleneck> {
+        let over = self.window.over(self.target) as f64;
+        let share = self.tuning.baseline_missed_share;
+        let too_many = over >= 1.0_f64.max(share * self.window.len() as f64);
+        // A sample that is not there yet may still be in time.
+        let missed = too_many || self.late(now) > 0;
+        let bottleneck = self.bottleneck(now, 0);
+        self.window.clear();
+        self.restart(now);
+        missed.then_some(bottleneck)
+    }
+
+    fn resume(&mut self, now: u64) {
+        // The prober may have stood still as well: samples that were due meanwhile say nothing about the copy.
+        if self.rate > MIN_RATE {
+            self.last_congestion_rate = Some(self.rate);
+        }
+        self.restart(now);
+        self.cut = now;
+        self.expected = self.expected.max(now);
+        self.pending_samples.retain(|sample| sample.intended >= now);
+    }
+
+    fn decide(&mut self, pace: &CopyPace) {
+        for sample in std::mem::take(&mut self.pending_samples) {
+            self.judge_sample(sample, pace);
+        }
+        self.window.age(pace.now);
+        if pace.is_idle {
+            self.restart(pace.now);
+        }
+        let late = self.late(pace.now);
+        if late > 0 || self.sensor_lost_since.is_some() {
+            self.brake(late, pace);
+        } else if self.may_grow(pace) {
+            self.grow(pace);
+        }
+        self.rate = self.rate.min(pace.roof()).clamp(MIN_RATE, FASTEST);
+    }
+
+    fn allowed_rate(&self) -> f64 {
+        self.rate
+    }
+
+    fn cap_rate(&mut self, most: f64) {
+        self.rate = self.rate.min(most);
+    }
+
+    fn has_data(&self) -> bool {
+        self.window.len() > 0
+    }
+
+    fn is_missed(&self, now: u64, give_up_after: Duration) -> bool {
+        // Only recent samples count: the window may remember for longer than the user waits.
+        let recent = (nanoseconds(give_up_after) / GIVE_UP_WINDOW_DIVISOR)
+            .max(NANOS_PER_SECOND)
+            .max(self.target.saturating_mul(2));
+        let from = now.saturating_sub(recent);
+        self.sensor_lost_since.is_some()
+            || self.late(now) > 0
+            || self.window.p99_since(from) > self.target
+    }
+
+    fn bottleneck(&self, now: u64, rate: u64) -> Bottleneck {
+        // A sample that is not there yet has taken its time as well.
+        let waits = match self.late(now) {
+            0 => 0,
+            _ => now.saturating_sub(self.expected),
+        };
+        let latency = self.window.p99().max(waits);
+        Bottleneck {
+            cause: self.cause,
+            figure: latency as f64 / NANOS_PER_SECOND as f64,
+            target: self.target as f64 / NANOS_PER_SECOND as f64,
+            rate,
+        }
+    }
+
+    fn chunk_limit(&self) -> ChunkLimit {
+        match self.tuning.delayed_by {
+            ChunkDelay::Disk => ChunkLimit::DiskSeconds(self.share_of_target()),
+            ChunkDelay::Cpu => ChunkLimit::CpuSeconds(self.share_of_target()),
+        }
+    }
+}
+
+/// Returns the nanoseconds of a duration, `u64::MAX` beyond 584 years.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
