@@ -104,7 +104,7 @@ impl SourceInfo {
         let look = StatxInfo::query(file)?;
         let fs = mounts.fs(file, &look)?;
         let kind = match source_kind(&look, fs) {
-            // Of an empty file in memory this is known; to have read it all the same is what its access time tells of.
+            // An empty file in memory is known to be empty; it is read nevertheless, so that its access time changes.
             kind if kind != SourceKind::Stream
                 && look.size == 0
                 && look.is_type(SFlag::S_IFREG) =>

@@ -101,7 +101,7 @@ impl CopyMethod {
         regular: bool,
     ) {
         let zeros = options.sparse == Sparse::Always && regular;
-        // A stream has no holes to be asked for, and an empty file has nothing.
+        // A stream has no holes to query, and an empty file has no data.
         let finder = if source.kind == SourceKind::Stream {
             ScanMethod::Everything
         } else {
@@ -150,7 +150,7 @@ mod tests {
         type Moved = (&'static str, u64);
         let cases: [(&[Moved], &[&EngineSpec], Offload); 6] = [
             (&[(cfr.name, 1)], &[cfr, BUFFERED], Offload::Yes),
-            // It moved bytes before it was refused.
+            // The call moved bytes before it was refused.
             (
                 &[(cfr.name, 1), (BUFFERED.name, 9)],
                 &[BUFFERED],

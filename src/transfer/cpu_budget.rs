@@ -55,7 +55,7 @@ impl AdaptiveCallSize {
     /// Adapts to a call that processed `bytes` in `cpu`.
     pub(super) fn adapt(&mut self, bytes: u64, cpu: Duration) {
         if cpu > MAX_CPU {
-            // A call that did less than it might have costs too much for its own size.
+            // A call that processed less than it was allowed is too expensive for its own size.
             self.bytes = (bytes.min(self.bytes).next_power_of_two() / 2).max(self.least);
         } else if cpu < LITTLE_CPU && bytes >= self.bytes {
             self.bytes = (self.bytes * 2).min(self.most);

@@ -73,7 +73,7 @@ impl<T> WritebackQueue<T> {
                     tag,
                 });
             }
-            // No descriptor to be had: it is waited for at once.
+            // No descriptor is available, so its writeback is waited for at once.
             Err(_) => self.settle_one(file, size, flush, tag),
         }
         while self.bytes > most || self.queue.len() > self.most {
@@ -102,7 +102,7 @@ impl<T> WritebackQueue<T> {
 
     fn settle_one(&mut self, file: &File, size: u64, flush: FlushMethod, tag: T) {
         if let Err(error) = flush_and_drop(file, flush, 0, size) {
-            // The failure itself is told; that what is in doubt could not be cut off changes nothing about it.
+            // The failure itself is reported. If the doubtful data cannot be truncated, that changes nothing about it.
             let _ = retry(|| ftruncate(file, 0));
             self.late.push(DeferredError { tag, error });
         }
@@ -126,7 +126,7 @@ mod tests {
         let mut behind = WritebackQueue::new();
         let good = tempfile::tempfile()?;
         good.set_len(10)?;
-        // Nothing can be synchronised in a pipe: ESPIPE.
+        // A pipe cannot be synchronised: ESPIPE.
         let (_output, bad) = pipe2(OFlag::O_CLOEXEC)?;
         behind.push(&good, 10, FlushMethod::Range, "good", MAX_DEFERRED_BYTES);
         behind.push(

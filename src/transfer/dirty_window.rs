@@ -94,7 +94,7 @@ impl DirtyWindow {
         self.written = end;
         if self.flush == FlushMethod::Range {
             match retry(|| sync_range(file, at, end - at, SyncRange::StartWriteback)) {
-                // A kernel or a filter without the call.
+                // The kernel or a filter does not have the call.
                 Err(e) if is_refusal(&e) => self.flush = FlushMethod::Datasync,
                 Err(e) => {
                     self.failed = true;

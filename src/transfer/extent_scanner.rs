@@ -114,7 +114,7 @@ impl<'a> ExtentScanner<'a> {
             match self.next_by_seek(pos) {
                 Err(Errno::EINVAL | Errno::ESPIPE | Errno::EOPNOTSUPP) => {
                     self.finder = ScanMethod::Everything;
-                    // Holes that it told of before are as good as its word.
+                    // Holes that it reported before are not trusted any more, either.
                     self.contradicted = !self.holes.is_empty();
                     Segment::Data(pos..window_end(pos))
                 }
@@ -216,7 +216,7 @@ impl<'a> ExtentScanner<'a> {
 
     fn next_by_seek(&mut self, pos: u64) -> nix::Result<Segment> {
         let start = match lseek(self.source, pos, Whence::SeekData) {
-            // An answer before the question is no answer: everything is data then.
+            // An offset before the one asked about is not valid: everything is data then.
             Ok(start) if start < pos => return Err(Errno::EOPNOTSUPP),
             Ok(start) => start,
             Err(Errno::ENXIO) => return self.check_end(pos),
@@ -224,17 +224,17 @@ impl<'a> ExtentScanner<'a> {
         };
         let end = window_end(start);
         let stamp = stamp(self.source).unwrap_or_default();
-        // A walk of so little is cheap, and what is in memory must be known for certain.
+        // Walking so few pages is cheap, and data in memory must be known for certain.
         if stamp.0 * 512 >= self.size && self.size > QUERY_WINDOW_BYTES {
             return Ok(Segment::Data(start..end));
         }
         let stale = stamp != self.stamp && start >= self.ask_hole_at;
         if !self.known.contains(&start) || stale {
             let hole = match lseek(self.source, start, Whence::SeekHole) {
-                // A file system that answers with the place asked about would hold us there for ever.
+                // A file system that returns the offset asked about would cause an endless loop.
                 Ok(hole) if hole <= start => end,
                 Ok(hole) => hole,
-                // The file ended between the two questions, or one of the two answers is a lie: reading tells.
+                // The file ended between the two queries, or one of the answers is wrong: reading will show it.
                 Err(Errno::ENXIO) => end,
                 Err(e) => return Err(e),
             };
@@ -501,7 +501,7 @@ mod tests {
         all(&mut extents)?;
         assert_eq!(extents.take_suspect_holes(heard)?, []);
         extents.rewind();
-        // As where SEEK_DATA jumped over the data at 20 MiB.
+        // This is the state after SEEK_DATA has skipped the data at 20 MiB.
         for at in [0, (1 << 20) + 4096, 50 << 20, (50 << 20) + 4096] {
             let from = if at == (1 << 20) + 4096 { 50 << 20 } else { at };
             let stretch = extents.next(from)?;

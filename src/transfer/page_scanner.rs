@@ -377,7 +377,7 @@ impl<'a> PageScanner<'a> {
 
     fn has_hole(&mut self, at: u64, end: u64) -> io::Result<bool> {
         for _ in 0..SAMPLES_PER_WINDOW {
-            // Marsaglia's xorshift64: no secret, only no pattern that a file could have as well.
+            // Marsaglia's xorshift64: it need not be secret, but must have no pattern that a file could have.
             self.random ^= self.random << 13;
             self.random ^= self.random >> 7;
             self.random ^= self.random << 17;

@@ -177,7 +177,7 @@ fn possible(
             return Err(why.clone());
         }
         if options.reflink == Reflink::Always {
-            // Whoever wants nothing else is told what the kernel says.
+            // If nothing else is wanted, the error of the kernel is reported.
             return Ok(());
         }
     }

@@ -110,7 +110,7 @@ fn preallocate(
         }
         Err(StepError::Failed(e)) => return Ok(Some(format!("fallocate: {}", strerror(&e)))),
     };
-    // What was reserved so far goes; ext4 keeps what it could get.
+    // Space reserved so far is released, since ext4 keeps it otherwise.
     let _ = retry(|| ftruncate(dest, 0));
     Err(error)
 }
@@ -130,7 +130,7 @@ fn preallocate_extents(
         check_stop().map_err(StepError::Interrupted)?;
         let stretch = match extents.next(pos) {
             Ok(stretch) => stretch,
-            // The copy itself asks again, and tells.
+            // The copy itself queries again, and reports the error.
             Err(e) => return Ok(Some(format!("the source's extents: {}", strerror(&e)))),
         };
         match &stretch {

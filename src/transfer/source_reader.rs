@@ -42,7 +42,7 @@ pub(super) fn read_at(
             }
         }
     }
-    // Another read may have left the flag. One that cannot be cleared shows in the read itself.
+    // Another read may have left the flag set. If it cannot be cleared, the read itself fails.
     let _ = set_direct(source, false);
     fill(source, &mut buffer[..len], at)
 }

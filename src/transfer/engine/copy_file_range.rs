@@ -33,7 +33,7 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     if !dest.regular {
         return Err("destination is not a regular file".into());
     }
-    // Two mounts of one type may still share a superblock or a server: the kernel is asked then.
+    // Two mounts of one type may share a superblock or a server, so the kernel is asked.
     if source.fs == dest.fs {
         Ok(())
     } else {

@@ -53,17 +53,17 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     needs_memory(source)?;
     needs_file(source, dest)?;
     if dest.align.unit() > residency::page_size() && !source.is_dense() {
-        // Extents are widened to whole units of the destination, into the holes beside them.
+        // Extents are widened to whole units of the destination, into the adjacent holes.
         return Err("destination wants units larger than a page, and the source has holes".into());
     }
     if !source.finder.is_exact() {
-        // The kernel tells nothing of a file that is not ours: a hole may be taken for data.
+        // The kernel reports nothing about a file of another user: a hole may be taken for data.
         return Err(
             "source is another user's, so that its holes cannot be told for certain".into(),
         );
     }
     if source.kind == SourceKind::Hugetlbfs && !source.is_dense() {
-        // It reports everything as data, so the holes cannot be stepped around.
+        // The file system reports everything as data, so the holes cannot be skipped.
         return Err(
             "hugetlbfs source has unallocated pages, and a mapping would allocate them".into(),
         );
@@ -86,7 +86,7 @@ impl Engine for Mmap {
     ) -> Result<usize, EngineError> {
         let len = len.min(self.chunk);
         if !self.window.as_ref().is_some_and(|w| w.covers(at, len)) {
-            // The old window goes before the new one comes: two would double the resident size.
+            // The old window is unmapped before the new one is mapped, since two would double the resident size.
             self.window = None;
             self.window = Some(map(at, len, pair)?);
         }
@@ -107,7 +107,7 @@ impl Engine for Mmap {
 
 /// Maps the window that contains `at`. Any refusal is a reason to continue without mapping.
 fn map(at: u64, len: usize, pair: &Endpoints<'_>) -> Result<SourceWindow, EngineError> {
-    // Huge pages of 1 GiB make for a window of that size: the kernel maps nothing less, in one table entry.
+    // With huge pages of 1 GiB a window has that size: the kernel maps nothing smaller, with one table entry.
     let grain = pair.source_info.block.max(MAP_WINDOW_BYTES);
     let start = at - at % grain;
     let end = (at + len as u64).next_multiple_of(grain);
@@ -127,7 +127,7 @@ fn write_fault(error: io::Error, end: u64, pair: &Endpoints<'_>) -> EngineError 
     }
     match pair.source.metadata() {
         Ok(now) if now.len() < end => EngineError::SourceEnd,
-        // A full tmpfs cannot give a page for a hole that was just punched; reading can.
+        // A full tmpfs has no page for a hole that was just punched; read(2) needs none.
         _ => EngineError::Unsupported(Endpoint::Source, error),
     }
 }

@@ -187,7 +187,7 @@ impl Engine for Buffer {
         let len = len.min(self.buffer.len());
         let mut n = self.read(at, len, pair)?;
         if n < len && pair.dest.write_mode() == WriteMode::Direct {
-            // A source that has shrunk ends where it likes; a direct write does not.
+            // A source that has shrunk can end inside a unit; a direct write cannot.
             n -= n % pair.dest.align.unit() as usize;
             if n == 0 {
                 return Err(EngineError::SourceEnd);
@@ -221,7 +221,7 @@ fn needs_file(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
 fn failed_to_move(error: io::Error, at: u64, pair: &Endpoints<'_>) -> EngineError {
     let fault = EngineError::new(Endpoint::Dest, error);
     if let EngineError::Fatal(..) = fault
-        // The call moved nothing, so the first byte is the one that could not be had.
+        // The call moved nothing, so the first byte is the one that could not be read.
         && let Err(error) = retry(|| pread(pair.source, &mut [0], at.cast_signed()))
     {
         return EngineError::Fatal(Endpoint::Source, error);

@@ -50,7 +50,7 @@ struct Pipe {
 impl Pipe {
     fn new() -> io::Result<Self> {
         let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
-        // Beyond pipe-max-size it is EPERM, and past a user's quota smaller pipes come: what counts is what we got.
+        // Beyond pipe-max-size the call fails with EPERM, and beyond a user's quota pipes are smaller: the actual size is used.
         let _ = fcntl(&input, FcntlArg::F_SETPIPE_SZ(PIPE));
         let size = fcntl(&input, FcntlArg::F_GETPIPE_SZ)?;
         let size = usize::try_from(size).unwrap_or_default();
@@ -114,7 +114,7 @@ impl Splice {
             }) {
                 Ok(0) => break,
                 Ok(n) => done += n,
-                // What the device took counts; the error comes again with the rest.
+                // Bytes that the device accepted count; the error occurs again with the rest.
                 Err(_) if done > 0 => break,
                 Err(e) => return Err(EngineError::new(Endpoint::Dest, e)),
             }
@@ -131,7 +131,7 @@ impl Engine for Splice {
         pair: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError> {
         let filled = self.fill(at, len.min(self.chunk).min(self.pipe.size), pair)?;
-        // A shrinking source leaves a last piece that is no whole unit, which O_DIRECT would refuse.
+        // A shrinking source leaves a last piece that is not a whole unit, which O_DIRECT would refuse.
         let whole = filled - filled % self.unit;
         let moved = if whole > 0 {
             self.drain(at, whole, pair)
@@ -139,7 +139,7 @@ impl Engine for Splice {
             Err(EngineError::SourceEnd)
         };
         if !matches!(moved, Ok(n) if n == filled) {
-            // References that nobody wants stay in the pipe otherwise, and would come first next time.
+            // Otherwise unused references would stay in the pipe and be written first by the next call.
             self.pipe = Pipe::new().map_err(|e| EngineError::Unsupported(Endpoint::Source, e))?;
         }
         moved

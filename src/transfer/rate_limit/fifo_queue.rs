@@ -52,7 +52,7 @@ impl FifoQueue {
 
     /// Applies new settings, which are valid from `now` on.
     pub(super) fn apply(&mut self, orders: &RateSettings, now: u64) {
-        // What was ordered before does not come true later, either.
+        // Older settings do not become valid later, either.
         self.expire(now);
         self.set(orders.rate, orders.chunk.max(MIN_CHUNK_BYTES), now);
         self.obeyed = self.obeyed.max(now);

@@ -81,7 +81,7 @@ impl RateLimiter {
         }
     }
 
-    // What a panic left is a whole line: nothing in here stops halfway.
+    // A panic leaves a consistent queue, since no operation on it stops halfway.
     fn lock(&self) -> MutexGuard<'_, FifoQueue> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +149,7 @@ mod tests {
         let first = pacer.line_up();
         std::thread::scope(|scope| {
             let second = scope.spawn(|| pacer.line_up().wait_until(|chunk| chunk as u64, u64::MAX));
-            // Cancelled: it has waited for orders that did not come.
+            // It was cancelled: it has waited for settings that did not come.
             assert_eq!(
                 first.wait_until(|_| 1, clock::monotonic_ns() + SECOND / 100),
                 None

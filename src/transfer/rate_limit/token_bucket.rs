@@ -123,7 +123,7 @@ mod tests {
     fn a_stop_is_not_made_up_for() {
         let mut bucket = TokenBucket::new(1000, 50, 0);
         bucket.take(50, SECOND).unwrap();
-        // An hour under SIGSTOP.
+        // The process is stopped for an hour.
         let later = 3601 * SECOND;
         bucket.take(50, later).unwrap();
         assert_eq!(bucket.take(50, later), Err(later + SECOND / 20));
@@ -134,7 +134,7 @@ mod tests {
         let mut bucket = TokenBucket::new(1000, 100, SECOND);
         assert_eq!(bucket.take(100, SECOND), Err(SECOND + SECOND / 10));
         assert_eq!(bucket.take(100, SECOND / 2), Err(SECOND + SECOND / 10));
-        // What has filled it once does not do so again.
+        // The same time does not fill the bucket twice.
         bucket.take(50, SECOND + SECOND / 20).unwrap();
         bucket.set(1000, 100, SECOND);
         assert!(bucket.take(50, SECOND + SECOND / 20).is_err());
@@ -198,7 +198,7 @@ mod tests {
                 let mut sum: u128 = 0;
                 for (end, bytes) in &taken[from..] {
                     let span = u128::from(end - start);
-                    // The first chunk of a span may be owed in part from before.
+                    // The first chunk of a span may be partly a debt from before.
                     let over = u128::from(bytes.saturating_sub(burst));
                     sum += u128::from(*bytes);
                     let allowed = u128::from(rate) * span / 1_000_000_000 + u128::from(burst) + over + 1;

@@ -120,7 +120,7 @@ impl LatencyController {
 
     /// Returns the time that a chunk may take, in seconds.
     fn share_of_target(&self) -> f64 {
-        // A write with fdatasync on ext4 is three writes one after the other, each behind what is in flight.
+        // A write with fdatasync on ext4 makes three writes one after the other, each of which waits for the data in flight.
         self.target as f64 / NANOS_PER_SECOND as f64 / 8.0
     }
 
@@ -141,7 +141,7 @@ impl LatencyController {
             let deep = latency / 2 > self.target;
             self.slow_down(if deep { DEEP_CUT } else { CUT }, pace);
         } else if self.nearly_spent() {
-            // Pays for nothing: what is late behind this one may be worse.
+            // This cut does not count for later samples, which may be worse.
             let cut = self.cut;
             self.slow_down(EASE, pace);
             self.cut = cut;
@@ -157,7 +157,7 @@ impl LatencyController {
             self.window.push(moment, answer.end.saturating_sub(moment));
         }
         self.expected = self.expected.max(self.after(answer.intended, moments));
-        // What the dead one left does not end it.
+        // Samples that the dead prober left do not end the loss.
         if self
             .sensor_lost_since
             .is_some_and(|since| answer.intended >= since)
@@ -184,7 +184,7 @@ impl LatencyController {
     fn brake(&mut self, late: u64, pace: &CopyPace) {
         self.good = 0;
         if self.rate <= MIN_RATE {
-            // There is nothing to cut, and the trickle is not what silence is due to.
+            // The rate cannot be cut further, and the lowest rate is not the reason for missing samples.
             return;
         }
         let silent = pace.now.saturating_sub(self.expected) > SILENCE_TIMEOUT_NS.max(self.target);
@@ -210,7 +210,7 @@ impl LatencyController {
     }
 
     fn may_grow(&self, pace: &CopyPace) -> bool {
-        // One that was paid for by a cut does not stop a young window.
+        // A miss that has caused a cut already does not stop the growth while the window is short.
         let over = self.window.over(self.allowed());
         pace.is_throttled && over <= self.budget().max(1) && self.good >= self.enough()
     }
@@ -267,7 +267,7 @@ impl SignalController for LatencyController {
     }
 
     fn add_sample(&mut self, sample: Sample) {
-        // Only the next decision knows whether the copy stood still meanwhile.
+        // Only the next decision knows whether the copy was stopped meanwhile.
         let Sample::Latency(sample) = sample else {
             return;
         };
@@ -306,7 +306,7 @@ impl SignalController for LatencyController {
     }
 
     fn resume(&mut self, now: u64) {
-        // The prober may have stood still as well: samples that were due meanwhile say nothing about the copy.
+        // The prober may have been stopped as well: samples that were due meanwhile say nothing about the copy.
         if self.rate > MIN_RATE {
             self.last_congestion_rate = Some(self.rate);
         }

@@ -128,7 +128,7 @@ impl Governor {
 
     /// Returns the settings from now on. It must be called at least every tenth of a second.
     pub fn decide(&mut self, now: u64, done: CopyTotals) -> RateSettings {
-        // A clock that goes back stands still.
+        // If the clock goes back, no time passes.
         let now = now.max(self.now);
         let passed = now - self.now;
         self.now = now;
@@ -314,7 +314,7 @@ fn make_controller(
     now: u64,
 ) -> Option<Box<dyn SignalController>> {
     match &signal.control {
-        // The user's rate is no matter of samples: it bounds what all others allow.
+        // The user's rate needs no samples. It is an upper bound for all others.
         Control::FixedRate => None,
         Control::Latency { target, tuning } => target(limits).map(|target| {
             let controller = LatencyController::new(signal.cause, tuning, target, period(), now);

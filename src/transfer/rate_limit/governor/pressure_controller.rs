@@ -121,7 +121,7 @@ impl PressureController {
             }
         } else if pace.is_throttled {
             self.rate *= 2.0;
-            // What is read next began with this one: the kernel's sums are those of the moment they are read at.
+            // The next span starts with this reading: the kernel's sums are those of the time of the reading.
             self.changed = self.readings.back().map_or(pace.now, |last| last.at);
         }
     }
