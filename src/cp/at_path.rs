@@ -15,7 +15,7 @@ use nix::sys::stat::{FileStat, Mode, fstatat};
 
 use super::by_inode::{self, RemoveOutcome};
 use super::error::{Error, Operation, Replaced};
-pub use super::file_id::{FileId, file_id, is_older};
+use super::file_status::{FileId, file_id};
 use super::path_parts::split;
 pub use super::path_parts::{last_component, sibling_path};
 use crate::sys::stop_request;

@@ -14,10 +14,11 @@ use nix::fcntl::{AtFlags, OFlag, renameat};
 use nix::sys::stat::{FileStat, Mode};
 use nix::unistd::{AccessFlags, faccessat, linkat};
 
-use super::at_path::{AtPath, FileId, file_id};
+use super::at_path::AtPath;
 use super::by_inode::{self, ExchangeOutcome};
 use super::dest::resolve_link::ResolvedPath;
 use super::error::RestoreError;
+use super::file_status::{FileId, file_id, is_directory};
 use super::options::{Backup, BackupNames};
 use crate::sys::file::try_lock;
 
@@ -103,8 +104,9 @@ pub fn plan(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
 
 /// A directory is never replaced by a backup, as with rename(2).
 fn refuse_directory(entry: &ResolvedPath<'_>, next: &BackupName) -> Result<(), Errno> {
-    let directory = |stat: FileStat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
-    if next.number.is_none() && by_inode::lstat_at(entry.dir(), &next.name).is_ok_and(directory) {
+    if next.number.is_none()
+        && by_inode::lstat_at(entry.dir(), &next.name).is_ok_and(|stat| is_directory(&stat))
+    {
         return Err(Errno::EISDIR);
     }
     Ok(())
@@ -562,7 +564,10 @@ mod tests {
 
     fn inode(path: &Path) -> std::io::Result<FileId> {
         use std::os::unix::fs::MetadataExt;
-        fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+        fs::symlink_metadata(path).map(|meta| FileId {
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
     }
 
     /// Puts an empty file in the place of the one at `path`; the name of the backup.
@@ -714,7 +719,14 @@ mod tests {
                 names,
                 suffix: "~".into(),
             };
-            let made = make(&place(&dir.path().join("a")), &backup, (0, 0))?;
+            let made = make(
+                &place(&dir.path().join("a")),
+                &backup,
+                FileId {
+                    device: 0,
+                    inode: 0,
+                },
+            )?;
             assert_eq!(made, BackupOutcome::Nothing);
         }
         Ok(())

@@ -13,7 +13,7 @@ use nix::fcntl::{AtFlags, RenameFlags, renameat2};
 use nix::sys::stat::{FileStat, fstatat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use super::file_id::{FileId, file_id};
+use super::file_status::{FileId, file_id};
 use super::path_parts::sibling_path;
 
 /// Random names that are tried before the directory is taken for broken: of 2^64 names, no second one is ever needed.
@@ -206,7 +206,10 @@ mod tests {
     use std::path::Path;
 
     fn inode(path: &Path) -> io::Result<FileId> {
-        fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+        fs::symlink_metadata(path).map(|meta| FileId {
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
     }
 
     #[test]

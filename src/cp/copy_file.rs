@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::ftruncate;
 
-use super::at_path::{AtPath, FileId, file_id, is_older, sibling_path, wait_for_lease};
+use super::at_path::{AtPath, sibling_path, wait_for_lease};
 use super::attrs::{AttrReport, Attributes};
 use super::by_inode::RemoveOutcome;
 use super::dest::resolve_link::ResolvedPath;
@@ -24,6 +24,7 @@ use super::in_flight::Claim;
 use super::messages;
 use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;
+use crate::cp::file_status::{FileId, file_id, is_fifo, is_older, is_regular};
 use crate::report::{FileReporter, OrderedOutput, debug};
 use crate::transfer::errno_class::retry;
 use crate::transfer::{self, Copier, CopyFailure, CopyMethod, DeferredError};
@@ -181,7 +182,7 @@ fn copy_opened(
         return Err(FileCopyError { why, left });
     }
     let now = stat_of(&open.file, dest)?;
-    if now.st_size == 0 && target.existing.is_some_and(dest::is_regular) && !open.is_atomic() {
+    if now.st_size == 0 && target.existing.is_some_and(is_regular) && !open.is_atomic() {
         // An old file that is emptied again was written, by its times and set-id bits, as with O_TRUNC.
         touch(&open.file, dest, cx.options)?;
     }
@@ -221,7 +222,7 @@ fn newer_dest(
         return None;
     }
     let now = dest.stat(true).ok()?;
-    (dest::is_regular(&now) && !is_older(&now, from)).then(|| file_id(&now))
+    (is_regular(&now) && !is_older(&now, from)).then(|| file_id(&now))
 }
 
 fn open_dest<'a>(
@@ -234,7 +235,7 @@ fn open_dest<'a>(
     let options = cx.options;
     let there = target.existing;
     let atomic = options.durability.atomic;
-    if let Some(fifo) = there.filter(|there| !atomic && dest::is_fifo(there)) {
+    if let Some(fifo) = there.filter(|there| !atomic && is_fifo(there)) {
         return dest::open_fifo(dest, fifo, target.is_below_operand, voice.interrupt_check());
     }
     let how = DestOptions {

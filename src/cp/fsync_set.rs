@@ -19,6 +19,7 @@ use nix::unistd::{fsync, syncfs};
 use super::at_path::AtPath;
 use super::dest::resolve_link::ResolvedPath;
 use super::error::{Error, Operation};
+use super::file_status::{FileId, file_id, file_type, is_directory, is_link};
 use crate::transfer::errno_class::retry;
 
 /// Files and directories of one file system that are synced each; with more of them, the file system is. Measured on
@@ -38,9 +39,6 @@ const SYNCFS_TRUSTED_FS: [statfs::FsType; 3] = [
     statfs::XFS_SUPER_MAGIC,
     statfs::BTRFS_SUPER_MAGIC,
 ];
-
-/// A file by what does not change when it is renamed.
-type FileId = (u64, u64);
 
 /// What is to be on the disk in the end. Threads share it.
 #[derive(Debug)]
@@ -178,11 +176,9 @@ impl FsyncSet {
             return;
         }
         let entry = ResolvedPath::resolve_nofollow(place);
-        let link = entry.as_ref().is_ok_and(|entry| {
-            entry
-                .stat()
-                .is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
-        });
+        let link = entry
+            .as_ref()
+            .is_ok_and(|entry| entry.stat().is_ok_and(|stat| is_link(&stat)));
         let through = link.then(|| ResolvedPath::resolve_follow(place));
         for entry in [Some(entry), through].into_iter().flatten() {
             match entry {
@@ -273,8 +269,7 @@ impl FsyncState {
 
     fn note(&mut self, file: &File, shown: &Path, syncfs_tells: bool) -> io::Result<()> {
         let (system, stat) = self.system(file, shown)?;
-        let known = file_type(&stat) == SFlag::S_IFDIR
-            && !system.directories.insert((stat.st_dev, stat.st_ino));
+        let known = is_directory(&stat) && !system.directories.insert(file_id(&stat));
         if !is_syncable(&stat) || system.use_syncfs || known {
             return Ok(());
         }
@@ -290,10 +285,6 @@ impl FsyncState {
         }
         Ok(())
     }
-}
-
-fn file_type(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
 /// Whether a file is of a kind that can be brought to a disk.

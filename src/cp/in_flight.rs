@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::cp::at_path::FileId;
+use crate::cp::file_status::FileId;
 
 /// What all files under way use. Its memory is bounded by the files in the pool's batches and in the queues of deferred
 /// writeback, whatever the size of the tree.
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_claim_ends_with_its_last_holder() {
         let table = Arc::new(InFlight::default());
-        let (source, dest, made) = ((1, 1), (1, 2), (1, 3));
+        let [source, dest, made] = [1, 2, 3].map(|inode| FileId { device: 1, inode });
         let first = table.claim(source, Some(dest), Some(7));
         let second = table.claim(source, None, None);
         let deferred = Arc::clone(&first);

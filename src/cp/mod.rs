@@ -11,7 +11,7 @@ pub mod dest;
 mod entry_error;
 pub mod environment;
 pub mod error;
-pub mod file_id;
+pub mod file_status;
 pub mod fsync_set;
 mod in_flight;
 mod messages;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, stat};
+use nix::sys::stat::{Mode, stat};
 
 use super::error::{Error, Operation, Refusal};
+use super::file_status;
 use super::options::{CopyOptions, DestOperand};
 
 /// What is known of a destination before the walk comes to it.
@@ -142,7 +143,7 @@ fn job_to_exact_name(
 }
 
 fn is_regular(path: &Path) -> bool {
-    stat(path).is_ok_and(|s| s.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits())
+    stat(path).is_ok_and(|stat| file_status::is_regular(&stat))
 }
 
 /// The name that a source gets in a directory: its last component, and `.` for `..`, so that nothing leaves the directory.

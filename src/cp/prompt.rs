@@ -7,6 +7,7 @@ use nix::sys::stat::FileStat;
 use nix::unistd::AccessFlags;
 
 use super::at_path::AtPath;
+use super::file_status::is_link;
 use super::messages;
 use super::options::CopyOptions;
 use crate::report::OrderedOutput;
@@ -22,7 +23,7 @@ pub(super) fn ask_overwrite(
     there: &FileStat,
 ) -> bool {
     let flags = nix::fcntl::AtFlags::AT_EACCESS;
-    let writable = there.st_mode & libc::S_IFMT == libc::S_IFLNK
+    let writable = is_link(there)
         || nix::unistd::geteuid().is_root()
         || nix::unistd::faccessat(dest.dir, dest.path, AccessFlags::W_OK, flags).is_ok();
     let unwritable = (!writable).then_some(there.st_mode);

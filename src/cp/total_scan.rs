@@ -15,11 +15,10 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-use super::at_path::{FileId, file_id};
-use super::dest::is_regular;
 use super::operands::{OperandJob, OperandJobs};
 use super::options::{CopyMode, CopyOptions, Dereference};
 use super::tree::size;
+use crate::cp::file_status::{FileId, file_id, file_type, is_regular};
 use crate::report::progress::PROGRESS_DELAY;
 use crate::report::{Reporter, TotalWork};
 
@@ -268,10 +267,6 @@ fn stat_flags(follow: bool) -> AtFlags {
     } else {
         AtFlags::AT_SYMLINK_NOFOLLOW
     }
-}
-
-fn file_type(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::io;
 use nix::sys::stat::SFlag;
 
 use super::handle::{ALL_BITS, AttrHandle};
+use crate::cp::file_status::file_type_of_mode;
 
 const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
@@ -125,7 +126,7 @@ pub(super) fn set_mode_without_acl(to: &AttrHandle<'_>, mode: u32) -> io::Result
 }
 
 fn is_directory(mode: u32) -> bool {
-    mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
+    file_type_of_mode(mode) == SFlag::S_IFDIR
 }
 
 fn minimal(mode: u32) -> Vec<u8> {

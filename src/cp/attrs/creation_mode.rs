@@ -8,7 +8,8 @@ use nix::sys::stat::{FileStat, SFlag};
 use super::acl::SPECIAL_BITS;
 use super::handle::{ALL_BITS, AttrHandle};
 use super::owner::{OWNER_BITS, narrowed};
-use super::{Attributes, DIRECTORY_DEFAULT, FILE_DEFAULT, default_of, file_type_of_mode};
+use super::{Attributes, DIRECTORY_DEFAULT, FILE_DEFAULT, default_of};
+use crate::cp::file_status::file_type;
 
 /// Permissions of all who are not the owner.
 const NON_OWNER_BITS: u32 = 0o077;
@@ -102,10 +103,7 @@ impl Attributes {
     /// Narrows an existing regular file before it gets data that others may not be meant to read. Says whether it did;
     /// where nothing was written in the end, [`give_back`](Self::restore_mode) undoes it.
     pub fn narrow_before_write(&self, from: &FileStat, dest: &File, before: &FileStat) -> bool {
-        if !self.preserve.mode
-            || self.attributes_only
-            || file_type_of_mode(before.st_mode) != SFlag::S_IFREG
-        {
+        if !self.preserve.mode || self.attributes_only || file_type(before) != SFlag::S_IFREG {
             return false;
         }
         let mut narrow = narrowed(before.st_mode, from);
@@ -160,7 +158,7 @@ impl Attributes {
     fn withheld(&self, from: &FileStat) -> u32 {
         if self.changes_mode() {
             NON_OWNER_BITS
-        } else if file_type_of_mode(from.st_mode) == SFlag::S_IFDIR {
+        } else if file_type(from) == SFlag::S_IFDIR {
             OTHERS_WRITE
         } else {
             0
@@ -171,7 +169,7 @@ impl Attributes {
     pub(super) fn deferred_bits(&self, from: &FileStat) -> u32 {
         let omitted = if self.preserve.ownership {
             NON_OWNER_BITS
-        } else if file_type_of_mode(from.st_mode) == SFlag::S_IFDIR {
+        } else if file_type(from) == SFlag::S_IFDIR {
             OTHERS_WRITE
         } else {
             0

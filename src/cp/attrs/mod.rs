@@ -15,9 +15,10 @@ use std::path::Path;
 
 use nix::sys::stat::{FileStat, SFlag};
 
-use super::at_path::{AtPath, file_id};
+use super::at_path::AtPath;
 use super::error::{Error, Operation, Replaced, ReplacedWhileCopied};
 use super::options::{CopyOptions, Preserve};
+use crate::cp::file_status::{file_id, file_type_of_mode};
 use creation_mode::PendingMode;
 use handle::AttrHandle;
 use owner::OwnerOutcome;
@@ -464,10 +465,6 @@ impl<'a> AttrCopy<'a> {
         self.errors.push(Error::Replaced(Replaced::Made(path)));
         Unpreserved
     }
-}
-
-fn file_type_of_mode(mode: u32) -> SFlag {
-    SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits())
 }
 
 /// What --no-preserve=mode makes of something that is no regular file.

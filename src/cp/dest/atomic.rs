@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::unistd::linkat;
 
 use super::in_place::{OpenExistingError, open_existing};
@@ -20,12 +20,13 @@ use super::inherit::inherit;
 use super::resolve_link::ResolvedPath;
 use super::{
     CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
-    cannot_create, check_close_error, close, is_regular, not_through_dangling, temp_name,
+    cannot_create, check_close_error, close, not_through_dangling, temp_name,
 };
-use crate::cp::at_path::{self, AtPath, FileId, file_id};
+use crate::cp::at_path::{self, AtPath};
 use crate::cp::backup::{self, BackupReplaceOutcome};
 use crate::cp::by_inode::{self, ExchangeOutcome};
 use crate::cp::error::{AtomicObstacle, Error, Operation, Replaced};
+use crate::cp::file_status::{FileId, file_id, is_directory, is_link, is_regular};
 use crate::cp::options::Backup;
 use crate::transfer::errno_class::{ErrnoClass, classify, retry};
 
@@ -118,7 +119,7 @@ fn existing<'a>(
     there: &FileStat,
     how: &DestOptions,
 ) -> Result<(ResolvedPath<'a>, OldFile), Error> {
-    if there.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() {
+    if is_directory(there) {
         return Err(cannot_create(place, Errno::EISDIR));
     }
     if !is_regular(there) {
@@ -143,7 +144,7 @@ fn existing<'a>(
     };
     let entry = ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, e))?;
     match entry.stat() {
-        Ok(now) if same(&now, there) => Ok((entry, over)),
+        Ok(now) if file_id(&now) == file_id(there) => Ok((entry, over)),
         Ok(_) | Err(Errno::ENOENT) => Err(Error::dest_replaced(place.shown)),
         Err(e) => Err(cannot_create(place, e)),
     }
@@ -153,7 +154,7 @@ fn existing<'a>(
 fn new<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<ResolvedPath<'a>, Error> {
     let entry = ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
     match entry.stat() {
-        Ok(stat) if file_type(&stat) == SFlag::S_IFLNK => {
+        Ok(stat) if is_link(&stat) => {
             if how.through_dangling && !how.is_below_operand {
                 ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, e))
             } else {
@@ -276,9 +277,7 @@ impl<'a> TempFile<'a> {
         };
         let examined = self.old_file.is_same_file(&now);
         let may_be_any = examined && matches!(self.old_file, OldFile::Discard(_));
-        if file_type(&now) == SFlag::S_IFDIR
-            || !(is_regular(&now) || may_be_any || terms.backup.is_some())
-        {
+        if is_directory(&now) || !(is_regular(&now) || may_be_any || terms.backup.is_some()) {
             return Err(Error::dest_replaced(place.shown).into());
         }
         match (terms.decide)(&now, examined) {
@@ -369,7 +368,7 @@ impl<'a> TempFile<'a> {
         let beside = self.take_random_name(file, place)?;
         let acceptable = |old: &FileStat| match seen {
             Some(seen) => is_unchanged(old, seen),
-            None => file_type(old) != SFlag::S_IFDIR,
+            None => !is_directory(old),
         };
         match backup::exchange_with_backup(&self.entry, (&beside, self.file_id), how, acceptable) {
             Ok(BackupReplaceOutcome::Done(name)) => {
@@ -487,7 +486,7 @@ impl OldFile {
     fn is_same_file(&self, now: &FileStat) -> bool {
         match self {
             Self::Absent => false,
-            Self::Discard(there) | Self::Inherit { there, .. } => same(now, there),
+            Self::Discard(there) | Self::Inherit { there, .. } => file_id(now) == file_id(there),
         }
     }
 }
@@ -504,7 +503,7 @@ fn named_first<'a>(
 
 /// Whether a file is the one that was looked at, and was not written to since.
 fn is_unchanged(old: &FileStat, looked_at: &FileStat) -> bool {
-    same(old, looked_at)
+    file_id(old) == file_id(looked_at)
         && (old.st_mtime, old.st_mtime_nsec) == (looked_at.st_mtime, looked_at.st_mtime_nsec)
 }
 
@@ -524,12 +523,4 @@ fn cannot_remove(place: &AtPath<'_>, beside: &OsStr, e: Errno) -> Error {
 
 fn cannot_rename(place: &AtPath<'_>, error: impl Into<io::Error>) -> Error {
     Error::atomic(place.shown, AtomicObstacle::Rename(error.into()))
-}
-
-fn same(one: &FileStat, other: &FileStat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
-fn file_type(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }

@@ -5,13 +5,14 @@ use std::io;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::sys::stat::{FileStat, fstat};
 
 use super::resolve_link::{create_trusted, open_trusted};
 use super::{DestOptions, Destination, cannot_create, not_through_dangling};
 use crate::cp::at_path::{AtPath, wait_for_lease};
 use crate::cp::by_inode::RemoveOutcome;
 use crate::cp::error::Error;
+use crate::cp::file_status::{file_id, is_link};
 
 pub(super) fn open<'a>(
     place: &AtPath<'a>,
@@ -68,7 +69,7 @@ pub(super) fn open_existing(
     })
     .map_err(OpenExistingError::Open)?;
     let now = fstat(&file).map_err(|e| OpenExistingError::Open(e.into()))?;
-    if (now.st_dev, now.st_ino) == (there.st_dev, there.st_ino) {
+    if file_id(&now) == file_id(there) {
         Ok(file)
     } else {
         Err(OpenExistingError::Replaced)
@@ -114,12 +115,6 @@ pub fn open_fifo<'a>(
     }
 }
 
-/// Whether a stat is of a FIFO.
-#[must_use]
-pub fn is_fifo(stat: &FileStat) -> bool {
-    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
-}
-
 fn create<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<Destination<'a>, Error> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
     let mut opened = place.open(flags | OFlag::O_EXCL, how.mode);
@@ -146,9 +141,7 @@ fn create<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<Destination<'a>, 
 }
 
 fn is_symlink_at(place: &AtPath<'_>) -> bool {
-    place
-        .stat(false)
-        .is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
+    place.stat(false).is_ok_and(|stat| is_link(&stat))
 }
 
 #[cfg(test)]

@@ -13,14 +13,15 @@ use std::os::fd::{AsFd, IntoRawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, SFlag};
+use nix::sys::stat::FileStat;
 
-use super::at_path::{AtPath, FileId};
+use super::at_path::AtPath;
 use super::error::{Error, Operation, Refusal};
+use super::file_status::FileId;
 use super::fsync_set::FsyncSet;
 use super::options::Backup;
 
-pub use in_place::{is_fifo, open_fifo};
+pub use in_place::open_fifo;
 
 /// What the command line and the walk have decided about a destination.
 #[derive(Debug, Clone, Copy)]
@@ -110,12 +111,6 @@ impl From<Error> for CommitError<'_> {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
-}
-
-/// Whether a stat is of a regular file.
-#[must_use]
-pub fn is_regular(stat: &FileStat) -> bool {
-    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
 }
 
 /// Opens the destination of a regular file. An existing one is as it was; with `force` one that refuses is replaced.

@@ -8,9 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
 use crate::cp::at_path::AtPath;
+use crate::cp::file_status::is_link;
 use crate::transfer::errno_class::retry;
 
 /// Links that are followed before it is a loop: MAXSYMLINKS of the kernel.
@@ -181,10 +182,6 @@ fn read_link(place: &AtPath<'_>) -> io::Result<(u32, OsString)> {
 
 fn is_trusted(owner: u32) -> bool {
     owner == 0 || owner == nix::unistd::geteuid().as_raw()
-}
-
-fn is_link(stat: &FileStat) -> bool {
-    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits()
 }
 
 /// What the kernel does for open(2) under fs.protected_symlinks, and what following by hand would go around: in a

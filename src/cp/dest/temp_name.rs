@@ -21,10 +21,9 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::linkat;
 
-use super::is_regular;
 use super::resolve_link::ResolvedPath;
-use crate::cp::at_path::file_id;
 use crate::cp::by_inode;
+use crate::cp::file_status::{file_id, is_regular};
 use crate::sys::file::try_lock;
 use crate::transfer::errno_class::retry;
 

@@ -15,8 +15,9 @@ use nix::sys::stat::{FileStat, fstat};
 
 use super::CopyRun;
 use super::name_folding::NameRule;
-use crate::cp::at_path::{AtPath, DirHandle, FileId, OwnedAtPath, file_id};
+use crate::cp::at_path::{AtPath, DirHandle, OwnedAtPath};
 use crate::cp::error::ReplacedWhileCopied;
+use crate::cp::file_status::{FileId, file_id};
 use crate::cp::operands::join;
 use crate::report::OrderedOutput;
 

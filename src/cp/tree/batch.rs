@@ -7,9 +7,9 @@ use nix::sys::stat::FileStat;
 use super::active_directory::ActiveDirectory;
 use super::existing_dest::undo_backup;
 use super::name_folding::NameKey;
-use super::{CopyRun, DestPlan, EntryError, TreeEntry, Walk, copied_line, is_link, size};
-use crate::cp::at_path::{FileId, file_id};
+use super::{CopyRun, DestPlan, EntryError, TreeEntry, Walk, copied_line, size};
 use crate::cp::copy_file::{self, FileCopier, FileCopyError, report_deferred_errors};
+use crate::cp::file_status::{FileId, file_id, is_link};
 use crate::cp::in_flight::Claim;
 use crate::report::{OrderedOutput, SourceOutcome};
 

@@ -12,10 +12,11 @@ use super::name_folding::NameRule;
 use super::new_directory::replaced;
 use super::{
     Dereference, DestKnowledge, DirectoryPlan, EntryError, EntryResult, MAX_TREE_DEPTH, TreeEntry,
-    Walk, copied_line, is_link,
+    Walk, copied_line,
 };
-use crate::cp::at_path::{AtPath, file_id};
+use crate::cp::at_path::AtPath;
 use crate::cp::error::{Error, Operation, Refusal, ReplacedWhileCopied};
+use crate::cp::file_status::{file_id, is_link};
 use crate::report::SourceOutcome;
 
 impl Walk<'_, '_, '_> {

@@ -7,13 +7,12 @@ use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 
 use super::same_file::{SameFile, check_same_file};
-use super::{
-    DestPlan, EntryBackup, EntryError, TreeEntry, Walk, is_directory, is_link, is_regular,
-};
-use crate::cp::at_path::{AtPath, FileId, file_id, is_older, last_component, sibling_path};
+use super::{DestPlan, EntryBackup, EntryError, TreeEntry, Walk};
+use crate::cp::at_path::{AtPath, last_component, sibling_path};
 use crate::cp::backup::{self, BackupOutcome};
 use crate::cp::by_inode::RemoveOutcome;
 use crate::cp::error::{Error, Operation, Refusal, Warning};
+use crate::cp::file_status::{FileId, file_id, is_directory, is_link, is_older, is_regular};
 use crate::cp::messages;
 use crate::cp::operands::DestKnowledge;
 use crate::cp::options::{Backup, BackupNames, CopyMode, Dereference, Overwrite};

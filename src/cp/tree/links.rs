@@ -12,12 +12,13 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{linkat, symlinkat};
 
-use super::{CopyRun, DestPlan, EntryError, EntryResult, TreeEntry, Walk, is_directory, is_link};
-use crate::cp::at_path::{AtPath, FileId, OwnedAtPath, file_id, last_component, sibling_path};
+use super::{CopyRun, DestPlan, EntryError, EntryResult, TreeEntry, Walk};
+use crate::cp::at_path::{AtPath, OwnedAtPath, last_component, sibling_path};
 use crate::cp::backup;
 use crate::cp::by_inode::{self, ExchangeOutcome, random_digits};
 use crate::cp::dest;
 use crate::cp::error::{Error, LinkOperation, Operation, Refusal, Warning};
+use crate::cp::file_status::{FileId, file_id, is_directory, is_link};
 use crate::cp::options::{Backup, CopyMode, Dereference, Overwrite};
 
 /// What was copied to which name, by the identity of the source; and directories that this run made, by their own.

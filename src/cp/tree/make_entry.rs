@@ -7,11 +7,11 @@ use super::links::EarlierCopy;
 use super::name_folding::NameKey;
 use super::{
     DestPlan, DirectoryPlan, EntryError, EntryResult, NextAction, TreeEntry, Walk, copied_line,
-    file_type, is_directory, is_link, is_regular,
 };
-use crate::cp::at_path::{AtPath, file_id};
+use crate::cp::at_path::AtPath;
 use crate::cp::attrs::AttrReport;
 use crate::cp::error::{Operation, Refusal};
+use crate::cp::file_status::{file_id, file_type, is_directory, is_link, is_regular};
 use crate::cp::options::{CopyMode, Dereference};
 
 impl Walk<'_, '_, '_> {

@@ -28,14 +28,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::sys::stat::{FileStat, Mode, fstat};
 
-use super::at_path::{AtPath, DirHandle, FileId, OwnedAtPath, file_id, sibling_path};
+use super::at_path::{AtPath, DirHandle, OwnedAtPath, sibling_path};
 use super::attrs::Attributes;
 use super::backup;
 use super::copy_file::{CopyContext, FileCopier};
 use super::entry_error::EntryError;
 use super::error::{Error, Operation, Refusal, Warning};
+use super::file_status::{FileId, file_id, is_directory, is_regular};
 use super::messages;
 use super::operands::{DestKnowledge, OperandJob, OperandJobs};
 use super::options::{CopyOptions, Dereference, Overwrite};
@@ -582,22 +583,6 @@ fn lies_within(folder: &DirHandle, above: FileId) -> bool {
         at = next;
     }
     true
-}
-
-fn file_type(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
-}
-
-fn is_directory(stat: &FileStat) -> bool {
-    file_type(stat) == SFlag::S_IFDIR
-}
-
-fn is_link(stat: &FileStat) -> bool {
-    file_type(stat) == SFlag::S_IFLNK
-}
-
-fn is_regular(stat: &FileStat) -> bool {
-    file_type(stat) == SFlag::S_IFREG
 }
 
 /// The bytes of a file, as progress counts them.

@@ -12,9 +12,10 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::unistd::geteuid;
 
 use super::{EntryError, Walk};
-use crate::cp::at_path::{AtPath, file_id, sibling_path};
+use crate::cp::at_path::{AtPath, sibling_path};
 use crate::cp::by_inode;
 use crate::cp::error::{Error, Operation, Replaced};
+use crate::cp::file_status::file_id;
 
 impl Walk<'_, '_, '_> {
     /// Opens a directory that was made with the mode `asked`, and makes it usable for its owner. Returns the mode that it
@@ -73,8 +74,8 @@ fn is_new(dir: &File, dest: &AtPath<'_>, exposed: bool) -> io::Result<bool> {
     if !exposed {
         return Ok(true);
     }
-    let ((device, _), _) = dest.entry()?;
-    Ok(device == now.st_dev && is_empty(dir)?)
+    let (above, _) = dest.entry()?;
+    Ok(above.device == now.st_dev && is_empty(dir)?)
 }
 
 /// Whether what this process makes there belongs to the owner of the directory, whoever that is: so it is on file systems

@@ -12,10 +12,11 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat, stat};
 
 use super::new_directory::replaced;
-use super::{EntryError, Walk, is_directory};
-use crate::cp::at_path::{AtPath, DirHandle, OwnedAtPath, file_id};
+use super::{EntryError, Walk};
+use crate::cp::at_path::{AtPath, DirHandle, OwnedAtPath};
 use crate::cp::dest::resolve_link::open_trusted;
 use crate::cp::error::{Error, Operation, Refusal};
+use crate::cp::file_status::{file_id, is_directory};
 use crate::cp::messages;
 use crate::cp::operands::{DestKnowledge, OperandJob};
 

@@ -7,8 +7,9 @@ use std::sync::PoisonError;
 
 use nix::sys::stat::FileStat;
 
-use super::{CopyRun, is_directory};
-use crate::cp::at_path::{AtPath, FileId, file_id};
+use super::CopyRun;
+use crate::cp::at_path::AtPath;
+use crate::cp::file_status::{FileId, file_id, is_directory};
 use crate::cp::operands::OperandJobs;
 use crate::cp::options::CopyOptions;
 

@@ -2,8 +2,8 @@
 
 use nix::sys::stat::FileStat;
 
-use super::is_link;
-use crate::cp::at_path::{AtPath, file_id};
+use crate::cp::at_path::AtPath;
+use crate::cp::file_status::{file_id, is_link};
 use crate::cp::options::{CopyMode, CopyOptions, Dereference};
 
 /// What follows for the copy.

@@ -1,0 +1,63 @@
+//! The identity, the type and the age of a file, as its status (stat(2)) tells them.
+
+use nix::sys::stat::{FileStat, SFlag};
+
+/// Identifies a file by device and inode, which do not change when it is renamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// The device that the file is on.
+    pub device: u64,
+    /// The number of its inode there.
+    pub inode: u64,
+}
+
+/// Returns the identity of a file.
+#[must_use]
+pub fn file_id(stat: &FileStat) -> FileId {
+    FileId {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+    }
+}
+
+/// Returns the type of a file.
+#[must_use]
+pub fn file_type(stat: &FileStat) -> SFlag {
+    file_type_of_mode(stat.st_mode)
+}
+
+/// Returns the type of a file, given the mode in its status.
+#[must_use]
+pub fn file_type_of_mode(mode: u32) -> SFlag {
+    SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits())
+}
+
+/// Returns whether a file is a directory.
+#[must_use]
+pub fn is_directory(stat: &FileStat) -> bool {
+    file_type(stat) == SFlag::S_IFDIR
+}
+
+/// Returns whether a file is a regular file.
+#[must_use]
+pub fn is_regular(stat: &FileStat) -> bool {
+    file_type(stat) == SFlag::S_IFREG
+}
+
+/// Returns whether a file is a symbolic link.
+#[must_use]
+pub fn is_link(stat: &FileStat) -> bool {
+    file_type(stat) == SFlag::S_IFLNK
+}
+
+/// Returns whether a file is a FIFO.
+#[must_use]
+pub fn is_fifo(stat: &FileStat) -> bool {
+    file_type(stat) == SFlag::S_IFIFO
+}
+
+/// Returns whether a file was modified before another.
+#[must_use]
+pub fn is_older(there: &FileStat, from: &FileStat) -> bool {
+    (there.st_mtime, there.st_mtime_nsec) < (from.st_mtime, from.st_mtime_nsec)
+}
