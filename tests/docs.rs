@@ -68,10 +68,12 @@ fn committed_pages_are_the_generated_ones() {
 
 #[test]
 fn no_page_is_committed_that_nothing_generates() {
-    let known: Vec<PathBuf> = generated()
+    let mut known: Vec<PathBuf> = generated()
         .iter()
         .map(|(path, _)| repository(path))
         .collect();
+    // Generated and compared by the unit tests of `report::wire`, since only they can derive a schema.
+    known.push(repository("man/mmapcp-events.schema.json"));
     for dir in ["man", "completions"] {
         let entries = fs::read_dir(repository(dir)).expect(dir).flatten();
         for entry in entries.filter(|entry| entry.path().is_file()) {

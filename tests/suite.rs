@@ -21,6 +21,7 @@ mod directories;
 mod docs;
 mod engine_boundaries;
 mod engine_equivalence;
+mod event_schema;
 mod failures;
 mod forklat;
 mod forklat_compare;

@@ -16,6 +16,8 @@ use nix::unistd::{Pid, Whence, lseek64};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::event_schema;
+
 /// Every row of the engine table that `--engine` takes and that writes bytes.
 pub(crate) const ENGINES: [&str; 7] = [
     "mmap",
@@ -390,7 +392,7 @@ pub(crate) fn copy_json<S: AsRef<OsStr>>(
     parse_events(&output)
 }
 
-/// Standard output read as `--json` events: every line an object with its name and the version.
+/// Reads standard output as `--json` events, one on each line, and fails if one is not what the schema says.
 pub(crate) fn parse_events(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stdout).expect("JSON is UTF-8");
     text.lines()
@@ -398,6 +400,7 @@ pub(crate) fn parse_events(output: &Output) -> Vec<Value> {
             let event: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
             assert!(event["event"].is_string(), "an event has a name: {line}");
             assert_eq!(event["v"], 1, "{line}");
+            event_schema::assert_valid(&event);
             event
         })
         .collect()
