@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::kernel_file::{bracketed_choice, path_below, read_optional, read_trimmed};
 use super::mount::Mount;
-use crate::report::quote::{cannot, quote};
+use crate::observe::error::{ObserveError, cannot, unavailable};
+use crate::report::quote::quote;
 
 /// An overlay may lie on an overlay; more layers than the kernel stacks (FILESYSTEM_MAX_STACK_DEPTH, 2) are a loop.
 const MAX_OVERLAY_DEPTH: u32 = 3;
@@ -41,7 +42,7 @@ impl Disk {
     ///
     /// # Errors
     /// A path that cannot be looked at; a file system on no block device (tmpfs, FUSE, NFS), or on several.
-    pub fn of_path(root: &Path, path: &Path) -> Result<Self, String> {
+    pub fn of_path(root: &Path, path: &Path) -> Result<Self, ObserveError> {
         Self::find_at_depth(root, path, 0)
     }
 
@@ -49,17 +50,17 @@ impl Disk {
     ///
     /// # Errors
     /// Why there is none, as for [`of_path`](Self::of_path).
-    pub fn of_mount(root: &Path, mount: &Mount) -> Result<Self, String> {
+    pub fn of_mount(root: &Path, mount: &Mount) -> Result<Self, ObserveError> {
         Self::of_mount_at_depth(root, mount, 0)
     }
 
-    fn find_at_depth(root: &Path, path: &Path, depth: u32) -> Result<Self, String> {
+    fn find_at_depth(root: &Path, path: &Path, depth: u32) -> Result<Self, ObserveError> {
         let mount = Mount::of_path(root, path)?;
         Self::of_mount_at_depth(root, &mount, depth)
-            .map_err(|why| format!("no block device below {}: {why}", quote(path)))
+            .map_err(|why| why.context(format!("no block device below {}", quote(path))))
     }
 
-    fn of_mount_at_depth(root: &Path, mount: &Mount, depth: u32) -> Result<Self, String> {
+    fn of_mount_at_depth(root: &Path, mount: &Mount, depth: u32) -> Result<Self, ObserveError> {
         let known = path_below(root, "/sys/dev/block").join(&mount.device_numbers);
         if known.exists() {
             return Self::from_sysfs(&known, mount);
@@ -67,10 +68,10 @@ impl Disk {
         // btrfs, overlay and all file systems without a device have a number that is nobody's.
         if mount.file_system == "overlay" {
             let Some(upper) = overlay_upper_dir(mount).filter(|_| depth < MAX_OVERLAY_DEPTH) else {
-                return Err("an overlay without an upper directory".into());
+                return Err(unavailable("an overlay without an upper directory"));
             };
             return Self::find_at_depth(root, &upper, depth + 1)
-                .map_err(|e| format!("an overlay, and {e}"));
+                .map_err(|e| unavailable(format!("an overlay, and {e}")));
         }
         let name = fs::canonicalize(path_below(root, &mount.source));
         let name = name.as_deref().unwrap_or(&mount.source).file_name();
@@ -80,13 +81,16 @@ impl Disk {
                 reject_multi_device(root, &known)?;
                 Self::from_sysfs(&known, mount)
             }
-            None => Err(format!("its file system is {}", mount.file_system)),
+            None => {
+                let kind = &mount.file_system;
+                Err(unavailable(format!("its file system is {kind}")))
+            }
         }
     }
 
     /// The device of a directory below /sys, or the disk that it is a partition of: the controller refuses partitions.
-    fn from_sysfs(known: &Path, mount: &Mount) -> Result<Self, String> {
-        let mut dir = fs::canonicalize(known).map_err(|e| cannot("resolve", known, &e))?;
+    fn from_sysfs(known: &Path, mount: &Mount) -> Result<Self, ObserveError> {
+        let mut dir = fs::canonicalize(known).map_err(|e| cannot("resolve", known, e))?;
         let mut partition = None;
         if dir.join("partition").exists() {
             partition = file_name_of(&dir);
@@ -114,7 +118,7 @@ fn overlay_upper_dir(mount: &Mount) -> Option<PathBuf> {
 }
 
 /// A limit on one device of several, or its name, would say nothing of the file system.
-fn reject_multi_device(root: &Path, known: &Path) -> Result<(), String> {
+fn reject_multi_device(root: &Path, known: &Path) -> Result<(), ObserveError> {
     let name = known.file_name().unwrap_or_default();
     let Ok(systems) = fs::read_dir(path_below(root, "/sys/fs/btrfs")) else {
         return Ok(());
@@ -123,7 +127,7 @@ fn reject_multi_device(root: &Path, known: &Path) -> Result<(), String> {
         let devices = system.path().join("devices");
         let count = fs::read_dir(&devices).map_or(0, Iterator::count);
         if count > 1 && devices.join(name).symlink_metadata().is_ok() {
-            return Err(format!("btrfs on {count} devices"));
+            return Err(unavailable(format!("btrfs on {count} devices")));
         }
     }
     Ok(())
@@ -314,7 +318,7 @@ mod tests {
     }
 
     /// The disk below a place that is mounted as the rest of a line of mountinfo says.
-    fn find(root: &Path, place: &Path, mounted: &str) -> Result<Disk, String> {
+    fn find(root: &Path, place: &Path, mounted: &str) -> Result<Disk, ObserveError> {
         let id = Mount::of_path(Path::new("/"), place)?.id;
         let line = format!("{id} 1 {mounted}\n");
         fs::write(root.join("proc/self/mountinfo"), line).unwrap();
@@ -346,7 +350,9 @@ mod tests {
         for name in ["vda1", "dm-0"] {
             fs::write(devices.join(name), "").unwrap();
         }
-        let error = find(root.path(), place.path(), btrfs).unwrap_err();
+        let error = find(root.path(), place.path(), btrfs)
+            .unwrap_err()
+            .to_string();
         let name = quote(place.path());
         assert_eq!(
             error,
@@ -359,7 +365,9 @@ mod tests {
         let (root, place) = (root(), tempfile::tempdir().unwrap());
         for (kind, source) in [("tmpfs", "tmpfs"), ("nfs4", "host:/vda1")] {
             let mounted = format!("0:40 / / rw - {kind} {source} rw");
-            let error = find(root.path(), place.path(), &mounted).unwrap_err();
+            let error = find(root.path(), place.path(), &mounted)
+                .unwrap_err()
+                .to_string();
             let name = quote(place.path());
             let want = format!("no block device below {name}: its file system is {kind}");
             assert_eq!(error, want);

@@ -1,8 +1,7 @@
 //! The kernel's small files below a root that tests can choose, with errors in words.
 
+use crate::observe::error::{ObserveError, cannot};
 use std::path::{Path, PathBuf};
-
-use crate::report::quote::cannot;
 
 /// Where `path` of a machine lies below `root`.
 pub(crate) fn path_below(root: &Path, path: impl AsRef<Path>) -> PathBuf {
@@ -11,10 +10,10 @@ pub(crate) fn path_below(root: &Path, path: impl AsRef<Path>) -> PathBuf {
 }
 
 /// A whole file, without the blanks around it.
-pub(crate) fn read_trimmed(path: &Path) -> Result<String, String> {
+pub(crate) fn read_trimmed(path: &Path) -> Result<String, ObserveError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.trim().to_owned()),
-        Err(e) => Err(cannot("read", path, &e)),
+        Err(e) => Err(cannot("read", path, e)),
     }
 }
 

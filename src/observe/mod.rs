@@ -4,6 +4,7 @@
 //! shared memory ([`ring`]), without a system call of its own.
 
 pub mod disk;
+pub mod error;
 pub mod host_info;
 pub(crate) mod kernel_file;
 pub mod latency_histograms;

@@ -1,6 +1,7 @@
 //! A process that observes: forked early, locked in memory, ended with its parent, and able to say why it failed.
 
 use std::any::Any;
+use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind};
@@ -13,6 +14,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::observe::error::ObserveError;
 use crate::sys::process::{self, ProcessUsage};
 use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 
@@ -120,10 +122,10 @@ impl ObserverProcess {
     ///
     /// # Errors
     /// Out of processes or memory; see [`process::fork_and_run`].
-    pub fn start<T: UnwindSafe>(
+    pub fn start<T: UnwindSafe, E: fmt::Display>(
         name: &str,
         held: T,
-        body: impl FnOnce(T, &ProcessControl) -> Result<(), String> + UnwindSafe,
+        body: impl FnOnce(T, &ProcessControl) -> Result<(), E> + UnwindSafe,
     ) -> (T, io::Result<Self>) {
         let words = match SharedWords::new(MESSAGE_START + MESSAGE_WORDS) {
             Ok(words) => words,
@@ -134,13 +136,13 @@ impl ObserverProcess {
             let control = ProcessControl(words.set_dontfork());
             // It has no stderr to panic on.
             let ended = catch_unwind(AssertUnwindSafe(|| body(held, &control)));
-            match ended.unwrap_or_else(|panic| Err(panic_message(panic.as_ref()))) {
-                Ok(()) => 0,
-                Err(message) => {
-                    control.fail(&message);
-                    1
-                }
-            }
+            let message = match ended {
+                Ok(Ok(())) => return 0,
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => panic_message(panic.as_ref()),
+            };
+            control.fail(&message);
+            1
         });
         let worker = pid.map(|pid| Self {
             name: name.to_owned(),
@@ -167,7 +169,7 @@ impl ObserverProcess {
     ///
     /// # Errors
     /// Its own message, how it died, or that it never came.
-    pub fn wait_ready(&mut self) -> Result<(), String> {
+    pub fn wait_ready(&mut self) -> Result<(), ObserveError> {
         let started = Instant::now();
         while self.control.state() == STATE_STARTING {
             self.check_alive()?;
@@ -189,7 +191,7 @@ impl ObserverProcess {
     ///
     /// # Errors
     /// Its own message, or how it died.
-    pub fn check_alive(&mut self) -> Result<(), String> {
+    pub fn check_alive(&mut self) -> Result<(), ObserveError> {
         if self.control.state() == STATE_FAILED {
             return Err(self.prefix_name(&self.control.message()));
         }
@@ -216,7 +218,7 @@ impl ObserverProcess {
     ///
     /// # Errors
     /// Its own message, or how it died.
-    pub fn try_finish(&mut self) -> Result<Option<ProcessUsage>, String> {
+    pub fn try_finish(&mut self) -> Result<Option<ProcessUsage>, ObserveError> {
         match process::try_reap(self.pid) {
             Ok(None) => Ok(None),
             Ok(Some((status, cost))) => {
@@ -247,13 +249,13 @@ impl ObserverProcess {
     }
 
     /// It was reaped elsewhere (by the kernel, where SIGCHLD is ignored): the number may be a stranger's by now.
-    fn mark_reaped_elsewhere(&mut self, error: &io::Error) -> String {
+    fn mark_reaped_elsewhere(&mut self, error: &io::Error) -> ObserveError {
         self.reaped = true;
         self.prefix_name(&format!("cannot be waited for: {error}"))
     }
 
-    fn prefix_name(&self, message: &str) -> String {
-        format!("{}: {message}", self.name)
+    fn prefix_name(&self, message: &str) -> ObserveError {
+        ObserveError::Process(format!("{}: {message}", self.name))
     }
 }
 

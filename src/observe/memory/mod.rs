@@ -13,12 +13,12 @@ mod meminfo;
 mod psi;
 mod vmstat;
 
+use crate::observe::error::{ObserveError, cannot};
 use std::path::Path;
 
 use self::proc_file::ProcFile;
 use self::psi::PsiFiles;
 use super::kernel_file::path_below;
-use crate::report::quote::cannot;
 
 /// What is read ten times a second, in the order of [`MetricValues`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,9 +175,9 @@ pub struct History {
     /// In the order of time.
     pub readings: Vec<Reading>,
     /// Why there is no PSI.
-    pub pressure: Result<(), String>,
+    pub pressure: Result<(), ObserveError>,
     /// The slab caches, or why they cannot be read.
-    pub slabs: Result<SlabHistory, String>,
+    pub slabs: Result<SlabHistory, ObserveError>,
 }
 
 /// The open files of one root. After [`open`](Self::open) it allocates nothing.
@@ -185,7 +185,7 @@ pub struct History {
 pub struct ProcReader {
     meminfo: ProcFile,
     vmstat: ProcFile,
-    pressure: Result<PsiFiles, String>,
+    pressure: Result<PsiFiles, ObserveError>,
 }
 
 impl ProcReader {
@@ -193,10 +193,10 @@ impl ProcReader {
     ///
     /// # Errors
     /// Which file could not be opened and why. A machine without PSI is no error.
-    pub fn open(root: &Path) -> Result<Self, String> {
+    pub fn open(root: &Path) -> Result<Self, ObserveError> {
         let open = |name: &str| {
             let path = path_below(root, name);
-            ProcFile::open(&path).map_err(|e| cannot("read", &path, &e))
+            ProcFile::open(&path).map_err(|e| cannot("read", &path, e))
         };
         Ok(Self {
             meminfo: open("proc/meminfo")?,
@@ -209,7 +209,7 @@ impl ProcReader {
     ///
     /// # Errors
     /// That.
-    pub fn check_psi(&self) -> Result<(), String> {
+    pub fn check_psi(&self) -> Result<(), ObserveError> {
         self.pressure.as_ref().map(drop).map_err(Clone::clone)
     }
 
@@ -233,7 +233,7 @@ impl ProcReader {
 /// Why there is no PSI on the machine of `root`; `None` where there is.
 #[must_use]
 pub fn why_no_psi(root: &Path) -> Option<String> {
-    PsiFiles::open(root).err()
+    PsiFiles::open(root).err().map(|why| why.to_string())
 }
 
 /// /proc/slabinfo, opened once.
@@ -248,10 +248,10 @@ impl SlabReader {
     ///
     /// # Errors
     /// Why not, for the user.
-    pub fn open(root: &Path) -> Result<Self, String> {
+    pub fn open(root: &Path) -> Result<Self, ObserveError> {
         let path = path_below(root, "proc/slabinfo");
         Ok(Self {
-            text: ProcFile::open(&path).map_err(|e| cannot("read", &path, &e))?,
+            text: ProcFile::open(&path).map_err(|e| cannot("read", &path, e))?,
             caches: slab::CacheTable::default(),
         })
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::proc_file::{ProcFile, lines, parse_number, words};
 use super::{METRIC_COUNT, Metric, MetricValues};
+use crate::observe::error::{ObserveError, cannot, unavailable};
 use crate::observe::kernel_file::path_below;
-use crate::report::quote::cannot;
 
 /// The files, with what they fill in.
 ///
@@ -30,7 +30,7 @@ impl PsiFiles {
     ///
     /// # Errors
     /// Why there is no PSI here, for the user.
-    pub(super) fn open(root: &Path) -> Result<Self, String> {
+    pub(super) fn open(root: &Path) -> Result<Self, ObserveError> {
         let [cpu, memory, disks] = PSI_FILES.map(|(name, ..)| open_psi_file(root, name));
         Ok(Self([cpu?, memory?, disks?]))
     }
@@ -52,7 +52,7 @@ impl StallCounters {
     ///
     /// # Errors
     /// Why there is no PSI here, for the user.
-    pub fn open(root: &Path) -> Result<Self, String> {
+    pub fn open(root: &Path) -> Result<Self, ObserveError> {
         let [_, memory, disks] = PSI_FILES;
         Ok(Self([
             open_psi_file(root, memory.0)?,
@@ -72,9 +72,9 @@ impl StallCounters {
     }
 }
 
-fn open_psi_file(root: &Path, name: &str) -> Result<ProcFile, String> {
+fn open_psi_file(root: &Path, name: &str) -> Result<ProcFile, ObserveError> {
     let path = path_below(root, name);
-    ProcFile::open(&path).map_err(|e| explain_open_error(&path, &e))
+    ProcFile::open(&path).map_err(|e| explain_open_error(&path, e))
 }
 
 fn read_into(text: &mut ProcFile, some: Metric, full: Metric, values: &mut MetricValues) {
@@ -83,13 +83,14 @@ fn read_into(text: &mut ProcFile, some: Metric, full: Metric, values: &mut Metri
     }
 }
 
-fn explain_open_error(path: &Path, error: &io::Error) -> String {
+fn explain_open_error(path: &Path, error: io::Error) -> ObserveError {
     match error.raw_os_error() {
-        Some(libc::ENOENT) => {
-            "no /proc/pressure: the kernel is older than 4.20, built without PSI, or started with psi=0"
-                .into()
+        Some(libc::ENOENT) => unavailable(
+            "no /proc/pressure: the kernel is older than 4.20, built without PSI, or started with psi=0",
+        ),
+        Some(libc::EOPNOTSUPP) => {
+            unavailable("PSI is switched off: the kernel was started with psi=0")
         }
-        Some(libc::EOPNOTSUPP) => "PSI is switched off: the kernel was started with psi=0".into(),
         _ => cannot("read", path, error),
     }
 }
@@ -131,6 +132,7 @@ mod tests {
         assert!(
             StallCounters::open(root.path())
                 .unwrap_err()
+                .to_string()
                 .contains("no /proc/pressure")
         );
         say("io", "554123663");
@@ -146,8 +148,9 @@ mod tests {
         let why = |errno| {
             explain_open_error(
                 Path::new("/proc/pressure/io"),
-                &Error::from_raw_os_error(errno),
+                Error::from_raw_os_error(errno),
             )
+            .to_string()
         };
         assert!(why(libc::ENOENT).contains("older than 4.20"));
         assert!(why(libc::EOPNOTSUPP).contains("psi=0"));
