@@ -5,7 +5,7 @@ use super::copy_job::CopyJob;
 use super::dest_writer::WriteMode;
 use super::engine::{ENGINES, EngineSpec};
 use super::engine_trial;
-use super::event::{Event, Refusal};
+use super::event::{Event, PlanSummary, Refusal};
 
 /// May the page cache be used: cp's WHEN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,7 +118,7 @@ impl Plan {
     /// The event that tells of it.
     #[must_use]
     pub fn event(&self, unreserved: Option<String>) -> Event {
-        Event::Plan {
+        Event::Plan(PlanSummary {
             size: self.source.size,
             data: self.source.data,
             engine: self.rows.first().map(|row| row.name),
@@ -131,7 +131,7 @@ impl Plan {
             offset_align: self.dest.align.offset,
             refused: self.refused.clone(),
             unreserved,
-        }
+        })
     }
 
     /// Why nothing can be done, when no row is left: what speaks against the engine asked for, or against O_DIRECT.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mmapcp::transfer::rate_limit::{Cause, CopyTotals, Governor, LatencySample, Limits};
+use mmapcp::transfer::rate_limit::{
+    Cause, CopyTotals, Governor, LatencySample, Limits, Sample, StallSample,
+};
 use proptest::prelude::*;
 
 use super::MIN_RATE;
@@ -35,18 +37,22 @@ fn any_limits() -> impl Strategy<Value = Limits> {
 
 fn feed_input(governor: &mut Governor, what: u8, numbers: (u64, u64, u64)) {
     let (intended, moments, end) = numbers;
-    let answer = LatencySample {
+    let answer = Sample::Latency(LatencySample {
         intended,
         moments,
         end,
-    };
+    });
+    let stall = Sample::Stall(StallSample {
+        at: intended,
+        total_us: moments,
+    });
     match what {
-        0 => governor.add_latency_sample(Cause::ForkLatency, answer),
-        1 => governor.add_latency_sample(Cause::WriteLatency, answer),
-        2 => governor.stalled(Cause::MemoryPressure, intended, moments),
-        3 => governor.stalled(Cause::IoPressure, intended, moments),
+        0 => governor.add_sample(Cause::ForkLatency, answer),
+        1 => governor.add_sample(Cause::WriteLatency, answer),
+        2 => governor.add_sample(Cause::MemoryPressure, stall),
+        3 => governor.add_sample(Cause::IoPressure, stall),
         4 => governor.sensor_lost(Cause::ForkLatency, intended),
-        _ => governor.add_latency_sample(Cause::LimitRate, answer),
+        _ => governor.add_sample(Cause::LimitRate, answer),
     }
 }
 
@@ -59,7 +65,11 @@ proptest! {
         start in any_number(),
         calls in prop::collection::vec((0_u8..9, (any_number(), any_number(), any_number())), 1..120),
     ) {
-        let mut governor = Governor::new(&limits, periods, threads, start);
+        let period = |cause| match cause {
+            Cause::ForkLatency => Duration::from_nanos(periods.0),
+            _ => Duration::from_nanos(periods.1),
+        };
+        let mut governor = Governor::new(&limits, period, threads, start);
         let mut opened = false;
         for (what, numbers) in calls {
             if what < 6 {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use mmapcp::transfer::rate_limit::{Cause, CopyTotals, Governor, LatencySample, Limits, Notice};
+use mmapcp::transfer::rate_limit::{
+    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, Sample,
+};
 
 use super::MIN_RATE;
-use super::simulated_machine::{NANOS_PER_SECOND, SimulatedMachine, SimulationLog};
+use super::simulated_machine::{NANOS_PER_SECOND, SimulatedMachine, SimulationLog, sample_period};
 
 fn fork_within(milliseconds: u64) -> Limits {
     Limits {
@@ -85,16 +87,16 @@ fn a_stop_is_followed_by_no_burst_and_no_rate_cut() {
 #[test]
 fn stopping_all_processes_counts_as_no_latency() {
     const TICK: u64 = NANOS_PER_SECOND / 40;
-    let mut governor = Governor::new(&fork_within(50), (TICK, 4 * TICK), 1, 0);
+    let mut governor = Governor::new(&fork_within(50), sample_period, 1, 0);
     let mut done = CopyTotals::default();
     let mut decide = |now: u64, intended: u64| {
-        governor.add_latency_sample(
+        governor.add_sample(
             Cause::ForkLatency,
-            LatencySample {
+            Sample::Latency(LatencySample {
                 intended,
                 moments: 1 + (now - intended) / TICK,
                 end: now + NANOS_PER_SECOND / 1000,
-            },
+            }),
         );
         let orders = governor.decide(now + NANOS_PER_SECOND / 500, done);
         done.moved += orders.rate.min(1 << 30) / 40;
@@ -161,21 +163,16 @@ fn a_machine_that_recovers_is_not_given_up() {
 
 #[test]
 fn no_bottleneck_is_named_before_a_sample() {
-    let mut governor = Governor::new(
-        &fork_within(50),
-        (NANOS_PER_SECOND / 40, NANOS_PER_SECOND / 10),
-        1,
-        0,
-    );
+    let mut governor = Governor::new(&fork_within(50), sample_period, 1, 0);
     let orders = governor.decide(NANOS_PER_SECOND / 50, CopyTotals::default());
     assert_eq!((orders.rate, orders.bottleneck), (0, None));
-    governor.add_latency_sample(
+    governor.add_sample(
         Cause::ForkLatency,
-        LatencySample {
+        Sample::Latency(LatencySample {
             intended: NANOS_PER_SECOND / 50,
             end: NANOS_PER_SECOND / 45,
             moments: 1,
-        },
+        }),
     );
     let orders = governor.decide(NANOS_PER_SECOND / 25, CopyTotals::default());
     let holding = orders.bottleneck.unwrap();
@@ -191,7 +188,7 @@ fn a_prober_within_its_deadline_is_not_late() {
         write_latency: Some(hour),
         ..Limits::default()
     };
-    let mut governor = Governor::new(&limits, (25_000_000, 100_000_000), 1, 0);
+    let mut governor = Governor::new(&limits, sample_period, 1, 0);
     let word = |governor: &mut Governor, now| governor.decide(now, CopyTotals::default()).notice;
     assert_eq!(word(&mut governor, 0), None);
     assert_eq!(word(&mut governor, 2 * NANOS_PER_SECOND + 1), None);
@@ -200,7 +197,7 @@ fn a_prober_within_its_deadline_is_not_late() {
 
 #[test]
 fn a_prober_past_its_deadline_is_late() {
-    let mut governor = Governor::new(&fork_within(50), (25_000_000, 100_000_000), 1, 0);
+    let mut governor = Governor::new(&fork_within(50), sample_period, 1, 0);
     governor.decide(0, CopyTotals::default());
     let word = governor
         .decide(2 * NANOS_PER_SECOND + 1, CopyTotals::default())

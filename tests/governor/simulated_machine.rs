@@ -2,9 +2,11 @@
 //! is virtual, its dice are seeded: the same machine does the same each time.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use mmapcp::transfer::rate_limit::{
-    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, RateSettings, TokenBucket,
+    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, RateSettings, Sample, StallSample,
+    TokenBucket,
 };
 
 pub(crate) const NANOS_PER_MS: u64 = 1_000_000;
@@ -16,6 +18,14 @@ const PSI_INTERVAL: u64 = 100 * NANOS_PER_MS;
 
 pub(crate) const FORK_PERIOD: u64 = 25 * NANOS_PER_MS;
 pub(crate) const WRITE_PERIOD: u64 = 100 * NANOS_PER_MS;
+
+/// The time between two samples of a latency.
+pub(crate) fn sample_period(cause: Cause) -> Duration {
+    Duration::from_nanos(match cause {
+        Cause::ForkLatency => FORK_PERIOD,
+        _ => WRITE_PERIOD,
+    })
+}
 
 /// Dice (splitmix64).
 #[derive(Debug, Clone)]
@@ -280,8 +290,7 @@ impl<'m> Simulation<'m> {
             ready: 0,
             carries: 0,
         };
-        let periods = (FORK_PERIOD, WRITE_PERIOD);
-        let mut governor = Governor::new(limits, periods, machine.threads, 0);
+        let mut governor = Governor::new(limits, sample_period, machine.threads, 0);
         let orders = governor.decide(0, CopyTotals::default());
         Self {
             machine,
@@ -339,7 +348,7 @@ impl<'m> Simulation<'m> {
     fn decide(&mut self, at: u64) {
         for (cause, answer) in std::mem::take(&mut self.answers) {
             if answer.end <= at {
-                self.governor.add_latency_sample(cause, answer);
+                self.governor.add_sample(cause, Sample::Latency(answer));
             } else {
                 self.answers.push((cause, answer));
             }
@@ -379,9 +388,14 @@ impl<'m> Simulation<'m> {
         self.record.memory[second] = self.reclaimed;
         let ahead = self.waiting.saturating_sub(at) as f64;
         let stalled = ((self.stalled - ahead).max(0.0) / 1000.0) as u64;
-        self.governor.stalled(Cause::IoPressure, at, stalled);
         let reclaimed = (self.reclaimed / 1000.0) as u64;
-        self.governor.stalled(Cause::MemoryPressure, at, reclaimed);
+        for (cause, total_us) in [
+            (Cause::IoPressure, stalled),
+            (Cause::MemoryPressure, reclaimed),
+        ] {
+            let sample = Sample::Stall(StallSample { at, total_us });
+            self.governor.add_sample(cause, sample);
+        }
         self.reading = at + PSI_INTERVAL;
     }
 
@@ -510,10 +524,7 @@ impl<'m> Simulation<'m> {
     }
 
     fn answered(&mut self, cause: Cause, intended: u64, moments: u64, end: u64) {
-        let period = match cause {
-            Cause::ForkLatency => FORK_PERIOD,
-            _ => WRITE_PERIOD,
-        };
+        let period = sample_period(cause).as_nanos() as u64;
         for step in 0..moments {
             let moment = intended + step * period;
             let entry = (moment, end - moment, self.record.rate_at(moment));

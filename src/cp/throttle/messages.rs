@@ -10,10 +10,10 @@ use crate::report::units;
 use crate::sys::strerror::strerror;
 use crate::transfer::rate_limit::Bottleneck;
 
-/// Where nobody's writes wait, the copy is in nobody's way.
-pub(super) fn in_memory_warning(dir: &Path, file_system: &str) -> String {
+/// Says that a probe of the destination measures nothing, since its file system is in memory.
+pub(super) fn in_memory_warning(option: &str, dir: &Path, file_system: &str) -> String {
     format!(
-        "warning: --max-write-latency: {} is on {file_system}, in memory, where no write waits for a disk: this limit holds nothing back",
+        "warning: {option}: {} is on {file_system}, in memory, where no write waits for a disk: this limit holds nothing back",
         quote(dir)
     )
 }

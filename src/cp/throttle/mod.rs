@@ -141,7 +141,7 @@ impl<'a> GovernorLoop<'a> {
             threads,
         } = throttle;
         Self {
-            governor: Governor::new(&limits, watch.periods(), threads, monotonic_ns()),
+            governor: Governor::new(&limits, sensors::sample_period, threads, monotonic_ns()),
             watch,
             pacer,
             reporter,
@@ -178,8 +178,7 @@ impl<'a> GovernorLoop<'a> {
             }
         };
         self.watch.poll_sensors(monotonic_ns(), |look| match look {
-            SensorEvent::Latency(cause, answer) => governor.add_latency_sample(cause, answer),
-            SensorEvent::Pressure(cause, at, total) => governor.stalled(cause, at, total),
+            SensorEvent::Sample(cause, sample) => governor.add_sample(cause, sample),
             SensorEvent::SensorLost(cause, why) => {
                 governor.sensor_lost(cause, monotonic_ns());
                 warn(&why);

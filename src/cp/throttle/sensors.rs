@@ -1,17 +1,21 @@
-//! What the governor sees: the answers of probers, and PSI.
+//! The sensors of a throttled copy: a prober or a PSI file for each signal of the table that the user has limited.
 
-use std::path::Path;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::dest_directory::{find_dest_directory, memory_file_system};
 use super::messages;
 use crate::cp::operands::OperandJobs;
 use crate::cp::options::CopyOptions;
-use crate::observe::memory::StallCounters;
-use crate::observe::probe::{self, ProbeSetup};
+use crate::observe::memory::StallCounter;
+use crate::observe::probe::{self, ProbeSetup, ProbeSpec};
 use crate::observe::probe::{ProberEvent, SupervisedProber};
 use crate::report::OrderedOutput;
 use crate::sys::strerror::strerror;
-use crate::transfer::rate_limit::{Cause, LatencySample};
+use crate::transfer::rate_limit::{
+    Cause, Feed, LatencySample, SIGNALS, Sample, SignalSpec, StallSample,
+};
 
 /// How often PSI is read, in nanoseconds: ten times in the second over which it is taken. The kernel brings its sums up to
 /// date every two seconds, and whenever they are read (Documentation/accounting/psi.rst).
@@ -19,133 +23,138 @@ const PRESSURE_INTERVAL_NS: u64 = 100_000_000;
 
 /// Something that the governor should know.
 pub(super) enum SensorEvent {
-    /// A prober's.
-    Latency(Cause, LatencySample),
-    /// The sum of a kind of pressure, in microseconds, and when it was read.
-    Pressure(Cause, u64, u64),
-    /// Nobody answers for a while. In words.
+    /// A measurement of the signal that has this cause.
+    Sample(Cause, Sample),
+    /// The sensor gives no samples for a while. The text is for the user.
     SensorLost(Cause, String),
-    /// In words.
+    /// A text for the user.
     Message(String),
 }
 
-/// What watches.
+/// All sensors of a run.
 #[derive(Debug)]
 pub(super) struct SensorSet {
-    probers: Vec<(Cause, SupervisedProber)>,
-    stalls: Option<StallCounters>,
-    next: u64,
+    probers: Vec<(&'static SignalSpec, SupervisedProber)>,
+    stalls: Vec<(&'static SignalSpec, StallCounter)>,
+    /// When PSI is to be read next.
+    next_stall_read: u64,
 }
 
 impl SensorSet {
-    /// Starts the probers, and opens PSI. Called while this process has one thread. A signal that asks to stop ends the wait
-    /// for a disk that does not answer; not all who watch are ready then.
+    /// Opens PSI and starts the probers, as the limits need them. Called while this process has one thread. A signal that asks
+    /// to stop ends the wait for a disk that does not answer; then not all probers are ready.
     ///
     /// # Errors
-    /// What cannot be watched and why.
+    /// Which signal cannot be sampled, by its option, and why.
     pub(super) fn start(
         options: &CopyOptions,
         jobs: &OperandJobs,
         voice: &mut OrderedOutput,
     ) -> Result<Self, String> {
         let limits = &options.throttle;
-        let stalls = match limits.pressure {
-            None => None,
-            Some(_) => Some(
-                StallCounters::open(Path::new("/"))
-                    .map_err(|why| format!("--max-pressure: {why}"))?,
-            ),
-        };
-        let mut probers = Vec::new();
-        if limits.fork_latency.is_some() {
-            let kept = start_prober("fork", &ProbeSetup::default())
-                .map_err(|e| format!("--max-fork-latency: {e}"))?;
-            probers.push((Cause::ForkLatency, kept));
-        }
-        if limits.write_latency.is_some() {
-            let wrong = |e: String| format!("--max-write-latency: {e}");
-            let dir = find_dest_directory(jobs, options).map_err(wrong)?;
-            if let Some(file_system) = memory_file_system(&dir) {
-                voice.diagnose(&messages::in_memory_warning(&dir, &file_system));
+        let limited = || SIGNALS.iter().filter(|signal| signal.is_limited(limits));
+        let (mut stalls, mut probers) = (Vec::new(), Vec::new());
+        // Files are opened before a process is made: what cannot be had is known sooner.
+        for signal in limited() {
+            if let Feed::Stall(resource) = signal.feed {
+                let counter = StallCounter::open(Path::new("/"), resource);
+                stalls.push((signal, counter.map_err(|why| blame(signal, &why))?));
             }
-            let setup = ProbeSetup {
-                directory: Some(dir),
-                keep_log_small: true,
-                ..ProbeSetup::default()
-            };
-            probers.push((
-                Cause::WriteLatency,
-                start_prober("fsync", &setup).map_err(wrong)?,
-            ));
+        }
+        let find_dir = || find_dest_directory(jobs, options);
+        for signal in limited() {
+            if let Some(row) = probe_of(signal) {
+                let prober = start_prober(signal, row, find_dir, voice);
+                probers.push((signal, prober.map_err(|why| blame(signal, &why))?));
+            }
         }
         let stop = voice.interrupt_check();
-        for (cause, kept) in &mut probers {
-            kept.wait_ready(&stop)
-                .map_err(|e| format!("{}: {e}", option(*cause)))?;
+        for (signal, prober) in &mut probers {
+            prober.wait_ready(&stop).map_err(|e| blame(signal, &e))?;
         }
-        if let Some(error) = probers.iter().find_map(|(_, kept)| kept.mlock_error()) {
+        if let Some(error) = probers.iter().find_map(|(_, prober)| prober.mlock_error()) {
             voice.diagnose(&messages::unlocked(&error));
         }
         Ok(Self {
             probers,
             stalls,
-            next: 0,
+            next_stall_read: 0,
         })
     }
 
-    /// Nanoseconds between two questions about fork, and about writes.
-    pub(super) fn periods(&self) -> (u64, u64) {
-        let of = |name| probe::find_spec(name).map_or(0, |row| row.period.as_nanos() as u64);
-        (of("fork"), of("fsync"))
-    }
-
-    /// Tells what has come since the last look.
+    /// Tells what has come since the last call.
     pub(super) fn poll_sensors(&mut self, now: u64, mut tell: impl FnMut(SensorEvent)) {
-        for (cause, kept) in &mut self.probers {
-            while let Some(sample) = kept.pop() {
-                tell(SensorEvent::Latency(
-                    *cause,
-                    LatencySample {
-                        intended: sample.first_intended_ns,
-                        moments: sample.intended_count,
-                        end: sample.end_ns,
-                    },
-                ));
+        for (signal, prober) in &mut self.probers {
+            while let Some(sample) = prober.pop() {
+                let sample = Sample::Latency(LatencySample {
+                    intended: sample.first_intended_ns,
+                    moments: sample.intended_count,
+                    end: sample.end_ns,
+                });
+                tell(SensorEvent::Sample(signal.cause, sample));
             }
-            while let Some(news) = kept.next_event() {
-                tell(to_sensor_event(*cause, news));
+            while let Some(event) = prober.next_event() {
+                tell(to_sensor_event(signal, event));
             }
         }
-        if let Some(stalls) = self.stalls.as_mut().filter(|_| now >= self.next) {
-            let (memory, io) = stalls.read();
-            for (cause, total) in [(Cause::MemoryPressure, memory), (Cause::IoPressure, io)] {
-                if let Some(total) = total {
-                    tell(SensorEvent::Pressure(cause, now, total));
-                }
-            }
-            self.next = now + PRESSURE_INTERVAL_NS;
+        if now < self.next_stall_read {
+            return;
         }
+        for (signal, counter) in &mut self.stalls {
+            if let Some(total_us) = counter.read() {
+                let sample = Sample::Stall(StallSample { at: now, total_us });
+                tell(SensorEvent::Sample(signal.cause, sample));
+            }
+        }
+        self.next_stall_read = now + PRESSURE_INTERVAL_NS;
     }
 }
 
-fn option(cause: Cause) -> &'static str {
-    match cause {
-        Cause::ForkLatency => "--max-fork-latency",
-        Cause::WriteLatency => "--max-write-latency",
-        Cause::MemoryPressure | Cause::IoPressure => "--max-pressure",
-        Cause::LimitRate => "--limit-rate",
+/// Returns the time between two samples of a signal whose feed is a probe, else zero.
+pub(super) fn sample_period(cause: Cause) -> Duration {
+    probe_of(cause.spec()).map_or(Duration::ZERO, |row| row.period)
+}
+
+/// Returns the probe that samples a signal, if one does.
+fn probe_of(signal: &SignalSpec) -> Option<&'static ProbeSpec> {
+    match signal.feed {
+        Feed::Probe(name) => {
+            let row = probe::find_spec(name);
+            Some(row.unwrap_or_else(|| unreachable!("a row of the table")))
+        }
+        Feed::Stall(_) | Feed::None => None,
     }
 }
 
-fn start_prober(name: &str, setup: &ProbeSetup) -> Result<SupervisedProber, String> {
-    let row = probe::find_spec(name).unwrap_or_else(|| unreachable!("a row of the table"));
-    SupervisedProber::start(row, setup)
+/// Starts the prober of a signal. One that needs a directory gets that of the destination.
+fn start_prober(
+    signal: &SignalSpec,
+    row: &'static ProbeSpec,
+    find_dir: impl FnOnce() -> Result<PathBuf, String>,
+    voice: &mut OrderedOutput,
+) -> Result<SupervisedProber, String> {
+    let mut setup = ProbeSetup::default();
+    if row.needs_directory {
+        let dir = find_dir()?;
+        if let Some(file_system) = memory_file_system(&dir) {
+            let warning = messages::in_memory_warning(signal.option, &dir, &file_system);
+            voice.diagnose(&warning);
+        }
+        setup.directory = Some(dir);
+        setup.keep_log_small = true;
+    }
+    SupervisedProber::start(row, &setup)
         .map_err(|e| format!("cannot start a prober: {}", strerror(&e)))
 }
 
-fn to_sensor_event(cause: Cause, news: ProberEvent) -> SensorEvent {
-    let option = option(cause);
-    match news {
+/// Says which option it is that cannot be kept.
+fn blame(signal: &SignalSpec, why: &dyn Display) -> String {
+    format!("{}: {why}", signal.option)
+}
+
+fn to_sensor_event(signal: &SignalSpec, event: ProberEvent) -> SensorEvent {
+    let (cause, option) = (signal.cause, signal.option);
+    match event {
         ProberEvent::Died { why } => SensorEvent::SensorLost(
             cause,
             format!("warning: {option}: the prober died ({why}); braking until another answers"),

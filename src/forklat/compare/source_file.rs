@@ -1,6 +1,5 @@
 //! The dump that is copied: made in shared memory, with holes where dumps have them.
 
-use crate::forklat::error::{ForklatError, cannot};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -9,6 +8,8 @@ use std::path::Path;
 use nix::sys::statvfs::statvfs;
 
 use super::background_work::ShouldStop;
+
+use crate::forklat::error::{ForklatError, cannot};
 
 /// Beyond this the default does not go: three tools three times shall take a minute.
 const MAX_DEFAULT_SIZE: u64 = 1 << 30;

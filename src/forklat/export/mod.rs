@@ -16,7 +16,6 @@ pub mod scale_tables;
 pub mod table;
 pub mod terminal_report;
 
-use crate::forklat::error::ForklatError;
 use std::path::PathBuf;
 
 use export_file::ExportFile;
@@ -24,6 +23,8 @@ use format::Format;
 use hlog::HistogramLog;
 
 use super::model::Report;
+
+use crate::forklat::error::ForklatError;
 
 /// Every export format; the options stand in this order.
 pub static FORMATS: [Format; 4] = [

@@ -1,8 +1,9 @@
 //! How many more processes the machine allows, and which of its limits it is that does not.
 
-use crate::forklat::error::ForklatError;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::forklat::error::ForklatError;
 
 /// The kernel keeps the first process numbers for itself once it has been through them all: RESERVED_PIDS in kernel/pid.c.
 const RESERVED: u64 = 300;

@@ -1,4 +1,4 @@
-//! /proc/pressure: how long tasks have waited for CPU, memory and disks (PSI, Linux 4.20).
+//! Reads /proc/pressure: how long tasks have waited for CPU, memory and disks (PSI, Linux 4.20).
 
 use std::io;
 use std::path::Path;
@@ -8,9 +8,10 @@ use super::{METRIC_COUNT, Metric, MetricValues};
 use crate::observe::error::{ObserveError, cannot, unavailable};
 use crate::observe::kernel_file::path_below;
 
-/// The files, with what they fill in.
+/// The files, with the metrics that each sets.
 ///
-/// `cpu full` means nothing for a whole machine (Documentation/accounting/psi.rst): absent before Linux 5.13, always 0 since.
+/// `cpu full` has no meaning for a whole machine (Documentation/accounting/psi.rst): absent before Linux 5.13, always 0
+/// since.
 const PSI_FILES: [(&str, Metric, Metric); 3] = [
     ("proc/pressure/cpu", Metric::CpuSome, Metric::CpuFull),
     (
@@ -21,21 +22,21 @@ const PSI_FILES: [(&str, Metric, Metric); 3] = [
     ("proc/pressure/io", Metric::IoSome, Metric::IoFull),
 ];
 
-/// The open files, of what waits for CPU, memory and disks.
+/// The open files for CPU, memory and io.
 #[derive(Debug)]
 pub(super) struct PsiFiles([ProcFile; 3]);
 
 impl PsiFiles {
-    /// Opens all three.
+    /// Opens all three files.
     ///
     /// # Errors
-    /// Why there is no PSI here, for the user.
+    /// Why there is no PSI on this machine, for the user.
     pub(super) fn open(root: &Path) -> Result<Self, ObserveError> {
         let [cpu, memory, disks] = PSI_FILES.map(|(name, ..)| open_psi_file(root, name));
         Ok(Self([cpu?, memory?, disks?]))
     }
 
-    /// Fills in the microseconds stalled since boot.
+    /// Sets the microseconds stalled since boot.
     pub(super) fn read(&mut self, values: &mut MetricValues) {
         for (text, (_, some, full)) in self.0.iter_mut().zip(PSI_FILES) {
             read_into(text, some, full, values);
@@ -43,32 +44,39 @@ impl PsiFiles {
     }
 }
 
-/// How long tasks have waited for memory and for disks: for who has to give way while they do.
+/// How long some task has waited for one resource: for a copy that has to give way while others wait.
 #[derive(Debug)]
-pub struct StallCounters([ProcFile; 2]);
+pub struct StallCounter {
+    file: ProcFile,
+    some: Metric,
+    full: Metric,
+}
 
-impl StallCounters {
-    /// Opens both files; after that it allocates nothing.
+impl StallCounter {
+    /// Opens the file of `/proc/pressure` that has this name, `cpu`, `memory` or `io`. Reading it later allocates nothing.
     ///
     /// # Errors
     /// Why there is no PSI here, for the user.
-    pub fn open(root: &Path) -> Result<Self, ObserveError> {
-        let [_, memory, disks] = PSI_FILES;
-        Ok(Self([
-            open_psi_file(root, memory.0)?,
-            open_psi_file(root, disks.0)?,
-        ]))
+    ///
+    /// # Panics
+    /// On a name that is no file of PSI.
+    pub fn open(root: &Path, resource: &str) -> Result<Self, ObserveError> {
+        let is_of = |(path, ..): &&(&str, Metric, Metric)| path.ends_with(&format!("/{resource}"));
+        let found = PSI_FILES.iter().find(is_of);
+        let (path, some, full) = *found.unwrap_or_else(|| unreachable!("no file of PSI"));
+        Ok(Self {
+            file: open_psi_file(root, path)?,
+            some,
+            full,
+        })
     }
 
-    /// Microseconds since boot in which some task waited for memory, and in which some task waited for a disk; `None` for
-    /// what cannot be read this time. A copier waits for its own disk, and that counts, too.
-    pub fn read(&mut self) -> (Option<u64>, Option<u64>) {
+    /// Returns the microseconds since boot in which some task waited, or `None` if they cannot be read this time. A copier
+    /// waits for its own disk, and that counts, too.
+    pub fn read(&mut self) -> Option<u64> {
         let mut values = [None; METRIC_COUNT];
-        for (text, (_, some, full)) in self.0.iter_mut().zip(&PSI_FILES[1..]) {
-            read_into(text, *some, *full, &mut values);
-        }
-        let said = |field: Metric| values[field as usize];
-        (said(Metric::MemorySome), said(Metric::IoSome))
+        read_into(&mut self.file, self.some, self.full, &mut values);
+        values[self.some as usize]
     }
 }
 
@@ -115,9 +123,9 @@ mod tests {
     use std::io::Error;
     use std::path::Path;
 
-    use super::{StallCounters, explain_open_error};
+    use super::{StallCounter, explain_open_error};
 
-    /// As the kernel does, the files say something else each time.
+    /// The files get a new text for each read, as the kernel's do.
     #[test]
     fn stalls_of_memory_and_of_disks_are_read_anew() {
         let root = tempfile::tempdir().unwrap();
@@ -129,18 +137,15 @@ mod tests {
             fs::write(dir.join(name), text).unwrap();
         };
         say("memory", "71");
-        assert!(
-            StallCounters::open(root.path())
-                .unwrap_err()
-                .to_string()
-                .contains("no /proc/pressure")
-        );
+        let missing = StallCounter::open(root.path(), "io").unwrap_err();
+        assert!(missing.to_string().contains("no /proc/pressure"));
         say("io", "554123663");
-        let mut stalls = StallCounters::open(root.path()).unwrap();
-        assert_eq!(stalls.read(), (Some(71), Some(554_123_663)));
+        let mut memory = StallCounter::open(root.path(), "memory").unwrap();
+        let mut disks = StallCounter::open(root.path(), "io").unwrap();
+        assert_eq!((memory.read(), disks.read()), (Some(71), Some(554_123_663)));
         say("memory", "72");
         say("io", "a lot");
-        assert_eq!(stalls.read(), (Some(72), None));
+        assert_eq!((memory.read(), disks.read()), (Some(72), None));
     }
 
     #[test]

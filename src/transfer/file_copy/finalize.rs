@@ -14,7 +14,7 @@ use crate::transfer::capabilities::{Direct, SourceInfo, SourceKind};
 use crate::transfer::engine;
 use crate::transfer::errno_class::{Endpoint, retry};
 use crate::transfer::error::{CopyFailure, Error};
-use crate::transfer::event::Event;
+use crate::transfer::event::{CopySummary, Event};
 
 impl FileCopy<'_> {
     /// What is still on its way, then the true size, then the page that cutting to it left in the cache.
@@ -138,7 +138,7 @@ pub(in crate::transfer) fn done(
     let CopyStart { started, before } = account;
     let (after, elapsed) = (cpu::thread_usage(), started.elapsed().as_secs_f64());
     let most = moved.iter().max_by_key(|(_, bytes)| **bytes);
-    Event::Done {
+    Event::Done(CopySummary {
         bytes,
         data_bytes: moved.values().sum(),
         engine: most.map(|(name, _)| *name),
@@ -149,5 +149,5 @@ pub(in crate::transfer) fn done(
         cpu_user: after.user - before.user,
         cpu_system: after.system - before.system,
         max_rss: cpu::max_rss(),
-    }
+    })
 }

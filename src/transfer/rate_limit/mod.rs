@@ -6,74 +6,16 @@
 mod fifo_queue;
 mod governor;
 mod rate_limiter;
+mod signal;
 mod token_bucket;
-
-use std::time::Duration;
 
 pub use governor::Governor;
 pub use rate_limiter::{Permit, RateLimiter};
+pub use signal::{Cause, FIGURE_PLACEHOLDER, Feed, FigureUnit, Limits, SIGNALS, SignalSpec};
 pub use token_bucket::TokenBucket;
 
 /// Bytes a second that go on whatever others feel: a copy that stands still is no copy.
 const MIN_RATE: u64 = 2 << 20;
-
-/// What can hold a copy back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// The rate that the user has set.
-    LimitRate,
-    /// The time that fork takes.
-    ForkLatency,
-    /// The time that a bystander's write and fdatasync take.
-    WriteLatency,
-    /// The share of time in which some task waits for memory.
-    MemoryPressure,
-    /// The share of time in which some task waits for a disk.
-    IoPressure,
-}
-
-impl Cause {
-    /// Its name in events and for people.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LimitRate => "limit-rate",
-            Self::ForkLatency => "fork-latency",
-            Self::WriteLatency => "write-latency",
-            Self::MemoryPressure => "memory-pressure",
-            Self::IoPressure => "io-pressure",
-        }
-    }
-}
-
-/// What the user allows.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Limits {
-    /// Bytes a second.
-    pub rate: Option<u64>,
-    /// The 99th percentile of fork.
-    pub fork_latency: Option<Duration>,
-    /// The 99th percentile of a write of 4 KiB with fdatasync, on the file system of the destination.
-    pub write_latency: Option<Duration>,
-    /// PSI `some` of memory and of io, each in percent.
-    pub pressure: Option<f64>,
-    /// How long a target may be missed at the trickle before the copy is given up.
-    pub give_up_after: Option<Duration>,
-}
-
-impl Limits {
-    /// Whether anything is limited.
-    #[must_use]
-    pub fn any(&self) -> bool {
-        self.rate.is_some() || self.governed()
-    }
-
-    /// Whether the rate depends on what others feel.
-    #[must_use]
-    pub fn governed(&self) -> bool {
-        self.fork_latency.is_some() || self.write_latency.is_some() || self.pressure.is_some()
-    }
-}
 
 /// One answer to a prober, for one or more moments at which it was asked for. CLOCK_MONOTONIC in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +26,24 @@ pub struct LatencySample {
     pub moments: u64,
     /// When it was there.
     pub end: u64,
+}
+
+/// A reading of PSI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StallSample {
+    /// When it was read, CLOCK_MONOTONIC in nanoseconds.
+    pub at: u64,
+    /// Microseconds since boot in which some task waited.
+    pub total_us: u64,
+}
+
+/// What the sensor of a signal has measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// An answer to a prober.
+    Latency(LatencySample),
+    /// A reading of PSI.
+    Stall(StallSample),
 }
 
 /// What the copy has done since it began.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::super::signal::{ChunkDelay, LatencyTuning};
 use super::latency_window::LatencyWindow;
+use super::signal_controller::{ChunkLimit, SignalController};
 use super::throughput_meter::CopyPace;
-use super::{Bottleneck, Cause, FASTEST, LatencySample, MIN_RATE, NANOS_PER_SECOND};
+use super::{Bottleneck, Cause, FASTEST, LatencySample, MIN_RATE, NANOS_PER_SECOND, Sample};
 
 /// What counts as over, as a part of the target: the margin within which the 99th percentile may err.
 const MARGIN: f64 = 0.9;
@@ -56,6 +58,7 @@ const MAX_PENDING_SAMPLES: usize = 1024;
 #[derive(Debug)]
 pub(super) struct LatencyController {
     cause: Cause,
+    tuning: &'static LatencyTuning,
     /// Nanoseconds.
     target: u64,
     period: u64,
@@ -65,8 +68,8 @@ pub(super) struct LatencyController {
     expected: u64,
     /// Since when the prober is dead.
     sensor_lost_since: Option<u64>,
-    /// Bytes a second.
-    pub(super) rate: f64,
+    /// Bytes per second.
+    rate: f64,
     /// The rate at which trouble last began.
     last_congestion_rate: Option<f64>,
     /// Moments before this one saw another rate.
@@ -78,11 +81,19 @@ pub(super) struct LatencyController {
 }
 
 impl LatencyController {
-    pub(super) fn new(cause: Cause, target: Duration, period: u64, now: u64) -> Self {
-        let period = period.max(1);
+    /// Makes a controller for samples that are a `period` apart.
+    pub(super) fn new(
+        cause: Cause,
+        tuning: &'static LatencyTuning,
+        target: Duration,
+        period: Duration,
+        now: u64,
+    ) -> Self {
+        let period = nanoseconds(period).max(1);
         Self {
             cause,
-            target: u64::try_from(target.as_nanos()).unwrap_or(u64::MAX).max(1),
+            tuning,
+            target: nanoseconds(target).max(1),
             period,
             window: LatencyWindow::new(period),
             pending_samples: Vec::new(),
@@ -96,111 +107,15 @@ impl LatencyController {
         }
     }
 
-    /// An answer, to be judged with the next decision: only then is it known whether the copy stood still meanwhile.
-    pub(super) fn add_sample(&mut self, answer: LatencySample) {
-        if self.pending_samples.len() == MAX_PENDING_SAMPLES {
-            self.pending_samples.remove(0);
-        }
-        self.pending_samples.push(answer);
-    }
-
-    /// The prober has died.
-    pub(super) fn sensor_lost(&mut self, now: u64) {
-        self.sensor_lost_since = Some(now);
-        self.restart(now);
-    }
-
-    /// Begins low again; what trouble there was is remembered.
-    pub(super) fn restart(&mut self, now: u64) {
+    /// Begins at the lowest rate again; the rate of the last congestion is remembered.
+    fn restart(&mut self, now: u64) {
         self.rate = MIN_RATE;
         self.changed = now;
         self.good = 0;
     }
 
-    /// The copy, and perhaps the prober, stood still: what was asked meanwhile says nothing about the copy.
-    pub(super) fn resume(&mut self, now: u64) {
-        if self.rate > MIN_RATE {
-            self.last_congestion_rate = Some(self.rate);
-        }
-        self.restart(now);
-        self.cut = now;
-        self.expected = self.expected.max(now);
-        self.pending_samples.retain(|answer| answer.intended >= now);
-    }
-
-    /// Listens without a copy. Whether enough was heard.
-    pub(super) fn collect_baseline(&mut self, needed: usize) -> bool {
-        for answer in std::mem::take(&mut self.pending_samples) {
-            self.enter(answer);
-        }
-        self.window.len() >= needed.min(self.window.capacity())
-    }
-
-    /// Whether there is an answer to judge by.
-    pub(super) fn was_heard(&self) -> bool {
-        self.window.len() > 0
-    }
-
-    /// Ends the listening at `now`: the latency without a copy where that is over the target. Who has not answered yet may
-    /// still be in time.
-    pub(super) fn baseline(&mut self, part: f64, now: u64) -> Option<Bottleneck> {
-        let over = self.window.over(self.target) as f64;
-        let too_many = over >= 1.0_f64.max(part * self.window.len() as f64);
-        let missed = too_many || self.late(now) > 0;
-        let holding = self.bottleneck(now, 0);
-        self.window.clear();
-        self.restart(now);
-        missed.then_some(holding)
-    }
-
-    /// What was heard becomes a rate.
-    pub(super) fn decide(&mut self, pace: &CopyPace) {
-        for answer in std::mem::take(&mut self.pending_samples) {
-            self.judge_sample(answer, pace);
-        }
-        self.window.age(pace.now);
-        if pace.is_idle {
-            self.restart(pace.now);
-        }
-        let late = self.late(pace.now);
-        if late > 0 || self.sensor_lost_since.is_some() {
-            self.brake(late, pace);
-        } else if self.may_grow(pace) {
-            self.grow(pace);
-        }
-        self.rate = self.rate.min(pace.roof()).clamp(MIN_RATE, FASTEST);
-    }
-
-    /// Whether others wait longer than they should, or nobody knows: by what was answered lately, since the window remembers
-    /// for longer than some have patience.
-    pub(super) fn missed(&self, now: u64, give_up_after: Duration) -> bool {
-        let patience = u64::try_from(give_up_after.as_nanos()).unwrap_or(u64::MAX);
-        let lately = (patience / GIVE_UP_WINDOW_DIVISOR)
-            .max(NANOS_PER_SECOND)
-            .max(self.target.saturating_mul(2));
-        let from = now.saturating_sub(lately);
-        self.sensor_lost_since.is_some()
-            || self.late(now) > 0
-            || self.window.p99_since(from) > self.target
-    }
-
-    pub(super) fn bottleneck(&self, now: u64, rate: u64) -> Bottleneck {
-        // Who has not answered yet waits as well.
-        let waits = match self.late(now) {
-            0 => 0,
-            _ => now.saturating_sub(self.expected),
-        };
-        let nanoseconds = self.window.p99().max(waits);
-        Bottleneck {
-            cause: self.cause,
-            figure: nanoseconds as f64 / NANOS_PER_SECOND as f64,
-            target: self.target as f64 / NANOS_PER_SECOND as f64,
-            rate,
-        }
-    }
-
-    /// What a chunk may take, in seconds.
-    pub(super) fn share_of_target(&self) -> f64 {
+    /// Returns what a chunk may take, in seconds.
+    fn share_of_target(&self) -> f64 {
         // A write with fdatasync on ext4 is three writes one after the other, each behind what is in flight.
         self.target as f64 / NANOS_PER_SECOND as f64 / 8.0
     }
@@ -339,4 +254,127 @@ impl LatencyController {
     fn budget(&self) -> usize {
         (self.window.len() + SAMPLES_PER_ALLOWED_MISS / 2) / SAMPLES_PER_ALLOWED_MISS
     }
+}
+
+impl SignalController for LatencyController {
+    fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    fn add_sample(&mut self, sample: Sample) {
+        // Only the next decision knows whether the copy stood still meanwhile.
+        let Sample::Latency(sample) = sample else {
+            return;
+        };
+        if self.pending_samples.len() == MAX_PENDING_SAMPLES {
+            self.pending_samples.remove(0);
+        }
+        self.pending_samples.push(sample);
+    }
+
+    fn sensor_lost(&mut self, now: u64) {
+        self.sensor_lost_since = Some(now);
+        self.restart(now);
+    }
+
+    fn needs_baseline(&self) -> bool {
+        true
+    }
+
+    fn collect_baseline(&mut self) -> bool {
+        for sample in std::mem::take(&mut self.pending_samples) {
+            self.enter(sample);
+        }
+        self.window.len() >= self.tuning.baseline_samples.min(self.window.capacity())
+    }
+
+    fn end_baseline(&mut self, now: u64) -> Option<Bottleneck> {
+        let over = self.window.over(self.target) as f64;
+        let share = self.tuning.baseline_missed_share;
+        let too_many = over >= 1.0_f64.max(share * self.window.len() as f64);
+        // A sample that is not there yet may still be in time.
+        let missed = too_many || self.late(now) > 0;
+        let bottleneck = self.bottleneck(now, 0);
+        self.window.clear();
+        self.restart(now);
+        missed.then_some(bottleneck)
+    }
+
+    fn resume(&mut self, now: u64) {
+        // The prober may have stood still as well: samples that were due meanwhile say nothing about the copy.
+        if self.rate > MIN_RATE {
+            self.last_congestion_rate = Some(self.rate);
+        }
+        self.restart(now);
+        self.cut = now;
+        self.expected = self.expected.max(now);
+        self.pending_samples.retain(|sample| sample.intended >= now);
+    }
+
+    fn decide(&mut self, pace: &CopyPace) {
+        for sample in std::mem::take(&mut self.pending_samples) {
+            self.judge_sample(sample, pace);
+        }
+        self.window.age(pace.now);
+        if pace.is_idle {
+            self.restart(pace.now);
+        }
+        let late = self.late(pace.now);
+        if late > 0 || self.sensor_lost_since.is_some() {
+            self.brake(late, pace);
+        } else if self.may_grow(pace) {
+            self.grow(pace);
+        }
+        self.rate = self.rate.min(pace.roof()).clamp(MIN_RATE, FASTEST);
+    }
+
+    fn allowed_rate(&self) -> f64 {
+        self.rate
+    }
+
+    fn cap_rate(&mut self, most: f64) {
+        self.rate = self.rate.min(most);
+    }
+
+    fn has_data(&self) -> bool {
+        self.window.len() > 0
+    }
+
+    fn is_missed(&self, now: u64, give_up_after: Duration) -> bool {
+        // Only recent samples count: the window may remember for longer than the user waits.
+        let recent = (nanoseconds(give_up_after) / GIVE_UP_WINDOW_DIVISOR)
+            .max(NANOS_PER_SECOND)
+            .max(self.target.saturating_mul(2));
+        let from = now.saturating_sub(recent);
+        self.sensor_lost_since.is_some()
+            || self.late(now) > 0
+            || self.window.p99_since(from) > self.target
+    }
+
+    fn bottleneck(&self, now: u64, rate: u64) -> Bottleneck {
+        // A sample that is not there yet has taken its time as well.
+        let waits = match self.late(now) {
+            0 => 0,
+            _ => now.saturating_sub(self.expected),
+        };
+        let latency = self.window.p99().max(waits);
+        Bottleneck {
+            cause: self.cause,
+            figure: latency as f64 / NANOS_PER_SECOND as f64,
+            target: self.target as f64 / NANOS_PER_SECOND as f64,
+            rate,
+        }
+    }
+
+    fn chunk_limit(&self) -> ChunkLimit {
+        match self.tuning.delayed_by {
+            ChunkDelay::Disk => ChunkLimit::DiskSeconds(self.share_of_target()),
+            ChunkDelay::Cpu => ChunkLimit::CpuSeconds(self.share_of_target()),
+        }
+    }
+}
+
+/// Returns the nanoseconds of a duration, `u64::MAX` beyond 584 years.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

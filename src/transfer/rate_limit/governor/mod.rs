@@ -1,20 +1,25 @@
-//! The governor: what others feel goes in, how fast and in what pieces to copy comes out.
+//! The governor: samples of the machine go in, the rate and the chunk size of the copy come out.
 //!
-//! Each cause has a rate of its own; the lowest is ordered, and the others are kept within twice of it, so that none has
-//! wound itself up by the time it is its turn.
+//! Each signal of the table has a controller with an allowed rate of its own. The lowest rate is ordered, and the others are
+//! kept within twice of it, so that no controller has wound itself up by the time its rate is the lowest.
 
 mod latency_controller;
 mod latency_window;
 mod pressure_controller;
+mod signal_controller;
 mod throughput_meter;
 
 use std::time::Duration;
 
 use latency_controller::LatencyController;
 use pressure_controller::PressureController;
+use signal_controller::{ChunkLimit, SignalController};
 use throughput_meter::{CopyPace, ThroughputMeter};
 
-use super::{Bottleneck, Cause, CopyTotals, LatencySample, Limits, Notice, RateSettings};
+use super::signal::{Control, SIGNALS, SignalSpec};
+use super::{
+    Bottleneck, Cause, CopyTotals, LatencySample, Limits, Notice, RateSettings, Sample, StallSample,
+};
 
 /// Nanoseconds.
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -56,7 +61,7 @@ const MAX_CHUNK_BYTES: u64 = 8 << 20;
 pub struct Governor {
     limits: Limits,
     threads: u64,
-    causes: Vec<Controller>,
+    signals: Vec<GovernedSignal>,
     meter: ThroughputMeter,
     /// The listening before the first byte, since when.
     baseline_since: Option<u64>,
@@ -66,61 +71,39 @@ pub struct Governor {
     gave_up: bool,
 }
 
+/// The controller of a signal, and since when its target is missed at the lowest rate.
 #[derive(Debug)]
-enum ControllerKind {
-    Latency(LatencyController),
-    Pressure(PressureController),
-}
-
-/// One cause, and since when it is missed at the trickle.
-#[derive(Debug)]
-struct Controller {
-    cause: Cause,
-    kind: ControllerKind,
+struct GovernedSignal {
+    controller: Box<dyn SignalController>,
     missed_since: Option<u64>,
 }
 
 impl Governor {
-    /// For a copy by `threads` threads; the probers ask every `fork_period` and `write_period` nanoseconds.
+    /// Makes the governor of a copy by `threads` threads. `sample_period` says how far apart the samples of a signal are.
     #[must_use]
     pub fn new(
         limits: &Limits,
-        (fork_period, write_period): (u64, u64),
+        sample_period: impl Fn(Cause) -> Duration,
         threads: usize,
         now: u64,
     ) -> Self {
-        let latency = |cause, target: Option<_>, period| {
-            target.map(|target| {
-                ControllerKind::Latency(LatencyController::new(cause, target, period, now))
-            })
-        };
-        let pressure = |cause| {
-            let target = limits.pressure;
-            target
-                .map(|target| ControllerKind::Pressure(PressureController::new(cause, target, now)))
-        };
-        let (fork, write) = (Cause::ForkLatency, Cause::WriteLatency);
-        let (memory, io) = (Cause::MemoryPressure, Cause::IoPressure);
-        let causes = [
-            (fork, latency(fork, limits.fork_latency, fork_period)),
-            (write, latency(write, limits.write_latency, write_period)),
-            (memory, pressure(memory)),
-            (io, pressure(io)),
-        ];
-        let causes = causes.into_iter().filter_map(|(cause, kind)| {
-            kind.map(|kind| Controller {
-                cause,
-                kind,
+        let controllers = SIGNALS.iter().filter_map(|signal| {
+            let period = || sample_period(signal.cause);
+            make_controller(signal, limits, period, now)
+        });
+        let signals: Vec<_> = controllers
+            .map(|controller| GovernedSignal {
+                controller,
                 missed_since: None,
             })
-        });
-        let listens = limits.fork_latency.is_some() || limits.write_latency.is_some();
+            .collect();
+        let needs_baseline = signals.iter().any(|s| s.controller.needs_baseline());
         Self {
             limits: *limits,
             threads: threads.max(1) as u64,
-            causes: causes.collect(),
+            signals,
             meter: ThroughputMeter::new(now),
-            baseline_since: listens.then_some(now),
+            baseline_since: needs_baseline.then_some(now),
             now,
             ordered: 0.0,
             words: Vec::new(),
@@ -128,24 +111,17 @@ impl Governor {
         }
     }
 
-    /// A prober's answer.
-    pub fn add_latency_sample(&mut self, cause: Cause, answer: LatencySample) {
-        if let Some(ControllerKind::Latency(latency)) = self.kind(cause) {
-            latency.add_sample(answer);
+    /// Takes what the sensor of a signal has measured.
+    pub fn add_sample(&mut self, cause: Cause, sample: Sample) {
+        if let Some(controller) = self.controller(cause) {
+            controller.add_sample(sample);
         }
     }
 
-    /// What PSI says: microseconds in which some task waited, since boot.
-    pub fn stalled(&mut self, cause: Cause, at: u64, total: u64) {
-        if let Some(ControllerKind::Pressure(pressure)) = self.kind(cause) {
-            pressure.stalled(at, total);
-        }
-    }
-
-    /// A prober has died: nobody knows what others feel until its successor answers.
+    /// Notes that a prober has died: nothing is known until its successor answers.
     pub fn sensor_lost(&mut self, cause: Cause, now: u64) {
-        if let Some(ControllerKind::Latency(latency)) = self.kind(cause) {
-            latency.sensor_lost(now);
+        if let Some(controller) = self.controller(cause) {
+            controller.sensor_lost(now);
         }
     }
 
@@ -164,72 +140,56 @@ impl Governor {
         if self.measure_baseline() {
             return self.orders(0.0, &pace);
         }
-        for governed in &mut self.causes {
-            match &mut governed.kind {
-                ControllerKind::Latency(latency) => latency.decide(&pace),
-                ControllerKind::Pressure(pressure) => pressure.decide(&pace),
-            }
+        for signal in &mut self.signals {
+            signal.controller.decide(&pace);
         }
         let rate = self.combine();
         self.check_give_up();
         self.orders(rate, &pace)
     }
 
-    fn kind(&mut self, cause: Cause) -> Option<&mut ControllerKind> {
-        let mut causes = self.causes.iter_mut();
-        let found = causes.find(|governed| governed.cause == cause);
-        found.map(|governed| &mut governed.kind)
+    fn controller(&mut self, cause: Cause) -> Option<&mut dyn SignalController> {
+        let mut signals = self.signals.iter_mut();
+        let found = signals.find(|signal| signal.controller.cause() == cause)?;
+        Some(found.controller.as_mut())
     }
 
     fn resume(&mut self) {
-        for governed in &mut self.causes {
-            match &mut governed.kind {
-                ControllerKind::Latency(latency) => latency.resume(self.now),
-                ControllerKind::Pressure(pressure) => pressure.resume(self.now),
-            }
+        for signal in &mut self.signals {
+            signal.controller.resume(self.now);
         }
     }
 
-    /// Before the first byte. Whether that lasts.
+    /// Samples the machine before the first byte. Returns whether that goes on.
     fn measure_baseline(&mut self) -> bool {
         let Some(since) = self.baseline_since else {
             return false;
         };
         let passed = self.now.saturating_sub(since);
-        let mut heard = passed >= MIN_BASELINE_NS;
-        for governed in &mut self.causes {
-            if let ControllerKind::Latency(latency) = &mut governed.kind {
-                heard &= latency.collect_baseline(answers_of_baseline(governed.cause).0);
-            }
+        let mut is_enough = passed >= MIN_BASELINE_NS;
+        for signal in &mut self.signals {
+            is_enough &= signal.controller.collect_baseline();
         }
-        if !heard && passed < MAX_BASELINE_NS {
+        if !is_enough && passed < MAX_BASELINE_NS {
             return true;
         }
         self.baseline_since = None;
         let rate = self.lowest();
-        for governed in &mut self.causes {
-            match &mut governed.kind {
-                ControllerKind::Latency(latency) => {
-                    let part = answers_of_baseline(governed.cause).1;
-                    let over = latency.baseline(part, self.now);
-                    let over = over.map(|over| Bottleneck { rate, ..over });
-                    self.words.extend(over.map(Notice::TargetMissedBeforeStart));
-                }
-                ControllerKind::Pressure(pressure) => pressure.restart(self.now),
-            }
+        for signal in &mut self.signals {
+            let over = signal.controller.end_baseline(self.now);
+            let over = over.map(|over| Bottleneck { rate, ..over });
+            self.words.extend(over.map(Notice::TargetMissedBeforeStart));
         }
         false
     }
 
-    /// The lowest rate of all. Who asks for more is kept within twice of it.
+    /// Returns the lowest rate of all, and keeps the others within twice of it.
     fn combine(&mut self) -> f64 {
         let limit = self.limits.rate.map_or(f64::INFINITY, |rate| rate as f64);
-        let rates = self.causes.iter().map(Controller::rate);
+        let rates = self.signals.iter().map(|s| s.controller.allowed_rate());
         let lowest = rates.fold(limit, f64::min);
-        for governed in &mut self.causes {
-            let (ControllerKind::Latency(LatencyController { rate, .. })
-            | ControllerKind::Pressure(PressureController { rate, .. })) = &mut governed.kind;
-            *rate = rate.min((2.0 * lowest).max(MIN_RATE));
+        for signal in &mut self.signals {
+            signal.controller.cap_rate((2.0 * lowest).max(MIN_RATE));
         }
         lowest
     }
@@ -245,17 +205,22 @@ impl Governor {
             return;
         };
         let rate = self.lowest();
-        for governed in &mut self.causes {
-            let missed = governed.rate() <= MIN_RATE && governed.missed(self.now, give_up_after);
+        for GovernedSignal {
+            controller,
+            missed_since,
+        } in &mut self.signals
+        {
+            let missed = controller.allowed_rate() <= MIN_RATE
+                && controller.is_missed(self.now, give_up_after);
             if !missed {
-                governed.missed_since = None;
+                *missed_since = None;
                 continue;
             }
-            let since = *governed.missed_since.get_or_insert(self.now);
+            let since = *missed_since.get_or_insert(self.now);
             let waited = u128::from(self.now.saturating_sub(since));
             if waited >= give_up_after.as_nanos() && !self.gave_up {
                 self.gave_up = true;
-                let holding = governed.bottleneck(self.now, rate);
+                let holding = controller.bottleneck(self.now, rate);
                 self.words.push(Notice::GiveUp(holding));
             }
         }
@@ -279,13 +244,13 @@ impl Governor {
         if rate > 0 && !pace.was_throttled {
             return None;
         }
-        let mut causes = self.causes.iter();
-        // Before the first byte it is who is listened to, once there is a figure.
-        let governed = causes.find(|governed| {
+        let mut controllers = self.signals.iter().map(|signal| &signal.controller);
+        // Before the first byte it is the first signal that has a figure.
+        let governed = controllers.find(|controller| {
             if rate == 0 {
-                governed.was_heard()
+                controller.has_data()
             } else {
-                governed.rate() as u64 <= rate
+                controller.allowed_rate() as u64 <= rate
             }
         });
         if governed.is_none() && rate == 0 {
@@ -317,16 +282,14 @@ impl Governor {
         };
         let mut takes = MAX_CHUNK_SECS;
         let mut most = MAX_CHUNK_BYTES;
-        for governed in &self.causes {
-            match (&governed.kind, governed.cause) {
-                (ControllerKind::Latency(latency), Cause::WriteLatency) => {
-                    takes = takes.min(latency.share_of_target());
-                }
-                (ControllerKind::Latency(latency), _) => {
-                    let bytes = power_of_two(PAGE_PINNING_RATE * latency.share_of_target());
+        for signal in &self.signals {
+            match signal.controller.chunk_limit() {
+                ChunkLimit::DiskSeconds(seconds) => takes = takes.min(seconds),
+                ChunkLimit::CpuSeconds(seconds) => {
+                    let bytes = power_of_two(PAGE_PINNING_RATE * seconds);
                     most = most.min(bytes.max(LEAST_GOVERNED));
                 }
-                (ControllerKind::Pressure(_), _) => (),
+                ChunkLimit::Unlimited => {}
             }
         }
         self.piece(rate, takes)
@@ -340,45 +303,28 @@ impl Governor {
     }
 }
 
-impl Controller {
-    fn rate(&self) -> f64 {
-        match &self.kind {
-            ControllerKind::Latency(latency) => latency.rate,
-            ControllerKind::Pressure(pressure) => pressure.rate,
-        }
-    }
-
-    fn missed(&self, now: u64, give_up_after: Duration) -> bool {
-        match &self.kind {
-            ControllerKind::Latency(latency) => latency.missed(now, give_up_after),
-            ControllerKind::Pressure(pressure) => pressure.missed(now),
-        }
-    }
-
-    fn was_heard(&self) -> bool {
-        match &self.kind {
-            ControllerKind::Latency(latency) => latency.was_heard(),
-            ControllerKind::Pressure(_) => true,
-        }
-    }
-
-    fn bottleneck(&self, now: u64, rate: u64) -> Bottleneck {
-        match &self.kind {
-            ControllerKind::Latency(latency) => latency.bottleneck(now, rate),
-            ControllerKind::Pressure(pressure) => pressure.bottleneck(rate),
-        }
+/// Makes the controller of a signal, if the user has set a target for it.
+fn make_controller(
+    signal: &'static SignalSpec,
+    limits: &Limits,
+    period: impl FnOnce() -> Duration,
+    now: u64,
+) -> Option<Box<dyn SignalController>> {
+    match &signal.control {
+        // The user's rate is no matter of samples: it bounds what all others allow.
+        Control::FixedRate => None,
+        Control::Latency { target, tuning } => target(limits).map(|target| {
+            let controller = LatencyController::new(signal.cause, tuning, target, period(), now);
+            Box::new(controller) as Box<dyn SignalController>
+        }),
+        Control::Pressure { target } => target(limits).map(|target| {
+            let controller = PressureController::new(signal.cause, target, now);
+            Box::new(controller) as Box<dyn SignalController>
+        }),
     }
 }
 
 /// The largest that is not above.
 fn power_of_two(bytes: f64) -> u64 {
     1 << (bytes as u64).max(1).ilog2()
-}
-
-/// How many answers make a baseline, and what part of them over the target makes it one that is over.
-fn answers_of_baseline(cause: Cause) -> (usize, f64) {
-    match cause {
-        Cause::WriteLatency => (4, 0.5),
-        _ => (16, 0.125),
-    }
 }

@@ -1,9 +1,11 @@
 //! One pressure, and the rate that it allows: in proportion, once a second.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use super::signal_controller::SignalController;
 use super::throughput_meter::CopyPace;
-use super::{Bottleneck, Cause, FASTEST, MIN_RATE, NANOS_PER_SECOND};
+use super::{Bottleneck, Cause, FASTEST, MIN_RATE, NANOS_PER_SECOND, Sample, StallSample};
 
 /// What pressure is taken over, and how often the rate changes.
 const PRESSURE_SPAN_NS: u64 = NANOS_PER_SECOND;
@@ -43,20 +45,22 @@ const NEAR_CONGESTION_FROM: f64 = 0.85;
 /// Past this multiple the trouble is gone.
 const CONGESTION_GONE_ABOVE: f64 = 1.3;
 
+/// Samples that are kept at most.
+const MAX_READINGS: usize = 64;
+
 /// One pressure that has a target.
 #[derive(Debug)]
 pub(super) struct PressureController {
     cause: Cause,
     /// Percent.
     target: f64,
-    /// When, and microseconds stalled.
-    readings: VecDeque<(u64, u64)>,
+    readings: VecDeque<StallSample>,
     heard: u64,
     changed: u64,
     slow_start: bool,
     last_congestion_rate: Option<f64>,
-    /// Bytes a second.
-    pub(super) rate: f64,
+    /// Bytes per second.
+    rate: f64,
 }
 
 impl PressureController {
@@ -73,65 +77,32 @@ impl PressureController {
         }
     }
 
-    /// A reading. One that goes back, in time or in what was stalled, begins anew.
-    pub(super) fn stalled(&mut self, at: u64, total: u64) {
-        if let Some((last, stalled)) = self.readings.back() {
-            if at == *last {
+    /// Keeps the samples of the last second. One that goes back, in time or in what was stalled, begins anew.
+    fn add_stall(&mut self, sample: StallSample) {
+        if let Some(last) = self.readings.back() {
+            if sample.at == last.at {
                 return;
             }
-            if at < *last || total < *stalled {
+            if sample.at < last.at || sample.total_us < last.total_us {
                 self.readings.clear();
             }
         }
-        let from = at.saturating_sub(PRESSURE_SPAN_NS);
-        while self.readings.get(1).is_some_and(|(at, _)| *at <= from) {
+        let from = sample.at.saturating_sub(PRESSURE_SPAN_NS);
+        while self.readings.get(1).is_some_and(|kept| kept.at <= from) {
             self.readings.pop_front();
         }
-        if self.readings.len() == 64 {
+        if self.readings.len() == MAX_READINGS {
             self.readings.pop_front();
         }
-        self.readings.push_back((at, total));
-        self.heard = self.heard.max(at);
+        self.readings.push_back(sample);
+        self.heard = self.heard.max(sample.at);
     }
 
-    /// Begins low again.
-    pub(super) fn restart(&mut self, now: u64) {
+    /// Begins at the lowest rate again, in slow start.
+    fn restart(&mut self, now: u64) {
         self.rate = MIN_RATE;
         self.slow_start = true;
         self.changed = now;
-    }
-
-    /// The copy stood still: what was read before says nothing.
-    pub(super) fn resume(&mut self, now: u64) {
-        self.restart(now);
-        self.heard = self.heard.max(now);
-    }
-
-    pub(super) fn decide(&mut self, pace: &CopyPace) {
-        if pace.is_idle || self.silent(pace.now) {
-            self.restart(pace.now);
-        } else if let Some((percent, span)) = self.since(self.changed) {
-            let far = percent < self.target * FAR_BELOW;
-            if self.slow_start && span >= if far { QUICK_STEP } else { STEP } {
-                self.step(percent, pace);
-            } else if span >= PRESSURE_SPAN_NS {
-                self.correct(percent, pace);
-            }
-        }
-        self.rate = self.rate.min(pace.roof()).clamp(MIN_RATE, FASTEST);
-    }
-
-    pub(super) fn missed(&self, now: u64) -> bool {
-        self.silent(now) || self.percent() > self.target
-    }
-
-    pub(super) fn bottleneck(&self, rate: u64) -> Bottleneck {
-        Bottleneck {
-            cause: self.cause,
-            figure: self.percent(),
-            target: self.target,
-            rate,
-        }
     }
 
     fn silent(&self, now: u64) -> bool {
@@ -150,7 +121,7 @@ impl PressureController {
         } else if pace.is_throttled {
             self.rate *= 2.0;
             // What is read next began with this one: the kernel's sums are those of the moment they are read at.
-            self.changed = self.readings.back().map_or(pace.now, |(at, _)| *at);
+            self.changed = self.readings.back().map_or(pace.now, |last| last.at);
         }
     }
 
@@ -172,18 +143,74 @@ impl PressureController {
         self.changed = pace.now;
     }
 
-    /// Percent over the last second.
+    /// Returns the percent of the last second.
     fn percent(&self) -> f64 {
         self.since(0).map_or(0.0, |(percent, _)| percent)
     }
 
-    /// Percent in the readings from `moment` on, and how long they span.
+    /// Returns the percent in the samples from `moment` on, and how many nanoseconds they span.
     fn since(&self, moment: u64) -> Option<(f64, u64)> {
-        let first = self.readings.partition_point(|(at, _)| *at < moment);
-        let (from, before) = self.readings.get(first)?;
-        let (to, after) = self.readings.back()?;
-        let span = to.saturating_sub(*from);
-        let stalled = after.saturating_sub(*before) as f64 * 1000.0;
+        let first = self.readings.partition_point(|kept| kept.at < moment);
+        let (from, to) = (self.readings.get(first)?, self.readings.back()?);
+        let span = to.at.saturating_sub(from.at);
+        let stalled = to.total_us.saturating_sub(from.total_us) as f64 * 1000.0;
         (span > 0).then(|| ((100.0 * stalled / span as f64).min(100.0), span))
+    }
+}
+
+impl SignalController for PressureController {
+    fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    fn add_sample(&mut self, sample: Sample) {
+        if let Sample::Stall(sample) = sample {
+            self.add_stall(sample);
+        }
+    }
+
+    fn end_baseline(&mut self, now: u64) -> Option<Bottleneck> {
+        self.restart(now);
+        None
+    }
+
+    fn resume(&mut self, now: u64) {
+        self.restart(now);
+        self.heard = self.heard.max(now);
+    }
+
+    fn decide(&mut self, pace: &CopyPace) {
+        if pace.is_idle || self.silent(pace.now) {
+            self.restart(pace.now);
+        } else if let Some((percent, span)) = self.since(self.changed) {
+            let far = percent < self.target * FAR_BELOW;
+            if self.slow_start && span >= if far { QUICK_STEP } else { STEP } {
+                self.step(percent, pace);
+            } else if span >= PRESSURE_SPAN_NS {
+                self.correct(percent, pace);
+            }
+        }
+        self.rate = self.rate.min(pace.roof()).clamp(MIN_RATE, FASTEST);
+    }
+
+    fn allowed_rate(&self) -> f64 {
+        self.rate
+    }
+
+    fn cap_rate(&mut self, most: f64) {
+        self.rate = self.rate.min(most);
+    }
+
+    fn is_missed(&self, now: u64, _give_up_after: Duration) -> bool {
+        self.silent(now) || self.percent() > self.target
+    }
+
+    fn bottleneck(&self, _now: u64, rate: u64) -> Bottleneck {
+        Bottleneck {
+            cause: self.cause,
+            figure: self.percent(),
+            target: self.target,
+            rate,
+        }
     }
 }

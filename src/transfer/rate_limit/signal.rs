@@ -1,0 +1,255 @@
+//! The table of throttle signals: everything that can hold a copy back, one row each.
+//!
+//! A row names the option that sets the target, the feed of samples, the control law that turns samples into an allowed rate,
+//! and the words for people and programs. A new signal is a variant of [`Cause`], a field of [`Limits`] and a row of
+//! [`SIGNALS`] in this file, and the row of its option in `cp/cli`.
+
+use std::time::Duration;
+
+/// What can hold a copy back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The rate that the user has set.
+    LimitRate,
+    /// The time that fork takes.
+    ForkLatency,
+    /// The time that a bystander's write and fdatasync take.
+    WriteLatency,
+    /// The share of time in which some task waits for memory.
+    MemoryPressure,
+    /// The share of time in which some task waits for a disk.
+    IoPressure,
+}
+
+impl Cause {
+    /// Returns the row of this cause.
+    ///
+    /// # Panics
+    /// Never: a test compares the order of the table with that of the variants.
+    #[must_use]
+    pub fn spec(self) -> &'static SignalSpec {
+        &SIGNALS[self as usize]
+    }
+
+    /// Returns its name in events and for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.spec().name
+    }
+}
+
+/// What the user allows.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Limits {
+    /// Bytes per second of the copy.
+    pub rate: Option<u64>,
+    /// Target for the 99th percentile of fork.
+    pub fork_latency: Option<Duration>,
+    /// Target for the 99th percentile of a write of 4 KiB with fdatasync, on the file system of the destination.
+    pub write_latency: Option<Duration>,
+    /// PSI `some` of memory and of io, each in percent.
+    pub pressure: Option<f64>,
+    /// How long a target may be missed at the lowest rate before the copy is given up.
+    pub give_up_after: Option<Duration>,
+}
+
+impl Limits {
+    /// Whether anything is limited.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        SIGNALS.iter().any(|signal| signal.is_limited(self))
+    }
+
+    /// Whether the rate depends on samples of the machine.
+    #[must_use]
+    pub fn governed(&self) -> bool {
+        let sampled = SIGNALS.iter().filter(|signal| signal.feed != Feed::None);
+        sampled.into_iter().any(|signal| signal.is_limited(self))
+    }
+}
+
+/// Where the samples of a signal come from. The layers above start it, by its name there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// Nothing is sampled: the target is the rate itself.
+    None,
+    /// A prober process that repeats the probe of this name.
+    Probe(&'static str),
+    /// The `some` line of the file of this name in /proc/pressure.
+    Stall(&'static str),
+}
+
+/// The unit of a signal's figure and of its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FigureUnit {
+    /// Bytes per second.
+    BytesPerSec,
+    /// Seconds of latency.
+    Seconds,
+    /// Percent of the time.
+    Percent,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct SignalSpec {
+    /// What this row describes.
+    pub cause: Cause,
+    /// The name in events and for people.
+    pub name: &'static str,
+    /// The option that sets the target.
+    pub option: &'static str,
+    /// The clause that says what is measured, with [`FIGURE_PLACEHOLDER`] in place of the figure.
+    pub phrase: &'static str,
+    /// The unit of figure and target.
+    pub unit: FigureUnit,
+    /// Where the samples come from.
+    pub feed: Feed,
+    /// How samples become an allowed rate.
+    pub(super) control: Control,
+}
+
+/// What stands for the figure in [`SignalSpec::phrase`].
+pub const FIGURE_PLACEHOLDER: &str = "{figure}";
+
+impl SignalSpec {
+    /// Whether `limits` has a target for this signal.
+    #[must_use]
+    pub fn is_limited(&self, limits: &Limits) -> bool {
+        match self.control {
+            Control::FixedRate => limits.rate.is_some(),
+            Control::Latency { target, .. } => target(limits).is_some(),
+            Control::Pressure { target } => target(limits).is_some(),
+        }
+    }
+}
+
+/// The control law of a signal, with its target.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// The user's rate holds as it is.
+    FixedRate,
+    /// The 99th percentile of a latency is held below the target.
+    Latency {
+        target: fn(&Limits) -> Option<Duration>,
+        tuning: LatencyTuning,
+    },
+    /// A share of time, in percent, is held below the target.
+    Pressure { target: fn(&Limits) -> Option<f64> },
+}
+
+/// What differs from one latency to another.
+#[derive(Debug)]
+pub(super) struct LatencyTuning {
+    /// Samples that make a baseline.
+    pub(super) baseline_samples: usize,
+    /// The share of them over the target that makes the target missed without a copy.
+    pub(super) baseline_missed_share: f64,
+    /// What a chunk of the copy delays the bystander by.
+    pub(super) delayed_by: ChunkDelay,
+}
+
+/// How a chunk in flight delays a bystander.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChunkDelay {
+    /// The kernel goes through the chunk and holds the CPU meanwhile.
+    Cpu,
+    /// The disk writes the chunk first.
+    Disk,
+}
+
+/// All signals, in the order of [`Cause`].
+pub static SIGNALS: [SignalSpec; 5] = [
+    SignalSpec {
+        cause: Cause::LimitRate,
+        name: "limit-rate",
+        option: "--limit-rate",
+        phrase: "the copy goes at {figure}",
+        unit: FigureUnit::BytesPerSec,
+        feed: Feed::None,
+        control: Control::FixedRate,
+    },
+    SignalSpec {
+        cause: Cause::ForkLatency,
+        name: "fork-latency",
+        option: "--max-fork-latency",
+        phrase: "fork takes {figure}",
+        unit: FigureUnit::Seconds,
+        feed: Feed::Probe("fork"),
+        control: Control::Latency {
+            target: |limits| limits.fork_latency,
+            tuning: LatencyTuning {
+                baseline_samples: 16,
+                baseline_missed_share: 0.125,
+                delayed_by: ChunkDelay::Cpu,
+            },
+        },
+    },
+    SignalSpec {
+        cause: Cause::WriteLatency,
+        name: "write-latency",
+        option: "--max-write-latency",
+        phrase: "a write with fdatasync takes {figure}",
+        unit: FigureUnit::Seconds,
+        feed: Feed::Probe("fsync"),
+        control: Control::Latency {
+            target: |limits| limits.write_latency,
+            tuning: LatencyTuning {
+                baseline_samples: 4,
+                baseline_missed_share: 0.5,
+                delayed_by: ChunkDelay::Disk,
+            },
+        },
+    },
+    SignalSpec {
+        cause: Cause::MemoryPressure,
+        name: "memory-pressure",
+        option: "--max-pressure",
+        phrase: "tasks wait for memory {figure} of the time",
+        unit: FigureUnit::Percent,
+        feed: Feed::Stall("memory"),
+        control: Control::Pressure {
+            target: |limits| limits.pressure,
+        },
+    },
+    SignalSpec {
+        cause: Cause::IoPressure,
+        name: "io-pressure",
+        option: "--max-pressure",
+        phrase: "tasks wait for disks {figure} of the time",
+        unit: FigureUnit::Percent,
+        feed: Feed::Stall("io"),
+        control: Control::Pressure {
+            target: |limits| limits.pressure,
+        },
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_finds_its_own_row() {
+        for (index, signal) in SIGNALS.iter().enumerate() {
+            assert_eq!(signal.cause as usize, index);
+            assert_eq!(signal.cause.spec().name, signal.name);
+            assert!(signal.phrase.contains(FIGURE_PLACEHOLDER), "{signal:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_signal_with_samples_governs() {
+        assert!(!Limits::default().any());
+        let rate = Limits {
+            rate: Some(1),
+            ..Limits::default()
+        };
+        assert!(rate.any() && !rate.governed());
+        let pressure = Limits {
+            pressure: Some(1.0),
+            ..Limits::default()
+        };
+        assert!(pressure.any() && pressure.governed());
+    }
+}
