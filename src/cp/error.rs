@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::observe::error::ObserveError;
 use crate::report::ReportedError;
 use crate::transfer::engine::EngineSpec;
 use crate::transfer::errno_class::Endpoint;
@@ -269,7 +270,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub enum LimitError {
     /// What is to be measured cannot be, for this reason.
-    Unavailable(String),
+    Unavailable(ObserveError),
     /// A prober cannot be started.
     StartProber(io::Error),
     /// The destination is written to, and lies on no file system.
@@ -435,11 +436,21 @@ impl Error {
                 | transfer::Error::Clone(error) => Some(error),
                 _ => None,
             },
+            Self::Limit {
+                why: LimitError::Unavailable(error),
+                ..
+            } => find_io_error(error),
             Self::Replaced(_) | Self::Refused { .. } | Self::Limit { .. } | Self::GaveUp { .. } => {
                 None
             }
         }
     }
+}
+
+/// Returns the error of the system among the sources of an error.
+fn find_io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref())
 }
 
 impl std::error::Error for Error {

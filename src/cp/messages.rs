@@ -369,7 +369,7 @@ impl DataError {
 impl Display for LimitError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable(why) => f.write_str(why),
+            Self::Unavailable(why) => write!(f, "{why}"),
             Self::StartProber(error) => {
                 write!(f, "cannot start a prober: {}", strerror(error))
             }

@@ -19,6 +19,7 @@ use super::memory::{
 };
 use super::observer_process::{ObserverProcess, ProcessControl};
 use super::ring::WordRing;
+use crate::observe::error::{ObserveError, failed};
 use crate::sys::clock;
 use crate::sys::process::ProcessUsage;
 use crate::sys::shared_memory::SharedWords;
@@ -79,10 +80,9 @@ impl Sampler {
             let mut slabs = slabs.as_ref().zip(slab_reader.ok()).map(SlabWriter::new);
             control.lock_memory();
             // A timer may be late by the slack, 50 µs by default.
-            prctl::set_timerslack(1)
-                .map_err(|e| format!("cannot set the timer slack: {}", e.desc()))?;
+            prctl::set_timerslack(1).map_err(|e| failed("set the timer slack", e))?;
             run_sampler(control, &mut reader, &rows, slabs.as_mut());
-            Ok(())
+            Ok::<(), ObserveError>(())
         });
         Ok(Self {
             process: worker?,
@@ -96,7 +96,7 @@ impl Sampler {
     ///
     /// # Errors
     /// Its own message, how it died, or that it did not become ready in time.
-    pub fn wait_ready(&mut self) -> Result<(), String> {
+    pub fn wait_ready(&mut self) -> Result<(), ObserveError> {
         self.process.wait_ready()
     }
 
@@ -104,7 +104,7 @@ impl Sampler {
     ///
     /// # Errors
     /// Its own message, or how it died.
-    pub fn check_alive(&mut self) -> Result<(), String> {
+    pub fn check_alive(&mut self) -> Result<(), ObserveError> {
         self.process.check_alive()
     }
 
@@ -160,7 +160,7 @@ impl Sampler {
     ///
     /// # Errors
     /// Its own message, how it died, or that it does not end.
-    pub fn stop(&mut self) -> Result<ProcessUsage, String> {
+    pub fn stop(&mut self) -> Result<ProcessUsage, ObserveError> {
         self.process.ask_to_stop();
         let asked = Instant::now();
         let cost = loop {
@@ -168,7 +168,8 @@ impl Sampler {
                 break cost;
             }
             if asked.elapsed() > SAMPLER_STOP_TIMEOUT {
-                return Err(format!("{}: does not end", self.process.name()));
+                let message = format!("{}: does not end", self.process.name());
+                return Err(ObserveError::Process(message));
             }
             std::thread::sleep(Duration::from_millis(1));
         };

@@ -49,12 +49,6 @@ without a name next to DEST, in a directory that must be writable. Of several li
 and --debug name it. Limits count bytes of data that are moved: holes and shared blocks are free, but a file counts for \
 4 KiB at least where one of those three is given. PSI counts the copy's own waiting for the disk, too.";
 
-const ERROR_EVENTS: &str = "\
-In --json the event error has, beside the sentence in error: op, a short word for what was being done (open, stat, read, write, \
-truncate, close, fsync, unlink, rename, mkdir, mknod, link, symlink, readlink, clone, chmod, chown, utimens, getxattr, setxattr, \
-listxattr; copy where nothing was attempted, limit for a limit that cannot be kept), errno, the number of the system's error, and \
-code, its name, as ENOSPC. The last two are null where no system call failed.";
-
 const ORDER: &str = "\
 Of options that say different things the last counts. Long options may be abbreviated, and so may the words that they take. \
 Options may stand behind operands, unless POSIXLY_CORRECT is set; -- ends them. An abbreviation means what it means to cp, \
@@ -63,7 +57,7 @@ whatever options are added here.";
 /// Behind the options: backups, promises, limits, abbreviations, the engines as a table.
 pub(super) fn after() -> String {
     let mut text = format!(
-        "{BACKUPS}\n\n{CRASH_GUARANTEES}\n\n{THROTTLE}\n\n{ERROR_EVENTS}\n\n{ORDER}\n\nEngines, in order of preference:\n"
+        "{BACKUPS}\n\n{CRASH_GUARANTEES}\n\n{THROTTLE}\n\n{ORDER}\n\nEngines, in order of preference:\n"
     );
     for row in ENGINES {
         text.push_str(&format!(

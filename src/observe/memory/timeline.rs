@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{History, Metric, MetricKind, Reading, SlabReading};
 
+use crate::observe::error::ObserveError;
+
 const NANOS_PER_SECOND: f64 = 1e9;
 const MICROS_PER_SECOND: f64 = 1e6;
 
@@ -208,7 +210,7 @@ fn stall_percent(a: (f64, f64), b: (f64, f64)) -> Option<f64> {
 }
 
 impl PressureSeries {
-    fn of(supported: &Result<(), String>, readings: &[Reading]) -> Self {
+    fn of(supported: &Result<(), ObserveError>, readings: &[Reading]) -> Self {
         let mut resources = BTreeMap::new();
         if supported.is_ok() {
             for field in Metric::ALL {
@@ -221,7 +223,7 @@ impl PressureSeries {
         }
         Self {
             supported: supported.is_ok(),
-            why: supported.clone().err(),
+            why: supported.as_ref().err().map(ToString::to_string),
             resources,
         }
     }
@@ -267,7 +269,7 @@ impl SlabGrowth {
             Ok(slabs) => slabs,
             Err(why) => {
                 return Self {
-                    why: Some(why.clone()),
+                    why: Some(why.to_string()),
                     grown: Vec::new(),
                 };
             }
@@ -325,6 +327,7 @@ fn seconds(from: u64, to: u64) -> f64 {
 mod tests {
     use super::super::{METRIC_COUNT, SlabHistory};
     use super::*;
+    use crate::observe::error::unavailable;
 
     const MS: u64 = 1_000_000;
 
@@ -346,7 +349,9 @@ mod tests {
         History {
             readings: (0..count).map(reading).collect(),
             pressure: Ok(()),
-            slabs: Err("cannot read '/proc/slabinfo': Permission denied".into()),
+            slabs: Err(unavailable(
+                "cannot read '/proc/slabinfo': Permission denied",
+            )),
         }
     }
 
@@ -418,7 +423,7 @@ mod tests {
     #[test]
     fn json_says_what_is_not_supported() {
         let mut history = history(3);
-        history.pressure = Err("no PSI".into());
+        history.pressure = Err(unavailable("no PSI"));
         let timeline = between(&history, 0, 300 * MS);
         let json = serde_json::to_value(&timeline).unwrap();
         assert_eq!(

@@ -14,8 +14,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
+use crate::observe::error::{ObserveError, cannot};
 
 pub use prober::Prober;
 pub use supervisor::{ProberEvent, SupervisedProber};
@@ -27,7 +26,7 @@ pub trait Probe {
     ///
     /// # Errors
     /// What could not be done and why; the prober then ends.
-    fn prepare(&mut self) -> Result<bool, String> {
+    fn prepare(&mut self) -> Result<bool, ObserveError> {
         Ok(false)
     }
 
@@ -35,15 +34,12 @@ pub trait Probe {
     ///
     /// # Errors
     /// What failed and why; the prober then ends.
-    fn run_once(&mut self) -> Result<u64, String>;
+    fn run_once(&mut self) -> Result<u64, ObserveError>;
 }
 
 /// Creates a file without a name in `dir`, so that no file remains however a prober ends.
-fn create_unnamed_file(dir: &Path) -> Result<File, String> {
-    tempfile::tempfile_in(dir).map_err(|e| {
-        let dir = quote(dir.as_os_str());
-        format!("cannot create a file in {dir}: {}", strerror(&e))
-    })
+fn create_unnamed_file(dir: &Path) -> Result<File, ObserveError> {
+    tempfile::tempfile_in(dir).map_err(|e| cannot("create a file in", dir, e))
 }
 
 /// Settings with which the probes are made.
@@ -76,7 +72,7 @@ pub struct ProbeSpec {
     pub needs_directory: bool,
     /// Whether one is started on each CPU.
     pub per_cpu: bool,
-    make: fn(&ProbeSetup) -> Result<Box<dyn Probe>, String>,
+    make: fn(&ProbeSetup) -> Result<Box<dyn Probe>, ObserveError>,
 }
 
 /// All kinds of probers.

@@ -3,15 +3,16 @@
 //! This is what cyclictest measures, for a task of the default scheduling policy.
 
 use super::{Probe, ProbeSetup};
+use crate::observe::error::ObserveError;
 
 struct Wakeup;
 
-pub(super) fn make(_: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
+pub(super) fn make(_: &ProbeSetup) -> Result<Box<dyn Probe>, ObserveError> {
     Ok(Box::new(Wakeup))
 }
 
 impl Probe for Wakeup {
-    fn run_once(&mut self) -> Result<u64, String> {
+    fn run_once(&mut self) -> Result<u64, ObserveError> {
         Ok(0)
     }
 }
