@@ -4,6 +4,8 @@ mod dest_directory;
 mod idle;
 mod sensors;
 
+pub(super) use dest_directory::find_dest_directory;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, Thread};
