@@ -42,21 +42,21 @@ pub enum Operation {
     Write,
     /// Giving the destination its size.
     Resize,
-    /// Closing the destination.
+    /// Closing the destination of a copy.
     Close,
     /// Waiting until a file is on the disk.
     Sync,
-    /// Removing a name.
+    /// Removing a name of a file.
     Remove,
     /// Giving the old destination the name of a backup.
     BackUp,
     /// Giving it that name in the step in which the new file gets its own.
     BackUpAtomically,
-    /// Making a directory.
+    /// Making a directory like that of the source.
     MakeDirectory,
     /// Making a directory that --parents names.
     MakeParent,
-    /// Making a FIFO.
+    /// Making a FIFO like the source.
     MakeFifo,
     /// Making a socket or a device.
     MakeSpecial,
@@ -82,7 +82,7 @@ pub enum Operation {
     ClearMode,
     /// Reading the ACL of the source.
     ReadAcl,
-    /// Setting owner and group.
+    /// Setting owner and group of a file.
     SetOwner,
     /// Setting owner and group of a symbolic link.
     SetLinkOwner,
@@ -139,9 +139,9 @@ impl Operation {
 /// What was being made of the source under the name of the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkOperation {
-    /// A hard link.
+    /// A hard link to the file.
     HardLink,
-    /// A symbolic link.
+    /// A symbolic link to the name.
     Symlink,
 }
 
@@ -157,11 +157,11 @@ pub enum XattrOperation {
 /// What a file that replaces another must have of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeptAttribute {
-    /// Owner and group.
+    /// The owner and the group of the file.
     Owner,
-    /// The mode.
+    /// The permission bits of the file.
     Mode,
-    /// The ACL.
+    /// The access control list of the file.
     Acl,
     /// The list of its extended attributes.
     Xattrs,
@@ -183,9 +183,9 @@ pub enum AtomicObstacle {
 /// The option that allowed only one way to copy, where there was none.
 #[derive(Debug, Clone, Copy)]
 pub enum Demand {
-    /// --engine.
+    /// The option --engine, with this engine.
     Engine(&'static EngineSpec),
-    /// --direct=always.
+    /// The option --direct with the word always.
     Direct,
 }
 
@@ -194,9 +194,9 @@ pub enum Demand {
 pub struct DataError {
     /// What happened, and how far the copy came.
     pub failure: CopyFailure,
-    /// The source.
+    /// The path of the source, as messages call it.
     pub source: PathBuf,
-    /// The destination.
+    /// The path of the destination, as messages call it.
     pub dest: PathBuf,
     /// Whether the destination is left as it was.
     pub is_atomic: bool,
@@ -207,11 +207,11 @@ pub struct DataError {
 /// A file that another process replaced while this run worked on it.
 #[derive(Debug)]
 pub enum Replaced {
-    /// The source was replaced.
+    /// The source of a copy was replaced.
     Source(PathBuf),
     /// The destination was replaced. The file that had the name before it may be kept under a name of its own.
     Dest {
-        /// The destination.
+        /// The path of the destination, as messages call it.
         path: PathBuf,
         /// The file that was there before.
         kept: Option<PathBuf>,
@@ -284,45 +284,45 @@ pub enum LimitError {
 pub enum Error {
     /// An operation on one file failed.
     Io {
-        /// What was being done.
+        /// The operation that did not succeed.
         operation: Operation,
         /// To which file, as messages call it.
         path: PathBuf,
-        /// What the system said.
+        /// The error that the system reported.
         error: io::Error,
     },
     /// A link could not be made.
     Link {
-        /// Which kind of link.
+        /// The kind of link that was made.
         operation: LinkOperation,
         /// The name of the link.
         dest: PathBuf,
         /// What it should have led to.
         target: PathBuf,
-        /// What the system said.
+        /// The error that the system reported.
         error: io::Error,
     },
     /// An extended attribute could not be copied.
     Xattr {
-        /// What was being done.
+        /// The operation that did not succeed.
         operation: XattrOperation,
         /// The name of the attribute.
         name: OsString,
-        /// To which file.
+        /// The path of the file, as messages call it.
         path: PathBuf,
-        /// What the system said.
+        /// The error that the system reported.
         error: io::Error,
     },
     /// The security context of new files could not be set.
     CreationContext {
-        /// The context.
+        /// The context that was to be set.
         context: OsString,
-        /// What the system said.
+        /// The error that the system reported.
         error: io::Error,
     },
     /// --atomic cannot replace a file.
     Atomic {
-        /// The destination.
+        /// The path of the destination, as messages call it.
         path: PathBuf,
         /// What is in the way.
         obstacle: AtomicObstacle,
@@ -333,18 +333,18 @@ pub enum Error {
     Replaced(Replaced),
     /// A source is not copied, with nothing attempted.
     Refused {
-        /// Why.
+        /// The reason why it is not copied.
         refusal: Refusal,
         /// The source, or another file that the reason is about.
         source: PathBuf,
-        /// The destination.
+        /// The path of the destination, as messages call it.
         dest: PathBuf,
     },
     /// The limit of an option cannot be kept.
     Limit {
         /// The option, with its dashes.
         option: &'static str,
-        /// Why.
+        /// The reason why it cannot be kept.
         why: LimitError,
     },
     /// No thread can be started to hold the limits.
@@ -353,7 +353,7 @@ pub enum Error {
     GaveUp {
         /// The limit, and what was measured.
         bottleneck: Bottleneck,
-        /// The time.
+        /// The time of --give-up-after that has passed.
         after: Duration,
     },
 }
@@ -513,11 +513,11 @@ pub enum Warning {
     RepeatedDirectory(PathBuf),
     /// An old file did not get its name back after a copy that failed.
     Restore {
-        /// The name.
+        /// The name that the old file had.
         path: PathBuf,
         /// The name of the backup.
         backup: PathBuf,
-        /// Why.
+        /// The reason why it has another name still.
         why: RestoreError,
     },
 }
@@ -542,7 +542,7 @@ pub enum LimitWarning {
     ProberDied {
         /// The option that it measures for, with its dashes.
         option: &'static str,
-        /// How it died.
+        /// How the prober died, in words.
         why: String,
     },
     /// Another prober answers. The option is the one that it measures for.
@@ -551,14 +551,14 @@ pub enum LimitWarning {
     SupervisorDied {
         /// The option that it measured for, with its dashes.
         option: &'static str,
-        /// How the supervisor died.
+        /// How the supervisor died, in words.
         why: String,
     },
     /// --idle could not lower a priority.
     IdlePriority {
-        /// Which of the priorities.
+        /// The priority that was not lowered.
         step: PriorityStep,
-        /// What the system said.
+        /// The error that the system reported.
         error: io::Error,
     },
     /// The disk of the destination ignores I/O classes, for this reason.
@@ -568,11 +568,11 @@ pub enum LimitWarning {
 /// A priority that --idle lowers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PriorityStep {
-    /// The I/O class.
+    /// The I/O class, by ioprio_set(2).
     IoClass,
-    /// The nice value.
+    /// The nice value, by setpriority(2).
     Nice,
-    /// The scheduling policy.
+    /// The scheduling policy, by sched_setscheduler(2).
     Scheduling,
 }
 

@@ -20,11 +20,11 @@ use crate::transfer::{self, CopyFailure};
 
 /// How cp quotes the path of a message.
 enum Quoting {
-    /// For a shell, always.
+    /// Quoted for a shell, even where none needs it.
     Shell,
-    /// As a word.
+    /// Quoted as a word of the message.
     Word,
-    /// Not at all.
+    /// Without quotes, with its bytes as they are.
     None,
 }
 
@@ -127,11 +127,12 @@ impl Display for Error {
                 path,
                 error,
             } => {
+                let (words, preposition) = match operation {
+                    XattrOperation::Get => ("getting", "of"),
+                    XattrOperation::Set => ("setting", "for"),
+                };
                 let (name, path, why) = (quote(name), quote(path), strerror(error));
-                match operation {
-                    XattrOperation::Get => write!(f, "getting attribute {name} of {path}: {why}"),
-                    XattrOperation::Set => write!(f, "setting attribute {name} for {path}: {why}"),
-                }
+                write!(f, "{words} attribute {name} {preposition} {path}: {why}")
             }
             Self::CreationContext { context, error } => {
                 let (context, why) = (quote_word(context), strerror(error));

@@ -59,7 +59,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// What `options` ask for, where the file mode creation mask is `umask`.
+    /// Returns what `options` ask for, where the file mode creation mask is `umask`.
     #[must_use]
     pub fn new(options: &CopyOptions, umask: u32) -> Self {
         let mut preserve = options.preserve;
@@ -467,7 +467,7 @@ impl<'a> AttrCopy<'a> {
     }
 }
 
-/// What --no-preserve=mode makes of something that is no regular file.
+/// Returns the mode that --no-preserve=mode makes of something that is no regular file.
 fn default_of(from: &FileStat) -> u32 {
     match file_type_of_mode(from.st_mode) {
         SFlag::S_IFDIR | SFlag::S_IFSOCK => DIRECTORY_DEFAULT,

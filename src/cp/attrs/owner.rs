@@ -7,7 +7,7 @@ use super::handle::{ALL_BITS, AttrHandle};
 use super::{AttrCopy, AttrResult, Attributes, Unpreserved};
 use crate::cp::error::Operation;
 
-/// The owner's own permissions.
+/// The permissions of the owner alone.
 pub(super) const OWNER_BITS: u32 = 0o700;
 
 /// Whether the owner is as wanted.
@@ -19,7 +19,7 @@ pub(super) enum OwnerOutcome {
 }
 
 impl OwnerOutcome {
-    /// What of the mode of a source is left.
+    /// Returns what of the mode of a source is left.
     pub(super) fn mode(self, from: &FileStat) -> u32 {
         match self {
             Self::Right => from.st_mode,
@@ -28,7 +28,7 @@ impl OwnerOutcome {
     }
 }
 
-/// What an existing destination is narrowed to before it has a new owner or new data: nothing that is not its owner's
+/// Returns the mode that an existing destination is narrowed to before it has a new owner or new data: nothing that is not its owner's
 /// before and after. Set-id bits are the kernel's business.
 pub(super) fn narrowed(now: u32, from: &FileStat) -> u32 {
     now & SPECIAL_BITS | now & from.st_mode & OWNER_BITS

@@ -18,7 +18,7 @@ const ENFORCE: &str = "/sys/fs/selinux/enforce";
 /// The context of what the calling thread makes from now on.
 const CREATION: &str = "/proc/thread-self/attr/fscreate";
 
-/// Whether this machine has security contexts.
+/// Returns whether this machine has security contexts.
 #[must_use]
 pub fn has_security_contexts() -> bool {
     Path::new(ENFORCE).exists()

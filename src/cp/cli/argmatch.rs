@@ -9,12 +9,12 @@ use crate::report::quote::quote_word;
 /// Words and what they mean; words of one meaning stand together.
 pub type KeywordTable<T> = &'static [(&'static str, T)];
 
-/// The words alone.
+/// Returns the words of a table alone.
 pub(super) fn names<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
     table.iter().map(|(name, _)| *name).collect()
 }
 
-/// What `given` means in `table`. `context` is what messages call the place it stands in: an option, or a variable.
+/// Returns what `given` means in `table`. `context` is what messages call the place it stands in: an option, or a variable.
 ///
 /// # Errors
 /// cp's words where it means nothing, or several things.
@@ -43,7 +43,7 @@ pub fn argmatch<T: Copy + PartialEq>(
     )))
 }
 
-/// Each meaning on a line of its own.
+/// Lists the words, with each meaning on a line of its own.
 fn listed<T: PartialEq>(table: &[(&'static str, T)]) -> String {
     let mut text = String::new();
     let mut last = None;

@@ -20,7 +20,7 @@ pub struct OptionReader {
 }
 
 impl OptionReader {
-    /// Over the words behind the program's name.
+    /// Makes a reader of the words behind the program's name.
     #[must_use]
     pub fn new(words: impl IntoIterator<Item = OsString>, options_first: bool) -> Self {
         Self {
@@ -31,13 +31,13 @@ impl OptionReader {
         }
     }
 
-    /// The operands, once all options are read.
+    /// Returns the operands, once all options are read.
     #[must_use]
     pub fn operands(self) -> Vec<OsString> {
         self.operands
     }
 
-    /// The next option.
+    /// Returns the next option, or `None` behind the last one.
     ///
     /// # Errors
     /// What is wrong with it, in getopt's words.
@@ -126,7 +126,7 @@ fn names(origin: Origin) -> impl Iterator<Item = Named> {
         })
 }
 
-/// The option that `name` is, or is a beginning of. `given` is the whole word without its dashes.
+/// Finds the option that `name` is, or is a beginning of. `given` is the whole word without its dashes.
 fn find(name: &[u8], given: &[u8]) -> Result<Named, CliAnswer> {
     const ORIGINS: [Origin; 2] = [Origin::Cp, Origin::Own];
     let mut all = ORIGINS.into_iter().flat_map(names);
@@ -156,7 +156,7 @@ fn find(name: &[u8], given: &[u8]) -> Result<Named, CliAnswer> {
     Err(mistake(&[b"unrecognized option '--", given, b"'"]))
 }
 
-/// getopt shows words as they are, whatever bytes they have.
+/// Makes a usage error that shows words as they are, whatever bytes they have, as getopt does.
 fn mistake(parts: &[&[u8]]) -> CliAnswer {
     CliAnswer::usage_of_bytes(&parts.concat())
 }

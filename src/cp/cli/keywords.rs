@@ -18,14 +18,14 @@ pub const BACKUP: KeywordTable<Option<BackupNames>> = &[
     ("t", Some(BackupNames::Numbered)),
 ];
 
-/// WHEN of --sparse.
+/// WHEN of --sparse: what becomes of holes.
 pub const SPARSE: KeywordTable<Sparse> = &[
     ("never", Sparse::Never),
     ("auto", Sparse::Auto),
     ("always", Sparse::Always),
 ];
 
-/// WHEN of --reflink.
+/// WHEN of --reflink: whether blocks are shared.
 pub const REFLINK: KeywordTable<Reflink> = &[
     ("auto", Reflink::Auto),
     ("always", Reflink::Always),
@@ -37,15 +37,15 @@ pub const REFLINK: KeywordTable<Reflink> = &[
 pub enum Update {
     /// All, as without the option.
     All,
-    /// None.
+    /// No existing file, and that is no error.
     None,
     /// None, and that is an error.
     NoneFail,
-    /// Those that are older.
+    /// Existing files that are older than their source.
     Older,
 }
 
-/// UPDATE of --update.
+/// UPDATE of --update: which existing files are replaced.
 pub const UPDATE: KeywordTable<Update> = &[
     ("all", Update::All),
     ("none", Update::None),
@@ -56,23 +56,23 @@ pub const UPDATE: KeywordTable<Update> = &[
 /// What --preserve and --no-preserve name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attribute {
-    /// Permission bits and ACLs.
+    /// The permission bits and the ACLs.
     Mode,
-    /// Access and modification time.
+    /// The access and the modification time.
     Timestamps,
-    /// Owner and group.
+    /// The owner and the group of the file.
     Ownership,
-    /// Hard links.
+    /// The hard links among what is copied.
     Links,
-    /// The security context.
+    /// The security context, where there is SELinux.
     Context,
-    /// Extended attributes.
+    /// The extended attributes of the file.
     Xattr,
     /// All of these, the context where there is one.
     All,
 }
 
-/// The members of LIST.
+/// The members of LIST of --preserve and --no-preserve.
 pub const ATTRIBUTES: KeywordTable<Attribute> = &[
     ("mode", Attribute::Mode),
     ("timestamps", Attribute::Timestamps),
@@ -83,21 +83,21 @@ pub const ATTRIBUTES: KeywordTable<Attribute> = &[
     ("all", Attribute::All),
 ];
 
-/// WHEN of --direct.
+/// WHEN of --direct: whether the page cache is used.
 pub const DIRECT: KeywordTable<DirectPolicy> = &[
     ("never", DirectPolicy::Never),
     ("auto", DirectPolicy::Auto),
     ("always", DirectPolicy::Always),
 ];
 
-/// WHEN of --progress.
+/// WHEN of --progress: whether a bar is shown.
 pub const PROGRESS: KeywordTable<progress::ShowProgress> = &[
     ("never", progress::ShowProgress::Never),
     ("auto", progress::ShowProgress::Auto),
     ("always", progress::ShowProgress::Always),
 ];
 
-/// NAME of --engine.
+/// Returns the words that NAME of --engine may be, with their engines.
 #[must_use]
 pub fn engines() -> Vec<(&'static str, &'static EngineSpec)> {
     engine::ENGINES.iter().map(|row| (row.name, *row)).collect()

@@ -18,13 +18,13 @@ use crate::report::{PROGRAM_NAME, program_name};
 use option_spec::{OptionAction, OptionSpec, Origin};
 use table::OPTION_TABLE;
 
-/// The command line of `mmapcp`: what help, man page and completions are made from.
+/// Returns the command line of `mmapcp`: what help, man page and completions are made from.
 #[must_use]
 pub fn command() -> Command {
     named(PROGRAM_NAME)
 }
 
-/// What --help prints: a line an option, and the name by which cp was called.
+/// Returns what --help prints: a line an option, and the name by which cp was called.
 #[must_use]
 pub fn help_text() -> String {
     named(program_name())
@@ -33,7 +33,7 @@ pub fn help_text() -> String {
         .to_string()
 }
 
-/// What --version prints, whatever the name it was called by: a script that asks wants to know what it has.
+/// Returns what --version prints, whatever the name it was called by: a script that asks wants to know what it has.
 #[must_use]
 pub fn version_text() -> String {
     named(PROGRAM_NAME).render_version()
@@ -61,7 +61,7 @@ fn named(name: &str) -> Command {
         })
 }
 
-/// One row as clap has it.
+/// Describes one row of the table to clap.
 fn argument(row: &OptionSpec, order: usize) -> Arg {
     // Rows of one meaning, -b and --backup, want ids of their own.
     let mut arg = Arg::new(order.to_string())

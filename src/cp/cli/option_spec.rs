@@ -12,9 +12,9 @@ use super::option_value::OptionValue;
 /// What a shell may offer as an argument.
 #[derive(Debug, Clone, Copy)]
 pub enum ArgumentValues {
-    /// One of these words.
+    /// A word of the list that this function returns.
     Words(fn() -> Vec<&'static str>),
-    /// A directory.
+    /// The name of a directory that exists.
     Directory,
     /// Any text, or a list of words.
     Free,
@@ -40,9 +40,9 @@ pub type ArgumentSpec = (&'static str, ArgumentValues);
 /// An option whose answer is printed instead of copying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// --help
+    /// The option --help, answered with the list of options.
     Help,
-    /// --version
+    /// The option --version, answered with name and version.
     Version,
 }
 
@@ -74,7 +74,7 @@ pub enum OptionAction {
 pub enum Origin {
     /// GNU cp has it, in version 9.7 or before.
     Cp,
-    /// Only mmapcp has it.
+    /// mmapcp alone has the option.
     Own,
 }
 
@@ -87,7 +87,7 @@ pub struct OptionSpec {
     pub long: Option<&'static str>,
     /// A long name that cp still takes and no longer shows.
     pub hidden: Option<&'static str>,
-    /// What --help says.
+    /// What --help says about the option.
     pub help: &'static str,
     /// The argument, and what the option does.
     pub action: OptionAction,

@@ -13,7 +13,7 @@ use crate::report::units::{parse_bytes, parse_time_with_unit};
 /// Slower than a page in four seconds nobody copies, and faster than memory neither.
 const RATES: std::ops::RangeInclusive<u64> = 1 << 10..=100 << 30;
 
-/// Probers measure in microseconds.
+/// Shortest limit of a latency, since probers measure in microseconds.
 const MIN_LIMIT_TIME: Duration = Duration::from_micros(1);
 
 /// A percentile of a window of seconds says nothing about hours.
@@ -33,7 +33,7 @@ const LEAST_PRESSURE: f64 = 0.01;
 pub struct OptionValue<'a> {
     /// The long name of the option, without its dashes.
     pub option: &'static str,
-    /// The argument.
+    /// The argument, which may be any bytes.
     pub value: &'a OsStr,
 }
 
@@ -125,7 +125,7 @@ fn rate(text: &str) -> Option<u64> {
     parse_bytes(text).ok().filter(|rate| RATES.contains(rate))
 }
 
-/// Without a unit 5 might be meant as ms, and be read as s.
+/// Reads a time that has a unit: without one, 5 might be meant as ms and be read as s.
 fn time(text: &str, longest: Duration) -> Option<Duration> {
     let mut units = text
         .split(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')

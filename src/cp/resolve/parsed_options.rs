@@ -13,33 +13,33 @@ use super::super::options::{CopyOptions, Dereference, Overwrite};
 /// The options read so far. A row of the option table changes it; [`super::validate`] completes it.
 #[derive(Debug)]
 pub struct ParsedOptions {
-    /// What is decided already.
+    /// The options that are decided already.
     pub options: CopyOptions,
     /// The variables and features that options depend on.
     pub environment: Environment,
-    /// Warnings for the user.
+    /// Warnings that the user gets in any case.
     pub warnings: Vec<String>,
     /// Whether any option asks for backups.
     pub backups: bool,
     /// CONTROL of --backup, empty where none was given.
     pub backup_control: OsString,
-    /// SUFFIX of --suffix.
+    /// SUFFIX of the option --suffix, where it was given.
     pub backup_suffix: Option<OsString>,
-    /// Whether --copy-contents was given.
+    /// Whether the option --copy-contents was given.
     pub copy_contents: bool,
     /// The last of -H, -L, -P, -d and -a.
     pub dereference: Option<Dereference>,
-    /// Whether -l was given.
+    /// Whether the option --link was given.
     pub hard_link: bool,
-    /// Whether -s was given.
+    /// Whether the option --symbolic-link was given.
     pub symbolic_link: bool,
     /// The last of -i and -n.
     pub interactive: Option<Overwrite>,
     /// The last of -u and --update.
     pub update: Update,
-    /// DIRECTORY of -t.
+    /// DIRECTORY of the option -t, where it was given.
     pub target_directory: Option<OsString>,
-    /// Whether -T was given.
+    /// Whether the option --no-target-directory was given.
     pub no_target_directory: bool,
 }
 
@@ -93,7 +93,7 @@ impl ParsedOptions {
         }
     }
 
-    /// Records -a.
+    /// Records the option --archive, or -a.
     pub fn archive(&mut self) {
         self.preserve_ownership_mode_and_times();
         let preserve = &mut self.options.preserve;
@@ -105,7 +105,7 @@ impl ParsedOptions {
         self.options.recursive = true;
     }
 
-    /// Records -p.
+    /// Records the option -p, or --preserve without a list.
     pub fn preserve_ownership_mode_and_times(&mut self) {
         let preserve = &mut self.options.preserve;
         preserve.ownership = true;

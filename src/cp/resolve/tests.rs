@@ -21,7 +21,7 @@ fn options(line: &str) -> CopyOptions {
     options_in(&Environment::default(), line)
 }
 
-/// The first line of what is answered instead.
+/// Returns the first line of what is answered instead.
 fn mistake_in(environment: &Environment, line: &str) -> String {
     first_line(resolved_in(environment, line).options, line)
 }

@@ -51,7 +51,7 @@ pub(super) fn validate(
     Ok(options)
 }
 
-/// -n is stronger than --update, and --update than -i.
+/// Returns what becomes of an existing file: -n is stronger than --update, and --update than -i.
 fn resolve_overwrite(parsed: &ParsedOptions) -> Overwrite {
     match (parsed.interactive, parsed.update) {
         (Some(Overwrite::Skip), _) => Overwrite::Skip,
@@ -93,7 +93,7 @@ fn check_atomic_conflicts(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
     }
 }
 
-/// A rate that is held cannot be missed.
+/// Refuses --give-up-after for a rate alone, which is held and cannot be missed.
 fn check_give_up_after(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
     if parsed.options.throttle.give_up_after.is_some() && !parsed.options.throttle.governed() {
         return Err(CliAnswer::usage_error(
@@ -147,7 +147,7 @@ fn resolve_backup(parsed: &ParsedOptions) -> Result<Option<Backup>, CliAnswer> {
     }))
 }
 
-/// A context that is set and one that is preserved.
+/// Refuses a security context that is set and also preserved.
 fn check_contexts(parsed: &mut ParsedOptions) -> Result<(), CliAnswer> {
     // CTX is stronger than -a, and contradicts --preserve=context.
     if parsed.options.context.is_some() {
@@ -200,7 +200,7 @@ fn pair_operands(
     }
 }
 
-/// Whether a suffix makes the name of a backup in the same directory; gnulib overlooks one that does not.
+/// Returns whether a suffix makes the name of a backup in the same directory; gnulib overlooks one that does not.
 fn is_valid_suffix(suffix: &OsStr) -> bool {
     let bytes = suffix.as_bytes();
     let end = bytes
