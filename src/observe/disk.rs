@@ -67,7 +67,7 @@ impl Disk {
         if known.exists() {
             return Self::from_sysfs(&known, mount);
         }
-        // btrfs, overlay and all file systems without a device have a number that is nobody's.
+        // btrfs, overlay and all file systems without a device have a device number that no device has.
         if mount.file_system == "overlay" {
             let Some(upper) = overlay_upper_dir(mount).filter(|_| depth < MAX_OVERLAY_DEPTH) else {
                 return Err(unavailable("an overlay without an upper directory"));
@@ -280,7 +280,7 @@ fn backing_disks(dir: &Path, depth: u32) -> Vec<PathBuf> {
 }
 
 fn read_scheduler(dir: &Path) -> Option<String> {
-    // A disk with only one has no brackets.
+    // If there is only one scheduler, it has no brackets.
     read_optional(dir, "queue/scheduler").map(|text| bracketed_choice(&text).unwrap_or(text))
 }
 

@@ -138,7 +138,7 @@ impl ObserverProcess {
         let ((held, words), pid) = process::fork_and_run((held, words), |(held, words)| {
             set_process_name(name);
             let control = ProcessControl(words.set_dontfork());
-            // It has no stderr to panic on.
+            // The process has no stderr for the message of a panic.
             let ended = catch_unwind(AssertUnwindSafe(|| body(held, &control)));
             let message = match ended {
                 Ok(Ok(())) => return 0,
@@ -203,7 +203,7 @@ impl ObserverProcess {
             Ok(None) => Ok(()),
             Ok(Some((status, _))) => {
                 self.reaped = true;
-                // It may have spoken between the two looks.
+                // It may have left a message between the two checks.
                 if self.control.state() == STATE_FAILED {
                     return Err(self.prefix_name(&self.control.message()));
                 }
@@ -244,7 +244,7 @@ impl ObserverProcess {
             return;
         }
         self.ask_to_stop();
-        // Ours until reaped, so the number cannot be a stranger's.
+        // The child is not reaped, so its id cannot belong to another process.
         let _ = kill(self.pid, Signal::SIGTERM);
         let began = Instant::now();
         while matches!(self.try_finish(), Ok(None)) && began.elapsed() < patience {
@@ -267,7 +267,7 @@ impl ObserverProcess {
 impl Drop for ObserverProcess {
     fn drop(&mut self) {
         if !self.reaped {
-            // Ours until reaped, so the number cannot be a stranger's.
+            // The child is not reaped, so its id cannot belong to another process.
             let _ = kill(self.pid, Signal::SIGKILL);
             let _ = process::reap(self.pid);
         }

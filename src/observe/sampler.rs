@@ -203,7 +203,7 @@ fn run_sampler(
         {
             slabs.read();
         }
-        // Moments that have passed meanwhile are gone: what was true then cannot be read now.
+        // Intended times that have passed meanwhile are skipped, since their values cannot be read any more.
         tick = ((clock::monotonic_ns() - start) / SAMPLE_PERIOD_NS).max(tick) + 1;
     }
 }
@@ -280,7 +280,7 @@ impl SlabRing {
     fn drain(&self, slabs: &mut SlabHistory) {
         let mut row = [0; 1 + MAX_CACHES];
         while self.ring.pop(&mut row) {
-            // Told before the row was pushed.
+            // The names were published before the row was pushed.
             let told = self.words[NAME_COUNT_INDEX].load(Ordering::Acquire) as usize;
             for place in slabs.names.len()..told {
                 slabs.names.push(self.name(place));
@@ -364,7 +364,7 @@ mod tests {
         side.read();
         std::fs::write(&path, "slabinfo\n#\nbtrfs_path 1 1 112\ndentry 3 3 192\n").unwrap();
         side.read();
-        // Nothing is said where nothing can be read.
+        // There are no readings if nothing can be read.
         std::fs::write(&path, vec![b'#'; 1 << 20]).unwrap();
         side.read();
         let mut slabs = SlabHistory::default();

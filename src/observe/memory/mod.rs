@@ -188,7 +188,7 @@ impl ProcReader {
     /// Reads all values now. A file that cannot be read this time leaves its values `None`.
     pub fn read(&mut self) -> MetricValues {
         let mut values = [None; METRIC_COUNT];
-        // First what is compared with the clock.
+        // The values that are compared with the clock are read first.
         if let Ok(pressure) = &mut self.pressure {
             pressure.read(&mut values);
         }

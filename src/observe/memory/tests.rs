@@ -205,7 +205,7 @@ fn each_reading_is_of_its_moment() {
 #[test]
 fn slabinfo_that_cannot_be_read_is_an_answer() {
     let dir = root(&OLD);
-    // What root cannot read, either.
+    // This cannot be read by root, either.
     fs::create_dir(dir.path().join("proc/slabinfo")).unwrap();
     let why = SlabReader::open(dir.path()).unwrap_err().to_string();
     assert!(

@@ -177,7 +177,7 @@ impl Timeline {
     fn increase(&self, field: Metric) -> Option<u64> {
         let mut known = self.known_values(field);
         let first = known.next()?;
-        // One reading tells nothing of what happened.
+        // A single reading contains no change.
         Some(known.next_back()?.saturating_sub(first))
     }
 
@@ -376,7 +376,7 @@ mod tests {
         );
         assert_eq!(timeline.series["Dirty"], [None; 4]);
         assert_eq!(timeline.late, 12e-9);
-        // Spans side by side share the reading at their border.
+        // Adjacent spans share the reading at their border.
         let next = between(&history(40), 1250 * MS, 1500 * MS);
         assert_eq!(next.series["MemFree"][0], Some(988));
         assert_eq!(next.seconds.len(), 4);
@@ -476,7 +476,7 @@ mod tests {
             .iter()
             .map(|g| (&*g.name, g.before, g.peak, g.growth))
             .collect();
-        // d and h by the reading asked for at the end, which came a little later.
+        // d and h come from the reading that was requested at the end, which was made a little later.
         let want = [
             ("d", 5, 99, 94),
             ("h", 0, 40, 40),

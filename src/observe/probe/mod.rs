@@ -7,6 +7,7 @@ mod prober;
 mod read;
 pub mod schedule;
 mod supervisor;
+mod wakeup;
 mod write;
 
 use std::fs::File;
@@ -80,7 +81,15 @@ pub struct ProbeSpec {
 /// where caches are cold at every wakeup: fork and reap 0.5 ms of CPU (2.1 to 2.4 % every 25 ms; 4 to 6 % every 10 ms),
 /// exec of true 1.3 ms (2.5 %), 2 MiB in pages of 4 KiB 1.0 ms (2.6 %), a write 0.05 ms (0.9 %), fdatasync 0.6 ms (0.3
 /// %), a read 0.3 ms (0.6 %).
-pub const PROBE_SPECS: [ProbeSpec; 6] = [
+pub const PROBE_SPECS: [ProbeSpec; 7] = [
+    ProbeSpec {
+        name: "wakeup",
+        description: "sleep, and run again at the moment that was asked for; one prober on each CPU",
+        period: Duration::from_millis(1),
+        needs_directory: false,
+        per_cpu: true,
+        make: wakeup::make,
+    },
     ProbeSpec {
         name: "fork",
         description: "fork, child exits at once, reaped; one prober on each CPU",

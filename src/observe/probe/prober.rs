@@ -129,7 +129,7 @@ pub(super) fn run_prober(
     control: &ProcessControl,
     ready: impl FnOnce() -> Schedule,
 ) -> Result<(), ObserveError> {
-    // The default slack of 50 us would be seen as latency of an idle machine.
+    // The default timer slack of 50 µs would appear as latency of an idle machine.
     let _ = prctl::set_timerslack(1);
     let mut probe = (row.make)(setup)?;
     for _ in 0..WARM_UP_ROUNDS {
@@ -155,7 +155,7 @@ fn run_probe_loop(
             let passed = schedule.skip_between(before, monotonic_ns());
             answers.skipped.fetch_add(0, passed, Ordering::Relaxed);
         }
-        // Looked at before the clock: a moment that came before the order to stop is not left out.
+        // The stop flag is read before the clock, so that an intended time before the request to stop is not left out.
         let stopping = loop {
             let stopping = control.is_stopping();
             if schedule.is_due(monotonic_ns()) {

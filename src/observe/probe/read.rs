@@ -38,7 +38,7 @@ pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, ObserveError> {
             .map_err(|e| said("write", e))?;
     }
     file.sync_data().map_err(|e| said("fdatasync", e))?;
-    // Advice: an O_DIRECT read drops what is cached of its range all the same.
+    // It is only advice: an O_DIRECT read drops the cached pages of its range in any case.
     let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     set_direct(&file, true).map_err(|e| said("read with O_DIRECT", e))?;
     Ok(Box::new(Read {

@@ -116,7 +116,7 @@ impl SupervisedProber {
     pub fn wait_ready(&mut self, stop: impl Fn() -> bool) -> Result<bool, ObserveError> {
         let began = Instant::now();
         while self.life_log.ready_prober() == 0 {
-            // Looked at first: what it said before it died is there then.
+            // The death is checked first, so that its message is complete.
             let gone = self.supervisor.check_alive();
             if let Some(death) = self.life_log.next_death() {
                 return Err(ObserveError::Process(death.why));
@@ -185,7 +185,7 @@ impl SupervisedProber {
 
 impl Drop for SupervisedProber {
     fn drop(&mut self) {
-        // Killed at once it would leave its prober to init, which need not hurry.
+        // If it were killed at once, its prober would be left to init, which may reap it late.
         self.supervisor.stop_within(SUPERVISOR_STOP_TIMEOUT);
     }
 }

@@ -1,4 +1,5 @@
-//! Files so small that O_DIRECT is dearer than the cache: read at once, written uncached, and not waited for.
+//! Copies files that are too small for O_DIRECT to pay: they are read at once, written through the cache, and their
+//! writeback is not waited for.
 
 use std::fs::File;
 use std::io;
@@ -25,15 +26,15 @@ use crate::transfer::plan::{DirectPolicy, Plan, Sparse, TransferOptions};
 use crate::transfer::preallocate;
 use crate::transfer::token_wait;
 
-/// The largest such file, in bytes.
+/// Largest size in bytes of such a file.
 ///
-/// From tmpfs to ext4 on 6.18, microseconds of wall and of CPU a file, this way beside `splice`, the cheapest with O_DIRECT:
-/// 127 / 107 beside 217 / 102 at 40 KiB, 132 / 86 beside 192 / 80 at 64 KiB, 179 / 121 beside 221 / 95 at 128 KiB. Up to 64 KiB
-/// the CPU is the same and the wait for the device is spared; beyond, the bytes themselves cost more than that
-/// (`benches/tree/ways.md`).
+/// From tmpfs to ext4 on 6.18, microseconds of wall time and of CPU time a file, by this path and by `splice`, the
+/// cheapest with O_DIRECT: 127 / 107 and 217 / 102 at 40 KiB, 132 / 86 and 192 / 80 at 64 KiB, 179 / 121 and 221 / 95
+/// at 128 KiB. Up to 64 KiB the CPU time is the same and there is no wait for the device; above, copying the bytes
+/// costs more than that wait (`benches/tree/ways.md`).
 pub(in crate::transfer) const MAX_SMALL_FILE_BYTES: u64 = 64 << 10;
 
-/// The row for a small file, where this is one and nothing asks for another way.
+/// Returns the engine for a small file, or `None` if the file is large or the options ask for another path.
 pub(in crate::transfer) fn choose_small_engine(
     files: &CopyJob<'_>,
     options: &TransferOptions,
@@ -67,7 +68,8 @@ pub(in crate::transfer) fn choose_small_engine(
     Some(if uncached { DONTCACHE } else { BUFFERED })
 }
 
-/// Blocks count what a file system needs or saves, too: where they are fewer than the size asks for, a hole is looked for.
+/// Returns whether holes must be searched for, because fewer blocks are allocated than the size needs. Blocks may also
+/// be fewer or more for reasons of the file system.
 fn asks_for_holes(facts: &SourceInfo, options: &TransferOptions) -> bool {
     options.sparse != Sparse::Never && !facts.is_dense()
 }
@@ -76,10 +78,10 @@ fn has_no_hole(source: &File, facts: &SourceInfo) -> bool {
     lseek64(source, 0, Whence::SeekHole).is_ok_and(|at| at.cast_unsigned() >= facts.size)
 }
 
-/// Copies it. What is written is left to the worker's queue under `tag`.
+/// Copies a small file. Its writeback is left to the copier's queue under `tag`.
 ///
 /// # Errors
-/// As of any copy.
+/// The same as of any copy.
 pub(in crate::transfer) fn copy<T>(
     worker: &mut Copier<T>,
     row: &'static EngineSpec,
@@ -127,7 +129,8 @@ pub(in crate::transfer) fn copy<T>(
     Ok(())
 }
 
-/// What is told of a small file: all rows but the two that serve are dearer.
+/// Returns the plan that is reported for a small file: it refuses all engines but the two that are used, since they
+/// cost more.
 fn plan(files: &CopyJob<'_>, options: TransferOptions, row: &'static EngineSpec) -> Plan {
     let mut plan = Plan::of(files, options);
     for other in std::mem::take(&mut plan.rows) {
@@ -149,7 +152,7 @@ fn plan(files: &CopyJob<'_>, options: TransferOptions, row: &'static EngineSpec)
     plan
 }
 
-/// One small file on its way.
+/// The copy of one small file.
 struct Small<'a, 'f> {
     files: &'a CopyJob<'f>,
     row: &'static EngineSpec,
@@ -173,7 +176,7 @@ impl Small<'_, '_> {
         check_source_unchanged(self.files.source, &self.files.source_info)
     }
 
-    /// Whether the bytes were offloaded: they never are, so only whether there were any.
+    /// Returns whether bytes were offloaded: they never are, so the answer depends only on whether there were any.
     fn offload(&self) -> Offload {
         if self.done > 0 {
             Offload::Avoided
@@ -182,7 +185,7 @@ impl Small<'_, '_> {
         }
     }
 
-    /// All of the source, and a look at whether there is more than it said.
+    /// Reads all of the source, and checks whether it has more bytes than it reported.
     fn read<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Error> {
         let size = self.files.source_info.size as usize;
         if buffer.is_empty() {
@@ -207,7 +210,7 @@ impl Small<'_, '_> {
         ))
     }
 
-    /// Empties an existing destination, once nothing speaks against the copy that can be known before.
+    /// Truncates an existing destination, after all checks that are possible beforehand.
     fn prepare_dest(&mut self) -> Result<(), Error> {
         let files = self.files;
         let (size, dest, there) = (files.source_info.size, files.dest, &files.dest_caps);
@@ -273,7 +276,7 @@ impl Small<'_, '_> {
         Error::if_interrupted(self.observer)
     }
 
-    /// Leaves a destination that ends where its good bytes end, with nothing of it cached.
+    /// Leaves a destination that ends where its good bytes end, with none of it cached.
     fn abort(self, error: Error) -> CopyFailure {
         let good = self.done > 0
             && flush_and_drop(self.files.dest, self.files.dest_caps.flush, 0, self.done).is_ok();
@@ -281,7 +284,8 @@ impl Small<'_, '_> {
         self.cut(copied, error)
     }
 
-    /// Nothing beyond `copied` is good. The kernel tells of failed writeback once, so this does not ask again.
+    /// Truncates the destination to its good `copied` bytes. The kernel reports failed writeback only once, so this
+    /// does not flush again.
     fn cut(self, copied: u64, error: Error) -> CopyFailure {
         if self.done > 0 {
             let _ = retry(|| ftruncate(self.files.dest, copied.cast_signed()));

@@ -1,4 +1,4 @@
-//! `dontcache`: read into a buffer, written with RWF_DONTCACHE.
+//! The engine `dontcache`: it reads into a buffer, and writes with RWF_DONTCACHE.
 
 use super::{Buffer, EngineSpec};
 use crate::transfer::dest_writer::WriteMode;

@@ -1,4 +1,5 @@
-//! The end of a file, good or bad: its true size, nothing left in the cache, the source compared, the account.
+//! Ends the copy of a file, complete or failed: it sets the size, drops cached pages, compares the source, and sums up
+//! the costs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,7 +18,7 @@ use crate::transfer::error::{CopyFailure, Error};
 use crate::transfer::event::{CopySummary, Event};
 
 impl FileCopy<'_> {
-    /// What is still on its way, then the true size, then the page that cutting to it left in the cache.
+    /// Flushes pending data, sets the final size, and drops the page that truncating to it left in the cache.
     pub(in crate::transfer) fn finalize(&mut self) -> Result<(), Error> {
         let dest = self.endpoints.dest.file;
         let write = |e| Error::Io(Endpoint::Dest, e);
@@ -33,9 +34,9 @@ impl FileCopy<'_> {
         self.report()
     }
 
-    /// Direct writes leave no page behind, with two exceptions: the page that cutting a file to its size zeroes, and what
-    /// btrfs, which takes direct writes through the cache where it has checksums, forgets there (some pages in 7 of 120
-    /// copies on 6.18).
+    /// Drops pages that direct writes left behind, which happens in two cases: truncating a file zeroes the page at its
+    /// end, and btrfs, which takes direct writes through the cache if it has checksums, forgets pages there (some in 7
+    /// of 120 copies on 6.18).
     fn drop_leftovers(&self, size: u64) -> io::Result<()> {
         let whole = self.plan.dest.direct == Direct::Unproven;
         let from = if whole {
@@ -51,7 +52,7 @@ impl FileCopy<'_> {
         Ok(())
     }
 
-    /// The null engine moves nothing, so there is nothing to give a size to.
+    /// Returns whether the null engine copies, which moves nothing, so that no size must be set.
     pub(in crate::transfer) fn is_null_engine(&self) -> bool {
         self.plan.options.engine == Some(engine::NULL)
     }
@@ -65,7 +66,7 @@ impl FileCopy<'_> {
         self.observer.event(&event);
     }
 
-    /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved behind.
+    /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved beyond.
     pub(in crate::transfer) fn abort(&mut self, error: Error) -> CopyFailure {
         let begun = !self.moved.is_empty();
         // Brings out what is still good. After an error of writeback it does nothing, and what is in doubt is cut off.
@@ -88,9 +89,9 @@ impl FileCopy<'_> {
     }
 }
 
-/// Cuts the destination of a failed copy to its `good` bytes, and returns how many it has then. Where the file system refuses
-/// that and padding makes it longer than the `size` of its source, it is emptied by open(2), which is another question to
-/// ask of a filter.
+/// Truncates the destination of a failed copy to its `good` bytes, and returns how many it has then. If the file system
+/// refuses that and padding makes it longer than the `size` of its source, it is emptied by open(2), which a system
+/// call filter may allow.
 fn cut_back(dest: &File, good: u64, size: u64) -> u64 {
     let is_longer = || dest.metadata().is_ok_and(|meta| meta.len() > size);
     if retry(|| ftruncate(dest, good.cast_signed())).is_err()
@@ -109,8 +110,8 @@ fn truncate_by_reopen(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// The bytes written while a source shrinks can be zeros from the cut on, with every call a success (measured): only the
-/// source itself can tell, afterwards.
+/// Checks that size and modification time of the source are unchanged. The bytes written while a source shrinks can be
+/// zeros from its new end on, with every call a success (measured), so only the source itself can tell afterwards.
 pub(in crate::transfer) fn check_source_unchanged(
     source: &File,
     facts: &SourceInfo,
@@ -128,7 +129,7 @@ pub(in crate::transfer) fn check_source_unchanged(
     })
 }
 
-/// The account of a file of `bytes`, by what each row moved.
+/// Makes the summary of a file of `bytes`, from what each engine moved.
 pub(in crate::transfer) fn done(
     bytes: u64,
     moved: BTreeMap<&'static str, u64>,

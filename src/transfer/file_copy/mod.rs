@@ -1,4 +1,4 @@
-//! The one loop: next extent, next chunk, engine, account; then the tail and the final size.
+//! The copy loop of one file: next extent, next chunk, engine, record; then the unaligned tail and the final size.
 
 mod finalize;
 mod stream_copy;
@@ -32,16 +32,16 @@ use crate::sys::strerror::strerror;
 use crate::sys::{cpu, cpu::ThreadUsage};
 pub(super) use finalize::{check_source_unchanged, done};
 
-/// Bytes of zeros written at once, and of data scanned for zeros at once.
+/// Bytes of zeros that are written at once, and of data that is searched for zeros at once.
 const ZERO_BUFFER_BYTES: usize = 1 << 20;
 
-/// Bytes of the first call, of the smallest and of the largest: 2 MiB from a mapping of 4 KiB pages take 0.3 ms of CPU, 8 MiB
-/// of huge pages 0.1 ms, and 128 KiB are a request that no disk is faster without.
+/// Bytes of the first call; those of the smallest and the largest follow. 2 MiB from a mapping of 4 KiB pages take 0.3
+/// ms of CPU, 8 MiB of huge pages 0.1 ms, and no disk is faster with requests smaller than 128 KiB.
 const FIRST_CALL: u64 = 1 << 20;
 const LEAST_CALL: u64 = 128 << 10;
 const MOST_CALL: u64 = 8 << 20;
 
-/// Copies a file by the rows of the table.
+/// Copies a file with the engines of its plan.
 pub(super) fn copy(
     files: &CopyJob<'_>,
     options: TransferOptions,
@@ -94,8 +94,9 @@ pub(super) fn copy(
     }
 }
 
-/// Asks whether a destination can be cut to its size, where its tail may have to be padded. One that holds something is emptied
-/// before the copy, which answers the question; an empty one is cut to nothing, before anything is reserved for it.
+/// Checks whether a destination can be truncated to its size, if its tail may have to be padded. A destination with
+/// content is emptied before the copy, which answers the question; an empty one is truncated to 0 before anything is
+/// reserved for it.
 fn check_truncatable(plan: &Plan, dest: &File) -> io::Result<()> {
     let whole = plan.source.kind != SourceKind::Stream
         && plan.source.size.is_multiple_of(plan.dest.align.unit());
@@ -107,11 +108,11 @@ fn check_truncatable(plan: &Plan, dest: &File) -> io::Result<()> {
     }
 }
 
-/// What one attempt shall write.
+/// The bytes that one call shall write.
 pub(super) enum ChunkSource<'b> {
     /// So many bytes of the source, from the same offset.
     SourceFile(usize),
-    /// These bytes; padded with the zeros behind them where the way needs whole units.
+    /// These bytes, which are padded with the zeros behind them if the write mode needs whole units.
     Buffer(&'b [u8], usize),
 }
 
@@ -122,7 +123,7 @@ impl ChunkSource<'_> {
         }
     }
 
-    /// Its first `len` bytes.
+    /// Returns the same with only its first `len` bytes.
     fn first(&self, len: u64) -> Self {
         match self {
             Self::SourceFile(_) => Self::SourceFile(len as usize),
@@ -131,7 +132,7 @@ impl ChunkSource<'_> {
     }
 }
 
-/// When a file was begun, and what its thread had used until then.
+/// When a file was begun, and the CPU time of its thread until then.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyStart {
     pub(super) started: Instant,
@@ -147,7 +148,7 @@ impl CopyStart {
     }
 }
 
-/// One file on its way.
+/// The copy of one file.
 pub(super) struct FileCopy<'a> {
     pub(super) plan: &'a Plan,
     pub(super) endpoints: Endpoints<'a>,
@@ -161,7 +162,7 @@ pub(super) struct FileCopy<'a> {
     call_size: AdaptiveCallSize,
     pub(super) scan: Option<AlignedBuffer>,
     pub(super) is_direct_verified: bool,
-    /// Whether the destination can be cut to its size, so that its last write may be longer.
+    /// Whether the destination can be truncated to its size, so that its last write may be longer.
     pub(super) is_truncatable: bool,
     pub(super) stalls: u32,
     pub(super) moved: BTreeMap<&'static str, u64>,
@@ -214,7 +215,7 @@ impl<'a> FileCopy<'a> {
         check_source_unchanged(self.endpoints.source, &self.plan.source)
     }
 
-    /// Every extent of the source, and the holes between them.
+    /// Copies every extent of the source, and the holes between them.
     fn extents(&mut self, extents: &mut ExtentScanner<'_>) -> Result<(), Error> {
         let (align, mut asked) = (self.plan.dest.align, 0);
         while let Some(stretch) = extents
@@ -252,7 +253,7 @@ impl<'a> FileCopy<'a> {
         Ok(())
     }
 
-    /// Reads holes that the file system may have made up. What is zeros there stays a hole.
+    /// Reads holes that may be data which the file system hides. Zeros found there stay a hole.
     fn read_doubted(&mut self, holes: &[Range<u64>]) -> Result<(), Error> {
         let Some(first) = holes.first().filter(|_| !self.is_null_engine()) else {
             return Ok(());
@@ -279,8 +280,8 @@ impl<'a> FileCopy<'a> {
         Ok(())
     }
 
-    /// The next chunk: up to a multiple of the row's length, so that windows stay aligned, and no further than the
-    /// body where only whole units can be written.
+    /// Returns the length of the next chunk: up to a multiple of the engine's length, so that windows stay aligned, and
+    /// without the unaligned tail if only whole units can be written.
     fn chunk(&self, end: u64) -> usize {
         let row = self.rows[0];
         let chunk = self.plan.options.chunk.unwrap_or_else(|| {
@@ -298,7 +299,8 @@ impl<'a> FileCopy<'a> {
         (end - self.pos) as usize
     }
 
-    /// A range in which blocks of zeros shall become holes: they are looked for in a copy of ours, read past the map.
+    /// Copies a range in which blocks of zeros shall become holes: they are searched in a buffer that is read without
+    /// the mapping.
     fn copy_skipping_zeros(&mut self, len: usize) -> Result<(), Error> {
         let at = self.pos;
         let mut buffer = match self.scan.take() {
@@ -335,7 +337,7 @@ impl<'a> FileCopy<'a> {
         self.charge_skipped_zeros(n as u64 - data)
     }
 
-    /// Zeros that were read to be left out: reading them is work, too.
+    /// Waits for the charge of zeros that were read and left out, since reading them is work, too.
     pub(super) fn charge_skipped_zeros(&mut self, bytes: u64) -> Result<(), Error> {
         if bytes == 0 {
             return self.report();
@@ -347,7 +349,7 @@ impl<'a> FileCopy<'a> {
         Ok(())
     }
 
-    /// A hole stays one where that is wanted and can be; else zeros are written.
+    /// Leaves a hole if that is wanted and possible, and otherwise writes zeros.
     fn skip_or_zero_until(&mut self, end: u64) -> Result<(), Error> {
         let end = end.min(self.size);
         if end <= self.pos {
@@ -366,7 +368,7 @@ impl<'a> FileCopy<'a> {
         Ok(())
     }
 
-    /// Does one piece of work at the cursor, or as much of it as may go at once, by the first row that can.
+    /// Copies at the cursor as much of `work` as may be moved at once, with the first engine that can.
     pub(super) fn copy_chunk(&mut self, work: &ChunkSource<'_>) -> Result<(), Error> {
         let taken = self.wait_for_tokens(work.len())?;
         let work = &work.first(taken);
@@ -398,7 +400,7 @@ impl<'a> FileCopy<'a> {
         Ok(())
     }
 
-    /// Waits for its turn, and says how many bytes may go; what goes through the cache stays as bounded as a chunk.
+    /// Waits until it may move bytes, and returns how many. It bounds the dirty data in the cache as the chunk.
     fn wait_for_tokens(&mut self, bytes: u64) -> Result<u64, Error> {
         let (pace, unit) = (self.pace, self.plan.dest.align.unit());
         let taken = token_wait::wait_for_tokens(pace, bytes, unit, || self.report())?;
@@ -408,7 +410,7 @@ impl<'a> FileCopy<'a> {
         Ok(taken)
     }
 
-    /// `most` bytes, or as many as may go at once.
+    /// Returns `most`, or fewer bytes if fewer may be moved at once.
     pub(super) fn limit_chunk(&self, most: usize) -> usize {
         token_wait::limit_chunk(self.pace, most, self.plan.dest.align.unit())
     }
@@ -439,7 +441,8 @@ impl<'a> FileCopy<'a> {
         self.progressed(n)
     }
 
-    /// A call that moved nothing is made again, and when that moves nothing either it is an error, not a loop.
+    /// Returns `n`, the bytes that a call moved. Zero is accepted twice in a row, so that the call is repeated, and is an
+    /// error then, so that no endless loop results.
     fn progressed(&mut self, n: usize) -> Result<usize, EngineError> {
         self.stalls = if n == 0 { self.stalls + 1 } else { 0 };
         if self.stalls > 2 {
@@ -515,7 +518,7 @@ impl<'a> FileCopy<'a> {
         }
     }
 
-    /// Tells how far the device is, and asks whether to go on.
+    /// Reports up to which offset the device has the data, and asks whether to continue.
     pub(super) fn report(&mut self) -> Result<(), Error> {
         self.observer.progress(&Progress {
             copied: self.endpoints.dest.confirmed(self.pos),

@@ -1,4 +1,5 @@
-//! Sources that are read to their end: pipes, character devices, and files of /proc and sysfs whose size lies.
+//! Copies sources that are read to their end: pipes, character devices, and files of /proc and sysfs whose size is
+//! wrong.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,13 +14,13 @@ use crate::transfer::error::Error;
 use crate::transfer::extent_scanner::nonzero_runs;
 use crate::transfer::plan::Sparse;
 
-/// Bytes collected before they are written.
+/// Bytes that are collected before they are written.
 const STREAM_CHUNK_BYTES: usize = 1 << 20;
 
-/// How long a read may wait, in milliseconds, before the observer is asked again whether to stop.
+/// Longest time in milliseconds that a read may wait before the listener is asked again whether to stop.
 const POLL_TIMEOUT_MS: u16 = 50;
 
-/// Copies until the source says that it has no more.
+/// Copies until the source has no more bytes.
 pub(in crate::transfer) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
     let mut buffer =
         AlignedBuffer::new(STREAM_CHUNK_BYTES).map_err(|e| Error::Io(Endpoint::Source, e))?;
@@ -49,7 +50,7 @@ pub(in crate::transfer) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
     }
 }
 
-/// Writes what was collected; where holes are wanted, without its blocks of zeros.
+/// Writes the collected bytes; if holes are wanted, without their blocks of zeros.
 fn put(run: &mut FileCopy<'_>, buffer: &[u8], filled: usize) -> Result<(), Error> {
     if run.plan.options.sparse != Sparse::Always || !run.plan.dest.regular {
         return put_all(run, buffer, filled);
@@ -64,7 +65,7 @@ fn put(run: &mut FileCopy<'_>, buffer: &[u8], filled: usize) -> Result<(), Error
     run.charge_skipped_zeros((filled - data) as u64)
 }
 
-/// Writes the first `len` bytes of `data` as the pace allows, which may be slower than when they were read.
+/// Writes the first `len` bytes of `data` as the rate limiter allows, which may be slower than they were read.
 fn put_all(run: &mut FileCopy<'_>, data: &[u8], len: usize) -> Result<(), Error> {
     let (begin, end) = (run.pos, run.pos + len as u64);
     while run.pos < end {
@@ -74,7 +75,7 @@ fn put_all(run: &mut FileCopy<'_>, data: &[u8], len: usize) -> Result<(), Error>
     Ok(())
 }
 
-/// One read, interruptible while nothing comes.
+/// Reads once; the wait for input can be interrupted.
 fn read(run: &mut FileCopy<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
     let source: &File = run.endpoints.source;
     loop {
@@ -90,7 +91,7 @@ fn read(run: &mut FileCopy<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
     }
 }
 
-/// Whether a read would return at once.
+/// Returns whether a read would return at once.
 fn ready(source: &File) -> io::Result<bool> {
     let mut fds = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
     let n = retry(|| poll(&mut fds, PollTimeout::from(POLL_TIMEOUT_MS)))?;

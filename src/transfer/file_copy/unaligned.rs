@@ -1,4 +1,5 @@
-//! Writes that no engine makes: bytes of ours, the padded tail, and the look at whether O_DIRECT is real.
+//! Writes that no engine makes: bytes from a buffer, the padded tail, and the check whether O_DIRECT really bypasses
+//! the cache.
 
 use std::fs::File;
 use std::io;
@@ -13,8 +14,8 @@ use crate::transfer::plan::DirectPolicy;
 use crate::transfer::source_reader;
 
 impl FileCopy<'_> {
-    /// Writes bytes of ours. In the direct way a piece that is no whole unit ends the file: it is padded, and the file
-    /// gets its size at the end.
+    /// Writes bytes from a buffer. In direct mode a piece that is not a whole unit ends the file: it is padded, and the
+    /// file is truncated to its size at the end.
     pub(in crate::transfer) fn write_padded(
         &mut self,
         data: &[u8],
@@ -38,7 +39,7 @@ impl FileCopy<'_> {
         Ok(len)
     }
 
-    /// The last bytes that are no whole unit, read without the map.
+    /// Copies the last bytes that are not a whole unit, reading them without the mapping.
     pub(in crate::transfer) fn write_tail(&mut self, len: usize) -> Result<usize, EngineError> {
         let unit = self.plan.dest.align.unit() as usize;
         let mut buffer =
@@ -54,7 +55,7 @@ impl FileCopy<'_> {
         self.write_padded(&buffer, len)
     }
 
-    /// Where nothing told whether O_DIRECT is real, the first write does.
+    /// Checks after the first write whether O_DIRECT really bypasses the cache, if statx(2) has not confirmed it.
     pub(in crate::transfer) fn verify_direct(&mut self, n: usize) -> Result<(), EngineError> {
         if self.is_direct_verified
             || self.endpoints.dest.write_mode() != WriteMode::Direct
@@ -100,8 +101,8 @@ impl FileCopy<'_> {
     }
 }
 
-/// Bytes of a range of the destination that are in the page cache. Asked through a descriptor of its own, because
-/// mincore needs one that can read.
+/// Returns the bytes of a range of the destination that are in the page cache. It opens a descriptor of its own,
+/// because mincore needs one that is open for reading.
 fn cached(dest: &File, at: u64, len: u64) -> io::Result<u64> {
     use std::os::fd::AsRawFd;
     let again = File::open(format!("/proc/self/fd/{}", dest.as_raw_fd()))?;
