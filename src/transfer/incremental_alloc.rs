@@ -9,6 +9,7 @@ use nix::unistd::ftruncate;
 use super::cpu_budget::{AdaptiveCallSize, PeriodicSleep};
 use super::errno_class::retry;
 use super::error::Error;
+use super::stop_check::StopCheck;
 
 /// The smallest step of a cut: one huge page, which a cut inside of it would split.
 const LEAST_CUT: u64 = 2 << 20;
@@ -55,7 +56,7 @@ impl From<io::Error> for StepError {
 pub(super) fn truncate_in_steps(
     file: &File,
     cut: Cut,
-    check_stop: &mut dyn FnMut() -> Result<(), Error>,
+    check_stop: &mut StopCheck<'_>,
 ) -> Result<(), StepError> {
     let hole = cut.size.saturating_sub(cut.allocated);
     // A file of EiB in holes is crossed in 65,536 steps at most.
@@ -90,7 +91,7 @@ pub(super) fn fallocate_in_steps(
     file: &File,
     start: u64,
     end: u64,
-    check_stop: &mut dyn FnMut() -> Result<(), Error>,
+    check_stop: &mut StopCheck<'_>,
 ) -> Result<(), StepError> {
     let mut at = start;
     while at < end {

@@ -1,9 +1,9 @@
 //! What can be done with this pair of files, and for each thing that cannot, why.
 
-use super::capabilities::{DestCaps, Direct, SourceInfo};
+use super::capabilities::Direct;
 use super::copy_job::CopyJob;
 use super::dest_writer::WriteMode;
-use super::engine::{ENGINES, EngineSpec};
+use super::engine::{BUFFERED, DONTCACHE, ENGINES, EngineSpec};
 use super::engine_trial;
 use super::event::{Event, Refusal};
 
@@ -62,11 +62,9 @@ pub struct TransferOptions {
 
 /// The decisions for one pair of files.
 #[derive(Debug)]
-pub struct Plan {
-    /// Of the source.
-    pub source: SourceInfo,
-    /// Of the destination.
-    pub dest: DestCaps,
+pub struct Plan<'a> {
+    /// The two files.
+    pub(super) job: &'a CopyJob<'a>,
     /// The rows that fit, the first to be tried first.
     pub rows: Vec<&'static EngineSpec>,
     /// The others.
@@ -77,11 +75,11 @@ pub struct Plan {
     pub options: TransferOptions,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// Sorts the rows for these files.
     #[must_use]
-    pub(super) fn of(files: &CopyJob<'_>, options: TransferOptions) -> Self {
-        let (source, dest) = (files.source_info.clone(), files.dest_caps.clone());
+    pub(super) fn of(files: &'a CopyJob<'a>, options: TransferOptions) -> Self {
+        let source = &files.source_info;
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
         let all = ENGINES
             .iter()
@@ -106,11 +104,52 @@ impl Plan {
             rows[..2].reverse();
         }
         Self {
-            source,
-            dest,
+            job: files,
             rows,
             refused,
             measure,
+            options,
+        }
+    }
+
+    /// Narrows the plan to the rows that serve a small file: `row`, and the page cache behind it. All others are dearer.
+    #[must_use]
+    pub(super) fn for_small_file(mut self, row: &'static EngineSpec) -> Self {
+        for other in std::mem::take(&mut self.rows) {
+            if other == row || other == BUFFERED {
+                self.rows.push(other);
+                continue;
+            }
+            let why = if other == DONTCACHE {
+                "was refused on this mount before, or nothing is to be flushed there"
+            } else {
+                "dearer than the page cache for so small a file"
+            };
+            self.refused.push(Refusal {
+                engine: other.name,
+                why: why.into(),
+            });
+        }
+        self.measure = false;
+        self
+    }
+
+    /// Makes the same plan without a reason for each refusal: where nobody listens, they are not looked for.
+    #[must_use]
+    pub(super) fn unexplained(
+        files: &'a CopyJob<'a>,
+        options: TransferOptions,
+        row: &'static EngineSpec,
+    ) -> Self {
+        let mut rows = vec![row];
+        if row != BUFFERED {
+            rows.push(BUFFERED);
+        }
+        Self {
+            job: files,
+            rows,
+            refused: Vec::new(),
+            measure: false,
             options,
         }
     }
@@ -119,16 +158,16 @@ impl Plan {
     #[must_use]
     pub fn event(&self, unreserved: Option<String>) -> Event {
         Event::Plan {
-            size: self.source.size,
-            data: self.source.data,
+            size: self.job.source_info.size,
+            data: self.job.source_info.data,
             engine: self.rows.first().map(|row| row.name),
-            direct: match self.dest.direct {
+            direct: match self.job.dest_caps.direct {
                 Direct::Genuine => "genuine",
                 Direct::Unproven => "unproven",
                 Direct::No(_) => "no",
             },
-            mem_align: self.dest.align.mem,
-            offset_align: self.dest.align.offset,
+            mem_align: self.job.dest_caps.align.mem,
+            offset_align: self.job.dest_caps.align.offset,
             refused: self.refused.clone(),
             unreserved,
         }

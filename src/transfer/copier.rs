@@ -1,7 +1,5 @@
 //! What a thread keeps from one file to the next: a buffer, what it knows of mounts, and the small files on their way.
 
-mod small_file;
-
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -13,7 +11,7 @@ use super::deferred_writeback::{DeferredError, WritebackQueue};
 use super::errno_class::Endpoint;
 use super::error::{CopyFailure, Error};
 use super::event::CopyListener;
-use super::file_copy;
+use super::file_copy::{self, ThreadState};
 use super::mount_cache::MountCache;
 use super::plan::TransferOptions;
 use super::rate_limit::RateLimiter;
@@ -25,21 +23,19 @@ use super::reflink_attempt;
 /// then, and must end with [`Copier::finish_writeback`]. `T` is what the caller knows a file by.
 #[derive(Debug)]
 pub struct Copier<T> {
-    pub(super) mounts: MountCache,
-    pub(super) buffer: Vec<u8>,
-    pub(super) writeback_queue: WritebackQueue<T>,
-    /// How the last file was copied.
-    pub(super) method: CopyMethod,
+    thread: ThreadState<T>,
     pace: Option<Arc<RateLimiter>>,
 }
 
 impl<T> Default for Copier<T> {
     fn default() -> Self {
         Self {
-            mounts: MountCache::default(),
-            buffer: Vec::new(),
-            writeback_queue: WritebackQueue::new(),
-            method: CopyMethod::default(),
+            thread: ThreadState {
+                mounts: MountCache::default(),
+                buffer: Vec::new(),
+                writeback_queue: WritebackQueue::new(),
+                method: CopyMethod::default(),
+            },
             pace: None,
         }
     }
@@ -60,7 +56,7 @@ impl<T> Copier<T> {
     /// # Errors
     /// fstat's, fstatfs's and lseek's.
     pub fn facts(&mut self, source: &File) -> io::Result<SourceInfo> {
-        SourceInfo::on(&mut self.mounts, source)
+        SourceInfo::on(&mut self.thread.mounts, source)
     }
 
     /// Copies all of `source` to `dest`, which is emptied first, but not before it is known that something can be done.
@@ -73,11 +69,11 @@ impl<T> Copier<T> {
         facts: SourceInfo,
         dest: &File,
         options: TransferOptions,
-        observer: &mut dyn CopyListener,
+        listener: &mut dyn CopyListener,
         tag: T,
     ) -> Result<(), CopyFailure> {
-        self.method = CopyMethod::before(&options);
-        let there = DestCaps::on(&mut self.mounts, dest)
+        self.thread.method = CopyMethod::before(&options);
+        let there = DestCaps::on(&mut self.thread.mounts, dest)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), facts.size))?;
         let pace = self.pace.clone();
         let mut files = CopyJob {
@@ -88,39 +84,36 @@ impl<T> Copier<T> {
             reflink_refusal: None,
             pace: pace.as_deref(),
         };
-        files.wait_for_file_cost(observer)?;
-        let shared = reflink_attempt::try_reflink(&mut files, options, observer);
+        files.wait_for_file_cost(listener)?;
+        let shared = reflink_attempt::try_reflink(&mut files, options, listener);
         let refused = match &shared {
             Ok(shared) => !shared,
             Err(failure) => matches!(failure.error, Error::Clone(_)),
         };
-        self.method.note_reflink(!refused, &options);
+        self.thread.method.note_reflink(!refused, &options);
         if shared? {
             return Ok(());
         }
-        match small_file::choose_small_engine(&files, &options, &mut self.mounts) {
-            Some(row) => small_file::copy(self, row, &files, options, observer, tag),
-            None => file_copy::copy(&files, options, observer, &mut self.method),
-        }
+        file_copy::copy(&files, options, &mut self.thread, listener, tag)
     }
 
     /// How the data of the last file was copied, as far as it came.
     #[must_use]
     pub fn method(&self) -> CopyMethod {
-        self.method
+        self.thread.method
     }
 
     /// Files whose writeback has failed since this was last asked.
     #[must_use]
     pub fn take_deferred_errors(&mut self) -> Vec<DeferredError<T>> {
-        self.writeback_queue.take_errors()
+        self.thread.writeback_queue.take_errors()
     }
 
     /// Waits for all files that are on their way, and drops them from the cache. Returns those that failed.
     #[must_use]
     pub fn finish_writeback(&mut self) -> Vec<DeferredError<T>> {
-        self.writeback_queue.finish();
-        self.writeback_queue.take_errors()
+        self.thread.writeback_queue.finish();
+        self.thread.writeback_queue.take_errors()
     }
 }
 
@@ -133,10 +126,10 @@ pub fn copy(
     facts: SourceInfo,
     dest: &File,
     options: TransferOptions,
-    observer: &mut dyn CopyListener,
+    listener: &mut dyn CopyListener,
 ) -> Result<(), CopyFailure> {
     let (mut worker, size) = (Copier::default(), facts.size);
-    worker.copy(source, facts, dest, options, observer, ())?;
+    worker.copy(source, facts, dest, options, listener, ())?;
     match worker.finish_writeback().pop() {
         Some(late) => Err(CopyFailure {
             begun: true,
