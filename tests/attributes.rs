@@ -1,7 +1,5 @@
 //! Attributes beside cp's: mode, owner, times, extended attributes and ACLs, under each word that asks for them.
 
-use std::path::Path;
-
 use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
 use crate::support::*;
 
@@ -98,21 +96,7 @@ fn table(prepare: &str, words: &[&str], umasks: &[&str]) -> String {
 
 /// Root, and the tools that make such a tree.
 fn can_run(test: &str) -> bool {
-    let found = |tool: &&str| {
-        ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
-            .iter()
-            .any(|dir| Path::new(dir).join(tool).exists())
-    };
-    match ["setfacl", "setfattr", "setcap"]
-        .iter()
-        .find(|tool| !found(tool))
-    {
-        Some(tool) => {
-            skip(test, &format!("{tool} is not installed"));
-            false
-        }
-        None => is_root_or_skip(test),
-    }
+    has_tools_or_skip(test, &["setfacl", "setfattr", "setcap"]) && is_root_or_skip(test)
 }
 
 #[test]

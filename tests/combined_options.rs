@@ -286,8 +286,8 @@ fn what_is_no_file_is_refused_as_operand_and_in_a_tree() {
 fn the_directory_of_what_was_made_is_synced() {
     let dir = disk_dir();
     let path = |name: &str| dir.path().join(name);
-    if Command::new("strace").arg("-V").output().is_err() {
-        return skip("the_directory_of_what_was_made_is_synced", "strace");
+    if !has_tools_or_skip("the_directory_of_what_was_made_is_synced", &["strace"]) {
+        return;
     }
     fs::create_dir_all(path("tree/sub")).unwrap();
     std::os::unix::fs::symlink("nowhere/x", path("link")).unwrap();

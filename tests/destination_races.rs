@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use tempfile::TempDir;
@@ -636,11 +637,10 @@ fn names_that_are_taken_do_not_block_an_atomic_copy() {
     }
     let (dir, bin) = public_bin_dir();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
-    let taken: Vec<File> = (1..=1001)
+    let taken: Vec<Flock<File>> = (1..=1001)
         .map(|n| {
             let file = File::create(dir.path().join(format!(".dest.mmapcp-{n}"))).unwrap();
-            file.try_lock().unwrap();
-            file
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()
         })
         .collect();
     fs::write(dir.path().join("source"), "new").unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use mmapcp::forklat::export::hlog::HistogramLog;
 use mmapcp::forklat::export::rows::Detail;
-use mmapcp::forklat::export::{Exports, Format, render};
+use mmapcp::forklat::export::{Exports, FORMATS, OpenExports};
 use mmapcp::forklat::export::{csv, json_report, markdown, terminal_report};
 use mmapcp::forklat::merge::merge;
 use mmapcp::forklat::model::{
@@ -25,11 +25,6 @@ use proptest::prelude::*;
 use crate::support::disk_dir;
 
 // ---------------------------------------------------------------- reports
-
-/// The run, in whatever format an export wants.
-fn rendered(format: Format) -> Result<String, String> {
-    render(format, &run(), Some(&log()))
-}
 
 fn distribution(nanoseconds: &[u64]) -> Distribution {
     let mut all = new_histogram();
@@ -73,6 +68,7 @@ fn report(kind: &str, subjects: Vec<Subject>) -> Report {
         notes: Vec::new(),
         subjects,
         alone: None,
+        scale: None,
         observers: Vec::new(),
     }
 }
@@ -385,10 +381,18 @@ fn three_stalls_are_named_not_three_moments_of_one() {
 // ---------------------------------------------------------------- files
 
 fn exports(json: &Path) -> Exports {
-    Exports {
-        json: Some(json.to_owned()),
-        ..Exports::default()
-    }
+    Exports(vec![(&json_report::FORMAT, json.to_owned())])
+}
+
+fn json_and_csv(json: &Path, csv: &Path) -> Exports {
+    let Exports(mut files) = exports(json);
+    files.push((&csv::FORMAT, csv.to_owned()));
+    Exports(files)
+}
+
+/// Writes the run, in whatever formats were opened.
+fn write(opened: OpenExports) -> Result<(), String> {
+    opened.write(&run(), Some(&log()))
 }
 
 fn log() -> HistogramLog {
@@ -398,21 +402,16 @@ fn log() -> HistogramLog {
 #[test]
 fn every_format_is_written() {
     let dir = disk_dir();
-    let at = |name: &str| Some(dir.path().join(name));
-    let exports = Exports {
-        json: at("json"),
-        csv: at("csv"),
-        markdown: at("markdown"),
-        hlog: at("hlog"),
-    };
-    let opened = exports.open().unwrap();
+    let files = FORMATS.iter();
+    let files = files.map(|format| (format, dir.path().join(format.name)));
+    let opened = Exports(files.collect()).open().unwrap();
     assert!(!opened.has_standard_output());
-    opened.write(rendered).unwrap();
-    let read = |path: &Option<PathBuf>| fs::read_to_string(path.as_ref().unwrap()).unwrap();
-    assert_eq!(read(&exports.json), json_report::render(&run()).unwrap());
-    assert_eq!(read(&exports.csv), csv::render(&run()));
-    assert_eq!(read(&exports.markdown), markdown::render(&run()));
-    assert_eq!(read(&exports.hlog), log().text());
+    write(opened).unwrap();
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert_eq!(read("json"), json_report::render(&run()).unwrap());
+    assert_eq!(read("csv"), csv::render(&run()));
+    assert_eq!(read("markdown"), markdown::render(&run()));
+    assert_eq!(read("hlog"), log().text());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
 }
 
@@ -425,10 +424,7 @@ fn what_cannot_be_written_is_said_before_the_run_and_nothing_is_left() {
         (missing.as_path(), "No such file or directory"),
     ] {
         let created = dir.path().join("created");
-        let exports = Exports {
-            csv: Some(path.to_owned()),
-            ..exports(&created)
-        };
+        let exports = json_and_csv(&created, path);
         let message = exports.open().unwrap_err();
         let want = format!("cannot write '{}': {why}", path.display());
         assert_eq!(message, want);
@@ -442,28 +438,19 @@ fn two_exports_to_one_file_are_refused_by_any_name() {
     let (file, link) = (dir.path().join("file"), dir.path().join("link"));
     symlink(&file, &link).unwrap();
     for (one, other) in [(&file, &file), (&link, &file), (&file, &link)] {
-        let exports = Exports {
-            csv: Some(other.clone()),
-            ..exports(one)
-        };
+        let exports = json_and_csv(one, other);
         let message = exports.open().unwrap_err();
         assert!(message.starts_with("two exports to '"), "{message}");
         assert!(!file.exists(), "{message}");
     }
-    let out = Exports {
-        csv: Some("-".into()),
-        ..exports(Path::new("-"))
-    };
+    let out = json_and_csv(Path::new("-"), Path::new("-"));
     let message = out.open().unwrap_err();
     assert_eq!(
         message,
         "two exports to standard output and standard output"
     );
-    let null = Exports {
-        csv: Some("/dev/null".into()),
-        ..exports(Path::new("/dev/null"))
-    };
-    null.open().unwrap().write(rendered).unwrap();
+    let null = json_and_csv(Path::new("/dev/null"), Path::new("/dev/null"));
+    write(null.open().unwrap()).unwrap();
 }
 
 #[test]
@@ -471,10 +458,7 @@ fn exports_of_a_run_that_fails_leave_things_as_they_were() {
     let dir = disk_dir();
     let (old, new) = (dir.path().join("old"), dir.path().join("new"));
     fs::write(&old, "precious").unwrap();
-    let exports = Exports {
-        csv: Some(new.clone()),
-        ..exports(&old)
-    };
+    let exports = json_and_csv(&old, &new);
     let opened = exports.open().unwrap();
     assert_eq!(fs::read_to_string(&old).unwrap(), "precious");
     assert!(!new.exists());
@@ -490,7 +474,7 @@ fn an_old_file_is_replaced_with_its_mode_and_through_links() {
     fs::write(&file, "old".repeat(10_000)).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
     symlink("file", &link).unwrap();
-    exports(&link).open().unwrap().write(rendered).unwrap();
+    write(exports(&link).open().unwrap()).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o640);
     let want = json_report::render(&run()).unwrap();
@@ -510,13 +494,13 @@ fn what_has_the_name_in_the_end_counts() {
     fs::write(&other, "newer").unwrap();
     fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
     fs::rename(&other, &file).unwrap();
-    opened.write(rendered).unwrap();
+    write(opened).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), want);
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
 
     let opened = exports(&file).open().unwrap();
     fs::remove_file(&file).unwrap();
-    opened.write(rendered).unwrap();
+    write(opened).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), want);
 }
 
@@ -526,7 +510,7 @@ fn a_file_with_two_names_is_overwritten_under_both() {
     let (file, other) = (dir.path().join("file"), dir.path().join("other"));
     fs::write(&file, "old".repeat(10_000)).unwrap();
     fs::hard_link(&file, &other).unwrap();
-    exports(&file).open().unwrap().write(rendered).unwrap();
+    write(exports(&file).open().unwrap()).unwrap();
     let want = json_report::render(&run()).unwrap();
     assert_eq!(fs::read_to_string(&other).unwrap(), want);
 }
@@ -535,11 +519,8 @@ fn a_file_with_two_names_is_overwritten_under_both() {
 fn a_full_device_is_an_error_and_keeps_no_other_export_from_being_written() {
     let dir = disk_dir();
     let csv = dir.path().join("csv");
-    let exports = Exports {
-        csv: Some(csv.clone()),
-        ..exports(Path::new("/dev/full"))
-    };
-    let message = exports.open().unwrap().write(rendered).unwrap_err();
+    let exports = json_and_csv(Path::new("/dev/full"), &csv);
+    let message = write(exports.open().unwrap()).unwrap_err();
     assert_eq!(message, "cannot write '/dev/full': No space left on device");
     assert_eq!(fs::read_to_string(&csv).unwrap(), csv::render(&run()));
 }

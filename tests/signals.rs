@@ -266,8 +266,8 @@ fn the_first_process_of_a_namespace_exits_by_its_signal() {
     if !is_root_or_skip(test) {
         return;
     }
-    if Command::new("unshare").arg("--version").output().is_err() {
-        return skip(test, "unshare is not installed");
+    if !has_tools_or_skip(test, &["unshare"]) {
+        return;
     }
     let dir = shm_dir();
     let path = |name: &str| dir.path().join(name).display().to_string();

@@ -1,5 +1,9 @@
 //! All integration tests in one binary: a module a subject.
 
+#[macro_use]
+extern crate mmapcp_test_attribute;
+
+mod harness;
 mod support;
 mod syscall_cpu_tracer;
 
@@ -17,6 +21,7 @@ mod directories;
 mod docs;
 mod engine_boundaries;
 mod engine_equivalence;
+mod event_schema;
 mod failures;
 mod forklat;
 mod forklat_compare;
@@ -47,3 +52,7 @@ mod toctou_attacks;
 mod transient_permissions;
 mod unusual_names;
 mod unusual_trees;
+
+fn main() -> std::process::ExitCode {
+    harness::run()
+}

@@ -437,10 +437,8 @@ fn at_no_moment_more_permissive_than_at_the_end() {
     if !is_root_or_skip(test) {
         return;
     }
-    for tool in ["strace", "setfacl"] {
-        if Command::new(tool).arg("--version").output().is_err() {
-            return skip(test, &format!("{tool} is not installed"));
-        }
+    if !has_tools_or_skip(test, &["strace", "setfacl"]) {
+        return;
     }
     let found: Vec<String> = COMMANDS
         .iter()

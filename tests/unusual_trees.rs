@@ -54,8 +54,8 @@ fn acls_are_those_of_the_source() {
             diff $dir.cp $dir.own
         done
     "#;
-    if Command::new("setfacl").arg("--version").output().is_err() {
-        return skip("acls_are_those_of_the_source", "setfacl is not installed");
+    if !has_tools_or_skip("acls_are_those_of_the_source", &["setfacl"]) {
+        return;
     }
     let output = Command::new("sh")
         .args(["-c", script])

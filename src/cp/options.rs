@@ -20,20 +20,22 @@ pub enum DestOperand {
 }
 
 /// Which symbolic links of the source are followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dereference {
     /// None: -P, -d, -a, and -R without another word.
     Never,
     /// Those that are operands: -H.
     Operands,
     /// All: -L, and without -R.
+    #[default]
     Always,
 }
 
 /// What becomes of an existing destination that is no directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overwrite {
     /// It is replaced or written to.
+    #[default]
     Replace,
     /// The user is asked: -i.
     Ask,
@@ -44,9 +46,10 @@ pub enum Overwrite {
 }
 
 /// What is made of a file that is no directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CopyMode {
     /// A copy.
+    #[default]
     Copy,
     /// A hard link to the source: -l.
     HardLink,
@@ -110,8 +113,15 @@ pub struct Durability {
     pub atomic: bool,
 }
 
+impl Default for DestOperand {
+    /// Returns the empty name, which stands here until the operands are known.
+    fn default() -> Self {
+        Self::Either(PathBuf::new())
+    }
+}
+
 /// What to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CopyOptions {
     /// At least one.
     pub sources: Vec<PathBuf>,

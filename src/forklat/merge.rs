@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::export::{hlog, json_report};
-use super::model::{Distribution, ObserverCost, ProbeResult, REPORT_VERSION, Report, Subject};
+use super::model::{Distribution, ObserverCost, ProbeResult, Report, Subject};
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::{MAX_WORST_LATENCIES, new_histogram};
 use crate::report::quote::{cannot, quote};
@@ -42,18 +42,8 @@ pub fn merge(files: &[PathBuf]) -> Result<Report, String> {
 fn empty(files: &[PathBuf]) -> Report {
     let words = ["forklat".into(), "merge".into()].into_iter();
     let names = files.iter().map(|file| file.to_string_lossy().into_owned());
-    Report {
-        v: REPORT_VERSION,
-        kind: "merge".into(),
-        forklat: env!("CARGO_PKG_VERSION").into(),
-        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        command_line: words.chain(names).collect(),
-        facts: HostInfo::default(),
-        notes: Vec::new(),
-        subjects: Vec::new(),
-        observers: Vec::new(),
-        alone: None,
-    }
+    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    Report::new("merge", words.chain(names).collect(), date)
 }
 
 /// A file that is counted twice makes every rare stall look twice as sure.

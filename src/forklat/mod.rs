@@ -38,9 +38,8 @@ use crate::sys::strerror::strerror;
 use cli::ForklatArgs;
 use export::hlog::HistogramLog;
 use export::rows::Detail;
-use export::{Exports, Format, OpenExports};
+use export::{Exports, OpenExports, terminal_report};
 use model::Report;
-use scale::scale_report::ScaleReport;
 use status_line::StatusLine;
 
 /// The name that diagnostics begin with.
@@ -93,29 +92,10 @@ pub(crate) struct TaskContext {
     date: String,
 }
 
-/// What was found out.
-#[derive(Debug)]
-pub(crate) enum Findings {
-    /// By `run`, `compare` and `merge`; the log where one was asked for.
-    Report(Box<Report>, Option<HistogramLog>),
-    /// By `scale`.
-    Scale(Box<ScaleReport>),
-}
-
-impl Findings {
-    /// For a terminal.
-    fn text(&self, detail: Detail) -> String {
-        match self {
-            Self::Report(report, _) => export::terminal_report::render(report, detail),
-            Self::Scale(scale) => scale::render::text(scale),
-        }
-    }
-
-    fn render(&self, format: Format) -> Result<String, String> {
-        match self {
-            Self::Report(report, log) => export::render(format, report, log.as_ref()),
-            Self::Scale(scale) => scale::render::export(scale, format),
-        }
+impl TaskContext {
+    /// Returns a report of this task in which nothing is measured.
+    fn report(&self, kind: &str) -> Report {
+        Report::new(kind, self.command_line.clone(), self.date.clone())
     }
 }
 
@@ -124,22 +104,34 @@ impl Findings {
 pub(crate) struct TaskOutcome {
     /// The exit status.
     status: i32,
-    findings: Findings,
+    report: Box<Report>,
+    /// The interval log, where one was asked for.
+    log: Option<HistogramLog>,
     /// The table goes to standard error: a command had standard output for itself.
     table_to_stderr: bool,
 }
 
 impl TaskOutcome {
+    /// Returns the outcome of a task that ran no command and kept no interval log.
+    fn succeeded(report: Report) -> Self {
+        Self {
+            status: 0,
+            report: Box::new(report),
+            log: None,
+            table_to_stderr: false,
+        }
+    }
+
     /// Prints the table and writes the exports.
     fn publish(self, exports: OpenExports, verbose: bool) -> Result<i32, TaskError> {
         let detail = if verbose { Detail::Full } else { Detail::Short };
-        let text = self.findings.text(detail);
+        let text = terminal_report::render(&self.report, detail);
         let printed = if self.table_to_stderr || exports.has_standard_output() {
             io::stderr().write_all(text.as_bytes())
         } else {
             write_stdout(text.as_bytes())
         };
-        exports.write(|format| self.findings.render(format))?;
+        exports.write(&self.report, self.log.as_ref())?;
         printed.map_err(|e| format!("write error: {}", strerror(&e)))?;
         Ok(self.status)
     }
@@ -200,52 +192,44 @@ fn perform(task: &cli::ForklatCommand, words: &[OsString]) -> Result<i32, TaskEr
             } else {
                 Signals::install_without_termination
             },
-            (words.export.files(), words.verbose),
+            (words.export.0.clone(), words.verbose),
             line,
             |task| run_subcommand::run(words, task),
         ),
         // It changes the host: impatience shall not leave it so.
         cli::ForklatCommand::Compare(words) => run_with_exports(
             Signals::install_without_termination,
-            (words.export.files(), words.verbose),
+            (words.export.0.clone(), words.verbose),
             line,
             |task| compare::run(words, task),
         ),
         cli::ForklatCommand::Scale(words) => {
-            run_with_exports(Signals::install, (words.files(), false), line, |task| {
-                let scale = grow(words, task)?;
-                Ok(TaskOutcome {
-                    status: 0,
-                    findings: Findings::Scale(Box::new(scale)),
-                    table_to_stderr: false,
-                })
+            let exports = (words.export.0.clone(), false);
+            run_with_exports(Signals::install, exports, line, |task| {
+                grow(words, task).map(TaskOutcome::succeeded)
             })
         }
         cli::ForklatCommand::Merge(words) => run_with_exports(
             Signals::install,
-            (words.export.files(), words.verbose),
+            (words.export.0.clone(), words.verbose),
             line,
-            |_| {
-                let report = merge::merge(&words.files)?;
-                Ok(TaskOutcome {
-                    status: 0,
-                    findings: Findings::Report(Box::new(report), None),
-                    table_to_stderr: false,
-                })
-            },
+            |_| Ok(TaskOutcome::succeeded(merge::merge(&words.files)?)),
         ),
     }
 }
 
 /// `forklat scale`
-fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<ScaleReport, TaskError> {
+fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<Report, TaskError> {
     let live = StatusLine::on_terminal();
-    let facts = HostInfo::read(Path::new("/"), Some(&words.on));
+    let report = Report {
+        facts: HostInfo::read(Path::new("/"), Some(&words.on)),
+        ..task.report("scale")
+    };
     let caller = scale::RunControl {
         interrupted: &|| task.signals.pending_signal().is_some(),
         status: &|text| live.set_message(text),
     };
-    let scale = scale::run(words, task.command_line.clone(), facts, &caller);
+    let scale = scale::run(words, report, &caller);
     live.finish();
     scale.map_err(|stop| match stop {
         scale::ScaleError::Interrupted => TaskError::interrupted(),

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
+use super::scale::scale_result::ScaleResult;
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::{self, LatencyHistograms};
 use crate::observe::memory::Timeline;
@@ -22,7 +23,7 @@ pub const REPORT_VERSION: u32 = 1;
 pub struct Report {
     /// [`REPORT_VERSION`]
     pub v: u32,
-    /// `run`, `compare` or `merge`.
+    /// `run`, `compare`, `merge` or `scale`.
     pub kind: String,
     /// Version of forklat.
     pub forklat: String,
@@ -41,6 +42,29 @@ pub struct Report {
     /// What the observers do to each other; measured by `run --verbose`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alone: Option<IsolatedProbe>,
+    /// The tables of `scale`, whose keys stand beside the others in JSON; `None` for the other kinds.
+    #[serde(flatten)]
+    pub scale: Option<ScaleResult>,
+}
+
+impl Report {
+    /// Returns a report of a kind (`run`, `compare`, `merge`, `scale`) with its header and nothing measured.
+    #[must_use]
+    pub fn new(kind: &str, command_line: Vec<String>, date: String) -> Self {
+        Self {
+            v: REPORT_VERSION,
+            kind: kind.to_owned(),
+            forklat: env!("CARGO_PKG_VERSION").to_owned(),
+            date,
+            command_line,
+            facts: HostInfo::default(),
+            notes: Vec::new(),
+            subjects: Vec::new(),
+            observers: Vec::new(),
+            alone: None,
+            scale: None,
+        }
+    }
 }
 
 /// The first kind of prober on the idle machine, without the other observers. The same in the baseline is with them.

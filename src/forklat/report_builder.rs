@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::TaskContext;
-use super::model::{CopyResult, ProbeResult, REPORT_VERSION, Report, Subject};
+use super::model::{CopyResult, ProbeResult, Report, Subject};
 use super::phases::{Phase, ProberLatencies};
 use super::session::SessionResult;
 use crate::observe::host_info::HostInfo;
@@ -31,16 +31,12 @@ pub(super) fn assemble(
         .iter()
         .filter(|column| !record.spans.prober_latencies(&column.name).is_empty());
     Report {
-        v: REPORT_VERSION,
-        kind: kind.to_owned(),
-        forklat: env!("CARGO_PKG_VERSION").to_owned(),
-        date: task.date.clone(),
-        command_line: task.command_line.clone(),
         facts,
         notes: record.notes.clone(),
         subjects: measured.map(|column| subject(column, record)).collect(),
         observers: record.observers.clone(),
         alone: record.isolated_probe.clone(),
+        ..task.report(kind)
     }
 }
 

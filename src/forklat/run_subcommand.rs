@@ -16,7 +16,7 @@ use super::report_builder::{SubjectSpec, assemble};
 use super::session::{COLLECT_INTERVAL, Session};
 use super::status_line::StatusLine;
 use super::writeback_idle::WritebackIdle;
-use super::{Findings, TaskContext, TaskError, TaskOutcome, print_diagnostic};
+use super::{TaskContext, TaskError, TaskOutcome, print_diagnostic};
 use crate::observe::host_info::HostInfo;
 use crate::report::quote::quote;
 use crate::report::units;
@@ -92,7 +92,7 @@ pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, Ta
         .verbose
         .then_some(words.baseline.min(MAX_ISOLATED_TIME));
     let alone = alone.filter(|length| !length.is_zero());
-    let mut session = Session::start(&observing, words.export.export_hlog.is_some(), alone)?;
+    let mut session = Session::start(&observing, words.export.0.has_interval_log(), alone)?;
     let live = StatusLine::on_terminal();
     let mut measuring = PhaseRunner {
         session: &mut session,
@@ -111,7 +111,8 @@ pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, Ta
     let report = assemble("run", &columns(&target), &record, task, facts);
     Ok(TaskOutcome {
         status: status.unwrap_or(0),
-        findings: Findings::Report(Box::new(report), record.log),
+        report: Box::new(report),
+        log: record.log,
         table_to_stderr: status.is_some(),
     })
 }

@@ -1,4 +1,4 @@
-//! The whole block device below a path, and what sysfs says of it.
+//! Finds the whole block device below a path, and reads its properties from sysfs.
 
 use std::fmt;
 use std::fs;
@@ -11,22 +11,24 @@ use super::kernel_file::{bracketed_choice, path_below, read_optional, read_trimm
 use super::mount::Mount;
 use crate::report::quote::{cannot, quote};
 
-/// An overlay may lie on an overlay; more layers than the kernel stacks (FILESYSTEM_MAX_STACK_DEPTH, 2) are a loop.
+/// An overlay may lie on another overlay. More layers than the kernel stacks (FILESYSTEM_MAX_STACK_DEPTH, 2) would be a
+/// loop.
 const MAX_OVERLAY_DEPTH: u32 = 3;
 
-/// Encryption on volumes on a RAID of disks is three; the kernel allows more, but no circle.
+/// Limit of mapped devices on one another. Encryption on volumes on a RAID of disks is three; the kernel allows more,
+/// but no loop.
 const MAX_MAPPED_DEPTH: u32 = 8;
 
-/// A block device that is no partition: what has a queue, and what the block controller can hold to a rate.
+/// A block device that is not a partition: it has a request queue, and the cgroup I/O controller can limit its rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    /// Its numbers, `254:0`, as the block controller wants them.
+    /// Its device numbers as the cgroup I/O controller expects them, such as `254:0`.
     pub device_numbers: String,
     /// The kernel's name for it: `vda`, `nvme0n1`, `dm-0`.
     pub name: String,
-    /// The partition of it that is meant, where it is one.
+    /// The partition that holds the file system, if it is one.
     pub partition: Option<String>,
-    /// Type of the file system on it; of an overlay, the one below.
+    /// Type of the file system on it. For an overlay, it is the type of the file system below.
     pub file_system: String,
 }
 
@@ -37,18 +39,18 @@ impl fmt::Display for Disk {
 }
 
 impl Disk {
-    /// The disk below the file system of `path`, with /sys and /proc/self/mountinfo taken from `root`.
+    /// Returns the disk below the file system of `path`, with /sys and /proc/self/mountinfo taken from `root`.
     ///
     /// # Errors
-    /// A path that cannot be looked at; a file system on no block device (tmpfs, FUSE, NFS), or on several.
+    /// `path` cannot be opened, or its file system lies on no block device (tmpfs, FUSE, NFS) or on several.
     pub fn of_path(root: &Path, path: &Path) -> Result<Self, String> {
         Self::find_at_depth(root, path, 0)
     }
 
-    /// The disk below a mount.
+    /// Returns the disk below a mount.
     ///
     /// # Errors
-    /// Why there is none, as for [`of_path`](Self::of_path).
+    /// The reason why there is none, as for [`of_path`](Self::of_path).
     pub fn of_mount(root: &Path, mount: &Mount) -> Result<Self, String> {
         Self::of_mount_at_depth(root, mount, 0)
     }
@@ -84,7 +86,8 @@ impl Disk {
         }
     }
 
-    /// The device of a directory below /sys, or the disk that it is a partition of: the controller refuses partitions.
+    /// Returns the device of a directory below /sys, or the disk of which it is a partition, since the controller
+    /// refuses partitions.
     fn from_sysfs(known: &Path, mount: &Mount) -> Result<Self, String> {
         let mut dir = fs::canonicalize(known).map_err(|e| cannot("resolve", known, &e))?;
         let mut partition = None;
@@ -113,7 +116,8 @@ fn overlay_upper_dir(mount: &Mount) -> Option<PathBuf> {
     Some(std::ffi::OsString::from_vec(value.to_vec()).into())
 }
 
-/// A limit on one device of several, or its name, would say nothing of the file system.
+/// Fails if the device is one of several below the file system: its limit or its name would not describe the file
+/// system.
 fn reject_multi_device(root: &Path, known: &Path) -> Result<(), String> {
     let name = known.file_name().unwrap_or_default();
     let Ok(systems) = fs::read_dir(path_below(root, "/sys/fs/btrfs")) else {
@@ -129,35 +133,35 @@ fn reject_multi_device(root: &Path, known: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A disk as sysfs describes it. What it does not say is `None`.
+/// The properties of a disk in sysfs. A property that sysfs does not have is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DiskInfo {
-    /// The kernel's name of it.
+    /// The kernel's name for the disk.
     pub name: String,
-    /// The partition of it that is meant, where it is one.
+    /// The partition that holds the file system, if it is one.
     pub partition: Option<String>,
-    /// Its maker's name for it.
+    /// The model name that its manufacturer gave it.
     pub model: Option<String>,
-    /// Its driver.
+    /// The name of its kernel driver.
     pub driver: Option<String>,
-    /// The I/O scheduler.
+    /// The name of its I/O scheduler.
     pub scheduler: Option<String>,
-    /// Whether it says that it turns. Virtual disks often do.
+    /// Whether it claims to have rotating media. Virtual disks often do.
     pub rotational: Option<bool>,
-    /// `write back` or `write through`: whether it has a cache that fsync(2) must flush.
+    /// `write back` or `write through`, which tells whether it has a cache that fsync(2) must flush.
     pub write_cache: Option<String>,
-    /// Requests that may be queued.
+    /// Number of requests that may be queued.
     pub queue_requests: Option<u64>,
-    /// Size of a request at most, in KiB.
+    /// Largest size of a request, in KiB.
     pub max_sectors_kb: Option<u64>,
-    /// Bytes of a sector.
+    /// Size of a logical block (sector) in bytes.
     pub logical_block: Option<u64>,
-    /// Bytes that it writes in one go.
+    /// Size of a physical block in bytes, which the disk writes at once.
     pub physical_block: Option<u64>,
 }
 
 impl DiskInfo {
-    /// Reads them below `root`.
+    /// Reads the properties of `disk` below `root`.
     #[must_use]
     pub fn read(root: &Path, disk: &Disk) -> Self {
         let dir = path_below(root, "/sys/dev/block").join(&disk.device_numbers);
@@ -179,7 +183,7 @@ impl DiskInfo {
         }
     }
 
-    /// In short.
+    /// Formats the properties in one line.
     #[must_use]
     pub fn summary_line(&self) -> String {
         let mut parts = vec![self.partition.as_ref().unwrap_or(&self.name).clone()];
@@ -204,11 +208,11 @@ impl DiskInfo {
 /// neither kyber nor the old deadline and noop look at a class, and `none` has no queue to sort.
 const IO_CLASS_SCHEDULERS: [&str; 3] = ["bfq", "mq-deadline", "cfq"];
 
-/// Since which release mq-deadline does.
+/// First release of the kernel in which mq-deadline serves the idle class after the others.
 const MQ_DEADLINE_SINCE: (u32, u32) = (5, 14);
 
-/// Whether an I/O scheduler of a kernel serves the classes of ioprio_set(2) alike. `release` is what uname(2) calls it; one
-/// that cannot be read is taken for a new one.
+/// Returns whether an I/O scheduler of a kernel treats all classes of ioprio_set(2) alike. `release` is that of
+/// uname(2); a release that cannot be parsed is taken for a new one.
 #[must_use]
 pub fn ignores_io_classes(scheduler: &str, release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
@@ -219,11 +223,11 @@ pub fn ignores_io_classes(scheduler: &str, release: &str) -> bool {
     !IO_CLASS_SCHEDULERS.contains(&scheduler) || (scheduler == "mq-deadline" && old)
 }
 
-/// Why an I/O class means nothing for what is written to the file system of `path`: the scheduler of its disk, or of those that
-/// the disk is mapped to, ignores it. `None` where it counts for one of them, and where
-/// [`Disk::of_path`] knows of no disk to ask.
+/// Returns why an I/O class has no effect on writes to the file system of `path`: the scheduler of its disk, or those
+/// of the disks below a mapped one, ignore it. Returns `None` if one of them respects it, and if [`Disk::of_path`]
+/// finds no disk.
 ///
-/// What goes through the page cache is written by the kernel's own threads, and has no class at all (ioprio_set(2), NOTES).
+/// Data that goes through the page cache is written by kernel threads, and has no class at all (ioprio_set(2), NOTES).
 #[must_use]
 pub fn why_io_classes_ignored(root: &Path, path: &Path) -> Option<String> {
     let disk = Disk::of_path(root, path).ok()?;
@@ -247,7 +251,8 @@ pub fn why_io_classes_ignored(root: &Path, path: &Path) -> Option<String> {
     }
 }
 
-/// The disks that a device lies on: a mapped one has no scheduler of its own, whatever it says. A class is passed down.
+/// Returns the disks that a device lies on. A mapped device has no scheduler of its own, whatever sysfs shows, and
+/// passes the class on.
 fn backing_disks(dir: &Path, depth: u32) -> Vec<PathBuf> {
     let slaves = fs::read_dir(dir.join("slaves")).into_iter().flatten();
     let mut slaves: Vec<PathBuf> = slaves
@@ -281,7 +286,7 @@ mod tests {
 
     use super::*;
 
-    /// A root with a disk of one partition and a device mapper.
+    /// Makes a root with a disk of one partition and a device mapper.
     fn root() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &str| dir.path().join(path);
@@ -313,7 +318,7 @@ mod tests {
         dir
     }
 
-    /// The disk below a place that is mounted as the rest of a line of mountinfo says.
+    /// Finds the disk below a directory whose line of mountinfo ends in `mounted`.
     fn find(root: &Path, place: &Path, mounted: &str) -> Result<Disk, String> {
         let id = Mount::of_path(Path::new("/"), place)?.id;
         let line = format!("{id} 1 {mounted}\n");

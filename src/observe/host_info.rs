@@ -1,4 +1,5 @@
-//! The facts of a machine that figures mean nothing without. Nothing that names the machine or who owns it.
+//! Properties of a machine that are needed to interpret measurements. Nothing that identifies the machine or its owner
+//! is included.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +16,7 @@ use crate::report::units;
 use crate::sys::key_value::{find_value, parse_kilobytes};
 use crate::sys::residency::page_size;
 
-/// What decides when memory is written back and taken back, under /proc/sys.
+/// Settings under /proc/sys that decide when memory is written back and reclaimed.
 const MEMORY_SYSCTLS: [&str; 12] = [
     "vm.dirty_ratio",
     "vm.dirty_bytes",
@@ -31,8 +32,8 @@ const MEMORY_SYSCTLS: [&str; 12] = [
     "vm.overcommit_ratio",
 ];
 
-/// Mount options that change what a write or an fsync costs: told beside a table, as the others are not (ext4(5), btrfs(5),
-/// xfs(5), tmpfs(5)).
+/// Mount options that change what a write or an fsync costs. They are printed beside a table, the others are not
+/// (ext4(5), btrfs(5), xfs(5), tmpfs(5)).
 const COSTLY_MOUNT_OPTIONS: [&str; 12] = [
     "sync",
     "dirsync",
@@ -50,60 +51,61 @@ const COSTLY_MOUNT_OPTIONS: [&str; 12] = [
 
 const THP_DIR: &str = "sys/kernel/mm/transparent_hugepage";
 
-/// The machine. What cannot be read is `None`, or not there.
+/// The properties of the machine. Those that cannot be read are `None` or absent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct HostInfo {
-    /// Release of the kernel.
+    /// The release of the kernel, as uname(2) returns it.
     pub kernel: Option<String>,
-    /// When and how it was built.
+    /// The version of the kernel, which says when and how it was built.
     pub kernel_version: Option<String>,
-    /// Of the kernel; of this program before Linux 6.1.
+    /// Architecture of the kernel, or of this program before Linux 6.1.
     pub architecture: String,
-    /// CPUs online.
+    /// Number of CPUs that are online.
     pub cpus: Option<u32>,
-    /// What /proc/cpuinfo calls the first of them.
+    /// Model name of the first CPU in /proc/cpuinfo.
     pub cpu_model: Option<String>,
-    /// Whether the CPU says that there is a hypervisor under it (x86 only).
+    /// Whether the CPU reports that a hypervisor runs below it (x86 only).
     pub hypervisor: Option<bool>,
-    /// cpufreq governor of the first CPU.
+    /// The cpufreq governor of the first CPU.
     pub governor: Option<String>,
-    /// What CLOCK_MONOTONIC is read from.
+    /// The clock source from which CLOCK_MONOTONIC is read.
     pub clocksource: Option<String>,
-    /// Bytes of memory.
+    /// Size of the memory in bytes.
     pub memory: Option<u64>,
-    /// Bytes of swap.
+    /// Size of the swap space in bytes.
     pub swap: Option<u64>,
-    /// Bytes of a page.
+    /// Size of a page in bytes.
     pub page_size: u64,
     /// Transparent huge pages for anonymous memory: `always`, `madvise` or `never`.
     pub thp: Option<String>,
-    /// The same for memfds, System V and shared anonymous memory; `deny` and `force` hold for every tmpfs.
+    /// Transparent huge pages for memfds, System V and shared anonymous memory; `deny` and `force` apply to every
+    /// tmpfs.
     pub thp_shmem: Option<String>,
-    /// As sysctl(8) names and prints them.
+    /// Kernel settings, by the names and with the values that sysctl(8) prints.
     pub sysctls: BTreeMap<String, String>,
-    /// Why there is no PSI; `None` where there is.
+    /// Why there is no PSI; `None` if there is.
     pub no_pressure: Option<String>,
-    /// What the files of the measurement lie on.
+    /// The file system that holds the files of the measurement.
     pub on: Option<FileSystemInfo>,
 }
 
 /// A file system and its device.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FileSystemInfo {
-    /// Its type.
+    /// The type of the file system.
     pub file_system: Option<String>,
-    /// Its mount options, those of the super block included.
+    /// Its mount options, including those of the super block.
     pub options: Vec<String>,
-    /// Bytes.
+    /// Size of the file system in bytes.
     pub size: Option<u64>,
-    /// Bytes that are free for all.
+    /// Free space in bytes that every user may allocate.
     pub free: Option<u64>,
-    /// The disk; `None` for a file system on none, or on several.
+    /// The disk; `None` if the file system lies on none or on several.
     pub device: Option<DiskInfo>,
 }
 
 impl HostInfo {
-    /// Reads them from `proc` and `sys` under `root`; `on` is a path in the life of this process.
+    /// Reads the properties from `proc` and `sys` under `root`; `on` is a path in the real file system of this process.
     #[must_use]
     pub fn read(root: &Path, on: Option<&Path>) -> Self {
         let line = |name: &str| read_optional(root, name);
@@ -132,7 +134,7 @@ impl HostInfo {
         }
     }
 
-    /// Lines for the head of a table.
+    /// Formats the lines that stand above a table.
     #[must_use]
     pub fn summary_lines(&self) -> Vec<String> {
         let mut lines = vec![
@@ -187,7 +189,7 @@ impl HostInfo {
         )
     }
 
-    /// The limits that hold: where bytes are set, the ratio does not count (and reads 0).
+    /// Formats the writeback limits in force: if bytes are set, the ratio has no effect (and reads 0).
     fn writeback_line(&self) -> String {
         let get = |name: &str| self.sysctls.get(name).map_or("unknown", String::as_str);
         let limit = |name: &str| match get(&format!("vm.{name}_bytes")).parse::<u64>() {
@@ -259,7 +261,7 @@ impl FileSystemInfo {
     }
 }
 
-/// How many numbers a list like `0-3,5` has.
+/// Returns how many numbers a list such as `0-3,5` has.
 fn count_cpus(list: &str) -> Option<u32> {
     list.split(',')
         .map(|range| {

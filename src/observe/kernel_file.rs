@@ -1,16 +1,16 @@
-//! The kernel's small files below a root that tests can choose, with errors in words.
+//! Reads small files of the kernel below a root that tests can choose, with errors in words.
 
 use std::path::{Path, PathBuf};
 
 use crate::report::quote::cannot;
 
-/// Where `path` of a machine lies below `root`.
+/// Returns where the absolute `path` lies below `root`.
 pub(crate) fn path_below(root: &Path, path: impl AsRef<Path>) -> PathBuf {
     let path = path.as_ref();
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// A whole file, without the blanks around it.
+/// Reads a whole file, without the blanks around its text.
 pub(crate) fn read_trimmed(path: &Path) -> Result<String, String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.trim().to_owned()),
@@ -18,7 +18,7 @@ pub(crate) fn read_trimmed(path: &Path) -> Result<String, String> {
     }
 }
 
-/// [`read_trimmed`] below `root`; `None` for what cannot be read or says nothing.
+/// Calls [`read_trimmed`] below `root`; returns `None` if the file cannot be read or is empty.
 pub(crate) fn read_optional(root: &Path, path: impl AsRef<Path>) -> Option<String> {
     let text = read_trimmed(&path_below(root, path)).ok()?;
     (!text.is_empty()).then_some(text)

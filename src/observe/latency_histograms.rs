@@ -1,4 +1,4 @@
-//! Latencies in HdrHistograms: percentiles out, and the worst moments with their time.
+//! Keeps latencies in HdrHistograms, which give percentiles, and the worst latencies with their times.
 
 use hdrhistogram::Histogram;
 
@@ -7,25 +7,25 @@ use super::ring::Sample;
 /// Three significant digits: a value read back is within 0.1 % of what was recorded.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// How many of the worst moments are kept.
+/// Number of the worst latencies that are kept.
 pub const MAX_WORST_LATENCIES: usize = 10;
 
-/// One latency with its time. Nanoseconds.
+/// A latency with its intended time, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimedLatency {
-    /// From the intended moment to the answer.
+    /// Time from the intended time to the answer.
     pub latency_ns: u64,
-    /// The intended moment, CLOCK_MONOTONIC.
+    /// The intended time, in nanoseconds of CLOCK_MONOTONIC.
     pub intended_ns: u64,
 }
 
-/// All answers of one kind in one span of time. Nanoseconds.
+/// All answers of one kind of probe in one span of time, in nanoseconds.
 #[derive(Debug, Clone)]
 pub struct LatencyHistograms {
-    /// From the intended moment to the answer: what someone who wanted it then has waited.
+    /// Time from the intended time to the answer: what a program that needed it at that time would have waited.
     pub latency: Histogram<u64>,
-    /// From the asking to the answer: one value a question. Where it is much smaller than the latency, the prober itself
-    /// was held up.
+    /// Time from the start of the operation to the answer, one value for each operation. If it is much smaller than the
+    /// latency, the prober itself was delayed.
     pub service: Histogram<u64>,
     worst: Vec<TimedLatency>,
 }
@@ -40,17 +40,17 @@ impl Default for LatencyHistograms {
     }
 }
 
-/// An empty histogram of nanoseconds that grows as it must.
+/// Makes an empty histogram of nanoseconds that grows as needed.
 #[must_use]
 pub fn new_histogram() -> Histogram<u64> {
     // Fails for more than five digits.
     Histogram::new(SIGNIFICANT_DIGITS).unwrap_or_else(|_| unreachable!("three digits are valid"))
 }
 
-/// Adds one value.
+/// Adds one value to a histogram.
 ///
 /// # Panics
-/// Never: `histogram` makes those that grow, and 64 bits of nanoseconds are within what they grow to.
+/// Never: [`new_histogram`] makes histograms that grow, and they can grow to 64 bits of nanoseconds.
 pub fn record_ns(histogram: &mut Histogram<u64>, nanoseconds: u64) {
     histogram
         .record(nanoseconds)
@@ -58,7 +58,7 @@ pub fn record_ns(histogram: &mut Histogram<u64>, nanoseconds: u64) {
 }
 
 impl LatencyHistograms {
-    /// Adds what one intended moment got.
+    /// Adds the latency of one intended time.
     pub fn record(&mut self, at: u64, latency: u64) {
         record_ns(&mut self.latency, latency);
         let moment = TimedLatency {
@@ -74,12 +74,12 @@ impl LatencyHistograms {
         }
     }
 
-    /// Adds the time that one question took.
+    /// Adds the time that one operation took.
     pub fn record_service(&mut self, nanoseconds: u64) {
         record_ns(&mut self.service, nanoseconds);
     }
 
-    /// Adds all of `other`.
+    /// Adds all values of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.latency += &other.latency;
         self.service += &other.service;
@@ -88,14 +88,14 @@ impl LatencyHistograms {
         self.worst.truncate(MAX_WORST_LATENCIES);
     }
 
-    /// The worst moments, worst first.
+    /// Returns the worst latencies, the worst first.
     #[must_use]
     pub fn worst(&self) -> &[TimedLatency] {
         &self.worst
     }
 }
 
-/// The intended moments of a sample, each with the time of it: one after the other, `period` apart.
+/// Returns the intended times of a sample, each with its latency: one after the other, `period` apart.
 pub fn intended_times(sample: &Sample, period: u64) -> impl Iterator<Item = u64> + use<> {
     let first = sample.first_intended_ns;
     (0..sample.intended_count).map(move |n| first + n * period)

@@ -1,7 +1,8 @@
-//! What the machine goes through: probers that ask it for small things, and a sampler of what it says of itself.
+//! Measures the state of the machine while something runs: probers measure the latency of small operations, and a
+//! sampler reads the kernel's figures.
 //!
-//! Each observer is a process of its own, forked before anything is measured ([`observer_process`]); what it sees comes back through
-//! shared memory ([`ring`]), without a system call of its own.
+//! Each observer is a process of its own, forked before anything is measured ([`observer_process`]). Its results come
+//! back through shared memory ([`ring`]), which needs no system call.
 
 pub mod disk;
 pub mod host_info;

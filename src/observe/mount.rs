@@ -1,4 +1,4 @@
-//! What a path is mounted from: /proc/self/mountinfo, as proc_pid_mountinfo(5) describes it.
+//! Finds the mount of a path in /proc/self/mountinfo, which proc_pid_mountinfo(5) describes.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,7 +11,7 @@ use super::kernel_file::{path_below, read_trimmed};
 use crate::report::quote::{cannot, quote};
 use crate::sys::key_value::find_value;
 
-/// Mount options that name a host, a person or a place rather than a behaviour.
+/// Mount options that identify a host, a person or a place, and say nothing about performance.
 const PRIVATE_OPTIONS: [&str; 9] = [
     "addr",
     "clientaddr",
@@ -24,29 +24,29 @@ const PRIVATE_OPTIONS: [&str; 9] = [
     "unc",
 ];
 
-/// A line of /proc/self/mountinfo.
+/// A parsed line of /proc/self/mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Its number, as `mnt_id` of /proc/PID/fdinfo has it.
+    /// Identifier of the mount, the `mnt_id` of /proc/PID/fdinfo.
     pub id: u64,
     /// Device numbers of the super block: `254:0`; `0:n` for a file system without a device of its own.
     pub device_numbers: String,
-    /// The directory of the file system that is its root.
+    /// The directory of the file system that is the root of the mount.
     pub fs_root: PathBuf,
-    /// Where it is mounted.
+    /// The directory on which it is mounted.
     pub mount_point: PathBuf,
-    /// Options of this mount.
+    /// The options of this mount.
     pub mount_options: Vec<OsString>,
-    /// Type of the file system.
+    /// The type of the file system.
     pub file_system: String,
-    /// What is mounted: a device, or any word.
+    /// The source of the mount: a device, or any word.
     pub source: PathBuf,
-    /// Options of the super block, `key=value` or a word.
+    /// Options of the super block, each `key=value` or a word.
     pub super_options: Vec<OsString>,
 }
 
 impl Mount {
-    /// All mounts that this process sees, in the order in which they were made.
+    /// Returns all mounts that this process sees, in the order in which they were made.
     ///
     /// # Errors
     /// /proc/self/mountinfo below `root` cannot be read.
@@ -59,11 +59,11 @@ impl Mount {
             .collect())
     }
 
-    /// The mount that `path` lies on, by its number: `st_dev` does not lead there on btrfs, where each subvolume has one of
-    /// its own.
+    /// Returns the mount that holds `path`, by its identifier: `st_dev` does not lead there on btrfs, where each
+    /// subvolume has one of its own.
     ///
     /// # Errors
-    /// A path that cannot be opened, no /proc.
+    /// `path` cannot be opened, or there is no /proc.
     pub fn of_path(root: &Path, path: &Path) -> Result<Self, String> {
         // O_PATH opens without reading, and waits for no FIFO.
         let file = File::options()
@@ -85,7 +85,7 @@ impl Mount {
         })
     }
 
-    /// `27 1 254:0 / /mnt rw,relatime shared:1 - ext4 /dev/vda rw,discard`
+    /// Parses a line such as `27 1 254:0 / /mnt rw,relatime shared:1 - ext4 /dev/vda rw,discard`.
     fn parse(line: &[u8]) -> Option<Self> {
         let fields: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
         let dash = fields.iter().position(|field| *field == b"-")?;
@@ -103,7 +103,7 @@ impl Mount {
         })
     }
 
-    /// Options of the mount and of the super block, each once, without those that name a host, a person or a place.
+    /// Returns the options of the mount and of the super block, each once, without those in `PRIVATE_OPTIONS`.
     #[must_use]
     pub fn public_options(&self) -> Vec<String> {
         let mut options: Vec<String> = Vec::new();
@@ -122,7 +122,7 @@ fn split_options(field: &[u8]) -> Vec<OsString> {
     field.split(|b| *b == b',').map(unescape).collect()
 }
 
-/// Blank, tab, newline and backslash come as three octal digits.
+/// Decodes blank, tab, newline and backslash, which are written as three octal digits.
 fn unescape(field: &[u8]) -> OsString {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -1,4 +1,5 @@
-//! A process that observes: forked early, locked in memory, ended with its parent, and able to say why it failed.
+//! A process that observes the machine: forked early, locked in memory, ended with its parent, and able to report why
+//! it failed.
 
 use std::any::Any;
 use std::io;
@@ -16,26 +17,27 @@ use nix::unistd::Pid;
 use crate::sys::process::{self, ProcessUsage};
 use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 
-/// Bytes of a message that fit into the control block; what is longer is cut.
+/// Largest message in bytes that fits into the control block; a longer one is cut.
 const MAX_MESSAGE_BYTES: usize = 504;
 
-/// How long a worker may take to get ready: a prober touches its heap and makes its files in it, on a disk that is busy.
+/// Longest time that an observer may take to become ready: a prober touches its heap and creates its files, possibly on
+/// a busy disk.
 pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 const STATE_STARTING: u64 = 0;
 const STATE_READY: u64 = 1;
 const STATE_FAILED: u64 = 2;
 
-/// The words of the control block: state, stop flag, errno of mlockall, and the message.
+/// Index of the state in the control block. Stop flag, errno of mlockall, and message follow.
 const STATE_INDEX: usize = 0;
 const STOP_INDEX: usize = 1;
 const MLOCK_ERRNO_INDEX: usize = 2;
 const MESSAGE_START: usize = 3;
 
-/// The words of a message: its length, and its bytes.
+/// Number of words of a message: its length, and its bytes.
 pub(super) const MESSAGE_WORDS: usize = 1 + MAX_MESSAGE_BYTES / 8;
 
-/// A message as words that a process can leave for another.
+/// Packs a message into words that a process can leave for another.
 pub(super) fn pack_message(message: &str) -> [u64; MESSAGE_WORDS] {
     let mut words = [0; MESSAGE_WORDS];
     let bytes = &message.as_bytes()[..message.len().min(MAX_MESSAGE_BYTES)];
@@ -48,30 +50,31 @@ pub(super) fn pack_message(message: &str) -> [u64; MESSAGE_WORDS] {
     words
 }
 
-/// What was packed.
+/// Returns the message that was packed.
 pub(super) fn unpack_message(words: &[u64; MESSAGE_WORDS]) -> String {
     let bytes = words[1..].iter().flat_map(|word| word.to_ne_bytes());
     let bytes: Vec<u8> = bytes.take(words[0] as usize).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What both sides of a worker see of each other.
+/// Memory that an observer and its parent share to control each other.
 #[derive(Debug)]
 pub struct ProcessControl(DontForkWords);
 
 impl ProcessControl {
-    /// The worker is prepared: from here on its figures count.
+    /// Tells the parent that preparation is complete and measurements count from here on.
     pub fn set_ready(&self) {
         self.0.store(STATE_INDEX, STATE_READY, Ordering::Release);
     }
 
-    /// Whether the worker shall end.
+    /// Returns whether the observer shall end.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.load(STOP_INDEX, Ordering::Relaxed) != 0
     }
 
-    /// Locks all memory that the worker has by now. What a machine in trouble takes away would be read back as a stall.
+    /// Locks all memory that the observer has by now. Otherwise pages that are reclaimed would be read back, and appear
+    /// as latency.
     pub fn lock_memory(&self) {
         if let Err(errno) = mlockall(MlockAllFlags::MCL_CURRENT) {
             self.0
@@ -79,7 +82,7 @@ impl ProcessControl {
         }
     }
 
-    /// Why that did not work, if it did not.
+    /// Returns why the memory could not be locked, if it could not.
     pub(super) fn mlock_error(&self) -> Option<io::Error> {
         let errno = i32::try_from(self.0.load(MLOCK_ERRNO_INDEX, Ordering::Relaxed)).ok()?;
         (errno != 0).then(|| io::Error::from_raw_os_error(errno))
@@ -105,7 +108,7 @@ impl ProcessControl {
     }
 }
 
-/// The parent's side of a running worker. Dropping it kills the process.
+/// The parent's side of a running observer. Dropping it kills the process.
 #[derive(Debug)]
 pub struct ObserverProcess {
     name: String,
@@ -115,11 +118,12 @@ pub struct ObserverProcess {
 }
 
 impl ObserverProcess {
-    /// Forks a process named `name` that runs `body`, which calls [`ProcessControl::set_ready`] when it is prepared and returns soon
-    /// after [`ProcessControl::is_stopping`]. Both processes own `held` afterwards, forked or not; see [`process::fork_and_run`].
+    /// Forks a process named `name` that runs `body`, which calls [`ProcessControl::set_ready`] when it is prepared and
+    /// returns soon after [`ProcessControl::is_stopping`] is true. Both processes own `held` afterwards, also if the
+    /// fork failed; see [`process::fork_and_run`].
     ///
     /// # Errors
-    /// Out of processes or memory; see [`process::fork_and_run`].
+    /// Processes or memory are exhausted; see [`process::fork_and_run`].
     pub fn start<T: UnwindSafe>(
         name: &str,
         held: T,
@@ -151,22 +155,22 @@ impl ObserverProcess {
         (held, worker)
     }
 
-    /// What it was called.
+    /// Returns the name that it was started with.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its process.
+    /// Returns the process id of the observer.
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Waits until it is ready.
+    /// Waits until the observer is ready.
     ///
     /// # Errors
-    /// Its own message, how it died, or that it never came.
+    /// Its own message, how it died, or that it did not become ready in time.
     pub fn wait_ready(&mut self) -> Result<(), String> {
         let started = Instant::now();
         while self.control.state() == STATE_STARTING {
@@ -179,13 +183,13 @@ impl ObserverProcess {
         self.check_alive()
     }
 
-    /// Why its memory could not be locked, if it could not.
+    /// Returns why its memory could not be locked, if it could not.
     #[must_use]
     pub fn mlock_error(&self) -> Option<io::Error> {
         self.control.mlock_error()
     }
 
-    /// Looks whether it still lives.
+    /// Checks that the observer is still running.
     ///
     /// # Errors
     /// Its own message, or how it died.
@@ -207,12 +211,12 @@ impl ObserverProcess {
         }
     }
 
-    /// Asks it to end; [`try_finish`](Self::try_finish) waits for that.
+    /// Asks it to end; [`try_finish`](Self::try_finish) tells when it has.
     pub fn ask_to_stop(&self) {
         self.control.0.store(STOP_INDEX, 1, Ordering::Relaxed);
     }
 
-    /// Whether it has ended after being asked; then its cost.
+    /// Returns what it cost if it has ended after being asked to, or `None` if it still runs.
     ///
     /// # Errors
     /// Its own message, or how it died.
@@ -231,8 +235,8 @@ impl ObserverProcess {
         }
     }
 
-    /// Asks it to end, by the flag and by SIGTERM, and waits so long for that. One that has not ended by then is killed when
-    /// it is dropped.
+    /// Asks it to end, by the flag and by SIGTERM, and waits for that at most `patience`. If it is still running then,
+    /// it is killed when it is dropped.
     pub fn stop_within(&mut self, patience: Duration) {
         if self.reaped {
             return;
@@ -246,7 +250,8 @@ impl ObserverProcess {
         }
     }
 
-    /// It was reaped elsewhere (by the kernel, where SIGCHLD is ignored): the number may be a stranger's by now.
+    /// Records that the process was reaped elsewhere (by the kernel, if SIGCHLD is ignored): its id may belong to
+    /// another process by now.
     fn mark_reaped_elsewhere(&mut self, error: &io::Error) -> String {
         self.reaped = true;
         self.prefix_name(&format!("cannot be waited for: {error}"))
@@ -267,7 +272,7 @@ impl Drop for ObserverProcess {
     }
 }
 
-/// What ps(1) shows, cut to 15 bytes by the kernel.
+/// Sets the name that ps(1) shows, of which the kernel keeps 15 bytes.
 fn set_process_name(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name.replace(' ', "-")) {
         let _ = prctl::set_name(&name);

@@ -1,17 +1,18 @@
-//! What an observer sees, on its way to who counts it: rings in shared memory, one writer, one reader.
+//! Ring buffers in shared memory, with one writer and one reader, for the results of an observer.
 
 use std::io;
 use std::sync::atomic::Ordering;
 
 use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 
-/// The words before the rows: written so far, read so far, and what was lost because nobody read in time.
+/// Index of the number of rows written. The number of rows read and the weight of the lost rows follow, and then the
+/// rows.
 const HEAD_INDEX: usize = 0;
 const TAIL_INDEX: usize = 1;
 const LOST_INDEX: usize = 2;
 const ROWS_START: usize = 3;
 
-/// A ring of rows of words, which processes forked from here on have, or, made of [`DontForkWords`], have not.
+/// A ring buffer of rows of words. Processes forked later have it, unless its words are [`DontForkWords`].
 #[derive(Debug)]
 pub struct WordRing<W = SharedWords> {
     words: W,
@@ -20,10 +21,10 @@ pub struct WordRing<W = SharedWords> {
 }
 
 impl WordRing {
-    /// Room for `capacity` rows of `width` words.
+    /// Allocates `capacity` rows of `width` words.
     ///
     /// # Errors
-    /// Out of memory.
+    /// The memory is exhausted.
     pub fn new(width: usize, capacity: usize) -> io::Result<Self> {
         Ok(Self {
             words: SharedWords::new(ROWS_START + capacity * width)?,
@@ -32,7 +33,7 @@ impl WordRing {
         })
     }
 
-    /// Keeps it from processes forked from here on.
+    /// Excludes the ring buffer from processes forked later.
     #[must_use]
     pub fn set_dontfork(self) -> WordRing<DontForkWords> {
         WordRing {
@@ -44,7 +45,8 @@ impl WordRing {
 }
 
 impl<W: AtomicWords> WordRing<W> {
-    /// The writer's side. A full ring loses the row, and counts it in [`lost`](Self::lost) for `weight`.
+    /// Adds a row; the writer calls it. If the ring buffer is full, the row is lost, and [`lost`](Self::lost) grows by
+    /// `weight`.
     pub fn push(&self, row: &[u64], weight: u64) {
         debug_assert_eq!(row.len(), self.width);
         let head = self.words.load(HEAD_INDEX, Ordering::Relaxed);
@@ -58,7 +60,7 @@ impl<W: AtomicWords> WordRing<W> {
         self.words.store(HEAD_INDEX, head + 1, Ordering::Release);
     }
 
-    /// The reader's side: copies the oldest row that has not been read into `row`. False when there is none.
+    /// Copies the oldest unread row into `row`; the reader calls it. Returns false if there is none.
     pub fn pop(&self, row: &mut [u64]) -> bool {
         debug_assert_eq!(row.len(), self.width);
         let tail = self.words.load(TAIL_INDEX, Ordering::Relaxed);
@@ -72,7 +74,7 @@ impl<W: AtomicWords> WordRing<W> {
         true
     }
 
-    /// The weight of all rows that did not fit.
+    /// Returns the weight of all rows that did not fit.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.words.load(LOST_INDEX, Ordering::Relaxed)
@@ -83,37 +85,37 @@ impl<W: AtomicWords> WordRing<W> {
     }
 }
 
-/// One answer, for one or more moments at which it was asked for. Times are CLOCK_MONOTONIC in nanoseconds.
+/// The result of one operation, for one or more intended times. Times are CLOCK_MONOTONIC in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
-    /// The first intended moment.
+    /// The first intended time that it serves.
     pub first_intended_ns: u64,
-    /// How many intended moments, a period apart, this answer serves: more than one after a stall.
+    /// How many intended times, a period apart, it serves: more than one after a stall.
     pub intended_count: u64,
-    /// When the question was asked in truth.
+    /// When the operation was really started.
     pub start_ns: u64,
-    /// When the answer was there.
+    /// When the operation was complete.
     pub end_ns: u64,
-    /// For `fork`: when the child ran its first instruction. Else 0.
+    /// When the child ran its first instruction for `fork`, and 0 for others.
     pub child_start_ns: u64,
 }
 
 const SAMPLE_WORDS: usize = 5;
 
-/// A ring of samples.
+/// A ring buffer of samples.
 #[derive(Debug)]
 pub struct SampleRing<W = SharedWords>(WordRing<W>);
 
 impl SampleRing {
-    /// Room for `capacity` answers.
+    /// Allocates room for `capacity` samples.
     ///
     /// # Errors
-    /// Out of memory.
+    /// The memory is exhausted.
     pub fn new(capacity: usize) -> io::Result<Self> {
         WordRing::new(SAMPLE_WORDS, capacity).map(Self)
     }
 
-    /// Keeps it from processes forked from here on.
+    /// Excludes the ring buffer from processes forked later.
     #[must_use]
     pub fn set_dontfork(self) -> SampleRing<DontForkWords> {
         SampleRing(self.0.set_dontfork())
@@ -121,7 +123,8 @@ impl SampleRing {
 }
 
 impl<W: AtomicWords> SampleRing<W> {
-    /// The writer's side. A full ring loses the sample, and says so in [`lost`](Self::lost).
+    /// Adds a sample; the writer calls it. If the ring buffer is full, the sample is lost, and [`lost`](Self::lost)
+    /// counts its intended times.
     pub fn push(&self, sample: Sample) {
         let Sample {
             first_intended_ns: intended,
@@ -134,7 +137,7 @@ impl<W: AtomicWords> SampleRing<W> {
             .push(&[intended, moments, start, end, first], moments);
     }
 
-    /// The reader's side: the oldest sample that has not been read.
+    /// Removes and returns the oldest sample; the reader calls it.
     pub fn pop(&self) -> Option<Sample> {
         let mut row = [0; SAMPLE_WORDS];
         self.0.pop(&mut row).then(|| {
@@ -149,7 +152,7 @@ impl<W: AtomicWords> SampleRing<W> {
         })
     }
 
-    /// Moments whose answers did not fit.
+    /// Returns the number of intended times whose samples did not fit.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.0.lost()

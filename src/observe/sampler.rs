@@ -1,9 +1,10 @@
-//! The process that reads what the machine says of itself, ten times a second.
+//! The process that reads the kernel's figures of memory and stalls ten times a second.
 //!
-//! All files are open and all memory is locked before it is ready. From then on it reads, and allocates, forks and opens
-//! nothing, so that it answers on a host on which a shell could not be started any more. What it reads goes through shared
-//! memory to the process that started it, which keeps all of it: 336 bytes a reading and at most 4 KiB of slab caches a
-//! second, 26 MiB an hour at most. It costs 0.2 % of a CPU and 4 MB of memory (measured on 6.18, slab caches included).
+//! All files are open and all memory is locked before it is ready. From then on it only reads, and neither allocates,
+//! forks nor opens files, so that it works on a host on which a shell could not be started any more. Its readings go
+//! through shared memory to the process that started it, which keeps them: 336 bytes a reading and at most 4 KiB of
+//! slab caches a second, 26 MiB an hour at most. It costs 0.2 % of a CPU and 4 MB of memory (measured on 6.18, slab
+//! caches included).
 
 use std::io;
 use std::path::Path;
@@ -22,25 +23,25 @@ use crate::sys::clock;
 use crate::sys::process::ProcessUsage;
 use crate::sys::shared_memory::SharedWords;
 
-/// Nanoseconds between two readings.
+/// Time between two readings in nanoseconds.
 pub const SAMPLE_PERIOD_NS: u64 = 100_000_000;
 
-/// /proc/slabinfo is read with every tenth reading, and when asked for.
+/// /proc/slabinfo is read with every tenth reading, and when requested.
 const SLAB_INTERVAL_TICKS: u64 = 10;
 
-/// Readings that wait for someone to fetch them: 102 s.
+/// Number of readings that may wait for the reader: 102 s.
 const READING_RING_CAPACITY: usize = 1024;
 
-/// As many seconds of slab caches.
+/// Number of slab readings that may wait for the reader: 128 s.
 const SLAB_RING_CAPACITY: usize = 128;
 
-/// How long it may take to end. It looks every tenth of a second, on a machine that may not let it run.
+/// Longest time to wait for its end. It checks every tenth of a second, on a machine that may not let it run.
 const SAMPLER_STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A value that the kernel does not say. No counter gets there.
+/// The word for a value that the kernel does not report. No counter reaches it.
 const UNKNOWN_VALUE: u64 = u64::MAX;
 
-/// A row: the moment, the delay, the values.
+/// Number of words in a row: the time, the delay, the values.
 const READING_WORDS: usize = 2 + METRIC_COUNT;
 
 /// The parent's side of the sampler. Dropping it kills the process.
@@ -53,10 +54,10 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Opens what is to be read under `root`, and forks. To be called while this process has no threads.
+    /// Opens the files under `root`, and forks. It must be called while this process has no threads.
     ///
     /// # Errors
-    /// Which file cannot be read, and why; out of memory or processes.
+    /// Which file cannot be read, and why; or memory or processes are exhausted.
     pub fn start(root: &Path) -> io::Result<Self> {
         let reader = ProcReader::open(root).map_err(io::Error::other)?;
         let slab_reader = SlabReader::open(root);
@@ -91,15 +92,15 @@ impl Sampler {
         })
     }
 
-    /// Waits until it reads.
+    /// Waits until the sampler is ready.
     ///
     /// # Errors
-    /// Its own message, how it died, or that it never came.
+    /// Its own message, how it died, or that it did not become ready in time.
     pub fn wait_ready(&mut self) -> Result<(), String> {
         self.process.wait_ready()
     }
 
-    /// Looks whether it still lives.
+    /// Checks that the sampler is still running.
     ///
     /// # Errors
     /// Its own message, or how it died.
@@ -107,7 +108,7 @@ impl Sampler {
         self.process.check_alive()
     }
 
-    /// Fetches what has been read since the last call. To be called at least once a minute.
+    /// Fetches the readings since the last call. It must be called at least once a minute.
     pub fn drain(&mut self) {
         let mut row = [0; READING_WORDS];
         while self.reading_ring.pop(&mut row) {
@@ -118,44 +119,44 @@ impl Sampler {
         }
     }
 
-    /// Asks for a reading of the slab caches with the next reading: at the beginning and at the end of a span.
+    /// Requests the slab caches with the next reading, at the beginning and at the end of a span.
     pub fn request_slab_reading(&self) {
         if let Some(slabs) = &self.slab_ring {
             slabs.request_flag().store(1, Ordering::Relaxed);
         }
     }
 
-    /// All that was fetched.
+    /// Returns everything that was fetched.
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// All readings that were fetched.
+    /// Returns all readings that were fetched.
     #[must_use]
     pub fn readings(&self) -> &[Reading] {
         &self.history.readings
     }
 
-    /// The last reading that was fetched.
+    /// Returns the last reading that was fetched.
     #[must_use]
     pub fn latest(&self) -> Option<&Reading> {
         self.history.readings.last()
     }
 
-    /// Readings that were lost, because nobody fetched them in time.
+    /// Returns the number of readings that were lost, because they were not fetched in time.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.reading_ring.lost() + self.slab_ring.as_ref().map_or(0, |slabs| slabs.ring.lost())
     }
 
-    /// The process.
+    /// Returns the process of the sampler.
     #[must_use]
     pub fn process(&self) -> &ObserverProcess {
         &self.process
     }
 
-    /// Ends it, fetches what is left, and tells what it has cost.
+    /// Ends the sampler, fetches the remaining readings, and returns what it has cost.
     ///
     /// # Errors
     /// Its own message, how it died, or that it does not end.
@@ -176,7 +177,7 @@ impl Sampler {
     }
 }
 
-/// The sampler's life.
+/// Runs the sampler in its own process.
 fn run_sampler(
     control: &ProcessControl,
     reader: &mut ProcReader,
@@ -228,21 +229,21 @@ fn decode(row: &[u64; READING_WORDS]) -> Reading {
     }
 }
 
-/// The words beside the rows of slab caches: asked for, caches without room, names told, and the names.
+/// Index of the request word. The number of untracked caches, the number of published names, and the names follow.
 const REQUEST_INDEX: usize = 0;
 const UNTRACKED_INDEX: usize = 1;
 const NAME_COUNT_INDEX: usize = 2;
 const NAMES_START: usize = 3;
 
-/// Words of a name.
+/// Number of words of a name.
 const NAME_WORDS: usize = CACHE_NAME_BYTES / 8;
 
-/// Readings of the slab caches on their way, with the names of the caches, each of which goes over once.
+/// Readings of the slab caches, with the names of the caches, each of which is sent once.
 ///
-/// Once a second, and not with every reading: on Linux 6.18 with 236 caches it takes 0.36 ms (at most 0.46 of 100) where
-/// all other files together take 0.09. It holds slab_mutex, which whoever makes or removes a cache waits for, and with
-/// interrupts off walks the list of partly used slabs of each cache: all of it before Linux 6.10 (commit 046f4c69090c), up
-/// to 10 000 slabs since. A machine whose slabs are in disorder pays for that as often as we ask.
+/// The caches are read once a second, and not with every reading: on Linux 6.18 with 236 caches it takes 0.36 ms (at
+/// most 0.46 of 100) while all other files together take 0.09. It holds slab_mutex, which every creation or removal of
+/// a cache waits for, and walks the list of partly used slabs of each cache with interrupts off: all of it before Linux
+/// 6.10 (commit 046f4c69090c), up to 10 000 slabs since. A machine with fragmented slabs pays for that at each reading.
 #[derive(Debug)]
 struct SlabRing {
     ring: WordRing,
@@ -261,7 +262,7 @@ impl SlabRing {
         &self.words[REQUEST_INDEX]
     }
 
-    /// The sampler's side: tells the names that are new.
+    /// Publishes the names of new caches; the sampler calls it.
     fn publish_names(&self, caches: &CacheTable) {
         let told = self.words[NAME_COUNT_INDEX].load(Ordering::Relaxed) as usize;
         for (place, name) in caches.names().iter().enumerate().skip(told) {
@@ -274,7 +275,7 @@ impl SlabRing {
         self.words[UNTRACKED_INDEX].store(caches.untracked(), Ordering::Relaxed);
     }
 
-    /// The reader's side.
+    /// Fetches all waiting readings and the new names; the parent calls it.
     fn drain(&self, slabs: &mut SlabHistory) {
         let mut row = [0; 1 + MAX_CACHES];
         while self.ring.pop(&mut row) {
@@ -304,7 +305,7 @@ impl SlabRing {
     }
 }
 
-/// The sampler's side of the slab caches.
+/// Writes the readings of the slab caches, in the sampler's process.
 #[derive(Debug)]
 struct SlabWriter<'a> {
     ring: &'a SlabRing,

@@ -1,23 +1,23 @@
-//! What the run has done so far, by all its threads, and what there is to do, once that is known.
+//! Counts what all threads of the run have done so far, and the total amount of work, once that is known.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// What became of one source. A file is anything but a directory; bytes are its size.
+/// The result of one source. A file is anything but a directory; bytes are its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceOutcome {
-    /// Copied, linked or made anew. Its bytes were told of while they moved.
+    /// The file was copied, linked or newly made. Its bytes were counted by progress reports while they were copied.
     Copied,
-    /// Left as it is, which is no error.
+    /// The file, of so many bytes, was skipped without an error.
     Skipped(u64),
-    /// Not copied, which was said.
+    /// The file, of so many bytes, was not copied, and the error was reported.
     Failed(u64),
-    /// A directory was made.
+    /// A new directory was made.
     DirectoryCreated,
 }
 
-/// Counts of a run.
+/// Counters of the whole run, which all threads update.
 #[derive(Debug)]
 pub(super) struct Counters {
     started: Instant,
@@ -27,36 +27,36 @@ pub(super) struct Counters {
     failed_files: AtomicU64,
     directories: AtomicU64,
     errors: AtomicU64,
-    /// Bytes of files that are copied, and of those at work as far as they are.
+    /// Bytes of complete files, and of unfinished files so far.
     copied_bytes: AtomicU64,
-    /// Bytes of files that are not to be copied any more.
+    /// Bytes of files that were skipped or failed.
     uncopied_bytes: AtomicU64,
     total: OnceLock<TotalWork>,
 }
 
-/// All that there is to do.
+/// The amount of work of the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TotalWork {
-    /// All but directories.
+    /// Number of files, not counting directories.
     pub files: u64,
-    /// Their sizes.
+    /// Sum of the sizes of these files.
     pub bytes: u64,
 }
 
-/// How far the run is.
+/// How far the whole run is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunProgress {
     /// Files that are copied, skipped or failed.
     pub(super) files: u64,
-    /// Their bytes, and those of the files at work.
+    /// Bytes of these files, and of unfinished files so far.
     pub(super) bytes: u64,
-    /// Of these, bytes that were copied, a second.
+    /// Bytes per second that were copied, skipped and failed files not counted.
     pub(super) rate: f64,
-    /// What there is to do.
+    /// The amount of work; `None` until it is known.
     pub(super) total: Option<TotalWork>,
 }
 
-/// The end of a run.
+/// Sums of the whole run at its end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunSummary {
     pub(super) files: u64,
@@ -83,22 +83,22 @@ impl Counters {
         }
     }
 
-    /// Time since the run began.
+    /// Returns the time since the run was started.
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// The run is of more than one file.
+    /// Records that the run has more than one source file.
     pub(super) fn set_multiple_files(&self) {
         self.multiple_files.store(true, Relaxed);
     }
 
-    /// Whether it is.
+    /// Returns whether the run has more than one source file.
     pub(super) fn has_multiple_files(&self) -> bool {
         self.multiple_files.load(Relaxed)
     }
 
-    /// This is all.
+    /// Records the amount of work of the run.
     pub(super) fn set_total(&self, total: TotalWork) {
         let _ = self.total.set(total);
     }
@@ -118,7 +118,7 @@ impl Counters {
         count.fetch_add(1, Relaxed);
     }
 
-    /// One file was `before` bytes far and is `now`: less where it failed.
+    /// Replaces `before` bytes of one file in the sum by `now` bytes, which are fewer if the file failed.
     pub(super) fn adjust_copied_bytes(&self, before: u64, now: u64) {
         // Modulo 2^64, as the counter is.
         self.copied_bytes
@@ -156,7 +156,7 @@ impl Counters {
     }
 }
 
-/// Bytes a second.
+/// Returns a rate in bytes per second.
 pub(super) fn bytes_per_second(bytes: u64, time: Duration) -> f64 {
     bytes as f64 / time.as_secs_f64().max(1e-9)
 }

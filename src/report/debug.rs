@@ -1,4 +1,4 @@
-//! What --debug says: the decisions of a transfer and of the throttle in plain lines.
+//! The text lines of `--debug`: the decisions of a transfer and of the throttle.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use super::quote::quote;
 use super::units::{format_bytes, format_rate};
 use crate::transfer::copy_method::{Offload, ReflinkUse, SparseDetection};
 use crate::transfer::rate_limit::Bottleneck;
-use crate::transfer::{CopyMethod, Event};
+use crate::transfer::{CopyMethod, CopySummary, Event, PlanSummary};
 
-/// The line for who holds the copy back.
+/// Formats the line about what holds the copy back.
 #[must_use]
 pub(super) fn throttle(holding: Option<&Bottleneck>) -> String {
     match holding {
@@ -24,7 +24,7 @@ pub(super) fn throttle(holding: Option<&Bottleneck>) -> String {
     }
 }
 
-/// The line that cp prints for each file since 9.3, in its words: newer scripts and test suites look for it.
+/// Formats the line that cp prints for each file since 9.3, in its words: newer scripts and test suites look for it.
 #[must_use]
 pub fn method_line(method: &CopyMethod) -> String {
     let offload = match method.offload {
@@ -50,39 +50,12 @@ pub fn method_line(method: &CopyMethod) -> String {
     format!("copy offload: {offload}, reflink: {reflink}, sparse detection: {sparse}")
 }
 
-/// The lines for one event.
+/// Formats the lines for one event.
 #[must_use]
 pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
     let name = quote(source);
     match event {
-        Event::Plan {
-            size,
-            data,
-            engine,
-            direct,
-            mem_align,
-            offset_align,
-            refused,
-            unreserved,
-        } => {
-            let mut lines = vec![
-                format!("{name}: size {size}, allocated {data}"),
-                format!("{name}: engine {}", engine.unwrap_or("none")),
-                format!(
-                    "{name}: O_DIRECT {direct}, alignment {mem_align} of memory, {offset_align} of offset"
-                ),
-            ];
-            lines.extend(
-                refused
-                    .iter()
-                    .map(|r| format!("{name}: not {}: {}", r.engine, r.why)),
-            );
-            lines.push(match unreserved {
-                Some(why) => format!("{name}: space not reserved: {why}"),
-                None => format!("{name}: space reserved"),
-            });
-            lines
-        }
+        Event::Plan(plan) => plan_lines(&name, plan),
         Event::Fallback { from, to, why, at } => {
             vec![format!(
                 "{name}: {from} gave up at {at}, {to} goes on: {why}"
@@ -99,28 +72,39 @@ pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
             .chain([format!("{name}: {engine} goes on")])
             .collect(),
         Event::Note { text } => vec![format!("{name}: {text}")],
-        Event::Done {
-            bytes: size,
-            data_bytes,
-            engine,
-            extents,
-            rate: r,
-            cpu_user,
-            cpu_system,
-            max_rss,
-            ..
-        } => {
-            vec![format!(
-                "{name}: {} by {}, {} of data in {extents} extents, {}, {:.3} CPU s, peak {} resident",
-                format_bytes(*size),
-                engine.unwrap_or("none"),
-                format_bytes(*data_bytes),
-                format_rate(*r),
-                cpu_user + cpu_system,
-                format_bytes(*max_rss)
-            )]
-        }
+        Event::Done(summary) => vec![summary_line(&name, summary)],
     }
+}
+
+fn plan_lines(name: &str, plan: &PlanSummary) -> Vec<String> {
+    let mut lines = vec![
+        format!("{name}: size {}, allocated {}", plan.size, plan.data),
+        format!("{name}: engine {}", plan.engine.unwrap_or("none")),
+        format!(
+            "{name}: O_DIRECT {}, alignment {} of memory, {} of offset",
+            plan.direct, plan.mem_align, plan.offset_align
+        ),
+    ];
+    let refused = plan.refused.iter();
+    lines.extend(refused.map(|r| format!("{name}: not {}: {}", r.engine, r.why)));
+    lines.push(match &plan.unreserved {
+        Some(why) => format!("{name}: space not reserved: {why}"),
+        None => format!("{name}: space reserved"),
+    });
+    lines
+}
+
+fn summary_line(name: &str, summary: &CopySummary) -> String {
+    format!(
+        "{name}: {} by {}, {} of data in {} extents, {}, {:.3} CPU s, peak {} resident",
+        format_bytes(summary.bytes),
+        summary.engine.unwrap_or("none"),
+        format_bytes(summary.data_bytes),
+        summary.extents,
+        format_rate(summary.rate),
+        summary.cpu_user + summary.cpu_system,
+        format_bytes(summary.max_rss)
+    )
 }
 
 #[cfg(test)]

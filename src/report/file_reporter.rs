@@ -1,26 +1,26 @@
-//! Listens to the copy of one file, and speaks for it.
+//! The listener of one file's copy: it counts the bytes, and prints events and progress.
 
 use std::path::{Path, PathBuf};
 
 use super::line_order::Stream;
 use super::ordered_output::OrderedOutput;
-use super::{debug, json_events};
+use super::{debug, wire};
 use crate::transfer::{CopyListener, Event, Progress};
 
-/// Speaks for one file.
+/// Receives the events of one file's copy and prints them.
 #[derive(Debug)]
 pub struct FileReporter<'a> {
     output: &'a mut OrderedOutput,
     source: PathBuf,
     dest: PathBuf,
     last_progress: Progress,
-    /// What the run was told that this file adds to it.
+    /// Bytes of this file that the counters of the run include.
     counted_bytes: u64,
     is_complete: bool,
 }
 
 impl<'a> FileReporter<'a> {
-    /// Listens to the copy of `source` to `dest`, and reports in the order of `voice`.
+    /// Makes the listener for the copy of `source` to `dest`. It prints in the position of `voice`.
     #[must_use]
     pub fn new(voice: &'a mut OrderedOutput, source: &Path, dest: &Path) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl<'a> FileReporter<'a> {
         }
     }
 
-    /// The file is complete.
+    /// Marks the file as complete, so that its bytes stay counted.
     pub fn finish(mut self) {
         self.is_complete = true;
     }
@@ -70,12 +70,13 @@ impl CopyListener for FileReporter<'_> {
     }
 
     fn event(&mut self, event: &Event) {
-        if let Event::Done { bytes, .. } = event {
-            self.count(*bytes);
+        if let Event::Done(summary) = event {
+            self.count(summary.bytes);
         }
         if self.output.shared.report.json
-            && let Some(line) = json_events::event(event, &self.source, &self.dest)
+            && let Some(event) = wire::Event::of_file(event, &self.source, &self.dest)
         {
+            let line = event.into_line();
             self.output.print_line(Stream::Stdout, &line);
         }
         if self.output.shared.report.debug {

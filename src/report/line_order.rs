@@ -1,16 +1,16 @@
-//! The order of what several threads say: that of one thread that does all the work.
+//! Puts the lines of several threads in the order in which one thread would print them.
 
-/// Where a line goes.
+/// The stream to which a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
-    /// Standard output.
+    /// The standard output of the process.
     Stdout,
-    /// Standard error.
+    /// The standard error of the process.
     Stderr,
 }
 
-/// A list of places. What is said in the first that is open is written at once; what is said in a later one is kept until all
-/// before it have closed. Memory is that of places that are open and of lines that wait.
+/// An ordered list of slots. A line for the first open slot is written at once; a line for a later slot is buffered
+/// until all slots before it are closed. Memory is used for open slots and for buffered lines only.
 #[derive(Debug)]
 pub(super) struct LineOrder {
     slots: Vec<OrderSlot>,
@@ -28,7 +28,7 @@ struct OrderSlot {
 }
 
 impl LineOrder {
-    /// With one open place, the first: its key is 0.
+    /// Makes a list with one open slot, the first, whose key is 0.
     pub(super) fn new() -> Self {
         Self {
             slots: vec![OrderSlot {
@@ -41,17 +41,17 @@ impl LineOrder {
         }
     }
 
-    /// Whether what is said there is written at once.
+    /// Returns whether a line for this slot is written at once.
     pub(super) fn is_front(&self, place: usize) -> bool {
         self.front == Some(place)
     }
 
-    /// Bytes that wait.
+    /// Returns the number of bytes in buffered lines.
     pub(super) fn buffered_bytes(&self) -> usize {
         self.buffered_bytes
     }
 
-    /// Says a line there.
+    /// Writes a line for a slot, or buffers it.
     pub(super) fn write_or_buffer(
         &mut self,
         place: usize,
@@ -69,7 +69,7 @@ impl LineOrder {
         }
     }
 
-    /// Opens a place right after this one.
+    /// Opens a new slot directly after this one, and returns its key.
     pub(super) fn insert_after(&mut self, before: usize) -> usize {
         let after = self.slots[before].next;
         let place = OrderSlot {
@@ -95,7 +95,8 @@ impl LineOrder {
         key
     }
 
-    /// Nothing more is said there. What was kept behind it comes out, as far as the next open place.
+    /// Closes a slot. If it is the first, the buffered lines after it are written, up to and including those of the
+    /// next open slot.
     pub(super) fn close(&mut self, place: usize, mut write: impl FnMut(Stream, &str)) {
         self.slots[place].is_open = false;
         if !self.is_front(place) {
@@ -139,8 +140,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Places that are opened one after the other, as a walk does, and say what they have to and close whenever they
-        /// come to it.
+        /// Opens slots one after the other, as a directory walk does. Each prints its lines and closes at a random
+        /// time.
         #[test]
         fn whoever_comes_first_the_order_is_one(turns in prop::collection::vec(any::<prop::sample::Index>(), 1..200)) {
             const PLACES: usize = 8;
@@ -174,7 +175,7 @@ mod tests {
         }
     }
 
-    /// What comes out of it.
+    /// Collects the lines in the order in which they are written.
     #[derive(Default)]
     struct Said(Vec<String>);
 

@@ -1,9 +1,8 @@
-//! What is said while copying: diagnostics, -v, progress, and JSON events.
+//! Output of a copy: diagnostics, `-v` lines, progress, and JSON events. It keeps lines of several threads in order.
 
 mod counters;
 pub mod debug;
 mod file_reporter;
-pub mod json_events;
 mod line_order;
 mod ordered_output;
 pub mod progress;
@@ -14,6 +13,7 @@ pub mod signals;
 mod terminal_bars;
 mod throttle_status;
 pub mod units;
+pub mod wire;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -31,53 +31,54 @@ use line_order::Stream;
 use progress::ShowProgress;
 use run_output::RunOutput;
 use signals::Signals;
+use wire::ErrorCause;
 
-/// The name of the program.
+/// The name of this program.
 pub const PROGRAM_NAME: &str = env!("CARGO_PKG_NAME");
 
-/// How it was called, where it speaks by that name.
+/// The name in diagnostics, if it differs from [`PROGRAM_NAME`].
 static INVOKED_NAME: OnceLock<String> = OnceLock::new();
 
-/// The name that diagnostics begin with.
+/// Returns the name that diagnostics begin with.
 #[must_use]
 pub fn program_name() -> &'static str {
     INVOKED_NAME.get().map_or(PROGRAM_NAME, String::as_str)
 }
 
-/// Takes the first word of the command line: called `cp`, from wherever, the program speaks as it was called, as cp does.
-/// Said once, before anything is diagnosed.
+/// Sets the name in diagnostics to the first word of the command line, if its last component is `cp`. Must be called
+/// before the first diagnostic.
 pub fn set_program_name(word: &OsStr) {
     if Path::new(word).file_name() == Some(OsStr::new("cp")) {
         INVOKED_NAME.get_or_init(|| word.to_string_lossy().into_owned());
     }
 }
 
-/// An error or a warning on standard error, before there is a [`Reporter`].
+/// Prints an error or a warning on standard error, before there is a [`Reporter`].
 pub fn diagnose(message: &str) {
     run_output::eprint_line(&format_diagnostic(message));
 }
 
-/// What is told, and how.
-#[derive(Debug, Clone, Copy)]
+/// Which kinds of output are wanted.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ReportOptions {
-    /// A line for each file.
+    /// Whether to print a line for each file.
     pub verbose: bool,
-    /// Decisions and their reasons.
+    /// Whether to print decisions and their reasons.
     pub debug: bool,
-    /// Events on standard output.
+    /// Whether to write JSON events to standard output.
     pub json: bool,
-    /// The bar.
+    /// When to show the progress.
     pub progress: ShowProgress,
 }
 
-/// Speaks for the whole run.
+/// Output that concerns the whole run.
 #[derive(Debug)]
 pub struct Reporter {
     shared: Arc<RunOutput>,
 }
 
 impl Reporter {
-    /// For a run that reports so.
+    /// Makes the output of a run with these options.
     #[must_use]
     pub fn new(report: &ReportOptions, signals: Signals) -> Self {
         Self {
@@ -85,30 +86,31 @@ impl Reporter {
         }
     }
 
-    /// The first voice, from which all others are split. There is one for a run.
+    /// Returns the first ordered output, from which all others are split. It must be called once in a run.
     #[must_use]
     pub fn first_output(&self) -> OrderedOutput {
         OrderedOutput::new(&self.shared)
     }
 
-    /// The run is of more than one file: progress is that of all.
+    /// Records that the run has more than one source file: then progress is that of the whole run.
     pub fn set_multiple_files(&self) {
         self.shared.counters.set_multiple_files();
     }
 
-    /// Whether progress is shown, so that it is worth to count what there is to do.
+    /// Returns whether progress is shown. Only then is it useful to count the total work.
     #[must_use]
     pub fn shows_progress(&self) -> bool {
         self.shared.display.is_shown()
     }
 
-    /// This is what there is to do.
+    /// Records the total amount of work.
     pub fn set_total(&self, total: TotalWork) {
         self.shared.counters.set_total(total);
     }
 
-    /// Who holds the copy back from now on, if anyone does: for the bar and for whoever asks. To be called again and again;
-    /// what has changed is told in its time.
+    /// Records what holds the copy back now, if anything does, for the progress bar and the status line. Prints an
+    /// event and a debug line if it has changed and the last event is old enough. May be called as often as the caller
+    /// likes.
     pub fn report_throttle(&self, holding: Option<&Bottleneck>) {
         let shared = &self.shared;
         if !shared
@@ -118,52 +120,52 @@ impl Reporter {
             return;
         }
         if shared.report.json {
-            shared.write(Stream::Stdout, &json_events::throttle(holding));
+            let line = wire::Event::Throttle(holding.into()).into_line();
+            shared.write(Stream::Stdout, &line);
         }
         if shared.report.debug {
             shared.write(shared.info_stream(), &debug::throttle(holding));
         }
     }
 
-    /// An error or a warning that belongs to no file, at once and in no order with what voices say.
+    /// Prints an error or a warning that belongs to no file, at once and outside the order of the other lines.
     pub fn warn(&self, message: &str) {
         self.shared
             .write(Stream::Stderr, &format_diagnostic(message));
     }
 
-    /// The run shall end as after a signal, but for the signal: what is complete stays, and [`finish`](Self::finish) says that
-    /// it was not all.
+    /// Makes the run end as after a signal, but without the signal: complete files stay, and [`finish`](Self::finish)
+    /// returns false.
     pub fn stop(&self) {
         self.shared.stop();
     }
 
-    /// The same, with the error that is the reason.
+    /// Reports an error and makes the run end as [`stop`](Self::stop) does.
     pub fn abort(&self, message: &str) {
         self.shared.counters.add_error();
         self.warn(message);
         if self.shared.report.json {
-            let line = json_events::error_without_file(message);
-            self.shared.write(Stream::Stdout, &line);
+            let event = wire::Event::run_error(message, ErrorCause::default());
+            self.shared.write(Stream::Stdout, &event.into_line());
         }
         self.stop();
     }
 
-    /// Whether the run is to end: it was stopped, or a signal asks for it.
+    /// Returns whether the run is to end, because it was stopped or a signal asks for it.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.shared.is_stopping()
     }
 
-    /// Ends the run, when all voices are gone: the bar goes, a signal that stopped it is raised again, and what standard
-    /// output did not take is said. Returns whether everything was told, and nothing given up.
+    /// Ends the run after all [`OrderedOutput`] are dropped: removes the bar, raises the signal that stopped the run
+    /// again, and reports an error of standard output. Returns whether all output was written and the run was not
+    /// stopped.
     pub fn finish(self) -> bool {
         let shared = &self.shared;
         shared.write_pending(shared.display.finish(&shared.counters));
         if shared.report.json {
-            shared.write(
-                Stream::Stdout,
-                &json_events::total(&shared.counters.summary()),
-            );
+            let total = wire::Total::from(&shared.counters.summary());
+            shared.write(Stream::Stdout, &wire::Event::Total(total).into_line());
         }
         self.shared.signals.raise_again();
         match self.shared.stdout_error.get() {
@@ -177,7 +179,7 @@ impl Reporter {
     }
 }
 
-/// A message as standard error gets it.
+/// Formats a message as it is written to standard error.
 fn format_diagnostic(message: &str) -> String {
     format!("{}: {message}", program_name())
 }

@@ -1,24 +1,24 @@
-//! A voice: one place in the order of what is said, for one thread at a time.
+//! The output of one thread at a time, with a position in the order of all lines.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::counters::SourceOutcome;
-use super::json_events;
 use super::line_order::Stream;
 use super::run_output::RunOutput;
+use super::wire::{self, ErrorCause};
 
-/// Lines that wait for a slow file before them may take as much memory as this before [`OrderedOutput::is_backlogged`] says so: enough
-/// for the events of 20,000 files.
+/// Limit of the memory for lines that wait for a slow file before them, above which [`OrderedOutput::is_backlogged`]
+/// returns true: enough for the events of 20,000 files.
 const MAX_BUFFERED_BYTES: usize = 16 << 20;
 
-/// One place in the order of what is said. What it says comes out before what is said by a voice that comes later in the
-/// order, whenever it is said. Dropped, it makes way for the next.
+/// A position in the order of all lines. Its lines are written before those of every later position, whenever they are
+/// printed. Dropping it lets the next position be written.
 #[derive(Debug)]
 pub struct OrderedOutput {
     pub(super) shared: Arc<RunOutput>,
     slot: usize,
-    /// Bytes of the file that was last complete here: they count for nothing should its attributes or its name fail.
+    /// Bytes of the file that was copied last. They are subtracted again if its attributes or its name cannot be set.
     pub(super) uncommitted_bytes: u64,
 }
 
@@ -31,7 +31,7 @@ impl OrderedOutput {
         }
     }
 
-    /// The voice that comes back speaks here; `self` goes on after it.
+    /// Returns a new output at this position, and moves `self` to a position directly after it.
     #[must_use]
     pub fn split(&mut self) -> OrderedOutput {
         // What this one said and still waits stays before what the other will say.
@@ -43,65 +43,68 @@ impl OrderedOutput {
         }
     }
 
-    /// Whether what it says comes out at once: all that come before are done.
+    /// Returns whether its lines are written at once, because all earlier positions are dropped.
     #[must_use]
     pub fn is_front(&self) -> bool {
         self.shared.order().is_front(self.slot)
     }
 
-    /// Whether so much waits to be said that no more should be begun before it is out.
+    /// Returns whether so many lines are buffered that no new file should be started before they are written.
     #[must_use]
     pub fn is_backlogged(&self) -> bool {
         self.shared.order().buffered_bytes() > MAX_BUFFERED_BYTES
     }
 
-    /// Whether -v lines are wanted: making them costs more than not saying them.
+    /// Returns whether `-v` lines are wanted. A caller should ask first, since making the lines costs more than the
+    /// question.
     #[must_use]
     pub fn is_verbose(&self) -> bool {
         self.shared.report.verbose
     }
 
-    /// An error or a warning, on standard error.
+    /// Prints an error or a warning on standard error.
     pub fn diagnose(&mut self, message: &str) {
         self.print_line(Stream::Stderr, &super::format_diagnostic(message));
     }
 
-    /// An error of one file, as a diagnostic and as an event.
+    /// Reports an error of one file, as a diagnostic and as an event.
     pub fn error(&mut self, source: &Path, dest: &Path, message: &str) {
         self.shared.counters.add_error();
         self.diagnose(message);
         if self.shared.report.json {
-            self.print_line(Stream::Stdout, &json_events::error(source, dest, message));
+            let event = wire::Event::file_error(source, dest, message, ErrorCause::default());
+            self.print_line(Stream::Stdout, &event.into_line());
         }
     }
 
-    /// An error that ends the run before there is a file to name.
+    /// Reports an error that ends the run before a file can be named.
     pub fn error_without_file(&mut self, message: &str) {
         self.shared.counters.add_error();
         self.diagnose(message);
         if self.shared.report.json {
-            self.print_line(Stream::Stdout, &json_events::error_without_file(message));
+            let event = wire::Event::run_error(message, ErrorCause::default());
+            self.print_line(Stream::Stdout, &event.into_line());
         }
     }
 
-    /// What a person is told below an error, and a program needs not know.
+    /// Prints a hint for people below an error. It has no event.
     pub fn print_hint(&mut self, line: &str) {
         self.print_line(Stream::Stderr, line);
     }
 
-    /// A question, with the answer to follow on its line. Who asks has seen to it that nothing else waits to be said.
+    /// Prints a question, whose answer follows on its line. The caller must ensure that no other line is buffered.
     pub fn ask(&self, question: &str) {
         self.shared.ask(question);
     }
 
-    /// A line of -v.
+    /// Prints a line of `-v` output.
     pub fn print_verbose(&mut self, line: &str) {
         if self.is_verbose() {
             self.print_info(line);
         }
     }
 
-    /// A line for people.
+    /// Prints a line for people, on the stream that JSON events do not use.
     pub(super) fn print_info(&mut self, line: &str) {
         self.print_line(self.shared.info_stream(), line);
     }
@@ -113,20 +116,21 @@ impl OrderedOutput {
             .write_or_buffer(self.slot, stream, line, write);
     }
 
-    /// Whether a signal asks to stop, or the run was given up.
+    /// Returns whether a signal asks to stop, or the run was given up.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
         self.shared.is_stopping()
     }
 
-    /// The same question, for who waits while the voice is lent elsewhere.
+    /// Returns a function that answers [`is_interrupted`](Self::is_interrupted), for a caller that waits while `self`
+    /// is borrowed.
     pub fn interrupt_check(&self) -> impl Fn() -> bool + use<> {
         let shared = Arc::clone(&self.shared);
         move || shared.is_stopping()
     }
 
-    /// Counts a source that is done with: once each that could be looked at, whatever became of it, by the voice that
-    /// listened to it.
+    /// Counts a source that is finished, whatever its result is. It must be called once for each source that could be
+    /// read, on the output whose listener copied it.
     pub fn count_source(&mut self, fate: SourceOutcome) {
         let moved = std::mem::take(&mut self.uncommitted_bytes);
         if matches!(fate, SourceOutcome::Failed(_)) {

@@ -1,4 +1,5 @@
-//! How far the copy is: a bar on a terminal, lines in a log, events in JSON; and when it is time for the next.
+//! Shows the progress as a bar on a terminal, as lines in a log, or as JSON events, and decides when the next one is
+//! due.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -10,26 +11,27 @@ use super::line_order::Stream;
 pub use super::terminal_bars::PROGRESS_DELAY;
 use super::terminal_bars::TerminalBars;
 use super::throttle_status::ThrottleStatus;
-use super::{json_events, progress_text};
+use super::{progress_text, wire};
 use crate::transfer::Progress;
 
-/// Lines in a log come this far apart, events in JSON and changes of the bar less.
+/// Time between two lines in a log. JSON events and changes of the bar are more frequent.
 const LOG_LINE_INTERVAL: Duration = Duration::from_secs(3);
 const JSON_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 const BAR_DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// When to show progress: cp's WHEN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When to show progress: the WHEN argument of `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ShowProgress {
-    /// On a terminal, for copies that last.
+    /// On a terminal, for copies that take long enough.
+    #[default]
     Auto,
-    /// In a log, too.
+    /// Also in a log that is no terminal.
     Always,
-    /// Not at all.
+    /// Progress is never shown at all.
     Never,
 }
 
-/// Where progress goes.
+/// The form in which progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProgressMode {
     Bar,
@@ -38,23 +40,23 @@ enum ProgressMode {
     Off,
 }
 
-/// What the user sees of progress. Any thread may come with news; one of them brings it out when it is time.
+/// What the user sees of the progress. Any thread may report progress, and one of them shows it when it is due.
 #[derive(Debug)]
 pub(super) struct ProgressDisplay {
     mode: ProgressMode,
     bar: TerminalBars,
-    /// When the next is due, in nanoseconds since the run began.
+    /// When the next output is due, in nanoseconds since the run was started.
     next_due_ns: AtomicU64,
 }
 
-/// The file that tells of itself, if one does.
+/// The progress and the source of the file whose thread reports, if one does.
 type ActiveFile<'a> = Option<(&'a Progress, &'a Path)>;
 
-/// A line that is to be written.
+/// A line that the caller shall write, and its stream.
 pub(super) type PendingLine = Option<(Stream, String)>;
 
 impl ProgressDisplay {
-    /// Decides once where progress goes.
+    /// Decides the form of the progress, once for the run.
     pub(super) fn new(when: ShowProgress, json: bool) -> Self {
         let mode = match when {
             ShowProgress::Never => ProgressMode::Off,
@@ -75,12 +77,12 @@ impl ProgressDisplay {
         }
     }
 
-    /// Whether progress goes anywhere.
+    /// Returns whether progress is shown in any form.
     pub(super) fn is_shown(&self) -> bool {
         self.mode != ProgressMode::Off
     }
 
-    /// A file goes on, or the run has done with one.
+    /// Shows the progress if it is due: a file advanced, or a source was finished.
     pub(super) fn update(
         &self,
         tally: &Counters,
@@ -91,10 +93,9 @@ impl ProgressDisplay {
             (ProgressMode::Off, _) | (ProgressMode::JsonEvents, None) => {}
             (ProgressMode::JsonEvents, Some((progress, _))) => {
                 if self.claim_turn(tally, JSON_EVENT_INTERVAL) {
-                    return Some((
-                        Stream::Stdout,
-                        json_events::progress(progress, &tally.run_progress()),
-                    ));
+                    let event = wire::Progress::new(progress, &tally.run_progress());
+                    let line = wire::Event::Progress(event).into_line();
+                    return Some((Stream::Stdout, line));
                 }
             }
             (ProgressMode::Bar, _) => {
@@ -111,7 +112,7 @@ impl ProgressDisplay {
         None
     }
 
-    /// Whether it is time, and this thread is the one to tell.
+    /// Returns whether output is due and this thread is the one to show it.
     fn claim_turn(&self, tally: &Counters, every: Duration) -> bool {
         let now = nanoseconds(tally.elapsed());
         let next = self.next_due_ns.load(Ordering::Relaxed);
@@ -132,7 +133,7 @@ impl ProgressDisplay {
         self.bar.draw_throttle_line(held.current().as_ref());
     }
 
-    /// A file has ended, completely or not.
+    /// Removes the line of a file that has ended, completely or not, or returns its last line for a log.
     pub(super) fn finish_file(
         &self,
         tally: &Counters,
@@ -153,12 +154,12 @@ impl ProgressDisplay {
         None
     }
 
-    /// Takes the bar away while something else is written to the terminal.
+    /// Removes the bar while something else is written to the terminal.
     pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
     }
 
-    /// The run has ended.
+    /// Removes the bar at the end of the run, or returns the last line for a log.
     pub(super) fn finish(&self, tally: &Counters) -> PendingLine {
         self.bar.finish();
         (self.mode == ProgressMode::LogLines && tally.has_multiple_files()).then(|| {
@@ -170,7 +171,7 @@ impl ProgressDisplay {
     }
 }
 
-/// A line for a log.
+/// Formats a progress line for a log.
 fn log_line(tally: &Counters, held: &ThrottleStatus, at_work: ActiveFile<'_>) -> Option<String> {
     let line = if tally.has_multiple_files() {
         Some(progress_text::run_text(&tally.run_progress()))
@@ -180,7 +181,7 @@ fn log_line(tally: &Counters, held: &ThrottleStatus, at_work: ActiveFile<'_>) ->
     line.map(|line| append_throttle_status(line, held))
 }
 
-/// The answer to SIGUSR1: the file at work, the run if there are more, and who holds it back.
+/// Formats the answer to SIGUSR1: the current file, the whole run if it has more files, and what holds the copy back.
 pub(super) fn status_line(
     tally: &Counters,
     held: &ThrottleStatus,
@@ -204,7 +205,7 @@ fn append_throttle_status(line: String, held: &ThrottleStatus) -> String {
     }
 }
 
-/// 2^64 of them are 584 years.
+/// Returns the nanoseconds as 64 bits, which suffice for 584 years.
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

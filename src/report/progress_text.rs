@@ -1,4 +1,4 @@
-//! How far a file or a run is, and who holds it back, in words: for a log, for the bar, and in answer to SIGUSR1.
+//! The progress of a file or a run, and what holds it back, in words: for a log, for the bar, and in answer to SIGUSR1.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::units::{
 use crate::transfer::Progress;
 use crate::transfer::rate_limit::{Bottleneck, Cause, FIGURE_PLACEHOLDER, FigureUnit};
 
-/// One file.
+/// Formats the progress of one file.
 pub(super) fn file_text(progress: &Progress, source: &Path) -> String {
     let source = quote(source);
     let speed = bytes_per_second(progress.copied, progress.elapsed);
@@ -33,7 +33,7 @@ pub(super) fn file_text(progress: &Progress, source: &Path) -> String {
     line
 }
 
-/// A run of several files.
+/// Formats the progress of a run of several files.
 pub(super) fn run_text(so_far: &RunProgress) -> String {
     let (files, done, speed) = (
         so_far.files,
@@ -56,7 +56,7 @@ pub(super) fn run_text(so_far: &RunProgress) -> String {
     }
 }
 
-/// The time that is left, once there is something to reckon with.
+/// Formats the remaining time; the text is empty while no estimate is possible.
 fn time_left(bytes: u64, speed: f64) -> String {
     if speed <= 0.0 {
         return String::new();
@@ -65,7 +65,8 @@ fn time_left(bytes: u64, speed: f64) -> String {
     format!(", {} left", format_hms(left))
 }
 
-/// Who holds the copy back, in few words: `held to 35 MiB/s by fork-latency 6.2 ms (5 ms)`, what is allowed in brackets.
+/// Formats what holds the copy back, in few words and with the allowed value in brackets: `held to 35 MiB/s by
+/// fork-latency 6.2 ms (5 ms)`.
 pub(super) fn bottleneck_text(holding: &Bottleneck) -> String {
     let rate = format_rate_short(holding.rate as f64);
     if holding.cause == Cause::LimitRate {
@@ -79,7 +80,7 @@ pub(super) fn bottleneck_text(holding: &Bottleneck) -> String {
     }
 }
 
-/// The same as a clause: `fork takes 6.2 ms, 5 ms are allowed`.
+/// Formats what holds the copy back as a clause: `fork takes 6.2 ms, 5 ms are allowed`.
 #[must_use]
 pub fn bottleneck_clause(holding: &Bottleneck) -> String {
     let figure = format_figure(holding, holding.figure);

@@ -1,4 +1,4 @@
-//! Names in messages, quoted as cp quotes them: for a shell, always, with escapes for what cannot be printed.
+//! Quotes file names in messages as cp quotes them: always, for a shell, with escapes for unprintable characters.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,13 +8,13 @@ use std::sync::OnceLock;
 
 use crate::sys::strerror::strerror;
 
-/// Quotes a name: gnulib's `shell-escape-always`.
+/// Quotes a file name in gnulib's style `shell-escape-always`.
 #[must_use]
 pub fn quote(name: impl AsRef<OsStr>) -> String {
     quote_bytes(name.as_ref().as_bytes(), is_utf8_locale())
 }
 
-/// Quotes a word that is no file's name, or what cp's libraries say: gnulib's `locale`.
+/// Quotes a word that is not a file name, as cp's libraries do: gnulib's style `locale`.
 #[must_use]
 pub fn quote_word(word: impl AsRef<OsStr>) -> String {
     quote_word_bytes(word.as_ref().as_bytes(), is_utf8_locale())
@@ -25,7 +25,7 @@ fn is_utf8_locale() -> bool {
     *UTF8.get_or_init(locale_is_utf8)
 }
 
-/// Quotes a name only where a shell would not take it as it is: gnulib's `shell-escape`.
+/// Quotes a file name only if a shell would change it: gnulib's style `shell-escape`.
 #[must_use]
 pub fn quote_if_needed(name: impl AsRef<OsStr>) -> String {
     let name = name.as_ref();
@@ -45,13 +45,13 @@ pub fn quote_if_needed(name: impl AsRef<OsStr>) -> String {
     }
 }
 
-/// What could not be done to which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".
+/// Formats which operation failed on which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".
 #[must_use]
 pub fn cannot(verb: &str, path: &Path, error: &io::Error) -> String {
     format!("cannot {verb} {}: {}", quote(path), strerror(error))
 }
 
-/// The first of these that is set decides, as in setlocale(3).
+/// Returns whether the locale uses UTF-8. As in setlocale(3), the first variable that is set decides.
 fn locale_is_utf8() -> bool {
     ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
@@ -142,7 +142,7 @@ fn split_chars(bytes: &[u8], utf8: bool) -> Vec<QuotedChar> {
     out
 }
 
-/// Characters that mean the same between double quotes in C and in a shell.
+/// Returns whether a character means the same between double quotes in C and in a shell.
 fn is_plain_in_double_quotes(c: char) -> bool {
     c.is_alphanumeric() || " '%+,-./:]_{}".contains(c) || !c.is_ascii()
 }

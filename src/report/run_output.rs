@@ -1,4 +1,4 @@
-//! What all voices of a run have in common: the order, the two streams, the display.
+//! What all outputs of a run share: the order of lines, the two streams, the counters, and the progress display.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,17 +14,17 @@ use super::throttle_status::ThrottleStatus;
 use crate::sys::std_streams;
 use crate::transfer::Progress;
 
-/// One for a run. Its locks are held while a line is written, never while bytes are copied.
+/// The shared state, of which a run has one. Its locks are held while a line is written, never while bytes are copied.
 #[derive(Debug)]
 pub(super) struct RunOutput {
     pub(super) report: ReportOptions,
     pub(super) signals: Signals,
-    /// The first failure to write to standard output: said once, at the end, as cp does.
+    /// The first failure to write to standard output. It is reported once, at the end, as cp does.
     pub(super) stdout_error: OnceLock<io::Error>,
     pub(super) counters: Counters,
     pub(super) throttle_status: ThrottleStatus,
     pub(super) display: ProgressDisplay,
-    /// The run is given up by itself.
+    /// Whether the run was given up without a signal.
     stopped: AtomicBool,
     order: Mutex<LineOrder>,
 }
@@ -48,22 +48,23 @@ impl RunOutput {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing more shall be copied.
+    /// Makes the run end before the next chunk.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
 
-    /// Whether that was said.
+    /// Returns whether [`stop`](Self::stop) was called.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Relaxed)
     }
 
-    /// Whether the run is to end: it was given up, or a signal asks for it.
+    /// Returns whether the run is to end, because it was given up or a signal asks for it.
     pub(super) fn is_stopping(&self) -> bool {
         self.is_stopped() || self.signals.pending_signal().is_some()
     }
 
-    /// Where lines for people go: standard output, which --json takes for itself.
+    /// Returns the stream for lines for people: standard output, or standard error with `--json`, which needs standard
+    /// output for itself.
     pub(super) fn info_stream(&self) -> Stream {
         if self.report.json {
             Stream::Stderr
@@ -72,7 +73,7 @@ impl RunOutput {
         }
     }
 
-    /// A file goes on, or the run has done with one: whatever is due is told, in no order with what voices say.
+    /// Shows the progress and answers SIGUSR1, if either is due. These lines are outside the order of the other lines.
     pub(super) fn progress_tick(&self, at_work: Option<(&Progress, &Path)>) {
         self.write_pending(
             self.display
@@ -90,14 +91,15 @@ impl RunOutput {
         }
     }
 
-    /// A line without its end, on standard error: where that is gone nobody answers either.
+    /// Prints a question without a newline on standard error. A failure is ignored: if standard error is gone, nobody
+    /// can answer.
     pub(super) fn ask(&self, question: &str) {
         self.display.suspend(|| {
             let _ = io::stderr().write_all(question.as_bytes());
         });
     }
 
-    /// One whole line.
+    /// Writes one whole line to a stream.
     pub(super) fn write(&self, stream: Stream, line: &str) {
         if stream == Stream::Stdout && self.stdout_error.get().is_some() {
             return;
@@ -113,16 +115,17 @@ impl RunOutput {
     }
 }
 
-/// Standard error that is gone cannot be told about. In one piece: others may write there.
+/// Writes a line to standard error in one call, since other processes may write there. A failure is ignored, since
+/// there is no place to report it.
 pub(super) fn eprint_line(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Writes to standard output at once. One that was closed when the program began is the error that cp gives, not the
-/// /dev/null that the runtime opened in its place.
+/// Writes to standard output at once. If it was closed when the program was started, that is an error, as in cp,
+/// although the runtime has opened /dev/null in its place.
 ///
 /// # Errors
-/// EBADF for a closed standard output; write(2)'s own.
+/// EBADF for a closed standard output; the error of write(2).
 pub fn write_stdout(bytes: &[u8]) -> io::Result<()> {
     let mut out = std_streams::stdout()?.lock();
     out.write_all(bytes)?;

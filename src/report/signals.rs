@@ -1,4 +1,4 @@
-//! Signals as flags: what asks to stop, and what asks for a status line.
+//! Signal handlers that only set flags: one for the request to stop, and one for the request of a status line.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use signal_hook::flag;
 use crate::sys::terminate::{terminate_by, terminate_on};
 use crate::sys::{proc_status, stop_request};
 
-/// The signals that this program answers. It notices them between two chunks.
+/// The signals that this program answers. It checks for them between two chunks.
 #[derive(Debug, Clone)]
 pub struct Signals {
     stop_signal: Arc<AtomicUsize>,
@@ -20,10 +20,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes them over, except those that the caller has told us to ignore (nohup).
+    /// Installs the handlers, except for signals that are ignored already (nohup).
     ///
     /// # Errors
-    /// sigaction's.
+    /// The error of sigaction(2).
     pub fn install() -> io::Result<Self> {
         let _blocked = BlockedSignals::new()?;
         let signals = Self::install_without_termination()?;
@@ -36,11 +36,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The same, but no signal ends the program before [`terminate_on_next_signal`](Self::terminate_on_next_signal): for one that has to restore
-    /// something first, however often it is asked to stop.
+    /// Installs the handlers, but no signal ends the program before
+    /// [`terminate_on_next_signal`](Self::terminate_on_next_signal) is called. This is for a program that must first
+    /// restore something, however often it is asked to stop.
     ///
     /// # Errors
-    /// sigaction's.
+    /// The error of sigaction(2).
     pub fn install_without_termination() -> io::Result<Self> {
         let _blocked = BlockedSignals::new()?;
         let signals = Self {
@@ -62,12 +63,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// From here on the next signal ends the program.
+    /// Makes the next signal end the program.
     pub fn terminate_on_next_signal(&self) {
         self.terminate_on_next.store(true, Ordering::Relaxed);
     }
 
-    /// The signal that asked to stop.
+    /// Returns the signal that asked the program to stop.
     #[must_use]
     pub fn pending_signal(&self) -> Option<i32> {
         match self.stop_signal.load(Ordering::Relaxed) {
@@ -76,14 +77,15 @@ impl Signals {
         }
     }
 
-    /// Whether a status line was asked for since the last question.
+    /// Returns whether a status line was requested since the last call.
     #[must_use]
     pub fn take_status_request(&self) -> bool {
         self.status_requested.swap(false, Ordering::Relaxed)
     }
 
-    /// Ends this process by the signal that asked it to stop, if one did, so that who waits for it sees the truth. As the first
-    /// process of a PID namespace, which no signal of its own ends, it exits with 128 + the number.
+    /// Ends this process by the signal that asked it to stop, if one did, so that its parent sees the true reason. As
+    /// the first process of a PID namespace, which its own signals cannot end, it exits with 128 + the number of the
+    /// signal.
     pub fn raise_again(&self) {
         if let Some(signal) = self.pending_signal() {
             terminate_by(signal);
@@ -111,7 +113,8 @@ impl Drop for BlockedSignals {
     }
 }
 
-/// Those that were not ignored when this process began; one that is stays so, for the programs that it starts, too.
+/// Returns the signals that were not ignored when this process was started. Ignored ones stay so, also for the programs
+/// that this process starts.
 fn not_ignored<const N: usize>(signals: [i32; N]) -> impl Iterator<Item = i32> {
     let mask = proc_status::read_field("SigIgn");
     let ignored = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok());

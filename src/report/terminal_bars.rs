@@ -1,4 +1,4 @@
-//! The bar on a terminal: a line of the run, one of who holds it back, and one of a file in it that takes its time.
+//! The bar on a terminal: a line of the run, one about what holds it back, and one of a file that takes long.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,10 @@ use super::progress_text;
 use crate::transfer::Progress;
 use crate::transfer::rate_limit::Bottleneck;
 
-/// Shortest time after which a copy has a bar, and what there is to do is counted: shorter ones are over before it is read.
+/// Shortest time after which a bar is shown and the total work is counted. Shorter copies end before a bar can be read.
 pub const PROGRESS_DELAY: Duration = Duration::from_secs(1);
 
-/// What is on the screen, if anything is.
+/// The lines on the terminal, if there are any.
 #[derive(Debug)]
 pub(super) struct TerminalBars {
     bars: MultiProgress,
@@ -26,14 +26,14 @@ pub(super) struct TerminalBars {
 #[derive(Debug, Default)]
 struct BarLines {
     run_line: Option<ProgressBar>,
-    /// Whether the first shows how much of all is done.
+    /// Whether the first line shows how much of the total is done.
     is_total_known: bool,
-    /// Below the first, which has no room for it, once somebody has held it back. It stays: lines that come and go cannot
-    /// be read.
+    /// The line about what holds the copy back, below the first line, which has no room for it. Once shown it stays,
+    /// because lines that appear and disappear cannot be read.
     throttle_line: Option<ProgressBar>,
     file_line: Option<ProgressBar>,
-    /// Whom the second line is of. Of several files at work one is shown until it ends: a line that changes with each
-    /// glance cannot be read.
+    /// The source that the second line shows. If several files are copied at once, one is shown until it ends, because
+    /// a line that keeps changing cannot be read.
     file_line_source: Option<PathBuf>,
 }
 
@@ -57,7 +57,7 @@ impl TerminalBars {
         bar
     }
 
-    /// The only file of a run.
+    /// Draws the only file of a run.
     pub(super) fn draw_single_file(&self, progress: &Progress) {
         let mut lines = self.lines();
         let bar = lines.run_line.get_or_insert_with(|| {
@@ -74,7 +74,7 @@ impl TerminalBars {
         bar.set_message(progress.engine);
     }
 
-    /// A run of several files, and the one of them that tells of itself.
+    /// Draws a run of several files, and the file whose thread reports.
     pub(super) fn draw_run(&self, so_far: &RunProgress, at_work: Option<(&Progress, &Path)>) {
         let mut lines = self.lines();
         self.draw_run_line(&mut lines, so_far);
@@ -97,7 +97,7 @@ impl TerminalBars {
         lines.file_line_source = Some(source.into());
     }
 
-    /// Who holds it back, below the first line.
+    /// Draws what holds the copy back, below the first line.
     pub(super) fn draw_throttle_line(&self, holding: Option<&Bottleneck>) {
         let mut lines = self.lines();
         if lines.run_line.is_none() || (lines.throttle_line.is_none() && holding.is_none()) {
@@ -129,7 +129,7 @@ impl TerminalBars {
         bar.set_message(progress_text::run_text(so_far));
     }
 
-    /// A file has ended: its line is free for another.
+    /// Frees the line of a file that has ended for another file.
     pub(super) fn remove_file_line(&self, source: &Path) {
         let mut lines = self.lines();
         if lines.file_line_source.as_deref() == Some(source) {
@@ -141,7 +141,7 @@ impl TerminalBars {
         }
     }
 
-    /// Takes the bar away while something else is written to the terminal.
+    /// Removes the bar while something else is written to the terminal.
     pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         if self.drawn.load(Ordering::Relaxed) {
             self.bars.suspend(write)
@@ -150,7 +150,7 @@ impl TerminalBars {
         }
     }
 
-    /// The run has ended.
+    /// Removes all lines at the end of the run.
     pub(super) fn finish(&self) {
         let mut lines = self.lines();
         for bar in [
@@ -167,13 +167,13 @@ impl TerminalBars {
     }
 }
 
-/// A line that is on no screen yet.
+/// Makes a line that is not on the terminal yet.
 fn hidden_bar() -> ProgressBar {
     ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden())
         .with_elapsed(PROGRESS_DELAY)
 }
 
-/// A template of ours that indicatif cannot read would be a mistake of ours, and the default still tells the truth.
+/// Returns the style of a template. An invalid template would be a bug here; the default style is then used.
 fn bar_style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

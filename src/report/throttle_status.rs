@@ -1,14 +1,14 @@
-//! Who holds the copy back: kept for whoever asks, and when it is time to tell.
+//! Keeps what holds the copy back, and decides when a change of it is reported.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::transfer::rate_limit::Bottleneck;
 
-/// A rate that changes is told this often at most: what governs looks fifty times a second.
+/// Shortest time between two reports of a changed rate. The governor checks fifty times a second.
 const MIN_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was heard last, and what was told last.
+/// What was recorded last, and what was reported last.
 #[derive(Debug, Default)]
 pub(super) struct ThrottleStatus(Mutex<ThrottleState>);
 
@@ -20,13 +20,14 @@ struct ThrottleState {
 }
 
 impl ThrottleStatus {
-    /// Who holds it back now, if anyone does.
+    /// Returns what holds the copy back now, if anything does.
     pub(super) fn current(&self) -> Option<Bottleneck> {
         self.lock().current
     }
 
-    /// What holds `at` that time since the run began. Whether it is to be told: the first at once, and then what has changed
-    /// so much, when the last is long enough ago. What is not due yet is when it is asked the next time.
+    /// Records what holds the copy back at time `at` since the run was started, and returns whether to report it: the
+    /// first at once, later ones if they changed significantly and the last report is old enough. A change that is not
+    /// due yet is considered again at the next call.
     pub(super) fn update(&self, holding: Option<&Bottleneck>, at: Duration) -> bool {
         let mut state = self.lock();
         state.current = holding.copied();
@@ -44,7 +45,7 @@ impl ThrottleStatus {
     }
 }
 
-/// Somebody else, or another rate by a quarter.
+/// Returns whether the cause differs, or the rate differs by more than a quarter.
 fn is_significant_change(told: Option<&Bottleneck>, now: Option<&Bottleneck>) -> bool {
     match (told, now) {
         (None, None) => false,
@@ -70,7 +71,7 @@ mod tests {
         }
     }
 
-    /// At each of these milliseconds, who holds it back then; those that are told.
+    /// Records each value at its time in milliseconds, and returns the times at which it was reported.
     fn told(heard: &[(u64, Option<Bottleneck>)]) -> Vec<u64> {
         let held = ThrottleStatus::default();
         let told = heard.iter().filter(|(at, holding)| {
@@ -113,7 +114,8 @@ mod tests {
         assert_eq!(told(&heard), [0, 2000]);
     }
 
-    /// A cause that comes and goes fifty times a second floods nobody, and the last of it is told.
+    /// A cause that comes and goes fifty times a second is reported at most once a second, and its last state is
+    /// reported.
     #[test]
     fn what_flickers_is_told_once_a_second() {
         let rate = Some(holding(Cause::LimitRate, 100));

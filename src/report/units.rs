@@ -1,40 +1,40 @@
-//! Numbers for people: bytes, rates and times as indicatif writes them, so that the bar and the lines agree.
+//! Formats numbers for people. Bytes, rates and times look as indicatif writes them, so that bar and lines agree.
 
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, FormattedDuration};
 
-/// A count of bytes: `1.50 GiB`.
+/// Formats a number of bytes: `1.50 GiB`.
 #[must_use]
 pub fn format_bytes(n: u64) -> String {
     BinaryBytes(n).to_string()
 }
 
-/// A rate: `1.50 GiB/s`.
+/// Formats a rate in bytes per second: `1.50 GiB/s`.
 #[must_use]
 pub fn format_rate(per_second: f64) -> String {
     format!("{}/s", format_bytes(per_second as u64))
 }
 
-/// The same without zeros behind the point: `35 MiB/s`.
+/// Formats a rate without trailing zeros: `35 MiB/s`.
 #[must_use]
 pub fn format_rate_short(per_second: f64) -> String {
     format_rate(per_second).replace(".00 ", " ")
 }
 
-/// A time: `00:01:30`.
+/// Formats a time as hours, minutes and seconds: `00:01:30`.
 #[must_use]
 pub fn format_hms(duration: Duration) -> String {
     FormattedDuration(duration).to_string()
 }
 
-/// A short time: `2.5 ms`.
+/// Formats a short time in milliseconds: `2.5 ms`.
 #[must_use]
 pub fn format_milliseconds(time: Duration) -> String {
     format!("{} ms", time.as_secs_f64() * 1e3)
 }
 
-/// A time that was measured, in seconds, to three digits: `6.2 ms`.
+/// Formats a measured time, given in seconds, with three digits: `6.2 ms`.
 #[must_use]
 pub fn format_seconds(seconds: f64) -> String {
     let (scale, unit) = match seconds {
@@ -45,7 +45,7 @@ pub fn format_seconds(seconds: f64) -> String {
     format!("{} {unit}", three_digits(seconds * scale))
 }
 
-/// A share to three digits: `12.5 %`.
+/// Formats a share as percent with three digits: `12.5 %`.
 #[must_use]
 pub fn format_percent(share: f64) -> String {
     format!("{} %", three_digits(share))
@@ -67,11 +67,11 @@ fn three_digits(number: f64) -> String {
     }
 }
 
-/// Reads a count of bytes as coreutils does: `K`, `M`, `G`, `T` (also `KiB`...) are powers of 1024, `KB`, `MB`... of 1000.
-/// Fractions such as `1.5G` will do, too.
+/// Parses a number of bytes as coreutils does: `K`, `M`, `G`, `T` (also `KiB`...) are powers of 1024, `KB`, `MB`... of
+/// 1000. Fractions such as `1.5G` are accepted, too.
 ///
 /// # Errors
-/// What is wrong with it, for the user: no number, an unknown unit, negative, or beyond 64 bits.
+/// A message for the user: no number, an unknown unit, negative, or beyond 64 bits.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -112,10 +112,10 @@ fn unit_scale(unit: &str) -> Option<u64> {
     }
 }
 
-/// Reads a span of time: `5ms`, `3s`, `1h30m`; a bare number is seconds, as sleep(1) has it.
+/// Parses a span of time: `5ms`, `3s`, `1h30m`; a number without a unit is seconds, as in sleep(1).
 ///
 /// # Errors
-/// What is wrong with it, for the user.
+/// A message for the user about what is wrong.
 pub fn parse_time(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|e| format!("'{text}': {e}"));
@@ -123,10 +123,10 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     parse_time_with_unit(text)
 }
 
-/// The same, but a bare number is none, not even 0.
+/// Parses a span of time as [`parse_time`] does, but requires a unit, even for 0.
 ///
 /// # Errors
-/// What is wrong with it, for the user.
+/// A message for the user about what is wrong.
 pub fn parse_time_with_unit(text: &str) -> Result<Duration, String> {
     if text.ends_with(|c: char| c.is_ascii_digit()) {
         return Err(format!("'{text}' has no unit"));

@@ -1,36 +1,36 @@
-//! Page-aligned buffers for O_DIRECT.
+//! Page-aligned buffers, since O_DIRECT refuses memory that is not aligned.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
 
 use memmap2::{Advice, MmapMut};
 
-/// Anonymous memory that begins on a page, so that every `mem_align` a kernel asks for up to a page is met.
+/// Anonymous memory that begins on a page boundary, which satisfies every `mem_align` up to the size of a page.
 ///
-/// A mapping of its own rather than a `Vec`: aligned by construction, zeroed by the kernel, and given back at once. There is no
-/// way to keep it from forks, so every process forked from its owner has a copy.
+/// It is a mapping and not a `Vec`: the kernel aligns it, fills it with zeros, and takes it back as soon as it is
+/// dropped. Every process that is forked from its owner gets a copy.
 #[derive(Debug)]
 pub struct AlignedBuffer(MmapMut);
 
 impl AlignedBuffer {
-    /// A zeroed buffer of `len` bytes.
+    /// Allocates a buffer of `len` bytes that are zero.
     ///
     /// # Errors
-    /// ENOMEM, as mmap(2) says it.
+    /// ENOMEM from mmap(2).
     pub fn new(len: usize) -> io::Result<Self> {
         MmapMut::map_anon(len).map(Self)
     }
 
-    /// Asks for huge pages where they are to be had (`MADV_HUGEPAGE`). A kernel without them is no error.
+    /// Asks for huge pages (`MADV_HUGEPAGE`). A kernel without them is no error.
     pub fn prefer_huge_pages(&self) {
         #[expect(clippy::disallowed_methods, reason = "not DONTFORK")]
         let _ = self.0.advise(Advice::HugePage);
     }
 
-    /// Touches all pages and keeps them in memory: mlock(2).
+    /// Touches all pages and keeps them in memory with mlock(2).
     ///
     /// # Errors
-    /// mlock's: ENOMEM, EPERM.
+    /// ENOMEM or EPERM from mlock(2).
     pub fn lock(&mut self) -> io::Result<()> {
         self.0.lock()
     }

@@ -1,4 +1,4 @@
-//! CLOCK_MONOTONIC in nanoseconds, and sleeping until a moment of it.
+//! Reads CLOCK_MONOTONIC in nanoseconds, and sleeps until a moment of that clock.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Nanoseconds since an unnamed moment in the past; the same for all processes of a boot.
+/// Returns CLOCK_MONOTONIC in nanoseconds. Its zero is arbitrary, but the same for all processes until the next boot.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
     // Fails for clocks that do not exist; this one does since Linux 2.6.
@@ -17,7 +17,8 @@ pub fn monotonic_ns() -> u64 {
     })
 }
 
-/// Sleeps until `deadline` (`TIMER_ABSTIME`: a signal or a late start does not move it). Returns at once where it has passed.
+/// Sleeps until `deadline`, in nanoseconds of CLOCK_MONOTONIC (`TIMER_ABSTIME`: neither a signal nor a late start moves
+/// it). Returns at once if it has passed.
 pub fn sleep_until(deadline: u64) {
     let at = TimeSpec::from(Duration::from_nanos(deadline));
     let sleep = || {

@@ -1,4 +1,4 @@
-//! CPU time of a thread, and peak memory of this process.
+//! Reads the CPU time of a thread and the peak memory of this process.
 
 use std::time::Duration;
 
@@ -7,22 +7,23 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::proc_status;
 
-/// CPU time of the calling thread (`CLOCK_THREAD_CPUTIME_ID`): nanoseconds, not scheduler ticks.
+/// Returns the CPU time of the calling thread (`CLOCK_THREAD_CPUTIME_ID`), which counts nanoseconds, not scheduler
+/// ticks.
 #[must_use]
 pub fn thread_cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// What a thread has used so far.
+/// CPU time that a thread has used so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ThreadUsage {
-    /// Seconds of CPU in user mode.
+    /// CPU time in user mode, in seconds.
     pub user: f64,
-    /// Seconds of CPU in the kernel.
+    /// CPU time in the kernel, in seconds.
     pub system: f64,
 }
 
-/// Reads getrusage(2) for the calling thread: other threads copy other files.
+/// Reads getrusage(2) for the calling thread only, since other threads copy other files.
 #[must_use]
 pub fn thread_usage() -> ThreadUsage {
     let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1_000_000.0;
@@ -35,7 +36,7 @@ pub fn thread_usage() -> ThreadUsage {
     )
 }
 
-/// Peak resident size of the process in bytes.
+/// Returns the peak resident set size of the process in bytes.
 #[must_use]
 pub fn max_rss() -> u64 {
     // `ru_maxrss` would count the process that we were forked from, too.

@@ -1,5 +1,5 @@
-//! Calls on one open file that nix does not wrap: statx, pwritev2, sync_file_range, FICLONE; flock without a guard that may
-//! panic.
+//! Calls on one open file that nix does not wrap: statx, pwritev2, sync_file_range, FICLONE; and flock without nix's
+//! guard, whose destructor may panic.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -12,55 +12,55 @@ use std::os::unix::fs::MetadataExt;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::SFlag;
 
-/// `st_blocks` counts in this unit, whatever the block size of the file system: S_BLKSIZE of stat(3type).
+/// The unit of `st_blocks` in bytes, whatever the block size of the file system is: S_BLKSIZE of stat(3type).
 const STAT_BLOCK_BYTES: u64 = 512;
 
-/// Bytes that are allocated for a file.
+/// Returns how many bytes are allocated for a file.
 #[must_use]
 pub fn allocated_bytes(meta: &Metadata) -> u64 {
     meta.blocks() * STAT_BLOCK_BYTES
 }
 
-/// What statx(2) says of direct I/O on a file (`STATX_DIOALIGN`, Linux 6.1).
+/// What statx(2) reports about direct I/O on a file (`STATX_DIOALIGN`, Linux 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DioAlign {
-    /// The kernel or the file system does not answer.
+    /// The kernel or the file system does not report it.
     Unknown,
-    /// Answered with zero: direct I/O is accepted by open(2) perhaps, but is not done on this file.
+    /// It reports zero: open(2) may accept O_DIRECT, but direct I/O is not done on this file.
     Unsupported,
-    /// Answered: alignments in bytes of memory and of file offset and length.
+    /// It reports the alignments, in bytes, of memory and of file offset and length.
     Bytes {
-        /// `stx_dio_mem_align`
+        /// The alignment of memory, `stx_dio_mem_align`.
         mem: u32,
-        /// `stx_dio_offset_align`
+        /// The alignment of offset and length, `stx_dio_offset_align`.
         offset: u32,
     },
 }
 
-/// What statx(2) says of an open file, in one call.
+/// What one call of statx(2) reports about an open file.
 #[derive(Debug, Clone, Copy)]
 pub struct StatxInfo {
     /// Type and permissions, as in `st_mode`.
     pub mode: u32,
-    /// Bytes.
+    /// Size of the file in bytes.
     pub size: u64,
-    /// Bytes that are allocated.
+    /// Bytes that are allocated for the file.
     pub allocated: u64,
-    /// `st_blksize`.
+    /// Preferred block size in bytes, `st_blksize`.
     pub block_size: u64,
-    /// Modification time, seconds and nanoseconds.
+    /// Modification time in seconds and nanoseconds since the epoch.
     pub mtime: (i64, i64),
-    /// The mount that it was opened through (`STATX_MNT_ID`, Linux 5.8).
+    /// Identifier of the mount through which the file was opened (`STATX_MNT_ID`, Linux 5.8).
     pub mount_id: Option<u64>,
-    /// Direct I/O.
+    /// What is known about direct I/O.
     pub dio_align: DioAlign,
 }
 
 impl StatxInfo {
-    /// Asks; where statx is refused, fstat(2), which knows less.
+    /// Calls statx(2), or fstat(2) if statx is refused. Fields that fstat does not have are then unknown.
     ///
     /// # Errors
-    /// fstat's.
+    /// The error of fstat(2).
     pub fn query(file: &File) -> io::Result<Self> {
         match statx(file) {
             Ok(stx) => Ok(Self::from_statx(&stx)),
@@ -68,7 +68,7 @@ impl StatxInfo {
         }
     }
 
-    /// Whether it is of this type.
+    /// Returns whether the file is of type `kind`.
     #[must_use]
     pub fn is_type(&self, kind: SFlag) -> bool {
         self.mode & SFlag::S_IFMT.bits() == kind.bits()
@@ -132,11 +132,11 @@ fn dio_align(stx: &libc::statx) -> DioAlign {
     }
 }
 
-/// Adds O_DIRECT to an open file, or takes it away. Done after open(2), because ramfs refuses it there only after it
-/// has made an empty file.
+/// Sets or clears O_DIRECT on an open file. This is done after open(2), because ramfs refuses O_DIRECT there only after
+/// it has created an empty file.
 ///
 /// # Errors
-/// fcntl's own; EINVAL where the file system has no direct I/O.
+/// The error of fcntl(2); EINVAL if the file system has no direct I/O.
 pub fn set_direct(file: impl AsFd, on: bool) -> io::Result<()> {
     let fd = file.as_fd();
     let now = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
@@ -148,10 +148,10 @@ pub fn set_direct(file: impl AsFd, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// pwritev2(2) of one buffer with `RWF_DONTCACHE` (Linux 6.14).
+/// Calls pwritev2(2) for one buffer with `RWF_DONTCACHE` (Linux 6.14).
 ///
 /// # Errors
-/// EOPNOTSUPP where the kernel or the file system lacks it (glibc says so too when the call itself is ENOSYS).
+/// EOPNOTSUPP if the kernel or the file system lacks it (glibc returns it also when the call itself is ENOSYS).
 pub fn pwrite_dontcache(file: impl AsFd, data: &[u8], offset: u64) -> io::Result<usize> {
     let iov = libc::iovec {
         iov_base: data.as_ptr().cast_mut().cast(),
@@ -170,10 +170,10 @@ pub fn pwrite_dontcache(file: impl AsFd, data: &[u8], offset: u64) -> io::Result
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-/// ioctl_ficlone(2): `dest` shares the blocks of `source`, all of them.
+/// Makes `dest` share all blocks of `source`: ioctl_ficlone(2).
 ///
 /// # Errors
-/// EXDEV between file systems, EOPNOTSUPP or EINVAL where it cannot be done.
+/// EXDEV between file systems; EOPNOTSUPP or EINVAL if it cannot be done.
 pub fn clone_file(source: impl AsFd, dest: impl AsFd) -> io::Result<()> {
     // SAFETY: the third argument of FICLONE is a descriptor, passed by value.
     let rc = unsafe {
@@ -190,19 +190,19 @@ pub fn clone_file(source: impl AsFd, dest: impl AsFd) -> io::Result<()> {
     }
 }
 
-/// How far [`sync_range`] goes.
+/// How much of the writeback [`sync_range`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncRange {
-    /// Start writing out what is dirty, and do not wait.
+    /// Starts the writeback of dirty pages and does not wait.
     StartWriteback,
-    /// Wait for what is under way, write the rest, wait for it.
+    /// Waits for running writeback, writes the rest, and waits for it.
     WriteAndWait,
 }
 
-/// sync_file_range(2): pages of this range, not the metadata, not the disk's own cache.
+/// Writes the pages of a range back with sync_file_range(2). Neither metadata nor the cache of the disk is flushed.
 ///
 /// # Errors
-/// EIO or ENOSPC from writeback; ESPIPE for what is no file.
+/// EIO or ENOSPC from writeback; ESPIPE if the descriptor is no regular file or block device.
 pub fn sync_range(file: impl AsFd, offset: u64, len: u64, how: SyncRange) -> io::Result<()> {
     let flags = match how {
         SyncRange::StartWriteback => libc::SYNC_FILE_RANGE_WRITE,
@@ -228,10 +228,11 @@ pub fn sync_range(file: impl AsFd, offset: u64, len: u64, how: SyncRange) -> io:
     }
 }
 
-/// flock(2) with LOCK_EX and LOCK_NB. The lock ends when the last descriptor of this opening is closed.
+/// Takes an exclusive lock with flock(2), LOCK_EX and LOCK_NB. The kernel releases it when the last descriptor of this
+/// open file description is closed.
 ///
 /// # Errors
-/// EWOULDBLOCK where another opening holds it; ENOLCK and others where the file system has no locks.
+/// EWOULDBLOCK if another open file description holds it; ENOLCK and others if the file system has no locks.
 pub fn try_lock(file: impl AsFd) -> io::Result<()> {
     // SAFETY: no pointer is passed.
     let rc = unsafe { libc::flock(file.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
@@ -242,10 +243,10 @@ pub fn try_lock(file: impl AsFd) -> io::Result<()> {
     }
 }
 
-/// FS_IOC_GETFLAGS: the flags that chattr(1) shows.
+/// Returns the flags that chattr(1) shows: FS_IOC_GETFLAGS.
 ///
 /// # Errors
-/// ENOTTY where the file system has no such flags; EBADF for an O_PATH descriptor.
+/// ENOTTY if the file system has no such flags; EBADF for an O_PATH descriptor.
 pub fn inode_flags(file: impl AsFd) -> io::Result<u32> {
     // The kernel writes an int; its number says long. A long has room for both.
     let mut flags: libc::c_long = 0;
@@ -270,14 +271,16 @@ pub fn inode_flags(file: impl AsFd) -> io::Result<u32> {
 /// XFS_IOC_FSGEOMETRY_V1 of libxfs/xfs_fs.h: `_IOR('X', 100, struct xfs_fsop_geom_v1)`, whose size is 112 bytes.
 const XFS_GEOMETRY: libc::Ioctl = 0x8070_5864_u32 as libc::Ioctl;
 
-/// The size of `struct xfs_fsop_geom_v1`, in words of 4 bytes, and where in it the flags are.
+/// Number of 4-byte words in `struct xfs_fsop_geom_v1`.
 const XFS_GEOMETRY_WORDS: usize = 112 / 4;
+/// Index of the word in `struct xfs_fsop_geom_v1` that holds the flags.
 const XFS_GEOMETRY_FLAGS: usize = 92 / 4;
 
-/// XFS_FSOP_GEOM_FLAGS_DIRV2CI: made with `mkfs.xfs -n version=ci`.
+/// The flag XFS_FSOP_GEOM_FLAGS_DIRV2CI: the file system was made with `mkfs.xfs -n version=ci`.
 const XFS_ASCII_CASELESS: u32 = 1 << 13;
 
-/// Whether a file is on an XFS that folds the case of ASCII letters; true where that cannot be asked.
+/// Returns whether a file is on an XFS that ignores the case of ASCII letters in names. Returns true if the ioctl
+/// fails.
 pub fn is_xfs_case_insensitive(file: impl AsFd) -> bool {
     let mut geometry = [0_u64; XFS_GEOMETRY_WORDS.div_ceil(2)];
     // SAFETY: the kernel writes the 112 bytes of struct xfs_fsop_geom_v1, which holds u64; `geometry` has as many, is

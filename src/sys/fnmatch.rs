@@ -1,9 +1,9 @@
-//! Names against the shell's patterns.
+//! Matches file names against the patterns of the shell.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
 
-/// fnmatch(3) without flags: `*`, `?`, `[...]` and the backslash.
+/// Returns whether `name` matches `pattern`, by fnmatch(3) without flags: `*`, `?`, `[...]` and the backslash.
 #[must_use]
 pub fn matches(pattern: &CStr, name: &CStr) -> bool {
     // SAFETY: both are valid C strings, which fnmatch only reads.

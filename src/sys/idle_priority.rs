@@ -1,28 +1,29 @@
-//! A thread that steps back: the idle I/O class, the lowest nice value, and the idle scheduling policy.
+//! Lowers the priority of a thread: the idle I/O class, the lowest nice value, and the idle scheduling policy.
 //!
-//! All three belong to the calling thread (on Linux the nice value, too, whatever POSIX says: setpriority(2), NOTES), and to the
-//! threads and processes that it starts from then on; the tests hold the kernel to that. So they are to be called before there
-//! are threads that copy, and after those processes were forked that watch what the machine feels.
+//! All three belong to the calling thread (on Linux also the nice value, although POSIX says otherwise: setpriority(2),
+//! NOTES), and to the threads and processes that it starts afterwards; the tests verify that. They must therefore be
+//! set before the copying threads are started, and after the processes that measure latency were forked.
 #![allow(unsafe_code)]
 
 use std::io;
 
-/// From include/uapi/linux/ioprio.h: of whom, and the class with its level above it. glibc has no wrapper.
+/// The value of `ioprio_set`'s first argument for one thread, of include/uapi/linux/ioprio.h. glibc has no wrapper.
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 const IOPRIO_CLASS_SHIFT: libc::c_int = 13;
 const IOPRIO_CLASS_IDLE: libc::c_int = 3;
 
-/// The calling thread, for all three calls.
+/// The id that stands for the calling thread in all three calls.
 const CALLING_THREAD: libc::c_int = 0;
 
-/// The lowest priority: a weight of 15, where a thread of nice 0 has 1024 (`sched_prio_to_weight`, kernel/sched/core.c).
+/// The lowest priority: a weight of 15, while a thread of nice 0 has 1024 (`sched_prio_to_weight`,
+/// kernel/sched/core.c).
 const LOWEST_NICE: libc::c_int = 19;
 
-/// ioprio_set(2): its reads and its direct and synchronous writes are served when nobody else's wait, by schedulers that look at
-/// classes.
+/// Sets the idle I/O class with ioprio_set(2). I/O schedulers that know classes serve the reads and the direct and
+/// synchronous writes of this thread only while no other I/O waits.
 ///
 /// # Errors
-/// EPERM for who is not root before Linux 2.6.25; ENOSYS for a kernel without block devices; what a sandbox says.
+/// EPERM without root before Linux 2.6.25; ENOSYS if the kernel has no block devices; any error of a sandbox.
 pub fn set_idle_io_class() -> io::Result<()> {
     let class = IOPRIO_CLASS_IDLE << IOPRIO_CLASS_SHIFT;
     // SAFETY: ioprio_set takes three integers.
@@ -37,11 +38,11 @@ pub fn set_idle_io_class() -> io::Result<()> {
     ok_or_errno(rc == 0)
 }
 
-/// setpriority(2): nice 19. What is nicer is never forbidden, and cannot be taken back without `CAP_SYS_NICE` or
-/// `RLIMIT_NICE`.
+/// Sets nice 19 with setpriority(2). Raising the nice value is always allowed. Lowering it again takes `CAP_SYS_NICE`
+/// or `RLIMIT_NICE`.
 ///
 /// # Errors
-/// What a sandbox says.
+/// Any error that a sandbox returns.
 pub fn set_lowest_nice() -> io::Result<()> {
     // SAFETY: setpriority takes three integers.
     let rc = unsafe {
@@ -54,11 +55,11 @@ pub fn set_lowest_nice() -> io::Result<()> {
     ok_or_errno(rc == 0)
 }
 
-/// sched_setscheduler(2): SCHED_IDLE, lower even than nice 19 (sched(7)): a weight of 3 for 15 (`WEIGHT_IDLEPRIO`,
-/// kernel/sched/sched.h), and who wakes up does not wait for it.
+/// Sets SCHED_IDLE with sched_setscheduler(2). It is below nice 19 (sched(7)): its weight is 3 instead of 15
+/// (`WEIGHT_IDLEPRIO`, kernel/sched/sched.h), and a thread of another policy that wakes up preempts it.
 ///
 /// # Errors
-/// EPERM for a real-time thread without `CAP_SYS_NICE`; what a sandbox says.
+/// EPERM for a real-time thread without `CAP_SYS_NICE`; any error of a sandbox.
 pub fn set_idle_scheduling() -> io::Result<()> {
     // SAFETY: all-zero bytes are a valid sched_param, made of integers; its priority must be 0 here.
     let param: libc::sched_param = unsafe { std::mem::zeroed() };
@@ -93,7 +94,7 @@ mod tests {
         standing(CALLING_THREAD, "thread-self")
     }
 
-    /// As ioprio_get(2) says the class, and fields 19 and 41 of proc_pid_stat(5) the rest.
+    /// Reads the class with ioprio_get(2), and the rest from fields 19 and 41 of proc_pid_stat(5).
     fn standing(who: libc::c_int, name: &str) -> Standing {
         // SAFETY: ioprio_get takes two integers.
         let ioprio = unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, who) };
@@ -103,7 +104,7 @@ mod tests {
         (ioprio >> IOPRIO_CLASS_SHIFT, field(19), field(41))
     }
 
-    /// Of a child process, which waits for a word meanwhile.
+    /// Reads the values of a child process that waits meanwhile.
     fn of_child() -> Standing {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let found = standing(child.id().cast_signed(), &child.id().to_string());

@@ -1,6 +1,6 @@
-//! Lines `name: value` of the kernel's text files: /proc/meminfo, /proc/cpuinfo, /proc/PID/status.
+//! Reads lines `name: value` of the kernel's text files: /proc/meminfo, /proc/cpuinfo, /proc/PID/status.
 
-/// The value of the first line of that name, without the blanks around it.
+/// Returns the value of the first line with that name, without the blanks around it.
 #[must_use]
 pub fn find_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
@@ -9,14 +9,14 @@ pub fn find_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// A size as the kernel writes it, `24684092 kB`, in bytes.
+/// Parses a size as the kernel writes it, such as `24684092 kB`, and returns it in bytes.
 #[must_use]
 pub fn parse_kilobytes(value: &str) -> Option<u64> {
     let number: u64 = value.strip_suffix("kB")?.trim_end().parse().ok()?;
     number.checked_mul(1024)
 }
 
-/// MemAvailable of /proc/meminfo, in bytes; `None` before Linux 3.14.
+/// Returns MemAvailable of /proc/meminfo in bytes; `None` before Linux 3.14.
 #[must_use]
 pub fn mem_available(meminfo: &str) -> Option<u64> {
     find_value(meminfo, "MemAvailable").and_then(parse_kilobytes)

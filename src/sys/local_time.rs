@@ -1,9 +1,9 @@
-//! The clock on the wall, as this machine's time zone has it.
+//! Formats times of day in the time zone of this machine.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
 
-/// The local time of day at `seconds` since the epoch: `14:03:22.123`.
+/// Formats the local time of day at `seconds` since the epoch, such as `14:03:22.123`.
 #[must_use]
 pub fn time_of_day(seconds: f64) -> String {
     let milliseconds = (seconds * 1e3).round() as i64;

@@ -1,4 +1,4 @@
-//! A whole file in shared memory, for those who want to feel what mapping it costs: page by page read, stored to, synced.
+//! A whole file in shared memory mappings, to measure what mapping it costs: pages are read, stored to, and synced.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use super::residency::page_size;
 
-/// A shared mapping of a file that its owner does not cut. (Where somebody does, a touch is SIGBUS.)
+/// A shared mapping of a file for reading. The file must not be truncated meanwhile, or a read raises SIGBUS.
 #[derive(Debug)]
 pub struct MappedReader(MmapRaw);
 
@@ -18,7 +18,7 @@ impl MappedReader {
     /// Maps the first `len` bytes of `file` for reading.
     ///
     /// # Errors
-    /// mmap(2)'s: ENODEV where the file system cannot map.
+    /// The error of mmap(2), such as ENODEV if the file system cannot map files.
     pub fn new(file: &File, len: usize) -> io::Result<Self> {
         MmapOptions::new()
             .len(len)
@@ -26,7 +26,7 @@ impl MappedReader {
             .map(Self)
     }
 
-    /// Reads a byte of each page, so that each is in the page tables.
+    /// Reads one byte of each page, so that each page is in the page tables.
     pub fn touch_pages(&self) {
         for offset in page_offsets(&self.0) {
             // SAFETY: `offset` is below the length of the mapping, which can be read and lives as long as `self`. Nothing in this
@@ -37,7 +37,7 @@ impl MappedReader {
     }
 }
 
-/// The same for writing. A store that finds no room on the file system is SIGBUS.
+/// A shared mapping of a file for writing. A store for which the file system has no space raises SIGBUS.
 #[derive(Debug)]
 pub struct MappedWriter(MmapRaw);
 
@@ -45,12 +45,12 @@ impl MappedWriter {
     /// Maps the first `len` bytes of `file` for reading and writing.
     ///
     /// # Errors
-    /// As [`MappedReader::new`].
+    /// The same as of [`MappedReader::new`].
     pub fn new(file: &File, len: usize) -> io::Result<Self> {
         MmapOptions::new().len(len).map_raw(file).map(Self)
     }
 
-    /// Reads a byte of each page, so that each is in the page tables.
+    /// Reads one byte of each page, so that each page is in the page tables.
     pub fn touch_pages(&self) {
         for offset in page_offsets(&self.0) {
             black_box(self.byte(offset).load(Ordering::Relaxed));
@@ -60,18 +60,18 @@ impl MappedWriter {
     /// Writes one byte at `offset`.
     ///
     /// # Panics
-    /// Beyond the end of the mapping.
+    /// If `offset` is beyond the end of the mapping.
     pub fn store_byte(&self, offset: usize, value: u8) {
         self.byte(offset).store(value, Ordering::Relaxed);
     }
 
-    /// msync(2) with `MS_SYNC` of the page that holds `offset`.
+    /// Writes the page that holds `offset` back with msync(2) and `MS_SYNC`.
     ///
     /// # Errors
-    /// msync's: EIO or ENOSPC of writeback.
+    /// EIO or ENOSPC from writeback.
     ///
     /// # Panics
-    /// Beyond the end of the mapping.
+    /// If `offset` is beyond the end of the mapping.
     pub fn sync_page(&self, offset: usize) -> io::Result<()> {
         assert!(offset < self.0.len(), "{OUTSIDE_MAPPING}");
         self.0.flush_range(offset, 1)
@@ -85,7 +85,7 @@ impl MappedWriter {
     }
 }
 
-/// What a panic says of a byte that is not mapped.
+/// The message of the panic for a byte that is not mapped.
 const OUTSIDE_MAPPING: &str = "byte outside of the mapping";
 
 /// Returns the offset of each page of a mapping.

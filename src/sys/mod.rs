@@ -1,7 +1,9 @@
-//! Wrappers of system calls that `nix` and `memmap2` lack, and of memory and processes that need unsafe code. It is the only
-//! module with unsafe code.
+//! All unsafe code of the program: system calls that `nix` and `memmap2` do not wrap, memory that is shared between
+//! processes, forked processes, and calls of the C library. Readers of `/proc` that this layer itself needs are here,
+//! too.
 //!
-//! Each wrapper passes on the errors of the kernel and takes no decision for its caller.
+//! A function passes on the error of the kernel. If it does more than the one call, its comment says so. It knows
+//! nothing of copying, names, or options.
 
 pub mod buffer;
 pub mod clock;

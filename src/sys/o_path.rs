@@ -1,4 +1,4 @@
-//! Calls on what an `O_PATH` descriptor holds: a FIFO, a device, a symbolic link, which nobody wants to open.
+//! Calls through an `O_PATH` descriptor, which refers to a FIFO, a device or a symbolic link without opening it.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -17,10 +17,10 @@ fn ok_or_errno(rc: libc::c_long) -> io::Result<()> {
     }
 }
 
-/// utimensat(2) with `AT_EMPTY_PATH` (Linux 5.8).
+/// Sets the times of the file by utimensat(2) with `AT_EMPTY_PATH` (Linux 5.8).
 ///
 /// # Errors
-/// utimensat's own; EINVAL before 5.8.
+/// The error of utimensat(2); EINVAL before 5.8.
 pub fn set_times(file: impl AsFd, accessed: &TimeSpec, modified: &TimeSpec) -> io::Result<()> {
     let times = [*accessed.as_ref(), *modified.as_ref()];
     // SAFETY: the path is a valid C string, and the kernel reads two timespecs that live as long as the call.
@@ -35,10 +35,10 @@ pub fn set_times(file: impl AsFd, accessed: &TimeSpec, modified: &TimeSpec) -> i
     ok_or_errno(rc.into())
 }
 
-/// fchmodat2(2) with `AT_EMPTY_PATH` (Linux 6.6).
+/// Sets the permissions of the file by fchmodat2(2) with `AT_EMPTY_PATH` (Linux 6.6).
 ///
 /// # Errors
-/// fchmodat2's own; ENOSYS before 6.6.
+/// The error of fchmodat2(2); ENOSYS before 6.6.
 pub fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
     // SAFETY: the path is a valid C string, and no other pointer is passed.
     let rc = unsafe {

@@ -1,4 +1,4 @@
-//! A process that is there and does nothing: forked, its memory written to, waiting for SIGKILL.
+//! Idle child processes with memory of their own. `forklat scale` measures how fork latency depends on their number.
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
@@ -12,15 +12,15 @@ use super::clock;
 use super::process::{MainThread, exit_now, set_parent_death_signal};
 use super::residency::page_size;
 
-/// Forks a child that writes to each page of the first `touched` bytes of `memory` (its own copy from then on), sends the time
-/// of that as eight bytes to `ready`, and waits. It ends with this process, hence the proof. Returns the time before fork(2) and
-/// the child.
+/// Forks a child that writes to each page of the first `touched` bytes of `memory` (its own copy from then on), sends
+/// the time of that as eight bytes to `ready`, and waits. It ends with this process, hence the [`MainThread`] argument.
+/// Returns the time before fork(2) and the child.
 ///
 /// # Errors
-/// fork's: out of processes or memory.
+/// The error of fork(2), if processes or memory are exhausted.
 ///
 /// # Panics
-/// When `memory` is smaller than that.
+/// If `memory` has fewer than `touched` bytes.
 pub fn fork_parked(
     memory: &mut AlignedBuffer,
     touched: usize,
@@ -55,7 +55,7 @@ pub fn touch_pages(memory: &mut [u8], page: usize) {
     }
 }
 
-/// Says the time to `ready`, and waits to be killed.
+/// Sends the current time to `ready` and waits for SIGKILL.
 pub fn park(ready: impl AsFd) -> ! {
     if let Err(errno) = write(ready, &clock::monotonic_ns().to_ne_bytes()) {
         exit_now(errno as i32);

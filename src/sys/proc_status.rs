@@ -1,4 +1,4 @@
-//! What proc(5) says of a process in /proc/PID/status.
+//! Reads /proc/PID/status and /proc/PID/stat, as proc(5) describes them.
 
 use std::path::Path;
 
@@ -6,26 +6,26 @@ use nix::unistd::Pid;
 
 use super::key_value::{find_value, parse_kilobytes};
 
-/// The value of one field of this process, without the blanks around it; `None` where there is no /proc.
+/// Returns the value of one field of this process, without the blanks around it; `None` if there is no /proc.
 #[must_use]
 pub fn read_field(name: &str) -> Option<String> {
     read_field_in("/proc/self/status", name)
 }
 
-/// A size that this process has, in bytes.
+/// Returns a size that this process has, in bytes.
 #[must_use]
 pub fn read_bytes(name: &str) -> Option<u64> {
     parse_kilobytes(&read_field(name)?)
 }
 
-/// A size that another process has, in bytes; `None` once it is a zombie.
+/// Returns a size that another process has, in bytes; `None` once it is a zombie.
 #[must_use]
 pub fn read_bytes_of(pid: Pid, name: &str) -> Option<u64> {
     parse_kilobytes(&read_field_in(&format!("/proc/{pid}/status"), name)?)
 }
 
-/// When a process was started, in ticks since boot (field 22 of /proc/PID/stat below `root`); with its number it names a
-/// process for good. `None` when it has ended, reaped or not.
+/// Returns when a process was started, in ticks since boot (field 22 of /proc/PID/stat below `root`). Start time and
+/// process id together are never reused. Returns `None` if the process has ended, reaped or not.
 #[must_use]
 pub fn start_time(root: &Path, pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(root.join(format!("proc/{pid}/stat"))).ok()?;
@@ -35,7 +35,7 @@ pub fn start_time(root: &Path, pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-/// The fields of /proc/PID/stat from the third, the state, on: the second, a name, may hold anything.
+/// Returns the fields of /proc/PID/stat from the third, the state, on. The second, a name, may contain any character.
 pub fn stat_fields(stat: &str) -> impl Iterator<Item = &str> {
     let after = stat.rfind(')').map_or("", |at| &stat[at + 1..]);
     after.split_ascii_whitespace()

@@ -1,4 +1,4 @@
-//! Processes: fork, exit without ceremony, reap with what it cost.
+//! Forks, replaces, ends and reaps processes, and reports the resources that they used.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -20,11 +20,11 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, ge
 use super::clock;
 use super::shared_memory::{SharedWord, count_fork};
 
-/// The exit status of a worker that panicked: what std gives a program that did.
+/// The exit status of a worker that panicked, which is the one that std uses.
 const PANIC_STATUS: i32 = 101;
 
-/// Handlers that a worker does not keep: it has not installed them and would only set flags that nobody reads. And SIGCHLD:
-/// where that is ignored, children cannot be waited for.
+/// Signals whose handlers a worker resets: it did not install them, and they would only set flags that it never reads.
+/// SIGCHLD is among them, because children cannot be waited for while it is ignored.
 const RESET_SIGNALS: [Signal; 7] = [
     Signal::SIGINT,
     Signal::SIGTERM,
@@ -36,7 +36,8 @@ const RESET_SIGNALS: [Signal; 7] = [
 ];
 
 thread_local! {
-    /// Whether this thread is known as the main thread. Without a destructor, so that it may be read between fork and exec.
+    /// Whether this thread is known to be the main thread. It has no destructor, so that it may be read between fork
+    /// and exec.
     static IS_MAIN: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -126,8 +127,8 @@ fn set_up_child(parent: Pid) {
     }
 }
 
-/// Who reads what the caller writes waits for the last that holds it open: that must not be a worker which a disk keeps from
-/// dying.
+/// Redirects the standard streams to /dev/null. A reader of a pipe waits until every writer has closed it, and a worker
+/// that the disk blocks cannot be killed.
 fn redirect_streams_to_null() {
     let null = std::fs::File::options()
         .read(true)
@@ -140,14 +141,14 @@ fn redirect_streams_to_null() {
     }
 }
 
-/// Ends this process at once: no destructor, no buffer, no atexit(3).
+/// Ends this process at once, without destructors, buffers or atexit(3).
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit(2) has no precondition.
     unsafe { libc::_exit(status) }
 }
 
-/// Makes `command` end with this process, when that is killed. It must be started by the main thread, too: from another its
-/// start fails with EINVAL.
+/// Makes `command` end with this process, when that is killed. The main thread must start it; if another thread does,
+/// the start fails with EINVAL.
 pub fn die_with_parent(command: &mut Command, _: MainThread) {
     let parent = getpid();
     let bind = move || {
@@ -161,8 +162,8 @@ pub fn die_with_parent(command: &mut Command, _: MainThread) {
     unsafe { command.pre_exec(bind) };
 }
 
-/// Makes `command` end with the thread that starts it, which may be well before the process: for tests, each of which has
-/// a thread.
+/// Makes `command` end with the thread that starts it, possibly long before the process ends. It serves the tests, each
+/// of which has a thread.
 pub fn die_with_thread(command: &mut Command) {
     let parent = getpid();
     // SAFETY: `follow` is all that is called between fork and exec.
@@ -181,11 +182,11 @@ pub(super) fn set_parent_death_signal(parent: Pid) -> io::Result<()> {
     }
 }
 
-/// fork(2), a child that stores the time of its first instruction (CLOCK_MONOTONIC, nanoseconds) and exits, waitpid(2).
-/// `first` stays 0 where the child was killed before that.
+/// Forks a child that stores the time of its first instruction (CLOCK_MONOTONIC, nanoseconds) in `first` and exits, and
+/// reaps it. `first` stays 0 if the child was killed before that.
 ///
 /// # Errors
-/// fork's and waitpid's.
+/// The errors of fork(2) and waitpid(2).
 pub fn fork_once(first: SharedWord<'_>) -> io::Result<()> {
     first.store(0);
     // SAFETY: the child reads the clock (vDSO), stores an atomic and exits: async-signal-safe, whatever threads there are. The
@@ -200,19 +201,19 @@ pub fn fork_once(first: SharedWord<'_>) -> io::Result<()> {
     }
 }
 
-/// A program that can be started again and again without allocating: no arguments, an empty environment.
+/// A program that can be started repeatedly without allocating, without arguments, and with an empty environment.
 #[derive(Debug)]
 pub struct Program {
     path: CString,
-    /// `argv[0]`: busybox is the program that it is called.
+    /// The value of `argv[0]`, by which busybox selects its applet.
     name: CString,
 }
 
 impl Program {
-    /// The program at `path`, which shall take itself for `name`.
+    /// Prepares the program at `path` with `name` as its `argv[0]`.
     ///
     /// # Errors
-    /// A path or a name with a NUL in it.
+    /// InvalidInput if the path or the name contains a NUL.
     pub fn new(path: &Path, name: &OsStr) -> io::Result<Self> {
         Ok(Self {
             path: CString::new(path.as_os_str().as_bytes())?,
@@ -220,10 +221,10 @@ impl Program {
         })
     }
 
-    /// posix_spawn(3), and waitpid(2).
+    /// Starts the program with posix_spawn(3) and waits for its end with waitpid(2).
     ///
     /// # Errors
-    /// posix_spawn's and waitpid's.
+    /// The errors of posix_spawn(3) and waitpid(2).
     pub fn run(&self) -> io::Result<ExitStatus> {
         let argv = [self.name.as_ptr().cast_mut(), ptr::null_mut()];
         let envp: [*mut libc::c_char; 1] = [ptr::null_mut()];
@@ -247,29 +248,30 @@ impl Program {
     }
 }
 
-/// What a process and those it reaped have used, as wait4(2) says it.
+/// What a process and the children it reaped have used, as wait4(2) reports it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ProcessUsage {
-    /// Seconds of CPU in user mode.
+    /// CPU time in user mode, in seconds.
     pub user: f64,
-    /// Seconds of CPU in the kernel.
+    /// CPU time in the kernel, in seconds.
     pub system: f64,
-    /// Peak resident size in bytes. It counts the moment between fork and exec, too, when the process was its parent's copy.
+    /// Peak resident set size in bytes. It includes the time between fork and exec, when the process was a copy of its
+    /// parent.
     pub max_rss: u64,
 }
 
-/// Waits for the end of a child: wait4(2).
+/// Waits for the end of a child with wait4(2).
 ///
 /// # Errors
-/// ECHILD.
+/// ECHILD if there is no such child.
 pub fn reap(pid: Pid) -> io::Result<(ExitStatus, ProcessUsage)> {
     wait_child(pid, 0).and_then(|done| done.ok_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// The same without waiting: `None` while it runs.
+/// Reaps a child with wait4(2) without waiting; returns `None` while it runs.
 ///
 /// # Errors
-/// ECHILD.
+/// ECHILD if there is no such child.
 pub fn try_reap(pid: Pid) -> io::Result<Option<(ExitStatus, ProcessUsage)>> {
     wait_child(pid, libc::WNOHANG)
 }

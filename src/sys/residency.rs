@@ -1,4 +1,5 @@
-//! Which pages of a file are in the page cache: mincore(2) over windows that are never read, and cachestat(2).
+//! Finds out which pages of a file are in the page cache, by mincore(2) over windows that are never read, and by
+//! cachestat(2).
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -10,14 +11,14 @@ use memmap2::MmapOptions;
 use nix::fcntl::AtFlags;
 use nix::unistd::AccessFlags;
 
-/// Bytes looked at in one mapping. mincore of 8 MiB took 0.08 ms in a hole and 0.26 ms in data (6.18), of 256 MiB 2.4 ms
+/// Bytes that one mapping covers. mincore of 8 MiB took 0.08 ms in a hole and 0.26 ms in data (6.18), of 256 MiB 2.4 ms
 /// without a point of preemption.
 const MINCORE_WINDOW_BYTES: u64 = 8 << 20;
 
 /// The number of cachestat(2), Linux 6.5, which is the same on every architecture but alpha.
 const SYS_CACHESTAT: libc::c_long = 451;
 
-/// The size of a page in bytes.
+/// Returns the size of a page in bytes.
 #[must_use]
 pub fn page_size() -> u64 {
     nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
@@ -28,11 +29,11 @@ pub fn page_size() -> u64 {
 
 /// Calls `seen(offset, len, resident)` for each run of pages in `offset..offset + len` that are alike.
 ///
-/// mincore rather than cachestat(2): it is older than Linux 6.5, and on overlayfs it alone tells the truth (measured on
-/// 6.18). Both need the right to write the file, or to own it; else every page is said to be resident.
+/// It uses mincore and not cachestat(2), which needs Linux 6.5 and is wrong on overlayfs (measured on 6.18). Both
+/// report every page as resident unless the caller may write the file or owns it.
 ///
 /// # Errors
-/// What mmap(2) and mincore(2) say; EACCES when `file` is not open for reading.
+/// The errors of mmap(2) and mincore(2); EACCES if `file` is not open for reading.
 pub fn for_each_run(
     file: &File,
     offset: u64,
@@ -56,10 +57,10 @@ pub fn for_each_run(
     Ok(())
 }
 
-/// How many bytes of `offset..offset + len` are in the page cache, in whole pages.
+/// Returns how many bytes of `offset..offset + len` are in the page cache, in whole pages.
 ///
 /// # Errors
-/// As [`for_each_run`].
+/// The same as of [`for_each_run`].
 pub fn resident_bytes(file: &File, offset: u64, len: u64) -> io::Result<u64> {
     let page = page_size();
     let mut bytes = 0;
@@ -71,7 +72,7 @@ pub fn resident_bytes(file: &File, offset: u64, len: u64) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// One mincore(2) call: a byte a page, lowest bit set where resident.
+/// Calls mincore(2) once. It fills `vector` with a byte for each page, whose lowest bit is set if the page is resident.
 fn mincore_pages(file: &File, start: u64, len: u64, vector: &mut Vec<u8>) -> io::Result<()> {
     let len = usize::try_from(len).map_err(io::Error::other)?;
     let map = MmapOptions::new()
@@ -94,26 +95,26 @@ fn mincore_pages(file: &File, start: u64, len: u64, vector: &mut Vec<u8>) -> io:
 pub struct PageCounts {
     /// Pages in the page cache, among them pages of tmpfs that were allocated and never written.
     pub cached: u64,
-    /// Pages that were in the page cache once. On tmpfs these are the pages in swap.
+    /// Pages that were evicted from the page cache. On tmpfs these are the pages in swap.
     pub evicted: u64,
 }
 
 impl PageCounts {
-    /// Pages of either sort: on tmpfs and ramfs all that the range has.
+    /// Returns the pages of either kind. On tmpfs and ramfs these are all pages of the range.
     #[must_use]
     pub fn total(self) -> u64 {
         self.cached + self.evicted
     }
 }
 
-/// `struct cachestat_range` of <linux/mman.h>.
+/// The layout of `struct cachestat_range` of <linux/mman.h>.
 #[repr(C)]
 struct CachestatRange {
     offset: u64,
     len: u64,
 }
 
-/// `struct cachestat` of <linux/mman.h>.
+/// The layout of `struct cachestat` of <linux/mman.h>.
 #[repr(C)]
 #[derive(Default)]
 struct Cachestat {
@@ -156,8 +157,8 @@ pub fn count_pages(file: &File, offset: u64, len: u64) -> io::Result<PageCounts>
     }
 }
 
-/// Whether the kernel tells the caller the truth about the residency of `file`: since Linux 5.2 mincore(2) says "resident" of
-/// every page unless the caller owns the file or may write it.
+/// Returns whether the kernel tells the caller the truth about the residency of `file`: since Linux 5.2 mincore(2)
+/// reports every page as resident unless the caller owns the file or may write it.
 #[must_use]
 pub fn is_reliable(file: &File) -> bool {
     let owned = file

@@ -30,18 +30,18 @@ fn generation() -> u32 {
 
 /// Words that are read and written by index, each atomically. An index beyond the last word panics.
 pub trait AtomicWords {
-    /// Reads a word.
+    /// Reads the word at `index`.
     fn load(&self, index: usize, order: Ordering) -> u64;
-    /// Writes a word.
+    /// Writes `value` to the word at `index`.
     fn store(&self, index: usize, value: u64, order: Ordering);
-    /// Adds to a word, and returns what it was before.
+    /// Adds `value` to a word, and returns the previous value.
     fn fetch_add(&self, index: usize, value: u64, order: Ordering) -> u64;
 }
 
-/// A row of words in shared memory, zero at first, in the page tables from the start, the same in all processes forked
-/// after it was made.
+/// Words in shared memory, zero at first, present in the page tables from the start, and shared with all processes
+/// forked later.
 ///
-/// Only atomics come out of it, so that no process can see a torn word of another.
+/// Access is only through atomics, so that no process can see a partly written word of another.
 #[derive(Debug)]
 pub struct SharedWords {
     map: MmapRaw,
@@ -49,11 +49,11 @@ pub struct SharedWords {
 }
 
 impl SharedWords {
-    /// Makes `words` words.
+    /// Allocates `words` words.
     ///
     /// # Errors
-    /// memfd_create(2)'s, ftruncate(2)'s and mmap(2)'s: out of memory or of descriptors. ENOMEM for more bytes than can be
-    /// counted.
+    /// The errors of memfd_create(2), ftruncate(2) and mmap(2), if memory or descriptors are exhausted; ENOMEM if the
+    /// size in bytes overflows.
     pub fn new(words: usize) -> io::Result<Self> {
         let bytes = words
             .checked_mul(size_of::<AtomicU64>())
@@ -64,8 +64,8 @@ impl SharedWords {
         Ok(Self { map, words })
     }
 
-    /// Keeps it from processes forked from here on (`MADV_DONTFORK`): neither their fork nor their size pays for it. A process
-    /// that was forked before, and has it, is not concerned.
+    /// Excludes the words from processes forked later (`MADV_DONTFORK`), so that they cost neither time in fork nor
+    /// memory. A process that was forked before keeps them.
     #[must_use]
     pub fn set_dontfork(self) -> DontForkWords {
         // Advice: without it a fork only has more to do.
@@ -81,7 +81,7 @@ impl SharedWords {
     /// Returns one word, as memory that is mapped in every process forked while the word is borrowed.
     ///
     /// # Panics
-    /// Beyond the last word.
+    /// If `index` is beyond the last word.
     #[must_use]
     pub fn word(&self, index: usize) -> SharedWord<'_> {
         SharedWord(&self[index])
@@ -182,14 +182,16 @@ impl SharedWord<'_> {
 #[derive(Debug)]
 pub struct DontForkWords {
     words: ManuallyDrop<SharedWords>,
-    /// The process in which they were kept: the only one that has them.
+    /// The value of `GENERATION` in the only process that has these words.
     generation: u32,
-    /// Neither `UnwindSafe` nor `RefUnwindSafe`, but `Send` and `Sync`: for threads, and not for forked processes.
+    /// Makes the type neither `UnwindSafe` nor `RefUnwindSafe`, but `Send` and `Sync`: for threads, and not for forked
+    /// processes.
     not_for_children: PhantomData<dyn Any + Send + Sync>,
 }
 
 impl DontForkWords {
-    /// Returns the words, in the process that has them. It is private, so that no reference comes out of here: one that was taken before a fork would be good for nothing after it.
+    /// Returns the words, in the process that has them. It is private, since a reference that was taken before a fork
+    /// would be invalid after it.
     fn check_mapped(&self) -> &SharedWords {
         assert!(
             self.generation == generation(),

@@ -1,4 +1,4 @@
-//! Signals that are waited for, instead of interrupting: for a process that has nothing else to do.
+//! Waits for signals synchronously, instead of being interrupted by them, in a process that has nothing else to do.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::time::TimeSpec;
 
-/// Signals that the calling thread, and who is forked from it, has blocked to wait for them.
+/// Signals that are blocked in the calling thread, and in processes forked from it, in order to be waited for.
 #[derive(Debug)]
 pub struct SignalWaiter {
     signals: SigSet,
@@ -17,10 +17,10 @@ pub struct SignalWaiter {
 }
 
 impl SignalWaiter {
-    /// Blocks them.
+    /// Blocks `signals` in the calling thread.
     ///
     /// # Errors
-    /// pthread_sigmask(3)'s.
+    /// The error of pthread_sigmask(3).
     pub fn block(signals: &[Signal]) -> io::Result<Self> {
         let signals: SigSet = signals.iter().copied().collect();
         let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -30,10 +30,11 @@ impl SignalWaiter {
         })
     }
 
-    /// Takes the next of them: sigtimedwait(2). `None` when none came in time.
+    /// Waits for the next of the signals with sigtimedwait(2), at most for `within`. Returns `None` if none came in
+    /// that time.
     ///
     /// # Errors
-    /// sigtimedwait's, but for EINTR.
+    /// The error of sigtimedwait(2), except EINTR.
     pub fn wait(&self, within: Option<Duration>) -> io::Result<Option<Signal>> {
         let within = within.map(TimeSpec::from);
         let limit = within.as_ref().map_or(ptr::null(), |time| {
@@ -52,10 +53,10 @@ impl SignalWaiter {
         }
     }
 
-    /// Blocks again what was blocked before, and nothing else: for a child that shall not inherit this.
+    /// Restores the signal mask as it was before, for a child that shall not inherit the block.
     ///
     /// # Errors
-    /// pthread_sigmask(3)'s.
+    /// The error of pthread_sigmask(3).
     pub fn restore(&self) -> io::Result<()> {
         Ok(self.previous_mask.thread_set_mask()?)
     }

@@ -1,4 +1,4 @@
-//! The raw source map: a window of a file that the kernel reads and this process never does.
+//! A window of the source file that is mapped for the kernel to read from. This process never reads it.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
-/// What a panic says of a range that is not in the window.
+/// The message of the panic for a range that is not in the window.
 const OUTSIDE_WINDOW: &str = "range outside of the source window";
 
 /// A read-only shared mapping of part of a file.
 ///
-/// There is no way to get a slice out of it: the file may shrink at any moment, and then a load is SIGBUS, while the
-/// same page asked for by the kernel in write(2) is EFAULT, an ordinary error.
+/// It gives out no slice: the file may shrink at any moment, and then a load raises SIGBUS, while write(2) of the same
+/// page returns EFAULT, an ordinary error.
 #[derive(Debug)]
 pub struct SourceWindow {
     raw: MmapRaw,
@@ -21,11 +21,11 @@ pub struct SourceWindow {
 }
 
 impl SourceWindow {
-    /// Maps `len` bytes of `file` from `start`, which must be a multiple of the page size of the file
-    /// (2 MiB on hugetlbfs).
+    /// Maps `len` bytes of `file` from `start`, which must be a multiple of the page size of the file (2 MiB on
+    /// hugetlbfs).
     ///
     /// # Errors
-    /// What mmap(2) says: ENODEV where the file system cannot map, ENOMEM where hugetlbfs has no page left.
+    /// The error of mmap(2): ENODEV if the file system cannot map files, ENOMEM if hugetlbfs has no page left.
     pub fn new(file: &File, start: u64, len: usize) -> io::Result<Self> {
         let raw = MmapOptions::new()
             .offset(start)
@@ -34,13 +34,13 @@ impl SourceWindow {
         Ok(Self { raw, start })
     }
 
-    /// Whether the window holds the `len` bytes from file offset `offset`.
+    /// Returns whether the window holds the `len` bytes from file offset `offset`.
     #[must_use]
     pub fn covers(&self, offset: u64, len: usize) -> bool {
         self.mapping_offset(offset, len).is_some()
     }
 
-    /// Returns where the range begins in the mapping; `None` where part of it lies outside.
+    /// Returns where the range begins in the mapping; `None` if part of it lies outside.
     fn mapping_offset(&self, offset: u64, len: usize) -> Option<usize> {
         let within = usize::try_from(offset.checked_sub(self.start)?).ok()?;
         (within.checked_add(len)? <= self.raw.len()).then_some(within)
@@ -49,23 +49,23 @@ impl SourceWindow {
     /// Fills the page tables for a range that is known to be data (`MADV_POPULATE_READ`, Linux 5.14).
     ///
     /// # Errors
-    /// EINVAL before 5.14, EFAULT where the file has shrunk.
+    /// EINVAL before 5.14, EFAULT if the file has shrunk.
     ///
     /// # Panics
-    /// When the window does not cover the range.
+    /// If the window does not cover the range.
     pub fn populate(&self, offset: u64, len: usize) -> io::Result<()> {
         let within = self.mapping_offset(offset, len).expect(OUTSIDE_WINDOW);
         #[expect(clippy::disallowed_methods, reason = "not DONTFORK")]
         self.raw.advise_range(Advice::PopulateRead, within, len)
     }
 
-    /// Writes `len` bytes of the window, from file offset `offset`, to `dest` at the same offset: pwrite(2).
+    /// Writes `len` bytes of the window, from file offset `offset`, to `dest` at the same offset with pwrite(2).
     ///
     /// # Errors
-    /// pwrite's own; EFAULT where the source no longer has these pages.
+    /// The error of pwrite(2); EFAULT if the source no longer has these pages.
     ///
     /// # Panics
-    /// When the window does not cover the range.
+    /// If the window does not cover the range.
     pub fn pwrite(&self, offset: u64, len: usize, dest: impl AsFd) -> io::Result<usize> {
         let within = self.mapping_offset(offset, len).expect(OUTSIDE_WINDOW);
         // SAFETY: the range lies inside of the mapping (as `within` says), which lives as long as `self`. The pointer

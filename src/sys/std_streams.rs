@@ -1,5 +1,5 @@
-//! The standard streams that this process was started without. The Rust runtime opens /dev/null in their place before
-//! `main`, so that what is written there vanishes without an error; here that is found out and prevented before the runtime looks.
+//! Detects standard streams that were closed when this process was started. The Rust runtime opens /dev/null in their
+//! place before `main`, so that output vanishes without an error; code here runs before the runtime and prevents that.
 #![allow(unsafe_code)]
 
 use std::io::{self, Stdout};
@@ -7,17 +7,18 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::errno::Errno;
 
-/// Descriptors 0 to 2 that were closed at the start, one bit each.
+/// Descriptors 0 to 2 that were closed at the start, one bit for each.
 static CLOSED_FDS: AtomicU8 = AtomicU8::new(0);
 
-/// The C library calls the functions of this section before `main`, hence before the Rust runtime opens anything.
+/// The entry of the section whose functions the C library calls before `main`, hence before the Rust runtime opens
+/// anything.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static RUN_BEFORE_MAIN: extern "C" fn() = fill_closed_fds;
 
-/// Notes which of the descriptors 0 to 2 are closed, and puts an unconnected socket in the place of each. It keeps the number
-/// from the files that are opened later, as /dev/null would, but reading, writing, and opening /dev/stdout fail. Where no socket
-/// can be had, the runtime puts /dev/null there.
+/// Records which of the descriptors 0 to 2 are closed, and puts an unconnected socket in the place of each. Like
+/// /dev/null it keeps the number from files that are opened later, but reading, writing, and opening /dev/stdout fail.
+/// If no socket can be made, the runtime opens /dev/null.
 extern "C" fn fill_closed_fds() {
     for fd in 0..3 {
         // SAFETY: F_GETFD takes no pointer, and a descriptor that is not open is an error.
@@ -35,7 +36,7 @@ extern "C" fn fill_closed_fds() {
 /// Returns standard output, as the process was started with it.
 ///
 /// # Errors
-/// EBADF where the process was started without one.
+/// EBADF if the process was started without one.
 pub fn stdout() -> io::Result<Stdout> {
     if CLOSED_FDS.load(Ordering::Relaxed) & 1 << libc::STDOUT_FILENO == 0 {
         Ok(io::stdout())

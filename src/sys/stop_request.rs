@@ -1,17 +1,17 @@
-//! The request to stop, as code below the signal handlers sees it: a loop that repeats a system call has no observer to ask.
+//! The request to stop, for code below the signal handlers: a loop that repeats a system call has no listener to ask.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// The number of the signal that asked this process to stop; 0 before one did.
+/// The number of the signal that asked this process to stop; 0 if none did.
 static STOP_SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Names the flag that a signal handler sets to the number of its signal. The first flag named stays in force.
+/// Registers the flag that a signal handler sets to the number of its signal. Only the first call has an effect.
 pub fn register_flag(flag: &Arc<AtomicUsize>) {
     STOP_SIGNAL.get_or_init(|| Arc::clone(flag));
 }
 
-/// Whether a signal has asked this process to stop.
+/// Returns whether a signal has asked this process to stop.
 #[must_use]
 pub fn is_requested() -> bool {
     STOP_SIGNAL

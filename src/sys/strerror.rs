@@ -1,8 +1,8 @@
-//! Errors in strerror's words alone, as cp prints them.
+//! The messages of strerror(3) without further text, as cp prints them.
 
 use std::io;
 
-/// What an error says, without std's "(os error 28)".
+/// Returns the message of an error, without the "(os error 28)" that std appends.
 #[must_use]
 pub fn strerror(error: &io::Error) -> String {
     let text = error.to_string();

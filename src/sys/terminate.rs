@@ -1,7 +1,8 @@
-//! Ends this process by a signal, or, where its default action is ignored, with the exit status that a shell gives for it.
+//! Ends this process by a signal, or, if its default action is ignored, with the exit status that a shell gives for it.
 //!
-//! The kernel ignores default actions of the first process of a PID namespace (pid_namespaces(7)), so raising the signal again
-//! does nothing there. abort(3) does not help either: SIGABRT is ignored too, and an invalid instruction follows.
+//! The kernel ignores default actions of the first process of a PID namespace (pid_namespaces(7)), so raising the
+//! signal again does nothing there. abort(3) does not help either: SIGABRT is ignored too, and an invalid instruction
+//! follows.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -13,10 +14,11 @@ use signal_hook::low_level::register;
 
 use super::process::exit_now;
 
-/// What a shell adds to the number of the signal that ended a process.
+/// The number that a shell adds to the signal that ended a process.
 const SIGNAL_STATUS_BASE: i32 = 128;
 
-/// Ends this process by `signal`, or with the status 128 + `signal` where its default action does nothing. Async-signal-safe.
+/// Ends this process by `signal`, or with the status 128 + `signal` if its default action does nothing. It is
+/// async-signal-safe.
 pub fn terminate_by(signal: i32) -> ! {
     let mut only = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the default action is no code of ours; sigemptyset(3) initializes the set before the other calls read it; all of
@@ -32,11 +34,11 @@ pub fn terminate_by(signal: i32) -> ! {
     exit_now(SIGNAL_STATUS_BASE + signal)
 }
 
-/// Makes each `signal` that comes while `condition` is true end this process as [`terminate_by`] does. Actions are called in the
-/// order in which they were registered.
+/// Makes each `signal` that comes while `condition` is true end this process as [`terminate_by`] does. Actions are
+/// called in the order in which they were registered.
 ///
 /// # Errors
-/// sigaction's.
+/// The error of sigaction(2).
 pub fn terminate_on(signal: i32, condition: Arc<AtomicBool>) -> io::Result<()> {
     let action = move || {
         if condition.load(Ordering::SeqCst) {

@@ -1,131 +1,134 @@
-//! What a transfer tells while it runs: the events of `--json`, and the interface of whoever listens.
+//! The events of a transfer, and the interface of the listener that receives them and may stop the transfer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
-
-/// A row that was not taken, and why.
-#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+/// An engine that cannot copy a file, and the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The row.
+    /// The name of the engine.
     pub engine: &'static str,
     /// The missing capability, in words.
     pub why: String,
 }
 
-/// What one engine cost in its trial stretch.
-#[derive(Debug, Clone, Serialize)]
+/// What one engine cost in its trial, in which it copied a part of the file.
+#[derive(Debug, Clone)]
 pub struct Trial {
-    /// The row.
+    /// The name of the engine.
     pub engine: &'static str,
-    /// Seconds of CPU for a GB (10^9 bytes).
+    /// CPU time in seconds for 10^9 bytes.
     pub cpu_per_gb: f64,
-    /// Seconds of wall time for a GB.
+    /// Wall time in seconds for 10^9 bytes.
     pub wall_per_gb: f64,
 }
 
-/// Something worth telling about one file. Sizes in bytes, times in seconds, rates in bytes a second.
-#[derive(Debug, Clone, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-pub enum Event {
-    /// Before the first byte.
-    Plan {
-        /// Size of the source; 0 for a stream.
-        size: u64,
-        /// Bytes of it that are allocated.
-        data: u64,
-        /// The first row to be tried; none for an empty file.
-        engine: Option<&'static str>,
-        /// `genuine`, `unproven` (the first write shows), or `no`.
-        direct: &'static str,
-        /// Alignment of memory for direct writes.
-        mem_align: u64,
-        /// Alignment of offsets and lengths for direct writes.
-        offset_align: u64,
-        /// The rows that cannot serve.
-        refused: Vec<Refusal>,
-        /// Why space is not reserved before the data, if it is not.
-        unreserved: Option<String>,
-    },
-    /// A row gave up, and another goes on.
-    Fallback {
-        /// The row that gave up.
-        from: &'static str,
-        /// The next.
-        to: &'static str,
-        /// What it met.
-        why: String,
-        /// Offset in the file.
-        at: u64,
-    },
-    /// The cheaper of two rows was found by measurement.
-    Choice {
-        /// The row that goes on.
-        engine: &'static str,
-        /// What each cost.
-        tried: Vec<Trial>,
-    },
-    /// A degradation that changes no row.
-    Note {
-        /// In words.
-        text: String,
-    },
-    /// All of the file is copied.
-    Done {
-        /// Size of the destination.
-        bytes: u64,
-        /// Bytes that were moved or written.
-        data_bytes: u64,
-        /// The row that moved most; none for an empty file.
-        engine: Option<&'static str>,
-        /// Bytes by each row.
-        engines: BTreeMap<&'static str, u64>,
-        /// Extents found in the source.
-        extents: u64,
-        /// Seconds of wall time.
-        elapsed: f64,
-        /// `bytes` over `elapsed`.
-        rate: f64,
-        /// CPU seconds in user mode that this file took.
-        cpu_user: f64,
-        /// CPU seconds in the kernel that this file took.
-        cpu_system: f64,
-        /// Peak resident size of the process so far.
-        max_rss: u64,
-    },
+/// What is decided about one file before its first byte is copied.
+#[derive(Debug, Clone)]
+pub struct PlanSummary {
+    /// Size of the source in bytes; 0 for a stream.
+    pub size: u64,
+    /// Bytes of the source that are allocated.
+    pub data: u64,
+    /// The engine that is tried first; `None` for an empty file.
+    pub engine: Option<&'static str>,
+    /// `genuine`, `unproven` (the first write shows), or `no`.
+    pub direct: &'static str,
+    /// Alignment of memory for direct writes, in bytes.
+    pub mem_align: u64,
+    /// Alignment of offsets and lengths for direct writes, in bytes.
+    pub offset_align: u64,
+    /// The engines that cannot copy this file.
+    pub refused: Vec<Refusal>,
+    /// Why space is not reserved before the data is written; `None` if it is.
+    pub unreserved: Option<String>,
 }
 
-/// How far one file is.
-#[derive(Debug, Clone, Copy, Serialize, Default)]
+/// What the complete copy of one file did and cost.
+#[derive(Debug, Clone)]
+pub struct CopySummary {
+    /// Size of the destination in bytes.
+    pub bytes: u64,
+    /// Bytes that were moved or written.
+    pub data_bytes: u64,
+    /// The engine that moved most bytes; `None` for an empty file.
+    pub engine: Option<&'static str>,
+    /// Bytes that each engine moved.
+    pub engines: BTreeMap<&'static str, u64>,
+    /// Number of extents found in the source.
+    pub extents: u64,
+    /// Wall time in seconds.
+    pub elapsed: f64,
+    /// `bytes` divided by `elapsed`, in bytes per second.
+    pub rate: f64,
+    /// CPU time in user mode that this file took, in seconds.
+    pub cpu_user: f64,
+    /// CPU time in the kernel that this file took, in seconds.
+    pub cpu_system: f64,
+    /// Peak resident set size of the process so far, in bytes.
+    pub max_rss: u64,
+}
+
+/// An event in the transfer of one file that a listener may report.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The plan, before the first byte is copied.
+    Plan(PlanSummary),
+    /// An engine failed, and another one continues.
+    Fallback {
+        /// The name of the engine that failed.
+        from: &'static str,
+        /// The name of the engine that continues.
+        to: &'static str,
+        /// The error of the first engine, in words.
+        why: String,
+        /// Offset in the file at which the second engine starts, in bytes.
+        at: u64,
+    },
+    /// The faster of two engines was found by measurement.
+    Choice {
+        /// The name of the engine that continues.
+        engine: &'static str,
+        /// What each engine cost in its trial.
+        tried: Vec<Trial>,
+    },
+    /// A degradation that does not change the engine.
+    Note {
+        /// The degradation and its reason, in words.
+        text: String,
+    },
+    /// The whole file is copied.
+    Done(CopySummary),
+}
+
+/// How far the copy of one file is.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
     /// Bytes from the start of the file, holes included, that the device has taken.
     pub copied: u64,
-    /// Size of the file; 0 for a stream.
+    /// Size of the file in bytes; 0 for a stream.
     pub size: u64,
-    /// The row at work.
-    #[serde(skip)]
+    /// The name of the engine in use.
     pub engine: &'static str,
-    /// Time since the file was begun.
-    #[serde(skip)]
+    /// Time since the copy of the file was started.
     pub elapsed: Duration,
 }
 
-/// Listens to a transfer, and may stop it.
+/// Receives the events and the progress of a transfer, and may stop it.
 pub trait CopyListener {
-    /// Whether events are wanted at all: where they are not, what they would cost is spared.
+    /// Returns whether events are wanted. If not, the transfer does not collect what they need.
     fn listens(&self) -> bool {
         true
     }
-    /// Something worth telling.
+    /// Receives an event of the transfer.
     fn event(&mut self, event: &Event);
-    /// Called after each chunk.
+    /// Receives the progress, after each chunk.
     fn progress(&mut self, progress: &Progress);
-    /// Asked before each chunk: whether to stop.
+    /// Returns whether the transfer shall stop. It is asked before each chunk.
     fn interrupted(&self) -> bool;
 }
 
-/// Nobody listens, and nothing stops the transfer.
+/// Ignores all events and never stops the transfer.
 impl CopyListener for () {
     fn listens(&self) -> bool {
         false

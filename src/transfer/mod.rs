@@ -35,5 +35,5 @@ pub use copier::{Copier, copy};
 pub use copy_method::CopyMethod;
 pub use deferred_writeback::DeferredError;
 pub use error::{CopyFailure, Error};
-pub use event::{CopyListener, Event, Progress, Refusal};
+pub use event::{CopyListener, CopySummary, Event, PlanSummary, Progress, Refusal, Trial};
 pub use plan::{DirectPolicy, Reflink, Sparse, TransferOptions};

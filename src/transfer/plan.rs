@@ -5,7 +5,7 @@ use super::copy_job::CopyJob;
 use super::dest_writer::WriteMode;
 use super::engine::{BUFFERED, DONTCACHE, ENGINES, EngineSpec};
 use super::engine_trial;
-use super::event::{Event, Refusal};
+use super::event::{Event, PlanSummary, Refusal};
 
 /// May the page cache be used: cp's WHEN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,9 +115,9 @@ impl<'a> Plan<'a> {
     /// Narrows the plan to the rows that serve a small file: `row`, and the page cache behind it. All others are dearer.
     #[must_use]
     pub(super) fn for_small_file(mut self, row: &'static EngineSpec) -> Self {
-        for other in std::mem::take(&mut self.rows) {
-            if other == row || other == BUFFERED {
-                self.rows.push(other);
+        let planned = std::mem::replace(&mut self.rows, small_file_rows(row));
+        for other in planned {
+            if self.rows.contains(&other) {
                 continue;
             }
             let why = if other == DONTCACHE {
@@ -141,13 +141,9 @@ impl<'a> Plan<'a> {
         options: TransferOptions,
         row: &'static EngineSpec,
     ) -> Self {
-        let mut rows = vec![row];
-        if row != BUFFERED {
-            rows.push(BUFFERED);
-        }
         Self {
             job: files,
-            rows,
+            rows: small_file_rows(row),
             refused: Vec::new(),
             measure: false,
             options,
@@ -157,7 +153,7 @@ impl<'a> Plan<'a> {
     /// The event that tells of it.
     #[must_use]
     pub fn event(&self, unreserved: Option<String>) -> Event {
-        Event::Plan {
+        Event::Plan(PlanSummary {
             size: self.job.source_info.size,
             data: self.job.source_info.data,
             engine: self.rows.first().map(|row| row.name),
@@ -170,7 +166,7 @@ impl<'a> Plan<'a> {
             offset_align: self.job.dest_caps.align.offset,
             refused: self.refused.clone(),
             unreserved,
-        }
+        })
     }
 
     /// Why nothing can be done, when no row is left: what speaks against the engine asked for, or against O_DIRECT.
@@ -179,6 +175,15 @@ impl<'a> Plan<'a> {
         let engine = self.options.engine.map_or("direct", |row| row.name);
         let refusal = self.refused.iter().find(|r| r.engine == engine);
         refusal.map_or_else(|| "no engine fits".into(), |r| r.why.clone())
+    }
+}
+
+/// Returns the rows of a small file: `row`, and the page cache behind it.
+fn small_file_rows(row: &'static EngineSpec) -> Vec<&'static EngineSpec> {
+    if row == BUFFERED {
+        vec![row]
+    } else {
+        vec![row, BUFFERED]
     }
 }
 

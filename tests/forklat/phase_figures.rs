@@ -80,6 +80,7 @@ fn report(spans: &Phases) -> Report {
         notes: Vec::new(),
         subjects: spans.names().map(subject).collect(),
         alone: None,
+        scale: None,
         observers: Vec::new(),
     }
 }

@@ -4,9 +4,9 @@
 use std::fs::{self, File};
 use std::time::UNIX_EPOCH;
 
+use mmapcp::forklat::export::Exports;
 use mmapcp::forklat::export::csv;
 use mmapcp::forklat::export::hlog::HistogramLog;
-use mmapcp::forklat::export::{Exports, render};
 use mmapcp::forklat::merge::merge;
 
 use super::program_run::{copy_arguments, cp, mmapcp};
@@ -86,16 +86,11 @@ fn an_export_onto_a_file_that_is_bound() {
     else {
         return;
     };
-    let exports = Exports {
-        csv: Some(name),
-        ..Exports::default()
-    };
+    let exports = Exports(vec![(&csv::FORMAT, name)]);
     let report = merge(&[]).expect("a report of nothing");
     let log = HistogramLog::new(UNIX_EPOCH);
     let opened = exports.open().expect("open the export");
-    opened
-        .write(|format| render(format, &report, Some(&log)))
-        .expect("write the export");
+    opened.write(&report, Some(&log)).expect("write the export");
     let written = fs::read_to_string(&original).expect("read the original");
     assert_eq!(written, csv::render(&report));
     let entries = fs::read_dir(home.path()).expect("list the directory");

@@ -16,7 +16,8 @@ use super::kernel::kernel_series::{self, Series};
 use super::kernel::slow_disk_scenario::SlowDiskScenario;
 use super::kernel::virtual_machine::{Disk, VirtualMachine};
 use super::kernel::{static_programs, tool_command};
-use super::{LAB_DIR, is_installed, remove_leftover_dirs, skip};
+use super::{LAB_DIR, remove_leftover_dirs, skip};
+use crate::support::is_installed;
 use crate::support::{Running, wait_until, wait_within};
 
 const TOOLS: [&str; 8] = [

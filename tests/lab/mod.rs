@@ -11,6 +11,7 @@ mod fault_injection;
 mod forklat_host_changes;
 mod kernel;
 mod kernel_versions;
+mod memory_cgroup;
 pub(crate) mod newest_cp;
 mod power_cut_replay;
 mod power_cut_snapshots;
@@ -32,6 +33,7 @@ use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::support::is_installed;
 use kernel::tool_command;
 use test_filesystem::{FsKind, Mount};
 
@@ -88,16 +90,11 @@ impl Lab {
     }
 }
 
-/// A set-up that fails is not a test that fails, unless whoever runs the tests demands a complete lab.
+/// Counts the running test as skipped: a set-up that fails is not a test that fails, unless whoever runs the tests demands a
+/// complete lab.
 fn skip<T>(reason: &str) -> Option<T> {
-    let required = env::var_os("MMAPCP_REQUIRE_LAB").is_some_and(|value| value == "1");
-    assert!(!required, "MMAPCP_REQUIRE_LAB=1, but {reason}");
-    eprintln!("skipped: {reason}");
+    crate::harness::skip(reason.to_owned());
     None
-}
-
-fn is_installed(tool: &str) -> bool {
-    env::split_paths(&tool_command::search_path()).any(|dir| dir.join(tool).is_file())
 }
 
 /// Runs a tool of the system; its standard output, or what it complained about.

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::kernel::debian_archive::{self, Apt};
 use super::kernel::tool_command;
-use super::{is_installed, skip};
+use super::skip;
+use crate::support::is_installed;
 
 /// The release of Debian that the newest cp is taken from: coreutils 9.7.
 const SUITE: &str = "trixie";

@@ -1,4 +1,4 @@
-//! The collector script of README.md, as it stands there.
+//! The collector scripts, as they stand in README.md and in `collect.sh`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,8 +9,8 @@ use std::process::{Command, Output};
 
 use crate::support::*;
 
-/// The text between its first line and the end of its block.
-fn script() -> String {
+/// The one script that README.md shows: the text between its first line and the end of its block.
+fn readme_script() -> String {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = fs::read_to_string(readme).expect("README.md");
     let blocks = readme.split("```sh\n").skip(1);
@@ -33,7 +33,7 @@ impl CrashFixture {
         for name in ["shm", "store"] {
             fs::create_dir(crash.path(name)).unwrap();
         }
-        fs::write(crash.path("collect"), script()).unwrap();
+        fs::write(crash.path("collect"), include_str!("collect.sh")).unwrap();
         crash
     }
 
@@ -191,5 +191,41 @@ fn it_says_what_failed() {
     assert_eq!(
         names_in(&stored[0]),
         [b"bad.4711".to_vec(), b"good.4711".to_vec()]
+    );
+}
+
+/// By its name in PATH, as the script calls it.
+#[test]
+fn the_short_one_of_the_readme_keeps_all_or_names_nothing_complete() {
+    let crash = CrashFixture::new();
+    fs::write(crash.path("short"), readme_script()).unwrap();
+    fs::write(crash.memory(OsStr::new("heap.4711")), "heap").unwrap();
+    fs::write(crash.memory(OsStr::new("heap.4712")), "another's").unwrap();
+    let collect = |pid: &str| {
+        let bin = Path::new(MMAPCP).parent().unwrap();
+        run(Command::new("sh")
+            .arg(crash.path("short"))
+            .arg(pid)
+            .env("SHM", crash.path("shm"))
+            .env("STORE", crash.path("store"))
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display())))
+    };
+    assert!(collect("4711").status.success());
+    assert!(
+        !collect("4713").status.success(),
+        "there is nothing to keep"
+    );
+    let mut kept = names_in(&crash.path("store"));
+    kept.sort();
+    let [of_4711, of_4713] = &kept[..] else {
+        panic!("{kept:?}");
+    };
+    assert!(of_4711.starts_with(b"4711.") && !of_4711.ends_with(b".part"));
+    assert!(of_4713.ends_with(b".part"), "{kept:?}");
+    let dir = crash.path("store").join(OsStr::from_bytes(of_4711));
+    assert_eq!(fs::read(dir.join("heap.4711")).unwrap(), b"heap");
+    assert_eq!(
+        fs::metadata(&dir).unwrap().permissions().mode() & 0o777,
+        0o700
     );
 }

@@ -16,6 +16,7 @@ use std::process::{Child, Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
+use libtest_mimic::{Arguments, Completion, Trial};
 use mmapcp::observe::observer_process::ObserverProcess;
 use mmapcp::observe::probe::{ProbeSetup, ProberEvent, SupervisedProber, find_spec};
 use mmapcp::observe::ring::Sample;
@@ -53,7 +54,7 @@ impl SupervisorCase {
     }
 }
 
-const CASES: [SupervisorCase; 13] = [
+static CASES: [SupervisorCase; 13] = [
     SupervisorCase::new("a_prober_that_is_killed_is_started_anew", three_deaths),
     SupervisorCase {
         command: ignoring_sigchld,
@@ -105,29 +106,28 @@ const CASES: [SupervisorCase; 13] = [
     ),
 ];
 
-/// Runs the case of the environment, or all whose names contain one of the words.
+/// Runs the case of the environment, or all that the command line asks for.
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
     if let Some(dir) = std::env::var_os(CASE_DIR_ENV) {
-        let case = CASES.iter().find(|case| case.name == words[0]);
+        let name = std::env::args().nth(1);
+        let case = CASES.iter().find(|case| Some(case.name) == name.as_deref());
         (case.unwrap().body)(Path::new(&dir));
         return ExitCode::SUCCESS;
     }
-    let wanted: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
-    for case in &CASES {
-        if wanted.is_empty() || wanted.iter().any(|word| case.name.contains(*word)) {
-            run(case);
-        }
-    }
-    ExitCode::SUCCESS
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(1);
+    let trials = CASES
+        .iter()
+        .map(|case| Trial::ignorable_test(case.name, || Ok(run(case))));
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
 /// Runs a case, of which nothing is left then.
-fn run(case: &SupervisorCase) {
+fn run(case: &SupervisorCase) -> Completion {
     if case.name.starts_with("without_processes") && !geteuid().is_root() {
-        let demanded = std::env::var_os("MMAPCP_REQUIRE_LAB").is_some_and(|v| v == "1");
-        assert!(!demanded, "{}: it needs root", case.name);
-        return eprintln!("skipped: {}: it needs root", case.name);
+        let is_required = std::env::var_os("MMAPCP_REQUIRE_LAB").is_some_and(|v| v == "1");
+        assert!(!is_required, "MMAPCP_REQUIRE_LAB=1, but it needs root");
+        return Completion::ignored_with("it needs root");
     }
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -138,7 +138,7 @@ fn run(case: &SupervisorCase) {
     wait_until(&format!("{}: the end of all", case.name), || {
         marked(&mark(dir.path())).is_empty()
     });
-    println!("test {} ... ok", case.name);
+    Completion::Completed
 }
 
 fn mark(dir: &Path) -> String {

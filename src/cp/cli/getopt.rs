@@ -5,16 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::super::cli_answer::CliAnswer;
-use super::table::{Argument, OPTION_TABLE, OptionId, OptionSpec, Origin};
-
-/// One option as it was given.
-#[derive(Debug, PartialEq, Eq)]
-pub struct GivenOption {
-    /// Which.
-    pub id: OptionId,
-    /// Its argument, where it takes one and has one.
-    pub value: Option<OsString>,
-}
+use super::option_spec::{GivenOption, OptionAction, OptionSpec, Origin};
+use super::table::OPTION_TABLE;
 
 /// Reads options in their order and puts the operands aside.
 #[derive(Debug)]
@@ -75,21 +67,23 @@ impl OptionReader {
     fn letter(&mut self, letter: u8) -> Result<GivenOption, CliAnswer> {
         let Some(row) = OPTION_TABLE
             .iter()
-            .find(|row| row.shorts.as_bytes().contains(&letter))
+            .find(|row| row.letters.as_bytes().contains(&letter))
         else {
             return Err(mistake(&[b"invalid option -- '", &[letter], b"'"]));
         };
-        let value = match row.argument {
-            Argument::None | Argument::Optional(..) => None,
-            Argument::Required(..) if self.letters.is_empty() => {
+        let value = match row.action {
+            OptionAction::Answer(_) | OptionAction::Switch(_) | OptionAction::Optional(..) => None,
+            OptionAction::Required(..) if self.letters.is_empty() => {
                 let next = self.words.pop_front();
                 Some(next.ok_or_else(|| {
                     mistake(&[b"option requires an argument -- '", &[letter], b"'"])
                 })?)
             }
-            Argument::Required(..) => Some(OsString::from_vec(self.letters.drain(..).collect())),
+            OptionAction::Required(..) => {
+                Some(OsString::from_vec(self.letters.drain(..).collect()))
+            }
         };
-        Ok(GivenOption { id: row.id, value })
+        Ok(GivenOption { spec: row, value })
     }
 
     fn long(&mut self, given: &[u8]) -> Result<GivenOption, CliAnswer> {
@@ -98,12 +92,12 @@ impl OptionReader {
             None => (given, None),
         };
         let (name, row) = find(name, given)?;
-        let value = match (row.argument, value) {
-            (Argument::None, Some(_)) => {
+        let value = match (row.action, value) {
+            (OptionAction::Answer(_) | OptionAction::Switch(_), Some(_)) => {
                 let text = format!("option '--{name}' doesn't allow an argument");
                 return Err(CliAnswer::usage_error(&text));
             }
-            (Argument::Required(..), None) => {
+            (OptionAction::Required(..), None) => {
                 let text = format!("option '--{name}' requires an argument");
                 Some(
                     self.words
@@ -113,7 +107,7 @@ impl OptionReader {
             }
             (_, value) => value.map(OsStr::to_owned),
         };
-        Ok(GivenOption { id: row.id, value })
+        Ok(GivenOption { spec: row, value })
     }
 }
 
@@ -142,7 +136,9 @@ fn find(name: &[u8], given: &[u8]) -> Result<Named, CliAnswer> {
     for origin in ORIGINS {
         let mut begun = names(origin).filter(|(long, _)| long.as_bytes().starts_with(name));
         let Some(first) = begun.next() else { continue };
-        let others: Vec<Named> = begun.filter(|(_, row)| row.id != first.1.id).collect();
+        let others: Vec<Named> = begun
+            .filter(|(_, row)| !std::ptr::eq(*row, first.1))
+            .collect();
         if others.is_empty() {
             return Ok(first);
         }

@@ -8,12 +8,15 @@ pub mod argmatch;
 pub mod getopt;
 mod help;
 pub mod keywords;
+pub mod option_spec;
+pub mod option_value;
 pub mod table;
 
 use clap::{Arg, ArgAction, Command};
 
 use crate::report::{PROGRAM_NAME, program_name};
-use table::{Argument, OPTION_TABLE, OptionSpec, Origin};
+use option_spec::{OptionAction, OptionSpec, Origin};
+use table::OPTION_TABLE;
 
 /// The command line of `mmapcp`: what help, man page and completions are made from.
 #[must_use]
@@ -70,14 +73,14 @@ fn argument(row: &OptionSpec, order: usize) -> Arg {
     if let Some(long) = row.long {
         arg = arg.long(long);
     }
-    let mut shorts = row.shorts.chars();
+    let mut shorts = row.letters.chars();
     if let Some(first) = shorts.next() {
         arg = arg.short(first).visible_short_aliases(shorts);
     }
-    match row.argument {
-        Argument::None => arg.action(ArgAction::SetTrue),
-        Argument::Required(name, kind) => kind.describe(arg.value_name(name)),
-        Argument::Optional(name, kind) => {
+    match row.action {
+        OptionAction::Answer(_) | OptionAction::Switch(_) => arg.action(ArgAction::SetTrue),
+        OptionAction::Required((name, kind), _) => kind.describe(arg.value_name(name)),
+        OptionAction::Optional((name, kind), _) => {
             let arg = arg.value_name(name).num_args(0..=1).require_equals(true);
             kind.describe(arg)
         }

@@ -1,546 +1,371 @@
-//! The table of options: what each is called, what it takes, and what --help says of it.
+//! The table of options. A row says all that there is to say of an option; see [`OptionSpec`].
 
-use clap::builder::PossibleValuesParser;
-use clap::{Arg, ValueHint};
+use super::super::options::{Dereference, Overwrite};
+use super::super::resolve::parsed_options::ParsedOptions;
+use super::keywords::{self, Update};
+use super::option_spec::ArgumentValues::{Directory, Free, Words};
+use super::option_spec::{OptionSpec, Question, letter, optional, question, required, switch};
+use crate::transfer::Reflink;
 
-use super::keywords;
-
-/// An option without an argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flag {
-    /// -a
-    Archive,
-    /// --attributes-only
-    AttributesOnly,
-    /// --copy-contents
-    CopyContents,
-    /// --debug
-    Debug,
-    /// -L
-    Dereference,
-    /// -d
-    DereferenceNothingKeepLinks,
-    /// -H
-    DereferenceOperands,
-    /// -f
-    Force,
-    /// -i
-    Interactive,
-    /// -l
-    Link,
-    /// -n
-    NoClobber,
-    /// -P
-    NoDereference,
-    /// -T
-    NoTargetDirectory,
-    /// -x
-    OneFileSystem,
-    /// --parents
-    Parents,
-    /// -R, -r
-    Recursive,
-    /// --remove-destination
-    RemoveDestination,
-    /// --strip-trailing-slashes
-    StripTrailingSlashes,
-    /// -s
-    SymbolicLink,
-    /// -v
-    Verbose,
-    /// --keep-directory-symlink
-    KeepDirectorySymlink,
-    /// --fsync
-    Fsync,
-    /// --atomic
-    Atomic,
-    /// --json
-    Json,
-    /// --idle
-    Idle,
-    /// --help
-    Help,
-    /// --version
-    Version,
-}
-
-/// An option with an argument, or with one that may be left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValueOption {
-    /// -b, --backup
-    Backup,
-    /// --no-preserve
-    NoPreserve,
-    /// -p, --preserve
-    Preserve,
-    /// --sparse
-    Sparse,
-    /// --reflink
-    Reflink,
-    /// -S
-    Suffix,
-    /// -t
-    TargetDirectory,
-    /// -u, --update
-    Update,
-    /// -Z, --context
-    Context,
-    /// --jobs
-    Jobs,
-    /// --engine
-    Engine,
-    /// --direct
-    Direct,
-    /// --progress
-    Progress,
-    /// One of the limits of what the copy may take.
-    Limit(Limit),
-}
-
-/// What is limited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// --limit-rate
-    Rate,
-    /// --max-fork-latency
-    ForkLatency,
-    /// --max-write-latency
-    WriteLatency,
-    /// --max-pressure
-    Pressure,
-    /// --give-up-after
-    GiveUpAfter,
-}
-
-/// What an option means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OptionId {
-    /// That it is there.
-    Flag(Flag),
-    /// What it says.
-    Valued(ValueOption),
-}
-
-/// What a shell may offer as an argument.
-#[derive(Debug, Clone, Copy)]
-pub enum ArgumentValues {
-    /// One of these words.
-    Words(fn() -> Vec<&'static str>),
-    /// A directory.
-    Directory,
-    /// Anything, or a list.
-    Free,
-}
-
-impl ArgumentValues {
-    pub(super) fn describe(self, arg: Arg) -> Arg {
-        match self {
-            // For the shells; --help names them where it says what they mean.
-            Self::Words(words) => arg
-                .value_parser(PossibleValuesParser::new(words()))
-                .hide_possible_values(true),
-            Self::Directory => arg.value_hint(ValueHint::DirPath),
-            Self::Free => arg.value_hint(ValueHint::Other),
-        }
-    }
-}
-
-/// Whether an option takes an argument, and how --help calls it.
-#[derive(Debug, Clone, Copy)]
-pub enum Argument {
-    /// None.
-    None,
-    /// One, behind `=`, attached to the letter, or as the next word.
-    Required(&'static str, ArgumentValues),
-    /// None, or one behind `=`; the letter takes none.
-    Optional(&'static str, ArgumentValues),
-}
-
-/// Where an option comes from. Abbreviations are read by the earliest in which they mean anything, so that what is added
-/// breaks no script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// GNU cp 9.7.
-    Cp,
-    /// Only here.
-    Own,
-}
-
-/// One option.
-#[derive(Debug)]
-pub struct OptionSpec {
-    /// What it means.
-    pub id: OptionId,
-    /// Its letters.
-    pub shorts: &'static str,
-    /// Its name.
-    pub long: Option<&'static str>,
-    /// A name that cp still takes and no longer shows.
-    pub hidden: Option<&'static str>,
-    /// What it takes.
-    pub argument: Argument,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// What --help says.
-    pub help: &'static str,
-}
-
-const fn flag(
-    flag: Flag,
-    shorts: &'static str,
-    long: &'static str,
-    help: &'static str,
-) -> OptionSpec {
-    OptionSpec {
-        id: OptionId::Flag(flag),
-        shorts,
-        long: Some(long),
-        hidden: None,
-        argument: Argument::None,
-        origin: Origin::Cp,
-        help,
-    }
-}
-
-const fn valued(
-    valued: ValueOption,
-    shorts: &'static str,
-    long: &'static str,
-    argument: Argument,
-    help: &'static str,
-) -> OptionSpec {
-    OptionSpec {
-        id: OptionId::Valued(valued),
-        argument,
-        ..flag(Flag::Help, shorts, long, help)
-    }
-}
-
-/// A letter for what is a longer word otherwise.
-const fn letter(word: OptionId, shorts: &'static str, help: &'static str) -> OptionSpec {
-    OptionSpec {
-        id: word,
-        long: None,
-        ..flag(Flag::Help, shorts, "", help)
-    }
-}
-
-impl OptionSpec {
-    const fn from(self, origin: Origin) -> Self {
-        Self { origin, ..self }
-    }
-
-    const fn also(self, hidden: &'static str) -> Self {
-        Self {
-            hidden: Some(hidden),
-            ..self
-        }
-    }
-}
-
-use Argument::{Optional, Required};
-use ArgumentValues::{Directory, Free, Words};
-
-/// All of them. Those of cp stand as in its own table: in that order it lists what an abbreviation might mean.
+/// All options. Those of cp stand in the order of cp's own table, in which it lists what an abbreviation might mean.
 pub static OPTION_TABLE: &[OptionSpec] = &[
-    flag(Flag::Archive, "a", "archive", "Same as -dR --preserve=all"),
-    flag(
-        Flag::AttributesOnly,
+    switch(
+        "a",
+        "archive",
+        "Same as -dR --preserve=all",
+        ParsedOptions::archive,
+    ),
+    switch(
         "",
         "attributes-only",
         "Copy no data, only the attributes",
+        |parsed| parsed.options.attributes_only = true,
     ),
-    valued(
-        ValueOption::Backup,
+    optional(
         "",
         "backup",
-        Optional("CONTROL", Words(keywords::backup)),
+        ("CONTROL", Words(keywords::backup)),
         "Keep what is overwritten under another name (see below)",
+        |parsed, control| {
+            parsed.enable_backups(control);
+            Ok(())
+        },
     ),
-    letter(
-        OptionId::Valued(ValueOption::Backup),
-        "b",
-        "Same as --backup without an argument",
-    ),
-    flag(
-        Flag::CopyContents,
+    letter("b", "Same as --backup without an argument", |parsed| {
+        parsed.enable_backups(None)
+    }),
+    switch(
         "",
         "copy-contents",
         "Copy what FIFOs and devices yield when recursive, not the special files",
+        |parsed| parsed.copy_contents = true,
     ),
-    flag(
-        Flag::Debug,
+    switch(
         "",
         "debug",
-        "Say which engine is taken and why no other, alignment, extents and cost; implies -v",
+        "Say which engine is taken and why no other, alignment, extents and cost; \
+         implies -v",
+        |parsed| (parsed.options.report.debug, parsed.options.report.verbose) = (true, true),
     ),
-    letter(
-        OptionId::Flag(Flag::DereferenceNothingKeepLinks),
-        "d",
-        "Same as --no-dereference --preserve=links",
-    ),
-    flag(
-        Flag::Dereference,
+    letter("d", "Same as --no-dereference --preserve=links", |parsed| {
+        parsed.options.preserve.links = true;
+        parsed.dereference = Some(Dereference::Never);
+    }),
+    switch(
         "L",
         "dereference",
         "Follow all symbolic links in SOURCE",
+        |parsed| parsed.dereference = Some(Dereference::Always),
     ),
-    flag(
-        Flag::Force,
+    switch(
         "f",
         "force",
         "Remove an existing destination file that cannot be opened, and try again",
+        |parsed| parsed.options.force = true,
     ),
-    flag(
-        Flag::Interactive,
+    switch(
         "i",
         "interactive",
         "Ask before overwriting (overrides an earlier -n)",
+        |parsed| parsed.interactive = Some(Overwrite::Ask),
     ),
-    letter(
-        OptionId::Flag(Flag::DereferenceOperands),
-        "H",
-        "Follow symbolic links that are operands",
-    ),
-    flag(
-        Flag::Link,
-        "l",
-        "link",
-        "Make hard links instead of copies",
-    ),
-    flag(
-        Flag::NoClobber,
+    letter("H", "Follow symbolic links that are operands", |parsed| {
+        parsed.dereference = Some(Dereference::Operands)
+    }),
+    switch("l", "link", "Make hard links instead of copies", |parsed| {
+        parsed.hard_link = true
+    }),
+    switch(
         "n",
         "no-clobber",
         "Leave existing files alone, silently (overrides an earlier -i, and -u)",
+        |parsed| parsed.interactive = Some(Overwrite::Skip),
     ),
-    flag(
-        Flag::NoDereference,
+    switch(
         "P",
         "no-dereference",
         "Follow no symbolic links in SOURCE",
+        |parsed| parsed.dereference = Some(Dereference::Never),
     ),
     letter(
-        OptionId::Valued(ValueOption::Preserve),
         "p",
         "Same as --preserve=mode,ownership,timestamps",
+        ParsedOptions::preserve_ownership_mode_and_times,
     ),
-    valued(
-        ValueOption::NoPreserve,
+    required(
         "",
         "no-preserve",
-        Required("LIST", Free),
+        ("LIST", Free),
         "Do not preserve these attributes",
+        |parsed, list| parsed.set_attributes(list, false),
     ),
-    flag(
-        Flag::NoTargetDirectory,
+    switch(
         "T",
         "no-target-directory",
         "Treat DEST as a file, never as a directory to copy into",
+        |parsed| parsed.no_target_directory = true,
     ),
-    flag(
-        Flag::OneFileSystem,
+    switch(
         "x",
         "one-file-system",
         "Stay on the file system of each SOURCE",
+        |parsed| parsed.options.one_file_system = true,
     ),
-    flag(
-        Flag::Parents,
+    switch(
         "",
         "parents",
         "Make the whole path of SOURCE below DIRECTORY",
+        |parsed| parsed.options.parents = true,
     )
-    .also("path"),
-    valued(
-        ValueOption::Preserve,
+    .with_hidden_name("path"),
+    optional(
         "",
         "preserve",
-        Optional("LIST", Free),
-        "Preserve these attributes: mode, ownership, timestamps (the default), links, xattr, context, all",
+        ("LIST", Free),
+        "Preserve these attributes: mode, ownership, timestamps (the default), links, \
+         xattr, context, all",
+        ParsedOptions::preserve,
     ),
-    flag(
-        Flag::Recursive,
+    switch(
         "Rr",
         "recursive",
         "Copy directories with all that is in them",
+        |parsed| parsed.options.recursive = true,
     ),
-    flag(
-        Flag::RemoveDestination,
+    switch(
         "",
         "remove-destination",
         "Remove an existing destination file before opening it",
+        |parsed| parsed.options.remove_destination = true,
     ),
-    valued(
-        ValueOption::Sparse,
+    required(
         "",
         "sparse",
-        Required("WHEN", Words(keywords::sparse)),
+        ("WHEN", Words(keywords::sparse)),
         "Holes: keep them (auto), make more of zeros (always), fill them (never)",
+        |parsed, when| {
+            when.keyword(keywords::SPARSE)
+                .map(|sparse| parsed.options.transfer.sparse = sparse)
+        },
     ),
-    valued(
-        ValueOption::Reflink,
+    optional(
         "",
         "reflink",
-        Optional("WHEN", Words(keywords::reflink)),
-        "Share blocks with SOURCE: where it can be (auto), or fail (always, the default of the option), or not (never)",
+        ("WHEN", Words(keywords::reflink)),
+        "Share blocks with SOURCE: where it can be (auto), or fail (always, the default \
+         of the option), or not (never)",
+        |parsed, when| {
+            when.map_or(Ok(Reflink::Always), |when| when.keyword(keywords::REFLINK))
+                .map(|reflink| parsed.options.transfer.reflink = reflink)
+        },
     ),
-    flag(
-        Flag::StripTrailingSlashes,
+    switch(
         "",
         "strip-trailing-slashes",
         "Drop trailing slashes from each SOURCE",
+        |parsed| parsed.options.strip_trailing_slashes = true,
     ),
-    valued(
-        ValueOption::Suffix,
+    required(
         "S",
         "suffix",
-        Required("SUFFIX", Free),
+        ("SUFFIX", Free),
         "What a backup's name ends with; implies --backup",
+        |parsed, suffix| {
+            parsed.set_suffix(suffix.value);
+            Ok(())
+        },
     ),
-    flag(
-        Flag::SymbolicLink,
+    switch(
         "s",
         "symbolic-link",
         "Make symbolic links instead of copies",
+        |parsed| parsed.symbolic_link = true,
     ),
-    valued(
-        ValueOption::TargetDirectory,
+    required(
         "t",
         "target-directory",
-        Required("DIRECTORY", Directory),
+        ("DIRECTORY", Directory),
         "Copy all SOURCEs into DIRECTORY",
+        |parsed, directory| parsed.set_target_directory(directory.value),
     ),
-    valued(
-        ValueOption::Update,
+    optional(
         "",
         "update",
-        Optional("UPDATE", Words(keywords::update)),
-        "Which existing files are replaced: all, none, none-fail (none, and that is an error), older (the default of the option)",
+        ("UPDATE", Words(keywords::update)),
+        "Which existing files are replaced: all, none, none-fail (none, and that is an \
+         error), older (the default of the option)",
+        |parsed, which| {
+            which
+                .map_or(Ok(Update::Older), |which| which.keyword(keywords::UPDATE))
+                .map(|update| parsed.update = update)
+        },
     ),
     letter(
-        OptionId::Valued(ValueOption::Update),
         "u",
         "Same as --update=older: only what is newer than its destination, or has none",
+        |parsed| parsed.update = Update::Older,
     ),
-    flag(Flag::Verbose, "v", "verbose", "Say what is copied"),
-    flag(
-        Flag::KeepDirectorySymlink,
+    switch("v", "verbose", "Say what is copied", |parsed| {
+        parsed.options.report.verbose = true
+    }),
+    switch(
         "",
         "keep-directory-symlink",
         "Follow an existing symbolic link to a directory where a directory goes",
+        |parsed| parsed.options.keep_directory_symlink = true,
     ),
     letter(
-        OptionId::Valued(ValueOption::Context),
         "Z",
         "SELinux's default context for new files: this build cannot look it up, and warns",
+        |parsed| parsed.set_context(None),
     ),
-    valued(
-        ValueOption::Context,
+    optional(
         "",
         "context",
-        Optional("CTX", Free),
+        ("CTX", Free),
         "Set the SELinux context of new files to CTX; without CTX the same as -Z",
+        |parsed, context| {
+            parsed.set_context(context);
+            Ok(())
+        },
     ),
-    flag(Flag::Help, "", "help", "Print this help"),
-    flag(Flag::Version, "", "version", "Print the version"),
-    flag(
-        Flag::Fsync,
+    question("help", "Print this help", Question::Help),
+    question("version", "Print the version", Question::Version),
+    switch(
         "",
         "fsync",
         "Exit with 0 only when data, attributes and names are on the disk",
+        |parsed| parsed.options.durability.fsync = true,
     )
-    .from(Origin::Own),
-    flag(
-        Flag::Atomic,
+    .own(),
+    switch(
         "",
         "atomic",
-        "Leave at each destination the old file or the whole new one, never a part; not with -l, -s, --attributes-only",
+        "Leave at each destination the old file or the whole new one, never a part; not \
+         with -l, -s, --attributes-only",
+        |parsed| parsed.options.durability.atomic = true,
     )
-    .from(Origin::Own),
-    valued(
-        ValueOption::Jobs,
+    .own(),
+    required(
         "",
         "jobs",
-        Required("N", Free),
+        ("N", Free),
         "Files at once; default: as many as serve this machine",
+        |parsed, number| {
+            number
+                .job_count()
+                .map(|jobs| parsed.options.jobs = Some(jobs))
+        },
     )
-    .from(Origin::Own),
-    valued(
-        ValueOption::Engine,
+    .own(),
+    required(
         "",
         "engine",
-        Required("NAME", Words(keywords::engine)),
+        ("NAME", Words(keywords::engine)),
         "Use this engine only, and fail where it cannot do it",
+        |parsed, name| {
+            name.keyword(&keywords::engines())
+                .map(|engine| parsed.options.transfer.engine = Some(engine))
+        },
     )
-    .from(Origin::Own),
-    valued(
-        ValueOption::Direct,
+    .own(),
+    required(
         "",
         "direct",
-        Required("WHEN", Words(keywords::when)),
+        ("WHEN", Words(keywords::when)),
         "O_DIRECT: where it is real (auto), or fail (always), or not at all (never)",
+        |parsed, when| {
+            when.keyword(keywords::DIRECT)
+                .map(|direct| parsed.options.transfer.direct = direct)
+        },
     )
-    .from(Origin::Own),
-    valued(
-        ValueOption::Progress,
+    .own(),
+    required(
         "",
         "progress",
-        Required("WHEN", Words(keywords::when)),
-        "A bar on a terminal for copies that last (auto), lines elsewhere too (always), nothing (never)",
+        ("WHEN", Words(keywords::when)),
+        "A bar on a terminal for copies that last (auto), lines elsewhere too (always), \
+         nothing (never)",
+        |parsed, when| {
+            when.keyword(keywords::PROGRESS)
+                .map(|progress| parsed.options.report.progress = progress)
+        },
     )
-    .from(Origin::Own),
-    flag(
-        Flag::Json,
+    .own(),
+    switch(
         "",
         "json",
-        "One JSON object a line on standard output for each event; -v and --debug then write to standard error",
+        "One JSON object a line on standard output for each event; -v and --debug then \
+         write to standard error",
+        |parsed| parsed.options.report.json = true,
     )
-    .from(Origin::Own),
-    valued(
-        ValueOption::Limit(Limit::Rate),
+    .own(),
+    required(
         "",
         "limit-rate",
-        Required("RATE", Free),
-        "Copy at most RATE bytes of data a second: K, M, G are powers of 1024, KB, MB, GB of 1000; 1K to 100G",
+        ("RATE", Free),
+        "Copy at most RATE bytes of data a second: K, M, G are powers of 1024, KB, MB, \
+         GB of 1000; 1K to 100G",
+        |parsed, rate| {
+            rate.rate()
+                .map(|rate| parsed.options.throttle.rate = Some(rate))
+        },
     )
-    .from(Origin::Own),
-    valued(
-        ValueOption::Limit(Limit::ForkLatency),
+    .own(),
+    required(
         "",
         "max-fork-latency",
-        Required("TIME", Free),
-        "Go only so fast that the 99th percentile of fork on this machine stays below TIME, as 5ms",
+        ("TIME", Free),
+        "Go only so fast that the 99th percentile of fork on this machine stays below \
+         TIME, as 5ms",
+        |parsed, time| {
+            time.latency()
+                .map(|time| parsed.options.throttle.fork_latency = Some(time))
+        },
     )
-    .from(Origin::Own),
-    valued(
-        ValueOption::Limit(Limit::WriteLatency),
+    .own(),
+    required(
         "",
         "max-write-latency",
-        Required("TIME", Free),
-        "The same for a write of 4 KiB with fdatasync by others, on the file system of DEST",
+        ("TIME", Free),
+        "The same for a write of 4 KiB with fdatasync by others, on the file system of \
+         DEST",
+        |parsed, time| {
+            time.latency()
+                .map(|time| parsed.options.throttle.write_latency = Some(time))
+        },
     )
-    .from(Origin::Own),
-    valued(
-        ValueOption::Limit(Limit::Pressure),
+    .own(),
+    required(
         "",
         "max-pressure",
-        Required("PERCENT", Free),
+        ("PERCENT", Free),
         "The same for the time in which some task waits for memory or for a disk (PSI)",
+        |parsed, percent| {
+            percent
+                .pressure()
+                .map(|percent| parsed.options.throttle.pressure = Some(percent))
+        },
     )
-    .from(Origin::Own),
-    valued(
-        ValueOption::Limit(Limit::GiveUpAfter),
+    .own(),
+    required(
         "",
         "give-up-after",
-        Required("TIME", Free),
-        "Fail when at the slowest rate one of these is missed for TIME; without it the copy goes on at that rate",
+        ("TIME", Free),
+        "Fail when at the slowest rate one of these is missed for TIME; without it the \
+         copy goes on at that rate",
+        |parsed, time| {
+            time.give_up_time()
+                .map(|time| parsed.options.throttle.give_up_after = Some(time))
+        },
     )
-    .from(Origin::Own),
-    flag(
-        Flag::Idle,
+    .own(),
+    switch(
         "",
         "idle",
-        "Take disk and CPU only when nobody else wants them: idle I/O class, nice 19, SCHED_IDLE",
+        "Take disk and CPU only when nobody else wants them: idle I/O class, nice 19, \
+         SCHED_IDLE",
+        |parsed| parsed.options.idle = true,
     )
-    .from(Origin::Own),
+    .own(),
 ];

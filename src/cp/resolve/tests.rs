@@ -2,6 +2,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::cp::options::{Backup, BackupNames, CopyMode, DestOperand};
+use crate::cp::options::{Dereference, Overwrite, Preserve};
+use crate::report::progress;
+use crate::transfer::Reflink;
+use crate::transfer::rate_limit::Limits;
+use std::num::NonZeroUsize;
 
 fn resolved_in(environment: &Environment, line: &str) -> Resolved {
     resolve(line.split(' ').map(OsString::from), environment)

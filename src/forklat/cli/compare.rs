@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ExportArgs;
+use super::export_args::ExportArgs;
 use super::long_help;
 use super::probes::ProbeArgs;
 use crate::report::units::{parse_bytes, parse_time};

@@ -1,6 +1,7 @@
 //! The words of forklat's command line, as clap reads them. No system call, and no decision.
 
 pub mod compare;
+pub mod export_args;
 pub mod long_help;
 pub mod probes;
 pub mod run_args;
@@ -8,8 +9,8 @@ pub mod scale;
 
 use std::path::PathBuf;
 
-use super::export::Exports;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use export_args::ExportArgs;
 
 /// Measure what a machine feels while something runs.
 ///
@@ -40,40 +41,6 @@ pub enum ForklatCommand {
     Scale(scale::ScaleArgs),
     /// Add up the histograms of several exports
     Merge(MergeArgs),
-}
-
-/// Where results go besides the table.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Export")]
-pub struct ExportArgs {
-    /// Everything: facts of the machine, histograms, timeline
-    #[arg(long, value_name = "FILE")]
-    pub export_json: Option<PathBuf>,
-
-    /// A line for each figure
-    #[arg(long, value_name = "FILE")]
-    pub export_csv: Option<PathBuf>,
-
-    /// The table in Markdown
-    #[arg(long, value_name = "FILE")]
-    pub export_markdown: Option<PathBuf>,
-
-    /// HdrHistogram V2 interval log of the latencies in nanoseconds, a line a second for each probe
-    #[arg(long, value_name = "FILE")]
-    pub export_hlog: Option<PathBuf>,
-}
-
-impl ExportArgs {
-    /// The files.
-    #[must_use]
-    pub fn files(&self) -> Exports {
-        Exports {
-            json: self.export_json.clone(),
-            csv: self.export_csv.clone(),
-            markdown: self.export_markdown.clone(),
-            hlog: self.export_hlog.clone(),
-        }
-    }
 }
 
 /// `forklat merge`

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::export_args::ExportArgs;
 use super::long_help;
-use crate::forklat::export::Exports;
 use crate::report::units::parse_bytes;
 
 /// One of the four tables.
@@ -56,28 +56,7 @@ pub struct ScaleArgs {
     #[arg(long, value_name = "TABLE", value_delimiter = ',')]
     pub only: Vec<ScaleTable>,
 
-    /// Write the figures, and the facts of the machine, as JSON
-    #[arg(long, value_name = "FILE", help_heading = "Export")]
-    pub export_json: Option<PathBuf>,
-
-    /// Write the figures as CSV
-    #[arg(long, value_name = "FILE", help_heading = "Export")]
-    pub export_csv: Option<PathBuf>,
-
-    /// Write the tables as Markdown
-    #[arg(long, value_name = "FILE", help_heading = "Export")]
-    pub export_markdown: Option<PathBuf>,
-}
-
-impl ScaleArgs {
-    /// The files that results go to besides the tables.
-    #[must_use]
-    pub fn files(&self) -> Exports {
-        Exports {
-            json: self.export_json.clone(),
-            csv: self.export_csv.clone(),
-            markdown: self.export_markdown.clone(),
-            hlog: None,
-        }
-    }
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub export: ExportArgs<true>,
 }

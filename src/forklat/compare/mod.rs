@@ -20,7 +20,7 @@ use super::report_builder::{SubjectSpec, assemble};
 use super::session::{COLLECT_INTERVAL, Session};
 use super::status_line::StatusLine;
 use super::writeback_idle::WritebackIdle;
-use super::{Findings, TaskContext, TaskError, TaskOutcome, print_diagnostic};
+use super::{TaskContext, TaskError, TaskOutcome, print_diagnostic};
 use crate::observe::host_info::HostInfo;
 use crate::observe::memory::{Metric, Reading};
 use crate::sys::clock::monotonic_ns;
@@ -52,7 +52,7 @@ pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome
     let observing = ProbePlan::resolve(&probes)?;
     // Both fork, so they come before the first thread.
     let host = StartedBalloon::fork_balloon(words)?;
-    let session = Session::start(&observing, words.export.export_hlog.is_some(), None)?;
+    let session = Session::start(&observing, words.export.0.has_interval_log(), None)?;
     let stage = Fixture::set_up(words, &on, host)?;
     let mut comparison = Comparison {
         session,
@@ -318,10 +318,8 @@ impl Comparison<'_> {
         let columns: Vec<SubjectSpec> = std::iter::once(idle).chain(columns).collect();
         Ok(TaskOutcome {
             status: if good { 0 } else { WRONG },
-            findings: Findings::Report(
-                Box::new(assemble("compare", &columns, &record, task, facts)),
-                record.log,
-            ),
+            report: Box::new(assemble("compare", &columns, &record, task, facts)),
+            log: record.log,
             table_to_stderr: false,
         })
     }

@@ -1,10 +1,20 @@
 //! A report in long form, a figure a line: what data frames are made from. Numbers are not scaled; the unit stands beside.
 
+use super::format::Format;
 use super::grid::{GridRow, Group, Value};
 use super::report_paragraphs::describe_copies;
 use super::rows::{Detail, grid};
-use super::table::TextTable;
+use super::scale_tables;
+use super::table::{Heading, TextTable};
 use crate::forklat::model::Report;
+
+/// The row of `--export-csv`.
+pub const FORMAT: Format = Format {
+    name: "csv",
+    help: "A line for each figure",
+    scale_help: Some("Write the figures as CSV"),
+    render: |report, _| Ok(render(report)),
+};
 
 const HEAD: [&str; 8] = [
     "subject", "probe", "cpu", "metric", "unit", "value", "ratio", "note",
@@ -13,6 +23,13 @@ const HEAD: [&str; 8] = [
 /// The whole table, per CPU and with service times. A figure that is missing is an empty field.
 #[must_use]
 pub fn render(report: &Report) -> String {
+    match &report.scale {
+        Some(scale) => scale_tables::all_cells(scale).csv(),
+        None => all_figures(report).csv(),
+    }
+}
+
+fn all_figures(report: &Report) -> TextTable {
     let grid = grid(report, Detail::Full);
     let mut rows = Vec::new();
     for (column, subject) in report.subjects.iter().enumerate() {
@@ -31,12 +48,10 @@ pub fn render(report: &Report) -> String {
             }
         }
     }
-    let table = TextTable {
-        word_columns: HEAD.len(),
-        header: HEAD.map(str::to_owned).to_vec(),
+    TextTable {
+        header: HEAD.map(Heading::words).to_vec(),
         rows,
-    };
-    table.csv()
+    }
 }
 
 fn fields(

@@ -1,9 +1,9 @@
 //! What every table is made of: a column a subject, rows in groups, and ratios against the first column that is compared.
 
-use super::table::TextTable;
+use super::table::{Heading, TextTable};
 
-/// Columns before the subjects, which hold words: group, label and unit.
-const WORD_COLUMNS: usize = 3;
+/// The headings, all empty, of the columns before the subjects: group, label and unit.
+const WORD_COLUMNS: [&str; 3] = [""; 3];
 
 /// A table, still in numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,35 +214,41 @@ impl Grid {
         (unit, row.values.iter().enumerate().map(cell).collect())
     }
 
-    /// Returns the table that people read: a row a figure, and in each the cells that `cell` makes of the value of a subject,
-    /// under the headings that `header` makes of its name.
+    /// Returns the table that people read: a row a figure, and in it the values of the subjects. Ratios stand in a column of
+    /// their own, or in parentheses as a remark on the value.
     #[must_use]
-    pub fn table(
-        &self,
-        header: impl Fn(usize, &str) -> Vec<String>,
-        cell: impl Fn(usize, Cell) -> Vec<String>,
-    ) -> TextTable {
-        let mut headings = vec![String::new(); WORD_COLUMNS];
+    pub fn table(&self) -> TextTable {
+        let mut header: Vec<Heading> = WORD_COLUMNS.map(Heading::words).to_vec();
         for (index, column) in self.columns.iter().enumerate() {
-            headings.extend(header(index, &column.name));
+            header.push(Heading::number(&column.name));
+            if self.has_ratio(index) {
+                header.push(match self.ratios {
+                    Ratios::Column => Heading::number("ratio"),
+                    Ratios::Behind => Heading::remark(),
+                });
+            }
         }
         let rows = self.groups.iter().flat_map(|group| {
             let titles = std::iter::once(group.title.as_str()).chain(std::iter::repeat(""));
             group.rows.iter().zip(titles)
         });
-        let rows = rows.map(|(row, title)| {
-            let (unit, cells) = self.cells(row);
-            let mut line = vec![title.to_owned(), row.label.clone(), unit.to_owned()];
-            for (index, value) in cells.into_iter().enumerate() {
-                line.extend(cell(index, value));
+        let rows = rows.map(|(row, title)| self.line(row, title)).collect();
+        TextTable { header, rows }
+    }
+
+    fn line(&self, row: &GridRow, title: &str) -> Vec<String> {
+        let (unit, cells) = self.cells(row);
+        let mut line = vec![title.to_owned(), row.label.clone(), unit.to_owned()];
+        for (index, Cell { value, ratio }) in cells.into_iter().enumerate() {
+            line.push(value);
+            if self.has_ratio(index) {
+                line.push(match self.ratios {
+                    Ratios::Behind if !ratio.is_empty() => format!("({ratio})"),
+                    _ => ratio,
+                });
             }
-            line
-        });
-        TextTable {
-            word_columns: WORD_COLUMNS,
-            rows: rows.collect(),
-            header: headings,
         }
+        line
     }
 
     fn show_ratio(&self, row: &GridRow, column: usize) -> String {

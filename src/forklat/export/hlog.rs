@@ -9,8 +9,20 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
+use super::format::Format;
 use crate::forklat::model::{Report, decode, encode};
 use crate::observe::latency_histograms::new_histogram;
+
+/// The row of `--export-hlog`. Without a log, each probe is one interval of it.
+pub const FORMAT: Format = Format {
+    name: "hlog",
+    help: "HdrHistogram V2 interval log of the latencies in nanoseconds, a line a second for each probe",
+    scale_help: None,
+    render: |report, log| match log {
+        Some(log) => Ok(log.to_owned()),
+        None => HistogramLog::of(report, SystemTime::now()).map(|log| log.text),
+    },
+};
 
 /// The column names of the reference.
 const LEGEND: &str =

@@ -2,7 +2,16 @@
 
 use serde::Deserialize;
 
+use super::format::Format;
 use crate::forklat::model::{REPORT_VERSION, Report};
+
+/// The row of `--export-json`.
+pub const FORMAT: Format = Format {
+    name: "json",
+    help: "Everything: facts of the machine, histograms, timeline",
+    scale_help: Some("Write the figures, and the facts of the machine, as JSON"),
+    render: |report, _| render(report).map_err(|e| e.to_string()),
+};
 
 /// The whole report.
 ///

@@ -1,58 +1,54 @@
 //! Where a report goes besides the terminal: files that are tried before anything is measured, and written when it is.
 
 pub mod csv;
+pub mod document;
 mod export_file;
+pub mod format;
 pub mod grid;
 pub mod hlog;
 pub mod json_report;
 mod machine_group;
 pub mod markdown;
+pub mod report_document;
 pub mod report_paragraphs;
 pub mod rows;
+pub mod scale_tables;
 pub mod table;
 pub mod terminal_report;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use export_file::ExportFile;
+use format::Format;
 use hlog::HistogramLog;
 
 use super::model::Report;
 
-/// The files that were asked for. `-` is standard output.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Exports {
-    /// `--export-json`
-    pub json: Option<PathBuf>,
-    /// `--export-csv`
-    pub csv: Option<PathBuf>,
-    /// `--export-markdown`
-    pub markdown: Option<PathBuf>,
-    /// `--export-hlog`
-    pub hlog: Option<PathBuf>,
-}
+/// Every export format; the options stand in this order.
+pub static FORMATS: [Format; 4] = [
+    json_report::FORMAT,
+    csv::FORMAT,
+    markdown::FORMAT,
+    hlog::FORMAT,
+];
 
-/// What an export is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Everything, for programs.
-    Json,
-    /// A line a figure.
-    Csv,
-    /// Tables.
-    Markdown,
-    /// HdrHistogram interval log.
-    Hlog,
-}
+/// The files that were asked for, each with its format. `-` is standard output.
+#[derive(Debug, Clone, Default)]
+pub struct Exports(pub Vec<(&'static Format, PathBuf)>);
 
 /// The files, open, and as they were; those that were not there are not there yet.
 #[derive(Debug)]
 pub struct OpenExports {
-    targets: Vec<(Format, ExportFile)>,
+    targets: Vec<(&'static Format, ExportFile)>,
 }
 
 impl Exports {
+    /// Whether the interval log is among them, which must be kept during the measurement then.
+    #[must_use]
+    pub fn has_interval_log(&self) -> bool {
+        self.0.iter().any(|(f, _)| f.name == hlog::FORMAT.name)
+    }
+
     /// Opens each file and changes none; those that are missing are created, and removed again.
     ///
     /// # Errors
@@ -61,14 +57,7 @@ impl Exports {
         let mut opened = OpenExports {
             targets: Vec::new(),
         };
-        let wanted = [
-            (Format::Json, &self.json),
-            (Format::Csv, &self.csv),
-            (Format::Markdown, &self.markdown),
-            (Format::Hlog, &self.hlog),
-        ];
-        for (format, path) in wanted {
-            let Some(path) = path else { continue };
+        for (format, path) in &self.0 {
             let target =
                 ExportFile::open(path).and_then(|target| opened.check_not_duplicate(target));
             match target {
@@ -94,7 +83,7 @@ impl OpenExports {
 
     /// Refuses a file that another export has. What is no file holds nothing that a second could overwrite.
     fn check_not_duplicate(&self, target: ExportFile) -> Result<ExportFile, String> {
-        let same = |(_, other): &&(Format, ExportFile)| {
+        let same = |(_, other): &&(&'static Format, ExportFile)| {
             other.same(&target) && (target.is_standard_output() || !target.is_device())
         };
         match self.targets.iter().find(same) {
@@ -117,10 +106,11 @@ impl OpenExports {
     ///
     /// # Errors
     /// Those that could not be written, a line each. An old file is kept whole where it could be.
-    pub fn write(self, render: impl Fn(Format) -> Result<String, String>) -> Result<(), String> {
+    pub fn write(self, report: &Report, log: Option<&HistogramLog>) -> Result<(), String> {
+        let log = log.map(HistogramLog::text);
         let mut failures = Vec::new();
         for (format, target) in self.targets {
-            let written = match render(format) {
+            let written = match (format.render)(report, log) {
                 Ok(content) => target.write(content.as_bytes()),
                 Err(why) => Err(format!("cannot write {}: {why}", target.name())),
             };
@@ -130,26 +120,6 @@ impl OpenExports {
             Ok(())
         } else {
             Err(failures.join("\n"))
-        }
-    }
-}
-
-/// A report in one format. Without a log, each probe is one interval of it.
-///
-/// # Errors
-/// A histogram that is damaged.
-pub fn render(
-    format: Format,
-    report: &Report,
-    log: Option<&HistogramLog>,
-) -> Result<String, String> {
-    match (format, log) {
-        (Format::Json, _) => json_report::render(report).map_err(|e| e.to_string()),
-        (Format::Csv, _) => Ok(csv::render(report)),
-        (Format::Markdown, _) => Ok(markdown::render(report)),
-        (Format::Hlog, Some(log)) => Ok(log.text().to_owned()),
-        (Format::Hlog, None) => {
-            HistogramLog::of(report, SystemTime::now()).map(|log| log.text().to_owned())
         }
     }
 }

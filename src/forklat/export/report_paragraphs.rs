@@ -1,5 +1,6 @@
 //! What is said beside the table: copies that are wrong, the worst moments, what the observers cost, notes.
 
+use super::document::Paragraph;
 use super::grid::Unit;
 use super::machine_group;
 use super::rows::{Detail, is_comparison};
@@ -9,15 +10,6 @@ use crate::sys::local_time;
 
 /// How many worst moments of a probe are shown; JSON has all that were kept.
 const SHOWN: usize = 3;
-
-/// Lines under a title.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paragraph {
-    /// Without a colon.
-    pub title: String,
-    /// At least one.
-    pub lines: Vec<String>,
-}
 
 /// What stands above the table: the machine.
 #[must_use]

@@ -4,12 +4,55 @@
 /// Cells under a row of headings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextTable {
-    /// How many columns, from the left, hold words and stand to the left; the others hold numbers and stand to the right.
-    pub word_columns: usize,
     /// The headings.
-    pub header: Vec<String>,
+    pub header: Vec<Heading>,
     /// The rows, each with as many cells as there are headings.
     pub rows: Vec<Vec<String>>,
+}
+
+/// The heading of a column, and how the cells below it stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heading {
+    /// What is written above the cells.
+    pub text: String,
+    /// How the cells stand.
+    pub kind: ColumnKind,
+}
+
+/// How the cells of a column stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// Words, which stand to the left.
+    Words,
+    /// Numbers, which stand to the right.
+    Number,
+    /// A remark on the number before it. Markdown, which does not align text, writes it into the cell of that number.
+    Remark,
+}
+
+impl Heading {
+    /// Returns the heading of a column of words.
+    #[must_use]
+    pub fn words(text: &str) -> Self {
+        Self::new(text, ColumnKind::Words)
+    }
+
+    /// Returns the heading of a column of numbers.
+    #[must_use]
+    pub fn number(text: &str) -> Self {
+        Self::new(text, ColumnKind::Number)
+    }
+
+    /// Returns the heading, which is empty, of a column of remarks.
+    #[must_use]
+    pub fn remark() -> Self {
+        Self::new("", ColumnKind::Remark)
+    }
+
+    fn new(text: &str, kind: ColumnKind) -> Self {
+        let text = text.to_owned();
+        Self { text, kind }
+    }
 }
 
 impl TextTable {
@@ -17,11 +60,11 @@ impl TextTable {
     #[must_use]
     pub fn text(&self) -> String {
         let widths: Vec<usize> = (0..self.header.len()).map(|c| self.width(c)).collect();
-        let line = |cells: &Vec<String>| {
-            let cells = cells.iter().zip(&widths).enumerate();
-            let cells = cells.map(|(column, (cell, width))| match column {
-                c if c < self.word_columns => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
+        let line = |cells: Vec<&str>| {
+            let cells = self.header.iter().zip(&widths).zip(cells);
+            let cells = cells.map(|((heading, width), cell)| match heading.kind {
+                ColumnKind::Words => format!("{cell:<width$}"),
+                ColumnKind::Number | ColumnKind::Remark => format!("{cell:>width$}"),
             });
             let line = cells.collect::<Vec<_>>().join("  ");
             line.trim_end().to_owned() + "\n"
@@ -32,32 +75,44 @@ impl TextTable {
     /// Returns a table of GitHub's Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let line = |cells: &Vec<String>| {
-            let cells: Vec<String> = cells.iter().map(|cell| escape_markdown(cell)).collect();
-            format!("| {} |\n", cells.join(" | "))
+        let line = |cells: Vec<&str>| {
+            let mut line = String::from("|");
+            for (heading, cell) in self.header.iter().zip(cells) {
+                if heading.kind != ColumnKind::Remark {
+                    line.push_str(&format!(" {} |", escape_markdown(cell)));
+                } else if !cell.is_empty() {
+                    line.truncate(line.len() - 1);
+                    line.push_str(&format!("{} |", escape_markdown(cell)));
+                }
+            }
+            line + "\n"
         };
-        let numbers = self.header.len().saturating_sub(self.word_columns);
-        let rule = format!(
-            "|{}{}\n",
-            "---|".repeat(self.word_columns),
-            "---:|".repeat(numbers)
-        );
-        let rows: String = self.rows.iter().map(line).collect();
-        format!("{}{rule}{rows}", line(&self.header))
+        let rule = self.header.iter().map(|heading| match heading.kind {
+            ColumnKind::Words => "---|",
+            ColumnKind::Number => "---:|",
+            ColumnKind::Remark => "",
+        });
+        let rule = format!("|{}\n", rule.collect::<String>());
+        let mut lines = self.lines().map(line);
+        let header = lines.next().unwrap_or_default();
+        header + &rule + &lines.collect::<String>()
     }
 
     /// Returns the lines of a CSV file: RFC 4180, but for the newline, which is this system's.
     #[must_use]
     pub fn csv(&self) -> String {
-        let line = |cells: &Vec<String>| {
-            let cells: Vec<String> = cells.iter().map(|cell| quote_csv(cell)).collect();
+        let line = |cells: Vec<&str>| {
+            let cells: Vec<String> = cells.into_iter().map(quote_csv).collect();
             format!("{}\n", cells.join(","))
         };
         self.lines().map(line).collect()
     }
 
-    fn lines(&self) -> impl Iterator<Item = &Vec<String>> {
-        std::iter::once(&self.header).chain(&self.rows)
+    fn lines(&self) -> impl Iterator<Item = Vec<&str>> {
+        let header = self.header.iter().map(|heading| heading.text.as_str());
+        let rows = self.rows.iter();
+        let rows = rows.map(|row| row.iter().map(String::as_str).collect());
+        std::iter::once(header.collect()).chain(rows)
     }
 
     fn width(&self, column: usize) -> usize {
@@ -90,13 +145,16 @@ fn quote_csv(field: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TextTable, escape_markdown, quote_csv};
+    use super::{Heading, TextTable, escape_markdown, quote_csv};
 
     fn table() -> TextTable {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         TextTable {
-            word_columns: 1,
-            header: row(["", "N", "p50"]),
+            header: vec![
+                Heading::words(""),
+                Heading::number("N"),
+                Heading::number("p50"),
+            ],
             rows: vec![row(["start", "1", "1.25"]), row(["", "1000", "9"])],
         }
     }
@@ -111,6 +169,20 @@ mod tests {
     fn markdown_has_a_rule() {
         let want = "|  | N | p50 |\n|---|---:|---:|\n| start | 1 | 1.25 |\n|  | 1000 | 9 |\n";
         assert_eq!(table().markdown(), want);
+    }
+
+    #[test]
+    fn a_remark_is_a_column_in_text_and_joins_its_number_in_markdown() {
+        let mut table = table();
+        table.header.push(Heading::remark());
+        for (row, remark) in table.rows.iter_mut().zip(["(2.00)", ""]) {
+            row.push(remark.into());
+        }
+        let want = "          N   p50\nstart     1  1.25  (2.00)\n       1000     9\n";
+        assert_eq!(table.text(), want);
+        let want =
+            "|  | N | p50 |\n|---|---:|---:|\n| start | 1 | 1.25 (2.00) |\n|  | 1000 | 9 |\n";
+        assert_eq!(table.markdown(), want);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::idle_processes::IdleProcesses;
 use super::ramp::{Ramp, add};
 use super::scale_error::{ScaleError, cannot, status};
-use super::scale_report::CostTable;
+use super::scale_result::CostTable;
 use super::{ScaleConfig, ScaleTable};
 use crate::report::units::format_bytes;
 use crate::sys::buffer::AlignedBuffer;

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::idle_processes::IdleProcesses;
 use super::ramp::{Ramp, add};
 use super::scale_error::{ScaleError, cannot};
-use super::scale_report::CostTable;
+use super::scale_result::CostTable;
 use super::{ScaleConfig, ScaleTable};
 use crate::report::units::format_bytes;
 use crate::sys::buffer::AlignedBuffer;

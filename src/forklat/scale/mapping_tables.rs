@@ -9,7 +9,7 @@ use super::idle_processes::IdleProcesses;
 use super::isolated_measurement;
 use super::ramp::Ramp;
 use super::scale_error::{ScaleError, cannot, status};
-use super::scale_report::CostTable;
+use super::scale_result::CostTable;
 use super::{ScaleConfig, ScaleTable};
 use crate::report::quote::quote;
 use crate::report::units::format_bytes;

@@ -1,8 +1,8 @@
 //! `forklat scale`: how the cost of one more process grows with the number of those that stand.
 //!
 //! Four questions, a table each: forked from one parent (`forked`), fork and exec of one program (`executed`), joining
-//! those that have one file mapped, and changing that file (`mapped`). `ladder` goes up to the last N, `crowd` holds the
-//! processes, [`power_law_fit`] fits what came out, [`render`] shows it.
+//! those that have one file mapped, and changing that file (`mapped`). `ramp` goes up to the last N, `idle_processes` holds the
+//! processes, [`power_law_fit`] fits what came out.
 
 mod exec_table;
 mod fork_table;
@@ -14,23 +14,20 @@ pub mod power_law_fit;
 pub mod process_counts;
 mod process_limits;
 mod ramp;
-pub mod render;
 mod scale_error;
-pub mod scale_report;
+pub mod scale_result;
 
 use std::path::Path;
-use std::time::SystemTime;
 
 pub use exec_table::{IDLE_PROCESS_ARG, run_idle_process};
 pub use scale_error::ScaleError;
 
 use super::cli::scale::{ScaleArgs, ScaleTable};
-use super::model::REPORT_VERSION;
-use crate::observe::host_info::HostInfo;
+use super::model::Report;
 use crate::report::quote::quote;
 use crate::report::units::format_bytes;
 use crate::sys::residency::page_size;
-use scale_report::ScaleReport;
+use scale_result::ScaleResult;
 
 /// What the program around a run provides.
 pub struct RunControl<'a> {
@@ -84,7 +81,7 @@ impl ScaleTable {
         }
     }
 
-    fn table(self, bench: &ScaleConfig<'_>) -> Result<scale_report::CostTable, ScaleError> {
+    fn table(self, bench: &ScaleConfig<'_>) -> Result<scale_result::CostTable, ScaleError> {
         match self {
             Self::Fork => fork_table::table(bench),
             Self::Exec => exec_table::table(bench),
@@ -94,17 +91,15 @@ impl ScaleTable {
     }
 }
 
-/// Makes the tables. The process must have one thread. `/proc/self/exe` must answer to [`IDLE_PROCESS_ARG`] with [`run_idle_process`].
+/// Makes the tables and returns `report` with them and with their notes. The process must have one thread. `/proc/self/exe` must answer to [`IDLE_PROCESS_ARG`] with [`run_idle_process`].
 ///
 /// # Errors
 /// Interrupted, or the first thing that failed; no process stands and no file is left then.
 pub fn run(
     words: &ScaleArgs,
-    command_line: Vec<String>,
-    facts: HostInfo,
+    report: Report,
     caller: &RunControl<'_>,
-) -> Result<ScaleReport, ScaleError> {
-    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+) -> Result<Report, ScaleError> {
     let bench = bench(words, caller)?;
     let asked = |question: &ScaleTable| words.only.is_empty() || words.only.contains(question);
     let questions: Vec<ScaleTable> = ScaleTable::ALL.into_iter().filter(asked).collect();
@@ -114,18 +109,15 @@ pub fn run(
     let tables: Result<Vec<_>, ScaleError> = questions.iter().map(|q| q.table(&bench)).collect();
     // A terminal's ^C also ends processes that stand: what failed for that did not fail.
     let tables = tables.map_err(|stop| caller.check().err().unwrap_or(stop))?;
-    Ok(ScaleReport {
-        v: REPORT_VERSION,
-        kind: "scale".into(),
-        forklat: env!("CARGO_PKG_VERSION").into(),
-        date,
-        command_line,
-        facts,
-        touch: words.touch,
-        file_size: words.file_size,
-        on: words.on.clone(),
+    Ok(Report {
         notes: notes.into_iter().collect(),
-        tables,
+        scale: Some(ScaleResult {
+            touch: words.touch,
+            file_size: words.file_size,
+            on: words.on.clone(),
+            tables,
+        }),
+        ..report
     })
 }
 

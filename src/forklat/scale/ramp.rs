@@ -9,7 +9,7 @@ use super::idle_processes::IdleProcesses;
 use super::memory_budget::Budget;
 use super::process_limits;
 use super::scale_error::{ScaleError, cannot};
-use super::scale_report::{CostCell, CostTable, Series};
+use super::scale_result::{CostCell, CostTable, Series};
 use super::{ScaleConfig, ScaleTable};
 use crate::observe::latency_histograms::{new_histogram, record_ns};
 use crate::sys::key_value::mem_available;

@@ -1,9 +1,9 @@
-//! /proc/meminfo.
+//! Parses /proc/meminfo, the kernel's account of memory use.
 
 use super::proc_file::{lines, parse_number, words};
 use super::{Metric, MetricValues};
 
-/// Fills in the fields of `text`, in bytes. What it lacks stays as it is.
+/// Sets the fields that `text` has, in bytes, and leaves the others unchanged.
 pub(super) fn parse(text: &[u8], values: &mut MetricValues) {
     for line in lines(text) {
         let mut words = words(line);

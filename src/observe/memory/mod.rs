@@ -1,6 +1,6 @@
-//! What the machine says of itself: /proc/meminfo, vmstat, PSI and slabinfo, read without fork or exec.
+//! Reads the kernel's figures of memory and stalls, /proc/meminfo, vmstat, PSI and slabinfo, without fork or exec.
 //!
-//! The root under which `proc` lies is a parameter: tests have trees of their own.
+//! The root under which `proc` lies is a parameter, since tests have directory trees of their own.
 
 pub mod proc_file;
 pub mod slab;
@@ -20,7 +20,7 @@ use self::psi::PsiFiles;
 use super::kernel_file::path_below;
 use crate::report::quote::cannot;
 
-/// What is read ten times a second, in the order of [`MetricValues`].
+/// The figures that are read ten times a second, in the order of [`MetricValues`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 #[expect(
@@ -50,19 +50,19 @@ pub enum Metric {
     IoFull,
 }
 
-/// What kind of number a field is.
+/// The kind of number that a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Bytes that come and go.
+    /// An amount in bytes that rises and falls.
     Gauge,
-    /// Events since boot.
+    /// Number of events since boot.
     Counter,
-    /// Microseconds stalled since boot.
+    /// Microseconds that tasks were stalled since boot.
     Stall,
 }
 
 impl Metric {
-    /// All of them, in order.
+    /// All metrics in the order of [`MetricValues`].
     pub const ALL: [Self; METRIC_COUNT] = [
         Self::MemFree,
         Self::MemAvailable,
@@ -86,7 +86,7 @@ impl Metric {
         Self::IoFull,
     ];
 
-    /// The kernel's name for it.
+    /// Returns the kernel's name for the metric.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -113,7 +113,7 @@ impl Metric {
         }
     }
 
-    /// How to read it.
+    /// Returns what kind of number the metric is.
     #[must_use]
     pub fn kind(self) -> MetricKind {
         match self as usize {
@@ -124,63 +124,63 @@ impl Metric {
     }
 }
 
-/// How many fields there are.
+/// The number of metrics that are read.
 pub const METRIC_COUNT: usize = Metric::IoFull as usize + 1;
 
-/// A value a field; `None` where this kernel does not say it.
+/// A value for each metric; `None` if this kernel does not report it.
 pub type MetricValues = [Option<u64>; METRIC_COUNT];
 
-/// What the machine said at one moment. Times are CLOCK_MONOTONIC in nanoseconds.
+/// The values that were read at one time. Times are CLOCK_MONOTONIC in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// When.
+    /// When the values were read.
     pub at_ns: u64,
-    /// How long after the intended moment that was.
+    /// Delay of the reading after its intended time.
     pub delay_ns: u64,
-    /// By [`Metric`].
+    /// The values in the order of [`Metric`].
     pub values: MetricValues,
 }
 
 impl Reading {
-    /// The value of one field.
+    /// Returns the value of one metric.
     #[must_use]
     pub fn get(&self, field: Metric) -> Option<u64> {
         self.values[field as usize]
     }
 }
 
-/// What the slab caches held at one moment.
+/// The sizes of the slab caches at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlabReading {
-    /// When: CLOCK_MONOTONIC in nanoseconds.
+    /// When they were read, in nanoseconds of CLOCK_MONOTONIC.
     pub at_ns: u64,
-    /// Bytes by cache; a cache that came later has no place yet and held nothing.
+    /// Bytes of each cache. A cache that appeared later has no entry yet and held nothing.
     pub bytes: Vec<u64>,
 }
 
-/// All that was read of the slab caches.
+/// All readings of the slab caches.
 #[derive(Debug, Clone, Default)]
 pub struct SlabHistory {
-    /// What the places of a reading stand for.
+    /// Names of the caches, in the order of [`SlabReading::bytes`].
     pub names: Vec<String>,
-    /// In the order of time.
+    /// The readings in the order of time.
     pub readings: Vec<SlabReading>,
-    /// Caches that were not followed, because there are more than [`slab::MAX_CACHES`].
+    /// Number of caches that were not read, because there are more than [`slab::MAX_CACHES`].
     pub untracked: u64,
 }
 
-/// All that was read, and why some of it could not be.
+/// All readings, and the reasons why some are missing.
 #[derive(Debug, Clone)]
 pub struct History {
-    /// In the order of time.
+    /// The readings in the order of time.
     pub readings: Vec<Reading>,
-    /// Why there is no PSI.
+    /// The reason why there is no PSI, as an error.
     pub pressure: Result<(), String>,
     /// The slab caches, or why they cannot be read.
     pub slabs: Result<SlabHistory, String>,
 }
 
-/// The open files of one root. After [`open`](Self::open) it allocates nothing.
+/// The open files of one root. After [`open`](Self::open) it does not allocate.
 #[derive(Debug)]
 pub struct ProcReader {
     meminfo: ProcFile,
@@ -205,15 +205,15 @@ impl ProcReader {
         })
     }
 
-    /// Why there is no PSI.
+    /// Checks that the machine has PSI.
     ///
     /// # Errors
-    /// That.
+    /// The reason why there is none.
     pub fn check_psi(&self) -> Result<(), String> {
         self.pressure.as_ref().map(drop).map_err(Clone::clone)
     }
 
-    /// What the machine says now. A file that cannot be read this time leaves its fields `None`.
+    /// Reads all values now. A file that cannot be read this time leaves its values `None`.
     pub fn read(&mut self) -> MetricValues {
         let mut values = [None; METRIC_COUNT];
         // First what is compared with the clock.
@@ -230,13 +230,13 @@ impl ProcReader {
     }
 }
 
-/// Why there is no PSI on the machine of `root`; `None` where there is.
+/// Returns why there is no PSI on the machine of `root`; `None` if there is.
 #[must_use]
 pub fn why_no_psi(root: &Path) -> Option<String> {
     PsiFiles::open(root).err()
 }
 
-/// /proc/slabinfo, opened once.
+/// The file /proc/slabinfo, which is opened once.
 #[derive(Debug)]
 pub struct SlabReader {
     text: ProcFile,
@@ -244,10 +244,10 @@ pub struct SlabReader {
 }
 
 impl SlabReader {
-    /// Opens it, which only root can.
+    /// Opens the file, which only root can.
     ///
     /// # Errors
-    /// Why not, for the user.
+    /// The reason why it cannot be opened, for the user.
     pub fn open(root: &Path) -> Result<Self, String> {
         let path = path_below(root, "proc/slabinfo");
         Ok(Self {
@@ -256,7 +256,8 @@ impl SlabReader {
         })
     }
 
-    /// Fills `bytes`, [`slab::MAX_CACHES`] of them. False where it could not be read this time.
+    /// Fills `bytes`, which must have [`slab::MAX_CACHES`] elements. Returns false if the file could not be read this
+    /// time.
     pub fn read(&mut self, bytes: &mut [u64]) -> bool {
         let Ok(text) = self.text.read() else {
             return false;
@@ -265,7 +266,7 @@ impl SlabReader {
         true
     }
 
-    /// The caches seen so far.
+    /// Returns the caches that were seen so far.
     #[must_use]
     pub fn seen_caches(&self) -> &slab::CacheTable {
         &self.caches

@@ -1,4 +1,4 @@
-//! One file of /proc, opened once and read again and again without allocating.
+//! A file of /proc that is opened once and read repeatedly without allocating.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use nix::sys::uio::pread;
 
 use crate::sys::residency::page_size;
 
-/// An open file with a buffer twice as long as what it says at first: room for figures and lines that grow.
+/// An open file with a buffer twice as long as its first text, since numbers and lines may grow.
 #[derive(Debug)]
 pub struct ProcFile {
     file: File,
@@ -21,7 +21,7 @@ impl ProcFile {
     /// Opens `path` and reads it once, which shows whether it can be read, and touches the buffer.
     ///
     /// # Errors
-    /// open(2)'s and read(2)'s: EOPNOTSUPP for pressure files under `psi=0` on some kernels.
+    /// The errors of open(2) and read(2): EOPNOTSUPP for pressure files under `psi=0` on some kernels.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let len = io::Read::read_to_end(&mut &file, &mut Vec::new())?;
@@ -34,11 +34,11 @@ impl ProcFile {
         Ok(text)
     }
 
-    /// What the file says now. The kernel makes the text anew for a read at offset 0, and goes on with the same text behind
-    /// that (seq_file; the tests hold it to that).
+    /// Reads the current text. The kernel makes it anew for a read at offset 0, and continues the same text for later
+    /// offsets (seq_file; tests verify it).
     ///
     /// # Errors
-    /// pread(2)'s, and ENOBUFS when the text no longer fits: half of it would look like fields that the kernel lacks.
+    /// The error of pread(2); ENOBUFS if the text no longer fits, since half of it would look like missing fields.
     pub fn read(&mut self) -> nix::Result<&[u8]> {
         let mut len = 0;
         loop {
@@ -53,18 +53,18 @@ impl ProcFile {
     }
 }
 
-/// The lines of a text.
+/// Returns the lines of a text.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n')
 }
 
-/// The words of a line.
+/// Returns the words of a line.
 pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty())
 }
 
-/// A decimal number; `None` for what is none, or does not fit.
+/// Parses a decimal number; returns `None` if it is no number or does not fit into 64 bits.
 #[must_use]
 pub fn parse_number(word: &[u8]) -> Option<u64> {
     std::str::from_utf8(word).ok()?.parse().ok()

@@ -1,4 +1,4 @@
-//! /proc/pressure: how long tasks have waited for CPU, memory and disks (PSI, Linux 4.20).
+//! Reads /proc/pressure: how long tasks have waited for CPU, memory and disks (PSI, Linux 4.20).
 
 use std::io;
 use std::path::Path;
@@ -8,9 +8,10 @@ use super::{METRIC_COUNT, Metric, MetricValues};
 use crate::observe::kernel_file::path_below;
 use crate::report::quote::cannot;
 
-/// The files, with what they fill in.
+/// The files, with the metrics that each sets.
 ///
-/// `cpu full` means nothing for a whole machine (Documentation/accounting/psi.rst): absent before Linux 5.13, always 0 since.
+/// `cpu full` has no meaning for a whole machine (Documentation/accounting/psi.rst): absent before Linux 5.13, always 0
+/// since.
 const PSI_FILES: [(&str, Metric, Metric); 3] = [
     ("proc/pressure/cpu", Metric::CpuSome, Metric::CpuFull),
     (
@@ -21,21 +22,21 @@ const PSI_FILES: [(&str, Metric, Metric); 3] = [
     ("proc/pressure/io", Metric::IoSome, Metric::IoFull),
 ];
 
-/// The open files, of what waits for CPU, memory and disks.
+/// The open files for CPU, memory and io.
 #[derive(Debug)]
 pub(super) struct PsiFiles([ProcFile; 3]);
 
 impl PsiFiles {
-    /// Opens all three.
+    /// Opens all three files.
     ///
     /// # Errors
-    /// Why there is no PSI here, for the user.
+    /// Why there is no PSI on this machine, for the user.
     pub(super) fn open(root: &Path) -> Result<Self, String> {
         let [cpu, memory, disks] = PSI_FILES.map(|(name, ..)| open_psi_file(root, name));
         Ok(Self([cpu?, memory?, disks?]))
     }
 
-    /// Fills in the microseconds stalled since boot.
+    /// Sets the microseconds stalled since boot.
     pub(super) fn read(&mut self, values: &mut MetricValues) {
         for (text, (_, some, full)) in self.0.iter_mut().zip(PSI_FILES) {
             read_into(text, some, full, values);
@@ -123,7 +124,7 @@ mod tests {
 
     use super::{StallCounter, explain_open_error};
 
-    /// As the kernel does, the files say something else each time.
+    /// The files get a new text for each read, as the kernel's do.
     #[test]
     fn stalls_of_memory_and_of_disks_are_read_anew() {
         let root = tempfile::tempdir().unwrap();

@@ -1,17 +1,18 @@
-//! /proc/slabinfo: which caches of kernel objects hold how much memory.
+//! Parses /proc/slabinfo: which caches of kernel objects hold how much memory.
 
 use super::proc_file::{lines, parse_number, words};
 
-/// Caches that are followed. This kernel has 236, distributions' about as many; those beyond are counted.
+/// Largest number of caches that are read. Linux 6.18 has 236, kernels of distributions about as many; any more are
+/// only counted.
 pub const MAX_CACHES: usize = 512;
 
-/// Bytes of a name; what is longer is cut. The longest here has 24.
+/// Largest length of a cache name in bytes; longer names are cut. The longest on Linux 6.18 has 24.
 pub const CACHE_NAME_BYTES: usize = 48;
 
-/// A name, zeros behind it.
+/// A cache name, filled up with zeros.
 pub type CacheName = [u8; CACHE_NAME_BYTES];
 
-/// The caches seen so far, in the order of their first sight. Never grows beyond what it has room for.
+/// The caches seen so far, in the order in which they appeared. It never grows beyond its first capacity.
 #[derive(Debug)]
 pub struct CacheTable {
     names: Vec<CacheName>,
@@ -28,23 +29,23 @@ impl Default for CacheTable {
 }
 
 impl CacheTable {
-    /// Their names.
+    /// Returns the names of the caches.
     #[must_use]
     pub fn names(&self) -> &[CacheName] {
         &self.names
     }
 
-    /// How many caches of the last text found no room.
+    /// Returns how many caches of the last text did not fit.
     #[must_use]
     pub fn untracked(&self) -> u64 {
         self.untracked
     }
 
-    /// Fills `bytes` with what each cache holds by `text`, by its place in [`names`](Self::names): 0 for a cache that is no
-    /// more. Caches of one name are summed. Allocates nothing.
+    /// Fills `bytes` with the size of each cache in `text`, by its index in [`names`](Self::names): 0 for a cache that
+    /// no longer exists. Caches of one name are summed. It does not allocate.
     ///
     /// # Panics
-    /// When `bytes` has no room for [`MAX_CACHES`].
+    /// If `bytes` has fewer than [`MAX_CACHES`] elements.
     pub fn parse(&mut self, text: &[u8], bytes: &mut [u64]) {
         bytes.fill(0);
         self.untracked = 0;
@@ -64,7 +65,8 @@ impl CacheTable {
         }
     }
 
-    /// Lines keep their order, but a new cache comes at the top: the line after the last one is the first guess.
+    /// Returns the index of a cache. Lines keep their order, but a new cache comes at the top, so `guess` is the index
+    /// after the last one.
     fn index_of(&mut self, name: &CacheName, guess: usize) -> Option<usize> {
         if self.names.get(guess) == Some(name) {
             return Some(guess);
@@ -79,11 +81,11 @@ impl CacheTable {
     }
 }
 
-/// A line's name, and num_objs × objsize.
+/// Parses the name and num_objs × objsize of a line.
 ///
-/// Objects rather than slabs × pages of a slab: pagesperslab is what the kernel wants a slab to be, and where memory is
-/// in pieces it makes smaller ones, so that the product would show most where a machine is worst off. What objects leave
-/// unused of their slab is missed: 2 % of all slab memory here (objects 185 MB, slabs 190 MB).
+/// It counts objects and not slabs × pages of a slab: pagesperslab is the size that the kernel prefers, and it makes
+/// smaller slabs if memory is fragmented, so that the product would be most wrong on the machines in the worst state.
+/// The unused rest of each slab is missed: 2 % of all slab memory on Linux 6.18 (objects 185 MB, slabs 190 MB).
 fn parse_cache_line(line: &[u8]) -> Option<(CacheName, u64)> {
     let mut words = words(line);
     let word = words.next()?;

@@ -1,4 +1,4 @@
-//! Readers held against the texts of two kernels, and against what may be missing.
+//! Compares the readers with the texts of several kernels, and with texts that lack lines.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::slab::MAX_CACHES;
 use super::{Metric, MetricKind, MetricValues, ProcReader, SlabReader};
 
-/// Linux 5.10: no zones of a device, no `cpu full`.
+/// The texts of Linux 5.10: no zones of a device, no `cpu full`.
 const OLD: [(&str, &str); 5] = [
     (
         "meminfo",
@@ -37,7 +37,7 @@ const OLD: [(&str, &str); 5] = [
     ),
 ];
 
-/// Linux 6.18: its own lines of meminfo between those that are read, `cpu full`, which is always 0.
+/// The texts of Linux 6.18: meminfo has new lines between those that are read, and `cpu full` is always 0.
 const NEW: [(&str, &str); 3] = [
     (
         "meminfo",
@@ -58,7 +58,7 @@ const NEW: [(&str, &str); 3] = [
     ),
 ];
 
-/// Linux 4.4: one `allocstall`, pgscan_direct by zone, no oom_kill, no PSI.
+/// The text of Linux 4.4: one `allocstall`, pgscan_direct by zone, no oom_kill, no PSI.
 const ANCIENT: &str = "pgscan_direct_dma 1\npgscan_direct_dma32 20\npgscan_direct_normal 300\npgscan_direct_movable 4000\n\
      pgscan_direct_throttle 50000\nallocstall 17\ncompact_stall 2\n";
 

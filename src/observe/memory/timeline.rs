@@ -1,4 +1,4 @@
-//! What the machine said in one span of time, as plain data for JSON, and its extremes for a table.
+//! The readings of one span of time as plain data for JSON, and their extremes for a table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,28 +10,30 @@ use super::{History, Metric, MetricKind, Reading, SlabReading};
 const NANOS_PER_SECOND: f64 = 1e9;
 const MICROS_PER_SECOND: f64 = 1e6;
 
-/// How many slab caches are told.
+/// Number of slab caches that are listed.
 const MAX_LISTED_CACHES: usize = 5;
 
-/// A reading of the slab caches that was asked for at the end of a span comes with the next reading, or the one after that.
+/// Tolerance in nanoseconds: a reading of the slab caches that was requested at the end of a span comes with the next
+/// reading or the one after it.
 const SLAB_GRACE_NS: u64 = 200_000_000;
 
-/// The window of the worst moment, less half of the time between two readings: these come never exactly a second apart.
+/// The window of the worst second, less half of the time between two readings, which are never exactly a second apart.
 const WORST_WINDOW_SECONDS: f64 = 0.95;
 
-/// A span of time. It begins with the last reading before it, so that spans side by side leave out no event and count none
+/// A span of time. It begins with the last reading before it, so that adjacent spans miss no event and count none
 /// twice.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Timeline {
-    /// When the span began: seconds since the epoch.
+    /// When the span began, in seconds since the epoch.
     pub start: f64,
-    /// When each reading was made: seconds from `start`; the first may be negative.
+    /// When each reading was made, in seconds since `start`; the first may be negative.
     pub seconds: Vec<f64>,
-    /// The greatest delay of a reading in seconds: a sampler that was held up itself is a finding.
+    /// The greatest delay of a reading in seconds. A sampler that was itself delayed is a result, too.
     pub late: f64,
-    /// By the kernel's names: bytes for gauges, events since boot for counters; `None` where this kernel does not say it.
+    /// Values by the kernel's names: bytes for gauges, events since boot for counters; `None` if this kernel does not
+    /// report them.
     pub series: BTreeMap<String, Vec<Option<u64>>>,
-    /// PSI.
+    /// Pressure stall information of the span.
     pub pressure: PressureSeries,
     /// The slab caches that grew most.
     pub slabs: SlabGrowth,
@@ -40,82 +42,84 @@ pub struct Timeline {
 /// Pressure stall information of the span.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PressureSeries {
-    /// Whether this kernel has it.
+    /// Whether this kernel has PSI.
     pub supported: bool,
-    /// Why not.
+    /// The reason why it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// `cpu`, `memory` and `io`.
+    /// The series of `cpu`, `memory` and `io`.
     #[serde(flatten)]
     pub resources: BTreeMap<String, StallSeries>,
 }
 
-/// Seconds stalled since the first reading of the span; `None` where the kernel does not say it.
+/// Seconds stalled since the first reading of the span; `None` if the kernel does not report it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StallSeries {
-    /// At least one task waited.
+    /// Seconds in which at least one task waited.
     pub some: Vec<Option<f64>>,
-    /// All tasks that were not idle waited. For `cpu` it means nothing: absent before Linux 5.13, 0 since.
+    /// Seconds in which all tasks that were not idle waited. It has no meaning for `cpu`: absent before Linux 5.13, 0
+    /// since.
     pub full: Vec<Option<f64>>,
 }
 
-/// Which slab caches grew.
+/// The growth of slab caches in a span.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SlabGrowth {
-    /// Why nothing, or not everything, is known of them.
+    /// Why not all caches could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Those that grew most, the greatest growth first.
+    /// The caches that grew most, the greatest growth first.
     pub grown: Vec<CacheGrowth>,
 }
 
-/// One slab cache. Bytes.
+/// The growth of one slab cache, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheGrowth {
-    /// Its name.
+    /// The kernel's name of the cache.
     pub name: String,
-    /// What it held when the span began.
+    /// Its size when the span began.
     pub before: u64,
-    /// The most it held.
+    /// Its greatest size in the span.
     pub peak: u64,
-    /// The difference.
+    /// Difference of `peak` and `before`.
     pub growth: u64,
 }
 
-/// What a table tells of a timeline, each in the order of [`Metric`]. What the kernel does not say is left out.
+/// The values of a timeline for a table, in the order of [`Metric`]. Metrics that the kernel does not report are left
+/// out.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TimelineSummary {
-    /// Gauges.
+    /// Ranges of the metrics that are amounts.
     pub gauges: Vec<(Metric, GaugeRange)>,
-    /// How many events there were.
+    /// Number of events of each counter.
     pub counters: Vec<(Metric, u64)>,
-    /// Stalls.
+    /// Shares of time in which tasks were stalled.
     pub stalls: Vec<(Metric, StallPercent)>,
 }
 
-/// A gauge in bytes.
+/// The range of a gauge in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GaugeRange {
-    /// When the span began.
+    /// The value when the span began.
     pub first: u64,
-    /// Least.
+    /// The smallest value in the span.
     pub min: u64,
-    /// Greatest.
+    /// The greatest value in the span.
     pub max: u64,
 }
 
-/// How much of the time tasks were stalled, in percent.
+/// Share of the time in which tasks were stalled, in percent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StallPercent {
-    /// Of the whole span.
+    /// Share of the whole span in percent.
     pub percent: f64,
-    /// Of its worst second; `None` for a span that is shorter.
+    /// Share of its worst second in percent; `None` for a shorter span.
     pub worst: Option<f64>,
 }
 
 impl Timeline {
-    /// The span from `from` to `to`: CLOCK_MONOTONIC in nanoseconds, in the past. `epoch` is the time of day at which that
-    /// clock was zero, since 1970.
+    /// Returns the span from `from` to `to`, both in nanoseconds of CLOCK_MONOTONIC and in the past. `epoch` is the
+    /// time of day at which that clock was zero, since 1970.
     #[must_use]
     pub fn between(history: &History, from: u64, to: u64, epoch: Duration) -> Self {
         let readings = readings_in_span(&history.readings, |reading| reading.at_ns, from, to);
@@ -134,7 +138,7 @@ impl Timeline {
         }
     }
 
-    /// What a table tells of it.
+    /// Returns the values for a table.
     #[must_use]
     pub fn summarize(&self) -> TimelineSummary {
         let mut extremes = TimelineSummary::default();
@@ -197,7 +201,8 @@ impl Timeline {
     }
 }
 
-/// Percent of the time between two points. The clock is read a little before the stalls are, hence the bound.
+/// Returns the percentage of the time between two points. The clock is read a little before the stalls are, hence the
+/// bound.
 fn stall_percent(a: (f64, f64), b: (f64, f64)) -> Option<f64> {
     (b.0 > a.0).then(|| ((b.1 - a.1) / (b.0 - a.0) * 100.0).clamp(0.0, 100.0))
 }
@@ -242,7 +247,7 @@ impl StallSeries {
     }
 }
 
-/// `cpu` and `some` for [`Metric::CpuSome`].
+/// Returns `cpu` and `some` for [`Metric::CpuSome`], and likewise for the other stalls.
 fn resource_and_kind(field: Metric) -> Option<(&'static str, &'static str)> {
     (field.kind() == MetricKind::Stall).then(|| field.name().split_once(' '))?
 }
@@ -302,7 +307,7 @@ fn cache_growth(name: &str, place: usize, readings: &[SlabReading]) -> Option<Ca
     })
 }
 
-/// The last reading not after `from`, and those behind it not after `to`.
+/// Returns the last reading not after `from`, and the later ones not after `to`.
 fn readings_in_span<T>(readings: &[T], at: impl Fn(&T) -> u64, from: u64, to: u64) -> &[T] {
     let end = readings.partition_point(|reading| at(reading) <= to);
     let begin = readings
@@ -311,7 +316,7 @@ fn readings_in_span<T>(readings: &[T], at: impl Fn(&T) -> u64, from: u64, to: u6
     &readings[begin.min(end)..end]
 }
 
-/// Seconds from one moment to another, negative for an earlier one.
+/// Returns the seconds between two times in nanoseconds, negative if `to` is earlier.
 fn seconds(from: u64, to: u64) -> f64 {
     to.wrapping_sub(from).cast_signed() as f64 / NANOS_PER_SECOND
 }
@@ -323,7 +328,8 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// A reading every 100 ms from 0 on: MemFree falls, Dirty is lacking, allocstall counts, io stalls fully from 1 to 2 s.
+    /// Makes a reading for every 100 ms from 0 on: MemFree falls, Dirty is missing, allocstall counts, io stalls fully
+    /// from 1 to 2 s.
     fn history(count: u64) -> History {
         let reading = |n: u64| {
             let mut values = [None; METRIC_COUNT];

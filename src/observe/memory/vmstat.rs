@@ -1,9 +1,9 @@
-//! /proc/vmstat.
+//! Parses /proc/vmstat, the kernel's counters of memory events.
 
 use super::proc_file::{lines, parse_number, words};
 use super::{Metric, MetricValues};
 
-/// Fills in the counters of `text`. What it lacks stays as it is.
+/// Sets the counters that `text` has, and leaves the others unchanged.
 pub(super) fn parse(text: &[u8], values: &mut MetricValues) {
     for line in lines(text) {
         let mut words = words(line);
@@ -17,7 +17,8 @@ pub(super) fn parse(text: &[u8], values: &mut MetricValues) {
     }
 }
 
-/// Two are a line a zone on some kernels, and are summed: allocstall since Linux 4.8, pgscan_direct before it.
+/// Returns the metric of a line. Two metrics have a line for each zone on some kernels, and are summed: allocstall
+/// since Linux 4.8, pgscan_direct before it.
 fn field(name: &[u8]) -> Option<Metric> {
     let zone = |prefix: &[u8]| {
         name.strip_prefix(prefix)

@@ -1,4 +1,4 @@
-//! `exec`: a tiny program is started and ends.
+//! The probe `exec`: it starts a tiny program and waits for its end.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -15,14 +15,15 @@ use crate::sys::strerror::strerror;
 
 struct Exec {
     program: Program,
-    /// Open for reading: to drop its pages, and, for a copy without a name, to be found at all.
+    /// The program, open for reading, so that its pages can be dropped, and a copy without a name can be started at
+    /// all.
     file: File,
     name: PathBuf,
     drop_page_cache: bool,
 }
 
-/// Runs the program where it is, or a copy of it in the directory that is asked about: there its pages have to come from
-/// that disk when they were lost, and dropping them takes nothing from anyone else.
+/// Prepares to run the program, or a copy of it in the directory that is measured: there its pages must be read from
+/// that disk after they were dropped, and dropping them affects no other process.
 pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
     let name = setup.program.clone();
     let failed = |e: io::Error| cannot("read", &name, &e);
@@ -39,7 +40,8 @@ pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
     }))
 }
 
-/// The copy has no name; it is started by its descriptor, which must not be open for writing then (ETXTBSY).
+/// Copies the program to a file without a name. It is started by its descriptor, which must not be open for writing
+/// then (ETXTBSY).
 fn copy_program(program: &Path, dir: &Path) -> Result<(File, PathBuf), String> {
     let copied = || -> io::Result<File> {
         let mut to = create_unnamed_file(dir).map_err(io::Error::other)?;

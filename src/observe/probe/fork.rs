@@ -1,4 +1,4 @@
-//! `fork`: a child that exits at once, and is reaped.
+//! The probe `fork`: it forks a child that exits at once, and reaps it.
 
 use std::sync::atomic::Ordering;
 
@@ -11,9 +11,9 @@ use crate::sys::shared_memory::SharedWords;
 use crate::sys::strerror::strerror;
 
 struct Fork {
-    /// Where the child leaves the time of its first instruction.
+    /// Memory in which the child stores the time of its first instruction.
     child_start: SharedWords,
-    /// What fork has to copy the page tables of.
+    /// Memory whose page tables fork must copy.
     _heap: Option<MmapMut>,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
     }))
 }
 
-/// Writes to each page.
+/// Writes to each page of `memory`.
 pub(super) fn touch_pages(memory: &mut [u8]) {
     for byte in memory.iter_mut().step_by(page_size() as usize) {
         *byte = 1;

@@ -1,4 +1,4 @@
-//! The probers: small processes that ask the machine for one small thing over and over, at moments fixed beforehand.
+//! Probers: small processes that do one small operation repeatedly, at times fixed beforehand, and measure its latency.
 
 mod exec;
 mod fork;
@@ -19,10 +19,10 @@ use crate::sys::strerror::strerror;
 pub use prober::Prober;
 pub use supervisor::{ProberEvent, SupervisedProber};
 
-/// One question that can be asked again and again. Everything it needs is made before the first.
+/// An operation that is measured repeatedly. Everything that it needs is made before the first time.
 pub trait Probe {
-    /// What has to be done between two questions. True where it took time that nobody who asks would wait for: moments that
-    /// came meanwhile are passed over.
+    /// Prepares the next operation. Returns true if that took time for which no user of the operation would wait:
+    /// intended times that passed meanwhile are skipped.
     ///
     /// # Errors
     /// What could not be done and why; the prober then ends.
@@ -30,14 +30,14 @@ pub trait Probe {
         Ok(false)
     }
 
-    /// Asks, and returns when the answer is there. For `fork`, the time of the child's first instruction; else 0.
+    /// Does the operation once. Returns the time of the child's first instruction for `fork`, and 0 for others.
     ///
     /// # Errors
-    /// What was refused and why; the prober then ends.
+    /// What failed and why; the prober then ends.
     fn run_once(&mut self) -> Result<u64, String>;
 }
 
-/// A new file without a name in `dir`, so that nothing is left behind however a prober ends.
+/// Creates a file without a name in `dir`, so that no file remains however a prober ends.
 fn create_unnamed_file(dir: &Path) -> Result<File, String> {
     tempfile::tempfile_in(dir).map_err(|e| {
         let dir = quote(dir.as_os_str());
@@ -45,44 +45,45 @@ fn create_unnamed_file(dir: &Path) -> Result<File, String> {
     })
 }
 
-/// What probes are made with.
+/// Settings with which the probes are made.
 #[derive(Debug, Clone, Default)]
 pub struct ProbeSetup {
-    /// Bytes of heap that the forker has.
+    /// Size in bytes of the heap of the process that forks.
     pub heap_bytes: usize,
-    /// The directory whose file system is asked.
+    /// The directory whose file system is measured.
     pub directory: Option<PathBuf>,
-    /// What is written there is dropped soon.
+    /// Whether the file that is appended to must stay small.
     pub keep_log_small: bool,
-    /// Drop the pages of the program before each exec.
+    /// Whether to drop the pages of the program before each exec.
     pub exec_cold: bool,
-    /// The program that `exec` runs; nobody else looks at it.
+    /// The program that `exec` runs; no other probe uses it.
     pub program: PathBuf,
-    /// Whether the file system of `on` lets programs run.
+    /// Whether the file system of `directory` allows programs to be executed.
     pub directory_allows_exec: bool,
 }
 
-/// One kind of prober.
+/// One kind of prober and its properties.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeSpec {
     /// Its name on the command line and in tables.
     pub name: &'static str,
-    /// What it asks for, for the help.
+    /// What it measures, for the help text.
     pub description: &'static str,
-    /// The period unless another is asked for.
+    /// Its period, unless the user sets another.
     pub period: Duration,
-    /// Whether it needs a directory.
+    /// Whether it needs a directory to write to.
     pub needs_directory: bool,
-    /// Whether there is one on each CPU.
+    /// Whether one is started on each CPU.
     pub per_cpu: bool,
     make: fn(&ProbeSetup) -> Result<Box<dyn Probe>, String>,
 }
 
-/// All kinds.
+/// All kinds of probers.
 ///
-/// Periods: each prober shall stay below 3 % of a CPU. Measured on a virtual machine of two idle cores with Linux 6.18, where
-/// caches are cold at every wake: fork and reap 0.5 ms of CPU (2.1 to 2.4 % every 25 ms; 4 to 6 % every 10 ms), exec of true 1.3 ms
-/// (2.5 %), 2 MiB in pages of 4 KiB 1.0 ms (2.6 %), a write 0.05 ms (0.9 %), fdatasync 0.6 ms (0.3 %), a read 0.3 ms (0.6 %).
+/// Periods: each prober shall stay below 3 % of a CPU. Measured on a virtual machine of two idle cores with Linux 6.18,
+/// where caches are cold at every wakeup: fork and reap 0.5 ms of CPU (2.1 to 2.4 % every 25 ms; 4 to 6 % every 10 ms),
+/// exec of true 1.3 ms (2.5 %), 2 MiB in pages of 4 KiB 1.0 ms (2.6 %), a write 0.05 ms (0.9 %), fdatasync 0.6 ms (0.3
+/// %), a read 0.3 ms (0.6 %).
 pub const PROBE_SPECS: [ProbeSpec; 6] = [
     ProbeSpec {
         name: "fork",
@@ -134,7 +135,7 @@ pub const PROBE_SPECS: [ProbeSpec; 6] = [
     },
 ];
 
-/// The row of a name.
+/// Returns the kind with that name.
 #[must_use]
 pub fn find_spec(name: &str) -> Option<&'static ProbeSpec> {
     PROBE_SPECS.iter().find(|row| row.name == name)

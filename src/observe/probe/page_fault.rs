@@ -1,4 +1,4 @@
-//! `touch`: anonymous memory, mapped and written to, page by page.
+//! The probe `touch`: it maps anonymous memory and writes to each page.
 
 use memmap2::MmapMut;
 
@@ -6,11 +6,12 @@ use super::fork::touch_pages;
 use super::{Probe, ProbeSetup};
 use crate::sys::strerror::strerror;
 
-/// 512 pages of 4 KiB, or one huge page where the machine gives those to everyone: what a thread's first allocations are.
+/// Bytes that are written: 512 pages of 4 KiB, or one huge page if the machine uses those for all memory, like the
+/// first allocations of a thread.
 const TOUCHED_BYTES: usize = 2 << 20;
 
 struct PageFault {
-    /// Kept until the answer is timed: giving back is not asked about.
+    /// The mapping, which is kept until the time is taken, since unmapping is not measured.
     mapping: Option<MmapMut>,
 }
 

@@ -1,4 +1,4 @@
-//! One prober: the process, its loop, and the ring that its answers come through.
+//! One prober: the process, its loop, and the ring buffer of its samples.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -16,36 +16,36 @@ use crate::sys::clock::{monotonic_ns, sleep_until};
 use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 use crate::sys::strerror::strerror;
 
-/// Answers that may wait for the reader: 40 s of the shortest default period. After a stall one answer serves many moments,
-/// so a machine in trouble makes fewer, not more.
+/// Number of samples that may wait for the reader: 40 s of the shortest default period. After a stall one sample serves
+/// many intended times, so a machine in trouble makes fewer, not more.
 const SAMPLE_RING_CAPACITY: usize = 4096;
 
-/// Questions asked before the first that counts: code and page tables are warm then.
+/// Number of operations before the first that counts, so that code and page tables are warm.
 const WARM_UP_ROUNDS: u32 = 3;
 
-/// How soon a prober with a long period notices that it shall stop.
+/// Longest time in nanoseconds until a prober with a long period notices that it shall stop.
 const STOP_CHECK_INTERVAL_NS: u64 = 100_000_000;
 
-/// A running prober.
+/// A running prober, as seen by its parent.
 #[derive(Debug)]
 pub struct Prober {
-    /// What it asks.
+    /// The kind of the prober.
     pub spec: &'static ProbeSpec,
-    /// Nanoseconds between two moments.
+    /// Nanoseconds between two intended times.
     pub period_ns: u64,
-    /// The CPU it is bound to.
+    /// The CPU that it is bound to.
     pub cpu: Option<u32>,
-    /// Its process.
+    /// The process of the prober.
     pub process: ObserverProcess,
     output: ProberOutput<DontForkWords>,
 }
 
-/// Where a prober leaves what it has heard: memory that it shares with who reads it.
+/// The samples of a prober, in memory that it shares with their reader.
 #[derive(Debug)]
 pub(super) struct ProberOutput<W = SharedWords> {
-    /// One answer after the other.
+    /// The samples in the order of time.
     pub(super) ring: SampleRing<W>,
-    /// One word: moments that were passed over.
+    /// One word: the number of skipped intended times.
     skipped: W,
 }
 
@@ -57,7 +57,8 @@ impl ProberOutput {
         })
     }
 
-    /// To be called by each side when it has forked all who shall write or read here.
+    /// Excludes the memory from later forks. Each side calls it once it has forked all processes that write or read
+    /// here.
     pub(super) fn set_dontfork(self) -> ProberOutput<DontForkWords> {
         ProberOutput {
             ring: self.ring.set_dontfork(),
@@ -67,10 +68,10 @@ impl ProberOutput {
 }
 
 impl Prober {
-    /// Starts it. It prepares itself, then asks every `period`, the first time `offset` after it is ready.
+    /// Starts the prober. It prepares itself, then runs every `period`, the first time `offset` after it is ready.
     ///
     /// # Errors
-    /// Out of processes or memory. What goes wrong in its preparation comes from [`ObserverProcess::wait_ready`].
+    /// Processes or memory are exhausted. Errors of its preparation come from [`ObserverProcess::wait_ready`].
     pub fn start(
         row: &'static ProbeSpec,
         period: Duration,
@@ -101,26 +102,26 @@ impl Prober {
         })
     }
 
-    /// The next answer that nobody has counted.
+    /// Removes and returns the oldest sample.
     pub fn pop(&self) -> Option<Sample> {
         self.output.ring.pop()
     }
 
-    /// Moments whose answers were lost, because they were not read in time.
+    /// Returns the number of intended times whose samples were lost, because they were not read in time.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.output.ring.lost()
     }
 
-    /// Moments at which nothing was asked, because the prober itself was busy between two questions.
+    /// Returns the number of intended times that were skipped, because the prober itself was busy between two
+    /// operations.
     #[must_use]
     pub fn skipped_moments(&self) -> u64 {
         self.output.skipped.load(0, Ordering::Relaxed)
     }
 }
 
-/// The life of a prober, in its own process: it prepares itself, says so with `ready`, and asks at the moments that come back
-/// from that.
+/// Runs a prober in its own process: it prepares itself, calls `ready`, and runs at the times that `ready` returns.
 pub(super) fn run_prober(
     row: &ProbeSpec,
     setup: &ProbeSetup,
@@ -140,8 +141,8 @@ pub(super) fn run_prober(
     run_probe_loop(probe.as_mut(), ready(), &answers, control)
 }
 
-/// Asks at each moment until it shall stop; what had come by then is answered, and nothing after that: one that is always
-/// late would never end. Nothing in here allocates.
+/// Runs the operation at each intended time until it shall stop. Times that had come by then are served, and no later
+/// ones, since a prober that is always late would never end. It does not allocate.
 fn run_probe_loop(
     probe: &mut dyn Probe,
     mut schedule: Schedule,

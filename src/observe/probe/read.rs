@@ -1,4 +1,4 @@
-//! `read`: a bystander that needs a block from the disk.
+//! The probe `read`: it reads a block from the disk, as another program might.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -13,8 +13,8 @@ use crate::sys::file::set_direct;
 
 const READ_BYTES: usize = 4096;
 
-/// Blocks to choose from: 16 MiB, so that neighbours are rarely read one after the other and the file is made in a second
-/// on the slowest disk.
+/// Number of blocks to choose from: 16 MiB, so that neighbours are rarely read one after the other and the file is
+/// written in a second on the slowest disk.
 const FILE_BLOCKS: u64 = 4096;
 
 struct Read {
@@ -47,7 +47,7 @@ pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
 }
 
 impl Read {
-    /// The next block in no order that a disk could foresee: the upper bits of Knuth's MMIX generator.
+    /// Returns the next block in an order that no disk can predict: the upper bits of Knuth's MMIX generator.
     fn next_block(&mut self) -> u64 {
         self.random_state = self
             .random_state

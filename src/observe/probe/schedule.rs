@@ -1,26 +1,26 @@
-//! The moments at which questions are asked: fixed beforehand, whatever the answers take (an open loop).
+//! The intended times of a prober, fixed beforehand, however long the operations take (an open loop).
 
-/// Moments a period apart. Pure arithmetic: time comes in as a value.
+/// Times that are a period apart. It is pure arithmetic: the current time is an argument.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     next: u64,
     period: u64,
 }
 
-/// The intended moments that one question serves: `first`, `first + period`, ..., `count` of them.
+/// The intended times that one operation serves: `first`, `first + period`, ..., `count` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueTimes {
-    /// The oldest.
+    /// The oldest of the intended times.
     pub first: u64,
-    /// How many; at least one.
+    /// Number of intended times, at least one.
     pub count: u64,
 }
 
 impl Schedule {
-    /// Moments from `first` on, `period` nanoseconds apart.
+    /// Makes a schedule from `first` on, with times `period` nanoseconds apart.
     ///
     /// # Panics
-    /// A period of 0.
+    /// If `period` is 0.
     #[must_use]
     pub fn new(first: u64, period: u64) -> Self {
         assert!(period > 0, "a period of nothing");
@@ -30,22 +30,22 @@ impl Schedule {
         }
     }
 
-    /// The next moment.
+    /// Returns the next intended time.
     #[must_use]
     pub fn next_due(&self) -> u64 {
         self.next
     }
 
-    /// Whether it has come.
+    /// Returns whether the next intended time has come.
     #[must_use]
     pub fn is_due(&self, now: u64) -> bool {
         self.next <= now
     }
 
-    /// Takes all moments that have come by `now`, at least the next. Those that passed while an earlier answer was late
-    /// are asked together: each waits from its own moment to the same answer. So a stall of a second is a second of
-    /// late answers in the histogram (no coordinated omission), and the questions that pile up behind it do not become a
-    /// load of their own.
+    /// Takes all intended times that have come by `now`, at least the next. Those that passed during a late operation
+    /// are served together: the latency of each is from its own time to the end of the same operation. So a stall of a
+    /// second appears as a second of latencies in the histogram (no coordinated omission), and the late operations do
+    /// not become a load of their own.
     pub fn take_due(&mut self, now: u64) -> DueTimes {
         let count = 1 + now.saturating_sub(self.next) / self.period;
         let first = self.next;
@@ -53,8 +53,8 @@ impl Schedule {
         DueTimes { first, count }
     }
 
-    /// Passes over the moments from `from` to `to`, when the prober itself was busy between two questions: but not when
-    /// it was late already, since then someone waits. Returns how many.
+    /// Skips the intended times from `from` to `to`, in which the prober itself was busy between two operations. Skips
+    /// none if it was late already, since that lateness must be counted. Returns how many were skipped.
     pub fn skip_between(&mut self, from: u64, to: u64) -> u64 {
         if !self.is_due(from) && self.is_due(to) {
             self.take_due(to).count
@@ -109,7 +109,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the answers take, no moment is left out and none is asked twice.
+        /// However long the operations take, no intended time is left out or taken twice.
         #[test]
         fn every_moment_is_asked_once(period in 1_u64..1000, stalls in prop::collection::vec(0_u64..5000, 1..50)) {
             let mut schedule = Schedule::new(7, period);

@@ -1,7 +1,8 @@
-//! A prober that is started anew when it dies.
+//! A prober that is started again when it dies.
 //!
-//! Who copies has threads, and must not fork any more. So a keeper is forked before there are any: a process that forks the
-//! prober, waits for its death, says how it died and forks the next. Killed from outside, each takes along those below it.
+//! A process that copies has threads, and must not fork any more. A supervisor is therefore forked before there are
+//! threads: a process that forks the prober, waits for its death, reports how it died and forks the next. If the
+//! supervisor is killed, its prober ends with it.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -21,42 +22,42 @@ use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 use crate::sys::signal_waiter::SignalWaiter;
 use crate::sys::strerror::strerror;
 
-/// Between a death and the next start: at first no longer than two moments of the shortest period that is felt, then twice as
-/// long each time, so that a host on which nothing can be started is not asked to more than once a second.
+/// Delay between a death and the next start. It is at first two of the shortest default periods, and doubles each time,
+/// so that a host on which nothing can be started gets at most one attempt per second.
 const MIN_RESTART_DELAY: Duration = Duration::from_millis(50);
 const MAX_RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// A prober that lived so long was no failed start. Nanoseconds.
+/// A prober that ran this long, in nanoseconds, did not fail to start.
 const MIN_STABLE_LIFE_NS: u64 = 1_000_000_000;
 
-/// How long a keeper may take to end. Its prober cannot be killed while a disk does not answer.
+/// Longest time to wait for the end of a supervisor. Its prober cannot be killed while a disk does not answer.
 const SUPERVISOR_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Deaths that may wait for who asks for news: there are at most twenty a second, and then fewer and fewer.
+/// Number of deaths that may wait to be read: there are at most twenty a second, and then fewer and fewer.
 const DEATH_RING_CAPACITY: usize = 16;
 
-/// The words beside the deaths: which prober answers, counted from 1, and the errno of its mlockall.
+/// Index of the word with the number of the prober that is ready, counted from 1. The errno of its mlockall follows.
 const READY_PROBER_INDEX: usize = 0;
 const PROBER_MLOCK_ERRNO_INDEX: usize = 1;
 
-/// What has happened to a prober.
+/// What has happened to a supervised prober.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProberEvent {
-    /// It has died; another is being started.
+    /// It has died, and another is being started.
     Died {
         /// Its own message, or how it was killed.
         why: String,
     },
-    /// Its successor answers.
+    /// The next prober is ready and measures.
     Restarted,
-    /// Nobody is left to start another.
+    /// The supervisor has died, so no other prober will be started.
     SupervisorDied {
-        /// How the keeper died.
+        /// How the supervisor died, in words.
         why: String,
     },
 }
 
-/// A prober in the care of a keeper. Dropping it ends both.
+/// A prober with its supervisor. Dropping it ends both.
 #[derive(Debug)]
 pub struct SupervisedProber {
     spec: &'static ProbeSpec,
@@ -66,24 +67,24 @@ pub struct SupervisedProber {
     reported: ReportedState,
 }
 
-/// What was told of the prober so far.
+/// What was reported of the prober so far.
 #[derive(Debug)]
 struct ReportedState {
     deaths: u64,
     is_running: bool,
-    /// Of what the last died.
+    /// Why the last prober died.
     last_death_reason: String,
-    /// How the keeper died, until that is told.
+    /// How the supervisor died, until that is reported.
     supervisor_death: Option<String>,
     is_lost: bool,
 }
 
 impl SupervisedProber {
-    /// Starts a keeper with a prober that asks every `row.period`. This process must have one thread, and both end when that
-    /// thread does.
+    /// Starts a supervisor with a prober that runs every `row.period`. This process must have one thread, and both end
+    /// when that thread does.
     ///
     /// # Errors
-    /// Out of processes or memory. What goes wrong in the preparation comes from [`wait_ready`](Self::wait_ready).
+    /// Processes or memory are exhausted. Errors of the preparation come from [`wait_ready`](Self::wait_ready).
     pub fn start(row: &'static ProbeSpec, setup: &ProbeSetup) -> io::Result<Self> {
         let shared = (ProberOutput::new()?, LifeLog::new()?);
         let name = format!("{} keeper", row.name);
@@ -106,11 +107,11 @@ impl SupervisedProber {
         })
     }
 
-    /// Waits until the first prober is ready, or `stop` says that it is waited for no more. Where that cannot be started, no
-    /// other will be. Returns whether it is ready.
+    /// Waits until the first prober is ready, or `stop` returns true. If the first cannot be started, no other is.
+    /// Returns whether it is ready.
     ///
     /// # Errors
-    /// Its own message, how it died, or that it never came.
+    /// Its own message, how it died, or that it did not become ready in time.
     pub fn wait_ready(&mut self, stop: impl Fn() -> bool) -> Result<bool, String> {
         let began = Instant::now();
         while self.life_log.ready_prober() == 0 {
@@ -131,25 +132,25 @@ impl SupervisedProber {
         Ok(true)
     }
 
-    /// The next answer that nobody has counted. After a death the answers before it are still there.
+    /// Removes and returns the oldest sample. Samples from before a death remain readable.
     pub fn pop(&self) -> Option<Sample> {
         self.output.ring.pop()
     }
 
-    /// Moments whose answers were lost, because they were not read in time.
+    /// Returns the number of intended times whose samples were lost, because they were not read in time.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.output.ring.lost()
     }
 
-    /// Why the memory of the prober in charge could not be locked, if it could not.
+    /// Returns why the memory of the current prober could not be locked, if it could not.
     #[must_use]
     pub fn mlock_error(&self) -> Option<io::Error> {
         self.life_log.mlock_error()
     }
 
-    /// What has happened since this was last asked, in the order in which it did; `None` where all was told. It neither waits
-    /// nor forks. A start that fails again for the same reason is not told again.
+    /// Returns the oldest event that was not returned yet; `None` if there is none. It neither waits nor forks. A start
+    /// that fails again for the same reason is not reported again.
     pub fn next_event(&mut self) -> Option<ProberEvent> {
         if self.reported.is_lost {
             return None;
@@ -186,7 +187,7 @@ impl Drop for SupervisedProber {
     }
 }
 
-/// What the keeper and its probers tell who started the keeper.
+/// The records that a supervisor and its probers leave for the process that started the supervisor.
 #[derive(Debug)]
 struct LifeLog<W = SharedWords> {
     deaths: WordRing<W>,
@@ -215,7 +216,7 @@ impl LifeLog {
 }
 
 impl<W: AtomicWords> LifeLog<W> {
-    /// The prober's side: the one of this number answers from here on.
+    /// Records that the prober with this number is ready. The prober calls it.
     fn record_ready(&self, number: u64, control: &ProcessControl) {
         let errno = control.mlock_error().and_then(|error| error.raw_os_error());
         let errno = errno.map_or(0, i32::cast_unsigned);
@@ -225,7 +226,7 @@ impl<W: AtomicWords> LifeLog<W> {
             .store(READY_PROBER_INDEX, number, Ordering::Release);
     }
 
-    /// The keeper's side.
+    /// Records a death. The supervisor calls it.
     fn record_death(&self, death: &Death) {
         let mut row = [0; 1 + MESSAGE_WORDS];
         row[0] = death.was_ready.into();
@@ -245,7 +246,7 @@ impl<W: AtomicWords> LifeLog<W> {
         })
     }
 
-    /// Deaths for which there was no room.
+    /// Returns the number of deaths for which there was no room.
     fn lost_deaths(&self) -> u64 {
         self.deaths.lost()
     }
@@ -265,7 +266,7 @@ impl<W: AtomicWords> LifeLog<W> {
     }
 }
 
-/// The life of a keeper: one prober after the other, until it shall stop.
+/// Runs a supervisor: it starts one prober after the other until it shall stop.
 fn supervise(
     row: &ProbeSpec,
     setup: &ProbeSetup,
@@ -316,7 +317,7 @@ fn supervise(
     }
 }
 
-/// Waits until the prober has died, and tells why; `None` when the keeper shall end before, and the prober with it.
+/// Waits until the prober has died, and returns why; `None` if the supervisor shall end before, and the prober with it.
 fn wait_for_death(
     mut prober: ObserverProcess,
     signals: &SignalWaiter,
@@ -331,7 +332,7 @@ fn wait_for_death(
     }
 }
 
-/// False when the keeper shall end.
+/// Returns false if the supervisor shall end before the pause is over.
 fn sleep_unless_stopped(pause: Duration, signals: &SignalWaiter) -> io::Result<bool> {
     let until = Instant::now() + pause;
     loop {

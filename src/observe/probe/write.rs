@@ -1,4 +1,4 @@
-//! `write` and `fsync`: a bystander that appends to its log.
+//! The probes `write` and `fsync`: they append to a log file, as another program might.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use super::{Probe, ProbeSetup, create_unnamed_file};
 use crate::report::quote::cannot;
 
-/// One page: what a log line or a small record costs in the page cache.
+/// Bytes of an append: one page, as a log line or a small record costs in the page cache.
 const APPEND_BYTES: usize = 4096;
 
-/// The file begins anew at this size: a run of an hour shall not fill the disk. 16384 appends are almost three minutes at
-/// the default period of `write`, and 27 at that of `fsync`.
+/// Size at which the file is truncated, so that a run of an hour does not fill the disk. 16384 appends take almost
+/// three minutes at the default period of `write`, and 27 at that of `fsync`.
 const MAX_LOG_BYTES: u64 = 64 << 20;
 
-/// The same beside a copy, which may need all the room that there is: 256 appends, 25 s of `fsync`.
+/// Size at which the file is truncated beside a copy, which may need all the space there is: 256 appends, 25 s of
+/// `fsync`.
 const MAX_SMALL_LOG_BYTES: u64 = 1 << 20;
 
 struct Append {
@@ -83,7 +84,7 @@ impl Probe for Append {
 mod tests {
     use super::*;
 
-    /// The most that the file holds over a thousand appends.
+    /// Returns the greatest size of the file in a thousand appends.
     fn most(little_room: bool) -> u64 {
         let setup = ProbeSetup {
             directory: Some("/dev/shm".into()),

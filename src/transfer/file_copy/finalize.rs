@@ -11,7 +11,7 @@ use super::super::dest_writer::DestWriter;
 use super::super::engine::REFLINK;
 use super::super::errno_class::{Endpoint, retry};
 use super::super::error::{CopyFailure, Error};
-use super::super::event::{CopyListener, Event};
+use super::super::event::{CopyListener, CopySummary, Event};
 use super::super::plan::Plan;
 use super::super::stop_check::interrupted_or;
 use super::{CopyStart, FileCopy, report};
@@ -87,7 +87,7 @@ fn done_event(run: &mut FileCopy<'_>, start: CopyStart) -> Event {
     let (after, elapsed) = (cpu::thread_usage(), run.account.elapsed().as_secs_f64());
     let (bytes, moved) = (run.cursor.size, std::mem::take(&mut run.account.moved));
     let most = moved.iter().max_by_key(|(_, bytes)| **bytes);
-    Event::Done {
+    Event::Done(CopySummary {
         bytes,
         data_bytes: moved.values().sum(),
         engine: most.map(|(name, _)| *name),
@@ -98,7 +98,7 @@ fn done_event(run: &mut FileCopy<'_>, start: CopyStart) -> Event {
         cpu_user: after.user - start.before.user,
         cpu_system: after.system - start.before.system,
         max_rss: cpu::max_rss(),
-    }
+    })
 }
 
 /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved behind.

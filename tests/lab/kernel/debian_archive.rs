@@ -13,10 +13,6 @@ use nix::fcntl::{Flock, FlockArg};
 use super::kernel_series::{ALL_SERIES, Series, Suite};
 use super::tool_command;
 
-/// Where Debian is fetched from when this system's own apt names no mirror of it.
-const MIRROR: &str = "http://deb.debian.org/debian/";
-const SECURITY: &str = "http://deb.debian.org/debian-security/";
-
 /// The archive is not asked again within this time: the tests of one run do so one after another.
 const INDEX_MAX_AGE: Duration = Duration::from_secs(3600);
 
@@ -116,7 +112,7 @@ impl<'a> Apt<'a> {
             "{KEYRING} is missing: install debian-archive-keyring"
         );
         fs::write(home.join("apt/status"), "")?;
-        let (main, security) = mirrors();
+        let (main, security) = mirrors()?;
         let mut sources = File::create(home.join("apt/sources.list"))?;
         let mut suites: Vec<Suite> = ALL_SERIES.iter().map(|series| series.suite).collect();
         suites.dedup();
@@ -239,8 +235,11 @@ impl<'a> Apt<'a> {
     }
 }
 
-/// The mirrors of Debian and of its security updates that this system's apt uses.
-fn mirrors() -> (String, String) {
+/// Returns the mirrors of Debian and of its security updates that this system's own apt sources name.
+///
+/// # Errors
+/// They name none: this is no Debian, or its sources have other paths.
+fn mirrors() -> Result<(String, String)> {
     let mut list = Command::new("apt-get");
     list.args([
         "indextargets",
@@ -248,15 +247,14 @@ fn mirrors() -> (String, String) {
         "$(REPO_URI)",
         "Created-By: Packages",
     ]);
-    let told = tool_command::stdout_of(&mut list).unwrap_or_default();
-    let find = |end: &str, other: &str| -> String {
-        let found = told.lines().find(|line| line.ends_with(end));
-        found.unwrap_or(other).to_owned()
+    let uris = tool_command::stdout_of(&mut list)?;
+    let find = |end: &str| {
+        let found = uris.lines().find(|line| line.ends_with(end));
+        found.map(str::to_owned).with_context(|| {
+            format!("the sources of this system's apt name no mirror of Debian's {end}")
+        })
     };
-    (
-        find("/debian/", MIRROR),
-        find("/debian-security/", SECURITY),
-    )
+    Ok((find("/debian/")?, find("/debian-security/")?))
 }
 
 /// The numbers of a version, which order it among those of its series.

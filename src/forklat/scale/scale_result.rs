@@ -1,4 +1,4 @@
-//! What `forklat scale` found, as plain data: the text and all exports are made from this.
+//! What `forklat scale` measured, as plain data: the part of a report that only `scale` fills.
 
 use std::path::PathBuf;
 
@@ -6,31 +6,16 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::power_law_fit::{PowerLawFit, fit};
-use crate::observe::host_info::HostInfo;
 
-/// One run of `forklat scale`.
+/// The tables of one run of `forklat scale`, and the sizes that they were made with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ScaleReport {
-    /// [`crate::forklat::model::REPORT_VERSION`]
-    pub v: u32,
-    /// `scale`
-    pub kind: String,
-    /// Version of forklat.
-    pub forklat: String,
-    /// When it began: RFC 3339, UTC.
-    pub date: String,
-    /// Its own command line.
-    pub command_line: Vec<String>,
-    /// The machine.
-    pub facts: HostInfo,
+pub struct ScaleResult {
     /// Bytes of its memory that each process wrote to (1a, 1b).
     pub touch: u64,
     /// Bytes of the mapped file (2a, 2b).
     pub file_size: u64,
     /// Where it lay.
     pub on: PathBuf,
-    /// What a reader must know to read the figures.
-    pub notes: Vec<String>,
     /// In the order in which they were made.
     pub tables: Vec<CostTable>,
 }

@@ -1,58 +1,27 @@
-//! A [`ScaleReport`] for people (text, Markdown) and for spreadsheets.
+//! The tables of `scale` for people and for spreadsheets.
 
-use super::scale_report::{CostCell, CostTable, ScaleReport};
-use crate::forklat::export::Format;
-use crate::forklat::export::table::TextTable as Cells;
+use super::document::{Document, Part};
+use super::table::{Heading, TextTable};
+use crate::forklat::scale::power_law_fit::PowerLawFit;
+use crate::forklat::scale::scale_result::{CostCell, CostTable, ScaleResult};
 use crate::report::quote::quote;
 use crate::report::units::format_bytes;
 
-/// One of the exports.
-///
-/// # Errors
-/// A format that these figures have not.
-pub fn export(scale: &ScaleReport, format: Format) -> Result<String, String> {
-    match format {
-        Format::Json => {
-            let json = serde_json::to_string_pretty(scale).map_err(|e| e.to_string())?;
-            Ok(json + "\n")
-        }
-        Format::Csv => Ok(csv(scale)),
-        Format::Markdown => Ok(markdown(scale)),
-        Format::Hlog => Err("scale has no interval log".into()),
-    }
-}
-
-/// The tables for a terminal, under each the growth.
-#[must_use]
-pub fn text(scale: &ScaleReport) -> String {
-    document(scale, "", |title, cells| {
-        format!("{title}\n{}", cells.text())
-    })
-}
-
-/// The same as Markdown.
-#[must_use]
-pub fn markdown(scale: &ScaleReport) -> String {
-    document(scale, "- ", |title, cells| {
-        format!("**{title}**\n\n{}\n", cells.markdown())
-    })
-}
-
-fn document(scale: &ScaleReport, bullet: &str, show: fn(&str, &Cells) -> String) -> String {
-    let tables = scale.tables.iter().map(|table| {
-        let growths: String = growths(table)
-            .map(|line| format!("{bullet}{line}\n"))
-            .collect();
-        let title = format!("{}  {}", table.name, table.title);
-        format!("\n{}{growths}", show(&title, &cells(table)))
+/// Returns what people read: the tables, and under each how its medians grow.
+pub(super) fn document(scale: &ScaleResult, notes: &[String]) -> Document {
+    let head = Part::Sentences(head(scale).to_vec());
+    let tables = scale.tables.iter().map(|table| Part::Table {
+        title: Some(format!("{}  {}", table.name, table.title)),
+        table: cells(table),
+        lines: growths(table).collect(),
     });
-    let notes = scale.notes.iter().map(|note| format!("\nNote: {note}.\n"));
-    head(scale) + &tables.chain(notes).collect::<String>()
+    let note = |note| Part::Sentences(vec![format!("Note: {note}.")]);
+    let notes = notes.iter().map(note);
+    Document(std::iter::once(head).chain(tables).chain(notes).collect())
 }
 
-/// All cells in one table, with full figures.
-#[must_use]
-pub fn csv(scale: &ScaleReport) -> String {
+/// Returns the cells of all tables, with full figures.
+pub(super) fn all_cells(scale: &ScaleResult) -> TextTable {
     let columns = ["table", "what", "n", "count", "p50_us", "p99_us", "max_us"];
     let rows = scale.tables.iter().flat_map(|table| {
         table.series.iter().flat_map(|series| {
@@ -64,33 +33,36 @@ pub fn csv(scale: &ScaleReport) -> String {
             })
         })
     });
-    let cells = Cells {
-        word_columns: columns.len(),
-        header: columns.map(str::to_owned).to_vec(),
+    TextTable {
+        header: columns.map(Heading::words).to_vec(),
         rows: rows.collect(),
-    };
-    cells.csv()
+    }
 }
 
-fn head(scale: &ScaleReport) -> String {
-    format!(
-        "The cost of one more process while N stand, in microseconds.\n\
-         1a, 1b: each has written to {} of its memory.\n\
-         2a, 2b: each has a file of {} in {} mapped, and has read each page.\n",
-        format_bytes(scale.touch),
-        format_bytes(scale.file_size),
-        quote(&scale.on)
-    )
+fn head(scale: &ScaleResult) -> [String; 3] {
+    [
+        "The cost of one more process while N stand, in microseconds.".into(),
+        format!(
+            "1a, 1b: each has written to {} of its memory.",
+            format_bytes(scale.touch)
+        ),
+        format!(
+            "2a, 2b: each has a file of {} in {} mapped, and has read each page.",
+            format_bytes(scale.file_size),
+            quote(&scale.on)
+        ),
+    ]
 }
 
-fn cells(table: &CostTable) -> Cells {
+fn cells(table: &CostTable) -> TextTable {
     let rows = table.series.iter().flat_map(|series| {
         let names = std::iter::once(series.name.as_str()).chain(std::iter::repeat(""));
         names.zip(&series.cells).map(|(name, cell)| row(name, cell))
     });
-    Cells {
-        word_columns: 1,
-        header: ["", "N", "p50", "p99", "max"].map(str::to_owned).to_vec(),
+    let mut header = vec![Heading::words("")];
+    header.extend(["N", "p50", "p99", "max"].map(Heading::number));
+    TextTable {
+        header,
         rows: rows.collect(),
     }
 }
@@ -102,10 +74,7 @@ fn row(name: &str, cell: &CostCell) -> Vec<String> {
 
 fn growths(table: &CostTable) -> impl Iterator<Item = String> {
     table.series.iter().map(|series| {
-        let growth = series
-            .growth
-            .as_ref()
-            .map(super::power_law_fit::PowerLawFit::text);
+        let growth = series.growth.as_ref().map(PowerLawFit::text);
         let growth = growth.unwrap_or_else(|| "one step shows no growth".into());
         format!("{}: {growth}", series.name)
     })
@@ -124,9 +93,13 @@ fn microseconds(time: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forklat::scale::scale_report::Series;
+    use crate::forklat::export::csv;
+    use crate::forklat::export::rows::Detail;
+    use crate::forklat::export::{json_report, markdown, terminal_report};
+    use crate::forklat::model::Report;
+    use crate::forklat::scale::scale_result::Series;
 
-    fn scale() -> ScaleReport {
+    fn scale() -> Report {
         let cell = |n, p50| CostCell {
             n,
             count: 9,
@@ -145,38 +118,60 @@ mod tests {
                 Series::new("stop", vec![cell(1, 2.0), cell(10, 2.0), cell(100, 2.0)]),
             ],
         };
-        ScaleReport {
-            v: 1,
-            kind: "scale".into(),
-            forklat: "0".into(),
-            date: "2026-01-01T00:00:00Z".into(),
-            command_line: vec![],
-            facts: Default::default(),
-            touch: 65536,
-            file_size: 1 << 20,
-            on: ".".into(),
+        Report {
             notes: vec!["nothing".into()],
-            tables: vec![table],
+            scale: Some(ScaleResult {
+                touch: 65536,
+                file_size: 1 << 20,
+                on: ".".into(),
+                tables: vec![table],
+            }),
+            ..Report::new("scale", Vec::new(), "2026-01-01T00:00:00Z".into())
         }
     }
 
     #[test]
     fn text_has_the_growth_under_the_table() {
         let want = "\n1a  Forked\n         N   p50   p99   max\nstart    1  1.50  3.00  15.0\n        10  15.0  30.0   150\n       100   150   300  1500\nstop     1  2.00  4.00  20.0\n        10  2.00  4.00  20.0\n       100  2.00  4.00  20.0\nstart: ~N^1.00 (linear)\nstop: ~N^0.00 (flat)\n\nNote: nothing.\n";
-        let text = text(&scale());
+        let text = terminal_report::render(&scale(), Detail::Short);
         assert_eq!(&text[text.find("\n\n").unwrap() + 1..], want);
     }
 
     #[test]
     fn csv_has_a_line_a_cell() {
-        let csv = csv(&scale());
+        let csv = csv::render(&scale());
         assert_eq!(csv.lines().count(), 7);
         assert_eq!(csv.lines().nth(1), Some("1a,start,1,9,1.5,3,15"));
     }
 
     #[test]
+    fn json_keeps_the_keys_of_scale_beside_those_of_every_report() {
+        let json = json_report::render(&scale()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        for key in [
+            "v",
+            "kind",
+            "forklat",
+            "date",
+            "command_line",
+            "facts",
+            "touch",
+            "file_size",
+            "on",
+            "notes",
+            "tables",
+            "subjects",
+            "observers",
+        ] {
+            assert!(json.get(key).is_some(), "{key} is missing");
+        }
+        let back: Report = serde_json::from_value(json).unwrap();
+        assert_eq!(back.scale.unwrap().tables[0].series.len(), 2);
+    }
+
+    #[test]
     fn markdown_has_both() {
-        let text = markdown(&scale());
+        let text = markdown::render(&scale());
         assert!(text.contains("| stop | 1 | 2.00 | 4.00 | 20.0 |"));
         assert!(text.contains("- start: ~N^1.00 (linear)"));
     }

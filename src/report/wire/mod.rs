@@ -1,0 +1,442 @@
+//! The events of `--json` as they are written: one JSON object on one line, the interface that scripts depend on.
+//!
+//! The types here are separate from those that the program computes with, so that a change inside the program cannot change
+//! the output by accident. `tests/golden/events.jsonl` fixes the output byte for byte, and `man/mmapcp-events.schema.json`
+//! describes it for other programs.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::counters::{RunProgress, RunSummary, bytes_per_second};
+use crate::transfer;
+use crate::transfer::rate_limit::Bottleneck;
+
+#[cfg(test)]
+mod tests;
+
+/// Version of the events. A field may be added under the same number; no field changes its meaning or its type.
+const EVENT_VERSION: u32 = 1;
+
+/// An event of `mmapcp --json`, one on each line. A reader should ignore fields and events that it does not know.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(title = "mmapcp event"))]
+pub struct Line<'a> {
+    /// Version of the events. It changes when a field changes its meaning or its type.
+    #[cfg_attr(test, schemars(extend("const" = EVENT_VERSION)))]
+    v: u32,
+    /// The name of the event and its fields.
+    #[serde(flatten)]
+    event: Event<'a>,
+}
+
+/// An event by its name, which is the value of the field `event`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event<'a> {
+    /// The plan for one file, written before its first byte is copied.
+    Plan(Plan<'a>),
+    /// An engine failed during the copy of a file, and another one continues.
+    Fallback(Fallback<'a>),
+    /// The faster of two engines was found by measurement and copies the rest of the file.
+    Choice(Choice<'a>),
+    /// The throttle holds the copy to a rate, or stops doing so: then all fields are null.
+    Throttle(Throttle),
+    /// How far the current file and the whole run are. At most one is written per second.
+    Progress(Progress),
+    /// One file was copied completely.
+    Done(Done<'a>),
+    /// Something could not be copied, or not completely.
+    Error(Error<'a>),
+    /// The sums of the whole run, written at its end.
+    Total(Total),
+}
+
+/// The paths of the source and the destination. A path that is not UTF-8 is given in hexadecimal instead, in the field whose
+/// name ends in `_hex`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FilePaths<'a> {
+    /// The source, as it was named on the command line or found below a directory named there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    source: Option<&'a str>,
+    /// The bytes of the source path in hexadecimal, only if they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    source_hex: Option<String>,
+    /// The path of the destination of this file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    destination: Option<&'a str>,
+    /// The bytes of the destination path in hexadecimal, only if they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    destination_hex: Option<String>,
+}
+
+/// The plan for one file, written before its first byte is copied.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Plan<'a> {
+    #[serde(flatten)]
+    paths: FilePaths<'a>,
+    /// Size of the source in bytes; 0 for a stream.
+    size: u64,
+    /// Bytes of the source that are allocated, which excludes its holes.
+    data: u64,
+    /// The engine that is tried first; null for an empty file.
+    engine: Option<&'a str>,
+    /// Whether O_DIRECT bypasses the page cache: `genuine`, `unproven` (the first write shows), or `no`.
+    #[cfg_attr(test, schemars(extend("enum" = ["genuine", "unproven", "no"])))]
+    direct: &'a str,
+    /// Alignment in bytes that O_DIRECT needs of memory addresses.
+    mem_align: u64,
+    /// Alignment in bytes that O_DIRECT needs of file offsets and lengths.
+    offset_align: u64,
+    /// The engines that cannot copy this file, each with the reason.
+    refused: Vec<Refusal<'a>>,
+    /// Why space is not reserved before the data is written; null if it is reserved.
+    unreserved: Option<&'a str>,
+}
+
+/// An engine that cannot copy a file, and the reason.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Refusal<'a> {
+    /// The name of the engine, as `--engine` accepts it.
+    engine: &'a str,
+    /// The missing capability or the option that excludes it, in words.
+    why: &'a str,
+}
+
+/// An engine failed during the copy of a file, and another one continues.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Fallback<'a> {
+    /// The name of the engine that failed.
+    from: &'a str,
+    /// The name of the engine that continues.
+    to: &'a str,
+    /// The error that the first engine met, in words.
+    why: &'a str,
+    /// Offset in the file, in bytes, at which the second engine starts.
+    at: u64,
+}
+
+/// The faster of two engines was found by measurement and copies the rest of the file.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Choice<'a> {
+    /// The name of the engine that continues.
+    engine: &'a str,
+    /// What each engine cost in its trial.
+    tried: Vec<Trial<'a>>,
+}
+
+/// What one engine cost in its trial.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Trial<'a> {
+    /// The name of the engine that was tried.
+    engine: &'a str,
+    /// CPU time in seconds for 10^9 bytes.
+    cpu_per_gb: f64,
+    /// Wall time in seconds for 10^9 bytes.
+    wall_per_gb: f64,
+}
+
+/// The throttle holds the copy to a rate, or stops doing so: then all fields are null.
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Throttle {
+    /// What holds the copy back, such as `limit-rate` or `fork-latency`.
+    cause: Option<&'static str>,
+    /// What was measured: bytes per second for the rate, seconds for a latency, percent for pressure.
+    figure: Option<f64>,
+    /// What is allowed, in the unit of `figure`.
+    target: Option<f64>,
+    /// Bytes per second to which the copy is held; 0 if nothing may be copied yet.
+    rate: Option<u64>,
+}
+
+/// How far the current file and the whole run are.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Progress {
+    /// Bytes from the start of the current file, holes included, that the device has taken.
+    copied: u64,
+    /// Size of the current file in bytes; 0 for a stream.
+    size: u64,
+    /// Bytes of the current file per second since it was started.
+    rate: f64,
+    /// Seconds since the current file was started.
+    elapsed: f64,
+    /// Files that are copied, skipped or failed so far.
+    files_done: u64,
+    /// Files in the whole run; null until they are counted.
+    files: Option<u64>,
+    /// Bytes of all finished files and of the current ones so far.
+    bytes_done: u64,
+    /// Bytes in the whole run; null until they are counted.
+    bytes: Option<u64>,
+}
+
+/// One file was copied completely.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Done<'a> {
+    #[serde(flatten)]
+    paths: FilePaths<'a>,
+    /// Size of the destination in bytes.
+    bytes: u64,
+    /// Bytes that were moved or written, which excludes holes.
+    data_bytes: u64,
+    /// The engine that moved most bytes; null for an empty file.
+    engine: Option<&'a str>,
+    /// Bytes that each engine moved, by the name of the engine.
+    engines: &'a BTreeMap<&'static str, u64>,
+    /// Number of extents that were found in the source.
+    extents: u64,
+    /// Wall time in seconds that this file took.
+    elapsed: f64,
+    /// `bytes` divided by `elapsed`, in bytes per second.
+    rate: f64,
+    /// CPU time in seconds that this file took in user mode.
+    cpu_user: f64,
+    /// CPU time in seconds that this file took in the kernel.
+    cpu_system: f64,
+    /// Peak resident set size of the process so far, in bytes.
+    max_rss: u64,
+}
+
+/// Something could not be copied, or not completely. The paths are absent if the error belongs to no file.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Error<'a> {
+    #[serde(flatten)]
+    paths: Option<FilePaths<'a>>,
+    /// The message as on standard error, without the name of the program.
+    error: &'a str,
+    #[serde(flatten)]
+    cause: ErrorCause<'a>,
+}
+
+/// What failed, for a program to act on. Each field is absent if it is not known.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ErrorCause<'a> {
+    /// The operation that failed, such as `write`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub op: Option<&'a str>,
+    /// The error number of the system call that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "i32"))]
+    pub errno: Option<i32>,
+    /// The name of the error number, such as ENOSPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub code: Option<&'a str>,
+}
+
+/// The sums of the whole run, written at its end.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Total {
+    /// Files that were copied, linked or made. Directories are not counted.
+    files: u64,
+    /// Bytes of all files that were copied.
+    bytes: u64,
+    /// Number of directories that were made.
+    directories: u64,
+    /// Files that were skipped without an error.
+    skipped: u64,
+    /// Errors that were reported by `error` events.
+    errors: u64,
+    /// Wall time in seconds since the run was started.
+    elapsed: f64,
+    /// `bytes` divided by `elapsed`, in bytes per second.
+    rate: f64,
+}
+
+impl<'a> Event<'a> {
+    /// Converts an event of the transfer of `source` to `dest`. Returns `None` for a note, which is written for people only.
+    #[must_use]
+    pub fn of_file(event: &'a transfer::Event, source: &'a Path, dest: &'a Path) -> Option<Self> {
+        use transfer::Event as Inner;
+        let paths = || FilePaths::new(source, dest);
+        match event {
+            Inner::Plan(plan) => Some(Self::Plan(Plan::new(plan, paths()))),
+            Inner::Fallback { from, to, why, at } => Some(Self::Fallback(Fallback {
+                from,
+                to,
+                why,
+                at: *at,
+            })),
+            Inner::Choice { engine, tried } => Some(Self::Choice(Choice {
+                engine,
+                tried: tried.iter().map(Trial::from).collect(),
+            })),
+            Inner::Note { .. } => None,
+            Inner::Done(summary) => Some(Self::Done(Done::new(summary, paths()))),
+        }
+    }
+
+    /// Makes the event of the error that ended the copy of one file.
+    #[must_use]
+    pub fn file_error(
+        source: &'a Path,
+        dest: &'a Path,
+        message: &'a str,
+        cause: ErrorCause<'a>,
+    ) -> Self {
+        Self::Error(Error {
+            paths: Some(FilePaths::new(source, dest)),
+            error: message,
+            cause,
+        })
+    }
+
+    /// Makes the event of an error that belongs to no file.
+    #[must_use]
+    pub fn run_error(message: &'a str, cause: ErrorCause<'a>) -> Self {
+        Self::Error(Error {
+            paths: None,
+            error: message,
+            cause,
+        })
+    }
+
+    /// Returns the line to write, without its end.
+    ///
+    /// # Panics
+    /// Never: all keys of the events are strings.
+    #[must_use]
+    pub fn into_line(self) -> String {
+        let line = Line {
+            v: EVENT_VERSION,
+            event: self,
+        };
+        // A `Value` sorts the keys, as all earlier versions did.
+        serde_json::to_value(line)
+            .expect("an event has string keys")
+            .to_string()
+    }
+}
+
+impl<'a> FilePaths<'a> {
+    fn new(source: &'a Path, dest: &'a Path) -> Self {
+        Self {
+            source: source.to_str(),
+            source_hex: hex_unless_utf8(source),
+            destination: dest.to_str(),
+            destination_hex: hex_unless_utf8(dest),
+        }
+    }
+}
+
+/// Returns the bytes of a path in hexadecimal, or `None` if they are UTF-8.
+fn hex_unless_utf8(path: &Path) -> Option<String> {
+    if path.to_str().is_some() {
+        return None;
+    }
+    let bytes = path.as_os_str().as_bytes();
+    Some(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+impl<'a> Plan<'a> {
+    fn new(plan: &'a transfer::PlanSummary, paths: FilePaths<'a>) -> Self {
+        Self {
+            paths,
+            size: plan.size,
+            data: plan.data,
+            engine: plan.engine,
+            direct: plan.direct,
+            mem_align: plan.mem_align,
+            offset_align: plan.offset_align,
+            refused: plan.refused.iter().map(Refusal::from).collect(),
+            unreserved: plan.unreserved.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a transfer::Refusal> for Refusal<'a> {
+    fn from(refusal: &'a transfer::Refusal) -> Self {
+        Self {
+            engine: refusal.engine,
+            why: &refusal.why,
+        }
+    }
+}
+
+impl From<&transfer::Trial> for Trial<'_> {
+    fn from(trial: &transfer::Trial) -> Self {
+        Self {
+            engine: trial.engine,
+            cpu_per_gb: trial.cpu_per_gb,
+            wall_per_gb: trial.wall_per_gb,
+        }
+    }
+}
+
+impl From<Option<&Bottleneck>> for Throttle {
+    fn from(bottleneck: Option<&Bottleneck>) -> Self {
+        bottleneck.map_or_else(Self::default, |b| Self {
+            cause: Some(b.cause.name()),
+            figure: Some(b.figure),
+            target: Some(b.target),
+            rate: Some(b.rate),
+        })
+    }
+}
+
+impl Progress {
+    pub(super) fn new(file: &transfer::Progress, run: &RunProgress) -> Self {
+        Self {
+            copied: file.copied,
+            size: file.size,
+            rate: bytes_per_second(file.copied, file.elapsed),
+            elapsed: file.elapsed.as_secs_f64(),
+            files_done: run.files,
+            files: run.total.map(|total| total.files),
+            bytes_done: run.bytes,
+            bytes: run.total.map(|total| total.bytes),
+        }
+    }
+}
+
+impl<'a> Done<'a> {
+    fn new(summary: &'a transfer::CopySummary, paths: FilePaths<'a>) -> Self {
+        Self {
+            paths,
+            bytes: summary.bytes,
+            data_bytes: summary.data_bytes,
+            engine: summary.engine,
+            engines: &summary.engines,
+            extents: summary.extents,
+            elapsed: summary.elapsed,
+            rate: summary.rate,
+            cpu_user: summary.cpu_user,
+            cpu_system: summary.cpu_system,
+            max_rss: summary.max_rss,
+        }
+    }
+}
+
+impl From<&RunSummary> for Total {
+    fn from(sum: &RunSummary) -> Self {
+        Self {
+            files: sum.files,
+            bytes: sum.bytes,
+            directories: sum.directories,
+            skipped: sum.skipped,
+            errors: sum.errors,
+            elapsed: sum.elapsed.as_secs_f64(),
+            rate: bytes_per_second(sum.bytes, sum.elapsed),
+        }
+    }
+}
