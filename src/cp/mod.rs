@@ -95,7 +95,7 @@ fn copy(
     if voice.is_interrupted() {
         return false;
     }
-    throttle::run_throttled(throttle, (options, jobs), reporter, |pace| {
+    throttle::run_throttled(throttle, options, jobs, reporter, |pace| {
         total_scan::run_with_total_scan(options, jobs, reporter, || {
             tree::copy_all(jobs, options, pace, voice)
         })

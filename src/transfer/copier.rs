@@ -147,7 +147,7 @@ mod tests {
     use crate::transfer::engine;
     use crate::transfer::event::{Event, Progress};
     use crate::transfer::plan::{DirectPolicy, Sparse};
-    use crate::transfer::rate_limit::RateSettings;
+    use crate::transfer::rate_limit::{Rate, RateSettings};
 
     /// Says nothing and never stops.
     struct Silent;
@@ -170,12 +170,12 @@ mod tests {
         source.sync_all().unwrap();
         let pacer = Arc::new(RateLimiter::new(true));
         let orders = RateSettings {
-            rate: u64::MAX,
+            rate: Rate::Unlimited,
             chunk: 1 << 20,
             bottleneck: None,
             notice: None,
         };
-        pacer.apply(&orders, crate::sys::clock::monotonic_ns());
+        pacer.apply(&orders, crate::sys::clock::MonotonicNs::now());
         let mut worker = Copier::with_rate_limiter(Some(Arc::clone(&pacer)));
         let facts = worker.facts(&source).unwrap();
         let copied = worker.copy(&source, facts, &dest, options, &mut Silent, ());

@@ -1,11 +1,13 @@
 //! Waiting at the pacing point: before each chunk, in slices, so that a signal is heard and progress told meanwhile.
 
+use std::time::Duration;
+
 use super::error::Error;
 use super::rate_limit::RateLimiter;
-use crate::sys::clock::monotonic_ns;
+use crate::sys::clock::MonotonicNs;
 
-/// How long nobody is listened to at most, in nanoseconds: as long as a person takes for at once.
-const CHECK_INTERVAL_NS: u64 = 50_000_000;
+/// Longest wait between two checks for signals and progress.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How many chunks may be on their way through the page cache: with fewer the device would idle between two of them.
 const MAX_DIRTY_CHUNKS: u64 = 4;
@@ -26,7 +28,7 @@ pub(super) fn wait_for_tokens(
     let turn = pace.line_up();
     loop {
         let piece = |chunk: usize| bytes.min((chunk as u64).max(unit));
-        if let Some(taken) = turn.wait_until(piece, monotonic_ns() + CHECK_INTERVAL_NS) {
+        if let Some(taken) = turn.wait_until(piece, MonotonicNs::now().after(CHECK_INTERVAL)) {
             return Ok(taken);
         }
         report()?;

@@ -5,34 +5,43 @@
 
 mod fifo_queue;
 mod governor;
+mod rate;
 mod rate_limiter;
 mod signal;
 mod token_bucket;
 
 pub use governor::Governor;
+pub use rate::Rate;
 pub use rate_limiter::{Permit, RateLimiter};
 pub use signal::{Cause, FIGURE_PLACEHOLDER, Feed, FigureUnit, Limits, SIGNALS, SignalSpec};
-pub use token_bucket::TokenBucket;
+pub use token_bucket::{TokenBucket, Wait};
 
-/// Bytes a second that go on whatever others feel: a copy that stands still is no copy.
-const MIN_RATE: u64 = 2 << 20;
+use std::time::Duration;
 
-/// One answer to a prober, for one or more moments at which it was asked for. CLOCK_MONOTONIC in nanoseconds.
+use crate::sys::clock::MonotonicNs;
+
+/// The rate that goes on whatever others feel: a copy that stands still is no copy.
+const MIN_RATE: Rate = Rate::from_bytes_per_sec(MIN_BYTES_PER_SEC);
+
+/// The same in bytes per second.
+const MIN_BYTES_PER_SEC: u64 = 2 << 20;
+
+/// One answer to a prober, for one or more moments at which it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LatencySample {
     /// The first intended moment.
-    pub intended: u64,
+    pub intended: MonotonicNs,
     /// How many moments, a period apart, it serves.
     pub moments: u64,
     /// When it was there.
-    pub end: u64,
+    pub end: MonotonicNs,
 }
 
 /// A reading of PSI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StallSample {
-    /// When it was read, CLOCK_MONOTONIC in nanoseconds.
-    pub at: u64,
+    /// When it was read.
+    pub at: MonotonicNs,
     /// Microseconds since boot in which some task waited.
     pub total_us: u64,
 }
@@ -51,8 +60,8 @@ pub enum Sample {
 pub struct CopyTotals {
     /// Bytes that were moved.
     pub moved: u64,
-    /// Nanoseconds that threads have waited for the bucket, in all.
-    pub waited: u64,
+    /// The time that all threads together have waited for the bucket.
+    pub waited: Duration,
 }
 
 /// Who holds the copy back, and by how much. Seconds for latencies, percent for pressure, bytes a second for the rate.
@@ -64,8 +73,8 @@ pub struct Bottleneck {
     pub figure: f64,
     /// What is allowed.
     pub target: f64,
-    /// Bytes a second that the copy is held to.
-    pub rate: u64,
+    /// The rate that the copy is held to.
+    pub rate: Rate,
 }
 
 /// What the governor tells once.
@@ -80,8 +89,8 @@ pub enum Notice {
 /// What the copy shall do from now on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateSettings {
-    /// Bytes a second; 0: nothing moves yet; `u64::MAX`: no limit.
-    pub rate: u64,
+    /// How fast it may go. Before the first byte it is stopped.
+    pub rate: Rate,
     /// Bytes of one call, at most.
     pub chunk: usize,
     /// Who holds it back, if anyone does.

@@ -1,37 +1,41 @@
 //! The latencies of the last ten seconds or more: how many are over, and their 99th percentile.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::NANOS_PER_SECOND;
+use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
 /// What "the 99th percentile" is taken over: 400 answers of fork.
-const WINDOW_SPAN_NS: u64 = 10 * NANOS_PER_SECOND;
+const WINDOW_SPAN: Duration = Duration::from_secs(10);
 
 /// But over so many moments at least, of which two may be over: the 20 seconds of a synced write. Of the 100 in ten seconds one
 /// may, and two late answers in a copy of 17 s, on a disk held to 100 MB/s, made the percentile 72 ms where 50 were asked for.
-const MIN_WINDOW_SAMPLES: u64 = 200;
+const MIN_WINDOW_SAMPLES: u32 = 200;
 
 /// No more moments than this, whatever the period.
-const MAX_WINDOW_SAMPLES: u64 = 4096;
+const MAX_WINDOW_SAMPLES: u128 = 4096;
 
 /// Moments in the order they came, and their latencies in the order of size: both percentile and share are then a look-up.
 #[derive(Debug)]
 pub(super) struct LatencyWindow {
-    moments: VecDeque<(u64, u64)>,
-    sorted: Vec<u64>,
-    span: u64,
+    moments: VecDeque<(MonotonicNs, Duration)>,
+    sorted: Vec<Duration>,
+    span: Duration,
     capacity: usize,
 }
 
 impl LatencyWindow {
-    /// For moments `period` nanoseconds apart.
-    pub(super) fn new(period: u64) -> Self {
-        let span = WINDOW_SPAN_NS.max(period.saturating_mul(MIN_WINDOW_SAMPLES));
+    /// Makes a window for moments that are a `period` apart.
+    pub(super) fn new(period: Duration) -> Self {
+        let span = WINDOW_SPAN.max(period.saturating_mul(MIN_WINDOW_SAMPLES));
+        let span = Duration::from_nanos(saturating_nanos(span));
+        let capacity = span.as_nanos() / period.as_nanos().max(1);
+        let capacity = capacity.clamp(1, MAX_WINDOW_SAMPLES);
         Self {
             moments: VecDeque::new(),
             sorted: Vec::new(),
             span,
-            capacity: (span / period.max(1)).clamp(1, MAX_WINDOW_SAMPLES) as usize,
+            capacity: capacity as usize,
         }
     }
 
@@ -40,7 +44,7 @@ impl LatencyWindow {
         self.capacity
     }
 
-    pub(super) fn push(&mut self, moment: u64, latency: u64) {
+    pub(super) fn push(&mut self, moment: MonotonicNs, latency: Duration) {
         if self.moments.len() == self.capacity {
             self.drop_oldest();
         }
@@ -50,8 +54,8 @@ impl LatencyWindow {
     }
 
     /// Forgets what is older than the window.
-    pub(super) fn age(&mut self, now: u64) {
-        let from = now.saturating_sub(self.span);
+    pub(super) fn age(&mut self, now: MonotonicNs) {
+        let from = now.before(self.span);
         while self.moments.front().is_some_and(|(at, _)| *at < from) {
             self.drop_oldest();
         }
@@ -67,24 +71,26 @@ impl LatencyWindow {
     }
 
     /// How many waited longer than `allowed`.
-    pub(super) fn over(&self, allowed: u64) -> usize {
+    pub(super) fn over(&self, allowed: Duration) -> usize {
         self.len() - self.sorted.partition_point(|latency| *latency <= allowed)
     }
 
     /// The latency that 99 of 100 do not pass; 0 of none.
-    pub(super) fn p99(&self) -> u64 {
+    pub(super) fn p99(&self) -> Duration {
         let rank = (self.len() * 99).div_ceil(100);
-        rank.checked_sub(1).map_or(0, |index| self.sorted[index])
+        rank.checked_sub(1)
+            .map_or(Duration::ZERO, |index| self.sorted[index])
     }
 
     /// The same of those that were over at `from` or later.
-    pub(super) fn p99_since(&self, from: u64) -> u64 {
+    pub(super) fn p99_since(&self, from: MonotonicNs) -> Duration {
         let moments = self.moments.iter().rev();
-        let recent = moments.take_while(|(at, latency)| at.saturating_add(*latency) >= from);
-        let mut recent: Vec<u64> = recent.map(|(_, latency)| *latency).collect();
+        let recent = moments.take_while(|(at, latency)| at.after(*latency) >= from);
+        let mut recent: Vec<Duration> = recent.map(|(_, latency)| *latency).collect();
         recent.sort_unstable();
         let rank = (recent.len() * 99).div_ceil(100);
-        rank.checked_sub(1).map_or(0, |index| recent[index])
+        rank.checked_sub(1)
+            .map_or(Duration::ZERO, |index| recent[index])
     }
 
     fn drop_oldest(&mut self) {
@@ -99,72 +105,85 @@ impl LatencyWindow {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{LatencyWindow, WINDOW_SPAN_NS};
+    use super::{Duration, LatencyWindow, MonotonicNs, WINDOW_SPAN};
+
+    const SPAN_NS: u64 = WINDOW_SPAN.as_nanos() as u64;
+
+    fn at(nanoseconds: u64) -> MonotonicNs {
+        MonotonicNs::from_nanos(nanoseconds)
+    }
+
+    fn ns(nanoseconds: u64) -> Duration {
+        Duration::from_nanos(nanoseconds)
+    }
 
     #[test]
     fn one_in_a_hundred_may_be_anything() {
-        let mut window = LatencyWindow::new(WINDOW_SPAN_NS / 200);
+        let mut window = LatencyWindow::new(ns(SPAN_NS / 200));
         for moment in 0..198 {
-            window.push(moment, 10);
+            window.push(at(moment), ns(10));
         }
-        window.push(198, 1000);
-        window.push(199, 1000);
-        assert_eq!((window.p99(), window.over(10)), (10, 2));
-        window.push(200, 1000);
+        window.push(at(198), ns(1000));
+        window.push(at(199), ns(1000));
+        assert_eq!((window.p99(), window.over(ns(10))), (ns(10), 2));
+        window.push(at(200), ns(1000));
         assert_eq!(
-            (window.len(), window.p99(), window.over(10)),
-            (200, 1000, 3)
+            (window.len(), window.p99(), window.over(ns(10))),
+            (200, ns(1000), 3)
         );
     }
 
     #[test]
     fn what_is_older_than_the_window_is_forgotten() {
-        let mut window = LatencyWindow::new(WINDOW_SPAN_NS / 400);
-        window.push(0, 1000);
-        window.push(WINDOW_SPAN_NS / 2, 1);
-        window.age(WINDOW_SPAN_NS);
-        assert_eq!(window.over(10), 1);
-        window.age(WINDOW_SPAN_NS + 1);
-        assert_eq!((window.len(), window.over(10)), (1, 0));
-        window.age(u64::MAX);
-        assert_eq!((window.len(), window.p99()), (0, 0));
+        let mut window = LatencyWindow::new(ns(SPAN_NS / 400));
+        window.push(at(0), ns(1000));
+        window.push(at(SPAN_NS / 2), ns(1));
+        window.age(at(SPAN_NS));
+        assert_eq!(window.over(ns(10)), 1);
+        window.age(at(SPAN_NS + 1));
+        assert_eq!((window.len(), window.over(ns(10))), (1, 0));
+        window.age(at(u64::MAX));
+        assert_eq!((window.len(), window.p99()), (0, ns(0)));
     }
 
     #[test]
     fn what_was_over_before_does_not_count_since() {
-        let mut window = LatencyWindow::new(WINDOW_SPAN_NS / 400);
-        window.push(0, 1000);
-        window.push(1500, 10);
-        assert_eq!((window.p99_since(1000), window.p99_since(1001)), (1000, 10));
-        assert_eq!(window.p99_since(1511), 0);
+        let mut window = LatencyWindow::new(ns(SPAN_NS / 400));
+        window.push(at(0), ns(1000));
+        window.push(at(1500), ns(10));
+        assert_eq!(
+            (window.p99_since(at(1000)), window.p99_since(at(1001))),
+            (ns(1000), ns(10))
+        );
+        assert_eq!(window.p99_since(at(1511)), ns(0));
     }
 
     #[test]
     fn what_is_asked_seldom_is_remembered_for_longer() {
-        let mut window = LatencyWindow::new(WINDOW_SPAN_NS / 100);
+        let mut window = LatencyWindow::new(ns(SPAN_NS / 100));
         assert_eq!(window.capacity(), 200);
-        window.push(0, 1000);
-        window.age(2 * WINDOW_SPAN_NS);
-        assert_eq!(window.over(10), 1);
-        window.age(2 * WINDOW_SPAN_NS + 1);
+        window.push(at(0), ns(1000));
+        window.age(at(2 * SPAN_NS));
+        assert_eq!(window.over(ns(10)), 1);
+        window.age(at(2 * SPAN_NS + 1));
         assert_eq!(window.len(), 0);
-        assert_eq!(LatencyWindow::new(u64::MAX).capacity(), 1);
+        assert_eq!(LatencyWindow::new(ns(u64::MAX)).capacity(), 1);
     }
 
     proptest! {
         /// The look-ups say what a count over all moments says.
         #[test]
         fn look_ups_agree_with_counting(latencies in prop::collection::vec(0_u64..50, 1..500)) {
-            let mut window = LatencyWindow::new(WINDOW_SPAN_NS / 200);
+            let mut window = LatencyWindow::new(ns(SPAN_NS / 200));
             for (moment, latency) in latencies.iter().enumerate() {
-                window.push(moment as u64, *latency);
+                window.push(at(moment as u64), ns(*latency));
             }
             let mut last: Vec<u64> = latencies[latencies.len().saturating_sub(200)..].to_vec();
             last.sort_unstable();
             prop_assert_eq!(window.len(), last.len());
-            prop_assert_eq!(window.over(25), last.iter().filter(|latency| **latency > 25).count());
+            prop_assert_eq!(window.over(ns(25)), last.iter().filter(|latency| **latency > 25).count());
             let rank = (last.len() as f64 * 0.99).ceil() as usize;
-            prop_assert_eq!(window.p99(), last[rank - 1]);
+            prop_assert_eq!(window.p99(), ns(last[rank - 1]));
         }
     }
 }

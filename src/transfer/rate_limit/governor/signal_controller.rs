@@ -4,7 +4,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::throughput_meter::CopyPace;
-use super::{Bottleneck, Cause, Sample};
+use super::{Bottleneck, Cause, Rate, Sample};
+use crate::sys::clock::MonotonicNs;
 
 /// The controller of one signal. Each kind of control law is one implementation.
 pub(super) trait SignalController: Debug + Send {
@@ -15,7 +16,7 @@ pub(super) trait SignalController: Debug + Send {
     fn add_sample(&mut self, sample: Sample);
 
     /// Notes that the sensor has died at `now`: nothing is known until its successor answers.
-    fn sensor_lost(&mut self, _now: u64) {}
+    fn sensor_lost(&mut self, _now: MonotonicNs) {}
 
     /// Whether the machine is to be sampled without a copy first.
     fn needs_baseline(&self) -> bool {
@@ -28,10 +29,10 @@ pub(super) trait SignalController: Debug + Send {
     }
 
     /// Ends the baseline at `now` and begins at the lowest rate. Returns what was measured if that is over the target.
-    fn end_baseline(&mut self, now: u64) -> Option<Bottleneck>;
+    fn end_baseline(&mut self, now: MonotonicNs) -> Option<Bottleneck>;
 
     /// Begins again at the lowest rate, after a time in which the copy stood still.
-    fn resume(&mut self, now: u64);
+    fn resume(&mut self, now: MonotonicNs);
 
     /// Turns the samples since the last decision into an allowed rate.
     fn decide(&mut self, pace: &CopyPace);
@@ -48,10 +49,10 @@ pub(super) trait SignalController: Debug + Send {
     }
 
     /// Whether the target is missed, or nothing is known. `give_up_after` says how long a miss is borne.
-    fn is_missed(&self, now: u64, give_up_after: Duration) -> bool;
+    fn is_missed(&self, now: MonotonicNs, give_up_after: Duration) -> bool;
 
     /// Returns figure and target, beside the `rate` that the copy is held to.
-    fn bottleneck(&self, now: u64, rate: u64) -> Bottleneck;
+    fn bottleneck(&self, now: MonotonicNs, rate: Rate) -> Bottleneck;
 
     /// Returns what bounds a chunk of the copy.
     fn chunk_limit(&self) -> ChunkLimit {

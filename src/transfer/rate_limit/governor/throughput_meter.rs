@@ -1,20 +1,22 @@
 //! What the copy really does: the rate it reaches, and whether it waits for the bucket.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::{CopyTotals, MIN_RATE, NANOS_PER_SECOND};
+use super::{CopyTotals, MIN_RATE};
+use crate::sys::clock::MonotonicNs;
 
 /// What "the rate reached" is taken over: long enough for the hiccups of a disk, short enough for a cut to bite at once.
-const REACHED: u64 = NANOS_PER_SECOND / 2;
+const REACHED: Duration = Duration::from_millis(500);
 
 /// What "it follows" is taken over: in slow start the rate doubles in hardly less.
-const RECENT: u64 = NANOS_PER_SECOND / 10;
+const RECENT: Duration = Duration::from_millis(100);
 
 /// After so long without a byte, and without waiting for us, the copy is at rest.
-const IDLE_AFTER_NS: u64 = NANOS_PER_SECOND;
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Marks are this far apart at least, so that their number is bounded whoever calls how often.
-const MIN_MARK_INTERVAL_NS: u64 = NANOS_PER_SECOND / 100;
+const MIN_MARK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A copy waits for the bucket when its threads do so for this part of the time.
 const THROTTLED_SHARE: f64 = 0.05;
@@ -22,14 +24,14 @@ const THROTTLED_SHARE: f64 = 0.05;
 /// Marks of the last second or so.
 #[derive(Debug)]
 pub(super) struct ThroughputMeter {
-    marks: VecDeque<(u64, CopyTotals)>,
+    marks: VecDeque<(MonotonicNs, CopyTotals)>,
 }
 
 /// What the causes need to know of the copy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyPace {
     /// The moment.
-    pub(super) now: u64,
+    pub(super) now: MonotonicNs,
     /// Seconds since the last decision, as far as they count.
     pub(super) passed: f64,
     /// Bytes a second that were ordered last.
@@ -70,23 +72,20 @@ impl CopyPace {
 }
 
 impl ThroughputMeter {
-    pub(super) fn new(now: u64) -> Self {
+    pub(super) fn new(now: MonotonicNs) -> Self {
         Self {
             marks: VecDeque::from([(now, CopyTotals::default())]),
         }
     }
 
     /// What was done by `now`.
-    pub(super) fn note(&mut self, now: u64, done: CopyTotals) {
-        let from = now.saturating_sub(IDLE_AFTER_NS);
+    pub(super) fn note(&mut self, now: MonotonicNs, done: CopyTotals) {
+        let from = now.before(IDLE_AFTER);
         while self.marks.get(1).is_some_and(|(at, _)| *at <= from) {
             self.marks.pop_front();
         }
         let crowded = self.marks.len() > 1
-            && self.marks[self.marks.len() - 2]
-                .0
-                .saturating_add(MIN_MARK_INTERVAL_NS)
-                > now;
+            && self.marks[self.marks.len() - 2].0.after(MIN_MARK_INTERVAL) > now;
         if crowded {
             self.marks.pop_back();
         }
@@ -94,14 +93,14 @@ impl ThroughputMeter {
     }
 
     /// What the causes need to know.
-    pub(super) fn pace(&self, now: u64, passed: f64, ordered: f64) -> CopyPace {
+    pub(super) fn pace(&self, now: MonotonicNs, passed: f64, ordered: f64) -> CopyPace {
         let (reached, held) = self.over(now, REACHED);
         let (recent, waits) = self.over(now, RECENT);
-        let (moved, waited) = self.over(now, IDLE_AFTER_NS);
+        let (moved, waited) = self.over(now, IDLE_AFTER);
         let long = self
             .marks
             .front()
-            .is_some_and(|(at, _)| at.saturating_add(IDLE_AFTER_NS) <= now);
+            .is_some_and(|(at, _)| at.after(IDLE_AFTER) <= now);
         CopyPace {
             now,
             passed,
@@ -115,20 +114,17 @@ impl ThroughputMeter {
     }
 
     /// Bytes a second, and the part of the time that was waited, over the last `span`.
-    fn over(&self, now: u64, span: u64) -> (f64, f64) {
-        let from = now.saturating_sub(span);
+    fn over(&self, now: MonotonicNs, span: Duration) -> (f64, f64) {
+        let from = now.before(span);
         let after = self.marks.partition_point(|(at, _)| *at <= from);
         let (at, then) = self.marks[after.saturating_sub(1)];
         let (last, done) = self.marks[self.marks.len() - 1];
-        let passed = last.saturating_sub(at);
-        if passed == 0 {
+        let passed = last.since(at).as_secs_f64();
+        if passed == 0.0 {
             return (0.0, 0.0);
         }
         let moved = done.moved.saturating_sub(then.moved) as f64;
-        let waited = done.waited.saturating_sub(then.waited) as f64;
-        (
-            moved * NANOS_PER_SECOND as f64 / passed as f64,
-            waited / passed as f64,
-        )
+        let waited = done.waited.saturating_sub(then.waited).as_secs_f64();
+        (moved / passed, waited / passed)
     }
 }
