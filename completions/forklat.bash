@@ -88,7 +88,7 @@ _forklat() {
                     return 0
                     ;;
                 --probe)
-                    COMPREPLY=($(compgen -W "fork exec touch write fsync read" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read" -- "${cur}"))
                     return 0
                     ;;
                 --period)
@@ -180,7 +180,7 @@ _forklat() {
                     return 0
                     ;;
                 --probe)
-                    COMPREPLY=($(compgen -W "fork exec touch write fsync read" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read" -- "${cur}"))
                     return 0
                     ;;
                 --period)

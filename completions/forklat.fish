@@ -34,7 +34,8 @@ complete -c forklat -n "__fish_forklat_using_subcommand run" -l attach -d 'Inste
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l for -d 'Instead of a command: for so long; with --attach, at most so long' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l baseline -d 'How long the machine is measured before' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l settle -d 'How long it is measured afterwards at most, until writeback has settled' -r
-complete -c forklat -n "__fish_forklat_using_subcommand run" -l probe -d 'Ask only for these' -r -f -a "fork\t''
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l probe -d 'Ask only for these' -r -f -a "wakeup\t''
+fork\t''
 exec\t''
 touch\t''
 write\t''
@@ -58,7 +59,8 @@ complete -c forklat -n "__fish_forklat_using_subcommand compare" -l baseline -d 
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l squeeze -d 'Fill memory until only SIZE is available, as on a full host; let go when the machine needs it' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit -d 'Hold the device under --on to RATE bytes a second, reading and writing' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l sysctl -d 'Set a sysctl for the run; may be given again' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l probe -d 'Ask only for these' -r -f -a "fork\t''
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l probe -d 'Ask only for these' -r -f -a "wakeup\t''
+fork\t''
 exec\t''
 touch\t''
 write\t''

@@ -46,7 +46,7 @@ fn the_usual_tools_make_identical_copies() {
     }
     // A copy may be over before the slowest prober has asked.
     let probes = subject(&report, "idle")["probes"].as_array().unwrap();
-    for probe in ["fork", "exec", "touch", "write", "fsync", "read"] {
+    for probe in ["wakeup", "fork", "exec", "touch", "write", "fsync", "read"] {
         let found = probes.iter().any(|p| p["name"] == probe);
         assert!(found, "no {probe} in {probes:#?}");
     }

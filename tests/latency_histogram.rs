@@ -101,7 +101,7 @@ fn a_damaged_histogram_is_an_error() {
         assert!(damaged.read().is_err(), "{histogram:?}");
     }
     let miscounted = Distribution { count: 4, ..whole };
-    let message = miscounted.read().unwrap_err();
+    let message = miscounted.read().unwrap_err().to_string();
     assert!(message.contains("holds 3 values, not 4"), "{message}");
 }
 

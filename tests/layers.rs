@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 /// The layers, the lowest first. A module may use its own layer and those before it. `forklat` and `cp` are two programs
 /// over the same layers: `cp` may not use `forklat`, and `forklat` uses what `cp` offers to both.
-const LAYERS: [&str; 6] = ["sys", "transfer", "report", "observe", "cp", "forklat"];
+pub(crate) const LAYERS: [&str; 6] = ["sys", "transfer", "report", "observe", "cp", "forklat"];
 
 /// A module by its path below the crate, such as `["transfer", "engine", "mmap"]`.
 type Module = Vec<String>;
 
-fn source_root() -> PathBuf {
+pub(crate) fn source_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn find_sources(dir: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn find_sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

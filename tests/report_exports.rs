@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use mmapcp::forklat::error::ForklatError;
 use mmapcp::forklat::export::hlog::HistogramLog;
 use mmapcp::forklat::export::rows::Detail;
 use mmapcp::forklat::export::{Exports, FORMATS, OpenExports};
@@ -391,7 +392,7 @@ fn json_and_csv(json: &Path, csv: &Path) -> Exports {
 }
 
 /// Writes the run, in whatever formats were opened.
-fn write(opened: OpenExports) -> Result<(), String> {
+fn write(opened: OpenExports) -> Result<(), ForklatError> {
     opened.write(&run(), Some(&log()))
 }
 
@@ -425,7 +426,7 @@ fn what_cannot_be_written_is_said_before_the_run_and_nothing_is_left() {
     ] {
         let created = dir.path().join("created");
         let exports = json_and_csv(&created, path);
-        let message = exports.open().unwrap_err();
+        let message = exports.open().unwrap_err().to_string();
         let want = format!("cannot write '{}': {why}", path.display());
         assert_eq!(message, want);
         assert!(!created.exists());
@@ -439,12 +440,12 @@ fn two_exports_to_one_file_are_refused_by_any_name() {
     symlink(&file, &link).unwrap();
     for (one, other) in [(&file, &file), (&link, &file), (&file, &link)] {
         let exports = json_and_csv(one, other);
-        let message = exports.open().unwrap_err();
+        let message = exports.open().unwrap_err().to_string();
         assert!(message.starts_with("two exports to '"), "{message}");
         assert!(!file.exists(), "{message}");
     }
     let out = json_and_csv(Path::new("-"), Path::new("-"));
-    let message = out.open().unwrap_err();
+    let message = out.open().unwrap_err().to_string();
     assert_eq!(
         message,
         "two exports to standard output and standard output"
@@ -520,7 +521,7 @@ fn a_full_device_is_an_error_and_keeps_no_other_export_from_being_written() {
     let dir = disk_dir();
     let csv = dir.path().join("csv");
     let exports = json_and_csv(Path::new("/dev/full"), &csv);
-    let message = write(exports.open().unwrap()).unwrap_err();
+    let message = write(exports.open().unwrap()).unwrap_err().to_string();
     assert_eq!(message, "cannot write '/dev/full': No space left on device");
     assert_eq!(fs::read_to_string(&csv).unwrap(), csv::render(&run()));
 }
@@ -763,18 +764,22 @@ fn a_file_that_cannot_be_merged_is_named() {
     ] {
         let path = dir.path().join("file");
         fs::write(&path, content).unwrap();
-        let message = merge(std::slice::from_ref(&path)).unwrap_err();
+        let message = merge(std::slice::from_ref(&path)).unwrap_err().to_string();
         let want = format!("'{}' {why}", path.display());
         assert!(message.starts_with(&want), "{message}");
     }
     let missing = dir.path().join("missing");
-    let message = merge(std::slice::from_ref(&missing)).unwrap_err();
+    let message = merge(std::slice::from_ref(&missing))
+        .unwrap_err()
+        .to_string();
     let want = format!(
         "cannot read '{}': No such file or directory",
         missing.display()
     );
     assert_eq!(message, want);
     let twice = save(dir.path(), "twice", &run());
-    let message = merge(&[twice.clone(), dir.path().join("./twice")]).unwrap_err();
+    let message = merge(&[twice.clone(), dir.path().join("./twice")])
+        .unwrap_err()
+        .to_string();
     assert!(message.ends_with("/./twice' is given twice"), "{message}");
 }

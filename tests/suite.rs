@@ -29,6 +29,7 @@ mod forklat_scale;
 mod governed_copies;
 mod governor;
 mod lab;
+mod language;
 mod latency_histogram;
 mod layers;
 mod limit_arguments;

@@ -6,16 +6,17 @@ use std::time::SystemTime;
 
 use super::export::{hlog, json_report};
 use super::model::{Distribution, ObserverCost, ProbeResult, Report, Subject};
+use crate::forklat::error::{ForklatError, cannot, damaged};
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::{MAX_WORST_LATENCIES, new_histogram};
-use crate::report::quote::{cannot, quote};
+use crate::report::quote::quote;
 use crate::report::units;
 
 /// Reads JSON exports and interval logs, told apart by what they hold, and adds what has the same names.
 ///
 /// # Errors
 /// A file that cannot be read, is neither, is of a newer version, truncated, damaged, or given twice.
-pub fn merge(files: &[PathBuf]) -> Result<Report, String> {
+pub fn merge(files: &[PathBuf]) -> Result<Report, ForklatError> {
     refuse_twins(files)?;
     let mut merged = empty(files);
     for (number, file) in files.iter().enumerate() {
@@ -27,7 +28,7 @@ pub fn merge(files: &[PathBuf]) -> Result<Report, String> {
             report.notes.extend(other);
         }
         for subject in report.subjects {
-            add_subject(&mut merged, subject).map_err(|why| format!("{} {why}", quote(file)))?;
+            add_subject(&mut merged, subject).map_err(|why| why.in_file(file))?;
         }
         for observer in report.observers {
             add_observer(&mut merged.observers, observer);
@@ -47,7 +48,7 @@ fn empty(files: &[PathBuf]) -> Report {
 }
 
 /// A file that is counted twice makes every rare stall look twice as sure.
-fn refuse_twins(files: &[PathBuf]) -> Result<(), String> {
+fn refuse_twins(files: &[PathBuf]) -> Result<(), ForklatError> {
     let mut seen: Vec<PathBuf> = Vec::new();
     for file in files {
         // What does not exist is named when it is read.
@@ -55,27 +56,29 @@ fn refuse_twins(files: &[PathBuf]) -> Result<(), String> {
             continue;
         };
         if seen.contains(&path) {
-            return Err(format!("{} is given twice", quote(file)));
+            return Err(format!("{} is given twice", quote(file)).into());
         }
         seen.push(path);
     }
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Report, String> {
-    let bytes = fs::read(file).map_err(|e| cannot("read", file, &e))?;
+fn read(file: &Path) -> Result<Report, ForklatError> {
+    let bytes = fs::read(file).map_err(|e| cannot("read", file, e))?;
     let text = bytes.trim_ascii_start();
     let report = if text.starts_with(b"{") {
         json_report::parse(text)
     } else if hlog::is_log(text) {
         from_log(file, text)
     } else {
-        Err("is neither a JSON export of forklat nor an HdrHistogram log".into())
+        Err(damaged(
+            "is neither a JSON export of forklat nor an HdrHistogram log",
+        ))
     };
-    report.map_err(|why| format!("{} {why}", quote(file)))
+    report.map_err(|why| why.in_file(file))
 }
 
-fn from_log(file: &Path, log: &[u8]) -> Result<Report, String> {
+fn from_log(file: &Path, log: &[u8]) -> Result<Report, ForklatError> {
     let mut report = empty(&[]);
     if !hlog::is_ours(log) {
         report.notes.push(format!(
@@ -114,7 +117,7 @@ fn from_log(file: &Path, log: &[u8]) -> Result<Report, String> {
     Ok(report)
 }
 
-fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), String> {
+fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), ForklatError> {
     let Some(known) = merged.subjects.iter_mut().find(|s| s.name == subject.name) else {
         merged.subjects.push(subject);
         return Ok(());
@@ -150,7 +153,7 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), String> {
     Ok(())
 }
 
-fn add_probe(known: &mut ProbeResult, probe: ProbeResult) -> Result<(), String> {
+fn add_probe(known: &mut ProbeResult, probe: ProbeResult) -> Result<(), ForklatError> {
     known.period = known.period.or(probe.period);
     known.latency = sum(&known.latency, &probe.latency)?;
     known.service = sum(&known.service, &probe.service)?;
@@ -161,7 +164,7 @@ fn add_probe(known: &mut ProbeResult, probe: ProbeResult) -> Result<(), String> 
     Ok(())
 }
 
-fn sum(one: &Distribution, other: &Distribution) -> Result<Distribution, String> {
+fn sum(one: &Distribution, other: &Distribution) -> Result<Distribution, ForklatError> {
     let mut histogram = one.read()?;
     histogram += other.read()?;
     Ok(Distribution::of(&histogram))

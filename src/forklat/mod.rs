@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod compare;
+pub mod error;
 pub mod export;
 pub mod host;
 pub mod interval_log;
@@ -21,7 +22,7 @@ pub mod session;
 pub mod status_line;
 pub mod writeback_idle;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,8 +30,8 @@ use std::time::SystemTime;
 
 use clap::FromArgMatches;
 
+use crate::forklat::error::{EXIT_FORKLAT_FAILED, ForklatError};
 use crate::observe::host_info::HostInfo;
-use crate::report::quote::quote;
 use crate::report::signals::Signals;
 use crate::report::write_stdout;
 use crate::sys::std_streams;
@@ -44,45 +45,6 @@ use status_line::StatusLine;
 
 /// The name that diagnostics begin with.
 pub const PROGRAM: &str = "forklat";
-
-/// Exit status when forklat itself failed, usage errors among them: as of timeout(1), env(1) and nice(1), so that it can
-/// be told from the status of the command.
-const EXIT_FORKLAT_FAILED: i32 = 125;
-
-/// Why there is no result.
-#[derive(Debug)]
-pub(crate) struct TaskError {
-    status: i32,
-    message: String,
-}
-
-impl From<String> for TaskError {
-    fn from(message: String) -> Self {
-        Self {
-            status: EXIT_FORKLAT_FAILED,
-            message,
-        }
-    }
-}
-
-impl TaskError {
-    /// A command that cannot be run: 127 where it is not found, else 126, as in a shell.
-    fn cannot_run(name: &OsStr, error: &io::Error) -> Self {
-        Self {
-            status: if error.kind() == io::ErrorKind::NotFound {
-                127
-            } else {
-                126
-            },
-            message: format!("cannot run {}: {}", quote(name), strerror(error)),
-        }
-    }
-
-    /// A signal ended it; that signal is raised again once all is restored.
-    fn interrupted() -> Self {
-        "interrupted".to_owned().into()
-    }
-}
 
 /// What all tasks have in common.
 #[derive(Debug)]
@@ -123,7 +85,7 @@ impl TaskOutcome {
     }
 
     /// Prints the table and writes the exports.
-    fn publish(self, exports: OpenExports, verbose: bool) -> Result<i32, TaskError> {
+    fn publish(self, exports: OpenExports, verbose: bool) -> Result<i32, ForklatError> {
         let detail = if verbose { Detail::Full } else { Detail::Short };
         let text = terminal_report::render(&self.report, detail);
         let printed = if self.table_to_stderr || exports.has_standard_output() {
@@ -158,8 +120,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     match perform(&words_read.subcommand, &words) {
         Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)),
         Err(failure) => {
-            print_diagnostic(&failure.message);
-            ExitCode::from(u8::try_from(failure.status).unwrap_or(u8::MAX))
+            print_diagnostic(&failure.to_string());
+            ExitCode::from(u8::try_from(failure.exit_status()).unwrap_or(u8::MAX))
         }
     }
 }
@@ -179,7 +141,7 @@ fn answer(error: &clap::Error) -> ExitCode {
     ExitCode::from(EXIT_FORKLAT_FAILED as u8)
 }
 
-fn perform(task: &cli::ForklatCommand, words: &[OsString]) -> Result<i32, TaskError> {
+fn perform(task: &cli::ForklatCommand, words: &[OsString]) -> Result<i32, ForklatError> {
     let line = words
         .iter()
         .map(|word| word.to_string_lossy().into_owned())
@@ -219,7 +181,7 @@ fn perform(task: &cli::ForklatCommand, words: &[OsString]) -> Result<i32, TaskEr
 }
 
 /// `forklat scale`
-fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<Report, TaskError> {
+fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<Report, ForklatError> {
     let live = StatusLine::on_terminal();
     let report = Report {
         facts: HostInfo::read(Path::new("/"), Some(&words.on)),
@@ -231,10 +193,7 @@ fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<Report, Tas
     };
     let scale = scale::run(words, report, &caller);
     live.finish();
-    scale.map_err(|stop| match stop {
-        scale::ScaleError::Interrupted => TaskError::interrupted(),
-        scale::ScaleError::Failed(message) => message.into(),
-    })
+    scale
 }
 
 /// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
@@ -243,8 +202,8 @@ fn run_with_exports(
     signals: fn() -> io::Result<Signals>,
     (exports, verbose): (Exports, bool),
     command_line: Vec<String>,
-    body: impl FnOnce(&TaskContext) -> Result<TaskOutcome, TaskError>,
-) -> Result<i32, TaskError> {
+    body: impl FnOnce(&TaskContext) -> Result<TaskOutcome, ForklatError>,
+) -> Result<i32, ForklatError> {
     for line in host::undo_journal::undo_leftovers() {
         print_diagnostic(&line);
     }

@@ -11,6 +11,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer}
 use serde::{Deserialize, Serialize};
 
 use super::scale::scale_result::ScaleResult;
+use crate::forklat::error::{ForklatError, damaged};
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::{self, LatencyHistograms};
 use crate::observe::memory::Timeline;
@@ -281,16 +282,16 @@ impl Distribution {
     ///
     /// # Errors
     /// What is wrong with it, where it is damaged.
-    pub fn read(&self) -> Result<Histogram<u64>, String> {
+    pub fn read(&self) -> Result<Histogram<u64>, ForklatError> {
         let histogram = decode(&self.histogram)?;
         if histogram.len() == self.count {
             Ok(histogram)
         } else {
-            Err(format!(
+            Err(damaged(format!(
                 "a histogram holds {} values, not {} as is said beside it",
                 histogram.len(),
                 self.count
-            ))
+            )))
         }
     }
 }
@@ -312,13 +313,13 @@ pub(super) fn encode(histogram: &Histogram<u64>) -> String {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn decode(text: &str) -> Result<Histogram<u64>, String> {
+pub(super) fn decode(text: &str) -> Result<Histogram<u64>, ForklatError> {
     let bytes = STANDARD
         .decode(text)
-        .map_err(|e| format!("a histogram is not base64: {e}"))?;
+        .map_err(|e| damaged(format!("a histogram is not base64: {e}")))?;
     let mut histogram: Histogram<u64> = Deserializer::new()
         .deserialize(&mut bytes.as_slice())
-        .map_err(|e| format!("a histogram is damaged: {e}"))?;
+        .map_err(|e| damaged(format!("a histogram is damaged: {e}")))?;
     histogram.auto(true);
     Ok(histogram)
 }

@@ -8,11 +8,11 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 
 use super::cli::probes::ProbeArgs;
+use crate::forklat::error::{ForklatError, cannot, failed};
 use crate::observe::probe::{PROBE_SPECS, ProbeSetup, ProbeSpec};
-use crate::report::quote::{cannot, quote};
+use crate::report::quote::quote;
 use crate::report::units::format_bytes;
 use crate::sys::key_value::mem_available;
-use crate::sys::strerror::strerror;
 
 /// No question can be asked more often: a sleep alone takes some of this.
 const MIN_PROBE_PERIOD: Duration = Duration::from_micros(100);
@@ -38,7 +38,7 @@ impl ProbePlan {
     ///
     /// # Errors
     /// Periods that cannot be, probes that lack what they need.
-    pub fn resolve(words: &ProbeArgs) -> Result<Self, String> {
+    pub fn resolve(words: &ProbeArgs) -> Result<Self, ForklatError> {
         let mut notes = Vec::new();
         let on_runs = words.on.as_deref().map_or(Ok(false), runs_programs)?;
         let rows = rows(words)?;
@@ -71,7 +71,7 @@ impl ProbePlan {
 }
 
 /// Which rows, and how often. Without a choice: all for which there is a place.
-fn rows(words: &ProbeArgs) -> Result<Vec<(&'static ProbeSpec, Duration)>, String> {
+fn rows(words: &ProbeArgs) -> Result<Vec<(&'static ProbeSpec, Duration)>, ForklatError> {
     let chosen = |row: &ProbeSpec| words.probe.iter().any(|name| name == row.name);
     let mut rows = Vec::new();
     for row in &PROBE_SPECS {
@@ -80,19 +80,16 @@ fn rows(words: &ProbeArgs) -> Result<Vec<(&'static ProbeSpec, Duration)>, String
             _ => chosen(row),
         };
         if wanted && row.needs_directory && words.on.is_none() {
-            return Err(format!("--probe={} needs --on=DIR", row.name));
+            return Err(format!("--probe={} needs --on=DIR", row.name).into());
         }
         let given = words.period.iter().rev().find(|(name, _)| name == row.name);
         if given.is_some() && !wanted {
-            return Err(format!(
-                "--period={}: that probe is not asked for",
-                row.name
-            ));
+            return Err(format!("--period={}: that probe is not asked for", row.name).into());
         }
         let period = given.map_or(row.period, |(_, period)| *period);
         if !(MIN_PROBE_PERIOD..=MAX_PROBE_PERIOD).contains(&period) {
             let name = row.name;
-            return Err(format!("--period={name}: between 100us and 1h is possible"));
+            return Err(format!("--period={name}: between 100us and 1h is possible").into());
         }
         if wanted {
             rows.push((row, period));
@@ -107,15 +104,15 @@ fn check_option_applies(
     given: bool,
     probe: &str,
     rows: &[(&'static ProbeSpec, Duration)],
-) -> Result<(), String> {
+) -> Result<(), ForklatError> {
     if given && !rows.iter().any(|(row, _)| row.name == probe) {
-        return Err(format!("{option}: the probe {probe} is not asked for"));
+        return Err(format!("{option}: the probe {probe} is not asked for").into());
     }
     Ok(())
 }
 
 /// Refuses heaps that this machine does not have: there is one for each forker, written to and locked.
-fn check_heaps_fit(rss: u64, forkers: u64) -> Result<(), String> {
+fn check_heaps_fit(rss: u64, forkers: u64) -> Result<(), ForklatError> {
     let all = rss.saturating_mul(forkers);
     let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
     match mem_available(&meminfo) {
@@ -124,32 +121,31 @@ fn check_heaps_fit(rss: u64, forkers: u64) -> Result<(), String> {
             format_bytes(rss),
             format_bytes(all),
             format_bytes(available)
-        )),
+        )
+        .into()),
         _ => Ok(()),
     }
 }
 
 /// Whether the file system of a directory lets programs run.
-fn runs_programs(on: &Path) -> Result<bool, String> {
+fn runs_programs(on: &Path) -> Result<bool, ForklatError> {
     let is_dir = std::fs::metadata(on).map(|meta| meta.is_dir());
     match is_dir {
-        Err(e) => Err(cannot("access", on, &e)),
-        Ok(false) => Err(format!("{} is not a directory", quote(on))),
+        Err(e) => Err(cannot("access", on, e)),
+        Ok(false) => Err(format!("{} is not a directory", quote(on)).into()),
         Ok(true) => statvfs(on)
             .map(|stat| !stat.flags().contains(FsFlags::ST_NOEXEC))
-            .map_err(|e| cannot("statvfs", on, &e.into())),
+            .map_err(|e| cannot("statvfs", on, e)),
     }
 }
 
 /// true(1), which does nothing else: found as execvp(3) would.
-fn program() -> Result<PathBuf, String> {
-    super::measured_command::find("true".as_ref())
-        .map_err(|e| format!("cannot find true: {}", strerror(&e)))
+fn program() -> Result<PathBuf, ForklatError> {
+    super::measured_command::find("true".as_ref()).map_err(|e| failed("find true", e))
 }
 
-fn cpus() -> Result<Vec<u32>, String> {
-    let set = sched_getaffinity(Pid::from_raw(0))
-        .map_err(|e| format!("cannot ask for the CPUs: {}", strerror(&e.into())))?;
+fn cpus() -> Result<Vec<u32>, ForklatError> {
+    let set = sched_getaffinity(Pid::from_raw(0)).map_err(|e| failed("ask for the CPUs", e))?;
     let all = 0..u32::try_from(nix::sched::CpuSet::count()).unwrap_or(u32::MAX);
     Ok(all
         .filter(|cpu| set.is_set(*cpu as usize).unwrap_or(false))

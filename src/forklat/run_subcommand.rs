@@ -16,12 +16,11 @@ use super::report_builder::{SubjectSpec, assemble};
 use super::session::{COLLECT_INTERVAL, Session};
 use super::status_line::StatusLine;
 use super::writeback_idle::WritebackIdle;
-use super::{TaskContext, TaskError, TaskOutcome, print_diagnostic};
+use super::{TaskContext, TaskOutcome, print_diagnostic};
+use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::host_info::HostInfo;
-use crate::report::quote::quote;
 use crate::report::units;
 use crate::sys::proc_status::start_time;
-use crate::sys::strerror::strerror;
 
 /// The columns.
 const BASELINE: &str = "baseline";
@@ -47,10 +46,10 @@ enum Workload {
 }
 
 impl Workload {
-    fn resolve(words: &RunArgs) -> Result<Self, TaskError> {
+    fn resolve(words: &RunArgs) -> Result<Self, ForklatError> {
         match (words.command.as_slice(), words.attach, words.time) {
             ([name, ..], _, _) => {
-                let path = find(name).map_err(|e| TaskError::cannot_run(name, &e))?;
+                let path = find(name).map_err(|e| ForklatError::cannot_run(name, e))?;
                 let words = words.command.clone();
                 Ok(Self::Command { path, words })
             }
@@ -85,7 +84,7 @@ impl Workload {
 ///
 /// # Errors
 /// What kept it from measuring. Nothing of a table is printed then.
-pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, TaskError> {
+pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, ForklatError> {
     let target = Workload::resolve(words)?;
     let observing = ProbePlan::resolve(&words.probes)?;
     let alone = words
@@ -141,13 +140,13 @@ impl PhaseRunner<'_> {
         self.task.signals.pending_signal().is_some()
     }
 
-    fn baseline(&mut self, length: Duration) -> Result<(), TaskError> {
+    fn baseline(&mut self, length: Duration) -> Result<(), ForklatError> {
         if length.is_zero() {
             return Ok(());
         }
         self.session.begin(BASELINE);
         if self.watch("idle", length, |_| false)? {
-            return Err(TaskError::interrupted());
+            return Err(ForklatError::Interrupted);
         }
         Ok(())
     }
@@ -158,7 +157,7 @@ impl PhaseRunner<'_> {
         doing: &str,
         length: Duration,
         mut over: impl FnMut(&Session) -> bool,
-    ) -> Result<bool, TaskError> {
+    ) -> Result<bool, ForklatError> {
         let started = Instant::now();
         while started.elapsed() < length && !over(self.session) {
             if self.interrupted() {
@@ -173,7 +172,7 @@ impl PhaseRunner<'_> {
 
     /// The measured time itself; the status of the command, if there is one. A signal ends the watching of a process or of
     /// a span of time, and what was measured is shown, as by perf stat.
-    fn during(&mut self, target: &Workload) -> Result<Option<i32>, TaskError> {
+    fn during(&mut self, target: &Workload) -> Result<Option<i32>, ForklatError> {
         let forever = Duration::MAX;
         match target {
             Workload::Command { path, words } => self.command(path, words).map(Some),
@@ -195,17 +194,17 @@ impl PhaseRunner<'_> {
         }
     }
 
-    fn command(&mut self, path: &Path, words: &[OsString]) -> Result<i32, TaskError> {
+    fn command(&mut self, path: &Path, words: &[OsString]) -> Result<i32, ForklatError> {
         let mut command = Command::new(path);
         command.arg0(&words[0]).args(&words[1..]);
         self.session.begin(DURING);
         let running = RunningCommand::start(&mut command, None)
-            .map_err(|e| TaskError::cannot_run(&words[0], &e))?;
+            .map_err(|e| ForklatError::cannot_run(&words[0], e))?;
         let (mut passed_on, mut failed) = (None, None);
         let ended = loop {
             let ended = running
                 .wait(COLLECT_INTERVAL)
-                .map_err(|e| format!("cannot wait for {}: {}", quote(&words[0]), strerror(&e)))?;
+                .map_err(|e| cannot("wait for", Path::new(&words[0]), e))?;
             if let Some(ended) = ended {
                 break ended;
             }
@@ -235,7 +234,7 @@ impl PhaseRunner<'_> {
         }
     }
 
-    fn after(&mut self, at_most: Duration) -> Result<(), TaskError> {
+    fn after(&mut self, at_most: Duration) -> Result<(), ForklatError> {
         if at_most.is_zero() || self.interrupted() {
             self.session.end();
             return Ok(());

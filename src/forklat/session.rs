@@ -10,6 +10,7 @@ use super::model::{IsolatedProbe, ObserverCost};
 use super::observer_effect;
 use super::phases::Phases;
 use super::probe_plan::ProbePlan;
+use crate::forklat::error::{ForklatError, failed};
 use crate::observe::latency_histograms::intended_times;
 use crate::observe::memory::{Metric, Reading};
 use crate::observe::observer_process::ObserverProcess;
@@ -86,10 +87,10 @@ impl Session {
         observing: &ProbePlan,
         log: bool,
         alone: Option<Duration>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ForklatError> {
         let (mut probers, alone) = start_probers(observing, alone)?;
-        let mut sampler = Sampler::start(Path::new("/"))
-            .map_err(|e| format!("cannot start the sampler: {}", strerror(&e)))?;
+        let mut sampler =
+            Sampler::start(Path::new("/")).map_err(|e| failed("start the sampler", e))?;
         for prober in &mut probers {
             prober.process.wait_ready()?;
         }
@@ -136,7 +137,7 @@ impl Session {
     ///
     /// # Errors
     /// An observer that died, and how; answers that were lost.
-    pub fn collect(&mut self) -> Result<(), String> {
+    pub fn collect(&mut self) -> Result<(), ForklatError> {
         for index in 0..self.probers.len() {
             self.take_in(index);
             self.probers[index].process.check_alive()?;
@@ -147,18 +148,18 @@ impl Session {
             seconds.end_interval_if_due(monotonic_ns());
         }
         self.sampler.drain();
-        self.sampler.check_alive()
+        Ok(self.sampler.check_alive()?)
     }
 
     /// Figures that lack answers would be wrong, and mostly those that lack the late ones.
-    fn check_no_loss(&self, index: usize) -> Result<(), String> {
+    fn check_no_loss(&self, index: usize) -> Result<(), ForklatError> {
         let prober = &self.probers[index];
         match prober.lost() - self.lost_before[index] {
             0 => Ok(()),
             lost => Err(format!(
                 "{}: {lost} answers were lost, because forklat did not come to count them: it was stopped, or the period is too short",
                 prober.process.name()
-            )),
+            ).into()),
         }
     }
 
@@ -217,7 +218,7 @@ impl Session {
     ///
     /// # Errors
     /// An observer that died; `interrupted` while an answer does not come.
-    pub fn stop(mut self, interrupted: &dyn Fn() -> bool) -> Result<SessionResult, String> {
+    pub fn stop(mut self, interrupted: &dyn Fn() -> bool) -> Result<SessionResult, ForklatError> {
         self.spans.end(monotonic_ns());
         for prober in &self.probers {
             prober.process.ask_to_stop();
@@ -268,7 +269,7 @@ impl Session {
         index: usize,
         ran: Duration,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<ObserverCost, String> {
+    ) -> Result<ObserverCost, ForklatError> {
         let asked = Instant::now();
         let mut said = false;
         loop {
@@ -283,7 +284,7 @@ impl Session {
                 return Ok(observer);
             }
             if interrupted() {
-                return Err("interrupted".into());
+                return Err(ForklatError::Interrupted);
             }
             if asked.elapsed() > SLOW_ANSWER_NOTICE_DELAY && !said {
                 super::print_diagnostic(&format!(
@@ -302,7 +303,7 @@ impl Session {
 fn start_probers(
     observing: &ProbePlan,
     alone: Option<Duration>,
-) -> Result<(Vec<Prober>, Option<IsolatedProbe>), String> {
+) -> Result<(Vec<Prober>, Option<IsolatedProbe>), ForklatError> {
     let mut probers = Vec::new();
     let mut measured = None;
     for (n, (row, period)) in observing.probes.iter().enumerate() {
@@ -318,7 +319,7 @@ fn start_probers(
             // Not all at the same moment: they would wait for each other.
             let offset = period.mul_f64((probers.len() % 7) as f64 / 7.0);
             let mut prober = Prober::start(row, *period, offset, cpu, &observing.setup)
-                .map_err(|e| format!("cannot start the prober {}: {}", row.name, strerror(&e)))?;
+                .map_err(|e| failed(format!("start the prober {}", row.name), e))?;
             if n == 0 && alone.is_some() {
                 prober.process.wait_ready()?;
             }

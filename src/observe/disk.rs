@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::kernel_file::{bracketed_choice, path_below, read_optional, read_trimmed};
 use super::mount::Mount;
-use crate::report::quote::{cannot, quote};
+use crate::observe::error::{ObserveError, cannot, unavailable};
+use crate::report::quote::quote;
 
 /// An overlay may lie on another overlay. More layers than the kernel stacks (FILESYSTEM_MAX_STACK_DEPTH, 2) would be a
 /// loop.
@@ -43,7 +44,7 @@ impl Disk {
     ///
     /// # Errors
     /// `path` cannot be opened, or its file system lies on no block device (tmpfs, FUSE, NFS) or on several.
-    pub fn of_path(root: &Path, path: &Path) -> Result<Self, String> {
+    pub fn of_path(root: &Path, path: &Path) -> Result<Self, ObserveError> {
         Self::find_at_depth(root, path, 0)
     }
 
@@ -51,28 +52,28 @@ impl Disk {
     ///
     /// # Errors
     /// The reason why there is none, as for [`of_path`](Self::of_path).
-    pub fn of_mount(root: &Path, mount: &Mount) -> Result<Self, String> {
+    pub fn of_mount(root: &Path, mount: &Mount) -> Result<Self, ObserveError> {
         Self::of_mount_at_depth(root, mount, 0)
     }
 
-    fn find_at_depth(root: &Path, path: &Path, depth: u32) -> Result<Self, String> {
+    fn find_at_depth(root: &Path, path: &Path, depth: u32) -> Result<Self, ObserveError> {
         let mount = Mount::of_path(root, path)?;
         Self::of_mount_at_depth(root, &mount, depth)
-            .map_err(|why| format!("no block device below {}: {why}", quote(path)))
+            .map_err(|why| why.context(format!("no block device below {}", quote(path))))
     }
 
-    fn of_mount_at_depth(root: &Path, mount: &Mount, depth: u32) -> Result<Self, String> {
+    fn of_mount_at_depth(root: &Path, mount: &Mount, depth: u32) -> Result<Self, ObserveError> {
         let known = path_below(root, "/sys/dev/block").join(&mount.device_numbers);
         if known.exists() {
             return Self::from_sysfs(&known, mount);
         }
-        // btrfs, overlay and all file systems without a device have a number that is nobody's.
+        // btrfs, overlay and all file systems without a device have a device number that no device has.
         if mount.file_system == "overlay" {
             let Some(upper) = overlay_upper_dir(mount).filter(|_| depth < MAX_OVERLAY_DEPTH) else {
-                return Err("an overlay without an upper directory".into());
+                return Err(unavailable("an overlay without an upper directory"));
             };
             return Self::find_at_depth(root, &upper, depth + 1)
-                .map_err(|e| format!("an overlay, and {e}"));
+                .map_err(|e| unavailable(format!("an overlay, and {e}")));
         }
         let name = fs::canonicalize(path_below(root, &mount.source));
         let name = name.as_deref().unwrap_or(&mount.source).file_name();
@@ -82,14 +83,17 @@ impl Disk {
                 reject_multi_device(root, &known)?;
                 Self::from_sysfs(&known, mount)
             }
-            None => Err(format!("its file system is {}", mount.file_system)),
+            None => {
+                let kind = &mount.file_system;
+                Err(unavailable(format!("its file system is {kind}")))
+            }
         }
     }
 
     /// Returns the device of a directory below /sys, or the disk of which it is a partition, since the controller
     /// refuses partitions.
-    fn from_sysfs(known: &Path, mount: &Mount) -> Result<Self, String> {
-        let mut dir = fs::canonicalize(known).map_err(|e| cannot("resolve", known, &e))?;
+    fn from_sysfs(known: &Path, mount: &Mount) -> Result<Self, ObserveError> {
+        let mut dir = fs::canonicalize(known).map_err(|e| cannot("resolve", known, e))?;
         let mut partition = None;
         if dir.join("partition").exists() {
             partition = file_name_of(&dir);
@@ -118,7 +122,7 @@ fn overlay_upper_dir(mount: &Mount) -> Option<PathBuf> {
 
 /// Fails if the device is one of several below the file system: its limit or its name would not describe the file
 /// system.
-fn reject_multi_device(root: &Path, known: &Path) -> Result<(), String> {
+fn reject_multi_device(root: &Path, known: &Path) -> Result<(), ObserveError> {
     let name = known.file_name().unwrap_or_default();
     let Ok(systems) = fs::read_dir(path_below(root, "/sys/fs/btrfs")) else {
         return Ok(());
@@ -127,7 +131,7 @@ fn reject_multi_device(root: &Path, known: &Path) -> Result<(), String> {
         let devices = system.path().join("devices");
         let count = fs::read_dir(&devices).map_or(0, Iterator::count);
         if count > 1 && devices.join(name).symlink_metadata().is_ok() {
-            return Err(format!("btrfs on {count} devices"));
+            return Err(unavailable(format!("btrfs on {count} devices")));
         }
     }
     Ok(())
@@ -276,7 +280,7 @@ fn backing_disks(dir: &Path, depth: u32) -> Vec<PathBuf> {
 }
 
 fn read_scheduler(dir: &Path) -> Option<String> {
-    // A disk with only one has no brackets.
+    // If there is only one scheduler, it has no brackets.
     read_optional(dir, "queue/scheduler").map(|text| bracketed_choice(&text).unwrap_or(text))
 }
 
@@ -319,7 +323,7 @@ mod tests {
     }
 
     /// Finds the disk below a directory whose line of mountinfo ends in `mounted`.
-    fn find(root: &Path, place: &Path, mounted: &str) -> Result<Disk, String> {
+    fn find(root: &Path, place: &Path, mounted: &str) -> Result<Disk, ObserveError> {
         let id = Mount::of_path(Path::new("/"), place)?.id;
         let line = format!("{id} 1 {mounted}\n");
         fs::write(root.join("proc/self/mountinfo"), line).unwrap();
@@ -351,7 +355,9 @@ mod tests {
         for name in ["vda1", "dm-0"] {
             fs::write(devices.join(name), "").unwrap();
         }
-        let error = find(root.path(), place.path(), btrfs).unwrap_err();
+        let error = find(root.path(), place.path(), btrfs)
+            .unwrap_err()
+            .to_string();
         let name = quote(place.path());
         assert_eq!(
             error,
@@ -364,7 +370,9 @@ mod tests {
         let (root, place) = (root(), tempfile::tempdir().unwrap());
         for (kind, source) in [("tmpfs", "tmpfs"), ("nfs4", "host:/vda1")] {
             let mounted = format!("0:40 / / rw - {kind} {source} rw");
-            let error = find(root.path(), place.path(), &mounted).unwrap_err();
+            let error = find(root.path(), place.path(), &mounted)
+                .unwrap_err()
+                .to_string();
             let name = quote(place.path());
             let want = format!("no block device below {name}: its file system is {kind}");
             assert_eq!(error, want);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::report::quote::cannot;
+use crate::observe::error::{ObserveError, cannot};
 
 /// Returns where the absolute `path` lies below `root`.
 pub(crate) fn path_below(root: &Path, path: impl AsRef<Path>) -> PathBuf {
@@ -11,10 +11,10 @@ pub(crate) fn path_below(root: &Path, path: impl AsRef<Path>) -> PathBuf {
 }
 
 /// Reads a whole file, without the blanks around its text.
-pub(crate) fn read_trimmed(path: &Path) -> Result<String, String> {
+pub(crate) fn read_trimmed(path: &Path) -> Result<String, ObserveError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.trim().to_owned()),
-        Err(e) => Err(cannot("read", path, &e)),
+        Err(e) => Err(cannot("read", path, e)),
     }
 }
 

@@ -5,6 +5,7 @@
 //! back through shared memory ([`ring`]), which needs no system call.
 
 pub mod disk;
+pub mod error;
 pub mod host_info;
 pub(crate) mod kernel_file;
 pub mod latency_histograms;

@@ -8,7 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::kernel_file::{path_below, read_trimmed};
-use crate::report::quote::{cannot, quote};
+use crate::observe::error::{ObserveError, cannot, unavailable};
+use crate::report::quote::quote;
 use crate::sys::key_value::find_value;
 
 /// Mount options that identify a host, a person or a place, and say nothing about performance.
@@ -50,9 +51,9 @@ impl Mount {
     ///
     /// # Errors
     /// /proc/self/mountinfo below `root` cannot be read.
-    pub fn all(root: &Path) -> Result<Vec<Self>, String> {
+    pub fn all(root: &Path) -> Result<Vec<Self>, ObserveError> {
         let path = path_below(root, "/proc/self/mountinfo");
-        let text = std::fs::read(&path).map_err(|e| cannot("read", &path, &e))?;
+        let text = std::fs::read(&path).map_err(|e| cannot("read", &path, e))?;
         Ok(text
             .split(|b| *b == b'\n')
             .filter_map(Self::parse)
@@ -64,24 +65,26 @@ impl Mount {
     ///
     /// # Errors
     /// `path` cannot be opened, or there is no /proc.
-    pub fn of_path(root: &Path, path: &Path) -> Result<Self, String> {
+    pub fn of_path(root: &Path, path: &Path) -> Result<Self, ObserveError> {
         // O_PATH opens without reading, and waits for no FIFO.
         let file = File::options()
             .read(true)
             .custom_flags(libc::O_PATH)
             .open(path)
-            .map_err(|e| cannot("open", path, &e))?;
+            .map_err(|e| cannot("open", path, e))?;
         let info = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
         let info = read_trimmed(Path::new(&info))?;
         let id: u64 = find_value(&info, "mnt_id")
             .and_then(|id| id.parse().ok())
-            .ok_or_else(|| format!("no mnt_id of {} in /proc/self/fdinfo", quote(path)))?;
+            .ok_or_else(|| {
+                unavailable(format!("no mnt_id of {} in /proc/self/fdinfo", quote(path)))
+            })?;
         let mut mounts = Self::all(root)?.into_iter();
         mounts.find(|mount| mount.id == id).ok_or_else(|| {
-            format!(
+            unavailable(format!(
                 "the mount of {} is not in /proc/self/mountinfo",
                 quote(path)
-            )
+            ))
         })
     }
 
@@ -178,7 +181,9 @@ mod tests {
         let root = Path::new("/");
         let mount = Mount::of_path(root, Path::new("/proc/self/mountinfo")).unwrap();
         assert_eq!(mount.file_system, "proc");
-        let error = Mount::of_path(root, Path::new("/proc/none")).unwrap_err();
+        let error = Mount::of_path(root, Path::new("/proc/none"))
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "cannot open '/proc/none': No such file or directory");
     }
 }

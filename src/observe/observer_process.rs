@@ -2,6 +2,7 @@
 //! it failed.
 
 use std::any::Any;
+use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind};
@@ -14,6 +15,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::observe::error::ObserveError;
 use crate::sys::process::{self, ProcessUsage};
 use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 
@@ -124,10 +126,10 @@ impl ObserverProcess {
     ///
     /// # Errors
     /// Processes or memory are exhausted; see [`process::fork_and_run`].
-    pub fn start<T: UnwindSafe>(
+    pub fn start<T: UnwindSafe, E: fmt::Display>(
         name: &str,
         held: T,
-        body: impl FnOnce(T, &ProcessControl) -> Result<(), String> + UnwindSafe,
+        body: impl FnOnce(T, &ProcessControl) -> Result<(), E> + UnwindSafe,
     ) -> (T, io::Result<Self>) {
         let words = match SharedWords::new(MESSAGE_START + MESSAGE_WORDS) {
             Ok(words) => words,
@@ -136,15 +138,15 @@ impl ObserverProcess {
         let ((held, words), pid) = process::fork_and_run((held, words), |(held, words)| {
             set_process_name(name);
             let control = ProcessControl(words.set_dontfork());
-            // It has no stderr to panic on.
+            // The process has no stderr for the message of a panic.
             let ended = catch_unwind(AssertUnwindSafe(|| body(held, &control)));
-            match ended.unwrap_or_else(|panic| Err(panic_message(panic.as_ref()))) {
-                Ok(()) => 0,
-                Err(message) => {
-                    control.fail(&message);
-                    1
-                }
-            }
+            let message = match ended {
+                Ok(Ok(())) => return 0,
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => panic_message(panic.as_ref()),
+            };
+            control.fail(&message);
+            1
         });
         let worker = pid.map(|pid| Self {
             name: name.to_owned(),
@@ -171,7 +173,7 @@ impl ObserverProcess {
     ///
     /// # Errors
     /// Its own message, how it died, or that it did not become ready in time.
-    pub fn wait_ready(&mut self) -> Result<(), String> {
+    pub fn wait_ready(&mut self) -> Result<(), ObserveError> {
         let started = Instant::now();
         while self.control.state() == STATE_STARTING {
             self.check_alive()?;
@@ -193,7 +195,7 @@ impl ObserverProcess {
     ///
     /// # Errors
     /// Its own message, or how it died.
-    pub fn check_alive(&mut self) -> Result<(), String> {
+    pub fn check_alive(&mut self) -> Result<(), ObserveError> {
         if self.control.state() == STATE_FAILED {
             return Err(self.prefix_name(&self.control.message()));
         }
@@ -201,7 +203,7 @@ impl ObserverProcess {
             Ok(None) => Ok(()),
             Ok(Some((status, _))) => {
                 self.reaped = true;
-                // It may have spoken between the two looks.
+                // It may have left a message between the two checks.
                 if self.control.state() == STATE_FAILED {
                     return Err(self.prefix_name(&self.control.message()));
                 }
@@ -220,7 +222,7 @@ impl ObserverProcess {
     ///
     /// # Errors
     /// Its own message, or how it died.
-    pub fn try_finish(&mut self) -> Result<Option<ProcessUsage>, String> {
+    pub fn try_finish(&mut self) -> Result<Option<ProcessUsage>, ObserveError> {
         match process::try_reap(self.pid) {
             Ok(None) => Ok(None),
             Ok(Some((status, cost))) => {
@@ -242,7 +244,7 @@ impl ObserverProcess {
             return;
         }
         self.ask_to_stop();
-        // Ours until reaped, so the number cannot be a stranger's.
+        // The child is not reaped, so its id cannot belong to another process.
         let _ = kill(self.pid, Signal::SIGTERM);
         let began = Instant::now();
         while matches!(self.try_finish(), Ok(None)) && began.elapsed() < patience {
@@ -252,20 +254,20 @@ impl ObserverProcess {
 
     /// Records that the process was reaped elsewhere (by the kernel, if SIGCHLD is ignored): its id may belong to
     /// another process by now.
-    fn mark_reaped_elsewhere(&mut self, error: &io::Error) -> String {
+    fn mark_reaped_elsewhere(&mut self, error: &io::Error) -> ObserveError {
         self.reaped = true;
         self.prefix_name(&format!("cannot be waited for: {error}"))
     }
 
-    fn prefix_name(&self, message: &str) -> String {
-        format!("{}: {message}", self.name)
+    fn prefix_name(&self, message: &str) -> ObserveError {
+        ObserveError::Process(format!("{}: {message}", self.name))
     }
 }
 
 impl Drop for ObserverProcess {
     fn drop(&mut self) {
         if !self.reaped {
-            // Ours until reaped, so the number cannot be a stranger's.
+            // The child is not reaped, so its id cannot belong to another process.
             let _ = kill(self.pid, Signal::SIGKILL);
             let _ = process::reap(self.pid);
         }

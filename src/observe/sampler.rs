@@ -19,6 +19,7 @@ use super::memory::{
 };
 use super::observer_process::{ObserverProcess, ProcessControl};
 use super::ring::WordRing;
+use crate::observe::error::{ObserveError, failed};
 use crate::sys::clock;
 use crate::sys::process::ProcessUsage;
 use crate::sys::shared_memory::SharedWords;
@@ -79,10 +80,9 @@ impl Sampler {
             let mut slabs = slabs.as_ref().zip(slab_reader.ok()).map(SlabWriter::new);
             control.lock_memory();
             // A timer may be late by the slack, 50 µs by default.
-            prctl::set_timerslack(1)
-                .map_err(|e| format!("cannot set the timer slack: {}", e.desc()))?;
+            prctl::set_timerslack(1).map_err(|e| failed("set the timer slack", e))?;
             run_sampler(control, &mut reader, &rows, slabs.as_mut());
-            Ok(())
+            Ok::<(), ObserveError>(())
         });
         Ok(Self {
             process: worker?,
@@ -96,7 +96,7 @@ impl Sampler {
     ///
     /// # Errors
     /// Its own message, how it died, or that it did not become ready in time.
-    pub fn wait_ready(&mut self) -> Result<(), String> {
+    pub fn wait_ready(&mut self) -> Result<(), ObserveError> {
         self.process.wait_ready()
     }
 
@@ -104,7 +104,7 @@ impl Sampler {
     ///
     /// # Errors
     /// Its own message, or how it died.
-    pub fn check_alive(&mut self) -> Result<(), String> {
+    pub fn check_alive(&mut self) -> Result<(), ObserveError> {
         self.process.check_alive()
     }
 
@@ -160,7 +160,7 @@ impl Sampler {
     ///
     /// # Errors
     /// Its own message, how it died, or that it does not end.
-    pub fn stop(&mut self) -> Result<ProcessUsage, String> {
+    pub fn stop(&mut self) -> Result<ProcessUsage, ObserveError> {
         self.process.ask_to_stop();
         let asked = Instant::now();
         let cost = loop {
@@ -168,7 +168,8 @@ impl Sampler {
                 break cost;
             }
             if asked.elapsed() > SAMPLER_STOP_TIMEOUT {
-                return Err(format!("{}: does not end", self.process.name()));
+                let message = format!("{}: does not end", self.process.name());
+                return Err(ObserveError::Process(message));
             }
             std::thread::sleep(Duration::from_millis(1));
         };
@@ -202,7 +203,7 @@ fn run_sampler(
         {
             slabs.read();
         }
-        // Moments that have passed meanwhile are gone: what was true then cannot be read now.
+        // Intended times that have passed meanwhile are skipped, since their values cannot be read any more.
         tick = ((clock::monotonic_ns() - start) / SAMPLE_PERIOD_NS).max(tick) + 1;
     }
 }
@@ -279,7 +280,7 @@ impl SlabRing {
     fn drain(&self, slabs: &mut SlabHistory) {
         let mut row = [0; 1 + MAX_CACHES];
         while self.ring.pop(&mut row) {
-            // Told before the row was pushed.
+            // The names were published before the row was pushed.
             let told = self.words[NAME_COUNT_INDEX].load(Ordering::Acquire) as usize;
             for place in slabs.names.len()..told {
                 slabs.names.push(self.name(place));
@@ -363,7 +364,7 @@ mod tests {
         side.read();
         std::fs::write(&path, "slabinfo\n#\nbtrfs_path 1 1 112\ndentry 3 3 192\n").unwrap();
         side.read();
-        // Nothing is said where nothing can be read.
+        // There are no readings if nothing can be read.
         std::fs::write(&path, vec![b'#'; 1 << 20]).unwrap();
         side.read();
         let mut slabs = SlabHistory::default();

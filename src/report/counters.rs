@@ -120,7 +120,7 @@ impl Counters {
 
     /// Replaces `before` bytes of one file in the sum by `now` bytes, which are fewer if the file failed.
     pub(super) fn adjust_copied_bytes(&self, before: u64, now: u64) {
-        // Modulo 2^64, as the counter is.
+        // The difference is modulo 2^64, like the counter.
         self.copied_bytes
             .fetch_add(now.wrapping_sub(before), Relaxed);
     }
@@ -131,7 +131,7 @@ impl Counters {
         let files =
             count(&self.copied_files) + count(&self.skipped_files) + count(&self.failed_files);
         let bytes = moved + count(&self.uncopied_bytes);
-        // Files that grow or have no size beforehand make more than was counted.
+        // Files that grow or have no known size can exceed the total that was counted.
         let total = self.total.get().map(|total| TotalWork {
             files: total.files.max(files),
             bytes: total.bytes.max(bytes),

@@ -100,7 +100,7 @@ impl LineOrder {
     pub(super) fn close(&mut self, place: usize, mut write: impl FnMut(Stream, &str)) {
         self.slots[place].is_open = false;
         if !self.is_front(place) {
-            // One that said nothing would only be in the way; beside one long copy there may be a million of them.
+            // An empty slot is removed at once, since a million of them may be closed during one long copy.
             if self.slots[place].buffered_lines.is_empty() {
                 self.remove(place);
             }
@@ -148,7 +148,7 @@ mod tests {
             const LINES: usize = 3;
             let (mut order, mut said) = (LineOrder::new(), Said::default());
             let mut walk = 0;
-            // A place, and the lines it has said; a walk speaks after all that it opened.
+            // Each entry has a slot and its number of lines. The walk's own slot comes after all that it opened.
             let mut working: Vec<(usize, usize, usize)> = Vec::new();
             for number in 0..PLACES {
                 let after = order.insert_after(walk);

@@ -34,7 +34,7 @@ impl OrderedOutput {
     /// Returns a new output at this position, and moves `self` to a position directly after it.
     #[must_use]
     pub fn split(&mut self) -> OrderedOutput {
-        // What this one said and still waits stays before what the other will say.
+        // Lines that this output has buffered stay before those of the other.
         let after = self.shared.order().insert_after(self.slot);
         OrderedOutput {
             shared: Arc::clone(&self.shared),

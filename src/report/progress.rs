@@ -145,7 +145,7 @@ impl ProgressDisplay {
             ProgressMode::LogLines if complete && !tally.has_multiple_files() => {
                 return Some((Stream::Stderr, progress_text::file_text(last, source)));
             }
-            // Only one that lasted has a line.
+            // Only a file that took long has a line.
             ProgressMode::Bar if last.elapsed >= PROGRESS_DELAY => {
                 self.bar.remove_file_line(source)
             }

@@ -43,7 +43,7 @@ impl RunOutput {
         }
     }
 
-    // A thread that panicked in here is about to end the program with a message of its own; until then the others speak on.
+    // A thread that panicked with the lock ends the program with a message of its own. Until then the others continue.
     pub(super) fn order(&self) -> MutexGuard<'_, LineOrder> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -29,7 +29,7 @@ impl Signals {
         let signals = Self::install_without_termination()?;
         stop_request::register_flag(&signals.stop_signal);
         for signal in not_ignored([SIGINT, SIGTERM, SIGHUP]) {
-            // A call that does not come back (a pipe that nobody reads) does not see the flag: the second signal ends the
+            // A call that does not return (a pipe that nobody reads) does not check the flag: the second signal ends the
             // program at once.
             flag::register(signal, Arc::clone(&signals.terminate_on_next))?;
         }
@@ -56,7 +56,7 @@ impl Signals {
         for signal in not_ignored([SIGUSR1]) {
             flag::register(signal, Arc::clone(&signals.status_requested))?;
         }
-        // A write beyond the file size limit shall be EFBIG, an error with a file's name, not a death without a word.
+        // A write beyond the file size limit shall fail with EFBIG, which names the file, and not kill the process.
         for signal in not_ignored([SIGXFSZ]) {
             flag::register(signal, Arc::default())?;
         }
@@ -108,7 +108,7 @@ impl BlockedSignals {
 
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
-        // It fails for no mask that this thread has had.
+        // It cannot fail for a mask that this thread had before.
         let _ = self.0.thread_set_mask();
     }
 }

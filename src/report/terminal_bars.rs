@@ -62,7 +62,7 @@ impl TerminalBars {
         let mut lines = self.lines();
         let bar = lines.run_line.get_or_insert_with(|| {
             let bar = hidden_bar();
-            // What was copied before there was a bar did not come in no time.
+            // Bytes copied before the bar was shown must not raise the rate that it estimates.
             bar.set_position(progress.copied);
             bar.reset_eta();
             let template =
@@ -91,7 +91,7 @@ impl TerminalBars {
         let bar = lines
             .file_line
             .get_or_insert_with(|| self.add(hidden_bar(), "{wide_msg}"));
-        // Its name alone: a path would leave no room for the figures.
+        // Only the file name is shown: a path would leave no room for the numbers.
         let name = source.file_name().map_or(source, Path::new);
         bar.set_message(progress_text::file_text(progress, name));
         lines.file_line_source = Some(source.into());

@@ -24,7 +24,7 @@ pub fn monotonic_ns() -> u64 {
 pub struct MonotonicNs(u64);
 
 impl MonotonicNs {
-    /// The first moment.
+    /// The first moment that there is.
     pub const ZERO: Self = Self(0);
 
     /// The last moment, which no clock reaches.
@@ -36,7 +36,7 @@ impl MonotonicNs {
         Self(nanoseconds)
     }
 
-    /// Returns the present moment.
+    /// Returns the present moment of the clock.
     #[must_use]
     pub fn now() -> Self {
         Self(monotonic_ns())

@@ -39,7 +39,7 @@ pub fn thread_usage() -> ThreadUsage {
 /// Returns the peak resident set size of the process in bytes.
 #[must_use]
 pub fn max_rss() -> u64 {
-    // `ru_maxrss` would count the process that we were forked from, too.
+    // `ru_maxrss` would include the process from which this one was forked.
     proc_status::read_bytes("VmHWM").unwrap_or_else(|| {
         getrusage(UsageWho::RUSAGE_SELF).map_or(0, |u| u.max_rss().unsigned_abs() * 1024)
     })

@@ -248,7 +248,7 @@ pub fn try_lock(file: impl AsFd) -> io::Result<()> {
 /// # Errors
 /// ENOTTY if the file system has no such flags; EBADF for an O_PATH descriptor.
 pub fn inode_flags(file: impl AsFd) -> io::Result<u32> {
-    // The kernel writes an int; its number says long. A long has room for both.
+    // The kernel writes an int, although the ioctl number says long. A long has room for both.
     let mut flags: libc::c_long = 0;
     // SAFETY: the third argument of FS_IOC_GETFLAGS is a pointer to an int that the kernel writes; `flags` is no smaller
     // and outlives the call.

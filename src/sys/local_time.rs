@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 #[must_use]
 pub fn time_of_day(seconds: f64) -> String {
     let milliseconds = (seconds * 1e3).round() as i64;
-    // The same type as i64 on 64 bits; a clock beyond its range elsewhere shows the end of it.
+    // This type is i64 on 64 bits. On others a time beyond its range becomes its last value.
     let whole = libc::time_t::try_from(milliseconds.div_euclid(1000)).unwrap_or(libc::time_t::MAX);
     let mut broken = MaybeUninit::<libc::tm>::uninit();
     // SAFETY: both pointers are to live variables of the right types; a null answer leaves `broken` unread. It reads the

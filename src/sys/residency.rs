@@ -132,7 +132,7 @@ struct Cachestat {
 /// ENOSYS before Linux 6.5; EPERM for files that the caller neither owns nor may write; EOPNOTSUPP on hugetlbfs.
 pub fn count_pages(file: &File, offset: u64, len: u64) -> io::Result<PageCounts> {
     if len == 0 {
-        // The kernel takes 0 for "to the end of the file".
+        // The kernel interprets 0 as "to the end of the file".
         return Ok(PageCounts::default());
     }
     let range = CachestatRange { offset, len };

@@ -68,7 +68,7 @@ impl SharedWords {
     /// memory. A process that was forked before keeps them.
     #[must_use]
     pub fn set_dontfork(self) -> DontForkWords {
-        // Advice: without it a fork only has more to do.
+        // It is only advice: without it a fork copies more.
         #[expect(clippy::disallowed_methods, reason = "the one place for DONTFORK")]
         let _ = self.map.advise(Advice::DontFork);
         DontForkWords {
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(words.len(), 3);
         assert_eq!(words.fetch_add(2, 7, Ordering::Relaxed), 0);
         assert_eq!(words.set_dontfork().load(2, Ordering::Relaxed), 7);
-        // 2 words in 16 bytes, had the product been cut to 64 bits.
+        // If the product were cut to 64 bits, this would allocate 2 words in 16 bytes.
         let error = SharedWords::new((1 << 61) + 2).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
     }

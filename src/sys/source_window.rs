@@ -69,7 +69,7 @@ impl SourceWindow {
     pub fn pwrite(&self, offset: u64, len: usize, dest: impl AsFd) -> io::Result<usize> {
         let within = self.mapping_offset(offset, len).expect(OUTSIDE_WINDOW);
         // SAFETY: the range lies inside of the mapping (as `within` says), which lives as long as `self`. The pointer
-        // is only given to the kernel, whose read of a page that has gone is EFAULT.
+        // is only given to the kernel, which returns EFAULT for a page that no longer exists.
         let n = unsafe {
             libc::pwrite64(
                 dest.as_fd().as_raw_fd(),

@@ -1,23 +1,23 @@
-//! The one owner of alignment: which offsets and lengths a direct write to this destination may have.
+//! Decides which offsets and lengths a direct write to a destination may have. No other module computes alignment.
 
 use crate::sys::file::DioAlign;
 
-/// The least unit that body writes are made in, and what an unknown alignment is taken for: 4096 bytes is the block of
-/// the file systems measured and the largest sector sold. A padded tail of less (512 on ext4) is legal, but a write
-/// of part of a file system block makes ext4 serialise it and zero the rest.
+/// The smallest unit of direct writes, and the alignment that is assumed if none is known: 4096 bytes is the block of
+/// the file systems measured and the largest sector sold. A padded tail of less (512 on ext4) is legal, but a write of
+/// part of a file system block makes ext4 serialise it and zero the rest.
 const UNIT: u64 = 4096;
 
-/// Alignment of direct writes to one destination.
+/// The alignment of direct writes to one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Align {
-    /// What the kernel demands of the memory address, in bytes.
+    /// Alignment of memory addresses that the kernel requires, in bytes.
     pub mem: u64,
-    /// What the kernel demands of offset and length, in bytes.
+    /// Alignment of offset and length that the kernel requires, in bytes.
     pub offset: u64,
 }
 
 impl Align {
-    /// From what statx said; pages and 4096 where it said nothing.
+    /// Returns the alignment that statx(2) reported, or a page and 4096 bytes if it reported none.
     #[must_use]
     pub fn from_statx(answer: DioAlign) -> Self {
         match answer {
@@ -32,19 +32,19 @@ impl Align {
         }
     }
 
-    /// The unit this program writes in: a multiple of what the kernel demands.
+    /// Returns the unit of this program's writes, a multiple of the alignment that the kernel requires.
     #[must_use]
     pub fn unit(self) -> u64 {
         UNIT.next_multiple_of(self.offset)
     }
 
-    /// `offset` rounded down to the unit.
+    /// Returns `offset` rounded down to the unit.
     #[must_use]
     pub fn down(self, offset: u64) -> u64 {
         offset - offset % self.unit()
     }
 
-    /// `offset` rounded up to the unit.
+    /// Returns `offset` rounded up to the unit.
     #[must_use]
     pub fn up(self, offset: u64) -> u64 {
         offset.next_multiple_of(self.unit())

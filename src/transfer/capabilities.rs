@@ -1,4 +1,4 @@
-//! What the kernel says of a source and a destination, asked once before a byte moves.
+//! Properties of a source and a destination, which the kernel reports once before the first byte is copied.
 
 use std::fs::File;
 use std::io;
@@ -17,14 +17,14 @@ use super::page_scanner::PageQuery;
 use crate::sys::file::{DioAlign, StatxInfo};
 use crate::sys::residency;
 
-/// ramfs(5) has its magic in <linux/magic.h> only.
+/// The magic number of ramfs, which is in <linux/magic.h> only.
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
-/// Sources of this size and more on a disk are looked at for being cached already; below, a direct read saves less
-/// than the look costs.
+/// Sources on a disk of at least this size in bytes are checked for being cached. For smaller ones a direct read saves
+/// less than the check costs.
 const BIG: u64 = 64 << 20;
 
-/// File systems whose files are made up on reading: their sizes lie (/proc says 0, sysfs 4096).
+/// File systems whose files are generated when they are read: their sizes are wrong (/proc reports 0, sysfs 4096).
 const MADE_UP: [FsType; 15] = [
     statfs::PROC_SUPER_MAGIC,
     statfs::SYSFS_MAGIC,
@@ -44,67 +44,67 @@ const MADE_UP: [FsType; 15] = [
     FsType(0x6165_676c),
 ];
 
-/// What a source is made of.
+/// The kind of storage that holds a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
-    /// tmpfs, memfd and SysV shared memory among them.
+    /// A file of tmpfs, a memfd, or SysV shared memory.
     Tmpfs,
     /// Huge pages from the reserved pool.
     Hugetlbfs,
-    /// Memory without a size limit or swap.
+    /// A file of ramfs: memory without a size limit or swap.
     Ramfs,
-    /// A regular file on anything else.
+    /// A regular file on any other file system.
     Disk,
-    /// A block device.
+    /// A block device, such as a partition.
     BlockDevice,
-    /// Read to its end, whatever size it claims: pipes, character devices, /proc and sysfs.
+    /// A source that is read to its end, whatever size it reports: pipes, character devices, /proc and sysfs.
     Stream,
 }
 
 impl SourceKind {
-    /// Whether the bytes are in memory already and can be written from where they are.
+    /// Returns whether the bytes are in memory and can be written from where they are.
     #[must_use]
     pub fn is_memory(self) -> bool {
         matches!(self, Self::Tmpfs | Self::Hugetlbfs | Self::Ramfs)
     }
 }
 
-/// The facts of a source.
+/// The properties of a source.
 #[derive(Debug, Clone)]
 pub struct SourceInfo {
-    /// What it is made of.
+    /// The kind of storage that holds it.
     pub kind: SourceKind,
-    /// Bytes; 0 for a stream.
+    /// Size in bytes; 0 for a stream.
     pub size: u64,
-    /// Bytes that are allocated, at most `size`: an estimate of the data.
+    /// Bytes that are allocated, at most `size`. It estimates the amount of data.
     pub data: u64,
-    /// `st_blksize`: 2 MiB and more where the memory is in huge pages.
+    /// The `st_blksize` of the source: 2 MiB and more if its memory is in huge pages.
     pub block: u64,
-    /// File system type.
+    /// Type of its file system.
     pub fs: FsType,
-    /// Modification time, seconds and nanoseconds.
+    /// Modification time in seconds and nanoseconds.
     pub mtime: (i64, i64),
     /// How its holes are found.
     pub finder: ScanMethod,
-    /// Alignment to read it with O_DIRECT, where that spares its page cache.
+    /// Alignment for reading it with O_DIRECT, if that avoids filling the page cache.
     pub read_direct: Option<Align>,
 }
 
 impl SourceInfo {
-    /// Asks.
+    /// Queries the properties of a source.
     ///
     /// # Errors
-    /// fstat's, fstatfs's and lseek's.
+    /// The errors of fstat(2), fstatfs(2) and lseek(2).
     pub fn of(file: &File) -> io::Result<Self> {
         Self::on(&mut MountCache::default(), file)
     }
 
-    /// The same, with what is known of the mount already.
+    /// Queries the properties of a source, using what is known of its mount.
     pub(super) fn on(mounts: &mut MountCache, file: &File) -> io::Result<Self> {
         let look = StatxInfo::query(file)?;
         let fs = mounts.fs(file, &look)?;
         let kind = match source_kind(&look, fs) {
-            // Of an empty file in memory this is known; to have read it all the same is what its access time tells of.
+            // An empty file in memory is known to be empty; it is read nevertheless, so that its access time changes.
             kind if kind != SourceKind::Stream
                 && look.size == 0
                 && look.is_type(SFlag::S_IFREG) =>
@@ -138,14 +138,14 @@ impl SourceInfo {
         })
     }
 
-    /// Whether every byte is allocated, as far as the file system counts.
+    /// Returns whether every byte is allocated, by the file system's count.
     #[must_use]
     pub fn is_dense(&self) -> bool {
         self.data >= self.size
     }
 }
 
-/// How the holes of a source are found. In a small file of tmpfs lseek walks no further than a window.
+/// Returns how the holes of a source are found. In a small file of tmpfs lseek walks no further than a window.
 fn finder(file: &File, kind: SourceKind, size: u64) -> ScanMethod {
     match kind {
         SourceKind::Ramfs => ScanMethod::Ramfs(PageQuery::of(file)),
@@ -157,7 +157,8 @@ fn finder(file: &File, kind: SourceKind, size: u64) -> ScanMethod {
     }
 }
 
-/// Whether a file that says it is empty is not: one that is made up on reading, on a file system that no list has.
+/// Returns whether a file whose size is 0 has bytes nevertheless, because it is generated when it is read and its file
+/// system is in no list.
 fn has_bytes(file: &File) -> bool {
     matches!(retry(|| pread(file, &mut [0], 0)), Ok(1))
 }
@@ -178,8 +179,8 @@ fn source_kind(look: &StatxInfo, fs: FsType) -> SourceKind {
     }
 }
 
-/// A big source on a disk that is mostly not cached is read past the cache, to leave no pages of ours there. One that is
-/// cached is read from there: those bytes are in memory already.
+/// Returns the alignment for direct reads of a large source on a disk that is mostly not cached, so that this program
+/// leaves no pages in the cache. A cached source is read from the cache, since its bytes are in memory already.
 fn read_direct(file: &File, kind: SourceKind, size: u64, dio: DioAlign) -> Option<Align> {
     if !matches!(kind, SourceKind::Disk | SourceKind::BlockDevice) || size < BIG {
         return None;
@@ -188,8 +189,8 @@ fn read_direct(file: &File, kind: SourceKind, size: u64, dio: DioAlign) -> Optio
     (dio != DioAlign::Unsupported && !is_cached).then(|| Align::from_statx(dio))
 }
 
-/// Places at which a source is looked at for being cached, and bytes at each: 64 calls of mincore, 0.5 ms in all. Over the
-/// whole of 1 TiB it took 9.7 s.
+/// Number of places at which a source is checked for being cached: 64 calls of mincore, 0.5 ms in all. Over the whole
+/// of 1 TiB it took 9.7 s.
 const CACHE_SAMPLES: u64 = 64;
 const SAMPLE: u64 = 128 << 10;
 
@@ -207,46 +208,46 @@ fn is_mostly_cached(file: &File, size: u64) -> io::Result<bool> {
 /// Whether O_DIRECT on a destination keeps its bytes out of the page cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Direct {
-    /// statx says so, with alignments.
+    /// statx(2) confirms it and reports alignments.
     Genuine,
-    /// Nothing says no; the first write will show.
+    /// Nothing contradicts it, and the first write will show.
     Unproven,
-    /// It does not, and this is why.
+    /// It does not, for this reason.
     No(String),
 }
 
-/// The facts of a destination.
+/// The properties of a destination.
 #[derive(Debug, Clone)]
 pub struct DestCaps {
-    /// A regular file: it can be sparse and be cut to size.
+    /// Whether it is a regular file, which can be sparse and be truncated.
     pub regular: bool,
-    /// Written front to back only: a pipe, a terminal, /dev/null.
+    /// Whether it can only be written from front to back: a pipe, a terminal, /dev/null.
     pub stream: bool,
-    /// File system type.
+    /// Type of its file system.
     pub fs: FsType,
-    /// The mount it was opened through, where that can be known.
+    /// The mount through which it was opened, if that is known.
     pub mount: Option<u64>,
-    /// Bytes that it has before the copy.
+    /// Size in bytes before the copy.
     pub size: u64,
-    /// And those that are allocated for it.
+    /// Bytes that are allocated for it before the copy.
     pub allocated: u64,
-    /// Whether O_DIRECT is real.
+    /// Whether O_DIRECT bypasses the page cache.
     pub direct: Direct,
-    /// Why RWF_DONTCACHE is known not to keep its word here, if it is.
+    /// Whether RWF_DONTCACHE works here, or the reason why it does not.
     pub dontcache: Result<(), String>,
-    /// Alignment of direct writes.
+    /// The alignment of direct writes.
     pub align: Align,
-    /// How its dirty pages can be brought to the device.
+    /// How its dirty pages can be written to the device.
     pub flush: FlushMethod,
-    /// Whether space can be reserved at no harm, or why not.
+    /// Whether space can be reserved without harm, or the reason why not.
     pub reserve: Result<(), &'static str>,
 }
 
 impl DestCaps {
-    /// Asks.
+    /// Queries the properties of a destination.
     ///
     /// # Errors
-    /// fstat's and fstatfs's.
+    /// The errors of fstat(2) and fstatfs(2).
     pub(super) fn on(mounts: &mut MountCache, file: &File) -> io::Result<Self> {
         let look = StatxInfo::query(file)?;
         let fs = mounts.fs(file, &look)?;
@@ -315,7 +316,7 @@ fn dontcache_of(stream: bool, fs: FsType, dio: DioAlign) -> Result<(), String> {
     }
 }
 
-/// Reserving is harmless where fallocate(2) costs little and changes nothing else.
+/// Returns whether space can be reserved, which is done only if fallocate(2) costs little and has no other effect.
 fn reserve_of(fs: FsType) -> Result<(), &'static str> {
     match fs {
         statfs::EXT4_SUPER_MAGIC | statfs::XFS_SUPER_MAGIC | statfs::F2FS_SUPER_MAGIC => Ok(()),
@@ -333,7 +334,7 @@ fn is_memory(fs: FsType) -> bool {
     fs == statfs::TMPFS_MAGIC || fs == statfs::HUGETLBFS_MAGIC || is_ramfs(fs)
 }
 
-/// The name of a file system type, for reasons and `--debug`.
+/// Returns the name of a file system type, for reasons and `--debug`.
 #[must_use]
 pub fn fs_name(fs: FsType) -> String {
     match fs {

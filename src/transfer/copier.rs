@@ -1,4 +1,5 @@
-//! What a thread keeps from one file to the next: a buffer, what it knows of mounts, and the small files on their way.
+//! Copies files in one thread, and keeps a buffer, the properties of mounts, and unfinished small files from one file
+//! to the next.
 
 use std::fs::File;
 use std::io;
@@ -19,8 +20,9 @@ use super::reflink_attempt;
 
 /// Copies files, one after another. Each thread has its own; threads may copy different files at once.
 ///
-/// A small file that went through the page cache is not waited for: whoever copies must ask for [`Copier::take_deferred_errors`] now and
-/// then, and must end with [`Copier::finish_writeback`]. `T` is what the caller knows a file by.
+/// It does not wait for a small file that was written through the page cache: the caller must call
+/// [`Copier::take_deferred_errors`] from time to time, and [`Copier::finish_writeback`] at the end. `T` is the type by
+/// which the caller identifies a file.
 #[derive(Debug)]
 pub struct Copier<T> {
     thread: ThreadState<T>,
@@ -42,7 +44,7 @@ impl<T> Default for Copier<T> {
 }
 
 impl<T> Copier<T> {
-    /// One whose every chunk waits for `pace`, if there is one.
+    /// Makes a copier that waits for `pace` before each chunk, if there is one.
     #[must_use]
     pub fn with_rate_limiter(pace: Option<Arc<RateLimiter>>) -> Self {
         Self {
@@ -51,18 +53,20 @@ impl<T> Copier<T> {
         }
     }
 
-    /// What a source is made of.
+    /// Queries the properties of a source.
     ///
     /// # Errors
-    /// fstat's, fstatfs's and lseek's.
+    /// The errors of fstat(2), fstatfs(2) and lseek(2).
     pub fn facts(&mut self, source: &File) -> io::Result<SourceInfo> {
         SourceInfo::on(&mut self.thread.mounts, source)
     }
 
-    /// Copies all of `source` to `dest`, which is emptied first, but not before it is known that something can be done.
+    /// Copies all of `source` to `dest`. An existing `dest` is truncated first, but not before it is known that an
+    /// engine can copy it.
     ///
     /// # Errors
-    /// What stopped it, and how much of the destination is good. What was reserved or cached beyond that is given back.
+    /// What failed, and how many bytes of the destination are good. Space reserved and pages cached beyond them are
+    /// released.
     pub fn copy(
         &mut self,
         source: &File,
@@ -97,19 +101,19 @@ impl<T> Copier<T> {
         file_copy::copy(&files, options, &mut self.thread, listener, tag)
     }
 
-    /// How the data of the last file was copied, as far as it came.
+    /// Returns how the data of the last file was copied, even if the copy failed.
     #[must_use]
     pub fn method(&self) -> CopyMethod {
         self.thread.method
     }
 
-    /// Files whose writeback has failed since this was last asked.
+    /// Returns the files whose writeback has failed since the last call.
     #[must_use]
     pub fn take_deferred_errors(&mut self) -> Vec<DeferredError<T>> {
         self.thread.writeback_queue.take_errors()
     }
 
-    /// Waits for all files that are on their way, and drops them from the cache. Returns those that failed.
+    /// Waits for the writeback of all small files, and drops them from the cache. Returns those that failed.
     #[must_use]
     pub fn finish_writeback(&mut self) -> Vec<DeferredError<T>> {
         self.thread.writeback_queue.finish();
@@ -117,10 +121,10 @@ impl<T> Copier<T> {
     }
 }
 
-/// Copies one file, and waits for all of it.
+/// Copies one file, and waits for its writeback.
 ///
 /// # Errors
-/// As [`Copier::copy`].
+/// The same as of [`Copier::copy`].
 pub fn copy(
     source: &File,
     facts: SourceInfo,
@@ -149,7 +153,7 @@ mod tests {
     use crate::transfer::plan::{DirectPolicy, Sparse};
     use crate::transfer::rate_limit::{Rate, RateSettings};
 
-    /// Says nothing and never stops.
+    /// Ignores all events and never stops the copy.
     struct Silent;
 
     impl CopyListener for Silent {
@@ -160,7 +164,8 @@ mod tests {
         }
     }
 
-    /// What a copy of a file of `size` bytes, all data or all hole, costs where a file counts for 4096.
+    /// Returns what a copy of a file of `size` bytes, all data or all hole, is charged if every file is charged at
+    /// least 4096.
     fn price(size: usize, is_data: bool, options: TransferOptions) -> u64 {
         let (source, dest) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         if is_data {

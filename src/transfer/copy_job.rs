@@ -1,4 +1,4 @@
-//! The two files of one copy, and what is known of them before a byte moves.
+//! The two files of one copy, and their properties before the first byte is copied.
 
 use std::fs::File;
 use std::time::Instant;
@@ -10,21 +10,22 @@ use super::rate_limit::RateLimiter;
 use super::stop_check::report_progress;
 use super::token_wait;
 
-/// The two files of a copy, and what is known of them.
+/// The two files of a copy, and their properties.
 #[derive(Debug)]
 pub(super) struct CopyJob<'a> {
     pub(super) source: &'a File,
     pub(super) source_info: SourceInfo,
     pub(super) dest: &'a File,
     pub(super) dest_caps: DestCaps,
-    /// Why blocks cannot be shared, when that was tried.
+    /// Why blocks cannot be shared, if that was tried.
     pub(super) reflink_refusal: Option<String>,
-    /// What each chunk waits for.
+    /// The rate limiter that each chunk waits for.
     pub(super) pace: Option<&'a RateLimiter>,
 }
 
 impl CopyJob<'_> {
-    /// Waits for what a regular file costs beside its data: the least that a file counts for, of which its data pays a part.
+    /// Waits for the charge of a regular file beyond its data: the difference between the minimum charge of a file and
+    /// what its data is charged.
     pub(super) fn wait_for_file_cost(
         &self,
         listener: &mut dyn CopyListener,

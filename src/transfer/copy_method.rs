@@ -1,7 +1,7 @@
-//! `CopyMethod`: how the data of one file was copied, in the three terms in which GNU cp tells it since 9.3.
+//! Describes how the data of one file was copied, in the three terms that GNU cp prints since 9.3.
 //!
-//! cp copies in few ways and this program in many, so each term is defined here for the engines that cp does not have. What
-//! cp has no word for is `unknown` or `avoided`, never the nearest word that sounds better.
+//! cp has few ways to copy and this program many, so each term is defined here for the engines that cp does not have.
+//! If no value of cp applies, the value is `unknown` or `avoided`.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use super::engine::{COPY_FILE_RANGE, EngineSpec, REFLINK};
 use super::extent_scanner::ScanMethod;
 use super::plan::{Reflink, Sparse, TransferOptions};
 
-/// Whether copy_file_range(2) moved the data: the only call that cp counts as offloaded.
+/// Whether copy_file_range(2) copied the data: the only call that cp counts as offloaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Offload {
-    /// No byte was moved: the file is empty, all hole or shared, or the copy failed before.
+    /// No byte was copied: the file is empty, only a hole or shared, or the copy failed before.
     #[default]
     Unknown,
-    /// copy_file_range(2) moved at least one byte.
+    /// copy_file_range(2) copied at least one byte.
     Yes,
-    /// Another engine moved the bytes, and copy_file_range(2) was not called: it would use the page cache.
+    /// Another engine copied the bytes, and copy_file_range(2) was not called, because it would use the page cache.
     Avoided,
-    /// copy_file_range(2) was called and refused, and another engine moved the bytes, or none.
+    /// copy_file_range(2) was called and refused, and another engine copied the bytes, or none.
     Unsupported,
 }
 
@@ -30,47 +30,47 @@ pub enum ReflinkUse {
     /// The copy failed before this was decided.
     #[default]
     Unknown,
-    /// `--reflink=never`, or `--sparse=never`, which implies it.
+    /// The options say `--reflink=never`, or `--sparse=never`, which implies it.
     No,
-    /// All blocks are shared.
+    /// All blocks are shared with the source.
     Yes,
-    /// `--engine` asks for an engine that moves bytes.
+    /// The option `--engine` asks for an engine that copies bytes.
     Avoided,
-    /// FICLONE was refused, or it is known of these two files that it would be: they are on two file systems, in memory, or
-    /// on one that shares no blocks.
+    /// FICLONE was refused, or is known to be impossible for these two files: they are on two file systems, in memory,
+    /// or on a file system that cannot share blocks.
     Unsupported,
 }
 
-/// How the holes of the source were looked for.
+/// How the holes of the source were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SparseDetection {
-    /// Nothing was looked at: the blocks are shared, or the copy failed before. Also ramfs, whose holes mincore(2) finds:
-    /// cp has no word for that.
+    /// Holes were not searched: the blocks are shared, or the copy failed before. It is also used for ramfs, whose
+    /// holes mincore(2) finds, since cp has no term for that.
     #[default]
     Unknown,
-    /// Everything counted as data.
+    /// Every byte was treated as data.
     No,
-    /// Blocks of zeros were looked for in the data.
+    /// Blocks of zeros were searched in the data.
     Zeros,
-    /// The file system was asked with SEEK_DATA and SEEK_HOLE, on tmpfs with cachestat(2) or mincore(2) beside them.
+    /// The file system was asked with SEEK_DATA and SEEK_HOLE, on tmpfs also with cachestat(2) or mincore(2).
     SeekHole,
-    /// Both were done.
+    /// The file system was asked, and blocks of zeros were searched.
     SeekHoleAndZeros,
 }
 
 /// How the data of one file was copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CopyMethod {
-    /// Whether copy_file_range(2) moved it.
+    /// Whether copy_file_range(2) copied the data.
     pub offload: Offload,
-    /// Whether blocks are shared.
+    /// Whether blocks are shared with the source.
     pub reflink: ReflinkUse,
-    /// How holes were looked for.
+    /// How the holes were found.
     pub sparse: SparseDetection,
 }
 
 impl CopyMethod {
-    /// Returns what is known before a file is looked at: only what the options rule out.
+    /// Returns what is known before a file is examined: only what the options exclude.
     #[must_use]
     pub fn before(options: &TransferOptions) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl CopyMethod {
         }
     }
 
-    /// Notes that blocks were shared, or could not be.
+    /// Records whether blocks were shared.
     pub(super) fn note_reflink(&mut self, shared: bool, options: &TransferOptions) {
         self.reflink = match (options.reflink, options.engine) {
             _ if shared => ReflinkUse::Yes,
@@ -92,7 +92,7 @@ impl CopyMethod {
         };
     }
 
-    /// Notes how holes were looked for: by `finder`, and in the data where that was asked for.
+    /// Records how holes were found: by `finder`, and in the data if the options ask for it.
     pub(super) fn note_detection(
         &mut self,
         source: &SourceInfo,
@@ -101,7 +101,7 @@ impl CopyMethod {
         regular: bool,
     ) {
         let zeros = options.sparse == Sparse::Always && regular;
-        // A stream has no holes to be asked for, and an empty file has nothing.
+        // A stream has no holes to query, and an empty file has no data.
         let finder = if source.kind == SourceKind::Stream {
             ScanMethod::Everything
         } else {
@@ -117,7 +117,8 @@ impl CopyMethod {
         };
     }
 
-    /// Notes which rows moved bytes, and whether copy_file_range(2) was refused: it was planned, and is no longer left.
+    /// Records which engines moved bytes, and whether copy_file_range(2) was refused: then it was planned, and is no
+    /// longer left.
     pub(super) fn note_moved(
         &mut self,
         moved: &BTreeMap<&'static str, u64>,
@@ -149,7 +150,7 @@ mod tests {
         type Moved = (&'static str, u64);
         let cases: [(&[Moved], &[&EngineSpec], Offload); 6] = [
             (&[(cfr.name, 1)], &[cfr, BUFFERED], Offload::Yes),
-            // It moved bytes before it was refused.
+            // The call moved bytes before it was refused.
             (
                 &[(cfr.name, 1), (BUFFERED.name, 9)],
                 &[BUFFERED],

@@ -1,24 +1,25 @@
-//! How much one system call may do: as much as keeps it on a CPU for about a third of a millisecond, measured on each call.
+//! Limits the CPU time of one system call to about a third of a millisecond, by measuring each call.
 //!
-//! On a kernel without preemption nothing else runs on that CPU until the call returns or waits, so a call that moves, frees or
-//! reserves much is made in pieces that adapt to what the last one cost.
+//! On a kernel without preemption nothing else runs on that CPU until the call returns or waits, so a call that moves,
+//! frees or reserves much is made in pieces, whose size adapts to the cost of the last one.
 
 use std::time::{Duration, Instant};
 
 use crate::sys::cpu::thread_cpu_time;
 
-/// CPU time of a call above which the next does half as much. A fork of somebody else waits behind it for so long at most.
-/// With 0.3 ms the 99.9th percentile of others' forks was 0.54 to 0.65 ms (8 GiB, five rounds), with 0.5 ms 0.67 to 0.78, at
-/// the same rate; under dd in calls of 1 MiB it was 0.59 to 0.91.
+/// CPU time of a call above which the next one is half as large. The fork of another program waits behind a call at
+/// most for this time. With 0.3 ms the 99.9th percentile of others' forks was 0.54 to 0.65 ms (8 GiB, five rounds),
+/// with 0.5 ms 0.67 to 0.78, at the same rate; under dd in calls of 1 MiB it was 0.59 to 0.91.
 const MAX_CPU: Duration = Duration::from_micros(300);
 
-/// CPU time of a call below which the next does twice as much: twice of it is still below [`MAX_CPU`].
+/// CPU time of a call below which the next one is twice as large: twice of it is still below [`MAX_CPU`].
 const LITTLE_CPU: Duration = Duration::from_micros(120);
 
-/// Length of a sleep between two stretches of [`MAX_CPU`]. The timer adds 0.05 ms: a fifth of the time at most goes to sleeping.
+/// Length of a sleep between two periods of [`MAX_CPU`]. The timer adds 0.05 ms, so at most a fifth of the time is
+/// spent sleeping.
 const SLEEP_LENGTH: Duration = Duration::from_micros(50);
 
-/// The size of the next piece, in bytes: always a power of two between its bounds.
+/// The size of the next call in bytes, always a power of two between its bounds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AdaptiveCallSize {
     bytes: u64,
@@ -27,7 +28,7 @@ pub(super) struct AdaptiveCallSize {
 }
 
 impl AdaptiveCallSize {
-    /// Begins with `first` bytes. All three are powers of two.
+    /// Starts with `first` bytes, between the bounds `least` and `most`. All three are powers of two.
     #[must_use]
     pub(super) fn new(first: u64, least: u64, most: u64) -> Self {
         Self {
@@ -37,13 +38,13 @@ impl AdaptiveCallSize {
         }
     }
 
-    /// Returns how many bytes the next call may do.
+    /// Returns how many bytes the next call may process.
     #[must_use]
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Makes a call that does `bytes`, and adapts to the CPU time that it took.
+    /// Makes a call that processes `bytes`, and adapts to the CPU time that it took.
     pub(super) fn measure<T>(&mut self, bytes: u64, call: impl FnOnce() -> T) -> T {
         let before = thread_cpu_time();
         let result = call();
@@ -51,10 +52,10 @@ impl AdaptiveCallSize {
         result
     }
 
-    /// Adapts to a call that did `bytes` in `cpu`.
+    /// Adapts to a call that processed `bytes` in `cpu`.
     pub(super) fn adapt(&mut self, bytes: u64, cpu: Duration) {
         if cpu > MAX_CPU {
-            // A call that did less than it might have costs too much for its own size.
+            // A call that processed less than it was allowed is too expensive for its own size.
             self.bytes = (bytes.min(self.bytes).next_power_of_two() / 2).max(self.least);
         } else if cpu < LITTLE_CPU && bytes >= self.bytes {
             self.bytes = (self.bytes * 2).min(self.most);
@@ -67,7 +68,7 @@ impl AdaptiveCallSize {
 pub(super) struct CallCost {
     /// CPU time of the calling thread.
     pub(super) cpu: Duration,
-    /// Time on the wall.
+    /// Wall time from begin to end.
     pub(super) wall: Duration,
 }
 
@@ -80,17 +81,18 @@ pub(super) fn measure_call<T>(call: impl FnOnce() -> T) -> (T, CallCost) {
     (result, CallCost { cpu, wall })
 }
 
-/// Sleeps of a phase that computes without ever waiting, so that others get the CPU in time.
+/// Inserts sleeps into a phase that computes without ever waiting, so that other tasks get the CPU in time.
 ///
-/// Short calls alone are not enough: the scheduler lets a task that does not sleep keep its CPU until a tick finds its slice
-/// used up. On 6.18 with HZ=250 a fork of somebody else waited 2 to 5 ms while space for 8 GiB was reserved in calls of 0.05 ms.
+/// Short calls alone are not enough: the scheduler lets a task that does not sleep keep its CPU until a tick finds its
+/// slice used up. On 6.18 with HZ=250 a fork of another program waited 2 to 5 ms while space for 8 GiB was reserved in
+/// calls of 0.05 ms.
 #[derive(Debug)]
 pub(super) struct PeriodicSleep {
     since: Duration,
 }
 
 impl PeriodicSleep {
-    /// Begins to count the CPU time of the calling thread.
+    /// Starts to count the CPU time of the calling thread.
     #[must_use]
     pub(super) fn begin() -> Self {
         Self {

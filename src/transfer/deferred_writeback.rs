@@ -1,4 +1,4 @@
-//! Small files whose bytes are on their way to the device while the next are copied: a queue with bounds.
+//! A bounded queue of small files whose writeback runs while the next files are copied.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,22 +10,23 @@ use nix::unistd::ftruncate;
 use super::dirty_window::{FlushMethod, flush_and_drop};
 use super::errno_class::retry;
 
-/// Bytes that may be on their way: a device that takes 50 MB/s has them in a twelfth of a second. Queues of 512 KiB, 1 MiB
-/// and 4 MiB cost the same (`benches/tree/ways.md`), and pages that come round again are cheaper than new ones.
+/// Limit of the bytes in the queue. A device that takes 50 MB/s writes them in a twelfth of a second. Queues of 512
+/// KiB, 1 MiB and 4 MiB cost the same (`benches/tree/ways.md`), and reused pages are cheaper than new ones.
 pub(super) const MAX_DEFERRED_BYTES: u64 = 4 << 20;
 
-/// Files that may be on their way, at most; each holds a descriptor.
+/// Limit of the files in the queue, each of which holds a descriptor.
 const MOST_FILES: usize = 64;
 
-/// And no more than this part of the descriptors that the process may have, 1024 as a rule: other threads want theirs.
+/// The queue holds at most this fraction of the descriptors that the process may have, 1024 as a rule, since other
+/// threads need theirs.
 const DEFERRED_FD_DIVISOR: u64 = 32;
 
 /// A file whose writeback failed after its copy had returned.
 #[derive(Debug)]
 pub struct DeferredError<T> {
-    /// What the caller knows it by.
+    /// What the caller passed to identify the file.
     pub tag: T,
-    /// What the device said. The destination is empty: what is in doubt was cut off.
+    /// The error of the device. The destination is empty, since none of its bytes are known to be good.
     pub error: io::Error,
 }
 
@@ -37,7 +38,7 @@ struct Pending<T> {
     tag: T,
 }
 
-/// The queue.
+/// The queue of files in writeback, and the errors so far.
 #[derive(Debug)]
 pub(super) struct WritebackQueue<T> {
     queue: VecDeque<Pending<T>>,
@@ -56,8 +57,8 @@ impl<T> WritebackQueue<T> {
         }
     }
 
-    /// Takes a file of which `size` bytes were written through the cache, and settles the oldest beyond the bounds, of which
-    /// `most` bytes is one.
+    /// Adds a file of which `size` bytes were written through the cache, and waits for the oldest ones while a limit is
+    /// exceeded. `most` is the limit in bytes.
     pub(super) fn push(&mut self, file: &File, size: u64, flush: FlushMethod, tag: T, most: u64) {
         if size == 0 || flush == FlushMethod::Nothing {
             return;
@@ -72,7 +73,7 @@ impl<T> WritebackQueue<T> {
                     tag,
                 });
             }
-            // No descriptor to be had: it is waited for at once.
+            // No descriptor is available, so its writeback is waited for at once.
             Err(_) => self.settle_one(file, size, flush, tag),
         }
         while self.bytes > most || self.queue.len() > self.most {
@@ -80,14 +81,14 @@ impl<T> WritebackQueue<T> {
         }
     }
 
-    /// Settles all of them.
+    /// Waits for the writeback of all files.
     pub(super) fn finish(&mut self) {
         while !self.queue.is_empty() {
             self.pop();
         }
     }
 
-    /// The failures since this was last asked.
+    /// Returns the failures since the last call.
     pub(super) fn take_errors(&mut self) -> Vec<DeferredError<T>> {
         std::mem::take(&mut self.late)
     }
@@ -101,7 +102,7 @@ impl<T> WritebackQueue<T> {
 
     fn settle_one(&mut self, file: &File, size: u64, flush: FlushMethod, tag: T) {
         if let Err(error) = flush_and_drop(file, flush, 0, size) {
-            // The failure itself is told; that what is in doubt could not be cut off changes nothing about it.
+            // The failure itself is reported. If the doubtful data cannot be truncated, that changes nothing about it.
             let _ = retry(|| ftruncate(file, 0));
             self.late.push(DeferredError { tag, error });
         }
@@ -125,7 +126,7 @@ mod tests {
         let mut behind = WritebackQueue::new();
         let good = tempfile::tempfile()?;
         good.set_len(10)?;
-        // Nothing can be synchronised in a pipe: ESPIPE.
+        // A pipe cannot be synchronised: ESPIPE.
         let (_output, bad) = pipe2(OFlag::O_CLOEXEC)?;
         behind.push(&good, 10, FlushMethod::Range, "good", MAX_DEFERRED_BYTES);
         behind.push(

@@ -1,4 +1,4 @@
-//! How bytes leave for a destination: direct, uncached, or through the cache with a bounded window.
+//! Writes bytes to a destination: directly, uncached, or through the page cache with a bounded amount of dirty data.
 
 use std::fs::File;
 use std::io;
@@ -12,25 +12,26 @@ use super::dirty_window::{DirtyWindow, FlushMethod, flush_and_drop};
 use super::errno_class::{Endpoint, EngineError, retry};
 use crate::sys::file::{pwrite_dontcache, set_direct};
 
-/// The way a row's bytes take.
+/// How an engine's bytes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
-    /// Not at all: the blocks are there already.
+    /// They are not written, since the blocks are shared.
     Shared,
-    /// O_DIRECT.
+    /// With O_DIRECT, past the page cache.
     Direct,
-    /// RWF_DONTCACHE, with a bounded window behind.
+    /// With RWF_DONTCACHE, and a bounded dirty window.
     DontCache,
-    /// The page cache, with a bounded window behind.
+    /// Through the page cache, with a bounded dirty window.
     Cached,
 }
 
-/// One destination while it is being written.
+/// One destination while it is written to.
 #[derive(Debug)]
 pub struct DestWriter<'a> {
-    /// The destination. Engines whose call takes the descriptor use it; they report with [`DestWriter::record_written`].
+    /// The destination. Engines whose system call takes the descriptor use it, and report with
+    /// [`DestWriter::record_written`].
     pub file: &'a File,
-    /// Alignment of direct writes.
+    /// The alignment of direct writes.
     pub align: Align,
     /// Whether O_DIRECT is known to go past the page cache here.
     pub(super) is_direct_verified: bool,
@@ -45,7 +46,7 @@ pub struct DestWriter<'a> {
 }
 
 impl<'a> DestWriter<'a> {
-    /// A destination that nothing was written to yet.
+    /// Makes the writer for a destination that was not written to yet.
     #[must_use]
     pub fn new(file: &'a File, facts: &DestCaps) -> Self {
         Self {
@@ -72,16 +73,16 @@ impl<'a> DestWriter<'a> {
         }
     }
 
-    /// The way in force.
+    /// Returns the write mode in force.
     #[must_use]
     pub fn write_mode(&self) -> WriteMode {
         self.write_mode
     }
 
-    /// Changes the way. What went through the cache before is settled first.
+    /// Changes the write mode. Data that was written through the cache before is flushed first.
     ///
     /// # Errors
-    /// A refused O_DIRECT, or writeback's errors.
+    /// A refused O_DIRECT, or an error of writeback.
     pub fn set_write_mode(&mut self, leaving: WriteMode) -> Result<(), EngineError> {
         self.dirty_window
             .finish(self.file)
@@ -94,10 +95,10 @@ impl<'a> DestWriter<'a> {
         Ok(())
     }
 
-    /// One write of `data` at `at`, in the way in force.
+    /// Writes some of `data` at offset `at` with one call, in the write mode in force.
     ///
     /// # Errors
-    /// The call's, EINVAL beyond the file size limit told apart as EFBIG.
+    /// The error of the call; EINVAL beyond the file size limit becomes EFBIG.
     pub fn write_at(&mut self, data: &[u8], at: u64) -> Result<usize, EngineError> {
         let n = retry(|| match self.write_mode {
             _ if self.stream => nix::unistd::write(self.file, data).map_err(Into::into),
@@ -111,10 +112,10 @@ impl<'a> DestWriter<'a> {
         Ok(n)
     }
 
-    /// Writes all of `data`, which in the direct way must be aligned.
+    /// Writes all of `data`, which must be aligned in direct mode.
     ///
     /// # Errors
-    /// As [`Self::write_at`].
+    /// The same as of [`Self::write_at`].
     pub fn write_all_at(&mut self, data: &[u8], at: u64) -> Result<(), EngineError> {
         let mut done = 0;
         while done < data.len() {
@@ -128,10 +129,10 @@ impl<'a> DestWriter<'a> {
         Ok(())
     }
 
-    /// Notes that `len` bytes were written at `at`, and keeps the dirty window bounded.
+    /// Records that `len` bytes were written at `at`, and keeps the dirty window bounded.
     ///
     /// # Errors
-    /// Writeback's: fatal, the kernel says them once.
+    /// An error of writeback, which is fatal, since the kernel reports it only once.
     pub fn record_written(&mut self, at: u64, len: usize) -> Result<(), EngineError> {
         if self.write_mode == WriteMode::Direct {
             return Ok(());
@@ -153,36 +154,36 @@ impl<'a> DestWriter<'a> {
         }
     }
 
-    /// Keeps the dirty window to what `bound` makes of its usual limit.
+    /// Limits the dirty window to what `bound` returns for its usual limit.
     pub(super) fn limit_dirty_window(&mut self, bound: impl FnOnce(u64) -> u64) {
         self.dirty_window.bound(bound);
     }
 
-    /// How far the device is, when `pos` is how far we are.
+    /// Returns up to which offset the device has the data, if `pos` is the offset written so far.
     #[must_use]
     pub fn confirmed(&self, pos: u64) -> u64 {
         self.dirty_window.confirmed(pos)
     }
 
-    /// Brings everything to the device that went through the cache.
+    /// Flushes everything that was written through the cache to the device.
     ///
     /// # Errors
-    /// Writeback's.
+    /// An error of writeback.
     pub fn finish(&mut self) -> io::Result<()> {
         self.dirty_window.finish(self.file)
     }
 
-    /// Settles a range that was touched behind the back of the window: the page that a truncation zeroed.
+    /// Flushes and drops a range that was changed without a write: the page that a truncation zeroed.
     ///
     /// # Errors
-    /// Writeback's.
+    /// An error of writeback.
     pub fn flush_and_drop_range(&self, offset: u64, len: u64) -> io::Result<()> {
         flush_and_drop(self.file, self.flush, offset, len)
     }
 }
 
-/// A direct write that ends beyond RLIMIT_FSIZE is EINVAL (measured: the kernel cuts it, and the rest is unaligned):
-/// the limit is looked at before alignment is blamed.
+/// Returns EFBIG instead of `error` if the write ends beyond RLIMIT_FSIZE. A direct write there fails with EINVAL
+/// (measured: the kernel shortens it, and the rest is unaligned), which must not be mistaken for wrong alignment.
 fn beyond_limit(error: io::Error, end: u64) -> io::Error {
     if error.raw_os_error() == Some(libc::EINVAL) && file_size_limit() < end {
         io::Error::from_raw_os_error(libc::EFBIG)
@@ -191,7 +192,7 @@ fn beyond_limit(error: io::Error, end: u64) -> io::Error {
     }
 }
 
-/// RLIMIT_FSIZE in bytes.
+/// Returns the limit RLIMIT_FSIZE in bytes.
 #[must_use]
 pub(super) fn file_size_limit() -> u64 {
     getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft)

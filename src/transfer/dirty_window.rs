@@ -1,4 +1,5 @@
-//! A bounded dirty window for the rows that go through the page cache: write out, wait, drop, a little behind the cursor.
+//! Bounds the dirty data of engines that write through the page cache: ranges a little behind the cursor are flushed
+//! and dropped.
 
 use std::fs::File;
 use std::io;
@@ -8,45 +9,45 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use super::errno_class::{is_refusal, retry};
 use crate::sys::file::{SyncRange, sync_range};
 
-/// How many bytes may be dirty or under writeback at once.
+/// Limit of the bytes that are dirty or under writeback.
 ///
-/// Enough for a queue of 1 MiB requests, little enough that a bystander's fsync does not wait long: at 50 MB/s it is a
-/// third of a second.
+/// It suffices for a queue of 1 MiB requests, and is so small that the fsync of another program does not wait long: a
+/// third of a second at 50 MB/s.
 const MAX_DIRTY_BYTES: u64 = 16 << 20;
 
-/// The smallest window where fdatasync holds it, which writes metadata and waits for all: at 10 MB/s two a second, not the
-/// twenty of four chunks.
+/// Smallest window with fdatasync, which writes metadata and waits for everything. At 10 MB/s this makes two calls a
+/// second instead of the twenty of four chunks.
 const LEAST_SYNCED: u64 = 4 << 20;
 
-/// Bytes dropped from the cache by one call: 0.2 ms of CPU where all of them are cached. Where none are a call is a microsecond.
-/// Folios of the page cache are aligned to their size, which is 2 MiB at most with pages of 4 KiB, so none crosses a multiple of
-/// this.
+/// Bytes that one call drops from the cache: 0.2 ms of CPU if all of them are cached. If none are, a call takes a
+/// microsecond. Folios of the page cache are aligned to their size, which is 2 MiB at most with pages of 4 KiB, so none
+/// crosses a multiple of this.
 const DROPPED_AT_ONCE: u64 = 4 << 20;
 
-/// How the pages of a destination can be brought to its device.
+/// How the pages of a destination can be flushed to its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlushMethod {
-    /// sync_file_range(2), without the metadata.
+    /// With sync_file_range(2), without the metadata.
     Range,
-    /// fdatasync(2): on overlayfs and FUSE sync_file_range returns 0 and does nothing (measured).
+    /// With fdatasync(2), because on overlayfs and FUSE sync_file_range returns 0 and does nothing (measured).
     Datasync,
-    /// Memory file systems and what is no file: there is no device behind.
+    /// Not at all: memory file systems and non-files have no device.
     Nothing,
 }
 
-/// What has been written through the cache and is not yet known to be on the device.
+/// Data that was written through the cache and is not known to be on the device.
 #[derive(Debug)]
 pub(super) struct DirtyWindow {
     flush: FlushMethod,
     limit: u64,
     flushed: u64,
     written: u64,
-    /// The kernel tells an error of writeback once, and says yes ever after.
+    /// Whether writeback has failed. The kernel reports an error once, and success ever after.
     failed: bool,
 }
 
 impl DirtyWindow {
-    /// An empty window.
+    /// Makes an empty window that flushes by `flush`.
     #[must_use]
     pub(super) fn new(flush: FlushMethod) -> Self {
         Self {
@@ -58,7 +59,7 @@ impl DirtyWindow {
         }
     }
 
-    /// Holds the window from now on to what `bound` makes of the usual limit.
+    /// Limits the window from now on to what `bound` returns for the usual limit.
     pub(super) fn bound(&mut self, bound: impl FnOnce(u64) -> u64) {
         let least = match self.flush {
             FlushMethod::Datasync => LEAST_SYNCED,
@@ -67,13 +68,13 @@ impl DirtyWindow {
         self.limit = bound(MAX_DIRTY_BYTES).max(least);
     }
 
-    /// Bytes up to the cursor that the device has not confirmed.
+    /// Returns the bytes before the cursor that are not known to be on the device.
     #[must_use]
     pub(super) fn pending(&self) -> u64 {
         self.written - self.flushed
     }
 
-    /// How far the device is, when the cursor is at `pos`.
+    /// Returns up to which offset the device has the data, if the cursor is at `pos`.
     pub(super) fn confirmed(&self, pos: u64) -> u64 {
         if self.pending() > 0 {
             self.flushed.min(pos)
@@ -82,15 +83,15 @@ impl DirtyWindow {
         }
     }
 
-    /// Notes a write that ended at `end`, and holds the window to its limit.
+    /// Records a write that ended at `end`, and flushes as much as the limit requires.
     ///
     /// # Errors
-    /// Writeback's errors: EIO, and ENOSPC from file systems that allocate late.
+    /// Errors of writeback: EIO, and ENOSPC from file systems that allocate late.
     pub(super) fn wrote(&mut self, file: &File, at: u64, end: u64) -> io::Result<()> {
         self.note(at, end);
         if self.flush == FlushMethod::Range {
             match retry(|| sync_range(file, at, end - at, SyncRange::StartWriteback)) {
-                // A kernel or a filter without the call.
+                // The kernel or a filter does not have the call.
                 Err(e) if is_refusal(&e) => self.flush = FlushMethod::Datasync,
                 Err(e) => {
                     self.failed = true;
@@ -130,10 +131,10 @@ impl DirtyWindow {
         }
     }
 
-    /// Brings the rest to the device and drops it; nothing, once writeback has failed: what is in doubt stays pending.
+    /// Flushes and drops the rest. Does nothing once writeback has failed: the data in doubt stays pending.
     ///
     /// # Errors
-    /// As [`Self::wrote`].
+    /// The same as of [`Self::wrote`].
     pub(super) fn finish(&mut self, file: &File) -> io::Result<()> {
         if self.pending() > 0 && !self.failed {
             self.flush_until(file, self.written)?;
@@ -151,11 +152,11 @@ impl DirtyWindow {
     }
 }
 
-/// Writes one range out, waits for it, and drops it from the cache. Only ever the destination: the source's pages belong
-/// to someone else.
+/// Flushes one range, waits for it, and drops it from the cache. It is used for destinations only, since the source's
+/// pages belong to other programs.
 ///
 /// # Errors
-/// Errors of writeback. Advice that fails is none: the pages are clean then, and the kernel can take them.
+/// Errors of writeback. Failed advice is no error: the pages are clean then, and the kernel can reclaim them.
 pub(super) fn flush_and_drop(
     file: &File,
     flush: FlushMethod,
@@ -186,8 +187,8 @@ pub(super) fn flush_and_drop(
     Ok(())
 }
 
-/// Waits until the data of a file is on its device. A file system that has no fdatasync(2), as some FUSE daemons, has nothing
-/// to flush: whoever asked for durability asks again with fsync(2), and is told.
+/// Waits until the data of a file is on its device. A file system that has no fdatasync(2), as some FUSE daemons, has
+/// nothing to flush: a caller that needs durability calls fsync(2) afterwards, and gets the error.
 fn synchronize(file: &File) -> io::Result<()> {
     match retry(|| nix::unistd::fdatasync(file)) {
         Err(e) if is_refusal(&e) => Ok(()),

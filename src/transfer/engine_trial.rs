@@ -1,28 +1,29 @@
-//! `mmap` or `splice`: measured on this host, on this file, once.
+//! Measures once for a file whether `mmap` or `splice` is cheaper on this host.
 
 use std::time::Duration;
 
 use super::cpu_budget::CallCost;
 use super::event::Trial;
 
-/// Bytes each of the two moves in its trial: two windows of `mmap`.
+/// Bytes that each of the two engines copies in its trial: two windows of `mmap`.
 ///
-/// Of 20 trials a length, those of 4 MiB and more all found the cheaper engine on 4 KiB pages (0.16 against 0.10 CPU s/GB)
-/// and on huge pages (0.02 against 0.05), and from 8 MiB on the costs were those of a long copy
-/// (`cargo bench --bench engines -- stretch`). 16 MiB by the dearer engine are under 1 % of a GiB.
+/// Of 20 trials of each length, those of 4 MiB and more all found the cheaper engine on 4 KiB pages (0.16 against 0.10
+/// CPU s/GB) and on huge pages (0.02 against 0.05), and from 8 MiB on the costs were those of a long copy (`cargo bench
+/// --bench engines -- stretch`). 16 MiB by the dearer engine are under 1 % of a GiB.
 pub const STRETCH: u64 = 16 << 20;
 
-/// A file with less data is not worth the trial: the stretch of the dearer engine would be over a sixteenth of it.
+/// Bytes of data from which a file is worth the trial: in a smaller one the dearer engine would copy over a sixteenth.
 pub const MIN_TRIAL_FILE_BYTES: u64 = 16 * STRETCH;
 
-/// Page size from which `mmap` is expected to win: several times cheaper on 2 MiB pages, dearer on 4 KiB.
+/// Page size in bytes from which `mmap` is expected to be cheaper: several times on 2 MiB pages, while it is dearer on
+/// 4 KiB.
 pub const HUGE: u64 = 2 << 20;
 
-/// CPU costs closer than this ratio are taken for equal, and wall time decides: medians of the same engine differed by as
-/// much from one bench to the next, and no choice may cost over 15 % more CPU than the other.
+/// CPU costs whose ratio is below this are taken for equal, and wall time decides: medians of the same engine differed
+/// by as much from one bench to the next, and no choice may cost over 15 % more CPU than the other.
 const CPU_TIE_RATIO: f64 = 1.10;
 
-/// The cost of one row's stretch so far.
+/// The cost of one engine's trial so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EngineCost {
     bytes: u64,
@@ -53,20 +54,20 @@ impl EngineCost {
     }
 }
 
-/// A trial of two rows, one stretch each.
+/// A trial of two engines, one after the other.
 #[derive(Debug, Default)]
 pub struct EngineTrial {
     costs: Vec<(&'static str, EngineCost)>,
 }
 
-/// What comes after a chunk of a trial.
+/// What follows after a chunk of a trial.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TrialStep {
-    /// The same row goes on.
+    /// The same engine continues its trial.
     Same,
-    /// The other row's turn.
+    /// The trial of the other engine begins.
     Other,
-    /// This row goes on to the end.
+    /// The trial is over, and this engine copies the rest.
     Decided(&'static str),
 }
 
@@ -107,7 +108,7 @@ impl EngineTrial {
         }
     }
 
-    /// What was measured.
+    /// Returns what was measured so far.
     #[must_use]
     pub fn tried(&self) -> Vec<Trial> {
         self.costs

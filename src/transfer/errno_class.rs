@@ -1,4 +1,5 @@
-//! The one errno classifier: try again, cannot be done this way, or over.
+//! Classifies an errno: repeat the call, use another engine, or give up. No other module decides by an errno of a data
+//! call.
 
 use std::io;
 
@@ -9,16 +10,16 @@ use crate::sys::stop_request;
 /// What an errno from a data call means for the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrnoClass {
-    /// A signal came in between: the same call again.
+    /// A signal interrupted the call, which is to be repeated.
     Retry,
-    /// This way does not work here; another may.
+    /// The call does not work here, but another may.
     Unsupported,
-    /// No way will do better.
+    /// No other call will succeed either.
     Fatal,
 }
 
-/// Sorts an error. Refused optional calls come back as EPERM, ENOSYS, EOPNOTSUPP, EINVAL or EXDEV (file systems,
-/// seccomp and old kernels each in their own way, measured): all of them mean "another way".
+/// Classifies an error. Refused optional calls come back as EPERM, ENOSYS, EOPNOTSUPP, EINVAL or EXDEV (file systems,
+/// seccomp and old kernels each in their own way, measured): all of them mean [`ErrnoClass::Unsupported`].
 #[must_use]
 pub fn classify(error: &io::Error) -> ErrnoClass {
     match error.raw_os_error().map(Errno::from_raw) {
@@ -35,35 +36,35 @@ pub fn classify(error: &io::Error) -> ErrnoClass {
     }
 }
 
-/// Whether an error says that a call is refused, rather than that it failed at its work. Security modules refuse with EACCES
-/// as well. Only for calls that a copy can do without: for others, EACCES is final.
+/// Returns whether an error means that a call is refused, and not that it failed at its work. Security modules refuse
+/// with EACCES as well. It is only for calls that a copy can do without: for others EACCES is final.
 #[must_use]
 pub fn is_refusal(error: &io::Error) -> bool {
     classify(error) == ErrnoClass::Unsupported || error.raw_os_error() == Some(Errno::EACCES as i32)
 }
 
-/// Which file an error belongs to.
+/// The file to which an error belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
-    /// The source: cp says "error reading".
+    /// The source; cp says "error reading" then.
     Source,
-    /// The destination: cp says "error writing".
+    /// The destination; cp says "error writing" then.
     Dest,
 }
 
-/// Why an engine moved nothing more.
+/// Why an engine did not move the bytes.
 #[derive(Debug)]
 pub enum EngineError {
-    /// This engine cannot do this range; the next row may.
+    /// This engine cannot copy this range, but the next may.
     Unsupported(Endpoint, io::Error),
-    /// The copy of this file is over.
+    /// The copy of this file has failed.
     Fatal(Endpoint, io::Error),
-    /// The source has ended before the size it had.
+    /// The source ended before the size that it reported.
     SourceEnd,
 }
 
 impl EngineError {
-    /// An error of a call on `side`, sorted by [`classify`].
+    /// Makes the error of a call on `side`, classified by [`classify`].
     #[must_use]
     pub fn new(side: Endpoint, error: io::Error) -> Self {
         match classify(&error) {
@@ -73,14 +74,14 @@ impl EngineError {
     }
 }
 
-/// How often an interrupted call is made again after a signal asked this process to stop. One repetition is enough for a
-/// call that this very signal interrupted; a file system that answers EINTR for ever uses all of them up in microseconds.
+/// How often an interrupted call is repeated after a signal asked this process to stop. One repetition is enough for a
+/// call that this very signal interrupted; a file system that always returns EINTR uses all of them up in microseconds.
 const TRIES_AFTER_STOP: u32 = 16;
 
-/// Repeats a call for as long as signals interrupt it and none of them asks this process to stop.
+/// Repeats a call as long as signals interrupt it and none of them asks this process to stop.
 ///
 /// # Errors
-/// The call's own; EINTR only after a request to stop, when 16 repetitions have not helped.
+/// The error of the call; EINTR only after a request to stop, when 16 repetitions have not helped.
 pub fn retry<T, E: Into<io::Error>>(call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     retry_until(stop_request::is_requested, call)
 }

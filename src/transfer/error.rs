@@ -1,4 +1,5 @@
-//! How a transfer fails: what was being done, so that the caller can say it of the right file.
+//! The errors of a transfer: they tell which operation failed on which of the two files, so that the caller can name
+//! it.
 
 use std::fmt;
 use std::io;
@@ -10,22 +11,23 @@ use super::errno_class::Endpoint;
 pub enum Error {
     /// A call on one of the files failed.
     Io(Endpoint, io::Error),
-    /// An old destination could not be emptied: what open(2) with O_TRUNC would have failed with. It is as it was.
+    /// An existing destination could not be truncated, with the error that open(2) with O_TRUNC would return. It is
+    /// unchanged.
     Truncate(io::Error),
-    /// The destination could not be cut or extended to its size.
+    /// The destination could not be truncated or extended to its size.
     Resize(io::Error),
-    /// Blocks were to be shared, nothing else, and could not be.
+    /// Blocks could not be shared, and the options allow nothing else.
     Clone(io::Error),
-    /// No row of the table can do what was asked, for this reason.
+    /// No engine can do what was asked, for this reason.
     Impossible(String),
-    /// The source is not what it was: sizes then and now. Equal sizes: its modification time differs.
+    /// The source changed while it was copied. If both sizes are equal, its modification time differs.
     SourceChanged {
-        /// Size when the copy began.
+        /// Size in bytes when the copy began.
         was: u64,
-        /// Size at its end.
+        /// Size in bytes at the end of the copy.
         now: u64,
     },
-    /// The observer asked to stop.
+    /// The listener asked to stop.
     Interrupted,
 }
 
@@ -54,21 +56,21 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A transfer that did not succeed, and how far it came.
+/// A failed transfer, and how far it came.
 #[derive(Debug)]
 pub struct CopyFailure {
-    /// Why.
+    /// Why the transfer has failed.
     pub error: Error,
-    /// Bytes of the destination, from its start, that are as they should be.
+    /// Bytes from the start of the destination that are good.
     pub copied: u64,
-    /// Bytes that the source had; 0 for a stream.
+    /// Size of the source in bytes; 0 for a stream.
     pub size: u64,
-    /// Whether anything was written at all.
+    /// Whether anything was written to the destination.
     pub begun: bool,
 }
 
 impl CopyFailure {
-    /// One that came before the first byte of `size`.
+    /// Makes the failure of a copy of `size` bytes before its first byte.
     #[must_use]
     pub(super) fn before(error: Error, size: u64) -> Self {
         Self {

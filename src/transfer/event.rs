@@ -57,7 +57,7 @@ pub struct CopySummary {
     pub engines: BTreeMap<&'static str, u64>,
     /// Number of extents found in the source.
     pub extents: u64,
-    /// Wall time in seconds.
+    /// Wall time of the copy in seconds.
     pub elapsed: f64,
     /// `bytes` divided by `elapsed`, in bytes per second.
     pub rate: f64,

@@ -1,4 +1,4 @@
-//! Where a source has data: asked of the kernel while the copy goes on, never by touching a hole.
+//! Finds the data of a source by asking the kernel while the copy runs, without ever touching a hole.
 
 use std::fs::File;
 use std::io;
@@ -15,29 +15,29 @@ pub use super::segment::{QUERY_WINDOW_BYTES, Segment};
 use crate::sys::fiemap;
 use crate::sys::file::allocated_bytes;
 
-/// Holes that are remembered until the end of the file, for the case that the file system took data for a hole. Beyond this
-/// number the last one is extended: reading data twice does no harm.
+/// Number of holes that are remembered until the end of the file, in case that the file system took data for a hole.
+/// Beyond this number the last one is extended: reading data twice does no harm.
 const MAX_HOLES: usize = 1 << 16;
 
-/// Sum of the holes up to which each allocated block beyond the data found is a reason to read the holes: 1 GiB is read in
-/// half a second.
+/// Sum of the holes in bytes up to which each allocated block beyond the data found is a reason to read the holes: 1
+/// GiB is read in half a second.
 const READ_FOR_ANY_BLOCK: u64 = 1 << 30;
 
 /// How the data of a source can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanMethod {
-    /// lseek(2) with SEEK_DATA and SEEK_HOLE.
+    /// By lseek(2) with SEEK_DATA and SEEK_HOLE.
     Seek,
-    /// tmpfs: its pages are counted, in windows.
+    /// By counting the pages of tmpfs, in windows.
     Tmpfs(PageQuery),
-    /// ramfs: the same, but lseek says that everything is data.
+    /// By counting the pages of ramfs, where lseek reports everything as data.
     Ramfs(PageQuery),
-    /// Everything counts as data.
+    /// Not at all: everything counts as data.
     Everything,
 }
 
 impl ScanMethod {
-    /// Whether what is found may be read through a mapping, which allocates memory where a hole is touched.
+    /// Returns whether data found may be read through a mapping, which allocates memory if a hole is touched.
     #[must_use]
     pub fn is_exact(self) -> bool {
         !matches!(
@@ -47,15 +47,15 @@ impl ScanMethod {
     }
 }
 
-/// What tells that a file was written to or punched: allocated blocks, and the time of its last change.
+/// Values that change when a file is written to or punched: allocated blocks, and the time of its last change.
 type Stamp = (u64, i64, i64);
 
-/// The data extents of one source, in order, nothing remembered but the last and, where lseek is believed, the holes.
+/// The data extents of one source, in order. Only the last one is remembered and, if lseek is trusted, the holes.
 ///
-/// A process may punch holes while we copy, so an answer grows stale: it is believed for a window, and beyond only for as
-/// long as the file's blocks and change time (fstat, under 1 µs a window) are what they were. No question costs more than
-/// about 0.5 ms of CPU, whatever the size. In memory that needs windows of its own (`pages`). On a disk lseek walks extents,
-/// not pages; a file there whose blocks cover its size is not asked for holes at all.
+/// Another process may punch holes during the copy, so an answer becomes outdated: it is trusted for a window, and
+/// beyond only as long as the file's blocks and change time (fstat, under 1 µs a window) are unchanged. No query costs
+/// more than about 0.5 ms of CPU, whatever the size. In memory that needs windows of its own (`page_scanner`). On a
+/// disk lseek walks extents, not pages; a file there whose blocks cover its size is not searched for holes at all.
 #[derive(Debug)]
 pub struct ExtentScanner<'a> {
     source: &'a File,
@@ -73,7 +73,7 @@ pub struct ExtentScanner<'a> {
 }
 
 impl<'a> ExtentScanner<'a> {
-    /// The extents of the first `size` bytes of `source`.
+    /// Makes the scanner for the first `size` bytes of `source`.
     #[must_use]
     pub fn new(source: &'a File, size: u64, finder: ScanMethod) -> Self {
         let pages = match finder {
@@ -97,11 +97,11 @@ impl<'a> ExtentScanner<'a> {
         }
     }
 
-    /// Returns the next stretch at or after `pos`, at most a window of data; `None` at the end. A hole may be returned in
-    /// several parts, so that the caller can look for signals.
+    /// Returns the next segment at or after `pos`, at most a window of data; `None` at the end. A hole may be returned
+    /// in several parts, so that the caller can check for signals.
     ///
     /// # Errors
-    /// Errors of lseek(2), mmap(2) and mincore(2). A file system without SEEK_DATA is no error: all of it is data then.
+    /// Errors of lseek(2), mmap(2) and mincore(2). A file system without SEEK_DATA is no error: then all of it is data.
     pub fn next(&mut self, pos: u64) -> io::Result<Option<Segment>> {
         if pos >= self.size {
             return Ok(None);
@@ -114,7 +114,7 @@ impl<'a> ExtentScanner<'a> {
             match self.next_by_seek(pos) {
                 Err(Errno::EINVAL | Errno::ESPIPE | Errno::EOPNOTSUPP) => {
                     self.finder = ScanMethod::Everything;
-                    // Holes that it told of before are as good as its word.
+                    // Holes that it reported before are not trusted any more, either.
                     self.contradicted = !self.holes.is_empty();
                     Segment::Data(pos..window_end(pos))
                 }
@@ -124,7 +124,7 @@ impl<'a> ExtentScanner<'a> {
         Ok(Some(self.note(pos, stretch)))
     }
 
-    /// Cuts a stretch to the size, and counts it. A source that has grown has data behind what is ours to copy.
+    /// Cuts a segment at the size, and counts it. A source that has grown has data beyond the part to copy.
     fn note(&mut self, pos: u64, stretch: Segment) -> Segment {
         match stretch {
             Segment::Data(data) if data.start < self.size => {
@@ -154,19 +154,19 @@ impl<'a> ExtentScanner<'a> {
         }
     }
 
-    /// How many extents were found so far.
+    /// Returns how many extents were found so far.
     #[must_use]
     pub fn found(&self) -> u64 {
         self.found
     }
 
-    /// How data was found so far: a file system that cannot tell makes everything count as data.
+    /// Returns how data was found so far: a file system that cannot tell makes everything count as data.
     #[must_use]
     pub fn finder(&self) -> ScanMethod {
         self.finder
     }
 
-    /// Begins anew, with the last answer still believed.
+    /// Starts again at the beginning, with the last answer still trusted.
     pub fn rewind(&mut self) {
         (self.found, self.found_until, self.found_bytes) = (0, 0, 0);
         self.holes.clear();
@@ -175,8 +175,8 @@ impl<'a> ExtentScanner<'a> {
         }
     }
 
-    /// As [`Self::next_page`]. Where the pages cannot be asked about (mmap(2) or mincore(2) is refused, or there is no memory for
-    /// it), lseek is asked instead from here on, which walks the data; ramfs has no holes then.
+    /// Does the same as [`Self::next_page`]. If the pages cannot be queried (mmap(2) or mincore(2) is refused, or
+    /// memory is exhausted), it uses lseek from here on, which walks the data; ramfs has no holes then.
     fn next_page_or_give_up(&mut self, pos: u64) -> Option<Segment> {
         match self.next_page(pos) {
             Ok(stretch) => stretch,
@@ -191,7 +191,7 @@ impl<'a> ExtentScanner<'a> {
         }
     }
 
-    /// In memory: the data that is known to be there still, or what the pages say.
+    /// Finds data in memory: the data that is known to be still there, or what a query of the pages returns.
     fn next_page(&mut self, pos: u64) -> io::Result<Option<Segment>> {
         let Some(pages) = &mut self.pages else {
             return Ok(None);
@@ -216,7 +216,7 @@ impl<'a> ExtentScanner<'a> {
 
     fn next_by_seek(&mut self, pos: u64) -> nix::Result<Segment> {
         let start = match lseek(self.source, pos, Whence::SeekData) {
-            // An answer before the question is no answer: everything is data then.
+            // An offset before the one asked about is not valid: everything is data then.
             Ok(start) if start < pos => return Err(Errno::EOPNOTSUPP),
             Ok(start) => start,
             Err(Errno::ENXIO) => return self.check_end(pos),
@@ -224,17 +224,17 @@ impl<'a> ExtentScanner<'a> {
         };
         let end = window_end(start);
         let stamp = stamp(self.source).unwrap_or_default();
-        // A walk of so little is cheap, and what is in memory must be known for certain.
+        // Walking so few pages is cheap, and data in memory must be known for certain.
         if stamp.0 * 512 >= self.size && self.size > QUERY_WINDOW_BYTES {
             return Ok(Segment::Data(start..end));
         }
         let stale = stamp != self.stamp && start >= self.ask_hole_at;
         if !self.known.contains(&start) || stale {
             let hole = match lseek(self.source, start, Whence::SeekHole) {
-                // A file system that answers with the place asked about would hold us there for ever.
+                // A file system that returns the offset asked about would cause an endless loop.
                 Ok(hole) if hole <= start => end,
                 Ok(hole) => hole,
-                // The file ended between the two questions, or one of the two answers is a lie: reading tells.
+                // The file ended between the two queries, or one of the answers is wrong: reading will show it.
                 Err(Errno::ENXIO) => end,
                 Err(e) => return Err(e),
             };
@@ -244,8 +244,8 @@ impl<'a> ExtentScanner<'a> {
         Ok(Segment::Data(start..self.known.end.min(end)))
     }
 
-    /// SEEK_DATA says that no data follows. It is asked again, and so is SEEK_HOLE, which must agree: within a file there
-    /// is no offset of which both can say ENXIO.
+    /// Checks that no data follows, as SEEK_DATA says, by asking it and SEEK_HOLE again. Both must agree: within a file
+    /// there is no offset for which both can return ENXIO.
     fn check_end(&mut self, pos: u64) -> nix::Result<Segment> {
         let again = lseek(self.source, pos, Whence::SeekData);
         let hole = lseek(self.source, pos, Whence::SeekHole);
@@ -260,13 +260,13 @@ impl<'a> ExtentScanner<'a> {
         }
     }
 
-    /// The holes that must be read, now that all the data that lseek admits is found: none where the blocks of the file are
-    /// accounted for. Blocks beyond the data found can be metadata or preallocation, or data that was kept from us by a file
-    /// system whose SEEK_DATA lies, or by a race. Where FS_IOC_FIEMAP tells written extents, those in holes are returned;
-    /// elsewhere all the holes. `heard` is called between two questions.
+    /// Returns the holes that must be read, after all data that lseek reports is found: none if the blocks of the file
+    /// are accounted for. Blocks beyond the data found can be metadata or preallocation, or data that a wrong SEEK_DATA
+    /// or a race has hidden. If FS_IOC_FIEMAP reports written extents, those in holes are returned, and otherwise all
+    /// the holes. `check_stop` is called between two queries.
     ///
     /// # Errors
-    /// What `heard` returns.
+    /// What `check_stop` returns.
     pub fn take_suspect_holes<E>(
         &mut self,
         mut check_stop: impl FnMut() -> Result<(), E>,
@@ -300,8 +300,8 @@ impl<'a> ExtentScanner<'a> {
         Ok(doubted)
     }
 
-    /// Of much hole, what a file system needs for itself is no reason to read it: one block of 4 KiB holds the places of 340
-    /// extents, and attributes take a few.
+    /// Returns the holes to read if FS_IOC_FIEMAP is not available. With large holes, blocks for the file system's own
+    /// use are no reason to read them: one block of 4 KiB holds the places of 340 extents, and attributes take a few.
     fn without_witness(&self, holes: Vec<Range<u64>>, unseen: u64) -> Vec<Range<u64>> {
         let hole: u64 = holes.iter().map(|hole| hole.end - hole.start).sum();
         let metadata = self.found_bytes / 256 + (16 << 10);
@@ -323,7 +323,7 @@ fn stamp(file: &File) -> io::Result<Stamp> {
     Ok((meta.blocks(), meta.ctime(), meta.ctime_nsec()))
 }
 
-/// The runs of `data` that are not all zero, in whole blocks, for `--sparse=always`.
+/// Returns the runs of `data` that are not all zero, in whole blocks, for `--sparse=always`.
 pub fn nonzero_runs(data: &[u8], block: usize) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (i, part) in data.chunks(block).enumerate() {
@@ -416,7 +416,7 @@ mod tests {
         Ok(())
     }
 
-    /// Data at both ends of a great hole, and so much of it that no question may cover all: the far data must be found.
+    /// Data at both ends of a large hole, larger than one query may cover: the far data must be found.
     #[test]
     fn data_behind_a_great_hole_is_found() -> io::Result<()> {
         let mut file = tempfile::tempfile_in("/dev/shm")?;
@@ -457,7 +457,7 @@ mod tests {
         Ok(())
     }
 
-    /// A hole that is punched after the first pass is found by the second, in the middle of what was known.
+    /// A hole that is punched after the first pass is found by the second, in the middle of known data.
     #[test]
     fn a_hole_punched_meanwhile_is_found() -> io::Result<()> {
         use nix::fcntl::{FallocateFlags, fallocate};
@@ -501,7 +501,7 @@ mod tests {
         all(&mut extents)?;
         assert_eq!(extents.take_suspect_holes(heard)?, []);
         extents.rewind();
-        // As where SEEK_DATA jumped over the data at 20 MiB.
+        // This is the state after SEEK_DATA has skipped the data at 20 MiB.
         for at in [0, (1 << 20) + 4096, 50 << 20, (50 << 20) + 4096] {
             let from = if at == (1 << 20) + 4096 { 50 << 20 } else { at };
             let stretch = extents.next(from)?;

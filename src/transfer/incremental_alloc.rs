@@ -1,4 +1,5 @@
-//! Calls whose cost grows with their range, made in steps: no step holds a CPU for long, and signals are heard between two.
+//! Makes calls whose cost grows with their range in steps, so that no step holds a CPU for long and signals are noticed
+//! between two.
 
 use std::fs::File;
 use std::io;
@@ -11,35 +12,37 @@ use super::errno_class::retry;
 use super::error::Error;
 use super::stop_check::StopCheck;
 
-/// The smallest step of a cut: one huge page, which a cut inside of it would split.
+/// The smallest step of a truncation in bytes: one huge page, which a smaller step would split.
 const LEAST_CUT: u64 = 2 << 20;
 
-/// The first step of a cut. On tmpfs freeing 4 MiB takes 0.3 to 0.6 ms, on ext4 forgetting as much cache 0.25 ms (6.18).
+/// The first step of a truncation in bytes. On tmpfs freeing 4 MiB takes 0.3 to 0.6 ms, on ext4 dropping as much cache
+/// 0.25 ms (6.18).
 const FIRST_CUT: u64 = 4 << 20;
 
-/// The largest step of a cut, for files that are no holes. A larger one would meet data behind a hole unprepared.
+/// The largest step of a truncation in bytes, for files without holes. A larger one would meet data behind a hole
+/// unprepared.
 const MOST_CUT: u64 = 32 << 20;
 
-/// Bytes reserved in one call: 0.18 ms at most on ext4, where 1 GiB took 2 ms and 16 GiB 19 ms (6.18).
+/// Bytes that one call reserves: 0.18 ms at most on ext4, where 1 GiB took 2 ms and 16 GiB 19 ms (6.18).
 pub(super) const RESERVE: u64 = 64 << 20;
 
-/// The end of an existing destination, which is to come down to a smaller size.
+/// An existing destination that is to be truncated to a smaller size.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cut {
-    /// The size that the file has.
+    /// The present size of the file in bytes.
     pub(super) size: u64,
-    /// The bytes that are allocated for it.
+    /// Bytes that are allocated for the file.
     pub(super) allocated: u64,
-    /// The size that it shall have.
+    /// The size in bytes that it shall have.
     pub(super) to: u64,
 }
 
 /// Why a call in steps was not finished.
 #[derive(Debug)]
 pub(super) enum StepError {
-    /// The call failed.
+    /// A system call of a step failed.
     Failed(io::Error),
-    /// The caller was asked to stop between two steps, and gave this error.
+    /// The caller was asked to stop between two steps, and returned this error.
     Interrupted(Error),
 }
 
@@ -49,10 +52,10 @@ impl From<io::Error> for StepError {
     }
 }
 
-/// Shortens a file from its end. `heard` is called before each step but the first.
+/// Truncates a file in steps from its end. `check_stop` is called before each step but the first.
 ///
 /// # Errors
-/// ftruncate's, or what `heard` says: the file has some size between the two then.
+/// The error of ftruncate(2), or of `check_stop`: then the file has some size between the two.
 pub(super) fn truncate_in_steps(
     file: &File,
     cut: Cut,
@@ -82,11 +85,11 @@ pub(super) fn truncate_in_steps(
     }
 }
 
-/// Reserves blocks for `start..end` beyond the size that the file has (`FALLOC_FL_KEEP_SIZE`: the size of the destination
-/// then tells how far the copy is, and a failure leaves no file of full length).
+/// Reserves blocks for `start..end` beyond the size of the file (`FALLOC_FL_KEEP_SIZE`: the size of the destination
+/// then shows how far the copy is, and a failure leaves no file of full length).
 ///
 /// # Errors
-/// fallocate's, or what `heard` says.
+/// The error of fallocate(2), or of `check_stop`.
 pub(super) fn fallocate_in_steps(
     file: &File,
     start: u64,

@@ -1,7 +1,9 @@
-//! One file's bytes, from a source descriptor to a destination descriptor.
+//! Copies the data of one file, from an open source to an open destination.
 //!
-//! [`plan`] asks the kernel what this pair can do, [`file_copy`] moves the bytes by the rows of [`engine`], and nothing here knows
-//! of names of files, of the command line or of terminals.
+//! [`plan`] decides with what the kernel reports which engines can copy this pair of files, [`file_copy`] moves the
+//! bytes with the engines of [`engine`], `copier` keeps what a thread needs for more files than one, and
+//! [`rate_limit`] decides how fast bytes may move. A caller gives [`TransferOptions`] and gets events by
+//! [`CopyListener`]. Nothing here knows the paths or the attributes of files, parses a command line, or prints.
 
 pub mod align;
 pub mod capabilities;

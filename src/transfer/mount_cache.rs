@@ -1,4 +1,5 @@
-//! What is the same for all files of a mount, asked once by each thread: the type of file system, and what it has refused.
+//! Remembers for each thread what all files of a mount have in common: the type of the file system, and the calls that
+//! it refused.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +9,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 use super::errno_class::retry;
 use crate::sys::file::StatxInfo;
 
-/// So many are remembered; trees over more mounts than that are asked again.
+/// Largest number of mounts that are remembered; when it is exceeded, all are forgotten and queried again.
 const MAX_CACHED_MOUNTS: usize = 64;
 
 #[derive(Debug)]
@@ -20,15 +21,16 @@ struct Mount {
 
 /// The mounts met so far.
 ///
-/// By the number of the mount and not of the device: a file of an overlay can have the device of the layer that it lies on.
+/// Mounts are identified by their own number and not by that of the device: a file of an overlay can have the device of
+/// the layer that holds it.
 #[derive(Debug, Default)]
 pub(super) struct MountCache(Vec<Mount>);
 
 impl MountCache {
-    /// The type of the file system that `file` lies on.
+    /// Returns the type of the file system that holds `file`.
     ///
     /// # Errors
-    /// fstatfs's.
+    /// The error of fstatfs(2).
     pub(super) fn fs(&mut self, file: &File, look: &StatxInfo) -> io::Result<FsType> {
         if let Some(mount) = self.get(look.mount_id) {
             return Ok(mount.fs);
@@ -47,12 +49,12 @@ impl MountCache {
         Ok(fs)
     }
 
-    /// Whether RWF_DONTCACHE has not been refused there.
+    /// Returns whether RWF_DONTCACHE has not been refused on this mount.
     pub(super) fn dontcache(&mut self, mount: Option<u64>) -> bool {
         self.get(mount).is_none_or(|mount| mount.dontcache)
     }
 
-    /// It has been refused.
+    /// Records that RWF_DONTCACHE was refused on this mount.
     pub(super) fn refuse_dontcache(&mut self, mount: Option<u64>) {
         if let Some(mount) = self.get(mount) {
             mount.dontcache = false;

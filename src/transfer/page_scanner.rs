@@ -1,8 +1,9 @@
-//! Where a file of a memory file system has data: asked window by window, so that no question grows with the file.
+//! Finds the data of a file in a memory file system window by window, so that no query grows with the file.
 //!
-//! `lseek(SEEK_HOLE)` on tmpfs walks every page of the data before the hole, 9 to 11 ms a GiB on 6.18 during which nothing else
-//! runs on that CPU, and `SEEK_DATA` walks allocated pages that were never written in the same way. Neither call takes a
-//! limit. So the pages of one window are counted instead (0.07 ms for 8 MiB), and lseek is used only to cross long holes.
+//! `lseek(SEEK_HOLE)` on tmpfs walks every page of the data before the hole, 9 to 11 ms a GiB on 6.18 during which
+//! nothing else runs on that CPU, and `SEEK_DATA` walks allocated pages that were never written in the same way.
+//! Neither call takes a limit. So the pages of one window are counted instead (0.07 ms for 8 MiB), and lseek is used
+//! only to cross long holes.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,34 +19,34 @@ use super::segment::{QUERY_WINDOW_BYTES, Segment, window_end};
 use crate::sys::file::allocated_bytes;
 use crate::sys::residency::{self, PageCounts, page_size};
 
-/// Bytes that one question covers in a long hole. Where they turn out to be dense, counting them took 0.55 ms.
+/// Bytes that one query covers in a long hole. If they turn out to be dense, counting them took 0.55 ms.
 const PROBE: u64 = 32 << 20;
 
-/// Questions in one call of [`PageScanner::next`], so that the caller can look for signals: 0.13 ms in holes.
+/// Number of queries in one call of [`PageScanner::next`], so that the caller can check for signals: 0.13 ms in holes.
 const PROBES_A_CALL: u32 = 64;
 
-/// Bytes of one hole that are crossed by probes before lseek is asked how far it goes: 64 GiB are 2,048 probes, 4 ms. lseek is
-/// asked at once where no more than [`PROBE`] bytes can be left to walk over.
+/// Bytes of one hole that are crossed by probes before lseek is asked where it ends: 64 GiB are 2,048 probes, 4 ms.
+/// lseek is asked at once if it can walk over no more than [`PROBE`] bytes.
 const PROBED_HOLE: u64 = 64 << 30;
 
-/// Pages of a window that are looked at where nothing but lseek can be asked. If one page in 17 is a hole, all of them miss
-/// it in 38 % of windows: 2.2 % of zeros copied as data, the worst that is expected.
+/// Number of pages of a window that are sampled if only lseek is available. If one page in 17 is a hole, all samples
+/// miss it in 38 % of windows: 2.2 % of zeros copied as data, the worst that is expected.
 const SAMPLES_PER_WINDOW: u64 = 16;
 
-/// What can be asked about the pages of a file.
+/// The call that can query the pages of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageQuery {
-    /// cachestat(2), Linux 6.5.
+    /// cachestat(2), which exists since Linux 6.5.
     Cachestat,
     /// mincore(2), which does not know pages in swap.
     Mincore,
-    /// lseek(2) at sample offsets: the caller neither owns the file nor may write it. Holes inside of a window may be taken
-    /// for data, so that the file must not be read through a mapping.
+    /// lseek(2) at sample offsets: the caller neither owns the file nor may write it. Holes inside of a window may be
+    /// taken for data, so that the file must not be read through a mapping.
     Samples,
 }
 
 impl PageQuery {
-    /// Asks the kernel which of them it offers for `file`.
+    /// Finds out which of these calls the kernel offers for `file`.
     #[must_use]
     pub fn of(file: &File) -> Self {
         if !residency::is_reliable(file) {
@@ -64,16 +65,16 @@ pub(super) struct PageScanner<'a> {
     source: &'a File,
     size: u64,
     witness: PageQuery,
-    /// tmpfs answers SEEK_DATA and SEEK_HOLE; ramfs says that everything is data.
+    /// Whether lseek knows holes: tmpfs answers SEEK_DATA and SEEK_HOLE, ramfs reports everything as data.
     seeks: bool,
     page: u64,
-    /// The window asked about last, and its data that was not handed out yet.
+    /// The last window queried, and its data that was not returned yet.
     window: Range<u64>,
     runs: VecDeque<Range<u64>>,
-    /// Bytes allocated before `seen_until`, for an estimate of what is still to come.
+    /// Bytes allocated before `seen_until`, to estimate what is still to come.
     seen: u64,
     seen_until: u64,
-    /// Bytes of the present hole that were probed.
+    /// Bytes of the current hole that were probed.
     probed: u64,
     /// State of the generator of sample offsets.
     random: u64,
@@ -96,7 +97,7 @@ impl<'a> PageScanner<'a> {
         }
     }
 
-    /// Returns the next stretch at or after `pos`; `None` at the end of the file.
+    /// Returns the next segment at or after `pos`; `None` at the end of the file.
     ///
     /// # Errors
     /// Errors of lseek(2), mmap(2) and mincore(2).
@@ -119,13 +120,13 @@ impl<'a> PageScanner<'a> {
         Ok((pos < self.size).then_some(Segment::Hole(at.min(self.size))))
     }
 
-    /// Forgets what was seen, for a second pass over the file.
+    /// Forgets all answers, for a second pass over the file.
     pub(super) fn rewind(&mut self) {
         (self.seen, self.seen_until, self.probed) = (0, 0, 0);
         (self.window, self.runs) = (0..0, VecDeque::new());
     }
 
-    /// Notes that `data` was found to be there without asking again.
+    /// Records that `data` was found to be there without a new query.
     pub(super) fn note(&mut self, data: &Range<u64>) {
         if data.start >= self.seen_until {
             self.seen += data.end - data.start;
@@ -133,7 +134,7 @@ impl<'a> PageScanner<'a> {
         }
     }
 
-    /// The first run of data in the window last asked about that ends behind `at`.
+    /// Returns the first run of data in the last window queried that ends after `at`.
     fn known_run(&mut self, at: u64) -> Option<Range<u64>> {
         if !self.window.contains(&at) {
             return None;
@@ -144,7 +145,7 @@ impl<'a> PageScanner<'a> {
         self.runs.front().map(|run| run.start.max(at)..run.end)
     }
 
-    /// Asks about the window at `at`. Returns the offset to look at next: `at` itself where the window was filled.
+    /// Queries the window at `at`. Returns the offset to query next: `at` itself if the window has data.
     fn ask(&mut self, at: u64) -> io::Result<u64> {
         let small = window_end(at).min(self.size);
         let window = at - at % self.page..small;
@@ -195,8 +196,8 @@ impl<'a> PageScanner<'a> {
         Ok(self.count(range)?.total() == 0)
     }
 
-    /// Goes on in a hole: in greater steps, or over all of it where that is certain to be cheap. A step that is not empty is
-    /// asked about in windows.
+    /// Continues in a hole, in larger steps, or over all of it if that is certain to be cheap. A step that is not empty
+    /// is queried in windows.
     fn probe(&mut self, at: u64) -> io::Result<u64> {
         if self.probed >= PROBED_HOLE || self.unseen()? <= PROBE {
             self.probed = 0;
@@ -211,14 +212,14 @@ impl<'a> PageScanner<'a> {
         Ok(at)
     }
 
-    /// Allocated bytes that no window asked about so far has accounted for. An estimate: it decides about the cost of
-    /// questions, never about what is data.
+    /// Returns the allocated bytes that no window queried so far accounts for. It is an estimate, which decides only
+    /// about the cost of queries, never about what is data.
     fn unseen(&self) -> io::Result<u64> {
         Ok(allocated_bytes(&self.source.metadata()?).saturating_sub(self.seen))
     }
 
-    /// The offset up to which there is nothing but hole, a multiple of [`QUERY_WINDOW_BYTES`] or further. What lseek says is counted: a
-    /// claim that does not hold is replaced by a search.
+    /// Returns the offset up to which there is only a hole, a multiple of [`QUERY_WINDOW_BYTES`] or further. The pages
+    /// of what lseek calls a hole are counted; if there are any, they are searched instead.
     fn cross_hole(&self, at: u64) -> io::Result<u64> {
         let claimed = match self.seeks {
             true => self.seek_data(at)?.filter(|data| *data > at),
@@ -240,7 +241,7 @@ impl<'a> PageScanner<'a> {
         Ok(low)
     }
 
-    /// The next data as lseek knows it. Where it is refused (seccomp), everything is data.
+    /// Returns the next data that lseek finds. If lseek is refused (seccomp), everything is data.
     fn seek_data(&self, at: u64) -> io::Result<Option<u64>> {
         match retry(|| lseek64(self.source, at.cast_signed(), Whence::SeekData)) {
             Ok(data) => Ok(Some(data.cast_unsigned())),
@@ -250,8 +251,8 @@ impl<'a> PageScanner<'a> {
         }
     }
 
-    /// The data of a window with `pages` pages in it. Pages that were allocated and never written are holes at the front of a
-    /// full window and in a window with holes; behind data in a full window they are copied with it.
+    /// Returns the data of a window with `pages` pages in it. Pages that were allocated and never written are holes at
+    /// the front of a full window and in a window with holes; after data in a full window they are copied with it.
     fn counted_runs(&self, window: &Range<u64>, pages: PageCounts) -> io::Result<Vec<Range<u64>>> {
         let all = window.end.div_ceil(self.page) - window.start / self.page;
         if pages.total() >= all && (pages.evicted > 0 || self.is_written(window.start)?) {
@@ -272,12 +273,12 @@ impl<'a> PageScanner<'a> {
         Ok(runs)
     }
 
-    /// Whether the page at `at` is in memory and was written. A mapping of one page: 2 µs.
+    /// Returns whether the page at `at` is in memory and was written, with a mapping of one page: 2 µs.
     fn is_written(&self, at: u64) -> io::Result<bool> {
         Ok(residency::resident_bytes(self.source, at, 1)? > 0)
     }
 
-    /// Halves a range until each part is all pages or all hole: for pages in swap, which mincore does not know.
+    /// Halves a range until each part is all pages or all hole, for pages in swap, which mincore does not know.
     fn split(
         &self,
         range: Range<u64>,
@@ -300,7 +301,7 @@ impl<'a> PageScanner<'a> {
         Ok(())
     }
 
-    /// The runs of resident pages of a window, and with `swapped` those that SEEK_DATA finds between them.
+    /// Returns the runs of resident pages of a window, and with `swapped` those that SEEK_DATA finds between them.
     fn resident_runs(&self, window: &Range<u64>, swapped: bool) -> io::Result<Vec<Range<u64>>> {
         let (mut runs, mut others) = (Vec::new(), Vec::new());
         let len = window.end - window.start;
@@ -321,7 +322,8 @@ impl<'a> PageScanner<'a> {
         Ok(runs)
     }
 
-    /// Pages of `range` that are data though they are not in memory. SEEK_HOLE would walk on through data behind the range.
+    /// Adds the pages of `range` that are data although they are not in memory. It does not use SEEK_HOLE, which would
+    /// walk on through data after the range.
     fn swapped_pages(&self, range: Range<u64>, runs: &mut Vec<Range<u64>>) -> io::Result<()> {
         let mut at = range.start;
         while at < range.end {
@@ -336,8 +338,8 @@ impl<'a> PageScanner<'a> {
         Ok(())
     }
 
-    /// The end of a hole where pages cannot be counted: what lseek says, once it says the same twice; on ramfs, where all is
-    /// seen that was allocated, the end of the file.
+    /// Returns the end of a hole if pages cannot be counted: what lseek returns, once it returns the same twice; on
+    /// ramfs, if all allocated bytes were seen, the end of the file.
     fn hole_without_count(&mut self, at: u64, window_end: u64) -> io::Result<u64> {
         if !self.seeks {
             let over = self.unseen()? == 0;
@@ -349,7 +351,8 @@ impl<'a> PageScanner<'a> {
         Ok(data.max(window_end).min(self.size))
     }
 
-    /// Asks lseek alone: exactly where little is left to walk over or a sample shows a hole, else the window is data.
+    /// Queries with lseek alone: exactly if little is left to walk over or a sample shows a hole; otherwise the window
+    /// is data.
     fn sample(&mut self, at: u64, end: u64) -> io::Result<u64> {
         if !self.seeks {
             self.fill_with_data(at..end);
@@ -374,7 +377,7 @@ impl<'a> PageScanner<'a> {
 
     fn has_hole(&mut self, at: u64, end: u64) -> io::Result<bool> {
         for _ in 0..SAMPLES_PER_WINDOW {
-            // Marsaglia's xorshift64: no secret, only no pattern that a file could have as well.
+            // Marsaglia's xorshift64: it need not be secret, but must have no pattern that a file could have.
             self.random ^= self.random << 13;
             self.random ^= self.random >> 7;
             self.random ^= self.random << 17;
@@ -386,14 +389,14 @@ impl<'a> PageScanner<'a> {
         Ok(false)
     }
 
-    /// The end of the data at `at`, at least a page on.
+    /// Returns the end of the data at `at`, at least a page after it.
     fn seek_hole(&self, at: u64) -> io::Result<u64> {
         let hole = retry(|| lseek64(self.source, at.cast_signed(), Whence::SeekHole))?;
         Ok(hole.cast_unsigned().max(at - at % self.page + self.page))
     }
 }
 
-/// Appends a run, joined to the one before where they meet.
+/// Appends a run, and merges it with the previous one if they touch.
 fn push(runs: &mut Vec<Range<u64>>, run: Range<u64>) {
     match runs.last_mut() {
         Some(last) if last.end == run.start => last.end = run.end,

@@ -1,4 +1,4 @@
-//! What can be done with this pair of files, and for each thing that cannot, why.
+//! Decides which engines can copy a pair of files, with a reason for each engine that cannot.
 
 use super::capabilities::Direct;
 use super::copy_job::CopyJob;
@@ -7,22 +7,22 @@ use super::engine::{BUFFERED, DONTCACHE, ENGINES, EngineSpec};
 use super::engine_trial;
 use super::event::{Event, PlanSummary, Refusal};
 
-/// May the page cache be used: cp's WHEN.
+/// Whether to write with O_DIRECT: the argument of `--direct`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DirectPolicy {
-    /// Only where O_DIRECT cannot be had.
+    /// If it is possible; otherwise the page cache is used.
     #[default]
     Auto,
-    /// Never: fail instead.
+    /// Always; the copy fails if that is not possible.
     Always,
-    /// Rows that write with O_DIRECT are skipped.
+    /// Never; engines that write with O_DIRECT are not used.
     Never,
 }
 
-/// What becomes of holes: cp's WHEN.
+/// How holes are treated: the argument of `--sparse`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sparse {
-    /// Holes stay holes.
+    /// Holes of the source stay holes.
     #[default]
     Auto,
     /// Blocks of zeros become holes, too.
@@ -31,52 +31,53 @@ pub enum Sparse {
     Never,
 }
 
-/// May the destination share the blocks of the source: cp's WHEN.
+/// Whether the destination may share the blocks of the source: the argument of `--reflink`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reflink {
-    /// Never.
+    /// Blocks are never shared with the source.
     Never,
-    /// Where the file system can.
+    /// Blocks are shared if the file system can.
     #[default]
     Auto,
-    /// Always: fail instead of copying.
+    /// Blocks must be shared, or the copy fails.
     Always,
 }
 
 /// What the caller asks of a transfer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TransferOptions {
-    /// This row only.
+    /// The only engine to use, if one was named.
     pub engine: Option<&'static EngineSpec>,
-    /// May the page cache be used.
+    /// Whether to write with O_DIRECT.
     pub direct: DirectPolicy,
-    /// What becomes of holes.
+    /// How holes of the source are treated.
     pub sparse: Sparse,
-    /// May blocks be shared.
+    /// Whether blocks may be shared.
     pub reflink: Reflink,
-    /// Bytes a call, instead of the row's own; for benches and tests.
+    /// Bytes of a call instead of the engine's own number; for benches and tests.
     pub chunk: Option<usize>,
-    /// Whether a small file is waited for as well: what fails later would be cut off under a name it has by then.
+    /// Whether to wait for the writeback of a small file as well. Otherwise a file that fails later would be truncated
+    /// after it got its final name.
     pub wait_for_writeback: bool,
 }
 
 /// The decisions for one pair of files.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// The two files.
+    /// The two files of the copy.
     pub(super) job: &'a CopyJob<'a>,
-    /// The rows that fit, the first to be tried first.
+    /// The engines that can copy these files, the first to be tried first.
     pub rows: Vec<&'static EngineSpec>,
-    /// The others.
+    /// The other engines, with the reasons.
     pub refused: Vec<Refusal>,
-    /// Whether `mmap` and `splice` shall be measured against each other.
+    /// Whether `mmap` and `splice` shall be compared by a trial.
     pub measure: bool,
-    /// As asked.
+    /// The options that the caller gave.
     pub options: TransferOptions,
 }
 
 impl<'a> Plan<'a> {
-    /// Sorts the rows for these files.
+    /// Divides the engines into those that can copy these files and those that cannot.
     #[must_use]
     pub(super) fn of(files: &'a CopyJob<'a>, options: TransferOptions) -> Self {
         let source = &files.source_info;
@@ -150,7 +151,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The event that tells of it.
+    /// Returns the event that reports this plan.
     #[must_use]
     pub fn event(&self, unreserved: Option<String>) -> Event {
         Event::Plan(PlanSummary {
@@ -169,7 +170,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Why nothing can be done, when no row is left: what speaks against the engine asked for, or against O_DIRECT.
+    /// Returns why no engine is left: what excludes the engine asked for, or O_DIRECT.
     #[must_use]
     pub fn why_not(&self) -> String {
         let engine = self.options.engine.map_or("direct", |row| row.name);
@@ -220,7 +221,7 @@ fn possible(
             return Err(why.clone());
         }
         if options.reflink == Reflink::Always {
-            // Whoever wants nothing else is told what the kernel says.
+            // If nothing else is wanted, the error of the kernel is reported.
             return Ok(());
         }
     }
@@ -230,7 +231,7 @@ fn possible(
     row.fits(source, dest)
 }
 
-/// Whether this row is wanted for these files, and fits.
+/// Returns whether the options allow this engine, and it can copy these files.
 pub(super) fn serves(row: &EngineSpec, files: &CopyJob<'_>, options: &TransferOptions) -> bool {
     wanted(row, options).is_ok() && possible(row, files, options).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Space before data: ENOSPC and EFBIG are better known before the first byte than in the middle.
+//! Reserves space before data is written: ENOSPC and EFBIG are better known before the first byte than in the middle.
 
 use std::fs::File;
 use std::time::Duration;
@@ -18,19 +18,20 @@ use super::plan::{Plan, Sparse};
 use super::stop_check::StopCheck;
 use crate::sys::strerror::strerror;
 
-/// Files with less data than this are written in one or two calls, which tell of ENOSPC themselves.
+/// Files with fewer bytes of data are written in one or two calls, which report ENOSPC themselves.
 const MIN_PREALLOCATE_BYTES: u64 = 4 << 20;
 
-/// A source in more pieces than this is reserved in part: each piece is a call, and a journal entry.
+/// Largest number of extents for which space is reserved, since each takes a call and a journal entry. The rest of the
+/// source is not reserved.
 const MAX_PREALLOCATED_EXTENTS: u64 = 1024;
 
-/// Empties an existing destination, once nothing speaks against the copy that can be known before, and reserves the
-/// blocks of the source's data, or says why not. What it learns of the extents is used again: a dense source is asked
-/// about once.
+/// Truncates an existing destination, after all checks that are possible beforehand, and reserves the blocks of the
+/// source's data, or returns why not. Its findings about the extents are used again: a dense source is queried once.
 ///
 /// # Errors
-/// EFBIG beyond the file size limit, and ENOSPC where the data certainly cannot fit: the destination is as it was then.
-/// ENOSPC and EDQUOT of the reservation: it is empty. What `heard` says: it is empty, or its old content is cut in part.
+/// EFBIG beyond the file size limit, and ENOSPC if the data certainly does not fit: then the destination is unchanged.
+/// ENOSPC and EDQUOT of the reservation: then it is empty. The error of `check_stop`: then it is empty, or part of its old
+/// content is truncated.
 pub(super) fn prepare_dest(
     plan: &Plan<'_>,
     extents: &mut ExtentScanner<'_>,
@@ -59,10 +60,10 @@ pub(super) fn prepare_dest(
     })
 }
 
-/// Cuts an existing destination to nothing.
+/// Truncates an existing destination to 0.
 ///
 /// # Errors
-/// ftruncate's, and what `heard` says.
+/// The error of ftruncate(2), or of `check_stop`.
 pub(super) fn truncate_dest(
     dest: &File,
     facts: &DestCaps,
@@ -106,7 +107,7 @@ fn preallocate(
         }
         Err(StepError::Failed(e)) => return Ok(Some(format!("fallocate: {}", strerror(&e)))),
     };
-    // What was reserved so far goes; ext4 keeps what it could get.
+    // Space reserved so far is released, since ext4 keeps it otherwise.
     let _ = retry(|| ftruncate(plan.job.dest, 0));
     Err(error)
 }
@@ -131,7 +132,7 @@ fn preallocate_extents(
         check_stop().map_err(StepError::Interrupted)?;
         let stretch = match extents.next(pos) {
             Ok(stretch) => stretch,
-            // The copy itself asks again, and tells.
+            // The copy itself queries again, and reports the error.
             Err(e) => return Ok(Some(format!("the source's extents: {}", strerror(&e)))),
         };
         match &stretch {
@@ -164,16 +165,16 @@ fn preallocate_extents(
     }
 }
 
-/// How often, and how far apart, a file system without room is asked again: xfs gives back the blocks of removed files in
-/// the background (it was seen to say "full" for some milliseconds after a removal), and asking sets that to work.
+/// Number of times that a file system without space is queried again: xfs frees the blocks of removed files in the
+/// background (it was seen to report no space for some milliseconds after a removal), and a query starts that work.
 const FREE_SPACE_CHECKS: u32 = 10;
 const FREE_SPACE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Whether `data` bytes can fit into the file system that `dest` lies on, where `freed` bytes of it will be given back
-/// first. Only a certain "no" is an answer: file systems that compress, share or grow are not asked.
+/// Checks whether `data` bytes can fit into the file system of `dest`, if `freed` bytes of it are freed first. Only a
+/// certain "no" is reported: file systems that compress, share or grow are not checked.
 ///
 /// # Errors
-/// ENOSPC, when it is certain; what `heard` says.
+/// ENOSPC if it is certain; the error of `check_stop`.
 pub(super) fn check_free_space(
     dest: &File,
     data: u64,

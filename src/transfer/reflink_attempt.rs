@@ -1,4 +1,4 @@
-//! The row that shares blocks: it goes first, for all of the file or not at all.
+//! Tries to share the blocks of the source before any other engine, for all of the file or not at all.
 
 use std::io;
 
@@ -16,12 +16,12 @@ use super::preallocate;
 use super::stop_check::check_stop;
 use crate::sys::strerror::strerror;
 
-/// Shares the blocks of the source, where that is wanted and may be possible. Returns whether it did; where it could not,
-/// the reason is noted, and the destination is as it was, save that it may have been cut to the size of the source.
+/// Shares the blocks of the source, if that is wanted and may be possible. Returns whether it did; if not, the reason
+/// is recorded, and the destination is unchanged, except that it may have been truncated to the size of the source.
 ///
 /// # Errors
-/// Why it cannot, where nothing else will do: the destination is empty then, as cp leaves it. Also, whatever was asked for, an
-/// error of the medium; the destination is as it was then.
+/// Why it cannot, if the options allow nothing else: then the destination is empty, as cp leaves it. Also, whatever was
+/// asked for, an error of the medium: then the destination is unchanged.
 pub(super) fn try_reflink(
     files: &mut CopyJob<'_>,
     options: TransferOptions,
@@ -61,8 +61,8 @@ pub(super) fn try_reflink(
     Ok(false)
 }
 
-/// Whether a refusal to share blocks means trouble with the medium rather than that blocks cannot be shared: cp gives such a
-/// file up since 9.2, where 9.1 copied it in another way.
+/// Returns whether a refusal to share blocks means trouble with the medium, and not that blocks cannot be shared: cp
+/// gives such a file up since 9.2, while 9.1 copied it in another way.
 fn is_media_error(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(

@@ -1,4 +1,4 @@
-//! Reading a source into an aligned buffer, past the cache where that was found good.
+//! Reads a source into an aligned buffer, past the page cache if the plan says so.
 
 use std::fs::File;
 
@@ -9,13 +9,13 @@ use super::errno_class::{Endpoint, EngineError, retry};
 use crate::sys::file::set_direct;
 use crate::sys::strerror::strerror;
 
-/// Reads the `len` bytes that the source has at `at` into the front of `buffer`; fewer only at the end of the source.
+/// Reads the `len` bytes at `at` into the front of `buffer`; fewer only at the end of the source.
 ///
-/// With `direct` it is read with O_DIRECT, in whole units of that alignment where the buffer has room for them; a refusal
-/// is noted and clears it, for good.
+/// With `direct` it reads with O_DIRECT, in whole units of that alignment if the buffer has space for them; a refusal
+/// is recorded and clears `direct` for good.
 ///
 /// # Errors
-/// [`EngineError::SourceEnd`] when not a byte is there, else read errors.
+/// [`EngineError::SourceEnd`] if there is no byte; otherwise errors of reading.
 pub(super) fn read_at(
     source: &File,
     buffer: &mut [u8],
@@ -42,7 +42,7 @@ pub(super) fn read_at(
             }
         }
     }
-    // Another read may have left the flag. One that cannot be cleared shows in the read itself.
+    // Another read may have left the flag set. If it cannot be cleared, the read itself fails.
     let _ = set_direct(source, false);
     fill(source, &mut buffer[..len], at)
 }

@@ -1,4 +1,4 @@
-//! Waiting at the pacing point: before each chunk, in slices, so that a signal is heard and progress told meanwhile.
+//! Waits for the rate limiter before each chunk, in short periods, so that signals and progress are handled meanwhile.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::sys::clock::MonotonicNs;
 /// Longest wait between two checks for signals and progress.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many chunks may be on their way through the page cache: with fewer the device would idle between two of them.
+/// Number of chunks that may be in flight through the page cache: with fewer the device would idle between two of them.
 const MAX_DIRTY_CHUNKS: u64 = 4;
 
-/// Waits until some of `bytes` may be moved: all, or a chunk, of whole units, where that is less by then. How many. Calls
-/// `report` at least once.
+/// Waits until some of `bytes` may be moved: all, or a chunk of whole units, if that is less by then. Returns how many.
+/// Calls `report` at least once.
 ///
 /// # Errors
-/// What `report` says.
+/// The error of `report`.
 pub(super) fn wait_for_tokens(
     pace: Option<&RateLimiter>,
     bytes: u64,
@@ -35,10 +35,10 @@ pub(super) fn wait_for_tokens(
     }
 }
 
-/// Waits until all of `bytes` may be moved, a chunk after the other.
+/// Waits until all of `bytes` may be moved, one chunk after the other.
 ///
 /// # Errors
-/// What `report` says.
+/// The error of `report`.
 pub(super) fn wait_for_all_tokens(
     pace: Option<&RateLimiter>,
     bytes: u64,
@@ -51,12 +51,13 @@ pub(super) fn wait_for_all_tokens(
     Ok(())
 }
 
-/// `most`, or less where a chunk is to be smaller; whole units in any case.
+/// Returns `most`, or less if chunks are to be smaller; whole units in any case.
 pub(super) fn limit_chunk(pace: Option<&RateLimiter>, most: usize, unit: u64) -> usize {
     pace.map_or(most, |pace| most.min(pace.chunk().max(unit as usize)))
 }
 
-/// Bytes that may be on their way through the page cache: `most`, or less where little shall be queued before a bystander.
+/// Returns how many bytes may be in flight through the page cache: `most`, or less if other programs shall not wait
+/// behind many.
 pub(super) fn limit_dirty_bytes(pace: Option<&RateLimiter>, most: u64) -> u64 {
     pace.map_or(most, |pace| {
         most.min(MAX_DIRTY_CHUNKS * pace.chunk() as u64)

@@ -17,7 +17,8 @@ use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Trial};
-use mmapcp::observe::observer_process::ObserverProcess;
+use mmapcp::observe::error::ObserveError;
+use mmapcp::observe::observer_process::{ObserverProcess, ProcessControl};
 use mmapcp::observe::probe::{ProbeSetup, ProberEvent, SupervisedProber, find_spec};
 use mmapcp::observe::ring::Sample;
 use mmapcp::sys::clock::monotonic_ns;
@@ -285,11 +286,12 @@ fn streams_and_panics(dir: &Path) {
             assert_eq!(held, Path::new("/dev/null"));
         }
     }
-    let mut worker = ObserverProcess::start("worker", (), |(), _| panic!("for a reason"))
-        .1
-        .unwrap();
+    let dies = |(), _: &ProcessControl| -> Result<(), ObserveError> { panic!("for a reason") };
+    let mut worker = ObserverProcess::start("worker", (), dies).1.unwrap();
     let told = Err("worker: panicked: for a reason".to_owned());
-    wait_until("its end", || worker.check_alive() == told);
+    wait_until("its end", || {
+        worker.check_alive().map_err(|e| e.to_string()) == told
+    });
 }
 
 /// The program that it is to run stops it.
@@ -321,7 +323,8 @@ fn nothing_in(dir: &Path) -> String {
 fn no_first(dir: &Path) {
     let missing = dir.join("missing");
     let mut kept = start("fsync", &missing);
-    assert_eq!(kept.wait_ready(|| false), Err(nothing_in(&missing)));
+    let refused = kept.wait_ready(|| false).map_err(|e| e.to_string());
+    assert_eq!(refused, Err(nothing_in(&missing)));
     drop(kept);
     assert_eq!(children(getpid()), []);
 }
@@ -339,7 +342,7 @@ fn no_processes(_: &Path) {
             .wait_ready(|| false)
             .unwrap_err();
         let want = format!("fork: cannot {what}: Resource temporarily unavailable");
-        assert_eq!(refused, want);
+        assert_eq!(refused.to_string(), want);
     }
     assert_eq!(limited(4).unwrap().wait_ready(|| false), Ok(true));
     assert_eq!(children(getpid()), []);

@@ -1,5 +1,6 @@
 //! The sensors of a throttled copy: a prober or a PSI file for each signal of the table that the user has limited.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -148,7 +149,7 @@ fn start_prober(
 }
 
 /// Says which option it is that cannot be kept.
-fn blame(signal: &SignalSpec, why: &str) -> String {
+fn blame(signal: &SignalSpec, why: &dyn Display) -> String {
     format!("{}: {why}", signal.option)
 }
 

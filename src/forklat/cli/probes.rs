@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::forklat::error::ForklatError;
 use crate::observe::probe::PROBE_SPECS;
 use crate::report::units::{parse_bytes, parse_time};
 
@@ -37,15 +38,12 @@ fn names() -> Vec<&'static str> {
     PROBE_SPECS.iter().map(|row| row.name).collect()
 }
 
-fn parse_period(text: &str) -> Result<(String, Duration), String> {
+fn parse_period(text: &str) -> Result<(String, Duration), ForklatError> {
     let (name, time) = text
         .split_once('=')
         .ok_or_else(|| format!("'{text}' is not NAME=TIME"))?;
     if !PROBE_SPECS.iter().any(|row| row.name == name) {
-        return Err(format!(
-            "no probe is called '{name}': {}",
-            names().join(", ")
-        ));
+        return Err(format!("no probe is called '{name}': {}", names().join(", ")).into());
     }
     Ok((name.to_owned(), parse_time(time)?))
 }

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::super::TaskError;
 use super::super::session::Session;
+use crate::forklat::error::ForklatError;
 use crate::report::signals::Signals;
 
 /// Between two looks whether the work is done: short, since most of it is.
@@ -20,7 +20,7 @@ pub(super) fn run_while_collecting<T: Send>(
     session: &mut Session,
     signals: &Signals,
     work: impl FnOnce(ShouldStop<'_>) -> T + Send,
-) -> Result<T, TaskError> {
+) -> Result<T, ForklatError> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let work = scope.spawn(|| work(&|| stop.load(Ordering::Relaxed)));
@@ -43,9 +43,9 @@ pub(super) fn run_while_collecting<T: Send>(
 }
 
 /// Takes in what the observers have heard, unless a signal has come.
-pub(super) fn listen(session: &mut Session, signals: &Signals) -> Result<(), TaskError> {
+pub(super) fn listen(session: &mut Session, signals: &Signals) -> Result<(), ForklatError> {
     if signals.pending_signal().is_some() {
-        return Err(TaskError::interrupted());
+        return Err(ForklatError::Interrupted);
     }
     session.collect()?;
     Ok(())

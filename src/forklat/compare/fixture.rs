@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::TaskError;
 use super::super::cli::compare::CompareArgs;
 use super::super::host::RestoreGuard;
 use super::super::host::balloon::Balloon;
@@ -14,7 +13,8 @@ use super::super::host::sysctl::Setting;
 use super::super::host::undo_journal::UndoJournal;
 use super::background_work::ShouldStop;
 use super::source_file;
-use crate::report::quote::{cannot, quote};
+use crate::forklat::error::{ForklatError, cannot};
+use crate::report::quote::quote;
 use crate::report::units::format_bytes;
 use crate::sys::key_value;
 use crate::sys::strerror::strerror;
@@ -36,7 +36,7 @@ pub(super) struct StartedBalloon {
 }
 
 impl StartedBalloon {
-    pub(super) fn fork_balloon(words: &CompareArgs) -> Result<Self, TaskError> {
+    pub(super) fn fork_balloon(words: &CompareArgs) -> Result<Self, ForklatError> {
         let balloon = words
             .squeeze
             .map(|_| Balloon::start(Path::new("/")))
@@ -67,7 +67,7 @@ impl Fixture {
         words: &CompareArgs,
         on: &Path,
         host: StartedBalloon,
-    ) -> Result<Self, TaskError> {
+    ) -> Result<Self, ForklatError> {
         let mut restore = RestoreGuard::new(UndoJournal::open()?);
         let record = restore.journal_mut();
         let (source, make, warm) = match &words.source {
@@ -103,7 +103,7 @@ impl Fixture {
 
     /// Makes the dump, if one has to be made. Whether there is room for it and for a copy is asked before: it is real
     /// memory that it takes.
-    pub(super) fn make_source(&mut self, stop: ShouldStop<'_>) -> Result<(), TaskError> {
+    pub(super) fn make_source(&mut self, stop: ShouldStop<'_>) -> Result<(), ForklatError> {
         let size = match self.make {
             Some(size) => size,
             None => fs::metadata(&self.source).map_or(0, |meta| meta.len()),
@@ -137,30 +137,30 @@ impl Fixture {
     }
 
     /// Removes the last copy and brings what there is to write to the disk.
-    pub(super) fn clear(&mut self) -> Result<(), TaskError> {
+    pub(super) fn clear(&mut self) -> Result<(), ForklatError> {
         let dest = self.dest();
         match fs::remove_file(&dest) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(cannot("remove", &dest, &e).into());
+                return Err(cannot("remove", &dest, e));
             }
             _ => {}
         }
         self.sync()?;
         if self.prefetch_source {
-            read_all(&self.source).map_err(|e| cannot("read", &self.source, &e))?;
+            read_all(&self.source).map_err(|e| cannot("read", &self.source, e))?;
         }
         Ok(())
     }
 
     /// Has the file system of the copies write out what it has, whoever wrote it: the kernel would let it lie for 30 s
     /// (vm.dirty_expire_centisecs).
-    pub(super) fn sync(&self) -> Result<(), TaskError> {
-        let dir = File::open(&self.copies).map_err(|e| cannot("open", &self.copies, &e))?;
-        nix::unistd::syncfs(&dir).map_err(|e| cannot("sync", &self.copies, &e.into()).into())
+    pub(super) fn sync(&self) -> Result<(), ForklatError> {
+        let dir = File::open(&self.copies).map_err(|e| cannot("open", &self.copies, e))?;
+        nix::unistd::syncfs(&dir).map_err(|e| cannot("sync", &self.copies, e))
     }
 
     /// Fills the memory and holds the disk.
-    pub(super) fn apply_pressure(&mut self, stop: ShouldStop<'_>) -> Result<(), TaskError> {
+    pub(super) fn apply_pressure(&mut self, stop: ShouldStop<'_>) -> Result<(), ForklatError> {
         if let Some(balloon) = &mut self.balloon {
             balloon.inflate(self.squeeze, stop)?;
         }
@@ -171,7 +171,7 @@ impl Fixture {
     }
 
     /// Takes the limit off the disk, for what is ours to do between two runs.
-    pub(super) fn lift_disk_limit(&self) -> Result<(), TaskError> {
+    pub(super) fn lift_disk_limit(&self) -> Result<(), ForklatError> {
         if let Some(limit) = &self.limit {
             limit.disable()?;
         }
@@ -179,7 +179,7 @@ impl Fixture {
     }
 
     /// Whether the squeeze lives; one that has died is forgotten.
-    pub(super) fn check(&mut self) -> Result<(), String> {
+    pub(super) fn check(&mut self) -> Result<(), ForklatError> {
         let checked = self.balloon.as_mut().map_or(Ok(()), Balloon::check);
         if checked.is_err() {
             self.balloon = None;
@@ -188,7 +188,7 @@ impl Fixture {
     }
 
     /// Starts another squeeze where the last has died. This process must have one thread.
-    pub(super) fn renew(&mut self) -> Result<(), TaskError> {
+    pub(super) fn renew(&mut self) -> Result<(), ForklatError> {
         if self.squeeze > 0 && self.balloon.is_none() {
             self.balloon = Some(Balloon::start(Path::new("/"))?);
         }
@@ -216,7 +216,7 @@ impl Fixture {
     }
 
     /// Undoes all of it.
-    pub(super) fn restore(mut self) -> Result<(), TaskError> {
+    pub(super) fn restore(mut self) -> Result<(), ForklatError> {
         if let Some(balloon) = &mut self.balloon {
             balloon.deflate()?;
         }
@@ -227,7 +227,7 @@ impl Fixture {
     }
 }
 
-fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), String> {
+fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), ForklatError> {
     if size <= room {
         return Ok(());
     }
@@ -235,23 +235,24 @@ fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), String> 
     Err(format!(
         "no room for {what} of {size} in {}: {room} are free",
         quote(dir)
-    ))
+    )
+    .into())
 }
 
 /// Bytes of memory that are available now.
-fn available() -> Result<u64, String> {
+fn available() -> Result<u64, ForklatError> {
     let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
     key_value::mem_available(&meminfo).ok_or_else(|| "the kernel does not say MemAvailable".into())
 }
 
 /// A source must be a file with a size; returns whether it has to be read into the page cache.
-fn check_source(path: &Path) -> Result<bool, String> {
+fn check_source(path: &Path) -> Result<bool, ForklatError> {
     let facts = File::open(path)
         .and_then(|file| Ok((file.metadata()?.is_file(), SourceInfo::of(&file)?)))
-        .map_err(|e| cannot("open", path, &e))?;
+        .map_err(|e| cannot("open", path, e))?;
     match facts {
-        (false, _) => Err(format!("{} is not a regular file", quote(path))),
-        (true, facts) if facts.size == 0 => Err(format!("{} is empty", quote(path))),
+        (false, _) => Err(format!("{} is not a regular file", quote(path)).into()),
+        (true, facts) if facts.size == 0 => Err(format!("{} is empty", quote(path)).into()),
         (true, facts) => Ok(!facts.kind.is_memory()),
     }
 }

@@ -20,7 +20,8 @@ use super::report_builder::{SubjectSpec, assemble};
 use super::session::{COLLECT_INTERVAL, Session};
 use super::status_line::StatusLine;
 use super::writeback_idle::WritebackIdle;
-use super::{TaskContext, TaskError, TaskOutcome, print_diagnostic};
+use super::{TaskContext, TaskOutcome, print_diagnostic};
+use crate::forklat::error::ForklatError;
 use crate::observe::host_info::HostInfo;
 use crate::observe::memory::{Metric, Reading};
 use crate::sys::clock::monotonic_ns;
@@ -40,7 +41,7 @@ const WRONG: i32 = 1;
 ///
 /// # Errors
 /// What kept it from comparing. Nothing of a table is printed then.
-pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome, TaskError> {
+pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome, ForklatError> {
     let tools = Tool::all(&words.tool)?;
     let on = words
         .probes
@@ -80,11 +81,11 @@ struct Comparison<'a> {
     doing: String,
     oom_kills: Option<u64>,
     /// When the squeeze was found dead, and its last words, until it is known who killed it.
-    balloon_death: Option<(u64, String)>,
+    balloon_death: Option<(u64, ForklatError)>,
 }
 
 impl Comparison<'_> {
-    fn all(&mut self, words: &CompareArgs, tools: &[Tool]) -> Result<(), TaskError> {
+    fn all(&mut self, words: &CompareArgs, tools: &[Tool]) -> Result<(), ForklatError> {
         self.live.set_message("making the dump");
         self.prepare_while_collecting(|stage, stop| stage.make_source(stop))?;
         if !words.baseline.is_zero() {
@@ -103,7 +104,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn collect(&mut self) -> Result<(), TaskError> {
+    fn collect(&mut self) -> Result<(), ForklatError> {
         listen(&mut self.session, &self.task.signals)?;
         if let Err(message) = self.fixture.check() {
             self.balloon_death = Some((monotonic_ns(), message));
@@ -113,7 +114,7 @@ impl Comparison<'_> {
 
     /// A machine that runs out of memory under a tool is a finding: the squeeze is what the OOM killer takes first, and the
     /// next run has a new one. Killed by anyone else it is an error. The next reading tells.
-    fn explain_balloon_death(&mut self) -> Result<(), TaskError> {
+    fn explain_balloon_death(&mut self) -> Result<(), ForklatError> {
         let latest = self.session.sampler.latest();
         let (Some((at, message)), Some(latest)) = (&self.balloon_death, latest) else {
             return Ok(());
@@ -122,7 +123,7 @@ impl Comparison<'_> {
             return Ok(());
         }
         if latest.get(Metric::OomKill) <= self.oom_kills {
-            return Err(message.clone().into());
+            return Err(message.clone());
         }
         self.session.notes.push(format!(
             "{}: the machine ran out of memory, and the OOM killer took the squeeze: the rest of this run had free memory",
@@ -135,8 +136,8 @@ impl Comparison<'_> {
     /// Does something long to the stage, and listens to the observers meanwhile.
     fn prepare_while_collecting(
         &mut self,
-        work: impl FnOnce(&mut Fixture, ShouldStop<'_>) -> Result<(), TaskError> + Send,
-    ) -> Result<(), TaskError> {
+        work: impl FnOnce(&mut Fixture, ShouldStop<'_>) -> Result<(), ForklatError> + Send,
+    ) -> Result<(), ForklatError> {
         let stage = &mut self.fixture;
         run_while_collecting(&mut self.session, &self.task.signals, |stop| {
             work(stage, stop)
@@ -144,7 +145,7 @@ impl Comparison<'_> {
     }
 
     /// The same state each time: no earlier copy, nothing to write out, so much memory available, the disk held to its rate.
-    fn prepare(&mut self, doing: &str) -> Result<(), TaskError> {
+    fn prepare(&mut self, doing: &str) -> Result<(), ForklatError> {
         self.session.end();
         doing.clone_into(&mut self.doing);
         self.live.set_message(&format!("{doing}: preparing"));
@@ -178,7 +179,7 @@ impl Comparison<'_> {
         self.collect()
     }
 
-    fn idle(&mut self, length: Duration) -> Result<(), TaskError> {
+    fn idle(&mut self, length: Duration) -> Result<(), ForklatError> {
         self.session.begin(IDLE);
         let started = Instant::now();
         while started.elapsed() < length {
@@ -201,14 +202,14 @@ impl Comparison<'_> {
 
     /// One copy by one tool. The span goes on until the copy is on the disk: a tool that leaves it in the page cache has
     /// not spared the machine from writing it.
-    fn copy(&mut self, tool: &Tool, doing: &str) -> Result<CopyResult, TaskError> {
+    fn copy(&mut self, tool: &Tool, doing: &str) -> Result<CopyResult, ForklatError> {
         let (source, dest) = (self.fixture.source().to_owned(), self.fixture.dest());
         let main = MainThread::current().map_err(|e| format!("{doing}: {}", strerror(&e)))?;
         let mut command = tool.command(&source, &dest, main);
         let before = self.session.sampler.latest().copied();
         self.session.begin(&tool.name);
         let running = RunningCommand::start(&mut command, Some(dest.clone()))
-            .map_err(|e| TaskError::cannot_run(tool.name.as_ref(), &e))?;
+            .map_err(|e| ForklatError::cannot_run(tool.name.as_ref(), e))?;
         let ended = self.watch(&running, doing);
         let ended = ended.inspect_err(|_| self.kill_tool(&running))?;
         self.session.end_at(ended.durable_or_ended_ns());
@@ -242,7 +243,7 @@ impl Comparison<'_> {
         &mut self,
         running: &RunningCommand,
         doing: &str,
-    ) -> Result<FinishedCommand, TaskError> {
+    ) -> Result<FinishedCommand, ForklatError> {
         loop {
             let ended = running.wait(COLLECT_INTERVAL);
             if let Some(ended) = ended.map_err(|e| format!("{doing}: {}", strerror(&e)))? {
@@ -254,7 +255,7 @@ impl Comparison<'_> {
     }
 
     /// Waits for a reading that was taken after the copy: a short one may lie between two.
-    fn read_once_more(&mut self, ended: &FinishedCommand) -> Result<(), TaskError> {
+    fn read_once_more(&mut self, ended: &FinishedCommand) -> Result<(), ForklatError> {
         let until = ended.durable_or_ended_ns();
         loop {
             self.collect()?;
@@ -286,7 +287,7 @@ impl Comparison<'_> {
         copy_metrics::copy_result(ended, before, self.session.sampler.readings(), wrong)
     }
 
-    fn finish(self, tools: &[Tool], on: &Path) -> Result<TaskOutcome, TaskError> {
+    fn finish(self, tools: &[Tool], on: &Path) -> Result<TaskOutcome, ForklatError> {
         self.live.set_message("restoring the host");
         let Self {
             mut session,

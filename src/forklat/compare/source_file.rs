@@ -8,7 +8,8 @@ use std::path::Path;
 use nix::sys::statvfs::statvfs;
 
 use super::background_work::ShouldStop;
-use crate::report::quote::cannot;
+
+use crate::forklat::error::{ForklatError, cannot};
 
 /// Beyond this the default does not go: three tools three times shall take a minute.
 const MAX_DEFAULT_SIZE: u64 = 1 << 30;
@@ -29,30 +30,34 @@ const HOLE_SIZE_DIVISOR: u64 = 32;
 const CHUNK: u64 = 1 << 20;
 
 /// A size that this machine can spare: an eighth of the memory that is available, half of the room on both sides.
-pub(super) fn default_size(available: u64, memory: &Path, disk: &Path) -> Result<u64, String> {
+pub(super) fn default_size(
+    available: u64,
+    memory: &Path,
+    disk: &Path,
+) -> Result<u64, ForklatError> {
     let room = free(memory)?.min(free(disk)?) / 2;
     let size = MAX_DEFAULT_SIZE.min(available / 8).min(room);
     if size < MIN_DEFAULT_SIZE {
         return Err(format!(
             "a dump of {MIN_DEFAULT_SIZE} bytes is the least that can be measured, and there is room for {size}: give --size or --source"
-        ));
+        ).into());
     }
     Ok(size - size % HOLE_ALIGNMENT - UNALIGNED_TAIL_BYTES)
 }
 
 /// Bytes that a file system has for us.
-pub(super) fn free(dir: &Path) -> Result<u64, String> {
+pub(super) fn free(dir: &Path) -> Result<u64, ForklatError> {
     statvfs(dir)
         .map(|stat| stat.blocks_available() * stat.fragment_size())
-        .map_err(|e| cannot("statvfs", dir, &e.into()))
+        .map_err(|e| cannot("statvfs", dir, e))
 }
 
 /// Makes it.
 ///
 /// # Errors
 /// What the file system says: no room; told to stop.
-pub(super) fn make(path: &Path, size: u64, stop: ShouldStop<'_>) -> Result<(), String> {
-    write(path, size, stop).map_err(|e| cannot("make the dump", path, &e))
+pub(super) fn make(path: &Path, size: u64, stop: ShouldStop<'_>) -> Result<(), ForklatError> {
+    write(path, size, stop).map_err(|e| cannot("make the dump", path, e))
 }
 
 fn write(path: &Path, size: u64, stop: ShouldStop<'_>) -> io::Result<()> {

@@ -5,12 +5,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::super::TaskError;
 use super::super::measured_command::find;
 use super::IDLE;
+use crate::forklat::error::{ForklatError, failed};
 use crate::report::quote::quote;
 use crate::sys::process::{MainThread, die_with_parent};
-use crate::sys::strerror::strerror;
 
 const SOURCE: &str = "{source}";
 const DEST: &str = "{dest}";
@@ -40,7 +39,7 @@ pub(super) struct Tool {
 
 impl Tool {
     /// The tools of the command line, or the usual ones.
-    pub(super) fn all(given: &[String]) -> Result<Vec<Self>, TaskError> {
+    pub(super) fn all(given: &[String]) -> Result<Vec<Self>, ForklatError> {
         let tools: Vec<Self> = if given.is_empty() {
             DEFAULTS
                 .iter()
@@ -60,7 +59,7 @@ impl Tool {
         Ok(tools)
     }
 
-    fn parse(text: &str) -> Result<Self, TaskError> {
+    fn parse(text: &str) -> Result<Self, ForklatError> {
         let (name, line) = text
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
@@ -73,16 +72,16 @@ impl Tool {
         Self::new(name, line)
     }
 
-    fn new(name: &str, line: &str) -> Result<Self, TaskError> {
+    fn new(name: &str, line: &str) -> Result<Self, ForklatError> {
         let words = shell_words::split(line).map_err(|e| format!("--tool={name}: {e}"))?;
         let first = words
             .first()
             .ok_or_else(|| format!("--tool={name}: no command"))?;
         let program = if first == OURS {
             // The same code as the program of that name, and never another build of it.
-            std::env::current_exe().map_err(|e| format!("cannot find myself: {}", strerror(&e)))?
+            std::env::current_exe().map_err(|e| failed("find myself", e))?
         } else {
-            find(OsStr::new(first)).map_err(|e| TaskError::cannot_run(OsStr::new(first), &e))?
+            find(OsStr::new(first)).map_err(|e| ForklatError::cannot_run(OsStr::new(first), e))?
         };
         Ok(Self {
             name: name.to_owned(),
@@ -186,13 +185,13 @@ mod tests {
                 "cannot run 'no-such-program'",
             ),
         ] {
-            let failure = Tool::all(&[text.to_owned()]).unwrap_err();
-            assert!(failure.message.contains(why), "{text}: {}", failure.message);
+            let failure = Tool::all(&[text.to_owned()]).unwrap_err().to_string();
+            assert!(failure.contains(why), "{text}: {failure}");
         }
         let twice = [
             "a=cat {source} {dest}".to_owned(),
             "a=cp {source} {dest}".to_owned(),
         ];
-        assert!(Tool::all(&twice).unwrap_err().message.contains("taken"));
+        assert!(Tool::all(&twice).unwrap_err().to_string().contains("taken"));
     }
 }

@@ -6,9 +6,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::forklat::error::{ForklatError, failed};
 use crate::report::quote::quote;
 use crate::sys::std_streams;
-use crate::sys::strerror::strerror;
 
 /// An export as it was asked for, open for writing.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct ExportFile {
 
 impl ExportFile {
     /// Opens `path` for writing, or creates it; `-` is standard output.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    pub(super) fn open(path: &Path) -> Result<Self, ForklatError> {
         let standard_output = path == Path::new("-");
         let opened = if standard_output {
             let file = std_streams::stdout().and_then(|out| out.as_fd().try_clone_to_owned());
@@ -41,7 +41,7 @@ impl ExportFile {
                 standard_output,
             })
         });
-        with_metadata.map_err(|e| cannot(path, &e))
+        with_metadata.map_err(|e| cannot_write(path, e))
     }
 
     /// As messages call it.
@@ -72,7 +72,7 @@ impl ExportFile {
 
     /// Makes `content` all that it holds. What was set aside is created anew; where another process has put a file in its
     /// place meanwhile, that is the one that the report goes to, as if it had been there before.
-    pub(super) fn write(self, content: &[u8]) -> Result<(), String> {
+    pub(super) fn write(self, content: &[u8]) -> Result<(), ForklatError> {
         let target = if self.created || self.has_moved() {
             Self::open(&self.path)?
         } else {
@@ -85,7 +85,7 @@ impl ExportFile {
                 // A part of a report is worse than none.
                 remove(&path, created);
             }
-            cannot(&path, &e)
+            cannot_write(&path, e)
         })
     }
 
@@ -204,6 +204,6 @@ fn name(path: &Path) -> String {
     }
 }
 
-fn cannot(path: &Path, error: &io::Error) -> String {
-    format!("cannot write {}: {}", name(path), strerror(error))
+fn cannot_write(path: &Path, error: io::Error) -> ForklatError {
+    failed(format!("write {}", name(path)), error)
 }

@@ -1,5 +1,6 @@
 //! What each export format is: one row, which the file of that format declares.
 
+use crate::forklat::error::ForklatError;
 use crate::forklat::model::Report;
 
 /// An export format. Its option on the command line is `--export-NAME`.
@@ -15,5 +16,5 @@ pub struct Format {
     ///
     /// # Errors
     /// A report that cannot be written in this format, such as one with a damaged histogram.
-    pub render: fn(&Report, Option<&str>) -> Result<String, String>,
+    pub render: fn(&Report, Option<&str>) -> Result<String, ForklatError>,
 }

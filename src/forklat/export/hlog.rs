@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
 use super::format::Format;
+use crate::forklat::error::{ForklatError, damaged};
 use crate::forklat::model::{Report, decode, encode};
 use crate::observe::latency_histograms::new_histogram;
 
@@ -79,7 +80,7 @@ impl HistogramLog {
     ///
     /// # Errors
     /// A histogram that is damaged.
-    pub fn of(report: &Report, start: SystemTime) -> Result<Self, String> {
+    pub fn of(report: &Report, start: SystemTime) -> Result<Self, ForklatError> {
         let mut log = Self::new(start);
         let mut at = Duration::ZERO;
         for subject in &report.subjects {
@@ -136,7 +137,7 @@ pub fn is_log(text: &[u8]) -> bool {
 ///
 /// # Errors
 /// A line that is none of a log, or a histogram that is damaged, by its line.
-pub fn parse(log: &[u8]) -> Result<Vec<TagTotal>, String> {
+pub fn parse(log: &[u8]) -> Result<Vec<TagTotal>, ForklatError> {
     let mut sums: Vec<TagTotal> = Vec::new();
     let mut places = HashMap::new();
     for entry in IntervalLogIterator::new(log) {
@@ -147,14 +148,14 @@ pub fn parse(log: &[u8]) -> Result<Vec<TagTotal>, String> {
                 offset,
             }) => {
                 let line = log[..offset].iter().filter(|b| **b == b'\n').count() + 1;
-                return Err(format!(
+                return Err(damaged(format!(
                     "is truncated or damaged: line {line} is no interval"
-                ));
+                )));
             }
         };
         let tag = interval.tag().map(|tag| tag.as_str());
         let histogram =
-            decode(interval.encoded_histogram()).map_err(|e| format!("is damaged: {e}"))?;
+            decode(interval.encoded_histogram()).map_err(|e| e.context("is damaged"))?;
         let place = *places.entry(tag).or_insert_with(|| {
             sums.push(TagTotal::of(tag));
             sums.len() - 1
@@ -163,7 +164,7 @@ pub fn parse(log: &[u8]) -> Result<Vec<TagTotal>, String> {
         sums[place].histogram += histogram;
     }
     if sums.is_empty() {
-        return Err("holds no interval".into());
+        return Err(damaged("holds no interval"));
     }
     Ok(sums)
 }

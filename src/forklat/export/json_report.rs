@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::format::Format;
+use crate::forklat::error::{ForklatError, damaged};
 use crate::forklat::model::{REPORT_VERSION, Report};
 
 /// The row of `--export-json`.
@@ -10,7 +11,7 @@ pub const FORMAT: Format = Format {
     name: "json",
     help: "Everything: facts of the machine, histograms, timeline",
     scale_help: Some("Write the figures, and the facts of the machine, as JSON"),
-    render: |report, _| render(report).map_err(|e| e.to_string()),
+    render: |report, _| render(report).map_err(|e| ForklatError::Refused(e.to_string())),
 };
 
 /// The whole report.
@@ -38,31 +39,31 @@ const KINDS: [&str; 3] = ["run", "compare", "merge"];
 ///
 /// # Errors
 /// Not a report, one of another kind, of a newer version, or damaged: in words to which the file's name is put.
-pub fn parse(text: &[u8]) -> Result<Report, String> {
+pub fn parse(text: &[u8]) -> Result<Report, ForklatError> {
     let head: Head = serde_json::from_slice(text).map_err(|e| match e.classify() {
-        serde_json::error::Category::Data => "is JSON, but no report of forklat".to_owned(),
-        _ => damaged(&e),
+        serde_json::error::Category::Data => damaged("is JSON, but no report of forklat"),
+        _ => unreadable(&e),
     })?;
     if head.v > REPORT_VERSION {
-        return Err(format!(
+        return Err(damaged(format!(
             "was written by a newer forklat: its format is {}, this program knows {REPORT_VERSION}",
             head.v
-        ));
+        )));
     }
     if !KINDS.contains(&head.kind.as_str()) {
-        return Err(format!("is a report of forklat {}", head.kind));
+        return Err(damaged(format!("is a report of forklat {}", head.kind)));
     }
-    let report: Report = serde_json::from_slice(text).map_err(|e| damaged(&e))?;
+    let report: Report = serde_json::from_slice(text).map_err(|e| unreadable(&e))?;
     for probe in report.subjects.iter().flat_map(|s| &s.probes) {
         for distribution in [&probe.latency, &probe.service] {
             distribution
                 .read()
-                .map_err(|why| format!("is damaged: {}: {why}", probe.name))?;
+                .map_err(|why| why.context(format!("is damaged: {}", probe.name)))?;
         }
     }
     Ok(report)
 }
 
-fn damaged(error: &serde_json::Error) -> String {
-    format!("is truncated or damaged: {error}")
+fn unreadable(error: &serde_json::Error) -> ForklatError {
+    damaged(format!("is truncated or damaged: {error}"))
 }

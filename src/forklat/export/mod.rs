@@ -24,6 +24,8 @@ use hlog::HistogramLog;
 
 use super::model::Report;
 
+use crate::forklat::error::ForklatError;
+
 /// Every export format; the options stand in this order.
 pub static FORMATS: [Format; 4] = [
     json_report::FORMAT,
@@ -53,7 +55,7 @@ impl Exports {
     ///
     /// # Errors
     /// One that cannot be written, or is asked for twice. Those that were created are removed again.
-    pub fn open(&self) -> Result<OpenExports, String> {
+    pub fn open(&self) -> Result<OpenExports, ForklatError> {
         let mut opened = OpenExports {
             targets: Vec::new(),
         };
@@ -82,7 +84,7 @@ impl OpenExports {
     }
 
     /// Refuses a file that another export has. What is no file holds nothing that a second could overwrite.
-    fn check_not_duplicate(&self, target: ExportFile) -> Result<ExportFile, String> {
+    fn check_not_duplicate(&self, target: ExportFile) -> Result<ExportFile, ForklatError> {
         let same = |(_, other): &&(&'static Format, ExportFile)| {
             other.same(&target) && (target.is_standard_output() || !target.is_device())
         };
@@ -90,7 +92,7 @@ impl OpenExports {
             Some((_, other)) => {
                 let message = format!("two exports to {} and {}", other.name(), target.name());
                 target.set_aside();
-                Err(message)
+                Err(message.into())
             }
             _ => Ok(target),
         }
@@ -106,20 +108,16 @@ impl OpenExports {
     ///
     /// # Errors
     /// Those that could not be written, a line each. An old file is kept whole where it could be.
-    pub fn write(self, report: &Report, log: Option<&HistogramLog>) -> Result<(), String> {
+    pub fn write(self, report: &Report, log: Option<&HistogramLog>) -> Result<(), ForklatError> {
         let log = log.map(HistogramLog::text);
         let mut failures = Vec::new();
         for (format, target) in self.targets {
             let written = match (format.render)(report, log) {
                 Ok(content) => target.write(content.as_bytes()),
-                Err(why) => Err(format!("cannot write {}: {why}", target.name())),
+                Err(why) => Err(why.context(format!("cannot write {}", target.name()))),
             };
             failures.extend(written.err());
         }
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            Err(failures.join("\n"))
-        }
+        ForklatError::check_none(failures, "\n")
     }
 }

@@ -13,9 +13,9 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::cgroup;
 use super::control_files::write;
+use crate::forklat::error::{ForklatError, cannot, failed};
 use crate::observe::kernel_file::{path_below, read_trimmed};
 use crate::observe::observer_process::{ObserverProcess, ProcessControl};
-use crate::report::quote::cannot;
 use crate::report::units::format_bytes;
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::key_value::{self, find_value, parse_kilobytes};
@@ -70,12 +70,11 @@ impl Balloon {
     ///
     /// # Errors
     /// No MemAvailable in /proc/meminfo (before Linux 3.14), out of processes, no way to be the OOM killer's first choice.
-    pub fn start(root: &Path) -> Result<Self, String> {
+    pub fn start(root: &Path) -> Result<Self, ForklatError> {
         let path = path_below(root, "/proc/meminfo");
-        let meminfo = File::open(&path).map_err(|e| cannot("open", &path, &e))?;
+        let meminfo = File::open(&path).map_err(|e| cannot("open", &path, e))?;
         HostMemory::read(root)?;
-        let cannot_start =
-            |e: std::io::Error| format!("cannot start the balloon: {}", strerror(&e));
+        let cannot_start = |e: std::io::Error| failed("start the balloon", e);
         let words = SharedWords::new(SLOT_COUNT).map_err(cannot_start)?;
         let serve = |(), control: &ProcessControl| run_balloon_process(control, &words, &meminfo);
         let ((), worker) = ObserverProcess::start("balloon", (), serve);
@@ -93,7 +92,11 @@ impl Balloon {
     /// # Errors
     /// A size that cannot be had or lived with, before anything is touched; memory that cannot be taken or locked;
     /// interrupted. Nothing is held then.
-    pub fn inflate(&mut self, size: u64, interrupted: &dyn Fn() -> bool) -> Result<(), String> {
+    pub fn inflate(
+        &mut self,
+        size: u64,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), ForklatError> {
         self.worker.check_alive()?;
         let lock = HostMemory::read(&self.root)?.accepts(size, self.held())?;
         self.words[SLOT_RELEASED_AT].store(0, Ordering::Relaxed);
@@ -106,17 +109,14 @@ impl Balloon {
         let Some(why) = failure(outcome, &available) else {
             return Ok(());
         };
-        Err(format!(
-            "cannot squeeze this host to {}: {why}",
-            format_bytes(size)
-        ))
+        Err(format!("cannot squeeze this host to {}: {why}", format_bytes(size)).into())
     }
 
     /// Gives everything back, and waits until that is done.
     ///
     /// # Errors
     /// How the balloon died, if it did: then its memory is free, too.
-    pub fn deflate(&mut self) -> Result<(), String> {
+    pub fn deflate(&mut self) -> Result<(), ForklatError> {
         self.order(0, false);
         self.wait(&|| false).map(drop)
     }
@@ -138,8 +138,8 @@ impl Balloon {
     ///
     /// # Errors
     /// How it died: by signal 9 where the OOM killer took it.
-    pub fn check(&mut self) -> Result<(), String> {
-        self.worker.check_alive()
+    pub fn check(&mut self) -> Result<(), ForklatError> {
+        Ok(self.worker.check_alive()?)
     }
 
     /// Why the pages of its own program could not be locked, if they could not: then its watch may itself be held up.
@@ -154,7 +154,7 @@ impl Balloon {
         self.words[SLOT_ORDER].fetch_add(1, Ordering::Release);
     }
 
-    fn wait(&mut self, interrupted: &dyn Fn() -> bool) -> Result<u64, String> {
+    fn wait(&mut self, interrupted: &dyn Fn() -> bool) -> Result<u64, ForklatError> {
         let order = self.words[SLOT_ORDER].load(Ordering::Relaxed);
         let mut last = (self.held(), Instant::now());
         while self.words[SLOT_DONE].load(Ordering::Acquire) != order {
@@ -201,7 +201,7 @@ struct HostMemory {
 }
 
 impl HostMemory {
-    fn read(root: &Path) -> Result<Self, String> {
+    fn read(root: &Path) -> Result<Self, ForklatError> {
         let path = path_below(root, "/proc/meminfo");
         let meminfo = read_trimmed(&path)?;
         let field = |name| find_value(&meminfo, name).and_then(parse_kilobytes);
@@ -226,14 +226,11 @@ impl HostMemory {
     }
 
     /// Whether memory is to be locked for `size`, when `held` is held.
-    fn accepts(self, size: u64, held: u64) -> Result<bool, String> {
+    fn accepts(self, size: u64, held: u64) -> Result<bool, ForklatError> {
         let whole = self.available + held;
         let take = whole.saturating_sub(size);
         let refuse = |why: String| {
-            Err(format!(
-                "cannot squeeze this host to {}: {why}",
-                format_bytes(size)
-            ))
+            Err(format!("cannot squeeze this host to {}: {why}", format_bytes(size)).into())
         };
         if size > whole {
             return refuse(format!("only {} are available now", format_bytes(whole)));
@@ -364,7 +361,7 @@ fn run_balloon_process(
     control: &ProcessControl,
     words: &SharedWords,
     meminfo: &File,
-) -> Result<(), String> {
+) -> Result<(), ForklatError> {
     write(Path::new("/proc/self/oom_score_adj"), "1000")?;
     let mut held = HeldMemory::default();
     // Room for the chunks of the whole machine, so that the vector does not grow while memory is short.
@@ -396,7 +393,7 @@ fn step(
     meminfo: &File,
     held: &mut HeldMemory,
     filling: bool,
-) -> Result<Option<u64>, String> {
+) -> Result<Option<u64>, ForklatError> {
     let target = words[SLOT_TARGET].load(Ordering::Relaxed);
     if target == 0 {
         held.give(words, u64::MAX);
@@ -429,12 +426,12 @@ fn step(
 }
 
 /// MemAvailable in bytes, read without an allocation.
-fn available(meminfo: &File) -> Result<u64, String> {
+fn available(meminfo: &File) -> Result<u64, ForklatError> {
     // The third line of some fifty.
     let mut text = [0; 512];
     let n = meminfo
         .read_at(&mut text, 0)
-        .map_err(|e| format!("cannot read /proc/meminfo: {}", strerror(&e)))?;
+        .map_err(|e| failed("read /proc/meminfo", e))?;
     let text = std::str::from_utf8(&text[..n]).unwrap_or_default();
     key_value::mem_available(text).ok_or_else(|| "no MemAvailable in /proc/meminfo".into())
 }
@@ -484,7 +481,7 @@ mod tests {
                 "RLIMIT_MEMLOCK is 8.00 MiB",
             ),
         ] {
-            let error = host.accepts(size, 0).unwrap_err();
+            let error = host.accepts(size, 0).unwrap_err().to_string();
             assert!(error.starts_with("cannot squeeze this host to "), "{error}");
             assert!(error.contains(words), "{error}");
         }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::control_files::{try_write, write};
+use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::kernel_file::{path_below, read_trimmed};
 use crate::observe::mount::Mount;
-use crate::report::quote::cannot;
 use crate::sys::proc_status;
 
 /// One hierarchy as this process sees it. Paths are below the root that was given.
@@ -25,7 +25,7 @@ pub(super) struct Hierarchy {
 pub(super) fn hierarchy(
     root: &Path,
     controller: Option<&str>,
-) -> Result<Option<Hierarchy>, String> {
+) -> Result<Option<Hierarchy>, ForklatError> {
     let is_it = |mount: &Mount| match controller {
         Some(name) => {
             mount.file_system == "cgroup" && mount.super_options.iter().any(|o| o == name)
@@ -54,7 +54,7 @@ pub(super) fn hierarchy(
 
 /// Bytes that this process may still take before a memory limit of its group, or of one above, is met; file pages of the
 /// group do not count, since they give way. `None` without a memory controller.
-pub(super) fn memory_room(root: &Path) -> Result<Option<u64>, String> {
+pub(super) fn memory_room(root: &Path) -> Result<Option<u64>, ForklatError> {
     let v1 = hierarchy(root, Some("memory"))?;
     let (h, limit, usage, prefix) = match v1 {
         Some(h) => (
@@ -93,7 +93,7 @@ fn stat_field(stat: &str, prefix: &str, name: &str) -> u64 {
 }
 
 /// Moves this process and those it has forked, directly or not, into `group`.
-pub(super) fn move_own_processes(root: &Path, group: &Path) -> Result<(), String> {
+pub(super) fn move_own_processes(root: &Path, group: &Path) -> Result<(), ForklatError> {
     let procs = group.join("cgroup.procs");
     for pid in own_process_tree(root)? {
         move_to(&procs, pid)?;
@@ -101,19 +101,19 @@ pub(super) fn move_own_processes(root: &Path, group: &Path) -> Result<(), String
     Ok(())
 }
 
-fn move_to(procs: &Path, pid: i32) -> Result<(), String> {
+fn move_to(procs: &Path, pid: i32) -> Result<(), ForklatError> {
     match try_write(procs, &pid.to_string()) {
         // It has ended since: the child of a fork prober does all the time.
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-        Err(e) => Err(cannot(&format!("move process {pid} to"), procs, &e)),
+        Err(e) => Err(cannot(format!("move process {pid} to"), procs, e)),
         Ok(()) => Ok(()),
     }
 }
 
 /// This process first, then its descendants.
-fn own_process_tree(root: &Path) -> Result<Vec<i32>, String> {
+fn own_process_tree(root: &Path) -> Result<Vec<i32>, ForklatError> {
     let proc = path_below(root, "/proc");
-    let entries = std::fs::read_dir(&proc).map_err(|e| cannot("read", &proc, &e))?;
+    let entries = std::fs::read_dir(&proc).map_err(|e| cannot("read", &proc, e))?;
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for entry in entries.flatten() {
         let pid = entry
@@ -151,7 +151,7 @@ fn is_same_group(group: &Path, id: Option<(u64, u64)>) -> bool {
 
 /// Takes the limits of `group` off its devices; returns whether there were any. What is gone already is no error, and a
 /// group of another process that has the name now is left alone.
-pub(super) fn clear_io_limits(group: &Path, id: Option<(u64, u64)>) -> Result<bool, String> {
+pub(super) fn clear_io_limits(group: &Path, id: Option<(u64, u64)>) -> Result<bool, ForklatError> {
     if !is_same_group(group, id) {
         return Ok(false);
     }
@@ -166,7 +166,7 @@ pub(super) fn clear_io_limits(group: &Path, id: Option<(u64, u64)>) -> Result<bo
         match try_write(&file, &off) {
             // The group has gone, or the device.
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
-            Err(e) => return Err(cannot(&format!("write '{off}' to"), &file, &e)),
+            Err(e) => return Err(cannot(format!("write '{off}' to"), &file, e)),
             Ok(()) => any = true,
         }
     }
@@ -184,7 +184,7 @@ pub(super) fn remove_group(
     home: &Path,
     top: &Path,
     enabled: &[String],
-) -> Result<(), String> {
+) -> Result<(), ForklatError> {
     let home = if home.exists() { home } else { top };
     clear_io_limits(group, id)?;
     for attempt in 1.. {
@@ -198,7 +198,7 @@ pub(super) fn remove_group(
             Ok(()) => break,
             Err(e) if e.kind() == io::ErrorKind::NotFound => break,
             Err(e) if attempt == TRIES || id.is_none() => {
-                return Err(cannot("remove control group", group, &e));
+                return Err(cannot("remove control group", group, e));
             }
             Err(_) => std::thread::sleep(RMDIR_RETRY_INTERVAL),
         }
@@ -212,7 +212,7 @@ pub(super) fn remove_group(
     Ok(())
 }
 
-fn empty(group: &Path, home: &Path) -> Result<(), String> {
+fn empty(group: &Path, home: &Path) -> Result<(), ForklatError> {
     let Ok(pids) = std::fs::read_to_string(group.join("cgroup.procs")) else {
         return Ok(());
     };

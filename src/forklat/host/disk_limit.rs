@@ -10,9 +10,9 @@ use super::cgroup::{self, Hierarchy};
 use super::control_files::{check_writable, try_write, write};
 use super::undo_entry::UndoEntry;
 use super::undo_journal::UndoJournal;
+use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::disk::Disk;
 use crate::observe::kernel_file::read_trimmed;
-use crate::report::quote::cannot;
 use crate::report::units;
 
 /// Requests are let through whole: at this rate the largest (a few MiB) is let through within seconds, below it a task
@@ -59,19 +59,25 @@ impl DiskLimit {
         on: &Path,
         rate: u64,
         record: &mut UndoJournal,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ForklatError> {
         if rate < MIN_DISK_RATE {
             return Err(format!(
                 "a disk limit of {} is too low: at least {} are needed",
                 units::format_rate(rate as f64),
                 units::format_rate(MIN_DISK_RATE as f64)
-            ));
+            )
+            .into());
         }
         let device = Disk::of_path(root, on)?;
         Self::of(root, device, rate, record)
     }
 
-    fn of(root: &Path, device: Disk, rate: u64, record: &mut UndoJournal) -> Result<Self, String> {
+    fn of(
+        root: &Path,
+        device: Disk,
+        rate: u64,
+        record: &mut UndoJournal,
+    ) -> Result<Self, ForklatError> {
         let prepared = match (v2(root)?, cgroup::hierarchy(root, Some("blkio"))?) {
             (Some(h), _) => Self::with_v2(root, h, &device, rate, record),
             (None, Some(h)) => Self::with_v1(&h, &device, rate, record),
@@ -80,7 +86,7 @@ impl DiskLimit {
                     .into(),
             ),
         };
-        prepared.map_err(|e| format!("cannot limit {device}: {e}"))
+        prepared.map_err(|e| e.context(format!("cannot limit {device}")))
     }
 
     fn with_v1(
@@ -88,7 +94,7 @@ impl DiskLimit {
         device: &Disk,
         rate: u64,
         record: &mut UndoJournal,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ForklatError> {
         let mut limit = Self::empty(device, 1);
         let mut groups = vec![&h.top, &h.own];
         groups.dedup();
@@ -118,7 +124,7 @@ impl DiskLimit {
         device: &Disk,
         rate: u64,
         record: &mut UndoJournal,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ForklatError> {
         let control = h.top.join("cgroup.subtree_control");
         check_writable(&control).map_err(needs_root)?;
         let already = read_trimmed(&control)?;
@@ -133,15 +139,12 @@ impl DiskLimit {
         };
         if path.symlink_metadata().is_ok() {
             let path = path.display();
-            return Err(format!("control group {path} is there, and another's"));
+            return Err(format!("control group {path} is there, and another's").into());
         }
         record.add(entry.clone())?;
         let mut known = entry;
         if let Err(e) = enter_v2(root, &control, &path, record, &mut known) {
-            return Err(match record.undo(&known) {
-                Ok(()) => e,
-                Err(more) => format!("{e}; {more}"),
-            });
+            return Err(e.after_undoing(record.undo(&known)));
         }
         let mut limit = Self::empty(device, 2);
         limit.switches.push(LimitLine {
@@ -173,19 +176,19 @@ impl DiskLimit {
     ///
     /// # Errors
     /// A file that cannot be written. The limit is off then.
-    pub fn enable(&self) -> Result<(), String> {
+    pub fn enable(&self) -> Result<(), ForklatError> {
         self.switch_on().inspect_err(|_| {
             let _ = self.disable();
         })
     }
 
-    fn switch_on(&self) -> Result<(), String> {
+    fn switch_on(&self) -> Result<(), ForklatError> {
         for switch in &self.switches {
             write(&switch.file, &switch.on)?;
             let now = read_trimmed(&switch.file)?;
             if !now.lines().any(|line| line.starts_with(&switch.on)) {
                 let wrote = format!("wrote '{}' to {}", switch.on, switch.file.display());
-                return Err(format!("{wrote}, but it says '{now}'"));
+                return Err(format!("{wrote}, but it says '{now}'").into());
             }
         }
         Ok(())
@@ -195,20 +198,17 @@ impl DiskLimit {
     ///
     /// # Errors
     /// The first file that cannot be written; the others are.
-    pub fn disable(&self) -> Result<(), String> {
+    pub fn disable(&self) -> Result<(), ForklatError> {
         let write_off = |switch: &LimitLine| write(&switch.file, &switch.off);
-        let failed: Vec<String> = self
-            .switches
-            .iter()
-            .map(write_off)
-            .filter_map(Result::err)
-            .collect();
-        failed.into_iter().next().map_or(Ok(()), Err)
+        let written = self.switches.iter().map(write_off);
+        // Collected first: all are written, whichever fails.
+        let written: Vec<_> = written.collect();
+        written.into_iter().collect()
     }
 }
 
 /// The v2 hierarchy, if it has what is needed: on a host with v1 too, controllers belong to one of both.
-fn v2(root: &Path) -> Result<Option<Hierarchy>, String> {
+fn v2(root: &Path) -> Result<Option<Hierarchy>, ForklatError> {
     let Some(h) = cgroup::hierarchy(root, None)? else {
         return Ok(None);
     };
@@ -230,29 +230,31 @@ fn enter_v2(
     path: &Path,
     record: &mut UndoJournal,
     known: &mut UndoEntry,
-) -> Result<(), String> {
+) -> Result<(), ForklatError> {
     let all = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
     try_write(control, &all).map_err(|e| {
-        let why = match e.raw_os_error() {
+        let busy = e.raw_os_error() == Some(libc::EBUSY);
+        let error = cannot(format!("write '{all}' to"), control, e);
+        if busy {
             // Only the top of the host may have both processes and groups below that are held to something.
-            Some(libc::EBUSY) => {
-                " (this needs the host's control groups: those of a container cannot be divided)"
-            }
-            _ => "",
-        };
-        cannot(&format!("write '{all}' to"), control, &e) + why
+            error.explained(
+                "this needs the host's control groups: those of a container cannot be divided",
+            )
+        } else {
+            error
+        }
     })?;
-    std::fs::create_dir(path).map_err(|e| cannot("make control group", path, &e))?;
+    std::fs::create_dir(path).map_err(|e| cannot("make control group", path, e))?;
     *known = record.note_created_group(known)?;
     cgroup::move_own_processes(root, path)
 }
 
-fn needs_root(error: String) -> String {
-    format!("{error} (this needs root, and control groups that are not mounted read-only)")
+fn needs_root(error: ForklatError) -> ForklatError {
+    error.explained("this needs root, and control groups that are not mounted read-only")
 }
 
 /// The rate of a device in a v1 file, `254:0 1048576` a line; 0 where it has none.
-fn value(text: &str, device: &str) -> Result<u64, String> {
+fn value(text: &str, device: &str) -> Result<u64, ForklatError> {
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(device)?.strip_prefix(' '));
@@ -261,7 +263,7 @@ fn value(text: &str, device: &str) -> Result<u64, String> {
         Some(rate) => rate
             .trim()
             .parse()
-            .map_err(|_| format!("cannot understand the limit '{rate}' of {device}")),
+            .map_err(|_| format!("cannot understand the limit '{rate}' of {device}").into()),
     }
 }
 
@@ -295,7 +297,7 @@ mod tests {
             let record = UndoJournal::open_in(dir.path(), dir.path()).unwrap();
             Self { dir, record }
         }
-        fn limit(&mut self, kind: &str) -> Result<DiskLimit, String> {
+        fn limit(&mut self, kind: &str) -> Result<DiskLimit, ForklatError> {
             let device = Disk {
                 device_numbers: "254:0".into(),
                 name: "vda".into(),
@@ -358,7 +360,13 @@ mod tests {
         let dir = world.dir.path().join(&group);
         let hidden = world.dir.path().join("hidden");
         std::fs::create_dir(&hidden).unwrap();
-        assert!(world.limit("ext4").unwrap_err().contains("cgroup.procs"));
+        assert!(
+            world
+                .limit("ext4")
+                .unwrap_err()
+                .to_string()
+                .contains("cgroup.procs")
+        );
         assert!(!dir.exists());
         assert_eq!(world.text("cg/cgroup.subtree_control"), "-io");
     }
@@ -395,7 +403,8 @@ mod tests {
             let files = [("cg/cgroup.controllers", "cpu io\n")];
             let error = World::new(mounts, "0::/\n", &files)
                 .limit("ext4")
-                .unwrap_err();
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.starts_with("cannot limit vda (254:0): neither cgroup v2"),
                 "{error}"
@@ -407,7 +416,8 @@ mod tests {
     fn a_file_that_cannot_be_opened_is_named() {
         let error = World::new(V1_MOUNT, "3:blkio:/\n", &[])
             .limit("ext4")
-            .unwrap_err();
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("read_bps_device") && error.contains("needs root"),
             "{error}"
@@ -418,6 +428,6 @@ mod tests {
     fn a_rate_that_would_stall_the_host_is_refused() {
         let mut world = World::new("", "", &[]);
         let error = DiskLimit::new(Path::new("/"), Path::new("/"), 1000, &mut world.record);
-        assert!(error.unwrap_err().contains("too low"));
+        assert!(error.unwrap_err().to_string().contains("too low"));
     }
 }

@@ -7,8 +7,9 @@ use super::sysctl_change::{SysctlChange, Write, set};
 use super::sysctl_snapshot;
 use super::undo_entry::UndoEntry;
 use super::undo_journal::UndoJournal;
+use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::kernel_file::{path_below, read_trimmed};
-use crate::report::quote::{cannot, quote};
+use crate::report::quote::quote;
 
 /// A setting and the value it shall have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +25,9 @@ impl Setting {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, ForklatError> {
         let Some((name, value)) = text.split_once('=') else {
-            return Err(format!("{} is not NAME=VALUE", quote(text)));
+            return Err(format!("{} is not NAME=VALUE", quote(text)).into());
         };
         let (name, value) = (name.trim(), value.trim());
         let dotted = name
@@ -44,10 +45,10 @@ impl Setting {
         };
         let good = |part: &str| !part.is_empty() && part != "." && part != "..";
         if !path.split('/').all(good) || name.contains("..") || name.contains('\0') {
-            return Err(format!("{} is not the name of a sysctl", quote(name)));
+            return Err(format!("{} is not the name of a sysctl", quote(name)).into());
         }
         if value.is_empty() {
-            return Err(format!("{} has no value", quote(text)));
+            return Err(format!("{} has no value", quote(text)).into());
         }
         Ok(Self {
             name: path,
@@ -59,7 +60,7 @@ impl Setting {
     ///
     /// # Errors
     /// No such setting, no permission, or a value that the kernel does not take as it is. Nothing is changed then.
-    pub fn apply(&self, root: &Path, record: &mut UndoJournal) -> Result<(), String> {
+    pub fn apply(&self, root: &Path, record: &mut UndoJournal) -> Result<(), ForklatError> {
         self.apply_by(&set, root, record)
     }
 
@@ -68,7 +69,7 @@ impl Setting {
         set: Write<'_>,
         root: &Path,
         record: &mut UndoJournal,
-    ) -> Result<(), String> {
+    ) -> Result<(), ForklatError> {
         let file = path(root, &self.name);
         let old = read_trimmed(&file)?;
         let change =
@@ -76,16 +77,13 @@ impl Setting {
         let entry = UndoEntry::Sysctl(change.clone());
         record.add(entry.clone())?;
         let done = set(&file, &self.value)
-            .map_err(|e| cannot(&format!("write '{}' to", self.value), &file, &e))
+            .map_err(|e| cannot(format!("write '{}' to", self.value), &file, e))
             .and_then(|()| verify(&file, &self.value))
             // What has stayed as it was by now will be changed by others, if at all.
             .and_then(|()| {
                 record.replace_entry_or_keep(&entry, UndoEntry::Sysctl(change.changed()))
             });
-        done.map_err(|e| match record.undo(&entry) {
-            Ok(()) => e,
-            Err(more) => format!("{e}; {more}"),
-        })
+        done.map_err(|e| e.after_undoing(record.undo(&entry)))
     }
 }
 
@@ -302,11 +300,16 @@ mod tests {
             true => Ok(()),
             false => set(file, value),
         });
-        let stuck = stuck.unwrap_err();
+        let stuck = stuck.unwrap_err().to_string();
         assert!(stuck.starts_with("wrote '2' to "), "{stuck}");
         assert!(stuck.ends_with("vm/b', but it says '9'"), "{stuck}");
         let refused = change.undo_by(&|_, _| Err(io::ErrorKind::PermissionDenied.into()));
-        assert!(refused.unwrap_err().contains("cannot write '2' to"));
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .contains("cannot write '2' to")
+        );
         // Of those beside it, what has gone is no error.
         std::fs::remove_file(path(dir.path(), "vm/b")).unwrap();
         assert_eq!(change.undo(), Ok(()));
@@ -329,7 +332,12 @@ mod tests {
         let error = Setting::parse("vm.none=1")
             .unwrap()
             .apply(dir.path(), &mut record);
-        assert!(error.unwrap_err().contains("vm/none': No such file"));
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("vm/none': No such file")
+        );
         assert!(record.undo_all().is_empty());
     }
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::control_files::{try_write, verify};
 use super::sysctl_snapshot::{self, SysctlValues};
+use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::kernel_file::read_trimmed;
-use crate::report::quote::{cannot, quote};
+use crate::report::quote::quote;
 
 /// Rounds in which a setting and those around it are set back. Two are needed where the first write back changes another once
 /// more; a third only says that nothing is left to do.
@@ -64,11 +65,11 @@ impl SysctlChange {
     ///
     /// # Errors
     /// What does not read as it was, and why.
-    pub(super) fn undo(&self) -> Result<(), String> {
+    pub(super) fn undo(&self) -> Result<(), ForklatError> {
         self.undo_by(&set)
     }
 
-    pub(super) fn undo_by(&self, set: Write<'_>) -> Result<(), String> {
+    pub(super) fn undo_by(&self, set: Write<'_>) -> Result<(), ForklatError> {
         let mut wanted = self.around.as_deref().map(sysctl_snapshot::read_stable);
         let wanted = wanted.get_or_insert_default();
         wanted.extend(self.others.clone());
@@ -88,19 +89,19 @@ impl SysctlChange {
                 return Ok(());
             }
         }
-        let told: Vec<String> = wrong()
-            .map(|(file, value)| {
-                let error = refused.iter().find(|(refusing, _)| *refusing == file);
+        let told = wrong()
+            .filter_map(|(file, value)| {
+                let error = refused.iter().position(|(refusing, _)| *refusing == file);
                 match error {
-                    Some((_, e)) => cannot(&format!("write '{value}' to"), file, e),
-                    None => verify(file, value).err().unwrap_or_default(),
+                    Some(at) => {
+                        let (_, e) = refused.swap_remove(at);
+                        Some(cannot(format!("write '{value}' to"), file, e))
+                    }
+                    None => verify(file, value).err(),
                 }
             })
             .collect();
-        match told.is_empty() {
-            true => Ok(()),
-            false => Err(told.join("; ")),
-        }
+        ForklatError::check_none(told, "; ")
     }
 
     /// Returns whether a setting has its old value again. One beside the sysctl that has gone, as those of an interface do, has

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::cgroup;
 use super::control_files::try_write;
 use super::sysctl_change::SysctlChange;
-use crate::report::quote::{cannot, quote};
+use crate::forklat::error::{ForklatError, cannot};
+use crate::report::quote::quote;
 
 /// One change, with all that is needed to undo it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +66,7 @@ impl UndoEntry {
     ///
     /// # Errors
     /// What could not be done, to which file.
-    pub fn undo(&self) -> Result<(), String> {
+    pub fn undo(&self) -> Result<(), ForklatError> {
         match self {
             Self::Sysctl(change) => change.undo(),
             Self::Throttle { file, device, old } => unthrottle(file, device, *old),
@@ -84,7 +85,7 @@ impl UndoEntry {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub(super) fn lift(&self) -> Result<bool, String> {
+    pub(super) fn lift(&self) -> Result<bool, ForklatError> {
         match self {
             Self::Throttle { file, device, old } => unthrottle(file, device, *old).map(|()| true),
             Self::Cgroup { path, id, .. } => cgroup::clear_io_limits(path, *id),
@@ -107,36 +108,36 @@ impl UndoEntry {
     }
 }
 
-fn unthrottle(file: &Path, device: &str, old: u64) -> Result<(), String> {
+fn unthrottle(file: &Path, device: &str, old: u64) -> Result<(), ForklatError> {
     match try_write(file, &format!("{device} {old}")) {
         Ok(()) => Ok(()),
         // The group has gone, or the device.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(()),
-        Err(e) => Err(cannot(&format!("write '{device} {old}' to"), file, &e)),
+        Err(e) => Err(cannot(format!("write '{device} {old}' to"), file, e)),
     }
 }
 
 /// Removes the scratch directory with all in it, if it still is the one that was made, and ours.
-fn remove(path: &Path, id: Option<(u64, u64)>) -> Result<(), String> {
+fn remove(path: &Path, id: Option<(u64, u64)>) -> Result<(), ForklatError> {
     let dir = match open_ours(path, id) {
         Ok(Some(dir)) => dir,
         Ok(None) => return Ok(()),
-        Err(e) => return Err(cannot("remove", path, &e)),
+        Err(e) => return Err(cannot("remove", path, e)),
     };
     if id.is_some() {
         // Through the descriptor: whatever takes the name of the directory meanwhile is not touched.
         let inside = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
-        clear(&inside).map_err(|e| cannot("remove what is in", path, &e))?;
+        clear(&inside).map_err(|e| cannot("remove what is in", path, e))?;
     }
     // rmdir(2) takes empty directories only; what took the name while this one was cleared is looked at once more.
     let opened = dir.metadata().map(|meta| (meta.dev(), meta.ino()));
     match opened.and_then(|opened| open_ours(path, Some(opened))) {
         Ok(Some(_)) => {}
         Ok(None) => return Ok(()),
-        Err(e) => return Err(cannot("remove", path, &e)),
+        Err(e) => return Err(cannot("remove", path, e)),
     }
     match std::fs::remove_dir(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cannot("remove", path, &e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(cannot("remove", path, e)),
         _ => Ok(()),
     }
 }
@@ -217,7 +218,13 @@ mod tests {
         assert!(entry.undo().is_err());
         std::fs::remove_file(&scratch).unwrap();
         std::fs::rename(&other, &scratch).unwrap();
-        assert!(entry.undo().unwrap_err().contains("not the directory"));
+        assert!(
+            entry
+                .undo()
+                .unwrap_err()
+                .to_string()
+                .contains("not the directory")
+        );
         assert!(scratch.join("kept").exists());
     }
 
@@ -228,7 +235,7 @@ mod tests {
         std::fs::create_dir(&scratch).unwrap();
         std::fs::write(scratch.join("file"), "").unwrap();
         let entry = directory(&scratch, false);
-        assert!(entry.undo().unwrap_err().contains("not empty"));
+        assert!(entry.undo().unwrap_err().to_string().contains("not empty"));
         std::fs::remove_file(scratch.join("file")).unwrap();
         assert_eq!(entry.undo(), Ok(()));
         assert!(!scratch.exists());

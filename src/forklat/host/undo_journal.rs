@@ -16,8 +16,9 @@ use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::undo_entry::UndoEntry;
+use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::kernel_file::{path_below, read_trimmed};
-use crate::report::quote::{cannot, quote};
+use crate::report::quote::quote;
 use crate::sys::proc_status::start_time;
 
 /// Names another directory for the records.
@@ -55,11 +56,11 @@ impl UndoJournal {
     ///
     /// # Errors
     /// No directory that is ours alone; no /proc.
-    pub fn open() -> Result<Self, String> {
+    pub fn open() -> Result<Self, ForklatError> {
         Self::open_in(&make_directory()?, Path::new("/"))
     }
 
-    pub(super) fn open_in(dir: &Path, root: &Path) -> Result<Self, String> {
+    pub(super) fn open_in(dir: &Path, root: &Path) -> Result<Self, ForklatError> {
         let pid = std::process::id();
         let start = start_time(Path::new("/"), pid)
             .ok_or_else(|| format!("cannot read the start time of process {pid} in /proc"))?;
@@ -81,7 +82,7 @@ impl UndoJournal {
     ///
     /// # Errors
     /// Another forklat holds the lock, or has died holding it; a record that cannot be written. Do not make the change then.
-    pub fn add(&mut self, entry: UndoEntry) -> Result<(), String> {
+    pub fn add(&mut self, entry: UndoEntry) -> Result<(), ForklatError> {
         if entry.is_kernel_state() && self.lock.is_none() {
             self.lock = Some(self.take_lock()?);
         }
@@ -97,7 +98,7 @@ impl UndoJournal {
     ///
     /// # Errors
     /// A record that cannot be written.
-    pub fn remove(&mut self, entry: &UndoEntry) -> Result<(), String> {
+    pub fn remove(&mut self, entry: &UndoEntry) -> Result<(), ForklatError> {
         self.document.entries.retain(|other| other != entry);
         self.write()
     }
@@ -110,7 +111,7 @@ impl UndoJournal {
         &mut self,
         entry: &UndoEntry,
         other: UndoEntry,
-    ) -> Result<(), String> {
+    ) -> Result<(), ForklatError> {
         let before = self.document.entries.clone();
         for place in self.document.entries.iter_mut().filter(|e| *e == entry) {
             place.clone_from(&other);
@@ -126,7 +127,7 @@ impl UndoJournal {
     ///
     /// # Errors
     /// What could not be undone.
-    pub fn undo(&mut self, entry: &UndoEntry) -> Result<(), String> {
+    pub fn undo(&mut self, entry: &UndoEntry) -> Result<(), ForklatError> {
         entry.undo()?;
         self.remove(entry)
     }
@@ -135,7 +136,7 @@ impl UndoJournal {
     ///
     /// # Errors
     /// mkdir(2)'s, a record that cannot be written.
-    pub fn scratch(&mut self, parent: &Path) -> Result<PathBuf, String> {
+    pub fn scratch(&mut self, parent: &Path) -> Result<PathBuf, ForklatError> {
         for n in 0.. {
             let path = parent.join(format!(".forklat-{}-{n}", std::process::id()));
             let entry = UndoEntry::Directory {
@@ -148,7 +149,7 @@ impl UndoJournal {
                 Err(e) => {
                     self.remove(&entry)?;
                     if e.kind() != io::ErrorKind::AlreadyExists {
-                        return Err(cannot("make directory", &path, &e));
+                        return Err(cannot("make directory", &path, e));
                     }
                 }
             }
@@ -157,7 +158,7 @@ impl UndoJournal {
     }
 
     /// The directory is there: now it is known by its numbers.
-    fn note_created_dir(&mut self, entry: UndoEntry, path: &Path) -> Result<(), String> {
+    fn note_created_dir(&mut self, entry: UndoEntry, path: &Path) -> Result<(), ForklatError> {
         let made = UndoEntry::Directory {
             path: path.into(),
             id: Some(numbers(path)?),
@@ -169,7 +170,10 @@ impl UndoJournal {
     ///
     /// # Errors
     /// A group that cannot be looked at, a record that cannot be written.
-    pub(super) fn note_created_group(&mut self, entry: &UndoEntry) -> Result<UndoEntry, String> {
+    pub(super) fn note_created_group(
+        &mut self,
+        entry: &UndoEntry,
+    ) -> Result<UndoEntry, ForklatError> {
         let mut made = entry.clone();
         if let UndoEntry::Cgroup { path, id, .. } = &mut made {
             *id = Some(numbers(path)?);
@@ -178,7 +182,7 @@ impl UndoJournal {
         Ok(made)
     }
 
-    fn update(&mut self, entry: &UndoEntry, now: UndoEntry) -> Result<(), String> {
+    fn update(&mut self, entry: &UndoEntry, now: UndoEntry) -> Result<(), ForklatError> {
         for other in self.document.entries.iter_mut().filter(|e| *e == entry) {
             *other = now.clone();
         }
@@ -192,7 +196,7 @@ impl UndoJournal {
             return Vec::new();
         }
         let mut failed = undo_entries(&mut self.document.entries, |_| {});
-        failed.extend(self.write().err());
+        failed.extend(self.write().err().map(|e| e.to_string()));
         if self.document.entries.is_empty() {
             self.lock = None;
         } else if let Some(last) = failed.last_mut() {
@@ -215,11 +219,11 @@ impl UndoJournal {
         load(&self.file).unwrap().entries
     }
 
-    fn write(&self) -> Result<(), String> {
+    fn write(&self) -> Result<(), ForklatError> {
         if self.document.entries.is_empty() {
             return match std::fs::remove_file(&self.file) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    Err(cannot("remove", &self.file, &e))
+                    Err(cannot("remove", &self.file, e))
                 }
                 _ => Ok(()),
             };
@@ -228,7 +232,7 @@ impl UndoJournal {
     }
 
     /// One forklat at a time: each would take the other's settings for those of the host.
-    fn take_lock(&self) -> Result<Flock<File>, String> {
+    fn take_lock(&self) -> Result<Flock<File>, ForklatError> {
         let lock =
             try_lock(&self.dir)?.ok_or("another forklat is changing settings of this host")?;
         let left = records(&self.dir)?.into_iter().any(|found| {
@@ -247,10 +251,10 @@ impl UndoJournal {
 }
 
 /// Device and inode number of a directory.
-fn numbers(path: &Path) -> Result<(u64, u64), String> {
+fn numbers(path: &Path) -> Result<(u64, u64), ForklatError> {
     let meta = path.symlink_metadata();
     meta.map(|meta| (meta.dev(), meta.ino()))
-        .map_err(|e| cannot("stat", path, &e))
+        .map_err(|e| cannot("stat", path, e))
 }
 
 /// Undoes what forklats that were killed have left: a line in plain words for each thing undone, or not.
@@ -261,15 +265,15 @@ pub fn undo_leftovers() -> Vec<String> {
     match directory() {
         Ok(Some(dir)) => clear_in(&dir, Path::new("/")),
         Ok(None) => Vec::new(),
-        Err(e) => vec![e],
+        Err(e) => vec![e.to_string()],
     }
 }
 
 fn clear_in(dir: &Path, root: &Path) -> Vec<String> {
-    try_undo_leftovers(dir, root).unwrap_or_else(|e| vec![e])
+    try_undo_leftovers(dir, root).unwrap_or_else(|e| vec![e.to_string()])
 }
 
-fn try_undo_leftovers(dir: &Path, root: &Path) -> Result<Vec<String>, String> {
+fn try_undo_leftovers(dir: &Path, root: &Path) -> Result<Vec<String>, ForklatError> {
     let boot = boot(root)?;
     let mut lock = try_lock(dir)?;
     if lock.is_none() && lift_limits(dir, root, &boot)? {
@@ -293,7 +297,7 @@ fn try_undo_leftovers(dir: &Path, root: &Path) -> Result<Vec<String>, String> {
 /// Takes off what limits the killed have left; returns whether there were any. One that waits for fsync(2) ends, and lets
 /// go of the lock, only when all is written: at the rate of its own limit that would take as long as the run. No living
 /// forklat loses a limit: there is none with the lock while such a record is there.
-fn lift_limits(dir: &Path, root: &Path, boot: &str) -> Result<bool, String> {
+fn lift_limits(dir: &Path, root: &Path, boot: &str) -> Result<bool, ForklatError> {
     let mut any = false;
     for left in records(dir)?
         .iter()
@@ -316,7 +320,7 @@ fn lift_limits(dir: &Path, root: &Path, boot: &str) -> Result<bool, String> {
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-fn wait_for_lock(dir: &Path) -> Result<Option<Flock<File>>, String> {
+fn wait_for_lock(dir: &Path) -> Result<Option<Flock<File>>, ForklatError> {
     let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         let lock = try_lock(dir)?;
@@ -365,11 +369,11 @@ fn undo_leftover(left: &FoundJournal, boot: &str, locked: bool, lines: &mut Vec<
     lines.extend(failed.iter().map(|e| format!("{who}: {e}; {way_out}")));
     document.failed = failed;
     let kept = if document.entries.is_empty() {
-        std::fs::remove_file(&left.path).map_err(|e| cannot("remove", &left.path, &e))
+        std::fs::remove_file(&left.path).map_err(|e| cannot("remove", &left.path, e))
     } else {
         replace(&left.path, &document)
     };
-    lines.extend(kept.err());
+    lines.extend(kept.err().map(|e| e.to_string()));
 }
 
 /// Last change first; what is undone leaves `entries`. Returns what failed.
@@ -379,7 +383,7 @@ fn undo_entries(entries: &mut Vec<UndoEntry>, mut undone: impl FnMut(&UndoEntry)
         match entry.undo() {
             Ok(()) => undone(&entry),
             Err(e) => {
-                failed.push(e);
+                failed.push(e.to_string());
                 kept.insert(0, entry);
             }
         }
@@ -402,8 +406,8 @@ impl FoundJournal {
 }
 
 /// `123-456.json`, and `123-456.new` of a writer that did not come to its end.
-fn records(dir: &Path) -> Result<Vec<FoundJournal>, String> {
-    let entries = std::fs::read_dir(dir).map_err(|e| cannot("read", dir, &e))?;
+fn records(dir: &Path) -> Result<Vec<FoundJournal>, ForklatError> {
+    let entries = std::fs::read_dir(dir).map_err(|e| cannot("read", dir, e))?;
     let parse = |path: PathBuf| {
         let extension = path.extension()?;
         let (pid, start) = path.file_stem()?.to_str()?.split_once('-')?;
@@ -417,17 +421,17 @@ fn records(dir: &Path) -> Result<Vec<FoundJournal>, String> {
     Ok(entries.flatten().filter_map(|e| parse(e.path())).collect())
 }
 
-fn load(path: &Path) -> Result<Document, String> {
+fn load(path: &Path) -> Result<Document, ForklatError> {
     let text = read_trimmed(path)?;
     match serde_json::from_str::<Document>(&text) {
         Ok(document) if document.v == JOURNAL_VERSION => Ok(document),
-        Ok(document) => Err(format!("record {} has version {}", quote(path), document.v)),
-        Err(e) => Err(format!("cannot understand record {}: {e}", quote(path))),
+        Ok(document) => Err(format!("record {} has version {}", quote(path), document.v).into()),
+        Err(e) => Err(format!("cannot understand record {}: {e}", quote(path)).into()),
     }
 }
 
 /// A whole new file under the old name. No fsync(2): it must outlive us, not the machine, and the disk may be under load.
-fn replace(path: &Path, document: &Document) -> Result<(), String> {
+fn replace(path: &Path, document: &Document) -> Result<(), ForklatError> {
     let new = path.with_extension("new");
     let text = serde_json::to_string_pretty(document)
         .map_err(|e| format!("cannot write record {}: {e}", quote(path)))?;
@@ -441,11 +445,11 @@ fn replace(path: &Path, document: &Document) -> Result<(), String> {
         .and_then(|()| std::fs::rename(&new, path));
     written.map_err(|e| {
         let _ = std::fs::remove_file(&new);
-        cannot("write", path, &e)
+        cannot("write", path, e)
     })
 }
 
-fn try_lock(dir: &Path) -> Result<Option<Flock<File>>, String> {
+fn try_lock(dir: &Path) -> Result<Option<Flock<File>>, ForklatError> {
     let path = dir.join(LOCK);
     let file = OpenOptions::new()
         .write(true)
@@ -453,16 +457,17 @@ fn try_lock(dir: &Path) -> Result<Option<Flock<File>>, String> {
         .truncate(false)
         .mode(0o600)
         .open(&path)
-        .map_err(|e| cannot("open", &path, &e))?;
+        .map_err(|e| cannot("open", &path, e))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(cannot("lock", &path, &errno.into())),
+        Err((_, errno)) => Err(cannot("lock", &path, errno)),
     }
 }
 
-fn boot(root: &Path) -> Result<String, String> {
-    read_trimmed(&path_below(root, "/proc/sys/kernel/random/boot_id"))
+fn boot(root: &Path) -> Result<String, ForklatError> {
+    let path = path_below(root, "/proc/sys/kernel/random/boot_id");
+    Ok(read_trimmed(&path)?)
 }
 
 /// Where records may be, best first.
@@ -481,7 +486,7 @@ fn candidates() -> Vec<PathBuf> {
     run.into_iter().chain([fallback]).collect()
 }
 
-fn directory() -> Result<Option<PathBuf>, String> {
+fn directory() -> Result<Option<PathBuf>, ForklatError> {
     for dir in candidates() {
         if dir.symlink_metadata().is_ok() {
             return check_private_dir(&dir).map(|()| Some(dir));
@@ -490,32 +495,27 @@ fn directory() -> Result<Option<PathBuf>, String> {
     Ok(None)
 }
 
-fn make_directory() -> Result<PathBuf, String> {
-    let mut refused = String::new();
+fn make_directory() -> Result<PathBuf, ForklatError> {
+    let mut refused = None;
     for dir in candidates() {
         match DirBuilder::new().mode(0o700).create(&dir) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                refused = cannot("make directory", &dir, &e);
+                refused = Some(cannot("make directory", &dir, e));
             }
             _ => return check_private_dir(&dir).map(|()| dir),
         }
     }
-    Err(refused)
+    Err(refused.unwrap_or_else(|| "there is no place for records".into()))
 }
 
 /// What another user could write there, we would obey.
-fn check_private_dir(dir: &Path) -> Result<(), String> {
-    let meta = dir
-        .symlink_metadata()
-        .map_err(|e| cannot("stat", dir, &e))?;
+fn check_private_dir(dir: &Path) -> Result<(), ForklatError> {
+    let meta = dir.symlink_metadata().map_err(|e| cannot("stat", dir, e))?;
     let alone = meta.uid() == geteuid().as_raw() && meta.mode() & 0o022 == 0;
     if meta.is_dir() && alone {
         Ok(())
     } else {
-        Err(format!(
-            "{} is not a directory that only we can write",
-            quote(dir)
-        ))
+        Err(format!("{} is not a directory that only we can write", quote(dir)).into())
     }
 }
 
@@ -655,7 +655,7 @@ mod tests {
         let path = world.left("500-9.json", "this", vec![gone]);
         let open = || UndoJournal::open_in(&world.state(), &world.root()).unwrap();
         let entry = world.sysctl("x", "3", "1");
-        let error = open().add(entry.clone()).unwrap_err();
+        let error = open().add(entry.clone()).unwrap_err().to_string();
         assert!(error.contains("just died"), "{error}");
         for _ in 0..2 {
             assert_eq!(world.clear().len(), 1);
@@ -709,7 +709,7 @@ mod tests {
         let (mut first, mut second) = (open(500), open(501));
         let entry = world.sysctl("x", "3", "1");
         first.add(entry.clone()).unwrap();
-        let error = second.add(entry.clone()).unwrap_err();
+        let error = second.add(entry.clone()).unwrap_err().to_string();
         assert!(error.contains("another forklat"), "{error}");
         // Directories are everyone's own.
         let scratch = second.scratch(world.dir.path()).unwrap();
@@ -717,7 +717,7 @@ mod tests {
         assert!(world.clear()[0].contains("another forklat"));
         assert_eq!(text(&world.dir.path().join("x")), "3");
         assert!(first.undo_all().is_empty());
-        let error = second.add(entry.clone()).unwrap_err();
+        let error = second.add(entry.clone()).unwrap_err().to_string();
         assert!(error.contains("just died"), "{error}");
         assert_eq!(world.clear().len(), 1);
         assert_eq!(second.add(entry), Ok(()));
@@ -764,6 +764,7 @@ mod tests {
             record
                 .scratch(&one)
                 .unwrap_err()
+                .to_string()
                 .starts_with("cannot make directory")
         );
         assert!(!record.file.exists());

@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::Pid;
 
+use super::child_status::status;
 use super::idle_processes::IdleProcesses;
 use super::ramp::{Ramp, add};
-use super::scale_error::{ScaleError, cannot, status};
 use super::scale_result::CostTable;
 use super::{ScaleConfig, ScaleTable};
+use crate::forklat::error::{ForklatError, failed};
 use crate::report::units::format_bytes;
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::process::MainThread;
@@ -20,7 +21,7 @@ use crate::sys::{clock, parked_process, process};
 /// The word by which this program is told to be one of those that stand. It is not for users.
 pub const IDLE_PROCESS_ARG: &str = "__stand";
 
-pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
+pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
     let ladder = Ramp {
         bench,
         question: ScaleTable::Exec,
@@ -31,7 +32,7 @@ pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
         series: &["start", "stop"],
         each: bench.touch,
     };
-    let main = MainThread::current().map_err(|e| cannot("start processes", &e))?;
+    let main = MainThread::current().map_err(|e| failed("start processes", e))?;
     let mut command = None;
     let crowd = IdleProcesses::new(bench.caller, move |ready| {
         let command = match &mut command {

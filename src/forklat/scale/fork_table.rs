@@ -4,17 +4,17 @@ use std::os::fd::AsFd;
 
 use super::idle_processes::IdleProcesses;
 use super::ramp::{Ramp, add};
-use super::scale_error::{ScaleError, cannot};
 use super::scale_result::CostTable;
 use super::{ScaleConfig, ScaleTable};
+use crate::forklat::error::{ForklatError, failed};
 use crate::report::units::format_bytes;
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::parked_process;
 use crate::sys::process::MainThread;
 use crate::sys::residency::page_size;
 
-pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
-    let main = MainThread::current().map_err(|e| cannot("start processes", &e))?;
+pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
+    let main = MainThread::current().map_err(|e| failed("start processes", e))?;
     let mut memory = memory(bench.touch)?;
     let ladder = Ramp {
         bench,
@@ -40,11 +40,11 @@ pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
 }
 
 /// What the children write to is the parent's before fork, as the heap of a server is.
-fn memory(touch: u64) -> Result<AlignedBuffer, ScaleError> {
+fn memory(touch: u64) -> Result<AlignedBuffer, ForklatError> {
     // Nothing of it is written to with `--touch 0`, but a mapping cannot be empty.
     let len = touch.max(1) as usize;
     let what = format!("get {} of memory", format_bytes(touch));
-    let mut memory = AlignedBuffer::new(len).map_err(|e| cannot(&what, &e))?;
+    let mut memory = AlignedBuffer::new(len).map_err(|e| failed(&what, e))?;
     parked_process::touch_pages(&mut memory, page_size() as usize);
     Ok(memory)
 }

@@ -12,8 +12,9 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::RunControl;
+use super::child_status::died;
 use super::process_limits;
-use super::scale_error::{ScaleError, cannot, died};
+use crate::forklat::error::{ForklatError, failed};
 use crate::sys::{clock, process};
 
 /// How long a process may take to stand, on a machine that is in trouble.
@@ -83,8 +84,8 @@ impl<'a> IdleProcesses<'a> {
     pub(super) fn new(
         caller: &'a RunControl<'a>,
         start: impl FnMut(&PipeWriter) -> io::Result<(u64, Pid)> + 'a,
-    ) -> Result<Self, ScaleError> {
-        let (reader, writer) = io::pipe().map_err(|e| cannot("make a pipe", &e))?;
+    ) -> Result<Self, ForklatError> {
+        let (reader, writer) = io::pipe().map_err(|e| failed("make a pipe", e))?;
         Ok(Self {
             standing: Vec::new(),
             start: Box::new(start),
@@ -100,7 +101,7 @@ impl<'a> IdleProcesses<'a> {
     }
 
     /// Starts more until `n` stand.
-    pub(super) fn grow_to(&mut self, n: usize) -> Result<(), ScaleError> {
+    pub(super) fn grow_to(&mut self, n: usize) -> Result<(), ForklatError> {
         while self.len() < n {
             let (child, _) = self.start_one()?;
             self.standing.push(child);
@@ -115,44 +116,44 @@ impl<'a> IdleProcesses<'a> {
     }
 
     /// Looks whether all still stand: what is measured among fewer than N is not what it is said to be.
-    pub(super) fn check_all_alive(&self) -> Result<(), ScaleError> {
+    pub(super) fn check_all_alive(&self) -> Result<(), ForklatError> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         match waitid(Id::All, flags) {
             Ok(WaitStatus::StillAlive) => Ok(()),
             Ok(_) => {
                 let message = "one of the processes that stand was killed (by the OOM killer?)";
-                Err(ScaleError::Failed(message.into()))
+                Err(ForklatError::Refused(message.into()))
             }
-            Err(errno) => Err(cannot("look after the processes that stand", &errno.into())),
+            Err(errno) => Err(failed("look after the processes that stand", errno)),
         }
     }
 
     /// Starts and stops one more: the nanoseconds from before the start until it stands, and from the kill until it is
     /// reaped.
-    pub(super) fn start_and_stop_one(&mut self) -> Result<(u64, u64), ScaleError> {
+    pub(super) fn start_and_stop_one(&mut self) -> Result<(u64, u64), ForklatError> {
         let (child, started) = self.start_one()?;
         let began = clock::monotonic_ns();
-        child.stop().map_err(|e| cannot("end a process", &e))?;
+        child.stop().map_err(|e| failed("end a process", e))?;
         Ok((started, clock::monotonic_ns() - began))
     }
 
-    fn start_one(&mut self) -> Result<(ChildGuard, u64), ScaleError> {
+    fn start_one(&mut self) -> Result<(ChildGuard, u64), ForklatError> {
         self.caller.check()?;
-        let (began, pid) = (self.start)(&self.writer).map_err(|e| self.refused(&e))?;
+        let (began, pid) = (self.start)(&self.writer).map_err(|e| self.refused(e))?;
         let mut child = ChildGuard::new(pid);
         let stands = self.wait_for(&mut child)?;
         Ok((child, stands.saturating_sub(began)))
     }
 
     /// The time at which `child` stood, by its own clock: how soon this process wakes up does not count.
-    fn wait_for(&mut self, child: &mut ChildGuard) -> Result<u64, ScaleError> {
+    fn wait_for(&mut self, child: &mut ChildGuard) -> Result<u64, ForklatError> {
         let since = Instant::now();
         loop {
             let mut fds = [PollFd::new(self.reader.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, PollTimeout::from(POLL_TIMEOUT_MS)) {
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => break,
-                Err(errno) => return Err(cannot("wait for a process", &errno.into())),
+                Err(errno) => return Err(failed("wait for a process", errno)),
             }
             self.caller.check()?;
             if let Some(status) = child.ended() {
@@ -164,25 +165,26 @@ impl<'a> IdleProcesses<'a> {
         }
         let mut time = [0; 8];
         let read = self.reader.read_exact(&mut time);
-        read.map_err(|e| cannot("hear from a process", &e))?;
+        read.map_err(|e| failed("hear from a process", e))?;
         Ok(u64::from_ne_bytes(time))
     }
 
-    fn failed(&self, why: &str) -> ScaleError {
-        ScaleError::Failed(format!(
+    fn failed(&self, why: &str) -> ForklatError {
+        ForklatError::Refused(format!(
             "process {} did not come to stand: {why}",
             self.len() + 1
         ))
     }
 
-    fn refused(&self, error: &io::Error) -> ScaleError {
+    fn refused(&self, error: io::Error) -> ForklatError {
         let what = format!("start process {}", self.len() + 1);
-        match (cannot(&what, error), error.raw_os_error()) {
-            (ScaleError::Failed(message), Some(libc::EAGAIN)) => {
-                let limit = process_limits::reached(&process_limits::read(Path::new("/")));
-                ScaleError::Failed(format!("{message}: {limit}"))
-            }
-            (stop, _) => stop,
+        let out_of_processes = error.raw_os_error() == Some(libc::EAGAIN);
+        let error = failed(what, error);
+        if out_of_processes {
+            let limit = process_limits::reached(&process_limits::read(Path::new("/")));
+            ForklatError::Refused(format!("{error}: {limit}"))
+        } else {
+            error
         }
     }
 }

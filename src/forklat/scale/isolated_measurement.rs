@@ -8,9 +8,10 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::RunControl;
+use super::child_status::{died, status};
 use super::idle_processes::ChildGuard;
 use super::ramp::add;
-use super::scale_error::{ScaleError, cannot, died, status};
+use crate::forklat::error::{ForklatError, failed};
 use crate::sys::process::fork_and_run;
 use crate::sys::shared_memory::SharedWords;
 
@@ -25,8 +26,8 @@ pub(super) fn measure<const N: usize, M: FnMut() -> io::Result<[u64; N]>>(
     repeat: usize,
     histograms: &mut [Histogram<u64>],
     prepare: impl FnOnce() -> io::Result<M> + UnwindSafe,
-) -> Result<(), ScaleError> {
-    let words = SharedWords::new(repeat * N).map_err(|e| cannot("share memory", &e))?;
+) -> Result<(), ForklatError> {
+    let words = SharedWords::new(repeat * N).map_err(|e| failed("share memory", e))?;
     let ((), pid) = fork_and_run((), |()| {
         status(prepare().and_then(|mut measure| {
             for row in words.chunks(N) {
@@ -37,7 +38,7 @@ pub(super) fn measure<const N: usize, M: FnMut() -> io::Result<[u64; N]>>(
             Ok(())
         }))
     });
-    let pid = pid.map_err(|e| cannot("start a process", &e))?;
+    let pid = pid.map_err(|e| failed("start a process", e))?;
     let mut child = ChildGuard::new(pid);
     let status = loop {
         caller.check()?;
@@ -47,7 +48,7 @@ pub(super) fn measure<const N: usize, M: FnMut() -> io::Result<[u64; N]>>(
         }
     };
     if !status.success() {
-        return Err(ScaleError::Failed(format!(
+        return Err(ForklatError::Refused(format!(
             "cannot {what}: {}",
             died(status)
         )));

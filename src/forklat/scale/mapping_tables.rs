@@ -5,12 +5,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::child_status::status;
 use super::idle_processes::IdleProcesses;
 use super::isolated_measurement;
 use super::ramp::Ramp;
-use super::scale_error::{ScaleError, cannot, status};
 use super::scale_result::CostTable;
 use super::{ScaleConfig, ScaleTable};
+use crate::forklat::error::{ForklatError, failed};
 use crate::report::quote::quote;
 use crate::report::units::format_bytes;
 use crate::sys::clock::monotonic_ns;
@@ -22,7 +23,7 @@ use crate::sys::residency::page_size;
 /// What the file is made of, and what one write(2) writes: the record of a small database, and a page on most machines.
 const BLOCK: usize = 4096;
 
-pub(super) fn join(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
+pub(super) fn join(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
     let ladder = ladder(
         bench,
         ScaleTable::JoinMapping,
@@ -45,7 +46,7 @@ pub(super) fn join(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
     })
 }
 
-pub(super) fn modify(bench: &ScaleConfig<'_>) -> Result<CostTable, ScaleError> {
+pub(super) fn modify(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
     let ladder = ladder(
         bench,
         ScaleTable::WriteMapping,
@@ -108,7 +109,7 @@ fn crowd<'a>(
     bench: &'a ScaleConfig<'a>,
     file: &'a File,
     len: usize,
-) -> Result<IdleProcesses<'a>, ScaleError> {
+) -> Result<IdleProcesses<'a>, ForklatError> {
     IdleProcesses::new(bench.caller, move |ready| {
         let began = monotonic_ns();
         let ((), pid) = fork_and_run((), |()| match MappedReader::new(file, len) {
@@ -123,9 +124,9 @@ fn crowd<'a>(
 }
 
 /// A file full of data, on the disk, and its length in whole pages. It has no name, so nothing can be left behind.
-fn scratch(bench: &ScaleConfig<'_>) -> Result<(File, usize), ScaleError> {
+fn scratch(bench: &ScaleConfig<'_>) -> Result<(File, usize), ForklatError> {
     let what = format!("make a file in {}", quote(bench.on));
-    let file = tempfile::tempfile_in(bench.on).map_err(|e| cannot(&what, &e))?;
+    let file = tempfile::tempfile_in(bench.on).map_err(|e| failed(&what, e))?;
     let what = format!(
         "write {} to a file in {}",
         format_bytes(bench.file_size),
@@ -136,9 +137,9 @@ fn scratch(bench: &ScaleConfig<'_>) -> Result<(File, usize), ScaleError> {
     for offset in (0..len).step_by(BLOCK) {
         bench.caller.check()?;
         let written = file.write_all_at(&block, offset);
-        written.map_err(|e| cannot(&what, &e))?;
+        written.map_err(|e| failed(&what, e))?;
     }
-    file.sync_all().map_err(|e| cannot(&what, &e))?;
+    file.sync_all().map_err(|e| failed(&what, e))?;
     Ok((file, len as usize))
 }
 

@@ -1,5 +1,6 @@
 //! Memory: what one process that stands takes, and whether many more of them would hurt the machine.
 
+use crate::forklat::error::ForklatError;
 use crate::report::units::format_bytes;
 
 /// From so many on, what they took in all tells what one takes: MemAvailable moves by some hundred KiB by itself.
@@ -17,7 +18,12 @@ pub(super) struct Budget {
 impl Budget {
     /// Refuses to go from `standing` processes to `next`, when `available` bytes are left and it would take more than half
     /// of them.
-    pub(super) fn allow(self, available: u64, standing: u64, next: u64) -> Result<(), String> {
+    pub(super) fn allow(
+        self,
+        available: u64,
+        standing: u64,
+        next: u64,
+    ) -> Result<(), ForklatError> {
         let seen = match standing >= MIN_PROCESSES_FOR_ESTIMATE {
             true => self.before.saturating_sub(available) / standing,
             false => 0,
@@ -33,7 +39,7 @@ impl Budget {
             format_bytes(wanted),
             format_bytes(each),
             format_bytes(available)
-        ))
+        ).into())
     }
 }
 
@@ -51,7 +57,7 @@ mod tests {
         };
         assert_eq!(budget.allow(9 * GIB, 1, 10), Ok(()));
         assert_eq!(budget.allow(9 * GIB, 100, 500), Ok(()));
-        let refused = budget.allow(9 * GIB, 100, 1000).unwrap_err();
+        let refused = budget.allow(9 * GIB, 100, 1000).unwrap_err().to_string();
         assert_eq!(
             refused,
             "900 more processes would take 9.00 GiB (10.24 MiB each), which is more than half of the 9.00 GiB that are available"

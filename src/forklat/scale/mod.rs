@@ -4,6 +4,7 @@
 //! those that have one file mapped, and changing that file (`mapped`). `ramp` goes up to the last N, `idle_processes` holds the
 //! processes, [`power_law_fit`] fits what came out.
 
+mod child_status;
 mod exec_table;
 mod fork_table;
 mod idle_processes;
@@ -14,16 +15,15 @@ pub mod power_law_fit;
 pub mod process_counts;
 mod process_limits;
 mod ramp;
-mod scale_error;
 pub mod scale_result;
 
 use std::path::Path;
 
 pub use exec_table::{IDLE_PROCESS_ARG, run_idle_process};
-pub use scale_error::ScaleError;
 
 use super::cli::scale::{ScaleArgs, ScaleTable};
 use super::model::Report;
+use crate::forklat::error::ForklatError;
 use crate::report::quote::quote;
 use crate::report::units::format_bytes;
 use crate::sys::residency::page_size;
@@ -44,9 +44,9 @@ impl std::fmt::Debug for RunControl<'_> {
 }
 
 impl RunControl<'_> {
-    fn check(&self) -> Result<(), ScaleError> {
+    fn check(&self) -> Result<(), ForklatError> {
         match (self.interrupted)() {
-            true => Err(ScaleError::Interrupted),
+            true => Err(ForklatError::Interrupted),
             false => Ok(()),
         }
     }
@@ -81,7 +81,7 @@ impl ScaleTable {
         }
     }
 
-    fn table(self, bench: &ScaleConfig<'_>) -> Result<scale_result::CostTable, ScaleError> {
+    fn table(self, bench: &ScaleConfig<'_>) -> Result<scale_result::CostTable, ForklatError> {
         match self {
             Self::Fork => fork_table::table(bench),
             Self::Exec => exec_table::table(bench),
@@ -99,14 +99,14 @@ pub fn run(
     words: &ScaleArgs,
     report: Report,
     caller: &RunControl<'_>,
-) -> Result<Report, ScaleError> {
+) -> Result<Report, ForklatError> {
     let bench = bench(words, caller)?;
     let asked = |question: &ScaleTable| words.only.is_empty() || words.only.contains(question);
     let questions: Vec<ScaleTable> = ScaleTable::ALL.into_iter().filter(asked).collect();
     may_stand(words, &questions)?;
     let changes = questions.contains(&ScaleTable::WriteMapping);
     let notes = changes.then(|| mapping_tables::note(bench.on)).flatten();
-    let tables: Result<Vec<_>, ScaleError> = questions.iter().map(|q| q.table(&bench)).collect();
+    let tables: Result<Vec<_>, ForklatError> = questions.iter().map(|q| q.table(&bench)).collect();
     // A terminal's ^C also ends processes that stand: what failed for that did not fail.
     let tables = tables.map_err(|stop| caller.check().err().unwrap_or(stop))?;
     Ok(Report {
@@ -124,16 +124,16 @@ pub fn run(
 fn bench<'a>(
     words: &'a ScaleArgs,
     caller: &'a RunControl<'a>,
-) -> Result<ScaleConfig<'a>, ScaleError> {
+) -> Result<ScaleConfig<'a>, ForklatError> {
     if words.file_size < page_size() {
         let message = format!(
             "--file-size: a file of {} is less than a page",
             words.file_size
         );
-        return Err(ScaleError::Failed(message));
+        return Err(ForklatError::Refused(message));
     }
     if !words.on.is_dir() {
-        return Err(ScaleError::Failed(format!(
+        return Err(ForklatError::Refused(format!(
             "--on: {} is not a directory",
             quote(&words.on)
         )));
@@ -149,7 +149,7 @@ fn bench<'a>(
 }
 
 /// What is known before anything is made or measured; asked again, with what is known then, before each step.
-fn may_stand(words: &ScaleArgs, questions: &[ScaleTable]) -> Result<(), ScaleError> {
+fn may_stand(words: &ScaleArgs, questions: &[ScaleTable]) -> Result<(), ForklatError> {
     // One more than stand is measured, and has as much memory as they.
     let all = u64::from(words.max) + 1;
     process_limits::allow(&process_limits::read(Path::new("/")), all)?;
@@ -163,7 +163,7 @@ fn may_stand(words: &ScaleArgs, questions: &[ScaleTable]) -> Result<(), ScaleErr
         let (size, half) = (format_bytes(words.file_size), format_bytes(before / 2));
         let message =
             format!("--file-size: {size} are more than half of the memory available, {half}");
-        return Err(ScaleError::Failed(message));
+        return Err(ForklatError::Refused(message));
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::forklat::error::ForklatError;
+
 /// The kernel keeps the first process numbers for itself once it has been through them all: RESERVED_PIDS in kernel/pid.c.
 const RESERVED: u64 = 300;
 
@@ -21,12 +23,13 @@ pub(super) struct ProcessLimit {
 }
 
 /// Refuses `more` processes where a limit is known to be in the way.
-pub(super) fn allow(limits: &[ProcessLimit], more: u64) -> Result<(), String> {
+pub(super) fn allow(limits: &[ProcessLimit], more: u64) -> Result<(), ForklatError> {
     match limits.iter().find(|l| l.used.saturating_add(more) > l.max) {
         None => Ok(()),
         Some(ProcessLimit { name, max, used }) => Err(format!(
             "no room for {more} more processes: {name} is {max}, and {used} are in use"
-        )),
+        )
+        .into()),
     }
 }
 
@@ -181,12 +184,12 @@ mod tests {
     fn the_limit_in_the_way_is_named() {
         let limits = read(machine("7").path());
         assert_eq!(allow(&limits, 10), Ok(()));
-        let refused = allow(&limits, 11).unwrap_err();
+        let refused = allow(&limits, 11).unwrap_err().to_string();
         assert!(
             refused.contains("ulimit -u) is 50, and 40 are in use"),
             "{refused}"
         );
-        let refused = allow(&limits[3..], 61).unwrap_err();
+        let refused = allow(&limits[3..], 61).unwrap_err().to_string();
         assert!(
             refused.contains("pids.max of /sys/fs/cgroup/pids/a/b is 60"),
             "{refused}"

@@ -8,9 +8,9 @@ use hdrhistogram::Histogram;
 use super::idle_processes::IdleProcesses;
 use super::memory_budget::Budget;
 use super::process_limits;
-use super::scale_error::{ScaleError, cannot};
 use super::scale_result::{CostCell, CostTable, Series};
 use super::{ScaleConfig, ScaleTable};
+use crate::forklat::error::{ForklatError, failed};
 use crate::observe::latency_histograms::{new_histogram, record_ns};
 use crate::sys::key_value::mem_available;
 
@@ -40,8 +40,8 @@ impl Ramp<'_> {
             &mut IdleProcesses<'_>,
             usize,
             &mut Histograms,
-        ) -> Result<(), ScaleError>,
-    ) -> Result<CostTable, ScaleError> {
+        ) -> Result<(), ForklatError>,
+    ) -> Result<CostTable, ForklatError> {
         let budget = Budget {
             before: memory()?,
             each: self.each,
@@ -68,7 +68,7 @@ impl Ramp<'_> {
         crowd: &mut IdleProcesses<'_>,
         budget: Budget,
         n: u32,
-    ) -> Result<(), ScaleError> {
+    ) -> Result<(), ForklatError> {
         self.status(&format!("starting {n}"));
         let (all, standing) = (u64::from(n), crowd.len() as u64);
         self.allowed(budget.allow(memory()?, standing, all))?;
@@ -81,8 +81,8 @@ impl Ramp<'_> {
     fn measured(
         &self,
         crowd: &mut IdleProcesses<'_>,
-        measure: impl FnOnce(&mut IdleProcesses<'_>) -> Result<(), ScaleError>,
-    ) -> Result<(), ScaleError> {
+        measure: impl FnOnce(&mut IdleProcesses<'_>) -> Result<(), ForklatError>,
+    ) -> Result<(), ForklatError> {
         self.status(&format!("measuring while {} stand", crowd.len()));
         measure(crowd)?;
         crowd.check_all_alive()
@@ -106,8 +106,9 @@ impl Ramp<'_> {
         (self.bench.caller.status)(&format!("{}: {text}", self.question.name()));
     }
 
-    fn allowed(&self, answer: Result<(), String>) -> Result<(), ScaleError> {
-        answer.map_err(|why| ScaleError::Failed(format!("table {}: {why}", self.question.name())))
+    fn allowed(&self, answer: Result<(), ForklatError>) -> Result<(), ForklatError> {
+        answer
+            .map_err(|why| ForklatError::Refused(format!("table {}: {why}", self.question.name())))
     }
 }
 
@@ -119,8 +120,9 @@ pub(super) fn add(histograms: &mut [Histogram<u64>], values: &[u64]) {
 }
 
 /// MemAvailable of this machine, in bytes.
-pub(super) fn memory() -> Result<u64, ScaleError> {
+pub(super) fn memory() -> Result<u64, ForklatError> {
     let file = "/proc/meminfo";
-    let text = fs::read_to_string(file).map_err(|e| cannot(&format!("read '{file}'"), &e))?;
-    mem_available(&text).ok_or_else(|| ScaleError::Failed(format!("'{file}' has no MemAvailable")))
+    let text = fs::read_to_string(file).map_err(|e| failed(format!("read '{file}'"), e))?;
+    mem_available(&text)
+        .ok_or_else(|| ForklatError::Refused(format!("'{file}' has no MemAvailable")))
 }

@@ -7,6 +7,8 @@ pub mod slab;
 pub mod timeline;
 
 pub use psi::StallCounter;
+
+use crate::observe::error::{ObserveError, cannot};
 pub use timeline::Timeline;
 
 mod meminfo;
@@ -18,7 +20,6 @@ use std::path::Path;
 use self::proc_file::ProcFile;
 use self::psi::PsiFiles;
 use super::kernel_file::path_below;
-use crate::report::quote::cannot;
 
 /// The figures that are read ten times a second, in the order of [`MetricValues`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,9 +176,9 @@ pub struct History {
     /// The readings in the order of time.
     pub readings: Vec<Reading>,
     /// The reason why there is no PSI, as an error.
-    pub pressure: Result<(), String>,
+    pub pressure: Result<(), ObserveError>,
     /// The slab caches, or why they cannot be read.
-    pub slabs: Result<SlabHistory, String>,
+    pub slabs: Result<SlabHistory, ObserveError>,
 }
 
 /// The open files of one root. After [`open`](Self::open) it does not allocate.
@@ -185,7 +186,7 @@ pub struct History {
 pub struct ProcReader {
     meminfo: ProcFile,
     vmstat: ProcFile,
-    pressure: Result<PsiFiles, String>,
+    pressure: Result<PsiFiles, ObserveError>,
 }
 
 impl ProcReader {
@@ -193,10 +194,10 @@ impl ProcReader {
     ///
     /// # Errors
     /// Which file could not be opened and why. A machine without PSI is no error.
-    pub fn open(root: &Path) -> Result<Self, String> {
+    pub fn open(root: &Path) -> Result<Self, ObserveError> {
         let open = |name: &str| {
             let path = path_below(root, name);
-            ProcFile::open(&path).map_err(|e| cannot("read", &path, &e))
+            ProcFile::open(&path).map_err(|e| cannot("read", &path, e))
         };
         Ok(Self {
             meminfo: open("proc/meminfo")?,
@@ -209,14 +210,14 @@ impl ProcReader {
     ///
     /// # Errors
     /// The reason why there is none.
-    pub fn check_psi(&self) -> Result<(), String> {
+    pub fn check_psi(&self) -> Result<(), ObserveError> {
         self.pressure.as_ref().map(drop).map_err(Clone::clone)
     }
 
     /// Reads all values now. A file that cannot be read this time leaves its values `None`.
     pub fn read(&mut self) -> MetricValues {
         let mut values = [None; METRIC_COUNT];
-        // First what is compared with the clock.
+        // The values that are compared with the clock are read first.
         if let Ok(pressure) = &mut self.pressure {
             pressure.read(&mut values);
         }
@@ -233,7 +234,7 @@ impl ProcReader {
 /// Returns why there is no PSI on the machine of `root`; `None` if there is.
 #[must_use]
 pub fn why_no_psi(root: &Path) -> Option<String> {
-    PsiFiles::open(root).err()
+    PsiFiles::open(root).err().map(|why| why.to_string())
 }
 
 /// The file /proc/slabinfo, which is opened once.
@@ -248,10 +249,10 @@ impl SlabReader {
     ///
     /// # Errors
     /// The reason why it cannot be opened, for the user.
-    pub fn open(root: &Path) -> Result<Self, String> {
+    pub fn open(root: &Path) -> Result<Self, ObserveError> {
         let path = path_below(root, "proc/slabinfo");
         Ok(Self {
-            text: ProcFile::open(&path).map_err(|e| cannot("read", &path, &e))?,
+            text: ProcFile::open(&path).map_err(|e| cannot("read", &path, e))?,
             caches: slab::CacheTable::default(),
         })
     }

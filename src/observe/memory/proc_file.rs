@@ -83,7 +83,7 @@ mod tests {
     fn the_kernel_answers_anew_at_offset_0() {
         let mut stat = ProcFile::open(Path::new("/proc/self/stat")).unwrap();
         let before = stat.read().unwrap().to_vec();
-        // The size of the address space is a field of it.
+        // The size of the address space is a field of the file.
         let _more = std::hint::black_box(vec![1_u8; 64 << 20]);
         assert_ne!(stat.read().unwrap(), before);
     }

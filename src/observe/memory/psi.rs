@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::proc_file::{ProcFile, lines, parse_number, words};
 use super::{METRIC_COUNT, Metric, MetricValues};
+use crate::observe::error::{ObserveError, cannot, unavailable};
 use crate::observe::kernel_file::path_below;
-use crate::report::quote::cannot;
 
 /// The files, with the metrics that each sets.
 ///
@@ -31,7 +31,7 @@ impl PsiFiles {
     ///
     /// # Errors
     /// Why there is no PSI on this machine, for the user.
-    pub(super) fn open(root: &Path) -> Result<Self, String> {
+    pub(super) fn open(root: &Path) -> Result<Self, ObserveError> {
         let [cpu, memory, disks] = PSI_FILES.map(|(name, ..)| open_psi_file(root, name));
         Ok(Self([cpu?, memory?, disks?]))
     }
@@ -60,7 +60,7 @@ impl StallCounter {
     ///
     /// # Panics
     /// On a name that is no file of PSI.
-    pub fn open(root: &Path, resource: &str) -> Result<Self, String> {
+    pub fn open(root: &Path, resource: &str) -> Result<Self, ObserveError> {
         let is_of = |(path, ..): &&(&str, Metric, Metric)| path.ends_with(&format!("/{resource}"));
         let found = PSI_FILES.iter().find(is_of);
         let (path, some, full) = *found.unwrap_or_else(|| unreachable!("no file of PSI"));
@@ -80,9 +80,9 @@ impl StallCounter {
     }
 }
 
-fn open_psi_file(root: &Path, name: &str) -> Result<ProcFile, String> {
+fn open_psi_file(root: &Path, name: &str) -> Result<ProcFile, ObserveError> {
     let path = path_below(root, name);
-    ProcFile::open(&path).map_err(|e| explain_open_error(&path, &e))
+    ProcFile::open(&path).map_err(|e| explain_open_error(&path, e))
 }
 
 fn read_into(text: &mut ProcFile, some: Metric, full: Metric, values: &mut MetricValues) {
@@ -91,13 +91,14 @@ fn read_into(text: &mut ProcFile, some: Metric, full: Metric, values: &mut Metri
     }
 }
 
-fn explain_open_error(path: &Path, error: &io::Error) -> String {
+fn explain_open_error(path: &Path, error: io::Error) -> ObserveError {
     match error.raw_os_error() {
-        Some(libc::ENOENT) => {
-            "no /proc/pressure: the kernel is older than 4.20, built without PSI, or started with psi=0"
-                .into()
+        Some(libc::ENOENT) => unavailable(
+            "no /proc/pressure: the kernel is older than 4.20, built without PSI, or started with psi=0",
+        ),
+        Some(libc::EOPNOTSUPP) => {
+            unavailable("PSI is switched off: the kernel was started with psi=0")
         }
-        Some(libc::EOPNOTSUPP) => "PSI is switched off: the kernel was started with psi=0".into(),
         _ => cannot("read", path, error),
     }
 }
@@ -137,7 +138,7 @@ mod tests {
         };
         say("memory", "71");
         let missing = StallCounter::open(root.path(), "io").unwrap_err();
-        assert!(missing.contains("no /proc/pressure"));
+        assert!(missing.to_string().contains("no /proc/pressure"));
         say("io", "554123663");
         let mut memory = StallCounter::open(root.path(), "memory").unwrap();
         let mut disks = StallCounter::open(root.path(), "io").unwrap();
@@ -152,8 +153,9 @@ mod tests {
         let why = |errno| {
             explain_open_error(
                 Path::new("/proc/pressure/io"),
-                &Error::from_raw_os_error(errno),
+                Error::from_raw_os_error(errno),
             )
+            .to_string()
         };
         assert!(why(libc::ENOENT).contains("older than 4.20"));
         assert!(why(libc::EOPNOTSUPP).contains("psi=0"));

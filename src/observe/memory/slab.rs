@@ -50,7 +50,7 @@ impl CacheTable {
         bytes.fill(0);
         self.untracked = 0;
         let mut guess = 0;
-        // Two lines of heading.
+        // The first two lines are a heading.
         for line in lines(text).skip(2) {
             let Some((name, size)) = parse_cache_line(line) else {
                 continue;

@@ -163,6 +163,7 @@ fn what_a_kernel_lacks_is_not_0() {
         reader
             .check_psi()
             .unwrap_err()
+            .to_string()
             .starts_with("no /proc/pressure")
     );
     assert!(
@@ -177,7 +178,7 @@ fn a_missing_file_is_named() {
     let dir = root(&OLD[..1]);
     let path = dir.path().join("proc/vmstat");
     assert_eq!(
-        ProcReader::open(dir.path()).unwrap_err(),
+        ProcReader::open(dir.path()).unwrap_err().to_string(),
         format!(
             "cannot read '{}': No such file or directory",
             path.display()
@@ -204,9 +205,9 @@ fn each_reading_is_of_its_moment() {
 #[test]
 fn slabinfo_that_cannot_be_read_is_an_answer() {
     let dir = root(&OLD);
-    // What root cannot read, either.
+    // This cannot be read by root, either.
     fs::create_dir(dir.path().join("proc/slabinfo")).unwrap();
-    let why = SlabReader::open(dir.path()).unwrap_err();
+    let why = SlabReader::open(dir.path()).unwrap_err().to_string();
     assert!(
         why.starts_with("cannot read '") && why.ends_with("slabinfo': Is a directory"),
         "{why}"

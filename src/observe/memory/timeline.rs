@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{History, Metric, MetricKind, Reading, SlabReading};
 
+use crate::observe::error::ObserveError;
+
 const NANOS_PER_SECOND: f64 = 1e9;
 const MICROS_PER_SECOND: f64 = 1e6;
 
@@ -175,7 +177,7 @@ impl Timeline {
     fn increase(&self, field: Metric) -> Option<u64> {
         let mut known = self.known_values(field);
         let first = known.next()?;
-        // One reading tells nothing of what happened.
+        // A single reading contains no change.
         Some(known.next_back()?.saturating_sub(first))
     }
 
@@ -208,7 +210,7 @@ fn stall_percent(a: (f64, f64), b: (f64, f64)) -> Option<f64> {
 }
 
 impl PressureSeries {
-    fn of(supported: &Result<(), String>, readings: &[Reading]) -> Self {
+    fn of(supported: &Result<(), ObserveError>, readings: &[Reading]) -> Self {
         let mut resources = BTreeMap::new();
         if supported.is_ok() {
             for field in Metric::ALL {
@@ -221,7 +223,7 @@ impl PressureSeries {
         }
         Self {
             supported: supported.is_ok(),
-            why: supported.clone().err(),
+            why: supported.as_ref().err().map(ToString::to_string),
             resources,
         }
     }
@@ -267,7 +269,7 @@ impl SlabGrowth {
             Ok(slabs) => slabs,
             Err(why) => {
                 return Self {
-                    why: Some(why.clone()),
+                    why: Some(why.to_string()),
                     grown: Vec::new(),
                 };
             }
@@ -325,6 +327,7 @@ fn seconds(from: u64, to: u64) -> f64 {
 mod tests {
     use super::super::{METRIC_COUNT, SlabHistory};
     use super::*;
+    use crate::observe::error::unavailable;
 
     const MS: u64 = 1_000_000;
 
@@ -346,7 +349,9 @@ mod tests {
         History {
             readings: (0..count).map(reading).collect(),
             pressure: Ok(()),
-            slabs: Err("cannot read '/proc/slabinfo': Permission denied".into()),
+            slabs: Err(unavailable(
+                "cannot read '/proc/slabinfo': Permission denied",
+            )),
         }
     }
 
@@ -371,7 +376,7 @@ mod tests {
         );
         assert_eq!(timeline.series["Dirty"], [None; 4]);
         assert_eq!(timeline.late, 12e-9);
-        // Spans side by side share the reading at their border.
+        // Adjacent spans share the reading at their border.
         let next = between(&history(40), 1250 * MS, 1500 * MS);
         assert_eq!(next.series["MemFree"][0], Some(988));
         assert_eq!(next.seconds.len(), 4);
@@ -418,7 +423,7 @@ mod tests {
     #[test]
     fn json_says_what_is_not_supported() {
         let mut history = history(3);
-        history.pressure = Err("no PSI".into());
+        history.pressure = Err(unavailable("no PSI"));
         let timeline = between(&history, 0, 300 * MS);
         let json = serde_json::to_value(&timeline).unwrap();
         assert_eq!(
@@ -471,7 +476,7 @@ mod tests {
             .iter()
             .map(|g| (&*g.name, g.before, g.peak, g.growth))
             .collect();
-        // d and h by the reading asked for at the end, which came a little later.
+        // d and h come from the reading that was requested at the end, which was made a little later.
         let want = [
             ("d", 5, 99, 94),
             ("h", 0, 40, 40),

@@ -27,7 +27,7 @@ fn field(name: &[u8]) -> Option<Metric> {
     match name {
         b"compact_stall" => Some(Metric::CompactStall),
         b"oom_kill" => Some(Metric::OomKill),
-        // Counts those who were held up because the reserves were low, and is no zone.
+        // This counts tasks that were delayed because the reserves were low. It is not a zone.
         b"pgscan_direct_throttle" => None,
         _ if zone(b"allocstall") => Some(Metric::AllocStall),
         _ if zone(b"pgscan_direct") => Some(Metric::PgscanDirect),

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use memmap2::MmapMut;
 
 use super::{Probe, ProbeSetup};
+use crate::observe::error::{ObserveError, failed};
 use crate::sys::process::fork_once;
 use crate::sys::residency::page_size;
 use crate::sys::shared_memory::SharedWords;
-use crate::sys::strerror::strerror;
 
 struct Fork {
     /// Memory in which the child stores the time of its first instruction.
@@ -17,14 +17,13 @@ struct Fork {
     _heap: Option<MmapMut>,
 }
 
-pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
-    let first =
-        SharedWords::new(1).map_err(|e| format!("cannot share memory: {}", strerror(&e)))?;
+pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, ObserveError> {
+    let first = SharedWords::new(1).map_err(|e| failed("share memory", e))?;
     let heap = match setup.heap_bytes {
         0 => None,
         bytes => {
             let mut heap = MmapMut::map_anon(bytes)
-                .map_err(|e| format!("cannot have a heap of {bytes} bytes: {}", strerror(&e)))?;
+                .map_err(|e| failed(format!("have a heap of {bytes} bytes"), e))?;
             touch_pages(&mut heap);
             Some(heap)
         }
@@ -43,9 +42,8 @@ pub(super) fn touch_pages(memory: &mut [u8]) {
 }
 
 impl Probe for Fork {
-    fn run_once(&mut self) -> Result<u64, String> {
-        fork_once(self.child_start.word(0))
-            .map_err(|e| format!("cannot fork: {}", strerror(&e)))?;
+    fn run_once(&mut self) -> Result<u64, ObserveError> {
+        fork_once(self.child_start.word(0)).map_err(|e| failed("fork", e))?;
         Ok(self.child_start[0].load(Ordering::Acquire))
     }
 }

@@ -7,14 +7,14 @@ mod prober;
 mod read;
 pub mod schedule;
 mod supervisor;
+mod wakeup;
 mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::report::quote::quote;
-use crate::sys::strerror::strerror;
+use crate::observe::error::{ObserveError, cannot};
 
 pub use prober::Prober;
 pub use supervisor::{ProberEvent, SupervisedProber};
@@ -26,7 +26,7 @@ pub trait Probe {
     ///
     /// # Errors
     /// What could not be done and why; the prober then ends.
-    fn prepare(&mut self) -> Result<bool, String> {
+    fn prepare(&mut self) -> Result<bool, ObserveError> {
         Ok(false)
     }
 
@@ -34,15 +34,12 @@ pub trait Probe {
     ///
     /// # Errors
     /// What failed and why; the prober then ends.
-    fn run_once(&mut self) -> Result<u64, String>;
+    fn run_once(&mut self) -> Result<u64, ObserveError>;
 }
 
 /// Creates a file without a name in `dir`, so that no file remains however a prober ends.
-fn create_unnamed_file(dir: &Path) -> Result<File, String> {
-    tempfile::tempfile_in(dir).map_err(|e| {
-        let dir = quote(dir.as_os_str());
-        format!("cannot create a file in {dir}: {}", strerror(&e))
-    })
+fn create_unnamed_file(dir: &Path) -> Result<File, ObserveError> {
+    tempfile::tempfile_in(dir).map_err(|e| cannot("create a file in", dir, e))
 }
 
 /// Settings with which the probes are made.
@@ -75,7 +72,7 @@ pub struct ProbeSpec {
     pub needs_directory: bool,
     /// Whether one is started on each CPU.
     pub per_cpu: bool,
-    make: fn(&ProbeSetup) -> Result<Box<dyn Probe>, String>,
+    make: fn(&ProbeSetup) -> Result<Box<dyn Probe>, ObserveError>,
 }
 
 /// All kinds of probers.
@@ -84,7 +81,15 @@ pub struct ProbeSpec {
 /// where caches are cold at every wakeup: fork and reap 0.5 ms of CPU (2.1 to 2.4 % every 25 ms; 4 to 6 % every 10 ms),
 /// exec of true 1.3 ms (2.5 %), 2 MiB in pages of 4 KiB 1.0 ms (2.6 %), a write 0.05 ms (0.9 %), fdatasync 0.6 ms (0.3
 /// %), a read 0.3 ms (0.6 %).
-pub const PROBE_SPECS: [ProbeSpec; 6] = [
+pub const PROBE_SPECS: [ProbeSpec; 7] = [
+    ProbeSpec {
+        name: "wakeup",
+        description: "sleep, and run again at the moment that was asked for; one prober on each CPU",
+        period: Duration::from_millis(1),
+        needs_directory: false,
+        per_cpu: true,
+        make: wakeup::make,
+    },
     ProbeSpec {
         name: "fork",
         description: "fork, child exits at once, reaped; one prober on each CPU",

@@ -4,7 +4,7 @@ use memmap2::MmapMut;
 
 use super::fork::touch_pages;
 use super::{Probe, ProbeSetup};
-use crate::sys::strerror::strerror;
+use crate::observe::error::{ObserveError, failed};
 
 /// Bytes that are written: 512 pages of 4 KiB, or one huge page if the machine uses those for all memory, like the
 /// first allocations of a thread.
@@ -15,19 +15,18 @@ struct PageFault {
     mapping: Option<MmapMut>,
 }
 
-pub(super) fn make(_: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
+pub(super) fn make(_: &ProbeSetup) -> Result<Box<dyn Probe>, ObserveError> {
     Ok(Box::new(PageFault { mapping: None }))
 }
 
 impl Probe for PageFault {
-    fn prepare(&mut self) -> Result<bool, String> {
+    fn prepare(&mut self) -> Result<bool, ObserveError> {
         self.mapping = None;
         Ok(false)
     }
 
-    fn run_once(&mut self) -> Result<u64, String> {
-        let mut memory = MmapMut::map_anon(TOUCHED_BYTES)
-            .map_err(|e| format!("cannot map memory: {}", strerror(&e)))?;
+    fn run_once(&mut self) -> Result<u64, ObserveError> {
+        let mut memory = MmapMut::map_anon(TOUCHED_BYTES).map_err(|e| failed("map memory", e))?;
         touch_pages(&mut memory);
         self.mapping = Some(memory);
         Ok(0)

@@ -10,11 +10,11 @@ use nix::unistd::Pid;
 
 use super::schedule::Schedule;
 use super::{Probe, ProbeSetup, ProbeSpec};
+use crate::observe::error::{ObserveError, failed};
 use crate::observe::observer_process::{ObserverProcess, ProcessControl};
 use crate::observe::ring::{Sample, SampleRing};
 use crate::sys::clock::{monotonic_ns, sleep_until};
 use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
-use crate::sys::strerror::strerror;
 
 /// Number of samples that may wait for the reader: 40 s of the shortest default period. After a stall one sample serves
 /// many intended times, so a machine in trouble makes fewer, not more.
@@ -128,8 +128,8 @@ pub(super) fn run_prober(
     answers: ProberOutput,
     control: &ProcessControl,
     ready: impl FnOnce() -> Schedule,
-) -> Result<(), String> {
-    // The default slack of 50 us would be seen as latency of an idle machine.
+) -> Result<(), ObserveError> {
+    // The default timer slack of 50 µs would appear as latency of an idle machine.
     let _ = prctl::set_timerslack(1);
     let mut probe = (row.make)(setup)?;
     for _ in 0..WARM_UP_ROUNDS {
@@ -148,14 +148,14 @@ fn run_probe_loop(
     mut schedule: Schedule,
     answers: &ProberOutput<DontForkWords>,
     control: &ProcessControl,
-) -> Result<(), String> {
+) -> Result<(), ObserveError> {
     loop {
         let before = monotonic_ns();
         if probe.prepare()? {
             let passed = schedule.skip_between(before, monotonic_ns());
             answers.skipped.fetch_add(0, passed, Ordering::Relaxed);
         }
-        // Looked at before the clock: a moment that came before the order to stop is not left out.
+        // The stop flag is read before the clock, so that an intended time before the request to stop is not left out.
         let stopping = loop {
             let stopping = control.is_stopping();
             if schedule.is_due(monotonic_ns()) {
@@ -187,10 +187,10 @@ fn run_probe_loop(
     }
 }
 
-fn bind_to_cpu(cpu: Option<u32>) -> Result<(), String> {
+fn bind_to_cpu(cpu: Option<u32>) -> Result<(), ObserveError> {
     let Some(cpu) = cpu else { return Ok(()) };
     let mut set = CpuSet::new();
     set.set(cpu as usize)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
-        .map_err(|e| format!("cannot bind to the CPU: {}", strerror(&e.into())))
+        .map_err(|e| failed("bind to the CPU", e))
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::{Probe, ProbeSetup, create_unnamed_file};
-use crate::report::quote::cannot;
+use crate::observe::error::{ObserveError, cannot, unavailable};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 
@@ -24,9 +24,12 @@ struct Read {
     random_state: u64,
 }
 
-pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
-    let dir = setup.directory.clone().ok_or("no directory to read from")?;
-    let said = |what: &str, e: std::io::Error| cannot(&format!("{what} in"), &dir, &e);
+pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, ObserveError> {
+    let dir = setup
+        .directory
+        .clone()
+        .ok_or_else(|| unavailable("no directory to read from"))?;
+    let said = |what: &str, e: std::io::Error| cannot(format!("{what} in"), &dir, e);
     let file = create_unnamed_file(&dir)?;
     let mut block = AlignedBuffer::new(READ_BYTES).map_err(|e| said("have a buffer to read", e))?;
     block.fill(b'.');
@@ -35,7 +38,7 @@ pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
             .map_err(|e| said("write", e))?;
     }
     file.sync_data().map_err(|e| said("fdatasync", e))?;
-    // Advice: an O_DIRECT read drops what is cached of its range all the same.
+    // It is only advice: an O_DIRECT read drops the cached pages of its range in any case.
     let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     set_direct(&file, true).map_err(|e| said("read with O_DIRECT", e))?;
     Ok(Box::new(Read {
@@ -58,10 +61,10 @@ impl Read {
 }
 
 impl Probe for Read {
-    fn run_once(&mut self) -> Result<u64, String> {
+    fn run_once(&mut self) -> Result<u64, ObserveError> {
         let offset = self.next_block() * READ_BYTES as u64;
         let read = self.file.read_exact_at(&mut self.block, offset);
-        read.map_err(|e| cannot("read with O_DIRECT in", &self.dir, &e))?;
+        read.map_err(|e| cannot("read with O_DIRECT in", &self.dir, e))?;
         Ok(0)
     }
 }

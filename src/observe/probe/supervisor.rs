@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use super::prober::{ProberOutput, run_prober};
 use super::schedule::Schedule;
 use super::{ProbeSetup, ProbeSpec};
+use crate::observe::error::{ObserveError, failed};
 use crate::observe::observer_process::{
     MESSAGE_WORDS, ObserverProcess, ProcessControl, READY_TIMEOUT, pack_message, unpack_message,
 };
@@ -112,20 +113,21 @@ impl SupervisedProber {
     ///
     /// # Errors
     /// Its own message, how it died, or that it did not become ready in time.
-    pub fn wait_ready(&mut self, stop: impl Fn() -> bool) -> Result<bool, String> {
+    pub fn wait_ready(&mut self, stop: impl Fn() -> bool) -> Result<bool, ObserveError> {
         let began = Instant::now();
         while self.life_log.ready_prober() == 0 {
-            // Looked at first: what it said before it died is there then.
+            // The death is checked first, so that its message is complete.
             let gone = self.supervisor.check_alive();
             if let Some(death) = self.life_log.next_death() {
-                return Err(death.why);
+                return Err(ObserveError::Process(death.why));
             }
             gone?;
             if stop() {
                 return Ok(false);
             }
             if began.elapsed() > READY_TIMEOUT {
-                return Err(format!("{}: is not ready after a minute", self.spec.name));
+                let message = format!("{}: is not ready after a minute", self.spec.name);
+                return Err(ObserveError::Process(message));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -156,7 +158,8 @@ impl SupervisedProber {
             return None;
         }
         if self.reported.supervisor_death.is_none() {
-            self.reported.supervisor_death = self.supervisor.check_alive().err();
+            self.reported.supervisor_death =
+                self.supervisor.check_alive().err().map(|e| e.to_string());
         }
         while let Some(Death { why, was_ready }) = self.life_log.next_death() {
             self.reported.deaths += 1;
@@ -182,7 +185,7 @@ impl SupervisedProber {
 
 impl Drop for SupervisedProber {
     fn drop(&mut self) {
-        // Killed at once it would leave its prober to init, which need not hurry.
+        // If it were killed at once, its prober would be left to init, which may reap it late.
         self.supervisor.stop_within(SUPERVISOR_STOP_TIMEOUT);
     }
 }
@@ -272,8 +275,8 @@ fn supervise(
     setup: &ProbeSetup,
     mut shared: (ProberOutput, LifeLog),
     control: &ProcessControl,
-) -> Result<(), String> {
-    let failed = |e: io::Error| format!("cannot wait for signals: {}", strerror(&e));
+) -> Result<(), ObserveError> {
+    let failed = |e: io::Error| failed("wait for signals", e);
     let signals = SignalWaiter::block(&[Signal::SIGCHLD, Signal::SIGTERM]).map_err(failed)?;
     let mut pause = MIN_RESTART_DELAY;
     for number in 1.. {
@@ -313,7 +316,7 @@ fn supervise(
     if control.is_stopping() {
         Ok(())
     } else {
-        Err("was killed by signal 15".into())
+        Err(ObserveError::Process("was killed by signal 15".into()))
     }
 }
 
@@ -324,7 +327,7 @@ fn wait_for_death(
 ) -> io::Result<Option<String>> {
     loop {
         if let Err(why) = prober.check_alive() {
-            return Ok(Some(why));
+            return Ok(Some(why.to_string()));
         }
         if signals.wait(None)? == Some(Signal::SIGTERM) {
             return Ok(None);

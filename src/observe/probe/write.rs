@@ -5,7 +5,8 @@ use std::io::{Seek, Write};
 use std::path::PathBuf;
 
 use super::{Probe, ProbeSetup, create_unnamed_file};
-use crate::report::quote::cannot;
+
+use crate::observe::error::{ObserveError, cannot, unavailable};
 
 /// Bytes of an append: one page, as a log line or a small record costs in the page cache.
 const APPEND_BYTES: usize = 4096;
@@ -27,17 +28,20 @@ struct Append {
     sync: bool,
 }
 
-pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
+pub(super) fn make(setup: &ProbeSetup) -> Result<Box<dyn Probe>, ObserveError> {
     Ok(Box::new(Append::new(setup, false)?))
 }
 
-pub(super) fn make_synced(setup: &ProbeSetup) -> Result<Box<dyn Probe>, String> {
+pub(super) fn make_synced(setup: &ProbeSetup) -> Result<Box<dyn Probe>, ObserveError> {
     Ok(Box::new(Append::new(setup, true)?))
 }
 
 impl Append {
-    fn new(setup: &ProbeSetup, sync: bool) -> Result<Self, String> {
-        let dir = setup.directory.clone().ok_or("no directory to write in")?;
+    fn new(setup: &ProbeSetup, sync: bool) -> Result<Self, ObserveError> {
+        let dir = setup
+            .directory
+            .clone()
+            .ok_or_else(|| unavailable("no directory to write in"))?;
         Ok(Self {
             file: create_unnamed_file(&dir)?,
             dir,
@@ -52,29 +56,29 @@ impl Append {
         })
     }
 
-    fn failed(&self, what: &str, error: &std::io::Error) -> String {
-        cannot(&format!("{what} in"), &self.dir, error)
+    fn failed(&self, what: &str, error: std::io::Error) -> ObserveError {
+        cannot(format!("{what} in"), &self.dir, error)
     }
 }
 
 impl Probe for Append {
-    fn prepare(&mut self) -> Result<bool, String> {
+    fn prepare(&mut self) -> Result<bool, ObserveError> {
         let full = self.written >= self.limit;
         if full {
             let fresh = self.file.set_len(0).and_then(|()| self.file.rewind());
-            fresh.map_err(|e| self.failed("truncate a file", &e))?;
+            fresh.map_err(|e| self.failed("truncate a file", e))?;
             self.written = 0;
         }
         Ok(full)
     }
 
-    fn run_once(&mut self) -> Result<u64, String> {
+    fn run_once(&mut self) -> Result<u64, ObserveError> {
         let written = self.file.write_all(self.block.as_slice());
-        written.map_err(|e| self.failed("write", &e))?;
+        written.map_err(|e| self.failed("write", e))?;
         self.written += APPEND_BYTES as u64;
         if self.sync {
             let synced = self.file.sync_data();
-            synced.map_err(|e| self.failed("fdatasync", &e))?;
+            synced.map_err(|e| self.failed("fdatasync", e))?;
         }
         Ok(0)
     }

@@ -321,7 +321,7 @@ impl<'a> Event<'a> {
             v: EVENT_VERSION,
             event: self,
         };
-        // A `Value` sorts the keys, as all earlier versions did.
+        // A `Value` sorts the keys, as all earlier versions of the program did.
         serde_json::to_value(line)
             .expect("an event has string keys")
             .to_string()

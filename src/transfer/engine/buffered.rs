@@ -1,4 +1,4 @@
-//! `buffered`: read and written through the page cache, which is written out and dropped behind.
+//! The engine `buffered`: it reads and writes through the page cache, and flushes and drops the written pages.
 
 use super::{Buffer, EngineSpec};
 use crate::transfer::dest_writer::WriteMode;

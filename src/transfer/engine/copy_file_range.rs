@@ -1,4 +1,5 @@
-//! `copy-file-range`: the kernel copies, or shares, within one file system; the destination's cache is dropped behind.
+//! The engine `copy-file-range`: the kernel copies or shares within one file system, and the destination's pages are
+//! flushed and dropped.
 
 use nix::fcntl::copy_file_range;
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC};
@@ -24,7 +25,7 @@ pub(super) static SPEC: EngineSpec = EngineSpec {
     },
 };
 
-/// Bytes a call where this machine's CPU copies them: 8 MiB from tmpfs to tmpfs took 4.2 to 5.9 ms (6.18).
+/// Bytes of a call if the CPU of this machine copies them: 8 MiB from tmpfs to tmpfs took 4.2 to 5.9 ms (6.18).
 const LOCAL_CHUNK: usize = 1 << 20;
 
 fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
@@ -32,7 +33,7 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     if !dest.regular {
         return Err("destination is not a regular file".into());
     }
-    // Two mounts of one type may still share a superblock or a server: the kernel is asked then.
+    // Two mounts of one type may share a superblock or a server, so the kernel is asked.
     if source.fs == dest.fs {
         Ok(())
     } else {

@@ -1,4 +1,4 @@
-//! `direct`: read into an aligned buffer, written with O_DIRECT.
+//! The engine `direct`: it reads into an aligned buffer, and writes with O_DIRECT.
 
 use super::{Buffer, EngineSpec};
 use crate::transfer::dest_writer::WriteMode;

@@ -1,4 +1,4 @@
-//! `dontcache`: read into a buffer, written with RWF_DONTCACHE.
+//! The engine `dontcache`: it reads into a buffer, and writes with RWF_DONTCACHE.
 
 use super::{Buffer, EngineSpec};
 use crate::transfer::dest_writer::WriteMode;
@@ -6,7 +6,7 @@ use crate::transfer::dest_writer::WriteMode;
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "dontcache",
     description: "read into a buffer, written with RWF_DONTCACHE",
-    applies_to: "no O_DIRECT at the destination; Linux 6.14 or later",
+    applies_to: "no O_DIRECT at the destination; xfs since Linux 6.16, ext4 since 6.17",
     write_mode: WriteMode::DontCache,
     chunk: 1 << 20,
     fits: |_, dest| dest.dontcache.clone(),

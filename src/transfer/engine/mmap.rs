@@ -1,4 +1,4 @@
-//! `mmap`: windows of the mapped source, written with O_DIRECT straight from the mapping.
+//! The engine `mmap`: it maps windows of the source, and writes with O_DIRECT straight from the mapping.
 
 use std::io;
 
@@ -12,16 +12,17 @@ use crate::transfer::dest_writer::WriteMode;
 use crate::transfer::engine_trial;
 use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
-/// Bytes mapped at once. In windows of 8 MiB the peak resident size was 9.4 MB, where a whole map of 64 MiB counted
-/// 67 MB toward the OOM killer's choice; smaller windows cost more unmapping.
+/// Bytes that are mapped at once. In windows of 8 MiB the peak resident size was 9.4 MB, while a mapping of 64 MiB
+/// counted 67 MB, by which the OOM killer chooses its victim; smaller windows cost more unmapping.
 const MAP_WINDOW_BYTES: u64 = 8 << 20;
 
-/// btrfs falls back to the page cache for a direct write whose source page faults: its chunks are populated first, and
-/// from 1 MiB upward some of them were cached all the same (measured on 6.18, nodatacow).
+/// Bytes of one write to btrfs, which falls back to the page cache for a direct write whose source page faults: its
+/// chunks are populated first, and from 1 MiB upward some of them were cached all the same (measured on 6.18,
+/// nodatacow).
 const BTRFS_CHUNK: usize = 1 << 20;
 
-/// Bytes of one write from pages of 4 KiB, each of which is pinned for it: 8 MiB took 1.3 to 1.6 ms of CPU in one call (6.18),
-/// 4 MiB half of that. Of huge pages there are few to pin.
+/// Bytes of one write from pages of 4 KiB, each of which is pinned for it: 8 MiB took 1.3 to 1.6 ms of CPU in one call
+/// (6.18), 4 MiB half of that. Huge pages are few to pin.
 const PINNED_CHUNK: usize = 4 << 20;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
@@ -52,17 +53,17 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     needs_memory(source)?;
     needs_file(source, dest)?;
     if dest.align.unit() > residency::page_size() && !source.is_dense() {
-        // Extents are widened to whole units of the destination, into the holes beside them.
+        // Extents are widened to whole units of the destination, into the adjacent holes.
         return Err("destination wants units larger than a page, and the source has holes".into());
     }
     if !source.finder.is_exact() {
-        // The kernel tells nothing of a file that is not ours: a hole may be taken for data.
+        // The kernel reports nothing about a file of another user: a hole may be taken for data.
         return Err(
             "source is another user's, so that its holes cannot be told for certain".into(),
         );
     }
     if source.kind == SourceKind::Hugetlbfs && !source.is_dense() {
-        // It reports everything as data, so the holes cannot be stepped around.
+        // The file system reports everything as data, so the holes cannot be skipped.
         return Err(
             "hugetlbfs source has unallocated pages, and a mapping would allocate them".into(),
         );
@@ -85,7 +86,7 @@ impl Engine for Mmap {
     ) -> Result<usize, EngineError> {
         let len = len.min(self.chunk);
         if !self.window.as_ref().is_some_and(|w| w.covers(at, len)) {
-            // The old window goes before the new one comes: two would double the resident size.
+            // The old window is unmapped before the new one is mapped, since two would double the resident size.
             self.window = None;
             self.window = Some(map(at, len, pair)?);
         }
@@ -104,9 +105,9 @@ impl Engine for Mmap {
     }
 }
 
-/// Maps the window that `at` lies in. A refusal of any kind is a reason to go on without mapping.
+/// Maps the window that contains `at`. Any refusal is a reason to continue without mapping.
 fn map(at: u64, len: usize, pair: &Endpoints<'_>) -> Result<SourceWindow, EngineError> {
-    // Huge pages of 1 GiB make for a window of that size: the kernel maps nothing less, in one table entry.
+    // With huge pages of 1 GiB a window has that size: the kernel maps nothing smaller, with one table entry.
     let grain = pair.source_info.block.max(MAP_WINDOW_BYTES);
     let start = at - at % grain;
     let end = (at + len as u64).next_multiple_of(grain);
@@ -119,14 +120,14 @@ fn map(at: u64, len: usize, pair: &Endpoints<'_>) -> Result<SourceWindow, Engine
         .map_err(|e| EngineError::Unsupported(Endpoint::Source, e))
 }
 
-/// EFAULT from a write means that a page of the source was not to be had.
+/// Interprets an error of a write: EFAULT means that a page of the source is no longer there.
 fn write_fault(error: io::Error, end: u64, pair: &Endpoints<'_>) -> EngineError {
     if error.raw_os_error() != Some(libc::EFAULT) {
         return EngineError::new(Endpoint::Dest, error);
     }
     match pair.source.metadata() {
         Ok(now) if now.len() < end => EngineError::SourceEnd,
-        // A full tmpfs cannot give a page for a hole that was just punched; reading can.
+        // A full tmpfs has no page for a hole that was just punched; read(2) needs none.
         _ => EngineError::Unsupported(Endpoint::Source, error),
     }
 }

@@ -1,4 +1,4 @@
-//! The table of engines: every way this program can move bytes, in order of preference.
+//! The table of engines: every method by which this program can move bytes, in order of preference.
 
 mod buffered;
 mod copy_file_range;
@@ -24,12 +24,12 @@ use crate::sys::buffer::AlignedBuffer;
 /// Moves ranges of one source to the same offsets of one destination.
 ///
 /// An engine lives for one file. It holds what its calls need (a window, a pipe, a buffer) and no position: each call
-/// names its range, so another engine can go on where this one gave up.
+/// names its range, so that another engine can continue where this one failed.
 pub trait Engine {
-    /// Moves bytes from `at`, `len` of them or fewer, at least one.
+    /// Moves `len` bytes from `at` or fewer, but at least one.
     ///
     /// # Errors
-    /// [`EngineError::Unsupported`] where another engine may do better; nothing of the range is moved then.
+    /// [`EngineError::Unsupported`] if another engine may succeed; then nothing of the range is moved.
     fn transfer(
         &mut self,
         at: u64,
@@ -41,27 +41,27 @@ pub trait Engine {
 /// The two files of a copy.
 #[derive(Debug)]
 pub struct Endpoints<'a> {
-    /// Read from, or mapped.
+    /// The source, which is read from or mapped.
     pub source: &'a File,
-    /// What is known of it.
+    /// The properties of the source.
     pub source_info: &'a SourceInfo,
-    /// Written to.
+    /// The destination, with its write mode.
     pub dest: DestWriter<'a>,
-    /// Degradations that engines met, to be told.
+    /// Degradations that engines met and that are to be reported.
     pub notes: Vec<String>,
 }
 
-/// A row of the table.
+/// The description of an engine, a row of the table.
 pub struct EngineSpec {
-    /// The name for `--engine` and in every report.
+    /// Its name for `--engine` and in every report.
     pub name: &'static str,
     /// How it moves bytes, in a phrase.
     pub description: &'static str,
-    /// When it is taken, in a phrase.
+    /// For which files it is used, in a phrase.
     pub applies_to: &'static str,
-    /// The way its bytes leave.
+    /// How its bytes are written.
     pub(super) write_mode: WriteMode,
-    /// The most it moves in one call, in bytes.
+    /// Most bytes that it moves in one call.
     pub chunk: usize,
     fits: fn(&SourceInfo, &DestCaps) -> Result<(), String>,
     make: fn(usize, &SourceInfo, &DestCaps) -> io::Result<Box<dyn Engine>>,
@@ -80,22 +80,22 @@ impl PartialEq for EngineSpec {
 }
 
 impl EngineSpec {
-    /// Whether its writes are O_DIRECT.
+    /// Returns whether it writes with O_DIRECT.
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.write_mode == WriteMode::Direct
     }
 
-    /// Whether its writes go through the page cache.
+    /// Returns whether it writes through the page cache.
     #[must_use]
     pub fn is_cached(&self) -> bool {
         matches!(self.write_mode, WriteMode::DontCache | WriteMode::Cached)
     }
 
-    /// Whether this row can serve this pair of files, or why not.
+    /// Checks whether this engine can copy this pair of files.
     ///
     /// # Errors
-    /// The reason, for `plan.refused`.
+    /// The reason why it cannot, for `plan.refused`.
     pub fn fits(&self, source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
         (self.fits)(source, dest)
     }
@@ -103,7 +103,7 @@ impl EngineSpec {
     /// Makes the engine, for chunks of at most `chunk` bytes.
     ///
     /// # Errors
-    /// What its buffer or pipe failed with.
+    /// The error of its buffer or pipe.
     pub fn make(
         &self,
         chunk: usize,
@@ -114,7 +114,7 @@ impl EngineSpec {
     }
 }
 
-/// The table, in order of preference.
+/// All engines, in order of preference.
 pub static ENGINES: [&EngineSpec; 8] = [
     &reflink::SPEC,
     &mmap::SPEC,
@@ -126,27 +126,27 @@ pub static ENGINES: [&EngineSpec; 8] = [
     &buffered::SPEC,
 ];
 
-/// The engine that moves nothing, to price the loop around the others. No command line reaches it.
+/// The engine that moves nothing, to measure the cost of the copy loop. It cannot be chosen on the command line.
 pub static NULL: &EngineSpec = &null::SPEC;
 
-/// The row that shares blocks.
+/// The engine that shares blocks.
 pub(super) static REFLINK: &EngineSpec = &reflink::SPEC;
 
-/// The row whose bytes `--debug` calls offloaded, as cp does.
+/// The engine whose bytes `--debug` calls offloaded, as cp does.
 pub(super) static COPY_FILE_RANGE: &EngineSpec = &copy_file_range::SPEC;
 
-/// The two rows of small files.
+/// The engine that small files use first; the other is `buffered`.
 pub(super) static DONTCACHE: &EngineSpec = &dontcache::SPEC;
 pub(super) static BUFFERED: &EngineSpec = &buffered::SPEC;
 
-/// The row called `name`.
+/// Returns the engine with that name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static EngineSpec> {
     ENGINES.iter().copied().find(|row| row.name == name)
 }
 
-/// Reading into an aligned buffer, and writing it in the sink's way: all that `direct`, `dontcache` and `buffered`
-/// differ in is that way.
+/// Reads into an aligned buffer and writes it in the destination's write mode, in which alone `direct`, `dontcache` and
+/// `buffered` differ.
 struct Buffer {
     buffer: AlignedBuffer,
     read_direct: Option<Align>,
@@ -187,7 +187,7 @@ impl Engine for Buffer {
         let len = len.min(self.buffer.len());
         let mut n = self.read(at, len, pair)?;
         if n < len && pair.dest.write_mode() == WriteMode::Direct {
-            // A source that has shrunk ends where it likes; a direct write does not.
+            // A source that has shrunk can end inside a unit; a direct write cannot.
             n -= n % pair.dest.align.unit() as usize;
             if n == 0 {
                 return Err(EngineError::SourceEnd);
@@ -197,7 +197,7 @@ impl Engine for Buffer {
     }
 }
 
-/// A regular source that is in memory, for the rows that write from where the bytes are.
+/// Fails unless the source is a regular file in memory, for engines that write from where the bytes are.
 fn needs_memory(source: &SourceInfo) -> Result<(), String> {
     if source.kind.is_memory() {
         Ok(())
@@ -206,7 +206,7 @@ fn needs_memory(source: &SourceInfo) -> Result<(), String> {
     }
 }
 
-/// A source with offsets, for the rows whose call takes one.
+/// Fails unless the source has offsets, for engines whose system call takes one.
 fn needs_file(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     if source.kind == super::capabilities::SourceKind::Stream {
         Err("source is a stream, read to its end".into())
@@ -217,11 +217,11 @@ fn needs_file(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     }
 }
 
-/// What it means that a call failed which reads and writes: an error of the source when reading it fails as well.
+/// Interprets the failure of a call that reads and writes: it is an error of the source if reading it fails as well.
 fn failed_to_move(error: io::Error, at: u64, pair: &Endpoints<'_>) -> EngineError {
     let fault = EngineError::new(Endpoint::Dest, error);
     if let EngineError::Fatal(..) = fault
-        // The call moved nothing, so the first byte is the one that could not be had.
+        // The call moved nothing, so the first byte is the one that could not be read.
         && let Err(error) = retry(|| pread(pair.source, &mut [0], at.cast_signed()))
     {
         return EngineError::Fatal(Endpoint::Source, error);
@@ -229,8 +229,8 @@ fn failed_to_move(error: io::Error, at: u64, pair: &Endpoints<'_>) -> EngineErro
     fault
 }
 
-/// What it means that a call copied nothing though data was left: a file that has shrunk, or a kernel that cannot do it
-/// here and says so in this way.
+/// Interprets that a call copied nothing although data was left: the file has shrunk, or the kernel reports in this way
+/// that it cannot copy here.
 fn nothing_copied(at: u64, pair: &Endpoints<'_>) -> EngineError {
     match pair.source.metadata() {
         Ok(now) if now.len() <= at => EngineError::SourceEnd,

@@ -1,4 +1,5 @@
-//! `null`: moves nothing and says that it did. It prices the loop around the other engines, for benches and tests.
+//! The engine `null`: it moves nothing and reports that it did, to measure the cost of the copy loop in benches and
+//! tests.
 
 use super::{Endpoints, Engine, EngineSpec};
 use crate::transfer::dest_writer::WriteMode;

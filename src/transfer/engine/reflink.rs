@@ -1,4 +1,4 @@
-//! `reflink`: the destination shares the blocks of the source, all at once, until one of the two is written to.
+//! The engine `reflink`: the destination shares all blocks of the source, until one of the two is written to.
 
 use std::io;
 
@@ -36,7 +36,7 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
             fs_name(dest.fs)
         ));
     }
-    // What others can depends on how they were made and mounted: the kernel is asked.
+    // Whether others can share blocks depends on how they were made and mounted, so the kernel is asked.
     if dest.fs == EXT4_SUPER_MAGIC {
         return Err("ext4 shares no blocks".into());
     }
@@ -64,7 +64,7 @@ fn share(pair: &Endpoints<'_>) -> io::Result<()> {
     let longer = dest_size > size;
     let cut = || retry(|| ftruncate(dest, size.cast_signed()));
     if longer {
-        // Blocks that are shared in front of what cannot be cut off would be neither file.
+        // If the rest of the old file cannot be truncated, shared blocks before it would make a mixture of both files.
         retry(|| ftruncate(dest, dest_size.cast_signed()))?;
     }
     match retry(|| clone_file(pair.source, dest)) {

@@ -1,4 +1,4 @@
-//! `sendfile`: the kernel copies through the page cache, which is written out and dropped behind.
+//! The engine `sendfile`: the kernel copies through the page cache, and the written pages are flushed and dropped.
 
 use nix::sys::sendfile::sendfile64;
 use nix::unistd::{Whence, lseek64};

@@ -1,4 +1,5 @@
-//! `splice`: source to pipe to O_DIRECT destination; the page references travel, no byte is copied.
+//! The engine `splice`: it moves references to pages from the source through a pipe to an O_DIRECT destination, and
+//! copies no byte.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,8 +12,8 @@ use crate::transfer::capabilities::{DestCaps, SourceInfo, SourceKind};
 use crate::transfer::dest_writer::WriteMode;
 use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
-/// What the pipe is asked to hold: the most that an unprivileged process may have (pipe-max-size). Chunks of 64 KiB
-/// cost four times the CPU of chunks of 1 MiB.
+/// Capacity of the pipe that is requested: the most that an unprivileged process may have (pipe-max-size). Chunks of 64
+/// KiB cost four times the CPU of chunks of 1 MiB.
 const PIPE: i32 = 1 << 20;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
@@ -49,7 +50,7 @@ struct Pipe {
 impl Pipe {
     fn new() -> io::Result<Self> {
         let (output, input) = pipe2(OFlag::O_CLOEXEC)?;
-        // Beyond pipe-max-size it is EPERM, and past a user's quota smaller pipes come: what counts is what we got.
+        // Beyond pipe-max-size the call fails with EPERM, and beyond a user's quota pipes are smaller: the actual size is used.
         let _ = fcntl(&input, FcntlArg::F_SETPIPE_SZ(PIPE));
         let size = fcntl(&input, FcntlArg::F_GETPIPE_SZ)?;
         let size = usize::try_from(size).unwrap_or_default();
@@ -74,7 +75,7 @@ impl Splice {
         Ok(Self { pipe, chunk, unit })
     }
 
-    /// Puts source pages into the empty pipe.
+    /// Fills the empty pipe with source pages.
     fn fill(&self, at: u64, len: usize, pair: &Endpoints<'_>) -> Result<usize, EngineError> {
         let mut offset = at.cast_signed();
         let flags = SpliceFFlags::SPLICE_F_MOVE;
@@ -94,7 +95,7 @@ impl Splice {
         }
     }
 
-    /// Empties the pipe into the destination, whole units only. Whatever is left in it is thrown away by the caller.
+    /// Empties the pipe into the destination, in whole units only. The caller discards what is left in it.
     fn drain(&self, at: u64, len: usize, pair: &Endpoints<'_>) -> Result<usize, EngineError> {
         let mut done = 0;
         while done < len {
@@ -113,7 +114,7 @@ impl Splice {
             }) {
                 Ok(0) => break,
                 Ok(n) => done += n,
-                // What the device took counts; the error comes again with the rest.
+                // Bytes that the device accepted count; the error occurs again with the rest.
                 Err(_) if done > 0 => break,
                 Err(e) => return Err(EngineError::new(Endpoint::Dest, e)),
             }
@@ -130,7 +131,7 @@ impl Engine for Splice {
         pair: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError> {
         let filled = self.fill(at, len.min(self.chunk).min(self.pipe.size), pair)?;
-        // A shrinking source leaves a last piece that is no whole unit, which O_DIRECT would refuse.
+        // A shrinking source leaves a last piece that is not a whole unit, which O_DIRECT would refuse.
         let whole = filled - filled % self.unit;
         let moved = if whole > 0 {
             self.drain(at, whole, pair)
@@ -138,7 +139,7 @@ impl Engine for Splice {
             Err(EngineError::SourceEnd)
         };
         if !matches!(moved, Ok(n) if n == filled) {
-            // References that nobody wants stay in the pipe otherwise, and would come first next time.
+            // Otherwise unused references would stay in the pipe and be written first by the next call.
             self.pipe = Pipe::new().map_err(|e| EngineError::Unsupported(Endpoint::Source, e))?;
         }
         moved

@@ -14,7 +14,7 @@ use super::{FileCopy, charge_skipped_zeros, report};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 
-/// Bytes of zeros written at once, and of data scanned for zeros at once.
+/// Bytes of zeros that are written at once, and of data that is searched for zeros at once.
 const ZERO_BUFFER_BYTES: usize = 1 << 20;
 
 /// A buffer in which blocks of zeros are looked for, made for the first use.
@@ -61,7 +61,7 @@ fn copy_data_until(run: &mut FileCopy<'_>, end: u64, scan: &mut ScanBuffer) -> R
     Ok(())
 }
 
-/// Reads holes that the file system may have made up. What is zeros there stays a hole.
+/// Reads holes that may be data which the file system hides. Zeros found there stay a hole.
 fn read_suspect_holes(
     run: &mut FileCopy<'_>,
     holes: &[Range<u64>],

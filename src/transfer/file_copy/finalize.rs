@@ -1,4 +1,5 @@
-//! The end of a file, good or bad: its true size, nothing left in the cache, the source compared, the account.
+//! Ends the copy of a file, complete or failed: it sets the size, drops cached pages, compares the source, and sums up
+//! the costs.
 
 use std::fs::File;
 use std::io;
@@ -101,7 +102,7 @@ fn done_event(run: &mut FileCopy<'_>, start: CopyStart) -> Event {
     })
 }
 
-/// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved behind.
+/// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved beyond.
 fn abort(run: &mut FileCopy<'_>, error: Error) -> CopyFailure {
     let (size, begun) = (run.cursor.size, !run.account.moved.is_empty());
     let error = interrupted_or(error, run.listener);
@@ -120,9 +121,9 @@ fn abort(run: &mut FileCopy<'_>, error: Error) -> CopyFailure {
     }
 }
 
-/// Cuts the destination of a failed copy to its `good` bytes, and returns how many it has then. Where the file system refuses
-/// that and padding makes it longer than the `size` of its source, it is emptied by open(2), which is another question to
-/// ask of a filter.
+/// Truncates the destination of a failed copy to its `good` bytes, and returns how many it has then. If the file system
+/// refuses that and padding makes it longer than the `size` of its source, it is emptied by open(2), which a system
+/// call filter may allow.
 fn cut_back(dest: &File, good: u64, size: u64) -> u64 {
     let is_longer = || dest.metadata().is_ok_and(|meta| meta.len() > size);
     if retry(|| ftruncate(dest, good.cast_signed())).is_err()
@@ -141,8 +142,8 @@ fn truncate_by_reopen(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// The bytes written while a source shrinks can be zeros from the cut on, with every call a success (measured): only the
-/// source itself can tell, afterwards.
+/// Checks that size and modification time of the source are unchanged. The bytes written while a source shrinks can be
+/// zeros from its new end on, with every call a success (measured), so only the source itself can tell afterwards.
 pub(super) fn check_source_unchanged(source: &File, facts: &SourceInfo) -> Result<(), Error> {
     if matches!(facts.kind, SourceKind::Stream | SourceKind::BlockDevice) {
         return Ok(());

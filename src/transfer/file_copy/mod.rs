@@ -125,8 +125,9 @@ fn scan_method(job: &CopyJob<'_>) -> ScanMethod {
     }
 }
 
-/// Asks whether a destination can be cut to its size, where its tail may have to be padded. One that holds something is emptied
-/// before the copy, which answers the question; an empty one is cut to nothing, before anything is reserved for it.
+/// Checks whether a destination can be truncated to its size, if its tail may have to be padded. A destination with
+/// content is emptied before the copy, which answers the question; an empty one is truncated to 0 before anything is
+/// reserved for it.
 fn check_truncatable(plan: &Plan<'_>, dest: &File) -> io::Result<()> {
     let (source, caps) = (&plan.job.source_info, &plan.job.dest_caps);
     let whole = source.kind != SourceKind::Stream && source.size.is_multiple_of(caps.align.unit());
@@ -138,7 +139,7 @@ fn check_truncatable(plan: &Plan<'_>, dest: &File) -> io::Result<()> {
     }
 }
 
-/// When a file was begun, and what its thread had used until then.
+/// When a file was begun, and the CPU time of its thread until then.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyStart {
     started: Instant,
@@ -146,7 +147,7 @@ pub(super) struct CopyStart {
 }
 
 impl CopyStart {
-    /// Reads both clocks.
+    /// Reads the clocks of the wall and of the thread.
     pub(super) fn now() -> Self {
         Self {
             started: Instant::now(),
@@ -237,12 +238,12 @@ impl<'a> FileCopy<'a> {
         token_wait::limit_chunk(self.plan.job.pace, most, self.align().unit())
     }
 
-    /// Whether blocks of zeros in the data become holes.
+    /// Returns whether blocks of zeros in the data become holes.
     fn skips_zeros(&self) -> bool {
         self.plan.options.sparse == Sparse::Always && self.plan.job.dest_caps.regular
     }
 
-    /// Whether the engine is the one that moves nothing, so that there is nothing to give a size to.
+    /// Returns whether the engine is the one that moves nothing, so that there is nothing to give a size to.
     fn is_null_engine(&self) -> bool {
         self.plan.options.engine == Some(engine::NULL)
     }

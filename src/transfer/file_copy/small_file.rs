@@ -1,4 +1,5 @@
-//! Files so small that O_DIRECT is dearer than the cache: read at once, written uncached, and not waited for.
+//! Copies files that are too small for O_DIRECT to pay: they are read at once, written through the cache, and their
+//! writeback is not waited for.
 
 use std::fs::File;
 use std::io;
@@ -25,15 +26,15 @@ use super::chunk::{Chunk, write_admitted};
 use super::finalize::{self, check_source_unchanged};
 use super::{CopyStart, FileCopy, ThreadState, report};
 
-/// The largest such file, in bytes.
+/// Largest size in bytes of such a file.
 ///
-/// From tmpfs to ext4 on 6.18, microseconds of wall and of CPU a file, this way beside `splice`, the cheapest with O_DIRECT:
-/// 127 / 107 beside 217 / 102 at 40 KiB, 132 / 86 beside 192 / 80 at 64 KiB, 179 / 121 beside 221 / 95 at 128 KiB. Up to 64 KiB
-/// the CPU is the same and the wait for the device is spared; beyond, the bytes themselves cost more than that
-/// (`benches/tree/ways.md`).
+/// From tmpfs to ext4 on 6.18, microseconds of wall time and of CPU time a file, by this path and by `splice`, the
+/// cheapest with O_DIRECT: 127 / 107 and 217 / 102 at 40 KiB, 132 / 86 and 192 / 80 at 64 KiB, 179 / 121 and 221 / 95
+/// at 128 KiB. Up to 64 KiB the CPU time is the same and there is no wait for the device; above, copying the bytes
+/// costs more than that wait (`benches/tree/ways.md`).
 const MAX_SMALL_FILE_BYTES: u64 = 64 << 10;
 
-/// The row for a small file, where this is one and nothing asks for another way.
+/// Returns the engine for a small file, or `None` if the file is large or the options ask for another path.
 pub(super) fn choose_small_engine(
     files: &CopyJob<'_>,
     options: &TransferOptions,
@@ -67,7 +68,8 @@ pub(super) fn choose_small_engine(
     Some(if uncached { DONTCACHE } else { BUFFERED })
 }
 
-/// Blocks count what a file system needs or saves, too: where they are fewer than the size asks for, a hole is looked for.
+/// Returns whether holes must be searched for, because fewer blocks are allocated than the size needs. Blocks may also
+/// be fewer or more for reasons of the file system.
 fn asks_for_holes(facts: &SourceInfo, options: &TransferOptions) -> bool {
     options.sparse != Sparse::Never && !facts.is_dense()
 }
@@ -161,7 +163,7 @@ fn read_whole<'b>(job: &CopyJob<'_>, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]
     ))
 }
 
-/// Empties an existing destination, once nothing speaks against the copy that can be known before.
+/// Truncates an existing destination, after all checks that are possible beforehand.
 fn prepare_dest(run: &mut FileCopy<'_>) -> Result<(), Error> {
     let (job, size) = (run.plan.job, run.cursor.size);
     if size > file_size_limit() {

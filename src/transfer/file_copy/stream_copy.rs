@@ -1,4 +1,5 @@
-//! Sources that are read to their end: pipes, character devices, and files of /proc and sysfs whose size lies.
+//! Copies sources that are read to their end: pipes, character devices, and files of /proc and sysfs whose size is
+//! wrong.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,13 +14,13 @@ use super::chunk::copy_buffer;
 use super::{FileCopy, charge_skipped_zeros, report};
 use crate::sys::buffer::AlignedBuffer;
 
-/// Bytes collected before they are written.
+/// Bytes that are collected before they are written.
 const STREAM_CHUNK_BYTES: usize = 1 << 20;
 
-/// How long a read may wait, in milliseconds, before the observer is asked again whether to stop.
+/// Longest time in milliseconds that a read may wait before the listener is asked again whether to stop.
 const POLL_TIMEOUT_MS: u16 = 50;
 
-/// Copies until the source says that it has no more.
+/// Copies until the source has no more bytes.
 pub(super) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
     let mut buffer =
         AlignedBuffer::new(STREAM_CHUNK_BYTES).map_err(|e| Error::Io(Endpoint::Source, e))?;
@@ -49,7 +50,7 @@ pub(super) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
     }
 }
 
-/// Writes what was collected; where holes are wanted, without its blocks of zeros.
+/// Writes the collected bytes; if holes are wanted, without their blocks of zeros.
 fn put(run: &mut FileCopy<'_>, buffer: &[u8], filled: usize) -> Result<(), Error> {
     if !run.skips_zeros() {
         return copy_buffer(run, buffer, filled);
@@ -80,7 +81,7 @@ fn read(run: &mut FileCopy<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
     }
 }
 
-/// Whether a read would return at once.
+/// Returns whether a read would return at once.
 fn ready(source: &File) -> io::Result<bool> {
     let mut fds = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
     let n = retry(|| poll(&mut fds, PollTimeout::from(POLL_TIMEOUT_MS)))?;

@@ -1,4 +1,5 @@
-//! Writes that no engine makes: bytes of ours, the padded tail, and the look at whether O_DIRECT is real.
+//! Writes that no engine makes: bytes from a buffer, the padded tail, and the check whether O_DIRECT really bypasses
+//! the cache.
 
 use std::fs::File;
 use std::io;
@@ -56,7 +57,7 @@ pub(super) fn write_tail(run: &mut FileCopy<'_>, len: usize) -> Result<usize, En
     write_padded(run, &buffer, len)
 }
 
-/// Looks, after the first direct write of `n` bytes, whether O_DIRECT is real where nothing told it before.
+/// Checks, after the first direct write of `n` bytes, whether O_DIRECT is real where nothing told it before.
 pub(super) fn verify_direct(run: &mut FileCopy<'_>, n: usize) -> Result<(), EngineError> {
     let (pos, dest) = (run.cursor.pos, &mut run.endpoints.dest);
     if dest.is_direct_verified || dest.write_mode() != WriteMode::Direct || n == 0 {
@@ -92,8 +93,8 @@ fn refuse_direct(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> En
     EngineError::Unsupported(Endpoint::Dest, io::Error::other(why))
 }
 
-/// Bytes of a range of the destination that are in the page cache. Asked through a descriptor of its own, because
-/// mincore needs one that can read.
+/// Returns the bytes of a range of the destination that are in the page cache. It opens a descriptor of its own,
+/// because mincore needs one that is open for reading.
 fn cached(dest: &File, at: u64, len: u64) -> io::Result<u64> {
     use std::os::fd::AsRawFd;
     let again = File::open(format!("/proc/self/fd/{}", dest.as_raw_fd()))?;

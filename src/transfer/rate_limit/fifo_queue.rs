@@ -1,5 +1,5 @@
-//! Who waits at the bucket: first come, first served, by orders that are not trusted for ever. It knows no clock; time comes
-//! in as a value.
+//! FIFO queue in front of the token bucket. If settings are not renewed for `STALE_AFTER_NS` (500 ms), the rate falls
+//! to `MIN_RATE`. The current time is an argument.
 
 use std::collections::VecDeque;
 
@@ -8,25 +8,25 @@ use std::time::Duration;
 use super::{MIN_RATE, Rate, RateSettings, TokenBucket, Wait};
 use crate::sys::clock::MonotonicNs;
 
-/// What the bucket holds, as a part of a second of the rate. With the chunks in flight, which together are at most an
-/// eightieth, no second has more than the rate and 50 ms of it.
+/// Capacity of the bucket, as a fraction of a second at the rate. With the chunks in flight, which together are at most
+/// an eightieth, no second has more bytes than the rate and 50 ms of it.
 const BURST: u64 = 27;
 
-/// The smallest piece that is worth a call, in bytes.
+/// The smallest chunk that is worth a call, in bytes.
 const MIN_CHUNK_BYTES: usize = 4096;
 
-/// The largest piece at the trickle, where nobody says what others feel.
+/// The largest chunk in bytes while the settings are stale.
 const BLIND_CHUNK: usize = 64 << 10;
 
-/// Orders that follow what others feel are given every 20 ms. Older than this, nobody governs: that thread hangs, or has no
-/// processor.
+/// Age in nanoseconds from which settings are stale. A governor renews them every 20 ms; if they are older, its thread
+/// hangs or gets no CPU.
 const STALE_AFTER: Duration = Duration::from_millis(500);
 
-/// A place in the line.
+/// A position in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
-/// The line, and the bucket it stands at.
+/// The queue and its token bucket.
 #[derive(Debug)]
 pub(super) struct FifoQueue {
     bucket: TokenBucket,
@@ -34,13 +34,13 @@ pub(super) struct FifoQueue {
     next: u64,
     rate: Rate,
     chunk: usize,
-    /// Whether orders grow old, and when the last ones were given.
+    /// Whether settings become stale, and when the last ones were applied.
     governed: bool,
     obeyed: MonotonicNs,
 }
 
 impl FifoQueue {
-    /// One that lets nothing through until it gets orders.
+    /// Makes a queue that lets no bytes through before [`apply`](Self::apply).
     pub(super) fn new(governed: bool, now: MonotonicNs) -> Self {
         Self {
             bucket: TokenBucket::new(Rate::Stopped, 0, now),
@@ -53,21 +53,21 @@ impl FifoQueue {
         }
     }
 
-    /// Orders that hold from `now` on.
+    /// Applies new settings, which are valid from `now` on.
     pub(super) fn apply(&mut self, orders: &RateSettings, now: MonotonicNs) {
-        // What was ordered before does not come true later, either.
+        // Older settings do not become valid later, either.
         self.expire(now);
         self.set(orders.rate, orders.chunk.max(MIN_CHUNK_BYTES), now);
         self.obeyed = self.obeyed.max(now);
     }
 
-    /// Bytes of one call, at most.
+    /// Returns the largest number of bytes for one call.
     pub(super) fn chunk(&mut self, now: MonotonicNs) -> usize {
         self.expire(now);
         self.chunk
     }
 
-    /// The last place.
+    /// Adds a waiter at the end of the queue.
     pub(super) fn line_up(&mut self) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
@@ -75,16 +75,16 @@ impl FifoQueue {
         ticket
     }
 
-    /// Whether somebody is left whose turn it may be now.
+    /// Removes a waiter. Returns whether another one remains, whose turn it may be now.
     pub(super) fn leave(&mut self, ticket: Ticket) -> bool {
         self.waiting.retain(|other| *other != ticket);
         !self.waiting.is_empty()
     }
 
-    /// Takes what `piece` makes of the chunk in force, and returns how much that was.
+    /// Takes the number of bytes that `piece` returns for the chunk in force, and returns it.
     ///
     /// # Errors
-    /// For what to wait: for a change where somebody else, or new settings, come first.
+    /// What to wait for: a change, if another waiter or new settings must come first.
     pub(super) fn take(
         &mut self,
         ticket: Ticket,
@@ -104,7 +104,7 @@ impl FifoQueue {
         self.bucket.give_back(bytes);
     }
 
-    /// Old orders count as the trickle, from when they grew old.
+    /// Replaces stale settings by `MIN_RATE`, from the time at which they became stale.
     fn expire(&mut self, now: MonotonicNs) {
         let old = self.obeyed.after(STALE_AFTER);
         if self.governed && now > old && self.rate > MIN_RATE {
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// One after another until `until`, each as soon as it may, in chunks. Bytes, and the time of the last.
+    /// Lets chunks through one after another until `until`, each as soon as possible. Returns the number of bytes.
     fn drain(line: &mut FifoQueue, from: u64, until: u64) -> u64 {
         let (mut now, mut sum) = (from, 0);
         loop {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever leaves, in whatever order: whoever stays gets its turn, and in the order of coming.
+        /// Waiters leave in any order; those that stay get their turns in the order in which they came.
         #[test]
         fn who_leaves_holds_nobody_up(leaves in prop::collection::vec(any::<bool>(), 1..40)) {
             let mut line = FifoQueue::new(false, MonotonicNs::ZERO);

@@ -1,7 +1,9 @@
-//! How fast a copy may go: a token bucket that every byte passes, and a governor that sets its rate by what others feel.
+//! Limits the rate of a copy: a token bucket that every byte passes, and a governor that sets its rate by the latency
+//! and pressure that other programs see.
 //!
-//! Both are arithmetic: time and samples come in as values, so that hours of them can be tried in a second. [`RateLimiter`] is
-//! what the threads of a run share: who governs gives it [`RateSettings`], who copies asks it before each chunk.
+//! Both are arithmetic: time and samples are arguments, so that hours can be simulated in a second. The threads of a
+//! run share a [`RateLimiter`]: the governing thread applies [`RateSettings`], and the copying threads ask before each
+//! chunk.
 
 mod fifo_queue;
 mod governor;
@@ -29,72 +31,73 @@ const MIN_BYTES_PER_SEC: u64 = 2 << 20;
 /// One answer to a prober, for one or more moments at which it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LatencySample {
-    /// The first intended moment.
+    /// The first intended time that it serves.
     pub intended: MonotonicNs,
-    /// How many moments, a period apart, it serves.
+    /// How many intended times, a period apart, it serves.
     pub moments: u64,
-    /// When it was there.
+    /// When the operation was complete.
     pub end: MonotonicNs,
 }
 
-/// A reading of PSI.
+/// A reading of PSI, pressure stall information.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StallSample {
-    /// When it was read.
+    /// The moment at which it was read.
     pub at: MonotonicNs,
     /// Microseconds since boot in which some task waited.
     pub total_us: u64,
 }
 
-/// What the sensor of a signal has measured.
+/// A measurement by the sensor of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sample {
-    /// An answer to a prober.
+    /// The result of a prober's operation.
     Latency(LatencySample),
-    /// A reading of PSI.
+    /// A reading of pressure stall information.
     Stall(StallSample),
 }
 
 /// What the copy has done since it began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CopyTotals {
-    /// Bytes that were moved.
+    /// Number of bytes that were moved.
     pub moved: u64,
     /// The time that all threads together have waited for the bucket.
     pub waited: Duration,
 }
 
-/// Who holds the copy back, and by how much. Seconds for latencies, percent for pressure, bytes a second for the rate.
+/// What holds the copy back, and by how much. Seconds for latencies, percent for pressure, bytes per second for the
+/// rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bottleneck {
-    /// What.
+    /// The cause that limits the rate.
     pub cause: Cause,
     /// What was measured: the 99th percentile of the window, the pressure, the rate that is reached.
     pub figure: f64,
-    /// What is allowed.
+    /// The value that is allowed.
     pub target: f64,
     /// The rate that the copy is held to.
     pub rate: Rate,
 }
 
-/// What the governor tells once.
+/// A notice that the governor gives once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Notice {
-    /// Before a byte was copied the target was missed already.
+    /// The target was missed already before the first byte was copied.
     TargetMissedBeforeStart(Bottleneck),
-    /// It was missed at the trickle for as long as the user has patience.
+    /// The target was missed at the lowest rate for as long as the user allows.
     GiveUp(Bottleneck),
 }
 
-/// What the copy shall do from now on.
+/// How the copy shall proceed from now on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateSettings {
     /// How fast it may go. Before the first byte it is stopped.
     pub rate: Rate,
-    /// Bytes of one call, at most.
+    /// Largest number of bytes in one call.
     pub chunk: usize,
-    /// Who holds it back, if anyone does.
+    /// What holds the copy back, if anything does.
     pub bottleneck: Option<Bottleneck>,
-    /// What is to be told.
+    /// A notice to be reported, if there is one.
     pub notice: Option<Notice>,
 }

@@ -5,11 +5,11 @@ use std::num::NonZeroU64;
 /// How fast a copy may go. The order is that of speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rate {
-    /// Nothing moves.
+    /// Nothing may move at all.
     Stopped,
-    /// Bytes per second.
+    /// So many bytes per second.
     Limited(NonZeroU64),
-    /// As fast as it goes.
+    /// As fast as the files allow.
     Unlimited,
 }
 

@@ -1,4 +1,4 @@
-//! The pacing point: what the threads of a run share, and ask before each chunk.
+//! The rate limiter that the threads of a run share, and ask before each chunk.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,25 +8,24 @@ use super::fifo_queue::{FifoQueue, Ticket};
 use super::{CopyTotals, RateSettings, Wait};
 use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
-/// What a file without bytes counts for where the pace follows what others feel: making one writes a block or two of
-/// metadata.
+/// Bytes that a file without data is charged if the rate is governed: creating one writes a block or two of metadata.
 const EACH_FILE: u64 = 4096;
 
-/// One for a run.
+/// The rate limiter of a run.
 #[derive(Debug)]
 pub struct RateLimiter {
     line: Mutex<FifoQueue>,
-    /// There are new orders, or somebody has left the line.
+    /// Notified when settings are applied or a waiter leaves the queue.
     changed: Condvar,
-    /// What a file counts for at least.
+    /// Bytes that a file is charged at least.
     each_file: u64,
     moved: AtomicU64,
     waited_ns: AtomicU64,
 }
 
 impl RateLimiter {
-    /// One that lets nothing through until it gets orders. Where these follow what others feel, it is `governed`: files
-    /// without bytes must not be free, and orders that nobody renews are not trusted for long.
+    /// Makes a limiter that lets no bytes through before [`apply`](Self::apply). If it is `governed`, its settings
+    /// follow measurements: then files without bytes are charged, too, and settings that are not renewed become stale.
     #[must_use]
     pub fn new(governed: bool) -> Self {
         Self {
@@ -38,13 +37,13 @@ impl RateLimiter {
         }
     }
 
-    /// Orders that hold from `now` on.
+    /// Applies new settings, which are valid from `now` on.
     pub fn apply(&self, orders: &RateSettings, now: MonotonicNs) {
         self.lock().apply(orders, now);
         self.changed.notify_all();
     }
 
-    /// What was done so far.
+    /// Returns what the copy has done so far.
     #[must_use]
     pub fn totals(&self) -> CopyTotals {
         CopyTotals {
@@ -53,19 +52,19 @@ impl RateLimiter {
         }
     }
 
-    /// Bytes of one call, at most.
+    /// Returns the largest number of bytes for one call.
     #[must_use]
     pub fn chunk(&self) -> usize {
         self.lock().chunk(MonotonicNs::now())
     }
 
-    /// What a file with so many bytes of data counts for.
+    /// Returns what a file with `data` bytes of data is charged.
     #[must_use]
     pub fn file_cost(&self, data: u64) -> u64 {
         data.max(self.each_file)
     }
 
-    /// Lines up behind those who wait already.
+    /// Enters the queue behind those who wait already.
     #[must_use]
     pub fn line_up(&self) -> Permit<'_> {
         Permit {
@@ -74,7 +73,7 @@ impl RateLimiter {
         }
     }
 
-    /// Of `taken` bytes so many were moved.
+    /// Records that of `taken` bytes `moved` were moved, and gives the rest back.
     pub fn record_moved(&self, taken: u64, moved: u64) {
         self.moved.fetch_add(moved, Relaxed);
         if moved < taken {
@@ -82,13 +81,13 @@ impl RateLimiter {
         }
     }
 
-    // What a panic left is a whole line: nothing in here stops halfway.
+    // A panic leaves a consistent queue, since no operation on it stops halfway.
     fn lock(&self) -> MutexGuard<'_, FifoQueue> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in the line, given up when it is dropped.
+/// A position in the queue, which is left when it is dropped.
 #[derive(Debug)]
 pub struct Permit<'a> {
     pacer: &'a RateLimiter,
@@ -96,7 +95,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Waits until it may take what `piece` makes of the chunk in force, and says how much that was; nothing where it still
+    /// Waits until it may take what `piece` returns for the chunk in force, and returns that number; `None` if it still
     /// waits at `until`.
     pub fn wait_until(
         &self,
@@ -164,7 +163,7 @@ mod tests {
                     .line_up()
                     .wait_until(|chunk| chunk as u64, MonotonicNs::MAX)
             });
-            // Cancelled: it has waited for orders that did not come.
+            // It was cancelled: it has waited for settings that did not come.
             assert_eq!(
                 first.wait_until(|_| 1, MonotonicNs::now().after(SHORT)),
                 None

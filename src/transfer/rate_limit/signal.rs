@@ -1,8 +1,8 @@
-//! The table of throttle signals: everything that can hold a copy back, one row each.
+//! The table of throttle signals: everything that can hold a copy back, in one row each.
 //!
-//! A row names the option that sets the target, the feed of samples, the control law that turns samples into an allowed rate,
-//! and the words for people and programs. A new signal is a variant of [`Cause`], a field of [`Limits`] and a row of
-//! [`SIGNALS`] in this file, and the row of its option in `cp/cli`.
+//! A row names the option that sets the target, the feed of samples, the control law that turns samples into an allowed
+//! rate, and the words for people and programs. A new signal is a variant of [`Cause`], a field of [`Limits`] and a row
+//! of [`SIGNALS`] in this file, and the row of its option in `cp/cli`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub enum Cause {
     LimitRate,
     /// The time that fork takes.
     ForkLatency,
-    /// The time that a bystander's write and fdatasync take.
+    /// The time that another program's write and fdatasync take.
     WriteLatency,
     /// The share of time in which some task waits for memory.
     MemoryPressure,
@@ -38,29 +38,29 @@ impl Cause {
     }
 }
 
-/// What the user allows.
+/// The limits that the user sets.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Limits {
-    /// Bytes per second of the copy.
+    /// Highest rate in bytes per second.
     pub rate: Option<u64>,
-    /// Target for the 99th percentile of fork.
+    /// Limit of the 99th percentile of fork.
     pub fork_latency: Option<Duration>,
-    /// Target for the 99th percentile of a write of 4 KiB with fdatasync, on the file system of the destination.
+    /// Limit of the 99th percentile of a write of 4 KiB with fdatasync, on the file system of the destination.
     pub write_latency: Option<Duration>,
-    /// PSI `some` of memory and of io, each in percent.
+    /// Limit of PSI `some` of memory and of io, each in percent.
     pub pressure: Option<f64>,
     /// How long a target may be missed at the lowest rate before the copy is given up.
     pub give_up_after: Option<Duration>,
 }
 
 impl Limits {
-    /// Whether anything is limited.
+    /// Returns whether anything is limited.
     #[must_use]
     pub fn any(&self) -> bool {
         SIGNALS.iter().any(|signal| signal.is_limited(self))
     }
 
-    /// Whether the rate depends on samples of the machine.
+    /// Returns whether the rate depends on samples of the machine.
     #[must_use]
     pub fn governed(&self) -> bool {
         let sampled = SIGNALS.iter().filter(|signal| signal.feed != Feed::None);
@@ -68,10 +68,10 @@ impl Limits {
     }
 }
 
-/// Where the samples of a signal come from. The layers above start it, by its name there.
+/// The source of a signal's samples. A layer above starts it by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feed {
-    /// Nothing is sampled: the target is the rate itself.
+    /// No samples, since the target is the rate itself.
     None,
     /// A prober process that repeats the probe of this name.
     Probe(&'static str),
@@ -82,38 +82,38 @@ pub enum Feed {
 /// The unit of a signal's figure and of its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FigureUnit {
-    /// Bytes per second.
+    /// A rate in bytes per second.
     BytesPerSec,
-    /// Seconds of latency.
+    /// A latency, which is given in seconds.
     Seconds,
-    /// Percent of the time.
+    /// A share of the time in percent.
     Percent,
 }
 
-/// A row of the table.
+/// The description of a signal, a row of the table.
 #[derive(Debug)]
 pub struct SignalSpec {
-    /// What this row describes.
+    /// The cause that this row describes.
     pub cause: Cause,
     /// The name in events and for people.
     pub name: &'static str,
     /// The option that sets the target.
     pub option: &'static str,
-    /// The clause that says what is measured, with [`FIGURE_PLACEHOLDER`] in place of the figure.
+    /// The clause about what is measured, with [`FIGURE_PLACEHOLDER`] in place of the figure.
     pub phrase: &'static str,
     /// The unit of figure and target.
     pub unit: FigureUnit,
-    /// Where the samples come from.
+    /// The source of the samples.
     pub feed: Feed,
     /// How samples become an allowed rate.
     pub(super) control: Control,
 }
 
-/// What stands for the figure in [`SignalSpec::phrase`].
+/// The text in [`SignalSpec::phrase`] that the figure replaces.
 pub const FIGURE_PLACEHOLDER: &str = "{figure}";
 
 impl SignalSpec {
-    /// Whether `limits` has a target for this signal.
+    /// Returns whether `limits` has a target for this signal.
     #[must_use]
     pub fn is_limited(&self, limits: &Limits) -> bool {
         match self.control {
@@ -127,34 +127,34 @@ impl SignalSpec {
 /// The control law of a signal, with its target.
 #[derive(Debug)]
 pub(super) enum Control {
-    /// The user's rate holds as it is.
+    /// The rate that the user has set is used unchanged.
     FixedRate,
-    /// The 99th percentile of a latency is held below the target.
+    /// The 99th percentile of a latency is kept below the target.
     Latency {
         target: fn(&Limits) -> Option<Duration>,
         tuning: LatencyTuning,
     },
-    /// A share of time, in percent, is held below the target.
+    /// A share of time, in percent, is kept below the target.
     Pressure { target: fn(&Limits) -> Option<f64> },
 }
 
-/// What differs from one latency to another.
+/// The parameters in which one latency differs from another.
 #[derive(Debug)]
 pub(super) struct LatencyTuning {
-    /// Samples that make a baseline.
+    /// Number of samples that make a baseline.
     pub(super) baseline_samples: usize,
-    /// The share of them over the target that makes the target missed without a copy.
+    /// The share of them over the target at which the target counts as missed without a copy.
     pub(super) baseline_missed_share: f64,
-    /// What a chunk of the copy delays the bystander by.
+    /// How a chunk of the copy delays the measured operation.
     pub(super) delayed_by: ChunkDelay,
 }
 
-/// How a chunk in flight delays a bystander.
+/// The way in which a chunk in flight delays the measured operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChunkDelay {
-    /// The kernel goes through the chunk and holds the CPU meanwhile.
+    /// The kernel processes the chunk and uses the CPU meanwhile.
     Cpu,
-    /// The disk writes the chunk first.
+    /// The disk writes the chunk before the measured operation.
     Disk,
 }
 

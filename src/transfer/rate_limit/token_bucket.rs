@@ -1,31 +1,32 @@
-//! A token bucket: so many bytes a second, and no more than a burst at once. It knows no clock; time comes in as a value.
+//! A token bucket: it lets so many bytes per second through, and at most a burst at once. The current time is an
+//! argument.
 
 use std::time::Duration;
 
 use super::Rate;
 use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
-/// Nanoseconds of a second.
+/// The nanoseconds in a second.
 const SECOND: u128 = 1_000_000_000;
 
-/// Until when bytes are refused.
+/// What a caller waits for when its bytes are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// They may be had from this moment on.
+    /// The bytes are available from this moment on.
     Until(MonotonicNs),
-    /// They may be had after a change of the rate, or of the queue.
+    /// The bytes are available only after a change of the rate or of the queue.
     ForChange,
 }
 
-/// The bucket. In any span of time no more is let through than the rate allows for it and one burst.
+/// The token bucket. In any span of time it lets no more bytes through than the rate allows for it and one burst.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
     rate: Rate,
     burst: u64,
-    /// Byte-nanoseconds: bytes times [`SECOND`], so that no fraction is lost at any rate. Below 0 where somebody took more
-    /// than there was.
+    /// Byte-nanoseconds: bytes times [`SECOND`], so that no fraction is lost at any rate. It is negative if more was
+    /// taken than there was.
     level: i128,
-    /// When `level` was true.
+    /// The time for which `level` is valid, in nanoseconds.
     at: MonotonicNs,
 }
 
@@ -41,7 +42,7 @@ impl TokenBucket {
         }
     }
 
-    /// Changes the rate, and the burst in bytes, from now on.
+    /// Sets another rate, and another burst in bytes, from `now` on.
     pub fn set(&mut self, rate: Rate, burst: u64, now: MonotonicNs) {
         self.fill(now);
         self.rate = rate;
@@ -49,10 +50,10 @@ impl TokenBucket {
         self.level = self.level.min(full(burst));
     }
 
-    /// Takes `bytes`. More than a burst at once is had from a full bucket, and owed.
+    /// Takes `bytes` out. More than a burst at once can be taken from a full bucket, and leaves a debt.
     ///
     /// # Errors
-    /// For what to wait before asking again.
+    /// What to wait for before the next try.
     pub fn take(&mut self, bytes: u64, now: MonotonicNs) -> Result<(), Wait> {
         let rate = match self.rate {
             Rate::Unlimited => return Ok(()),
@@ -75,15 +76,15 @@ impl TokenBucket {
         Err(Wait::Until(self.at.after(wait)))
     }
 
-    /// Gives back what was taken and not used.
+    /// Returns bytes that were taken and not used.
     pub fn give_back(&mut self, bytes: u64) {
         if self.rate != Rate::Unlimited {
             self.level = (self.level + full(bytes)).min(full(self.burst));
         }
     }
 
-    /// A moment that has passed fills nothing: who asks may have read the clock before another who was quicker. Time in
-    /// which the process was stopped fills no more than a burst.
+    /// Fills the bucket up to `now`. An earlier time fills nothing: the caller may have read the clock before another
+    /// one that was quicker. Time in which the process was stopped fills no more than a burst.
     fn fill(&mut self, now: MonotonicNs) {
         let passed = saturating_nanos(now.since(self.at));
         self.at = self.at.max(now);
@@ -117,7 +118,7 @@ mod tests {
         Err(Wait::Until(at(nanoseconds)))
     }
 
-    /// Who asks, waits until it may, and asks again.
+    /// Takes each chunk, waiting until it may and trying again.
     fn run(bucket: &mut TokenBucket, chunks: &[u64], delays: &[u64]) -> Vec<(u64, u64)> {
         let mut now = 0;
         let mut taken = Vec::new();
@@ -154,7 +155,7 @@ mod tests {
     fn a_stop_is_not_made_up_for() {
         let mut bucket = TokenBucket::new(bytes_per_sec(1000), 50, at(0));
         bucket.take(50, at(SECOND)).unwrap();
-        // An hour under SIGSTOP.
+        // The process is stopped for an hour.
         let later = 3601 * SECOND;
         bucket.take(50, at(later)).unwrap();
         assert_eq!(bucket.take(50, at(later)), until(later + SECOND / 20));
@@ -168,7 +169,7 @@ mod tests {
             bucket.take(100, at(SECOND / 2)),
             until(SECOND + SECOND / 10)
         );
-        // What has filled it once does not do so again.
+        // The same time does not fill the bucket twice.
         bucket.take(50, at(SECOND + SECOND / 20)).unwrap();
         bucket.set(bytes_per_sec(1000), 100, at(SECOND));
         assert!(bucket.take(50, at(SECOND + SECOND / 20)).is_err());
@@ -199,7 +200,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever asks or orders with a clock that was read earlier: no time counts twice.
+        /// Callers whose clock was read earlier never make time count twice.
         #[test]
         fn no_time_counts_twice(
             calls in prop::collection::vec((any::<bool>(), 0_u64..SECOND / 100, 0_u64..SECOND / 100), 1..200),
@@ -219,7 +220,7 @@ mod tests {
             }
         }
 
-        /// In no span is more let through than the rate allows for it, a burst, and what one chunk is larger than that.
+        /// In no span more is let through than the rate allows for it, a burst, and the excess of one chunk over that.
         #[test]
         fn no_span_has_more_than_its_share(
             rate in 1_u64..1 << 37,
@@ -235,7 +236,7 @@ mod tests {
                 let mut sum: u128 = 0;
                 for (end, bytes) in &taken[from..] {
                     let span = u128::from(end - start);
-                    // The first chunk of a span may be owed in part from before.
+                    // The first chunk of a span may be partly a debt from before.
                     let over = u128::from(bytes.saturating_sub(burst));
                     sum += u128::from(*bytes);
                     let allowed = u128::from(rate) * span / 1_000_000_000 + u128::from(burst) + over + 1;

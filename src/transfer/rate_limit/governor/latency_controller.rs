@@ -1,4 +1,5 @@
-//! One prober's answers, and the rate that they allow: down at once when too many are over, up while they are good.
+//! Computes the rate that the latency of one prober allows: it falls at once when too many samples exceed the target,
+//! and rises while they do not.
 
 use std::time::Duration;
 
@@ -9,59 +10,62 @@ use super::throughput_meter::CopyPace;
 use super::{Bottleneck, Cause, FASTEST, LatencySample, MIN_RATE, Rate, Sample};
 use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
-/// What counts as over, as a part of the target: the margin within which the 99th percentile may err.
+/// Samples count as misses above this fraction of the target, which leaves a margin for the error of the 99th
+/// percentile.
 const MARGIN: f64 = 0.9;
 
-/// One moment of so many may be over. The target allows two; the other is for what comes in until a cut is felt.
+/// One in so many samples may be a miss. The target allows two; the other is for samples that come in until a cut takes
+/// effect.
 const SAMPLES_PER_ALLOWED_MISS: usize = 200;
 
-/// What a cut leaves.
+/// The factor of a rate cut.
 const CUT: f64 = 0.7;
 
-/// What is left where the budget is used up and not yet passed: as if trouble had just been touched. At 1, 22 of 2,000
-/// simulated machines instead of 11 had more than 1.2 % of moments over their target; were what is asked before it no more cut
-/// for, 26.
+/// The factor of a rate cut when all allowed misses are used up and none is exceeded yet, as if congestion had just
+/// begun. At 1, 22 of 2,000 simulated machines instead of 11 had more than 1.2 % of samples over their target; if
+/// samples from before it caused no further cut, 26.
 const EASE: f64 = 0.9;
 
-/// What a cut leaves where the latency was twice the target.
+/// The factor of a rate cut if the latency was twice the target.
 const DEEP_CUT: f64 = 0.5;
 
-/// Below this part of the rate at which trouble last began, growth is that of slow start.
+/// Slow start is used below this fraction of the rate at which congestion last began.
 const KNOWN_GOOD: f64 = 0.5;
 
-/// Between this part of it and [`CONGESTION_GONE_ABOVE`], the rate creeps.
+/// The rate grows slowly between this fraction of it and [`CONGESTION_GONE_ABOVE`].
 const NEAR_CONGESTION_FROM: f64 = 0.85;
 
-/// Past this multiple of it, whatever the trouble was is gone.
+/// Above this multiple of it, the congestion is taken to be gone.
 const CONGESTION_GONE_ABOVE: f64 = 1.3;
 
-/// Seconds in which the rate doubles where no trouble is near.
+/// Seconds in which the rate doubles if no congestion is near.
 const DOUBLES_IN: f64 = 2.0;
 
-/// The same near the trouble: 2.5 % a second. With 5 %, 31 of 2,000 simulated machines instead of 11 (see [`EASE`]), and
-/// 86 % of the best fixed rate instead of 85.
+/// Seconds in which the rate doubles near the congestion: 2.5 % a second. With 5 %, 31 of 2,000 simulated machines
+/// instead of 11 (see [`EASE`]), and 86 % of the best fixed rate instead of 85.
 const CREEPS_IN: f64 = 28.0;
 
-/// An answer that is due is waited for so long beyond its target: the governor is asked every 20 ms, the ring is drained
-/// as often.
+/// Time in nanoseconds beyond the target after which a sample counts as missing: the governor runs every 20 ms, and the
+/// ring buffer is drained as often.
 const SLACK: Duration = Duration::from_millis(40);
 
-/// Silence for so long is the end of all patience.
+/// Time in nanoseconds without samples after which the target counts as missed.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Patience is judged by the answers of this part of it, so that a hiccup is over when it is over.
+/// The give-up period is divided by this to get the period of samples that count as recent, so that a short disturbance
+/// ends when it is over.
 const GIVE_UP_WINDOW_DIVISOR: u32 = 5;
 
 /// The shortest time over which a missed target is judged.
 const MIN_GIVE_UP_WINDOW: Duration = Duration::from_secs(1);
 
-/// Samples this far apart, or less, come often: growth waits for two of them.
+/// Samples that are closer together than this come often: growth waits for two of them.
 const OFTEN: Duration = Duration::from_millis(50);
 
-/// Answers that are kept until the next decision.
+/// Largest number of samples that wait for the next decision.
 const MAX_PENDING_SAMPLES: usize = 1024;
 
-/// One latency that has a target.
+/// The controller of one latency that has a target.
 #[derive(Debug)]
 pub(super) struct LatencyController {
     cause: Cause,
@@ -70,19 +74,19 @@ pub(super) struct LatencyController {
     period: Duration,
     window: LatencyWindow,
     pending_samples: Vec<LatencySample>,
-    /// The oldest moment without an answer.
+    /// The oldest intended time without a sample.
     expected: MonotonicNs,
-    /// Since when the prober is dead.
+    /// When the prober died, while it is dead.
     sensor_lost_since: Option<MonotonicNs>,
-    /// Bytes per second.
+    /// The allowed rate in bytes per second.
     rate: f64,
-    /// The rate at which trouble last began.
+    /// The rate at which congestion last began, in bytes per second.
     last_congestion_rate: Option<f64>,
-    /// Moments before this one saw another rate.
+    /// Samples from before this time were measured at another rate.
     changed: MonotonicNs,
-    /// Moments before this one were answered for by a cut.
+    /// Samples from before this time have already caused a cut.
     cut: MonotonicNs,
-    /// Good answers since the last change, or the last bad one.
+    /// Number of good samples since the last change or miss.
     good: u32,
 }
 
@@ -113,16 +117,16 @@ impl LatencyController {
         }
     }
 
-    /// Begins at the lowest rate again; the rate of the last congestion is remembered.
+    /// Starts again at the lowest rate. The rate of the last congestion is remembered.
     fn restart(&mut self, now: MonotonicNs) {
         self.rate = MIN_RATE;
         self.changed = now;
         self.good = 0;
     }
 
-    /// Returns what a chunk may take, in seconds.
+    /// Returns the time that a chunk may take, in seconds.
     fn share_of_target(&self) -> f64 {
-        // A write with fdatasync on ext4 is three writes one after the other, each behind what is in flight.
+        // A write with fdatasync on ext4 makes three writes one after the other, each of which waits for the data in flight.
         self.target.as_secs_f64() / 8.0
     }
 
@@ -143,14 +147,14 @@ impl LatencyController {
             let deep = latency / 2 > self.target;
             self.slow_down(if deep { DEEP_CUT } else { CUT }, pace);
         } else if self.nearly_spent() {
-            // Pays for nothing: what is late behind this one may be worse.
+            // This cut does not count for later samples, which may be worse.
             let cut = self.cut;
             self.slow_down(EASE, pace);
             self.cut = cut;
         }
     }
 
-    /// Takes a sample into the window, and returns the longest latency of the moments it serves.
+    /// Adds a sample to the window, and returns the longest latency of its intended times.
     fn enter(&mut self, answer: LatencySample) -> Duration {
         let moments = answer.moments.max(1);
         let first = moments.saturating_sub(self.window.capacity() as u64);
@@ -159,7 +163,7 @@ impl LatencyController {
             self.window.push(moment, answer.end.since(moment));
         }
         self.expected = self.expected.max(self.after(answer.intended, moments));
-        // What the dead one left does not end it.
+        // Samples that the dead prober left do not end the loss.
         if self
             .sensor_lost_since
             .is_some_and(|since| answer.intended >= since)
@@ -174,7 +178,7 @@ impl LatencyController {
         moment.after(Duration::from_nanos(time))
     }
 
-    /// How many moments have no answer though it is time, and more than that.
+    /// Returns how many intended times have no sample although it is due.
     fn late(&self, now: MonotonicNs) -> u64 {
         let patience = self.target.saturating_add(SLACK);
         let waits = now.since(self.expected);
@@ -187,7 +191,7 @@ impl LatencyController {
     fn brake(&mut self, late: u64, pace: &CopyPace) {
         self.good = 0;
         if self.rate <= MIN_RATE {
-            // There is nothing to cut, and the trickle is not what silence is due to.
+            // The rate cannot be cut further, and the lowest rate is not the reason for missing samples.
             return;
         }
         let silent = pace.now.since(self.expected) > SILENCE_TIMEOUT.max(self.target);
@@ -213,12 +217,12 @@ impl LatencyController {
     }
 
     fn may_grow(&self, pace: &CopyPace) -> bool {
-        // One that was paid for by a cut does not stop a young window.
+        // A miss that has caused a cut already does not stop the growth while the window is short.
         let over = self.window.over(self.allowed());
         pace.is_throttled && over <= self.budget().max(1) && self.good >= self.enough()
     }
 
-    /// Good answers that a step of growth takes: fork is asked every 25 ms, a synced write every 100.
+    /// Returns the number of good samples for a step of growth: fork is measured every 25 ms, a synced write every 100.
     fn enough(&self) -> u32 {
         if self.period < OFTEN { 2 } else { 1 }
     }
@@ -243,17 +247,18 @@ impl LatencyController {
         self.rate *= (pace.passed / doubles_in).exp2();
     }
 
-    /// The longest latency that is not over.
+    /// Returns the longest latency in nanoseconds that is not a miss.
     fn allowed(&self) -> Duration {
         Duration::from_nanos((saturating_nanos(self.target) as f64 * MARGIN) as u64)
     }
 
-    /// Whether the next one or two use up the budget.
+    /// Returns whether the next one or two misses use up those that are allowed.
     fn nearly_spent(&self) -> bool {
         2 * self.window.over(self.allowed()) > self.budget()
     }
 
-    /// How many moments of the window may be over: none of a young one, one of a full one of synced writes.
+    /// Returns how many samples of the window may be misses: none of a short window, one of a full one of synced
+    /// writes.
     fn budget(&self) -> usize {
         (self.window.len() + SAMPLES_PER_ALLOWED_MISS / 2) / SAMPLES_PER_ALLOWED_MISS
     }
@@ -265,7 +270,7 @@ impl SignalController for LatencyController {
     }
 
     fn add_sample(&mut self, sample: Sample) {
-        // Only the next decision knows whether the copy stood still meanwhile.
+        // Only the next decision knows whether the copy was stopped meanwhile.
         let Sample::Latency(sample) = sample else {
             return;
         };
@@ -304,7 +309,7 @@ impl SignalController for LatencyController {
     }
 
     fn resume(&mut self, now: MonotonicNs) {
-        // The prober may have stood still as well: samples that were due meanwhile say nothing about the copy.
+        // The prober may have been stopped as well: samples that were due meanwhile say nothing about the copy.
         if self.rate > MIN_RATE {
             self.last_congestion_rate = Some(self.rate);
         }
@@ -377,7 +382,7 @@ impl SignalController for LatencyController {
     }
 }
 
-/// Returns `time` within what a count of nanoseconds holds, and never zero: it is divided by.
+/// Returns `time`, but at least one nanosecond, since it is a divisor, and at most 584 years.
 fn at_least_a_nanosecond(time: Duration) -> Duration {
     Duration::from_nanos(saturating_nanos(time).max(1))
 }

@@ -1,21 +1,22 @@
-//! The latencies of the last ten seconds or more: how many are over, and their 99th percentile.
+//! The latencies of the last ten seconds or more: the number above a limit, and their 99th percentile.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
-/// What "the 99th percentile" is taken over: 400 answers of fork.
+/// Span in nanoseconds over which the 99th percentile is taken: 400 samples of fork.
 const WINDOW_SPAN: Duration = Duration::from_secs(10);
 
-/// But over so many moments at least, of which two may be over: the 20 seconds of a synced write. Of the 100 in ten seconds one
-/// may, and two late answers in a copy of 17 s, on a disk held to 100 MB/s, made the percentile 72 ms where 50 were asked for.
+/// Smallest number of samples in the window, of which two may be misses: the 20 seconds of a synced write. Of the 100
+/// in ten seconds one may, and two late samples in a copy of 17 s, on a disk limited to 100 MB/s, made the percentile
+/// 72 ms while the target was 50.
 const MIN_WINDOW_SAMPLES: u32 = 200;
 
-/// No more moments than this, whatever the period.
+/// Largest number of samples in the window, whatever the period is.
 const MAX_WINDOW_SAMPLES: u128 = 4096;
 
-/// Moments in the order they came, and their latencies in the order of size: both percentile and share are then a look-up.
+/// Samples in the order of time, and their latencies in the order of size, so that percentile and count are look-ups.
 #[derive(Debug)]
 pub(super) struct LatencyWindow {
     moments: VecDeque<(MonotonicNs, Duration)>,
@@ -25,7 +26,7 @@ pub(super) struct LatencyWindow {
 }
 
 impl LatencyWindow {
-    /// Makes a window for moments that are a `period` apart.
+    /// Makes a window for intended times that are one `period` apart.
     pub(super) fn new(period: Duration) -> Self {
         let span = WINDOW_SPAN.max(period.saturating_mul(MIN_WINDOW_SAMPLES));
         let span = Duration::from_nanos(saturating_nanos(span));
@@ -39,7 +40,7 @@ impl LatencyWindow {
         }
     }
 
-    /// How many moments a full window has.
+    /// Returns how many samples a full window has.
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
@@ -53,7 +54,7 @@ impl LatencyWindow {
         self.sorted.insert(place, latency);
     }
 
-    /// Forgets what is older than the window.
+    /// Removes the samples that are older than the window.
     pub(super) fn age(&mut self, now: MonotonicNs) {
         let from = now.before(self.span);
         while self.moments.front().is_some_and(|(at, _)| *at < from) {
@@ -70,19 +71,19 @@ impl LatencyWindow {
         self.sorted.len()
     }
 
-    /// How many waited longer than `allowed`.
+    /// Returns how many latencies are longer than `allowed`.
     pub(super) fn over(&self, allowed: Duration) -> usize {
         self.len() - self.sorted.partition_point(|latency| *latency <= allowed)
     }
 
-    /// The latency that 99 of 100 do not pass; 0 of none.
+    /// Returns the 99th percentile in nanoseconds; 0 if there are no samples.
     pub(super) fn p99(&self) -> Duration {
         let rank = (self.len() * 99).div_ceil(100);
         rank.checked_sub(1)
             .map_or(Duration::ZERO, |index| self.sorted[index])
     }
 
-    /// The same of those that were over at `from` or later.
+    /// Returns the 99th percentile of samples that ended at `from` or later.
     pub(super) fn p99_since(&self, from: MonotonicNs) -> Duration {
         let moments = self.moments.iter().rev();
         let recent = moments.take_while(|(at, latency)| at.after(*latency) >= from);
@@ -171,7 +172,7 @@ mod tests {
     }
 
     proptest! {
-        /// The look-ups say what a count over all moments says.
+        /// The look-ups return the same as a count over all samples.
         #[test]
         fn look_ups_agree_with_counting(latencies in prop::collection::vec(0_u64..50, 1..500)) {
             let mut window = LatencyWindow::new(ns(SPAN_NS / 200));

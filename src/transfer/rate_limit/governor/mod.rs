@@ -1,7 +1,7 @@
-//! The governor: samples of the machine go in, the rate and the chunk size of the copy come out.
+//! Computes from samples of the machine how fast and in what chunks to copy.
 //!
-//! Each signal of the table has a controller with an allowed rate of its own. The lowest rate is ordered, and the others are
-//! kept within twice of it, so that no controller has wound itself up by the time its rate is the lowest.
+//! Each signal of the table has a controller with an allowed rate of its own. The lowest rate is used, and the others
+//! are kept below twice of it, so that none has grown without effect when it becomes the lowest.
 
 mod latency_controller;
 mod latency_window;
@@ -23,49 +23,50 @@ use super::{
 };
 use crate::sys::clock::MonotonicNs;
 
-/// Bytes a second that go on in any case.
+/// The lowest rate, in bytes per second.
 const MIN_RATE: f64 = super::MIN_BYTES_PER_SEC as f64;
 
-/// More than any memory does.
+/// A rate above that of any memory, in bytes per second.
 const FASTEST: f64 = 1e12;
 
-/// Nobody was asked to decide for so long: the process was stopped.
+/// Time in nanoseconds without a decision after which the process is taken to have been stopped.
 const SUSPENDED_AFTER: Duration = Duration::from_millis(500);
 
-/// How long the machine is listened to before the first byte, where the probers answer as they should.
+/// Shortest time in nanoseconds to measure before the first byte, if the probers answer in time.
 const MIN_BASELINE: Duration = Duration::from_millis(400);
 
-/// How long at most: silence is an answer, too.
+/// Longest time in nanoseconds to measure before the first byte, since missing samples are an answer, too.
 const MAX_BASELINE: Duration = Duration::from_secs(2);
 
-/// The time since the last decision counts for no more than this.
+/// Upper bound of the time since the last decision that is taken into account.
 const MAX_DECISION_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a chunk may take at the rate ordered, in seconds: no second has more than the rate, the bucket's burst and this.
+/// Longest time in seconds that a chunk may take at the rate in force: no second has more bytes than the rate, the
+/// bucket's burst and this.
 const MAX_CHUNK_SECS: f64 = 0.0125;
 
-/// The smallest piece that is worth a call.
+/// The smallest chunk that is worth a call, in bytes.
 const MIN_CHUNK_BYTES: u64 = 4096;
 
-/// The same where others' latency asks for small ones: below, the calls cost more than the smaller queue saves.
+/// The smallest chunk in bytes while a latency is limited: below, the calls cost more than the shorter queue saves.
 const LEAST_GOVERNED: u64 = 64 << 10;
 
-/// Bytes a second at which the kernel goes through a chunk before it waits for the disk: what a fork may wait behind is
-/// this, not the disk. With the disk's time in its place, three of 34 simulated machines were held to 60 % of their best
-/// fixed rate by requests that were too small; the mean was 82 %, not 86.
+/// Bytes per second at which the kernel processes a chunk before it waits for the disk: a fork may wait behind this
+/// work, not behind the disk. With the disk's rate in its place, three of 34 simulated machines were held to 60 % of
+/// their best fixed rate by requests that were too small; the mean was 82 %, not 86.
 const PAGE_PINNING_RATE: f64 = 2e9;
 
-/// Above, a larger call is no faster.
+/// The largest chunk in bytes; a larger call is no faster.
 const MAX_CHUNK_BYTES: u64 = 8 << 20;
 
-/// Pure arithmetic: what it knows of time and of the machine comes in as values.
+/// Computes the rate settings. It is pure arithmetic: the time and all measurements are arguments.
 #[derive(Debug)]
 pub struct Governor {
     limits: Limits,
     threads: u64,
     signals: Vec<GovernedSignal>,
     meter: ThroughputMeter,
-    /// The listening before the first byte, since when.
+    /// When the baseline measurement was started, while it runs.
     baseline_since: Option<MonotonicNs>,
     now: MonotonicNs,
     ordered: f64,
@@ -81,7 +82,7 @@ struct GovernedSignal {
 }
 
 impl Governor {
-    /// Makes the governor of a copy by `threads` threads. `sample_period` says how far apart the samples of a signal are.
+    /// Makes the governor of a copy by `threads` threads. `sample_period` returns the period of a signal's samples.
     #[must_use]
     pub fn new(
         limits: &Limits,
@@ -113,23 +114,23 @@ impl Governor {
         }
     }
 
-    /// Takes what the sensor of a signal has measured.
+    /// Adds a sample of the sensor of a signal.
     pub fn add_sample(&mut self, cause: Cause, sample: Sample) {
         if let Some(controller) = self.controller(cause) {
             controller.add_sample(sample);
         }
     }
 
-    /// Notes that a prober has died: nothing is known until its successor answers.
+    /// Records that a prober has died, so that the latency is unknown until the next one answers.
     pub fn sensor_lost(&mut self, cause: Cause, now: MonotonicNs) {
         if let Some(controller) = self.controller(cause) {
             controller.sensor_lost(now);
         }
     }
 
-    /// What to do from now on. To be asked at least every tenth of a second.
+    /// Returns the settings from now on. It must be called at least every tenth of a second.
     pub fn decide(&mut self, now: MonotonicNs, done: CopyTotals) -> RateSettings {
-        // A clock that goes back stands still.
+        // If the clock goes back, no time passes.
         let now = now.max(self.now);
         let passed = now.since(self.now);
         self.now = now;
@@ -162,7 +163,7 @@ impl Governor {
         }
     }
 
-    /// Samples the machine before the first byte. Returns whether that goes on.
+    /// Measures the baseline before the first byte. Returns whether that is still going on.
     fn measure_baseline(&mut self) -> bool {
         let Some(since) = self.baseline_since else {
             return false;
@@ -185,7 +186,7 @@ impl Governor {
         false
     }
 
-    /// Returns the lowest rate of all, and keeps the others within twice of it.
+    /// Returns the lowest rate of all signals, and keeps the others below twice of it.
     fn combine(&mut self) -> f64 {
         let limit = self.limits.rate.map_or(f64::INFINITY, |rate| rate as f64);
         let rates = self.signals.iter().map(|s| s.controller.allowed_rate());
@@ -196,13 +197,13 @@ impl Governor {
         lowest
     }
 
-    /// Returns the rate that goes on in any case.
+    /// Returns the lowest rate, which no signal reduces further.
     fn lowest(&self) -> Rate {
         let limit = self.limits.rate.map(Rate::from_bytes_per_sec);
         super::MIN_RATE.min(limit.unwrap_or(Rate::Unlimited))
     }
 
-    /// Gives up, once, where a target was missed at the trickle for too long.
+    /// Sets the notice to give up, once, if a target was missed at the lowest rate for too long.
     fn check_give_up(&mut self) {
         let Some(give_up_after) = self.limits.give_up_after else {
             return;
@@ -246,7 +247,7 @@ impl Governor {
         }
     }
 
-    /// The cause whose rate it is, where the copy really waits for it.
+    /// Returns the cause of the rate in force, if the copy really waits for it.
     fn find_bottleneck(&self, rate: Rate, pace: &CopyPace) -> Option<Bottleneck> {
         let is_stopped = rate == Rate::Stopped;
         if !is_stopped && !pace.was_throttled {
@@ -276,7 +277,8 @@ impl Governor {
         }
     }
 
-    /// What is in flight is what a bystander waits behind: the pieces shrink with the rate and with the target.
+    /// Returns the size of a chunk. Other programs wait behind the data in flight, so chunks shrink with the rate and
+    /// with the target.
     fn chunk(&self, rate: f64) -> usize {
         if !self.limits.any() {
             return usize::MAX;
@@ -305,7 +307,8 @@ impl Governor {
             .min(most) as usize
     }
 
-    /// The largest power of two that takes no longer than `seconds` when all threads have one in flight.
+    /// Returns the largest power of two of bytes that takes at most `seconds` while each thread has one chunk in
+    /// flight.
     fn piece(&self, rate: f64, seconds: f64) -> u64 {
         power_of_two(rate * seconds / self.threads as f64)
     }
@@ -319,7 +322,7 @@ fn make_controller(
     now: MonotonicNs,
 ) -> Option<Box<dyn SignalController>> {
     match &signal.control {
-        // The user's rate is no matter of samples: it bounds what all others allow.
+        // The user's rate needs no samples. It is an upper bound for all others.
         Control::FixedRate => None,
         Control::Latency { target, tuning } => target(limits).map(|target| {
             let controller = LatencyController::new(signal.cause, tuning, target, period(), now);
@@ -332,7 +335,7 @@ fn make_controller(
     }
 }
 
-/// The largest that is not above.
+/// Returns the largest power of two that is not above `bytes`.
 fn power_of_two(bytes: f64) -> u64 {
     1 << (bytes as u64).max(1).ilog2()
 }

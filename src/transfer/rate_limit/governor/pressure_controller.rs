@@ -1,4 +1,4 @@
-//! One pressure, and the rate that it allows: in proportion, once a second.
+//! Computes the rate that one pressure (PSI) allows: it changes in proportion, once a second.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,59 +8,60 @@ use super::throughput_meter::CopyPace;
 use super::{Bottleneck, Cause, FASTEST, MIN_RATE, Rate, Sample, StallSample};
 use crate::sys::clock::MonotonicNs;
 
-/// What pressure is taken over, and how often the rate changes.
+/// Span in nanoseconds over which pressure is averaged, and between changes of the rate.
 const PRESSURE_SPAN: Duration = Duration::from_secs(1);
 
-/// How often it doubles in slow start.
+/// Time in nanoseconds between two doublings in slow start.
 const STEP: Duration = Duration::from_millis(250);
 
-/// The same below [`FAR_BELOW`]: with each reading, of which there are ten in a second. On an idle host slow start costs one
-/// second of a copy, without it three.
+/// Time in nanoseconds between two doublings below [`FAR_BELOW`]: with each reading, of which there are ten in a
+/// second. On an idle host slow start costs one second of a copy, without it three.
 const QUICK_STEP: Duration = Duration::from_nanos(1_000_000_000 / 12);
 
-/// This part of the target is far below. Quick in all of slow start, 139 simulated machines that copy through the cache were
-/// pressed by 15 percent-seconds too much in their first five seconds; so it is 11, as without the quick step.
+/// Fraction of the target below which slow start doubles quickly. If all of slow start were quick, 139 simulated
+/// machines that copy through the cache would exceed the pressure by 15 percent-seconds in their first five seconds; so
+/// it is 11, as without the quick step.
 const FAR_BELOW: f64 = 0.25;
 
-/// No reading for so long means brake.
+/// Time in nanoseconds without a reading after which the rate is cut.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is aimed at, as a part of the target.
+/// The pressure that is aimed at, as a fraction of the target.
 const AIM: f64 = 0.95;
 
-/// What one change leaves at least.
+/// The smallest factor of one change.
 const MIN_CHANGE_FACTOR: f64 = 0.5;
 
-/// What one change makes of it at most.
+/// The largest factor of one change.
 const HIGHEST: f64 = 1.25;
 
-/// The same near the rate at which trouble last began.
+/// The largest factor near the rate at which congestion last began.
 const CREEP: f64 = 1.05;
 
-/// Slow start ends at this part of the target.
+/// Slow start ends at this fraction of the target.
 const WELL_BELOW: f64 = 0.5;
 
-/// Near the trouble is from this part of its rate on, up to [`CONGESTION_GONE_ABOVE`].
+/// Fraction of the rate of the last congestion from which growth is slow, up to [`CONGESTION_GONE_ABOVE`].
 const NEAR_CONGESTION_FROM: f64 = 0.85;
 
-/// Past this multiple the trouble is gone.
+/// Above this multiple of it, the congestion is taken to be gone.
 const CONGESTION_GONE_ABOVE: f64 = 1.3;
 
-/// Samples that are kept at most.
+/// Largest number of samples that are kept.
 const MAX_READINGS: usize = 64;
 
-/// One pressure that has a target.
+/// The controller of one pressure that has a target.
 #[derive(Debug)]
 pub(super) struct PressureController {
     cause: Cause,
-    /// Percent.
+    /// The allowed pressure in percent.
     target: f64,
     readings: VecDeque<StallSample>,
     heard: MonotonicNs,
     changed: MonotonicNs,
     slow_start: bool,
     last_congestion_rate: Option<f64>,
-    /// Bytes per second.
+    /// The allowed rate in bytes per second.
     rate: f64,
 }
 
@@ -78,7 +79,7 @@ impl PressureController {
         }
     }
 
-    /// Keeps the samples of the last second. One that goes back, in time or in what was stalled, begins anew.
+    /// Adds a sample, and keeps those of the last second. If time or stall time go back, the samples start again.
     fn add_stall(&mut self, sample: StallSample) {
         if let Some(last) = self.readings.back() {
             if sample.at == last.at {
@@ -99,7 +100,7 @@ impl PressureController {
         self.heard = self.heard.max(sample.at);
     }
 
-    /// Begins at the lowest rate again, in slow start.
+    /// Starts again at the lowest rate, in slow start.
     fn restart(&mut self, now: MonotonicNs) {
         self.rate = MIN_RATE;
         self.slow_start = true;
@@ -121,7 +122,7 @@ impl PressureController {
             }
         } else if pace.is_throttled {
             self.rate *= 2.0;
-            // What is read next began with this one: the kernel's sums are those of the moment they are read at.
+            // The next span starts with this reading: the kernel's sums are those of the time of the reading.
             self.changed = self.readings.back().map_or(pace.now, |last| last.at);
         }
     }
@@ -144,13 +145,13 @@ impl PressureController {
         self.changed = pace.now;
     }
 
-    /// Returns the percent of the last second.
+    /// Returns the pressure over the last second in percent.
     fn percent(&self) -> f64 {
         self.since(MonotonicNs::ZERO)
             .map_or(0.0, |(percent, _)| percent)
     }
 
-    /// Returns the percent in the samples from `moment` on, and the time that they span.
+    /// Returns the pressure in percent of the samples from `moment` on, and the time that they span.
     fn since(&self, moment: MonotonicNs) -> Option<(f64, Duration)> {
         let first = self.readings.partition_point(|kept| kept.at < moment);
         let (from, to) = (self.readings.get(first)?, self.readings.back()?);

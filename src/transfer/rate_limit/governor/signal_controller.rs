@@ -1,4 +1,5 @@
-//! What the governor needs of a signal: it takes samples in and says which rate they allow.
+//! The interface between the governor and the controller of a signal, which takes samples and computes the rate that
+//! they allow.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -9,32 +10,32 @@ use crate::sys::clock::MonotonicNs;
 
 /// The controller of one signal. Each kind of control law is one implementation.
 pub(super) trait SignalController: Debug + Send {
-    /// Returns what this controller holds the copy back by.
+    /// Returns the cause that is reported while this controller limits the rate.
     fn cause(&self) -> Cause;
 
-    /// Takes a sample, to be judged with the next decision. A sample of another kind is ignored.
+    /// Adds a sample, which is evaluated with the next decision. A sample of another kind is ignored.
     fn add_sample(&mut self, sample: Sample);
 
-    /// Notes that the sensor has died at `now`: nothing is known until its successor answers.
+    /// Records that the sensor has died at `now`: the signal is unknown until its successor answers.
     fn sensor_lost(&mut self, _now: MonotonicNs) {}
 
-    /// Whether the machine is to be sampled without a copy first.
+    /// Returns whether the signal must be measured before the copy starts.
     fn needs_baseline(&self) -> bool {
         false
     }
 
-    /// Takes the samples so far into the baseline. Returns whether they are enough.
+    /// Adds the samples so far to the baseline. Returns whether they are enough.
     fn collect_baseline(&mut self) -> bool {
         true
     }
 
-    /// Ends the baseline at `now` and begins at the lowest rate. Returns what was measured if that is over the target.
+    /// Ends the baseline at `now` and starts at the lowest rate. Returns what was measured if that exceeds the target.
     fn end_baseline(&mut self, now: MonotonicNs) -> Option<Bottleneck>;
 
-    /// Begins again at the lowest rate, after a time in which the copy stood still.
+    /// Starts again at the lowest rate, after a time in which the copy was stopped.
     fn resume(&mut self, now: MonotonicNs);
 
-    /// Turns the samples since the last decision into an allowed rate.
+    /// Computes the allowed rate from the samples since the last decision.
     fn decide(&mut self, pace: &CopyPace);
 
     /// Returns the allowed rate in bytes per second.
@@ -43,24 +44,25 @@ pub(super) trait SignalController: Debug + Send {
     /// Lowers the allowed rate to `most` bytes per second if it is above.
     fn cap_rate(&mut self, most: f64);
 
-    /// Whether there is a sample to judge by.
+    /// Returns whether there is a sample to decide by.
     fn has_data(&self) -> bool {
         true
     }
 
-    /// Whether the target is missed, or nothing is known. `give_up_after` says how long a miss is borne.
+    /// Returns whether the target is missed, or nothing is known. `give_up_after` is how long the user tolerates a
+    /// miss.
     fn is_missed(&self, now: MonotonicNs, give_up_after: Duration) -> bool;
 
-    /// Returns figure and target, beside the `rate` that the copy is held to.
+    /// Returns figure and target, together with the `rate` to which the copy is held.
     fn bottleneck(&self, now: MonotonicNs, rate: Rate) -> Bottleneck;
 
-    /// Returns what bounds a chunk of the copy.
+    /// Returns the limit of a chunk of the copy.
     fn chunk_limit(&self) -> ChunkLimit {
         ChunkLimit::Unlimited
     }
 }
 
-/// How large a chunk may be for the sake of one signal.
+/// The limit of a chunk that one signal sets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum ChunkLimit {
     /// Chunks do not delay what is measured.

@@ -1,4 +1,4 @@
-//! What the copy really does: the rate it reaches, and whether it waits for the bucket.
+//! Measures the rate that the copy reaches, and whether it waits for the token bucket.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,50 +6,51 @@ use std::time::Duration;
 use super::{CopyTotals, MIN_RATE};
 use crate::sys::clock::MonotonicNs;
 
-/// What "the rate reached" is taken over: long enough for the hiccups of a disk, short enough for a cut to bite at once.
+/// Span in nanoseconds over which the reached rate is taken: long enough for short pauses of a disk, short enough for a
+/// cut to take effect at once.
 const REACHED: Duration = Duration::from_millis(500);
 
-/// What "it follows" is taken over: in slow start the rate doubles in hardly less.
+/// Span in nanoseconds over which the recent rate is taken: in slow start the rate doubles in hardly less.
 const RECENT: Duration = Duration::from_millis(100);
 
-/// After so long without a byte, and without waiting for us, the copy is at rest.
+/// Time in nanoseconds without a byte, and without waiting for the bucket, after which the copy is idle.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-/// Marks are this far apart at least, so that their number is bounded whoever calls how often.
+/// Shortest time in nanoseconds between two marks, so that their number is bounded however often a caller calls.
 const MIN_MARK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A copy waits for the bucket when its threads do so for this part of the time.
+/// Fraction of the time that threads must wait for the bucket for the copy to count as throttled.
 const THROTTLED_SHARE: f64 = 0.05;
 
-/// Marks of the last second or so.
+/// Totals of the copy at several times in the last second or so.
 #[derive(Debug)]
 pub(super) struct ThroughputMeter {
     marks: VecDeque<(MonotonicNs, CopyTotals)>,
 }
 
-/// What the causes need to know of the copy.
+/// What the controllers need to know about the copy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyPace {
-    /// The moment.
+    /// The current time in nanoseconds.
     pub(super) now: MonotonicNs,
     /// Seconds since the last decision, as far as they count.
     pub(super) passed: f64,
-    /// Bytes a second that were ordered last.
+    /// Bytes per second that were allowed last.
     pub(super) ordered: f64,
-    /// Bytes a second that were reached.
+    /// Bytes per second that were reached.
     pub(super) reached: f64,
-    /// The same, over the shortest time that says anything.
+    /// Bytes per second over the shortest meaningful time.
     pub(super) recent: f64,
     /// Whether the copy waits for the bucket: if not, something else holds it back.
     pub(super) is_throttled: bool,
-    /// Whether it has done so for a while.
+    /// Whether it has waited for the bucket for a while.
     pub(super) was_throttled: bool,
-    /// Nothing is moved, and not because of us.
+    /// Whether nothing is moved, and not because of the bucket.
     pub(super) is_idle: bool,
 }
 
 impl CopyPace {
-    /// The rate that what others feel is due to.
+    /// Returns the rate at which the measured latencies arose.
     pub(super) fn effective_rate(&self, rate: f64) -> f64 {
         let rate = rate.min(self.ordered);
         if self.is_throttled {
@@ -59,8 +60,8 @@ impl CopyPace {
         }
     }
 
-    /// The highest rate that still is a hold on this copy: a cut of one far above what the disk does would change nothing.
-    /// 1.5 leaves room to see that the disk has become faster; 4 is two steps of slow start.
+    /// Returns the highest rate that still limits this copy: cutting a rate far above that of the disk would change
+    /// nothing. The factor 1.5 leaves room to see that the disk has become faster; 4 is two steps of slow start.
     pub(super) fn roof(&self) -> f64 {
         let roof = if self.is_throttled {
             4.0 * self.recent.max(self.reached)
@@ -78,7 +79,7 @@ impl ThroughputMeter {
         }
     }
 
-    /// What was done by `now`.
+    /// Records the totals at `now`.
     pub(super) fn note(&mut self, now: MonotonicNs, done: CopyTotals) {
         let from = now.before(IDLE_AFTER);
         while self.marks.get(1).is_some_and(|(at, _)| *at <= from) {
@@ -92,7 +93,7 @@ impl ThroughputMeter {
         self.marks.push_back((now, done));
     }
 
-    /// What the causes need to know.
+    /// Returns what the controllers need to know.
     pub(super) fn pace(&self, now: MonotonicNs, passed: f64, ordered: f64) -> CopyPace {
         let (reached, held) = self.over(now, REACHED);
         let (recent, waits) = self.over(now, RECENT);
@@ -113,7 +114,7 @@ impl ThroughputMeter {
         }
     }
 
-    /// Bytes a second, and the part of the time that was waited, over the last `span`.
+    /// Returns the bytes per second, and the fraction of the time spent waiting, over the last `span`.
     fn over(&self, now: MonotonicNs, span: Duration) -> (f64, f64) {
         let from = now.before(span);
         let after = self.marks.partition_point(|(at, _)| *at <= from);

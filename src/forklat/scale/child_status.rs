@@ -1,30 +1,10 @@
-//! Why a run ended before its tables were full.
+//! The exit status by which a child process of `scale` says why it failed.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use crate::sys::strerror::strerror;
-
-/// Why there are no tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ScaleError {
-    /// The caller said so.
-    Interrupted,
-    /// What went wrong, for the user.
-    Failed(String),
-}
-
-impl From<String> for ScaleError {
-    fn from(message: String) -> Self {
-        Self::Failed(message)
-    }
-}
-
-/// `cannot WHAT: REASON`.
-pub(super) fn cannot(what: &str, error: &io::Error) -> ScaleError {
-    ScaleError::Failed(format!("cannot {what}: {}", strerror(error)))
-}
 
 /// Why a child of ours ended: its exit status is an errno, if it is any.
 pub(super) fn died(status: ExitStatus) -> String {

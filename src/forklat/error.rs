@@ -1,0 +1,175 @@
+//! Why `forklat` has no result: what was being done, to which file, and what the system said.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::observe::error::{IoFailure, ObserveError};
+use crate::report::quote::quote;
+
+/// Exit status when forklat itself failed, usage errors among them: as of timeout(1), env(1) and nice(1), so that it can
+/// be told from the status of the command.
+pub(crate) const EXIT_FORKLAT_FAILED: i32 = 125;
+
+/// Exit statuses of a command that is not found, and of one that cannot be run, as of a shell.
+const EXIT_NOT_FOUND: i32 = 127;
+const EXIT_CANNOT_RUN: i32 = 126;
+
+/// Why there is no result.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ForklatError {
+    /// A system call failed.
+    #[error(transparent)]
+    Io(#[from] IoFailure),
+    /// Something could not be observed.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The command that is to be measured cannot be run.
+    #[error(transparent)]
+    CannotRun(IoFailure),
+    /// A signal ended it; that signal is raised again once all is restored.
+    #[error("interrupted")]
+    Interrupted,
+    /// What was asked for cannot be done here: in one sentence.
+    #[error("{0}")]
+    Refused(String),
+    /// What a file holds is not what it should be: words to which the name of the file is put.
+    #[error("{0}")]
+    Damaged(String),
+    /// Several errors, of which none is the reason of another.
+    #[error("{}", join(errors, separator))]
+    Several {
+        /// The errors, at least one.
+        errors: Vec<Self>,
+        /// What stands between two of them.
+        separator: &'static str,
+    },
+    /// Another error, about what a file holds.
+    #[error("{} {source}", quote(path))]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
+    /// Another error, with a remark on what is needed.
+    #[error("{source} ({remark})")]
+    Explained {
+        /// The error.
+        source: Box<Self>,
+        /// What is needed.
+        remark: String,
+    },
+    /// Another error, and one more that came up while what had been done was undone.
+    #[error("{source}; {undoing}")]
+    NotUndone {
+        /// The error that came first.
+        source: Box<Self>,
+        /// Why it could not be undone.
+        undoing: Box<Self>,
+    },
+    /// Another error, with what it was needed for.
+    #[error("{context}: {source}")]
+    Context {
+        /// What was being done.
+        context: String,
+        /// Why it failed.
+        source: Box<Self>,
+    },
+}
+
+fn join(errors: &[ForklatError], separator: &str) -> String {
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    errors.join(separator)
+}
+
+impl From<String> for ForklatError {
+    fn from(sentence: String) -> Self {
+        Self::Refused(sentence)
+    }
+}
+
+impl From<&str> for ForklatError {
+    fn from(sentence: &str) -> Self {
+        Self::Refused(sentence.to_owned())
+    }
+}
+
+impl ForklatError {
+    /// Returns the failure to run a command.
+    pub(crate) fn cannot_run(name: &OsStr, source: io::Error) -> Self {
+        Self::CannotRun(IoFailure::on_file("run", Path::new(name), source))
+    }
+
+    /// Returns this error behind what was being done.
+    #[must_use]
+    pub(crate) fn context(self, context: impl Into<String>) -> Self {
+        let (context, source) = (context.into(), Box::new(self));
+        Self::Context { context, source }
+    }
+
+    /// Fails if there are errors, with all of them.
+    pub(crate) fn check_none(errors: Vec<Self>, separator: &'static str) -> Result<(), Self> {
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Self::Several { errors, separator })
+        }
+    }
+
+    /// Returns this error with a remark on what is needed.
+    #[must_use]
+    pub(crate) fn explained(self, remark: impl Into<String>) -> Self {
+        let (source, remark) = (Box::new(self), remark.into());
+        Self::Explained { source, remark }
+    }
+
+    /// Returns this error, and with it why what had been done could not be undone, if it could not.
+    #[must_use]
+    pub(crate) fn after_undoing(self, undone: Result<(), Self>) -> Self {
+        match undone {
+            Ok(()) => self,
+            Err(undoing) => Self::NotUndone {
+                source: Box::new(self),
+                undoing: Box::new(undoing),
+            },
+        }
+    }
+
+    /// Returns this error, which is about what a file holds, with the name of that file.
+    #[must_use]
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        let (path, source) = (path.to_owned(), Box::new(self));
+        Self::InFile { path, source }
+    }
+
+    /// Returns the exit status of forklat after this error.
+    pub(crate) fn exit_status(&self) -> i32 {
+        match self {
+            Self::CannotRun(e) if e.kind() == io::ErrorKind::NotFound => EXIT_NOT_FOUND,
+            Self::CannotRun(_) => EXIT_CANNOT_RUN,
+            _ => EXIT_FORKLAT_FAILED,
+        }
+    }
+}
+
+/// Returns [`ForklatError::Damaged`] with words to which the name of the file is put.
+pub(crate) fn damaged(words: impl Into<String>) -> ForklatError {
+    ForklatError::Damaged(words.into())
+}
+
+/// Returns the failure of an action on a file; see [`IoFailure::on_file`].
+pub(crate) fn cannot(
+    action: impl Into<String>,
+    path: &Path,
+    source: impl Into<io::Error>,
+) -> ForklatError {
+    IoFailure::on_file(action, path, source).into()
+}
+
+/// Returns the failure of an action on no file; see [`IoFailure::new`].
+pub(crate) fn failed(action: impl Into<String>, source: impl Into<io::Error>) -> ForklatError {
+    IoFailure::new(action, source).into()
+}
