@@ -160,7 +160,7 @@ impl Display for Error {
                 f,
                 "giving up: for {} at {}, {}",
                 humantime::format_duration(*after),
-                units::format_rate(bottleneck.rate as f64),
+                units::format_rate(bottleneck.rate.as_f64()),
                 bottleneck_clause(bottleneck)
             ),
         }
@@ -433,7 +433,7 @@ impl Display for LimitWarning {
                 f,
                 "warning: before a byte is copied, {}: going on at {} until it is better",
                 bottleneck_clause(bottleneck),
-                units::format_rate(bottleneck.rate as f64)
+                units::format_rate(bottleneck.rate.as_f64())
             ),
             Self::ProberDied { option, why } => write!(
                 f,

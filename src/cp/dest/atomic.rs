@@ -8,7 +8,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
@@ -188,14 +187,14 @@ fn can_be_named(entry: &ResolvedPath<'_>, file: &File) -> bool {
 }
 
 impl<'a> TempFile<'a> {
-    pub(super) fn inherit(&self, file: &File, shown: &Path) -> Result<(), Error> {
+    pub(super) fn inherit(&self, file: &File, place: &AtPath<'_>) -> Result<(), Error> {
         match &self.old_file {
             OldFile::Inherit {
                 old,
                 there,
                 keep_mode,
             } => inherit(old, there, file, *keep_mode)
-                .map_err(|obstacle| Error::atomic(shown, obstacle)),
+                .map_err(|obstacle| Error::atomic(place.shown, obstacle)),
             OldFile::Discard(_) | OldFile::Absent => Ok(()),
         }
     }

@@ -140,7 +140,7 @@ impl<'a> Destination<'a> {
     /// Owner, mode or an extended attribute could not be kept.
     pub fn inherit(&self) -> Result<(), Error> {
         match &self.temporary {
-            Some(temporary) => temporary.inherit(&self.file, self.place.shown),
+            Some(temporary) => temporary.inherit(&self.file, &self.place),
             None => Ok(()),
         }
     }
