@@ -20,7 +20,7 @@ const EXIT_CANNOT_RUN: i32 = 126;
 /// Why there is no result.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ForklatError {
-    /// A system call failed.
+    /// A system call failed for the reason that it carries.
     #[error(transparent)]
     Io(#[from] IoFailure),
     /// Something could not be observed.
@@ -49,23 +49,23 @@ pub enum ForklatError {
     /// Another error, about what a file holds.
     #[error("{} {source}", quote(path))]
     InFile {
-        /// The file.
+        /// The file that holds it.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         source: Box<Self>,
     },
     /// Another error, with a remark on what is needed.
     #[error("{source} ({remark})")]
     Explained {
-        /// The error.
+        /// The error to which the remark belongs.
         source: Box<Self>,
-        /// What is needed.
+        /// What is needed for it to succeed.
         remark: String,
     },
     /// Another error, and one more that came up while what had been done was undone.
     #[error("{source}; {undoing}")]
     NotUndone {
-        /// The error that came first.
+        /// The error that came up first.
         source: Box<Self>,
         /// Why it could not be undone.
         undoing: Box<Self>,
@@ -73,9 +73,9 @@ pub enum ForklatError {
     /// Another error, with what it was needed for.
     #[error("{context}: {source}")]
     Context {
-        /// What was being done.
+        /// What was being done when it failed.
         context: String,
-        /// Why it failed.
+        /// The error that is the reason.
         source: Box<Self>,
     },
 }
@@ -110,7 +110,7 @@ impl ForklatError {
         Self::Context { context, source }
     }
 
-    /// Fails if there are errors, with all of them.
+    /// Fails if there are any errors, with all of them.
     pub(crate) fn check_none(errors: Vec<Self>, separator: &'static str) -> Result<(), Self> {
         if errors.is_empty() {
             Ok(())
