@@ -173,3 +173,35 @@ pub(crate) fn cannot(
 pub(crate) fn failed(action: impl Into<String>, source: impl Into<io::Error>) -> ForklatError {
     IoFailure::new(action, source).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    fn os_error(errno: i32) -> io::Error {
+        io::Error::from_raw_os_error(errno)
+    }
+
+    #[test]
+    fn an_error_says_what_was_done_to_which_file_and_keeps_the_reason() {
+        let error = cannot("read", Path::new("/x"), os_error(libc::EACCES));
+        assert_eq!(error.to_string(), "cannot read '/x': Permission denied");
+        let reason = error.source().and_then(|e| e.downcast_ref::<io::Error>());
+        let errno = reason.and_then(io::Error::raw_os_error);
+        assert_eq!(errno, Some(libc::EACCES));
+        let error = error.explained("this needs root").context("no limit");
+        let want = "no limit: cannot read '/x': Permission denied (this needs root)";
+        assert_eq!(error.to_string(), want);
+    }
+
+    #[test]
+    fn exit_statuses_are_those_of_a_shell_and_of_env() {
+        for (errno, status) in [(libc::ENOENT, 127), (libc::EACCES, 126)] {
+            let error = ForklatError::cannot_run("x".as_ref(), os_error(errno));
+            assert_eq!(error.exit_status(), status, "{error}");
+        }
+        assert_eq!(ForklatError::Interrupted.exit_status(), 125);
+    }
+}
