@@ -5,8 +5,8 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use mmapcp::sys::clock;
-use mmapcp::transfer::rate_limit::{RateLimiter, RateSettings};
+use mmapcp::sys::clock::MonotonicNs;
+use mmapcp::transfer::rate_limit::{Rate, RateLimiter, RateSettings};
 use mmapcp::transfer::{Copier, CopyListener, Event, Progress, TransferOptions};
 
 use crate::support::*;
@@ -25,7 +25,7 @@ impl CopyListener for ChunkCounter {
         if self.calls == 2
             && let Some(orders) = self.later.take()
         {
-            self.pacer.apply(&orders, clock::monotonic_ns());
+            self.pacer.apply(&orders, MonotonicNs::now());
             self.calls = 0;
         }
     }
@@ -34,7 +34,7 @@ impl CopyListener for ChunkCounter {
     }
 }
 
-fn orders(rate: u64, chunk: usize) -> RateSettings {
+fn orders(rate: Rate, chunk: usize) -> RateSettings {
     RateSettings {
         rate,
         chunk,
@@ -49,7 +49,7 @@ fn copied(source: &File, first: RateSettings, later: Option<RateSettings>) -> (u
     let path = dir.path().join("copy");
     let dest = File::create(&path).unwrap();
     let pacer = Arc::new(RateLimiter::new(false));
-    pacer.apply(&first, clock::monotonic_ns());
+    pacer.apply(&first, MonotonicNs::now());
     let mut worker = Copier::with_rate_limiter(Some(Arc::clone(&pacer)));
     let facts = worker.facts(source).unwrap();
     let mut pieces = ChunkCounter {
@@ -76,7 +76,7 @@ fn a_file_larger_than_a_chunk_is_not_copied_as_a_small_file() {
     let path = dir.path().join("dump");
     make_dense_dump(&path, 40 << 10);
     let source = File::open(&path).unwrap();
-    let (pieces, data) = copied(&source, orders(u64::MAX, 4096), None);
+    let (pieces, data) = copied(&source, orders(Rate::Unlimited, 4096), None);
     assert!(pieces >= 10, "{pieces}");
     assert!(data == fs::read(&path).unwrap());
 }
@@ -87,7 +87,10 @@ fn a_chunk_that_waits_is_split_when_the_chunk_size_shrinks() {
     let path = dir.path().join("dump");
     make_dense_dump(&path, MIB);
     let data = fs::read(&path).unwrap();
-    let (stops, small) = (orders(0, 1 << 20), orders(u64::MAX, 64 << 10));
+    let (stops, small) = (
+        orders(Rate::Stopped, 1 << 20),
+        orders(Rate::Unlimited, 64 << 10),
+    );
 
     let (pieces, copy) = copied(&File::open(&path).unwrap(), stops, Some(small));
     assert!(pieces >= 16, "{pieces} pieces of a file");

@@ -101,7 +101,7 @@ fn copy(
     if options.report.debug {
         report_bounced_writes(jobs, options, reporter);
     }
-    throttle::run_throttled(throttle, (options, jobs), reporter, |pace| {
+    throttle::run_throttled(throttle, options, jobs, reporter, |pace| {
         total_scan::run_with_total_scan(options, jobs, reporter, || {
             tree::copy_all(jobs, options, pace, voice)
         })

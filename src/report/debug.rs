@@ -6,7 +6,7 @@ use super::progress_text::bottleneck_clause;
 use super::quote::quote;
 use super::units::{format_bytes, format_rate};
 use crate::transfer::copy_method::{Offload, ReflinkUse, SparseDetection};
-use crate::transfer::rate_limit::Bottleneck;
+use crate::transfer::rate_limit::{Bottleneck, Rate};
 use crate::transfer::{CopyMethod, CopySummary, Event, PlanSummary};
 
 /// Formats the line about what holds the copy back.
@@ -15,8 +15,8 @@ pub(super) fn throttle(holding: Option<&Bottleneck>) -> String {
     match holding {
         Some(holding) => {
             let rate = match holding.rate {
-                0 => "nothing moves yet".to_owned(),
-                per_second => format_rate(per_second as f64),
+                Rate::Stopped => "nothing moves yet".to_owned(),
+                rate => format_rate(rate.as_f64()),
             };
             format!("throttle: {rate}: {}", bottleneck_clause(holding))
         }
@@ -118,11 +118,14 @@ mod tests {
             cause: Cause::ForkLatency,
             figure: 0.0062,
             target: 0.005,
-            rate: 35 << 20,
+            rate: Rate::from_bytes_per_sec(35 << 20),
         };
         let line = "throttle: 35.00 MiB/s: fork takes 6.2 ms, 5 ms are allowed";
         assert_eq!(throttle(Some(&holding)), line);
-        let before = Bottleneck { rate: 0, ..holding };
+        let before = Bottleneck {
+            rate: Rate::Stopped,
+            ..holding
+        };
         let line = "throttle: nothing moves yet: fork takes 6.2 ms, 5 ms are allowed";
         assert_eq!(throttle(Some(&before)), line);
         assert_eq!(throttle(None), "throttle: nobody holds the copy back");

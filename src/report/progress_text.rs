@@ -9,7 +9,7 @@ use super::units::{
     format_bytes, format_hms, format_percent, format_rate, format_rate_short, format_seconds,
 };
 use crate::transfer::Progress;
-use crate::transfer::rate_limit::{Bottleneck, Cause, FIGURE_PLACEHOLDER, FigureUnit};
+use crate::transfer::rate_limit::{Bottleneck, Cause, FIGURE_PLACEHOLDER, FigureUnit, Rate};
 
 /// Formats the progress of one file.
 pub(super) fn file_text(progress: &Progress, source: &Path) -> String {
@@ -68,14 +68,14 @@ fn time_left(bytes: u64, speed: f64) -> String {
 /// Formats what holds the copy back, in few words and with the allowed value in brackets: `held to 35 MiB/s by
 /// fork-latency 6.2 ms (5 ms)`.
 pub(super) fn bottleneck_text(holding: &Bottleneck) -> String {
-    let rate = format_rate_short(holding.rate as f64);
+    let rate = format_rate_short(holding.rate.as_f64());
     if holding.cause == Cause::LimitRate {
         return format!("limited to {rate}");
     }
     let (cause, target) = (holding.cause.name(), format_figure(holding, holding.target));
     let figure = format_figure(holding, holding.figure);
     match holding.rate {
-        0 => format!("waiting for {cause} {figure} ({target})"),
+        Rate::Stopped => format!("waiting for {cause} {figure} ({target})"),
         _ => format!("held to {rate} by {cause} {figure} ({target})"),
     }
 }
@@ -108,7 +108,7 @@ mod tests {
             cause,
             figure,
             target,
-            rate: 35 << 20,
+            rate: Rate::from_bytes_per_sec(35 << 20),
         };
         assert_eq!(bottleneck_text(&holding), short);
         assert_eq!(bottleneck_clause(&holding), long);
@@ -154,7 +154,7 @@ mod tests {
             cause: Cause::ForkLatency,
             figure: 0.0004,
             target: 0.005,
-            rate: 0,
+            rate: Rate::Stopped,
         };
         let short = "waiting for fork-latency 400 us (5 ms)";
         assert_eq!(bottleneck_text(&holding), short);

@@ -50,7 +50,7 @@ fn is_significant_change(told: Option<&Bottleneck>, now: Option<&Bottleneck>) ->
     match (told, now) {
         (None, None) => false,
         (Some(told), Some(now)) if told.cause == now.cause => {
-            let (before, after) = (told.rate as f64, now.rate as f64);
+            let (before, after) = (told.rate.as_f64(), now.rate.as_f64());
             (after - before).abs() > before / 4.0
         }
         _ => true,
@@ -60,14 +60,14 @@ fn is_significant_change(told: Option<&Bottleneck>, now: Option<&Bottleneck>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transfer::rate_limit::Cause;
+    use crate::transfer::rate_limit::{Cause, Rate};
 
     fn holding(cause: Cause, rate: u64) -> Bottleneck {
         Bottleneck {
             cause,
             figure: 0.006,
             target: 0.005,
-            rate,
+            rate: Rate::from_bytes_per_sec(rate),
         }
     }
 

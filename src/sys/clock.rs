@@ -17,6 +17,62 @@ pub fn monotonic_ns() -> u64 {
     })
 }
 
+/// A moment of CLOCK_MONOTONIC, in nanoseconds since an unnamed moment in the past; the same for all processes of a boot.
+///
+/// Arithmetic saturates at both ends, so that no value from outside can overflow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct MonotonicNs(u64);
+
+impl MonotonicNs {
+    /// The first moment that there is.
+    pub const ZERO: Self = Self(0);
+
+    /// The last moment, which no clock reaches.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// Makes the moment from its nanoseconds.
+    #[must_use]
+    pub const fn from_nanos(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
+    /// Returns the present moment of the clock.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(monotonic_ns())
+    }
+
+    /// Returns the nanoseconds of this moment.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the moment that is `time` later.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(saturating_nanos(time)))
+    }
+
+    /// Returns the moment that is `time` earlier.
+    #[must_use]
+    pub fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(saturating_nanos(time)))
+    }
+
+    /// Returns the time since `earlier`, zero if that is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Returns the nanoseconds of a duration, `u64::MAX` beyond 584 years.
+#[must_use]
+pub fn saturating_nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Sleeps until `deadline`, in nanoseconds of CLOCK_MONOTONIC (`TIMER_ABSTIME`: neither a signal nor a late start moves
 /// it). Returns at once if it has passed.
 pub fn sleep_until(deadline: u64) {
@@ -29,4 +85,20 @@ pub fn sleep_until(deadline: u64) {
         )
     };
     while sleep() == Err(Errno::EINTR) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_saturate_at_both_ends() {
+        let second = Duration::from_secs(1);
+        let moment = MonotonicNs::from_nanos(5);
+        assert_eq!(moment.after(second).since(moment), second);
+        assert_eq!(moment.since(moment.after(second)), Duration::ZERO);
+        assert_eq!(moment.before(second), MonotonicNs::ZERO);
+        assert_eq!(moment.after(Duration::MAX), MonotonicNs::MAX);
+        assert!(MonotonicNs::now() > moment);
+    }
 }

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::time::Instant;
 
 use super::capabilities::{DestCaps, SourceInfo};
-use super::error::{CopyFailure, Error};
+use super::error::CopyFailure;
 use super::event::{CopyListener, Progress};
 use super::rate_limit::RateLimiter;
+use super::stop_check::report_progress;
 use super::token_wait;
 
 /// The two files of a copy, and their properties.
@@ -27,7 +28,7 @@ impl CopyJob<'_> {
     /// what its data is charged.
     pub(super) fn wait_for_file_cost(
         &self,
-        observer: &mut dyn CopyListener,
+        listener: &mut dyn CopyListener,
     ) -> Result<(), CopyFailure> {
         let Some(pace) = self.pace.filter(|_| self.dest_caps.regular) else {
             return Ok(());
@@ -39,12 +40,12 @@ impl CopyJob<'_> {
         }
         let started = Instant::now();
         let waited = token_wait::wait_for_all_tokens(Some(pace), price, || {
-            observer.progress(&Progress {
+            let progress = Progress {
                 size,
                 elapsed: started.elapsed(),
                 ..Progress::default()
-            });
-            Error::if_interrupted(observer)
+            };
+            report_progress(listener, &progress)
         });
         waited.map_err(|error| CopyFailure::before(error, size))?;
         pace.record_moved(price, price);

@@ -3,7 +3,7 @@
 //! On a kernel without preemption nothing else runs on that CPU until the call returns or waits, so a call that moves,
 //! frees or reserves much is made in pieces, whose size adapts to the cost of the last one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sys::cpu::thread_cpu_time;
 
@@ -61,6 +61,24 @@ impl AdaptiveCallSize {
             self.bytes = (self.bytes * 2).min(self.most);
         }
     }
+}
+
+/// The time that one call took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallCost {
+    /// CPU time of the calling thread.
+    pub(super) cpu: Duration,
+    /// Wall time from begin to end.
+    pub(super) wall: Duration,
+}
+
+/// Makes a call, and returns what it returned and took.
+pub(super) fn measure_call<T>(call: impl FnOnce() -> T) -> (T, CallCost) {
+    let (began, before) = (Instant::now(), thread_cpu_time());
+    let result = call();
+    let cpu = thread_cpu_time().saturating_sub(before);
+    let wall = began.elapsed();
+    (result, CallCost { cpu, wall })
 }
 
 /// Inserts sleeps into a phase that computes without ever waiting, so that other tasks get the CPU in time.

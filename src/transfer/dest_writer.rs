@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::uio::pwrite;
 
 use super::align::Align;
-use super::capabilities::DestCaps;
+use super::capabilities::{DestCaps, Direct};
 use super::dirty_window::{DirtyWindow, FlushMethod, flush_and_drop};
 use super::errno_class::{Endpoint, EngineError, retry};
 use crate::sys::file::{pwrite_dontcache, set_direct};
@@ -33,10 +33,16 @@ pub struct DestWriter<'a> {
     pub file: &'a File,
     /// The alignment of direct writes.
     pub align: Align,
+    /// Whether O_DIRECT is known to go past the page cache here.
+    pub(super) is_direct_verified: bool,
+    /// Whether the file can be cut to its size, so that its last write may be longer.
+    pub(super) is_truncatable: bool,
     write_mode: WriteMode,
     stream: bool,
     flush: FlushMethod,
     dirty_window: DirtyWindow,
+    /// Whether the file is small and flushed as a whole, later.
+    is_deferred: bool,
 }
 
 impl<'a> DestWriter<'a> {
@@ -46,10 +52,24 @@ impl<'a> DestWriter<'a> {
         Self {
             file,
             align: facts.align,
+            is_direct_verified: facts.direct == Direct::Genuine,
+            is_truncatable: facts.regular,
             write_mode: WriteMode::Cached,
             stream: facts.stream,
             flush: facts.flush,
             dirty_window: DirtyWindow::new(facts.flush),
+            is_deferred: false,
+        }
+    }
+
+    /// Makes a writer that is in `write_mode`, which is not direct, and flushes nothing before [`Self::finish`]: for a file so
+    /// small that all of it may be dirty.
+    #[must_use]
+    pub(super) fn deferred(file: &'a File, facts: &DestCaps, write_mode: WriteMode) -> Self {
+        Self {
+            write_mode,
+            is_deferred: true,
+            ..Self::new(file, facts)
         }
     }
 
@@ -117,9 +137,21 @@ impl<'a> DestWriter<'a> {
         if self.write_mode == WriteMode::Direct {
             return Ok(());
         }
+        if self.is_deferred {
+            self.dirty_window.note(at, at + len as u64);
+            return Ok(());
+        }
         self.dirty_window
             .wrote(self.file, at, at + len as u64)
             .map_err(|e| EngineError::Fatal(Endpoint::Dest, e))
+    }
+
+    /// Starts writeback of what went through the cache and is not on its way yet: uncached writes are. Errors come when it is
+    /// waited for.
+    pub(super) fn start_writeback(&self) {
+        if self.write_mode == WriteMode::Cached {
+            self.dirty_window.start_writeback(self.file);
+        }
     }
 
     /// Limits the dirty window to what `bound` returns for its usual limit.

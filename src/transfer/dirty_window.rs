@@ -88,10 +88,7 @@ impl DirtyWindow {
     /// # Errors
     /// Errors of writeback: EIO, and ENOSPC from file systems that allocate late.
     pub(super) fn wrote(&mut self, file: &File, at: u64, end: u64) -> io::Result<()> {
-        if self.pending() == 0 {
-            self.flushed = at;
-        }
-        self.written = end;
+        self.note(at, end);
         if self.flush == FlushMethod::Range {
             match retry(|| sync_range(file, at, end - at, SyncRange::StartWriteback)) {
                 // The kernel or a filter does not have the call.
@@ -112,6 +109,26 @@ impl DirtyWindow {
             self.flush_until(file, until)?;
         }
         Ok(())
+    }
+
+    /// Notes a write from `at` to `end`.
+    pub(super) fn note(&mut self, at: u64, end: u64) {
+        if self.pending() == 0 {
+            self.flushed = at;
+        }
+        self.written = end;
+    }
+
+    /// Starts writeback of what is pending, and ignores errors: they come when it is waited for.
+    pub(super) fn start_writeback(&self, file: &File) {
+        if self.flush == FlushMethod::Range && self.pending() > 0 {
+            let _ = sync_range(
+                file,
+                self.flushed,
+                self.pending(),
+                SyncRange::StartWriteback,
+            );
+        }
     }
 
     /// Flushes and drops the rest. Does nothing once writeback has failed: the data in doubt stays pending.

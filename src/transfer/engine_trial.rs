@@ -1,9 +1,9 @@
 //! Measures once for a file whether `mmap` or `splice` is cheaper on this host.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::cpu_budget::CallCost;
 use super::event::Trial;
-use crate::sys::cpu::thread_cpu_time;
 
 /// Bytes that each of the two engines copies in its trial: two windows of `mmap`.
 ///
@@ -32,6 +32,15 @@ pub struct EngineCost {
 }
 
 impl EngineCost {
+    /// Returns the cost of a chunk of `bytes`.
+    pub(super) fn new(bytes: u64, cost: CallCost) -> Self {
+        Self {
+            bytes,
+            cpu: cost.cpu,
+            wall: cost.wall,
+        }
+    }
+
     fn per_gb(&self, time: Duration) -> f64 {
         time.as_secs_f64() * 1e9 / self.bytes.max(1) as f64
     }
@@ -62,32 +71,9 @@ pub enum TrialStep {
     Decided(&'static str),
 }
 
-/// CPU time and wall time, read before a chunk.
-#[derive(Debug, Clone, Copy)]
-pub struct TrialClock(Duration, Instant);
-
-impl TrialClock {
-    /// Returns the present time of both clocks.
-    #[must_use]
-    pub fn read() -> Self {
-        Self(thread_cpu_time(), Instant::now())
-    }
-}
-
 impl EngineTrial {
-    /// Adds the cost of `bytes` that `engine` moved since `since`.
-    pub fn moved(&mut self, engine: &'static str, bytes: u64, since: TrialClock) -> TrialStep {
-        self.account(
-            engine,
-            EngineCost {
-                bytes,
-                cpu: thread_cpu_time().saturating_sub(since.0),
-                wall: since.1.elapsed(),
-            },
-        )
-    }
-
-    fn account(&mut self, engine: &'static str, more: EngineCost) -> TrialStep {
+    /// Accounts a chunk that `engine` moved.
+    pub(super) fn moved(&mut self, engine: &'static str, more: EngineCost) -> TrialStep {
         if self.costs.last().is_none_or(|(name, _)| *name != engine) {
             self.costs.push((engine, EngineCost::default()));
         }
@@ -146,8 +132,8 @@ mod tests {
 
     fn decide(mmap: EngineCost, splice: EngineCost) -> TrialStep {
         let mut choice = EngineTrial::default();
-        assert_eq!(choice.account("mmap", mmap), TrialStep::Other);
-        choice.account("splice", splice)
+        assert_eq!(choice.moved("mmap", mmap), TrialStep::Other);
+        choice.moved("splice", splice)
     }
 
     #[test]
@@ -181,8 +167,8 @@ mod tests {
             bytes: STRETCH / 2,
             ..cost(1, 1)
         };
-        assert_eq!(choice.account("mmap", part), TrialStep::Same);
-        assert_eq!(choice.account("mmap", part), TrialStep::Other);
-        assert_eq!(choice.account("splice", part), TrialStep::Same);
+        assert_eq!(choice.moved("mmap", part), TrialStep::Same);
+        assert_eq!(choice.moved("mmap", part), TrialStep::Other);
+        assert_eq!(choice.moved("splice", part), TrialStep::Same);
     }
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 
 use super::errno_class::Endpoint;
-use super::event::CopyListener;
 
 /// Why a file was not copied, or not faithfully.
 #[derive(Debug)]
@@ -30,30 +29,6 @@ pub enum Error {
     },
     /// The listener asked to stop.
     Interrupted,
-}
-
-impl Error {
-    /// Fails with [`Self::Interrupted`] once the listener asks to stop.
-    pub(super) fn if_interrupted(observer: &dyn CopyListener) -> Result<(), Self> {
-        if observer.interrupted() {
-            Err(Self::Interrupted)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Returns [`Self::Interrupted`] for an interrupted call, which is repeated until the listener asks to stop, and
-    /// other errors unchanged.
-    pub(super) fn or_interrupted(self, observer: &dyn CopyListener) -> Self {
-        match self {
-            Self::Io(_, e) | Self::Resize(e) | Self::Clone(e)
-                if e.kind() == io::ErrorKind::Interrupted && observer.interrupted() =>
-            {
-                Self::Interrupted
-            }
-            other => other,
-        }
-    }
 }
 
 impl fmt::Display for Error {

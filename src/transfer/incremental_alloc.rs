@@ -10,6 +10,7 @@ use nix::unistd::ftruncate;
 use super::cpu_budget::{AdaptiveCallSize, PeriodicSleep};
 use super::errno_class::retry;
 use super::error::Error;
+use super::stop_check::StopCheck;
 
 /// The smallest step of a truncation in bytes: one huge page, which a smaller step would split.
 const LEAST_CUT: u64 = 2 << 20;
@@ -58,7 +59,7 @@ impl From<io::Error> for StepError {
 pub(super) fn truncate_in_steps(
     file: &File,
     cut: Cut,
-    check_stop: &mut dyn FnMut() -> Result<(), Error>,
+    check_stop: &mut StopCheck<'_>,
 ) -> Result<(), StepError> {
     let hole = cut.size.saturating_sub(cut.allocated);
     // A file of EiB in holes is crossed in 65,536 steps at most.
@@ -93,7 +94,7 @@ pub(super) fn fallocate_in_steps(
     file: &File,
     start: u64,
     end: u64,
-    check_stop: &mut dyn FnMut() -> Result<(), Error>,
+    check_stop: &mut StopCheck<'_>,
 ) -> Result<(), StepError> {
     let mut at = start;
     while at < end {

@@ -30,6 +30,7 @@ pub mod rate_limit;
 mod reflink_attempt;
 mod segment;
 mod source_reader;
+mod stop_check;
 mod token_wait;
 
 pub use copier::{Copier, copy};

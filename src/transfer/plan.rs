@@ -1,9 +1,9 @@
 //! Decides which engines can copy a pair of files, with a reason for each engine that cannot.
 
-use super::capabilities::{DestCaps, Direct, SourceInfo};
+use super::capabilities::Direct;
 use super::copy_job::CopyJob;
 use super::dest_writer::WriteMode;
-use super::engine::{ENGINES, EngineSpec};
+use super::engine::{BUFFERED, DONTCACHE, ENGINES, EngineSpec};
 use super::engine_trial;
 use super::event::{Event, PlanSummary, Refusal};
 
@@ -63,11 +63,9 @@ pub struct TransferOptions {
 
 /// The decisions for one pair of files.
 #[derive(Debug)]
-pub struct Plan {
-    /// The properties of the source.
-    pub source: SourceInfo,
-    /// The properties of the destination.
-    pub dest: DestCaps,
+pub struct Plan<'a> {
+    /// The two files of the copy.
+    pub(super) job: &'a CopyJob<'a>,
     /// The engines that can copy these files, the first to be tried first.
     pub rows: Vec<&'static EngineSpec>,
     /// The other engines, with the reasons.
@@ -78,11 +76,11 @@ pub struct Plan {
     pub options: TransferOptions,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// Divides the engines into those that can copy these files and those that cannot.
     #[must_use]
-    pub(super) fn of(files: &CopyJob<'_>, options: TransferOptions) -> Self {
-        let (source, dest) = (files.source_info.clone(), files.dest_caps.clone());
+    pub(super) fn of(files: &'a CopyJob<'a>, options: TransferOptions) -> Self {
+        let source = &files.source_info;
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
         let all = ENGINES
             .iter()
@@ -107,11 +105,48 @@ impl Plan {
             rows[..2].reverse();
         }
         Self {
-            source,
-            dest,
+            job: files,
             rows,
             refused,
             measure,
+            options,
+        }
+    }
+
+    /// Narrows the plan to the rows that serve a small file: `row`, and the page cache behind it. All others are dearer.
+    #[must_use]
+    pub(super) fn for_small_file(mut self, row: &'static EngineSpec) -> Self {
+        let planned = std::mem::replace(&mut self.rows, small_file_rows(row));
+        for other in planned {
+            if self.rows.contains(&other) {
+                continue;
+            }
+            let why = if other == DONTCACHE {
+                "was refused on this mount before, or nothing is to be flushed there"
+            } else {
+                "dearer than the page cache for so small a file"
+            };
+            self.refused.push(Refusal {
+                engine: other.name,
+                why: why.into(),
+            });
+        }
+        self.measure = false;
+        self
+    }
+
+    /// Makes the same plan without a reason for each refusal: where nobody listens, they are not looked for.
+    #[must_use]
+    pub(super) fn unexplained(
+        files: &'a CopyJob<'a>,
+        options: TransferOptions,
+        row: &'static EngineSpec,
+    ) -> Self {
+        Self {
+            job: files,
+            rows: small_file_rows(row),
+            refused: Vec::new(),
+            measure: false,
             options,
         }
     }
@@ -120,16 +155,16 @@ impl Plan {
     #[must_use]
     pub fn event(&self, unreserved: Option<String>) -> Event {
         Event::Plan(PlanSummary {
-            size: self.source.size,
-            data: self.source.data,
+            size: self.job.source_info.size,
+            data: self.job.source_info.data,
             engine: self.rows.first().map(|row| row.name),
-            direct: match self.dest.direct {
+            direct: match self.job.dest_caps.direct {
                 Direct::Genuine => "genuine",
                 Direct::Unproven => "unproven",
                 Direct::No(_) => "no",
             },
-            mem_align: self.dest.align.mem,
-            offset_align: self.dest.align.offset,
+            mem_align: self.job.dest_caps.align.mem,
+            offset_align: self.job.dest_caps.align.offset,
             refused: self.refused.clone(),
             unreserved,
         })
@@ -141,6 +176,15 @@ impl Plan {
         let engine = self.options.engine.map_or("direct", |row| row.name);
         let refusal = self.refused.iter().find(|r| r.engine == engine);
         refusal.map_or_else(|| "no engine fits".into(), |r| r.why.clone())
+    }
+}
+
+/// Returns the rows of a small file: `row`, and the page cache behind it.
+fn small_file_rows(row: &'static EngineSpec) -> Vec<&'static EngineSpec> {
+    if row == BUFFERED {
+        vec![row]
+    } else {
+        vec![row, BUFFERED]
     }
 }
 

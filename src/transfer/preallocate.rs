@@ -15,6 +15,7 @@ use super::error::Error;
 use super::extent_scanner::{ExtentScanner, Segment};
 use super::incremental_alloc::{self, Cut, StepError};
 use super::plan::{Plan, Sparse};
+use super::stop_check::StopCheck;
 use crate::sys::strerror::strerror;
 
 /// Files with fewer bytes of data are written in one or two calls, which report ENOSPC themselves.
@@ -24,9 +25,6 @@ const MIN_PREALLOCATE_BYTES: u64 = 4 << 20;
 /// source is not reserved.
 const MAX_PREALLOCATED_EXTENTS: u64 = 1024;
 
-/// The function that is called between two steps, and fails once the copy shall stop.
-pub(super) type StopCheck<'a> = dyn FnMut() -> Result<(), Error> + 'a;
-
 /// Truncates an existing destination, after all checks that are possible beforehand, and reserves the blocks of the
 /// source's data, or returns why not. Its findings about the extents are used again: a dense source is queried once.
 ///
@@ -35,28 +33,28 @@ pub(super) type StopCheck<'a> = dyn FnMut() -> Result<(), Error> + 'a;
 /// ENOSPC and EDQUOT of the reservation: then it is empty. The error of `check_stop`: then it is empty, or part of its old
 /// content is truncated.
 pub(super) fn prepare_dest(
-    plan: &Plan,
+    plan: &Plan<'_>,
     extents: &mut ExtentScanner<'_>,
-    dest: &File,
     check_stop: &mut StopCheck<'_>,
 ) -> Result<Option<String>, Error> {
+    let dest = plan.job.dest;
     let write = |e| Error::Io(Endpoint::Dest, e);
-    if !plan.dest.regular {
+    if !plan.job.dest_caps.regular {
         return Ok(Some("not a regular file".into()));
     }
-    if plan.source.size > file_size_limit() {
+    if plan.job.source_info.size > file_size_limit() {
         return Err(write(Errno::EFBIG.into()));
     }
     if plan.options.sparse != Sparse::Always {
         let data = match plan.options.sparse {
-            Sparse::Never => plan.source.size,
-            Sparse::Auto | Sparse::Always => plan.source.data,
+            Sparse::Never => plan.job.source_info.size,
+            Sparse::Auto | Sparse::Always => plan.job.source_info.data,
         };
-        check_free_space(dest, data, plan.dest.allocated, check_stop)?;
+        check_free_space(dest, data, plan.job.dest_caps.allocated, check_stop)?;
     }
-    truncate_dest(dest, &plan.dest, check_stop)?;
+    truncate_dest(dest, &plan.job.dest_caps, check_stop)?;
     let mut rest = PeriodicSleep::begin();
-    preallocate(plan, extents, dest, &mut || {
+    preallocate(plan, extents, &mut || {
         rest.sleep_if_due();
         check_stop()
     })
@@ -86,18 +84,17 @@ pub(super) fn truncate_dest(
 }
 
 fn preallocate(
-    plan: &Plan,
+    plan: &Plan<'_>,
     extents: &mut ExtentScanner<'_>,
-    dest: &File,
     check_stop: &mut StopCheck<'_>,
 ) -> Result<Option<String>, Error> {
-    if let Err(why) = plan.dest.reserve {
+    if let Err(why) = plan.job.dest_caps.reserve {
         return Ok(Some(why.into()));
     }
-    if plan.source.data < MIN_PREALLOCATE_BYTES || plan.options.sparse == Sparse::Always {
+    if plan.job.source_info.data < MIN_PREALLOCATE_BYTES || plan.options.sparse == Sparse::Always {
         return Ok(Some("little data, or zeros that may become holes".into()));
     }
-    let error = match preallocate_extents(plan, extents, dest, check_stop) {
+    let error = match preallocate_extents(plan, extents, check_stop) {
         Ok(why) => return Ok(why),
         Err(StepError::Interrupted(error)) => error,
         Err(StepError::Failed(e))
@@ -111,19 +108,24 @@ fn preallocate(
         Err(StepError::Failed(e)) => return Ok(Some(format!("fallocate: {}", strerror(&e)))),
     };
     // Space reserved so far is released, since ext4 keeps it otherwise.
-    let _ = retry(|| ftruncate(dest, 0));
+    let _ = retry(|| ftruncate(plan.job.dest, 0));
     Err(error)
 }
 
 fn preallocate_extents(
-    plan: &Plan,
+    plan: &Plan<'_>,
     extents: &mut ExtentScanner<'_>,
-    dest: &File,
     check_stop: &mut StopCheck<'_>,
 ) -> Result<Option<String>, StepError> {
+    let dest = plan.job.dest;
     if plan.options.sparse == Sparse::Never {
-        return incremental_alloc::fallocate_in_steps(dest, 0, plan.source.size, check_stop)
-            .map(|()| None);
+        return incremental_alloc::fallocate_in_steps(
+            dest,
+            0,
+            plan.job.source_info.size,
+            check_stop,
+        )
+        .map(|()| None);
     }
     let (mut pos, mut run) = (0, 0..0);
     loop {

@@ -10,9 +10,10 @@ use super::engine::{Endpoints, REFLINK};
 use super::errno_class::EngineError;
 use super::error::{CopyFailure, Error};
 use super::event::CopyListener;
-use super::file_copy::{CopyStart, FileCopy, check_source_unchanged};
+use super::file_copy::{CopyStart, finish_shared};
 use super::plan::{self, Plan, Reflink, TransferOptions};
 use super::preallocate;
+use super::stop_check::check_stop;
 use crate::sys::strerror::strerror;
 
 /// Shares the blocks of the source, if that is wanted and may be possible. Returns whether it did; if not, the reason
@@ -24,18 +25,16 @@ use crate::sys::strerror::strerror;
 pub(super) fn try_reflink(
     files: &mut CopyJob<'_>,
     options: TransferOptions,
-    observer: &mut dyn CopyListener,
+    listener: &mut dyn CopyListener,
 ) -> Result<bool, CopyFailure> {
     if !plan::serves(REFLINK, files, &options) {
         return Ok(false);
     }
-    let account = CopyStart::open();
+    let start = CopyStart::now();
     let Err(error) = clone_blocks(files) else {
         let plan = Plan::of(files, options);
-        observer.event(&plan.event(Some("blocks are shared".into())));
-        return FileCopy::new(&plan, files, account, observer)
-            .shared()
-            .map(|()| true);
+        listener.event(&plan.event(Some("blocks are shared".into())));
+        return finish_shared(&plan, start, listener).map(|()| true);
     };
     let fail = |error| {
         Err(CopyFailure::before(
@@ -44,7 +43,7 @@ pub(super) fn try_reflink(
         ))
     };
     if options.reflink == Reflink::Always {
-        let mut heard = || Error::if_interrupted(observer);
+        let mut heard = || check_stop(listener);
         let emptied = match files.dest_caps.regular {
             true => preallocate::truncate_dest(files.dest, &files.dest_caps, &mut heard),
             false => Ok(()),
@@ -84,21 +83,5 @@ fn clone_blocks(files: &CopyJob<'_>) -> io::Result<()> {
         Ok(_) => Ok(()),
         Err(EngineError::Unsupported(_, e) | EngineError::Fatal(_, e)) => Err(e),
         Err(EngineError::SourceEnd) => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
-}
-
-impl FileCopy<'_> {
-    /// Reports a file whose blocks are shared as done.
-    fn shared(mut self) -> Result<(), CopyFailure> {
-        self.pos = self.size;
-        self.moved.insert(REFLINK.name, self.plan.source.data);
-        let told = self.report();
-        match told.and_then(|()| check_source_unchanged(self.endpoints.source, &self.plan.source)) {
-            Ok(()) => {
-                self.emit_done();
-                Ok(())
-            }
-            Err(error) => Err(self.abort(error)),
-        }
     }
 }

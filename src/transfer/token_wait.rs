@@ -1,11 +1,13 @@
 //! Waits for the rate limiter before each chunk, in short periods, so that signals and progress are handled meanwhile.
 
+use std::time::Duration;
+
 use super::error::Error;
 use super::rate_limit::RateLimiter;
-use crate::sys::clock::monotonic_ns;
+use crate::sys::clock::MonotonicNs;
 
-/// Longest wait in nanoseconds between two checks for signals and progress (50 ms): a person perceives no delay.
-const CHECK_INTERVAL_NS: u64 = 50_000_000;
+/// Longest wait between two checks for signals and progress.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Number of chunks that may be in flight through the page cache: with fewer the device would idle between two of them.
 const MAX_DIRTY_CHUNKS: u64 = 4;
@@ -26,7 +28,7 @@ pub(super) fn wait_for_tokens(
     let turn = pace.line_up();
     loop {
         let piece = |chunk: usize| bytes.min((chunk as u64).max(unit));
-        if let Some(taken) = turn.wait_until(piece, monotonic_ns() + CHECK_INTERVAL_NS) {
+        if let Some(taken) = turn.wait_until(piece, MonotonicNs::now().after(CHECK_INTERVAL)) {
             return Ok(taken);
         }
         report()?;

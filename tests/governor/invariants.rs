@@ -8,6 +8,7 @@ use mmapcp::transfer::rate_limit::{
 use proptest::prelude::*;
 
 use super::MIN_RATE;
+use super::simulated_machine::{moment, per_second};
 
 /// Plain numbers as often as extreme ones.
 fn any_number() -> impl Strategy<Value = u64> {
@@ -38,12 +39,12 @@ fn any_limits() -> impl Strategy<Value = Limits> {
 fn feed_input(governor: &mut Governor, what: u8, numbers: (u64, u64, u64)) {
     let (intended, moments, end) = numbers;
     let answer = Sample::Latency(LatencySample {
-        intended,
+        intended: moment(intended),
         moments,
-        end,
+        end: moment(end),
     });
     let stall = Sample::Stall(StallSample {
-        at: intended,
+        at: moment(intended),
         total_us: moments,
     });
     match what {
@@ -51,7 +52,7 @@ fn feed_input(governor: &mut Governor, what: u8, numbers: (u64, u64, u64)) {
         1 => governor.add_sample(Cause::WriteLatency, answer),
         2 => governor.add_sample(Cause::MemoryPressure, stall),
         3 => governor.add_sample(Cause::IoPressure, stall),
-        4 => governor.sensor_lost(Cause::ForkLatency, intended),
+        4 => governor.sensor_lost(Cause::ForkLatency, moment(intended)),
         _ => governor.add_sample(Cause::LimitRate, answer),
     }
 }
@@ -69,20 +70,21 @@ proptest! {
             Cause::ForkLatency => Duration::from_nanos(periods.0),
             _ => Duration::from_nanos(periods.1),
         };
-        let mut governor = Governor::new(&limits, period, threads, start);
+        let mut governor = Governor::new(&limits, period, threads, moment(start));
         let mut opened = false;
         for (what, numbers) in calls {
             if what < 6 {
                 feed_input(&mut governor, what, numbers);
                 continue;
             }
-            let done = CopyTotals { moved: numbers.1, waited: numbers.2 };
-            let orders = governor.decide(numbers.0, done);
+            let done = CopyTotals { moved: numbers.1, waited: Duration::from_nanos(numbers.2) };
+            let orders = governor.decide(moment(numbers.0), done);
             let limit = limits.rate.unwrap_or(u64::MAX);
-            prop_assert!(orders.rate <= limit);
-            opened |= orders.rate > 0;
+            let rate = per_second(orders.rate);
+            prop_assert!(rate <= limit);
+            opened |= rate > 0;
             if opened {
-                prop_assert!(orders.rate >= limit.min(MIN_RATE), "{orders:?}");
+                prop_assert!(rate >= limit.min(MIN_RATE), "{orders:?}");
             }
             if limits.any() {
                 prop_assert!(orders.chunk.is_power_of_two(), "{orders:?}");

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use mmapcp::transfer::rate_limit::{
-    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, Sample,
+    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, Rate, Sample,
 };
 
 use super::MIN_RATE;
-use super::simulated_machine::{NANOS_PER_SECOND, SimulatedMachine, SimulationLog, sample_period};
+use super::simulated_machine::{
+    NANOS_PER_SECOND, SimulatedMachine, SimulationLog, moment, per_second, sample_period,
+};
 
 fn fork_within(milliseconds: u64) -> Limits {
     Limits {
@@ -20,7 +22,7 @@ fn fork_within(milliseconds: u64) -> Limits {
 fn range(record: &SimulationLog, from: u64, to: u64) -> (u64, u64) {
     let orders = record.rate_settings.iter();
     let rates = orders.filter(|(at, _)| (from..to).contains(at));
-    let rates: Vec<u64> = rates.map(|(_, orders)| orders.rate).collect();
+    let rates: Vec<u64> = rates.map(|(_, orders)| per_second(orders.rate)).collect();
     (*rates.iter().min().unwrap(), *rates.iter().max().unwrap())
 }
 
@@ -31,8 +33,8 @@ fn nothing_moves_until_the_baseline_is_measured() {
     let first = record
         .rate_settings
         .iter()
-        .find(|(_, orders)| orders.rate > 0);
-    assert_eq!(first.unwrap().1.rate, MIN_RATE);
+        .find(|(_, orders)| orders.rate > Rate::Stopped);
+    assert_eq!(per_second(first.unwrap().1.rate), MIN_RATE);
     // The disk's whole rate, within two seconds.
     assert!(record.rate(2..9) > 0.9e9, "{:?}", record.seconds);
     assert!(record.notices.is_empty());
@@ -87,21 +89,21 @@ fn a_stop_is_followed_by_no_burst_and_no_rate_cut() {
 #[test]
 fn stopping_all_processes_counts_as_no_latency() {
     const TICK: u64 = NANOS_PER_SECOND / 40;
-    let mut governor = Governor::new(&fork_within(50), sample_period, 1, 0);
+    let mut governor = Governor::new(&fork_within(50), sample_period, 1, moment(0));
     let mut done = CopyTotals::default();
     let mut decide = |now: u64, intended: u64| {
         governor.add_sample(
             Cause::ForkLatency,
             Sample::Latency(LatencySample {
-                intended,
+                intended: moment(intended),
                 moments: 1 + (now - intended) / TICK,
-                end: now + NANOS_PER_SECOND / 1000,
+                end: moment(now + NANOS_PER_SECOND / 1000),
             }),
         );
-        let orders = governor.decide(now + NANOS_PER_SECOND / 500, done);
-        done.moved += orders.rate.min(1 << 30) / 40;
-        done.waited += TICK;
-        orders.rate
+        let orders = governor.decide(moment(now + NANOS_PER_SECOND / 500), done);
+        done.moved += per_second(orders.rate).min(1 << 30) / 40;
+        done.waited += Duration::from_nanos(TICK);
+        per_second(orders.rate)
     };
     let running = (0..200).map(|tick| decide(tick * TICK, tick * TICK)).last();
     assert!(running.unwrap() > 100 * MIN_RATE);
@@ -163,20 +165,23 @@ fn a_machine_that_recovers_is_not_given_up() {
 
 #[test]
 fn no_bottleneck_is_named_before_a_sample() {
-    let mut governor = Governor::new(&fork_within(50), sample_period, 1, 0);
-    let orders = governor.decide(NANOS_PER_SECOND / 50, CopyTotals::default());
-    assert_eq!((orders.rate, orders.bottleneck), (0, None));
+    let mut governor = Governor::new(&fork_within(50), sample_period, 1, moment(0));
+    let orders = governor.decide(moment(NANOS_PER_SECOND / 50), CopyTotals::default());
+    assert_eq!((orders.rate, orders.bottleneck), (Rate::Stopped, None));
     governor.add_sample(
         Cause::ForkLatency,
         Sample::Latency(LatencySample {
-            intended: NANOS_PER_SECOND / 50,
-            end: NANOS_PER_SECOND / 45,
+            intended: moment(NANOS_PER_SECOND / 50),
+            end: moment(NANOS_PER_SECOND / 45),
             moments: 1,
         }),
     );
-    let orders = governor.decide(NANOS_PER_SECOND / 25, CopyTotals::default());
+    let orders = governor.decide(moment(NANOS_PER_SECOND / 25), CopyTotals::default());
     let holding = orders.bottleneck.unwrap();
-    assert_eq!((orders.rate, holding.cause), (0, Cause::ForkLatency));
+    assert_eq!(
+        (orders.rate, holding.cause),
+        (Rate::Stopped, Cause::ForkLatency)
+    );
     assert!(holding.figure > 0.0);
 }
 
@@ -188,8 +193,9 @@ fn a_prober_within_its_deadline_is_not_late() {
         write_latency: Some(hour),
         ..Limits::default()
     };
-    let mut governor = Governor::new(&limits, sample_period, 1, 0);
-    let word = |governor: &mut Governor, now| governor.decide(now, CopyTotals::default()).notice;
+    let mut governor = Governor::new(&limits, sample_period, 1, moment(0));
+    let word =
+        |governor: &mut Governor, now| governor.decide(moment(now), CopyTotals::default()).notice;
     assert_eq!(word(&mut governor, 0), None);
     assert_eq!(word(&mut governor, 2 * NANOS_PER_SECOND + 1), None);
     assert_eq!(word(&mut governor, 2 * NANOS_PER_SECOND + 2), None);
@@ -197,10 +203,10 @@ fn a_prober_within_its_deadline_is_not_late() {
 
 #[test]
 fn a_prober_past_its_deadline_is_late() {
-    let mut governor = Governor::new(&fork_within(50), sample_period, 1, 0);
-    governor.decide(0, CopyTotals::default());
+    let mut governor = Governor::new(&fork_within(50), sample_period, 1, moment(0));
+    governor.decide(moment(0), CopyTotals::default());
     let word = governor
-        .decide(2 * NANOS_PER_SECOND + 1, CopyTotals::default())
+        .decide(moment(2 * NANOS_PER_SECOND + 1), CopyTotals::default())
         .notice;
     assert!(
         matches!(word, Some(Notice::TargetMissedBeforeStart(holding)) if holding.figure >= 2.0),
@@ -225,10 +231,11 @@ fn the_strictest_wins_and_is_named() {
     assert_eq!(fork.cause, Cause::ForkLatency);
     assert_eq!(fork.target, 0.005);
 
-    limits.rate = Some(fork.rate / 10);
+    let limit = per_second(fork.rate) / 10;
+    limits.rate = Some(limit);
     let (slow, record) = last(&limits);
     assert_eq!(slow.unwrap().cause, Cause::LimitRate);
-    assert!((record.rate(10..19) / (fork.rate / 10) as f64 - 1.0).abs() < 0.02);
+    assert!((record.rate(10..19) / limit as f64 - 1.0).abs() < 0.02);
 
     limits.rate = None;
     limits.pressure = Some(2.0);

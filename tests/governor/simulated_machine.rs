@@ -4,9 +4,10 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use mmapcp::sys::clock::MonotonicNs;
 use mmapcp::transfer::rate_limit::{
-    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, RateSettings, Sample, StallSample,
-    TokenBucket,
+    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, Rate, RateSettings, Sample,
+    StallSample, TokenBucket, Wait,
 };
 
 pub(crate) const NANOS_PER_MS: u64 = 1_000_000;
@@ -18,6 +19,16 @@ const PSI_INTERVAL: u64 = 100 * NANOS_PER_MS;
 
 pub(crate) const FORK_PERIOD: u64 = 25 * NANOS_PER_MS;
 pub(crate) const WRITE_PERIOD: u64 = 100 * NANOS_PER_MS;
+
+/// Returns a moment of the simulated clock.
+pub(crate) fn moment(nanoseconds: u64) -> MonotonicNs {
+    MonotonicNs::from_nanos(nanoseconds)
+}
+
+/// Returns the bytes per second of a rate, `u64::MAX` where it is not limited.
+pub(crate) fn per_second(rate: Rate) -> u64 {
+    rate.bytes_per_sec().unwrap_or(u64::MAX)
+}
 
 /// The time between two samples of a latency.
 pub(crate) fn sample_period(cause: Cause) -> Duration {
@@ -220,7 +231,7 @@ impl SimulationLog {
     /// The rate ordered at a moment.
     pub(crate) fn rate_at(&self, at: u64) -> u64 {
         let index = self.rate_settings.partition_point(|(when, _)| *when <= at);
-        self.rate_settings[index.saturating_sub(1)].1.rate
+        per_second(self.rate_settings[index.saturating_sub(1)].1.rate)
     }
 }
 
@@ -290,13 +301,13 @@ impl<'m> Simulation<'m> {
             ready: 0,
             carries: 0,
         };
-        let mut governor = Governor::new(limits, sample_period, machine.threads, 0);
-        let orders = governor.decide(0, CopyTotals::default());
+        let mut governor = Governor::new(limits, sample_period, machine.threads, moment(0));
+        let orders = governor.decide(moment(0), CopyTotals::default());
         Self {
             machine,
             dice: SeededRng(machine.seed ^ 0x5eed),
             governor,
-            bucket: TokenBucket::new(0, 0, 0),
+            bucket: TokenBucket::new(Rate::Stopped, 0, moment(0)),
             orders,
             workers: vec![idle; machine.threads],
             done: CopyTotals::default(),
@@ -347,7 +358,7 @@ impl<'m> Simulation<'m> {
 
     fn decide(&mut self, at: u64) {
         for (cause, answer) in std::mem::take(&mut self.answers) {
-            if answer.end <= at {
+            if answer.end <= moment(at) {
                 self.governor.add_sample(cause, Sample::Latency(answer));
             } else {
                 self.answers.push((cause, answer));
@@ -358,15 +369,15 @@ impl<'m> Simulation<'m> {
             && !self.told
         {
             self.told = true;
-            self.governor.sensor_lost(Cause::ForkLatency, at);
+            self.governor.sensor_lost(Cause::ForkLatency, moment(at));
         }
         if at >= self.reading {
             self.read_pressure(at);
         }
         self.speed *= 0.4;
-        self.orders = self.governor.decide(at, self.done);
-        let burst = (self.orders.rate / 27).max(self.orders.chunk as u64);
-        self.bucket.set(self.orders.rate, burst, at);
+        self.orders = self.governor.decide(moment(at), self.done);
+        let burst = (per_second(self.orders.rate) / 27).max(self.orders.chunk as u64);
+        self.bucket.set(self.orders.rate, burst, moment(at));
         self.record.remember(at, self.orders);
         self.record
             .notices
@@ -393,7 +404,10 @@ impl<'m> Simulation<'m> {
             (Cause::IoPressure, stalled),
             (Cause::MemoryPressure, reclaimed),
         ] {
-            let sample = Sample::Stall(StallSample { at, total_us });
+            let sample = Sample::Stall(StallSample {
+                at: moment(at),
+                total_us,
+            });
             self.governor.add_sample(cause, sample);
         }
         self.reading = at + PSI_INTERVAL;
@@ -426,14 +440,18 @@ impl<'m> Simulation<'m> {
             }
         }
         let bytes = self.orders.chunk as u64;
-        match self.bucket.take(bytes, at) {
+        match self.bucket.take(bytes, moment(at)) {
             Ok(()) => {
                 self.workers[index].ready = self.move_bytes(bytes as f64, at).max(at + 1);
                 self.workers[index].carries = bytes;
             }
-            Err(until) => {
-                let until = until.min(self.tick.max(at + 1));
-                self.done.waited += until - at;
+            Err(wait) => {
+                let latest = self.tick.max(at + 1);
+                let until = match wait {
+                    Wait::Until(until) => until.as_nanos().min(latest),
+                    Wait::ForChange => latest,
+                };
+                self.done.waited += Duration::from_nanos(until - at);
                 self.workers[index].ready = until;
             }
         }
@@ -534,9 +552,9 @@ impl<'m> Simulation<'m> {
             }
         }
         let answer = LatencySample {
-            intended,
+            intended: moment(intended),
             moments,
-            end,
+            end: moment(end),
         };
         self.answers.push((cause, answer));
     }

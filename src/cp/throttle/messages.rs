@@ -31,7 +31,7 @@ pub(super) fn over_without_us(holding: &Bottleneck) -> String {
     format!(
         "warning: before a byte is copied, {}: going on at {} until it is better",
         bottleneck_clause(holding),
-        units::format_rate(holding.rate as f64)
+        units::format_rate(holding.rate.as_f64())
     )
 }
 
@@ -40,7 +40,7 @@ pub(super) fn give_up(holding: &Bottleneck, after: Duration) -> String {
     format!(
         "giving up: for {} at {}, {}",
         humantime::format_duration(after),
-        units::format_rate(holding.rate as f64),
+        units::format_rate(holding.rate.as_f64()),
         bottleneck_clause(holding)
     )
 }

@@ -16,7 +16,7 @@ use super::operands::OperandJobs;
 use super::options::CopyOptions;
 use super::tree::thread_count;
 use crate::report::{OrderedOutput, Reporter};
-use crate::sys::clock::monotonic_ns;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::strerror::strerror;
 use crate::transfer::rate_limit::{Governor, Limits, Notice, RateLimiter, RateSettings};
 use sensors::{SensorEvent, SensorSet};
@@ -60,7 +60,8 @@ impl Throttle {
 /// Runs `copy` at the pace that is allowed, on this thread and with the priority that is wanted.
 pub(super) fn run_throttled(
     throttle: Option<Throttle>,
-    (options, jobs): (&CopyOptions, &OperandJobs),
+    options: &CopyOptions,
+    jobs: &OperandJobs,
     reporter: &Reporter,
     copy: impl FnOnce(Option<Arc<RateLimiter>>) -> bool,
 ) -> bool {
@@ -143,7 +144,7 @@ impl<'a> GovernorLoop<'a> {
             threads,
         } = throttle;
         Self {
-            governor: Governor::new(&limits, sensors::sample_period, threads, monotonic_ns()),
+            governor: Governor::new(&limits, sensors::sample_period, threads, MonotonicNs::now()),
             watch,
             pacer,
             reporter,
@@ -165,7 +166,7 @@ impl<'a> GovernorLoop<'a> {
 
     fn update_rate(&mut self) {
         self.look();
-        let now = monotonic_ns();
+        let now = MonotonicNs::now();
         let orders = self.governor.decide(now, self.pacer.totals());
         self.pacer.apply(&orders, now);
         self.report_notice(&orders);
@@ -179,14 +180,15 @@ impl<'a> GovernorLoop<'a> {
                 reporter.warn(text);
             }
         };
-        self.watch.poll_sensors(monotonic_ns(), |look| match look {
-            SensorEvent::Sample(cause, sample) => governor.add_sample(cause, sample),
-            SensorEvent::SensorLost(cause, why) => {
-                governor.sensor_lost(cause, monotonic_ns());
-                warn(&why);
-            }
-            SensorEvent::Message(text) => warn(&text),
-        });
+        self.watch
+            .poll_sensors(MonotonicNs::now(), |look| match look {
+                SensorEvent::Sample(cause, sample) => governor.add_sample(cause, sample),
+                SensorEvent::SensorLost(cause, why) => {
+                    governor.sensor_lost(cause, MonotonicNs::now());
+                    warn(&why);
+                }
+                SensorEvent::Message(text) => warn(&text),
+            });
     }
 
     fn report_notice(&self, orders: &RateSettings) {

@@ -12,14 +12,15 @@ use crate::observe::memory::StallCounter;
 use crate::observe::probe::{self, ProbeSetup, ProbeSpec};
 use crate::observe::probe::{ProberEvent, SupervisedProber};
 use crate::report::OrderedOutput;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::strerror::strerror;
 use crate::transfer::rate_limit::{
     Cause, Feed, LatencySample, SIGNALS, Sample, SignalSpec, StallSample,
 };
 
-/// How often PSI is read, in nanoseconds: ten times in the second over which it is taken. The kernel brings its sums up to
+/// How often PSI is read: ten times in the second over which it is taken. The kernel brings its sums up to
 /// date every two seconds, and whenever they are read (Documentation/accounting/psi.rst).
-const PRESSURE_INTERVAL_NS: u64 = 100_000_000;
+const PRESSURE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Something that the governor should know.
 pub(super) enum SensorEvent {
@@ -37,7 +38,7 @@ pub(super) struct SensorSet {
     probers: Vec<(&'static SignalSpec, SupervisedProber)>,
     stalls: Vec<(&'static SignalSpec, StallCounter)>,
     /// When PSI is to be read next.
-    next_stall_read: u64,
+    next_stall_read: MonotonicNs,
 }
 
 impl SensorSet {
@@ -78,18 +79,18 @@ impl SensorSet {
         Ok(Self {
             probers,
             stalls,
-            next_stall_read: 0,
+            next_stall_read: MonotonicNs::ZERO,
         })
     }
 
     /// Tells what has come since the last call.
-    pub(super) fn poll_sensors(&mut self, now: u64, mut tell: impl FnMut(SensorEvent)) {
+    pub(super) fn poll_sensors(&mut self, now: MonotonicNs, mut tell: impl FnMut(SensorEvent)) {
         for (signal, prober) in &mut self.probers {
             while let Some(sample) = prober.pop() {
                 let sample = Sample::Latency(LatencySample {
-                    intended: sample.first_intended_ns,
+                    intended: MonotonicNs::from_nanos(sample.first_intended_ns),
                     moments: sample.intended_count,
-                    end: sample.end_ns,
+                    end: MonotonicNs::from_nanos(sample.end_ns),
                 });
                 tell(SensorEvent::Sample(signal.cause, sample));
             }
@@ -106,7 +107,7 @@ impl SensorSet {
                 tell(SensorEvent::Sample(signal.cause, sample));
             }
         }
-        self.next_stall_read = now + PRESSURE_INTERVAL_NS;
+        self.next_stall_read = now.after(PRESSURE_INTERVAL);
     }
 }
 

@@ -389,7 +389,7 @@ impl From<Option<&Bottleneck>> for Throttle {
             cause: Some(b.cause.name()),
             figure: Some(b.figure),
             target: Some(b.target),
-            rate: Some(b.rate),
+            rate: b.rate.bytes_per_sec(),
         })
     }
 }

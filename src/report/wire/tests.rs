@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::report::counters::TotalWork;
-use crate::transfer::rate_limit::Cause;
+use crate::transfer::rate_limit::{Cause, Rate};
 use crate::transfer::{CopySummary, PlanSummary};
 
 fn plan_event() -> transfer::Event {
@@ -107,7 +107,7 @@ fn throttle_lines() -> [String; 2] {
         cause: Cause::ForkLatency,
         figure: 0.0062,
         target: 0.005,
-        rate: 35 << 20,
+        rate: Rate::from_bytes_per_sec(35 << 20),
     };
     [Some(&bottleneck), None].map(|b| Event::Throttle(b.into()).into_line())
 }

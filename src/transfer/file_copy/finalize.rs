@@ -1,91 +1,123 @@
 //! Ends the copy of a file, complete or failed: it sets the size, drops cached pages, compares the source, and sums up
 //! the costs.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
 use nix::unistd::ftruncate;
 
-use super::{CopyStart, FileCopy};
+use super::super::capabilities::{Direct, SourceInfo, SourceKind};
+use super::super::dest_writer::DestWriter;
+use super::super::engine::REFLINK;
+use super::super::errno_class::{Endpoint, retry};
+use super::super::error::{CopyFailure, Error};
+use super::super::event::{CopyListener, CopySummary, Event};
+use super::super::plan::Plan;
+use super::super::stop_check::interrupted_or;
+use super::{CopyStart, FileCopy, report};
 use crate::sys::cpu;
 use crate::sys::file::StatxInfo;
-use crate::transfer::capabilities::{Direct, SourceInfo, SourceKind};
-use crate::transfer::engine;
-use crate::transfer::errno_class::{Endpoint, retry};
-use crate::transfer::error::{CopyFailure, Error};
-use crate::transfer::event::{CopySummary, Event};
 
-impl FileCopy<'_> {
-    /// Flushes pending data, sets the final size, and drops the page that truncating to it left in the cache.
-    pub(in crate::transfer) fn finalize(&mut self) -> Result<(), Error> {
-        let dest = self.endpoints.dest.file;
-        let write = |e| Error::Io(Endpoint::Dest, e);
-        self.endpoints.dest.finish().map_err(write)?;
-        if !self.plan.dest.regular {
-            return Ok(());
+/// Ends a copy that came to `copied`: with its account, or with a destination that ends where its good bytes end.
+pub(super) fn end(mut run: FileCopy<'_>, copied: Result<(), Error>) -> Result<(), CopyFailure> {
+    match copied {
+        Ok(()) => {
+            emit_done(&mut run);
+            Ok(())
         }
-        let now = dest.metadata().map_err(write)?.len();
-        if now != self.size && !self.is_null_engine() {
-            retry(|| ftruncate(dest, self.size.cast_signed())).map_err(Error::Resize)?;
-        }
-        self.drop_leftovers(self.size).map_err(write)?;
-        self.report()
+        Err(error) => Err(abort(&mut run, error)),
     }
+}
 
-    /// Drops pages that direct writes left behind, which happens in two cases: truncating a file zeroes the page at its
-    /// end, and btrfs, which takes direct writes through the cache if it has checksums, forgets pages there (some in 7
-    /// of 120 copies on 6.18).
-    fn drop_leftovers(&self, size: u64) -> io::Result<()> {
-        let whole = self.plan.dest.direct == Direct::Unproven;
-        let from = if whole {
-            0
-        } else {
-            self.plan.dest.align.down(size)
-        };
-        if size > from {
-            self.endpoints
-                .dest
-                .flush_and_drop_range(from, size - from)?;
-        }
-        Ok(())
+/// Ends a copy by whose engine all blocks are shared.
+pub(in crate::transfer) fn finish_shared(
+    plan: &Plan<'_>,
+    start: CopyStart,
+    listener: &mut dyn CopyListener,
+) -> Result<(), CopyFailure> {
+    let job = plan.job;
+    let dest = DestWriter::new(job.dest, &job.dest_caps);
+    let mut run = FileCopy::new(plan, dest, Some(start), listener);
+    run.cursor.pos = run.cursor.size;
+    run.account.add(REFLINK, job.source_info.data);
+    let told = report(&mut run);
+    let copied = told.and_then(|()| check_source_unchanged(job.source, &job.source_info));
+    end(run, copied)
+}
+
+/// Brings what is still on its way to the device, sets the true size, and drops the page that cutting to it left in the cache.
+pub(super) fn finalize(run: &mut FileCopy<'_>) -> Result<(), Error> {
+    let (dest, size) = (run.endpoints.dest.file, run.cursor.size);
+    let write = |e| Error::Io(Endpoint::Dest, e);
+    run.endpoints.dest.finish().map_err(write)?;
+    if !run.plan.job.dest_caps.regular {
+        return Ok(());
     }
-
-    /// Returns whether the null engine copies, which moves nothing, so that no size must be set.
-    pub(in crate::transfer) fn is_null_engine(&self) -> bool {
-        self.plan.options.engine == Some(engine::NULL)
+    let now = dest.metadata().map_err(write)?.len();
+    if now != size && !run.is_null_engine() {
+        retry(|| ftruncate(dest, size.cast_signed())).map_err(Error::Resize)?;
     }
+    drop_leftovers(run, size).map_err(write)?;
+    report(run)
+}
 
-    pub(in crate::transfer) fn emit_done(&mut self) {
-        if !self.observer.listens() {
-            return;
-        }
-        let moved = std::mem::take(&mut self.moved);
-        let event = done(self.size, moved, self.found, self.account);
-        self.observer.event(&event);
+/// Drops what a destination of `size` bytes has in the cache. Direct writes leave no page behind, with two exceptions: the page
+/// that cutting a file to its size zeroes, and what btrfs, which takes direct writes through the cache where it has checksums,
+/// forgets there (some pages in 7 of 120 copies on 6.18).
+fn drop_leftovers(run: &FileCopy<'_>, size: u64) -> io::Result<()> {
+    let whole = run.plan.job.dest_caps.direct == Direct::Unproven;
+    let from = if whole { 0 } else { run.align().down(size) };
+    if size > from {
+        let dest = &run.endpoints.dest;
+        dest.flush_and_drop_range(from, size - from)?;
     }
+    Ok(())
+}
 
-    /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved beyond.
-    pub(in crate::transfer) fn abort(&mut self, error: Error) -> CopyFailure {
-        let begun = !self.moved.is_empty();
-        // Brings out what is still good. After an error of writeback it does nothing, and what is in doubt is cut off.
-        let _ = self.endpoints.dest.finish();
-        let mut copied = match error {
-            Error::SourceChanged { .. } => self.pos,
-            _ => self.endpoints.dest.confirmed(self.pos),
-        };
-        if self.plan.dest.regular {
-            let dest = self.endpoints.dest.file;
-            copied = cut_back(dest, copied, self.size);
-            let _ = self.drop_leftovers(copied);
-        }
-        CopyFailure {
-            error,
-            copied,
-            size: self.size,
-            begun,
-        }
+/// Tells the account of a complete file.
+fn emit_done(run: &mut FileCopy<'_>) {
+    let Some(start) = run.account.start.filter(|_| run.listener.listens()) else {
+        return;
+    };
+    let event = done_event(run, start);
+    run.listener.event(&event);
+}
+
+fn done_event(run: &mut FileCopy<'_>, start: CopyStart) -> Event {
+    let (after, elapsed) = (cpu::thread_usage(), run.account.elapsed().as_secs_f64());
+    let (bytes, moved) = (run.cursor.size, std::mem::take(&mut run.account.moved));
+    let most = moved.iter().max_by_key(|(_, bytes)| **bytes);
+    Event::Done(CopySummary {
+        bytes,
+        data_bytes: moved.values().sum(),
+        engine: most.map(|(name, _)| *name),
+        engines: moved,
+        extents: run.account.extents,
+        elapsed,
+        rate: bytes as f64 / elapsed.max(1e-9),
+        cpu_user: after.user - start.before.user,
+        cpu_system: after.system - start.before.system,
+        max_rss: cpu::max_rss(),
+    })
+}
+
+/// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved beyond.
+fn abort(run: &mut FileCopy<'_>, error: Error) -> CopyFailure {
+    let (size, begun) = (run.cursor.size, !run.account.moved.is_empty());
+    let error = interrupted_or(error, run.listener);
+    // Brings out what is still good. After an error of writeback it does nothing, and what is in doubt is cut off.
+    let _ = run.endpoints.dest.finish();
+    let mut copied = run.endpoints.dest.confirmed(run.cursor.pos);
+    if run.plan.job.dest_caps.regular {
+        copied = cut_back(run.endpoints.dest.file, copied, size);
+        let _ = drop_leftovers(run, copied);
+    }
+    CopyFailure {
+        error,
+        copied,
+        size,
+        begun,
     }
 }
 
@@ -112,10 +144,7 @@ fn truncate_by_reopen(file: &File) -> io::Result<()> {
 
 /// Checks that size and modification time of the source are unchanged. The bytes written while a source shrinks can be
 /// zeros from its new end on, with every call a success (measured), so only the source itself can tell afterwards.
-pub(in crate::transfer) fn check_source_unchanged(
-    source: &File,
-    facts: &SourceInfo,
-) -> Result<(), Error> {
+pub(super) fn check_source_unchanged(source: &File, facts: &SourceInfo) -> Result<(), Error> {
     if matches!(facts.kind, SourceKind::Stream | SourceKind::BlockDevice) {
         return Ok(());
     }
@@ -126,29 +155,5 @@ pub(in crate::transfer) fn check_source_unchanged(
     Err(Error::SourceChanged {
         was: facts.size,
         now: now.size,
-    })
-}
-
-/// Makes the summary of a file of `bytes`, from what each engine moved.
-pub(in crate::transfer) fn done(
-    bytes: u64,
-    moved: BTreeMap<&'static str, u64>,
-    extents: u64,
-    account: CopyStart,
-) -> Event {
-    let CopyStart { started, before } = account;
-    let (after, elapsed) = (cpu::thread_usage(), started.elapsed().as_secs_f64());
-    let most = moved.iter().max_by_key(|(_, bytes)| **bytes);
-    Event::Done(CopySummary {
-        bytes,
-        data_bytes: moved.values().sum(),
-        engine: most.map(|(name, _)| *name),
-        engines: moved,
-        extents,
-        elapsed,
-        rate: bytes as f64 / elapsed.max(1e-9),
-        cpu_user: after.user - before.user,
-        cpu_system: after.system - before.system,
-        max_rss: cpu::max_rss(),
     })
 }

@@ -7,12 +7,12 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{ChunkSource, FileCopy};
+use super::super::errno_class::{Endpoint, retry};
+use super::super::error::Error;
+use super::super::extent_scanner::nonzero_runs;
+use super::chunk::copy_buffer;
+use super::{FileCopy, charge_skipped_zeros, report};
 use crate::sys::buffer::AlignedBuffer;
-use crate::transfer::errno_class::{Endpoint, retry};
-use crate::transfer::error::Error;
-use crate::transfer::extent_scanner::nonzero_runs;
-use crate::transfer::plan::Sparse;
 
 /// Bytes that are collected before they are written.
 const STREAM_CHUNK_BYTES: usize = 1 << 20;
@@ -21,11 +21,11 @@ const STREAM_CHUNK_BYTES: usize = 1 << 20;
 const POLL_TIMEOUT_MS: u16 = 50;
 
 /// Copies until the source has no more bytes.
-pub(in crate::transfer) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
+pub(super) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
     let mut buffer =
         AlignedBuffer::new(STREAM_CHUNK_BYTES).map_err(|e| Error::Io(Endpoint::Source, e))?;
     // What waits at the other end of a pipe wants its bytes as they come.
-    let eager = run.plan.dest.stream;
+    let eager = run.plan.job.dest_caps.stream;
     loop {
         let mut filled = 0;
         let mut ended = false;
@@ -52,40 +52,30 @@ pub(in crate::transfer) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
 
 /// Writes the collected bytes; if holes are wanted, without their blocks of zeros.
 fn put(run: &mut FileCopy<'_>, buffer: &[u8], filled: usize) -> Result<(), Error> {
-    if run.plan.options.sparse != Sparse::Always || !run.plan.dest.regular {
-        return put_all(run, buffer, filled);
+    if !run.skips_zeros() {
+        return copy_buffer(run, buffer, filled);
     }
-    let (begin, mut data) = (run.pos, 0);
-    for part in nonzero_runs(&buffer[..filled], run.plan.dest.align.unit() as usize) {
+    let (begin, mut data) = (run.cursor.pos, 0);
+    for part in nonzero_runs(&buffer[..filled], run.align().unit() as usize) {
         data += part.len();
-        run.pos = begin + part.start as u64;
-        put_all(run, &buffer[part.start..], part.len())?;
+        run.cursor.pos = begin + part.start as u64;
+        copy_buffer(run, &buffer[part.start..], part.len())?;
     }
-    run.pos = begin + filled as u64;
-    run.charge_skipped_zeros((filled - data) as u64)
+    run.cursor.pos = begin + filled as u64;
+    charge_skipped_zeros(run, (filled - data) as u64)
 }
 
-/// Writes the first `len` bytes of `data` as the rate limiter allows, which may be slower than they were read.
-fn put_all(run: &mut FileCopy<'_>, data: &[u8], len: usize) -> Result<(), Error> {
-    let (begin, end) = (run.pos, run.pos + len as u64);
-    while run.pos < end {
-        let done = (run.pos - begin) as usize;
-        run.copy_chunk(&ChunkSource::Buffer(&data[done..], len - done))?;
-    }
-    Ok(())
-}
-
-/// Reads once; the wait for input can be interrupted.
+/// Makes one read, interruptible while nothing comes.
 fn read(run: &mut FileCopy<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
     let source: &File = run.endpoints.source;
     loop {
         if !ready(source).map_err(|e| Error::Io(Endpoint::Source, e))? {
-            run.report()?;
+            report(run)?;
             continue;
         }
         let mut reader = source;
         match retry(|| reader.read(buffer)) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => run.report()?,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => report(run)?,
             other => return other.map_err(|e| Error::Io(Endpoint::Source, e)),
         }
     }

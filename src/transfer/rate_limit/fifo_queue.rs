@@ -3,7 +3,10 @@
 
 use std::collections::VecDeque;
 
-use super::{MIN_RATE, RateSettings, TokenBucket};
+use std::time::Duration;
+
+use super::{MIN_RATE, Rate, RateSettings, TokenBucket, Wait};
+use crate::sys::clock::MonotonicNs;
 
 /// Capacity of the bucket, as a fraction of a second at the rate. With the chunks in flight, which together are at most
 /// an eightieth, no second has more bytes than the rate and 50 ms of it.
@@ -17,7 +20,7 @@ const BLIND_CHUNK: usize = 64 << 10;
 
 /// Age in nanoseconds from which settings are stale. A governor renews them every 20 ms; if they are older, its thread
 /// hangs or gets no CPU.
-const STALE_AFTER_NS: u64 = 500_000_000;
+const STALE_AFTER: Duration = Duration::from_millis(500);
 
 /// A position in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,21 +32,21 @@ pub(super) struct FifoQueue {
     bucket: TokenBucket,
     waiting: VecDeque<Ticket>,
     next: u64,
-    rate: u64,
+    rate: Rate,
     chunk: usize,
     /// Whether settings become stale, and when the last ones were applied.
     governed: bool,
-    obeyed: u64,
+    obeyed: MonotonicNs,
 }
 
 impl FifoQueue {
     /// Makes a queue that lets no bytes through before [`apply`](Self::apply).
-    pub(super) fn new(governed: bool, now: u64) -> Self {
+    pub(super) fn new(governed: bool, now: MonotonicNs) -> Self {
         Self {
-            bucket: TokenBucket::new(0, 0, now),
+            bucket: TokenBucket::new(Rate::Stopped, 0, now),
             waiting: VecDeque::new(),
             next: 0,
-            rate: 0,
+            rate: Rate::Stopped,
             chunk: MIN_CHUNK_BYTES,
             governed,
             obeyed: now,
@@ -51,7 +54,7 @@ impl FifoQueue {
     }
 
     /// Applies new settings, which are valid from `now` on.
-    pub(super) fn apply(&mut self, orders: &RateSettings, now: u64) {
+    pub(super) fn apply(&mut self, orders: &RateSettings, now: MonotonicNs) {
         // Older settings do not become valid later, either.
         self.expire(now);
         self.set(orders.rate, orders.chunk.max(MIN_CHUNK_BYTES), now);
@@ -59,7 +62,7 @@ impl FifoQueue {
     }
 
     /// Returns the largest number of bytes for one call.
-    pub(super) fn chunk(&mut self, now: u64) -> usize {
+    pub(super) fn chunk(&mut self, now: MonotonicNs) -> usize {
         self.expire(now);
         self.chunk
     }
@@ -78,18 +81,19 @@ impl FifoQueue {
         !self.waiting.is_empty()
     }
 
-    /// Takes the number of bytes that `piece` returns for the chunk in force, and returns it. If that is not possible
-    /// yet, the error is the time at which to try again, or `u64::MAX` if another waiter or new settings must come
-    /// first.
+    /// Takes the number of bytes that `piece` returns for the chunk in force, and returns it.
+    ///
+    /// # Errors
+    /// What to wait for: a change, if another waiter or new settings must come first.
     pub(super) fn take(
         &mut self,
         ticket: Ticket,
         piece: impl FnOnce(usize) -> u64,
-        now: u64,
-    ) -> Result<u64, u64> {
+        now: MonotonicNs,
+    ) -> Result<u64, Wait> {
         self.expire(now);
         if self.waiting.front() != Some(&ticket) {
-            return Err(u64::MAX);
+            return Err(Wait::ForChange);
         }
         let bytes = piece(self.chunk);
         self.bucket.take(bytes, now)?;
@@ -101,15 +105,16 @@ impl FifoQueue {
     }
 
     /// Replaces stale settings by `MIN_RATE`, from the time at which they became stale.
-    fn expire(&mut self, now: u64) {
-        let old = self.obeyed.saturating_add(STALE_AFTER_NS);
+    fn expire(&mut self, now: MonotonicNs) {
+        let old = self.obeyed.after(STALE_AFTER);
         if self.governed && now > old && self.rate > MIN_RATE {
             self.set(MIN_RATE, self.chunk.min(BLIND_CHUNK), old);
         }
     }
 
-    fn set(&mut self, rate: u64, chunk: usize, now: u64) {
-        let burst = (rate / BURST).max(chunk as u64);
+    fn set(&mut self, rate: Rate, chunk: usize, now: MonotonicNs) {
+        let bytes = rate.bytes_per_sec().unwrap_or(u64::MAX);
+        let burst = (bytes / BURST).max(chunk as u64);
         self.bucket.set(rate, burst, now);
         (self.rate, self.chunk) = (rate, chunk);
     }
@@ -123,9 +128,13 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn orders(rate: u64, chunk: usize) -> RateSettings {
+    fn at(nanoseconds: u64) -> MonotonicNs {
+        MonotonicNs::from_nanos(nanoseconds)
+    }
+
+    fn orders(bytes: u64, chunk: usize) -> RateSettings {
         RateSettings {
-            rate,
+            rate: Rate::from_bytes_per_sec(bytes),
             chunk,
             bottleneck: None,
             notice: None,
@@ -137,82 +146,100 @@ mod tests {
         let (mut now, mut sum) = (from, 0);
         loop {
             let ticket = line.line_up();
-            while let Err(at) = line.take(ticket, |chunk| chunk as u64, now) {
-                assert!(at > now, "asked again at once");
-                now = at;
+            while let Err(wait) = line.take(ticket, |chunk| chunk as u64, at(now)) {
+                let moment = match wait {
+                    Wait::Until(moment) => moment,
+                    Wait::ForChange => MonotonicNs::MAX,
+                };
+                assert!(moment > at(now), "asked again at once");
+                now = moment.as_nanos();
                 if now >= until {
                     line.leave(ticket);
                     return sum;
                 }
             }
-            sum += line.chunk(now) as u64;
+            sum += line.chunk(at(now)) as u64;
             line.leave(ticket);
         }
     }
 
     #[test]
     fn orders_that_grow_old_count_as_the_trickle() {
-        let mut line = FifoQueue::new(true, 0);
-        line.apply(&orders(1 << 30, 8 << 20), 0);
+        let mut line = FifoQueue::new(true, MonotonicNs::ZERO);
+        line.apply(&orders(1 << 30, 8 << 20), at(0));
         let fresh = drain(&mut line, 0, SECOND / 2);
         assert!(fresh > 450 << 20, "{fresh}");
         let old = drain(&mut line, SECOND, 11 * SECOND);
-        assert!(old <= 11 * MIN_RATE && old > 8 * MIN_RATE, "{old}");
-        assert_eq!(line.chunk(11 * SECOND), BLIND_CHUNK);
-        line.apply(&orders(1 << 30, 8 << 20), 11 * SECOND);
+        let lowest = MIN_RATE.bytes_per_sec().unwrap();
+        assert!(old <= 11 * lowest && old > 8 * lowest, "{old}");
+        assert_eq!(line.chunk(at(11 * SECOND)), BLIND_CHUNK);
+        line.apply(&orders(1 << 30, 8 << 20), at(11 * SECOND));
         let again = drain(&mut line, 11 * SECOND, 11 * SECOND + SECOND / 2);
         assert!(again > 450 << 20 && again < 560 << 20, "{again}");
     }
 
     #[test]
     fn orders_that_nobody_looked_at_do_not_come_true_later() {
-        let mut line = FifoQueue::new(true, 0);
-        line.apply(&orders(1 << 30, 4096), 0);
-        line.apply(&orders(0, 4096), 3600 * SECOND);
+        let mut line = FifoQueue::new(true, MonotonicNs::ZERO);
+        line.apply(&orders(1 << 30, 4096), at(0));
+        line.apply(&orders(0, 4096), at(3600 * SECOND));
         let ticket = line.line_up();
-        assert!(line.take(ticket, |_| 1 << 20, 3600 * SECOND).is_err());
+        assert!(line.take(ticket, |_| 1 << 20, at(3600 * SECOND)).is_err());
     }
 
     #[test]
     fn a_limit_alone_does_not_grow_old() {
-        let mut line = FifoQueue::new(false, 0);
-        line.apply(&orders(100 << 20, 1 << 20), 0);
+        let mut line = FifoQueue::new(false, MonotonicNs::ZERO);
+        line.apply(&orders(100 << 20, 1 << 20), at(0));
         let sum = drain(&mut line, 0, 10 * SECOND);
         assert!(sum > 990 << 20 && sum <= 1000 << 20, "{sum}");
     }
 
     #[test]
     fn old_orders_below_the_trickle_stay_what_they_are() {
-        let mut line = FifoQueue::new(true, 0);
+        let mut line = FifoQueue::new(true, MonotonicNs::ZERO);
         for rate in [0, 1000] {
-            line.apply(&orders(rate, 4096), 0);
+            line.apply(&orders(rate, 4096), at(0));
             assert!(drain(&mut line, 0, 100 * SECOND) <= 100 * rate);
         }
     }
 
     #[test]
     fn the_piece_is_that_of_the_moment_at_which_it_goes() {
-        let mut line = FifoQueue::new(true, 0);
-        line.apply(&orders(1 << 30, 8 << 20), 0);
+        let mut line = FifoQueue::new(true, MonotonicNs::ZERO);
+        line.apply(&orders(1 << 30, 8 << 20), at(0));
         let ticket = line.line_up();
         let piece = |chunk: usize| chunk.min(8 << 20) as u64;
-        let at = line.take(ticket, piece, 0).unwrap_err();
-        line.apply(&orders(MIN_RATE, 16 << 10), 1);
-        assert_eq!(line.take(ticket, piece, at), Ok(16 << 10));
+        let wait = line.take(ticket, piece, at(0)).unwrap_err();
+        let Wait::Until(moment) = wait else {
+            panic!("no moment is known");
+        };
+        let slow = RateSettings {
+            rate: MIN_RATE,
+            ..orders(0, 16 << 10)
+        };
+        line.apply(&slow, at(1));
+        assert_eq!(line.take(ticket, piece, moment), Ok(16 << 10));
     }
 
     #[test]
     fn a_large_piece_is_not_overtaken_by_small_ones() {
-        let mut line = FifoQueue::new(false, 0);
-        line.apply(&orders(1 << 20, 4096), 0);
+        let mut line = FifoQueue::new(false, MonotonicNs::ZERO);
+        line.apply(&orders(1 << 20, 4096), at(0));
         let (large, small) = (line.line_up(), line.line_up());
-        let at = line.take(large, |_| 30_000, 0).unwrap_err();
-        for moment in [0, at / 2, at] {
-            assert_eq!(line.take(small, |_| 1, moment), Err(u64::MAX));
+        let wait = line.take(large, |_| 30_000, at(0)).unwrap_err();
+        let Wait::Until(last) = wait else {
+            panic!("no moment is known");
+        };
+        for moment in [at(0), at(last.as_nanos() / 2), last] {
+            assert_eq!(line.take(small, |_| 1, moment), Err(Wait::ForChange));
         }
-        assert_eq!(line.take(large, |_| 30_000, at), Ok(30_000));
+        assert_eq!(line.take(large, |_| 30_000, last), Ok(30_000));
         assert!(line.leave(large));
-        assert!(line.take(small, |_| 1, at + SECOND).is_ok());
+        assert!(
+            line.take(small, |_| 1, last.after(Duration::from_secs(1)))
+                .is_ok()
+        );
         assert!(!line.leave(small));
     }
 
@@ -220,14 +247,18 @@ mod tests {
         /// Waiters leave in any order; those that stay get their turns in the order in which they came.
         #[test]
         fn who_leaves_holds_nobody_up(leaves in prop::collection::vec(any::<bool>(), 1..40)) {
-            let mut line = FifoQueue::new(false, 0);
-            line.apply(&orders(u64::MAX, 4096), 0);
+            let mut line = FifoQueue::new(false, MonotonicNs::ZERO);
+            let unlimited = RateSettings {
+                rate: Rate::Unlimited,
+                ..orders(0, 4096)
+            };
+            line.apply(&unlimited, at(0));
             let tickets: Vec<_> = leaves.iter().map(|_| line.line_up()).collect();
             for (ticket, _) in tickets.iter().zip(&leaves).filter(|(_, leaves)| **leaves) {
                 line.leave(*ticket);
             }
             for (ticket, _) in tickets.iter().zip(&leaves).filter(|(_, leaves)| !**leaves) {
-                prop_assert_eq!(line.take(*ticket, |_| 1, 0), Ok(1));
+                prop_assert_eq!(line.take(*ticket, |_| 1, at(0)), Ok(1));
                 line.leave(*ticket);
             }
         }

@@ -7,34 +7,43 @@
 
 mod fifo_queue;
 mod governor;
+mod rate;
 mod rate_limiter;
 mod signal;
 mod token_bucket;
 
 pub use governor::Governor;
+pub use rate::Rate;
 pub use rate_limiter::{Permit, RateLimiter};
 pub use signal::{Cause, FIGURE_PLACEHOLDER, Feed, FigureUnit, Limits, SIGNALS, SignalSpec};
-pub use token_bucket::TokenBucket;
+pub use token_bucket::{TokenBucket, Wait};
 
-/// The lowest rate in bytes per second, whatever is measured, so that a copy always makes progress.
-const MIN_RATE: u64 = 2 << 20;
+use std::time::Duration;
 
-/// The result of a prober's operation, for one or more intended times. Times are CLOCK_MONOTONIC in nanoseconds.
+use crate::sys::clock::MonotonicNs;
+
+/// The rate that goes on whatever others feel: a copy that stands still is no copy.
+const MIN_RATE: Rate = Rate::from_bytes_per_sec(MIN_BYTES_PER_SEC);
+
+/// The same in bytes per second.
+const MIN_BYTES_PER_SEC: u64 = 2 << 20;
+
+/// One answer to a prober, for one or more moments at which it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LatencySample {
     /// The first intended time that it serves.
-    pub intended: u64,
+    pub intended: MonotonicNs,
     /// How many intended times, a period apart, it serves.
     pub moments: u64,
     /// When the operation was complete.
-    pub end: u64,
+    pub end: MonotonicNs,
 }
 
 /// A reading of PSI, pressure stall information.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StallSample {
-    /// When it was read, CLOCK_MONOTONIC in nanoseconds.
-    pub at: u64,
+    /// The moment at which it was read.
+    pub at: MonotonicNs,
     /// Microseconds since boot in which some task waited.
     pub total_us: u64,
 }
@@ -53,8 +62,8 @@ pub enum Sample {
 pub struct CopyTotals {
     /// Number of bytes that were moved.
     pub moved: u64,
-    /// Nanoseconds that all threads together have waited for the bucket.
-    pub waited: u64,
+    /// The time that all threads together have waited for the bucket.
+    pub waited: Duration,
 }
 
 /// What holds the copy back, and by how much. Seconds for latencies, percent for pressure, bytes per second for the
@@ -67,8 +76,8 @@ pub struct Bottleneck {
     pub figure: f64,
     /// The value that is allowed.
     pub target: f64,
-    /// Bytes per second to which the copy is held.
-    pub rate: u64,
+    /// The rate that the copy is held to.
+    pub rate: Rate,
 }
 
 /// A notice that the governor gives once.
@@ -83,8 +92,8 @@ pub enum Notice {
 /// How the copy shall proceed from now on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateSettings {
-    /// Bytes per second; 0: nothing moves yet; `u64::MAX`: no limit.
-    pub rate: u64,
+    /// How fast it may go. Before the first byte it is stopped.
+    pub rate: Rate,
     /// Largest number of bytes in one call.
     pub chunk: usize,
     /// What holds the copy back, if anything does.

@@ -5,8 +5,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::fifo_queue::{FifoQueue, Ticket};
-use super::{CopyTotals, RateSettings};
-use crate::sys::clock;
+use super::{CopyTotals, RateSettings, Wait};
+use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
 /// Bytes that a file without data is charged if the rate is governed: creating one writes a block or two of metadata.
 const EACH_FILE: u64 = 4096;
@@ -20,7 +20,7 @@ pub struct RateLimiter {
     /// Bytes that a file is charged at least.
     each_file: u64,
     moved: AtomicU64,
-    waited: AtomicU64,
+    waited_ns: AtomicU64,
 }
 
 impl RateLimiter {
@@ -29,16 +29,16 @@ impl RateLimiter {
     #[must_use]
     pub fn new(governed: bool) -> Self {
         Self {
-            line: Mutex::new(FifoQueue::new(governed, clock::monotonic_ns())),
+            line: Mutex::new(FifoQueue::new(governed, MonotonicNs::now())),
             changed: Condvar::new(),
             each_file: if governed { EACH_FILE } else { 0 },
             moved: AtomicU64::new(0),
-            waited: AtomicU64::new(0),
+            waited_ns: AtomicU64::new(0),
         }
     }
 
     /// Applies new settings, which are valid from `now` on.
-    pub fn apply(&self, orders: &RateSettings, now: u64) {
+    pub fn apply(&self, orders: &RateSettings, now: MonotonicNs) {
         self.lock().apply(orders, now);
         self.changed.notify_all();
     }
@@ -48,14 +48,14 @@ impl RateLimiter {
     pub fn totals(&self) -> CopyTotals {
         CopyTotals {
             moved: self.moved.load(Relaxed),
-            waited: self.waited.load(Relaxed),
+            waited: Duration::from_nanos(self.waited_ns.load(Relaxed)),
         }
     }
 
     /// Returns the largest number of bytes for one call.
     #[must_use]
     pub fn chunk(&self) -> usize {
-        self.lock().chunk(clock::monotonic_ns())
+        self.lock().chunk(MonotonicNs::now())
     }
 
     /// Returns what a file with `data` bytes of data is charged.
@@ -97,24 +97,33 @@ pub struct Permit<'a> {
 impl Permit<'_> {
     /// Waits until it may take what `piece` returns for the chunk in force, and returns that number; `None` if it still
     /// waits at `until`.
-    pub fn wait_until(&self, mut piece: impl FnMut(usize) -> u64, until: u64) -> Option<u64> {
-        let begun = clock::monotonic_ns();
+    pub fn wait_until(
+        &self,
+        mut piece: impl FnMut(usize) -> u64,
+        until: MonotonicNs,
+    ) -> Option<u64> {
+        let begun = MonotonicNs::now();
         let (mut now, mut line) = (begun, self.pacer.lock());
         let taken = loop {
             match line.take(self.ticket, &mut piece, now) {
                 Ok(bytes) => break Some(bytes),
                 Err(_) if now >= until => break None,
-                Err(at) => {
-                    let sleep = Duration::from_nanos(at.min(until).saturating_sub(now));
+                Err(wait) => {
+                    let until = match wait {
+                        Wait::Until(moment) => moment.min(until),
+                        Wait::ForChange => until,
+                    };
+                    let sleep = until.since(now);
                     let woken = self.pacer.changed.wait_timeout(line, sleep);
                     line = woken.unwrap_or_else(PoisonError::into_inner).0;
                 }
             }
-            now = clock::monotonic_ns();
+            now = MonotonicNs::now();
         };
         drop(line);
         if now > begun {
-            self.pacer.waited.fetch_add(now - begun, Relaxed);
+            let waited = saturating_nanos(now.since(begun));
+            self.pacer.waited_ns.fetch_add(waited, Relaxed);
         }
         taken
     }
@@ -130,13 +139,14 @@ impl Drop for Permit<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Rate;
     use super::*;
 
-    const SECOND: u64 = 1_000_000_000;
+    const SHORT: Duration = Duration::from_millis(10);
 
-    fn orders(rate: u64) -> RateSettings {
+    fn orders(bytes: u64) -> RateSettings {
         RateSettings {
-            rate,
+            rate: Rate::from_bytes_per_sec(bytes),
             chunk: 4096,
             bottleneck: None,
             notice: None,
@@ -148,26 +158,34 @@ mod tests {
         let pacer = RateLimiter::new(false);
         let first = pacer.line_up();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| pacer.line_up().wait_until(|chunk| chunk as u64, u64::MAX));
+            let second = scope.spawn(|| {
+                pacer
+                    .line_up()
+                    .wait_until(|chunk| chunk as u64, MonotonicNs::MAX)
+            });
             // It was cancelled: it has waited for settings that did not come.
             assert_eq!(
-                first.wait_until(|_| 1, clock::monotonic_ns() + SECOND / 100),
+                first.wait_until(|_| 1, MonotonicNs::now().after(SHORT)),
                 None
             );
             drop(first);
-            pacer.apply(&orders(1 << 30), clock::monotonic_ns());
+            pacer.apply(&orders(1 << 30), MonotonicNs::now());
             assert_eq!(second.join().ok().flatten(), Some(4096));
         });
-        assert!(pacer.totals().waited >= SECOND / 100);
+        assert!(pacer.totals().waited >= SHORT);
     }
 
     #[test]
     fn all_come_to_their_turn() {
         let pacer = RateLimiter::new(true);
-        pacer.apply(&orders(16 << 20), clock::monotonic_ns());
+        pacer.apply(&orders(16 << 20), MonotonicNs::now());
         let take = || {
             (0..20)
-                .filter_map(|_| pacer.line_up().wait_until(|chunk| chunk as u64, u64::MAX))
+                .filter_map(|_| {
+                    pacer
+                        .line_up()
+                        .wait_until(|chunk| chunk as u64, MonotonicNs::MAX)
+                })
                 .sum::<u64>()
         };
         let sums = std::thread::scope(|scope| {

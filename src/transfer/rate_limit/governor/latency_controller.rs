@@ -7,7 +7,8 @@ use super::super::signal::{ChunkDelay, LatencyTuning};
 use super::latency_window::LatencyWindow;
 use super::signal_controller::{ChunkLimit, SignalController};
 use super::throughput_meter::CopyPace;
-use super::{Bottleneck, Cause, FASTEST, LatencySample, MIN_RATE, NANOS_PER_SECOND, Sample};
+use super::{Bottleneck, Cause, FASTEST, LatencySample, MIN_RATE, Rate, Sample};
+use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
 /// Samples count as misses above this fraction of the target, which leaves a margin for the error of the 99th
 /// percentile.
@@ -46,14 +47,20 @@ const CREEPS_IN: f64 = 28.0;
 
 /// Time in nanoseconds beyond the target after which a sample counts as missing: the governor runs every 20 ms, and the
 /// ring buffer is drained as often.
-const SLACK: u64 = 40_000_000;
+const SLACK: Duration = Duration::from_millis(40);
 
 /// Time in nanoseconds without samples after which the target counts as missed.
-const SILENCE_TIMEOUT_NS: u64 = NANOS_PER_SECOND;
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The give-up period is divided by this to get the period of samples that count as recent, so that a short disturbance
 /// ends when it is over.
-const GIVE_UP_WINDOW_DIVISOR: u64 = 5;
+const GIVE_UP_WINDOW_DIVISOR: u32 = 5;
+
+/// The shortest time over which a missed target is judged.
+const MIN_GIVE_UP_WINDOW: Duration = Duration::from_secs(1);
+
+/// Samples that are closer together than this come often: growth waits for two of them.
+const OFTEN: Duration = Duration::from_millis(50);
 
 /// Largest number of samples that wait for the next decision.
 const MAX_PENDING_SAMPLES: usize = 1024;
@@ -63,23 +70,22 @@ const MAX_PENDING_SAMPLES: usize = 1024;
 pub(super) struct LatencyController {
     cause: Cause,
     tuning: &'static LatencyTuning,
-    /// The allowed latency in nanoseconds.
-    target: u64,
-    period: u64,
+    target: Duration,
+    period: Duration,
     window: LatencyWindow,
     pending_samples: Vec<LatencySample>,
     /// The oldest intended time without a sample.
-    expected: u64,
+    expected: MonotonicNs,
     /// When the prober died, while it is dead.
-    sensor_lost_since: Option<u64>,
+    sensor_lost_since: Option<MonotonicNs>,
     /// The allowed rate in bytes per second.
     rate: f64,
     /// The rate at which congestion last began, in bytes per second.
     last_congestion_rate: Option<f64>,
     /// Samples from before this time were measured at another rate.
-    changed: u64,
+    changed: MonotonicNs,
     /// Samples from before this time have already caused a cut.
-    cut: u64,
+    cut: MonotonicNs,
     /// Number of good samples since the last change or miss.
     good: u32,
 }
@@ -91,13 +97,13 @@ impl LatencyController {
         tuning: &'static LatencyTuning,
         target: Duration,
         period: Duration,
-        now: u64,
+        now: MonotonicNs,
     ) -> Self {
-        let period = nanoseconds(period).max(1);
+        let period = at_least_a_nanosecond(period);
         Self {
             cause,
             tuning,
-            target: nanoseconds(target).max(1),
+            target: at_least_a_nanosecond(target),
             period,
             window: LatencyWindow::new(period),
             pending_samples: Vec::new(),
@@ -106,13 +112,13 @@ impl LatencyController {
             rate: MIN_RATE,
             last_congestion_rate: None,
             changed: now,
-            cut: 0,
+            cut: MonotonicNs::ZERO,
             good: 0,
         }
     }
 
     /// Starts again at the lowest rate. The rate of the last congestion is remembered.
-    fn restart(&mut self, now: u64) {
+    fn restart(&mut self, now: MonotonicNs) {
         self.rate = MIN_RATE;
         self.changed = now;
         self.good = 0;
@@ -121,7 +127,7 @@ impl LatencyController {
     /// Returns the time that a chunk may take, in seconds.
     fn share_of_target(&self) -> f64 {
         // A write with fdatasync on ext4 makes three writes one after the other, each of which waits for the data in flight.
-        self.target as f64 / NANOS_PER_SECOND as f64 / 8.0
+        self.target.as_secs_f64() / 8.0
     }
 
     fn judge_sample(&mut self, answer: LatencySample, pace: &CopyPace) {
@@ -149,12 +155,12 @@ impl LatencyController {
     }
 
     /// Adds a sample to the window, and returns the longest latency of its intended times.
-    fn enter(&mut self, answer: LatencySample) -> u64 {
+    fn enter(&mut self, answer: LatencySample) -> Duration {
         let moments = answer.moments.max(1);
         let first = moments.saturating_sub(self.window.capacity() as u64);
         for step in first..moments {
             let moment = self.after(answer.intended, step);
-            self.window.push(moment, answer.end.saturating_sub(moment));
+            self.window.push(moment, answer.end.since(moment));
         }
         self.expected = self.expected.max(self.after(answer.intended, moments));
         // Samples that the dead prober left do not end the loss.
@@ -164,19 +170,20 @@ impl LatencyController {
         {
             self.sensor_lost_since = None;
         }
-        answer.end.saturating_sub(answer.intended)
+        answer.end.since(answer.intended)
     }
 
-    fn after(&self, moment: u64, steps: u64) -> u64 {
-        moment.saturating_add(self.period.saturating_mul(steps))
+    fn after(&self, moment: MonotonicNs, steps: u64) -> MonotonicNs {
+        let time = saturating_nanos(self.period).saturating_mul(steps);
+        moment.after(Duration::from_nanos(time))
     }
 
     /// Returns how many intended times have no sample although it is due.
-    fn late(&self, now: u64) -> u64 {
+    fn late(&self, now: MonotonicNs) -> u64 {
         let patience = self.target.saturating_add(SLACK);
-        let waits = now.saturating_sub(self.expected);
+        let waits = now.since(self.expected);
         match waits.checked_sub(patience) {
-            Some(beyond) => 1 + beyond / self.period,
+            Some(beyond) => 1 + saturating_nanos(beyond) / saturating_nanos(self.period),
             None => 0,
         }
     }
@@ -187,7 +194,7 @@ impl LatencyController {
             // The rate cannot be cut further, and the lowest rate is not the reason for missing samples.
             return;
         }
-        let silent = pace.now.saturating_sub(self.expected) > SILENCE_TIMEOUT_NS.max(self.target);
+        let silent = pace.now.since(self.expected) > SILENCE_TIMEOUT.max(self.target);
         if self.sensor_lost_since.is_some() || silent {
             self.slow_down(DEEP_CUT, pace);
             self.rate = MIN_RATE;
@@ -217,11 +224,7 @@ impl LatencyController {
 
     /// Returns the number of good samples for a step of growth: fork is measured every 25 ms, a synced write every 100.
     fn enough(&self) -> u32 {
-        if self.period < NANOS_PER_SECOND / 20 {
-            2
-        } else {
-            1
-        }
+        if self.period < OFTEN { 2 } else { 1 }
     }
 
     fn grow(&mut self, pace: &CopyPace) {
@@ -245,8 +248,8 @@ impl LatencyController {
     }
 
     /// Returns the longest latency in nanoseconds that is not a miss.
-    fn allowed(&self) -> u64 {
-        (self.target as f64 * MARGIN) as u64
+    fn allowed(&self) -> Duration {
+        Duration::from_nanos((saturating_nanos(self.target) as f64 * MARGIN) as u64)
     }
 
     /// Returns whether the next one or two misses use up those that are allowed.
@@ -277,7 +280,7 @@ impl SignalController for LatencyController {
         self.pending_samples.push(sample);
     }
 
-    fn sensor_lost(&mut self, now: u64) {
+    fn sensor_lost(&mut self, now: MonotonicNs) {
         self.sensor_lost_since = Some(now);
         self.restart(now);
     }
@@ -293,19 +296,19 @@ impl SignalController for LatencyController {
         self.window.len() >= self.tuning.baseline_samples.min(self.window.capacity())
     }
 
-    fn end_baseline(&mut self, now: u64) -> Option<Bottleneck> {
+    fn end_baseline(&mut self, now: MonotonicNs) -> Option<Bottleneck> {
         let over = self.window.over(self.target) as f64;
         let share = self.tuning.baseline_missed_share;
         let too_many = over >= 1.0_f64.max(share * self.window.len() as f64);
         // A sample that is not there yet may still be in time.
         let missed = too_many || self.late(now) > 0;
-        let bottleneck = self.bottleneck(now, 0);
+        let bottleneck = self.bottleneck(now, Rate::Stopped);
         self.window.clear();
         self.restart(now);
         missed.then_some(bottleneck)
     }
 
-    fn resume(&mut self, now: u64) {
+    fn resume(&mut self, now: MonotonicNs) {
         // The prober may have been stopped as well: samples that were due meanwhile say nothing about the copy.
         if self.rate > MIN_RATE {
             self.last_congestion_rate = Some(self.rate);
@@ -345,28 +348,28 @@ impl SignalController for LatencyController {
         self.window.len() > 0
     }
 
-    fn is_missed(&self, now: u64, give_up_after: Duration) -> bool {
+    fn is_missed(&self, now: MonotonicNs, give_up_after: Duration) -> bool {
         // Only recent samples count: the window may remember for longer than the user waits.
-        let recent = (nanoseconds(give_up_after) / GIVE_UP_WINDOW_DIVISOR)
-            .max(NANOS_PER_SECOND)
+        let recent = (give_up_after / GIVE_UP_WINDOW_DIVISOR)
+            .max(MIN_GIVE_UP_WINDOW)
             .max(self.target.saturating_mul(2));
-        let from = now.saturating_sub(recent);
+        let from = now.before(recent);
         self.sensor_lost_since.is_some()
             || self.late(now) > 0
             || self.window.p99_since(from) > self.target
     }
 
-    fn bottleneck(&self, now: u64, rate: u64) -> Bottleneck {
+    fn bottleneck(&self, now: MonotonicNs, rate: Rate) -> Bottleneck {
         // A sample that is not there yet has taken its time as well.
         let waits = match self.late(now) {
-            0 => 0,
-            _ => now.saturating_sub(self.expected),
+            0 => Duration::ZERO,
+            _ => now.since(self.expected),
         };
         let latency = self.window.p99().max(waits);
         Bottleneck {
             cause: self.cause,
-            figure: latency as f64 / NANOS_PER_SECOND as f64,
-            target: self.target as f64 / NANOS_PER_SECOND as f64,
+            figure: latency.as_secs_f64(),
+            target: self.target.as_secs_f64(),
             rate,
         }
     }
@@ -379,7 +382,7 @@ impl SignalController for LatencyController {
     }
 }
 
-/// Returns the nanoseconds of a duration, `u64::MAX` beyond 584 years.
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+/// Returns `time`, but at least one nanosecond, since it is a divisor, and at most 584 years.
+fn at_least_a_nanosecond(time: Duration) -> Duration {
+    Duration::from_nanos(saturating_nanos(time).max(1))
 }

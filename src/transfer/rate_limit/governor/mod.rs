@@ -18,26 +18,28 @@ use throughput_meter::{CopyPace, ThroughputMeter};
 
 use super::signal::{Control, SIGNALS, SignalSpec};
 use super::{
-    Bottleneck, Cause, CopyTotals, LatencySample, Limits, Notice, RateSettings, Sample, StallSample,
+    Bottleneck, Cause, CopyTotals, LatencySample, Limits, Notice, Rate, RateSettings, Sample,
+    StallSample,
 };
-
-/// The number of nanoseconds in a second.
-const NANOS_PER_SECOND: u64 = 1_000_000_000;
+use crate::sys::clock::MonotonicNs;
 
 /// The lowest rate, in bytes per second.
-const MIN_RATE: f64 = super::MIN_RATE as f64;
+const MIN_RATE: f64 = super::MIN_BYTES_PER_SEC as f64;
 
 /// A rate above that of any memory, in bytes per second.
 const FASTEST: f64 = 1e12;
 
 /// Time in nanoseconds without a decision after which the process is taken to have been stopped.
-const SUSPENDED_AFTER_NS: u64 = NANOS_PER_SECOND / 2;
+const SUSPENDED_AFTER: Duration = Duration::from_millis(500);
 
 /// Shortest time in nanoseconds to measure before the first byte, if the probers answer in time.
-const MIN_BASELINE_NS: u64 = 400_000_000;
+const MIN_BASELINE: Duration = Duration::from_millis(400);
 
 /// Longest time in nanoseconds to measure before the first byte, since missing samples are an answer, too.
-const MAX_BASELINE_NS: u64 = 2 * NANOS_PER_SECOND;
+const MAX_BASELINE: Duration = Duration::from_secs(2);
+
+/// Upper bound of the time since the last decision that is taken into account.
+const MAX_DECISION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Longest time in seconds that a chunk may take at the rate in force: no second has more bytes than the rate, the
 /// bucket's burst and this.
@@ -65,8 +67,8 @@ pub struct Governor {
     signals: Vec<GovernedSignal>,
     meter: ThroughputMeter,
     /// When the baseline measurement was started, while it runs.
-    baseline_since: Option<u64>,
-    now: u64,
+    baseline_since: Option<MonotonicNs>,
+    now: MonotonicNs,
     ordered: f64,
     words: Vec<Notice>,
     gave_up: bool,
@@ -76,7 +78,7 @@ pub struct Governor {
 #[derive(Debug)]
 struct GovernedSignal {
     controller: Box<dyn SignalController>,
-    missed_since: Option<u64>,
+    missed_since: Option<MonotonicNs>,
 }
 
 impl Governor {
@@ -86,7 +88,7 @@ impl Governor {
         limits: &Limits,
         sample_period: impl Fn(Cause) -> Duration,
         threads: usize,
-        now: u64,
+        now: MonotonicNs,
     ) -> Self {
         let controllers = SIGNALS.iter().filter_map(|signal| {
             let period = || sample_period(signal.cause);
@@ -120,23 +122,23 @@ impl Governor {
     }
 
     /// Records that a prober has died, so that the latency is unknown until the next one answers.
-    pub fn sensor_lost(&mut self, cause: Cause, now: u64) {
+    pub fn sensor_lost(&mut self, cause: Cause, now: MonotonicNs) {
         if let Some(controller) = self.controller(cause) {
             controller.sensor_lost(now);
         }
     }
 
     /// Returns the settings from now on. It must be called at least every tenth of a second.
-    pub fn decide(&mut self, now: u64, done: CopyTotals) -> RateSettings {
+    pub fn decide(&mut self, now: MonotonicNs, done: CopyTotals) -> RateSettings {
         // If the clock goes back, no time passes.
         let now = now.max(self.now);
-        let passed = now - self.now;
+        let passed = now.since(self.now);
         self.now = now;
         self.meter.note(now, done);
-        if passed > SUSPENDED_AFTER_NS && self.baseline_since.is_none() {
+        if passed > SUSPENDED_AFTER && self.baseline_since.is_none() {
             self.resume();
         }
-        let seconds = passed.min(NANOS_PER_SECOND / 10) as f64 / NANOS_PER_SECOND as f64;
+        let seconds = passed.min(MAX_DECISION_INTERVAL).as_secs_f64();
         let pace = self.meter.pace(now, seconds, self.ordered);
         if self.measure_baseline() {
             return self.orders(0.0, &pace);
@@ -166,12 +168,12 @@ impl Governor {
         let Some(since) = self.baseline_since else {
             return false;
         };
-        let passed = self.now.saturating_sub(since);
-        let mut is_enough = passed >= MIN_BASELINE_NS;
+        let passed = self.now.since(since);
+        let mut is_enough = passed >= MIN_BASELINE;
         for signal in &mut self.signals {
             is_enough &= signal.controller.collect_baseline();
         }
-        if !is_enough && passed < MAX_BASELINE_NS {
+        if !is_enough && passed < MAX_BASELINE {
             return true;
         }
         self.baseline_since = None;
@@ -195,9 +197,10 @@ impl Governor {
         lowest
     }
 
-    /// Returns the lowest rate in bytes per second.
-    fn lowest(&self) -> u64 {
-        (MIN_RATE as u64).min(self.limits.rate.unwrap_or(u64::MAX))
+    /// Returns the lowest rate, which no signal reduces further.
+    fn lowest(&self) -> Rate {
+        let limit = self.limits.rate.map(Rate::from_bytes_per_sec);
+        super::MIN_RATE.min(limit.unwrap_or(Rate::Unlimited))
     }
 
     /// Sets the notice to give up, once, if a target was missed at the lowest rate for too long.
@@ -218,8 +221,7 @@ impl Governor {
                 continue;
             }
             let since = *missed_since.get_or_insert(self.now);
-            let waited = u128::from(self.now.saturating_sub(since));
-            if waited >= give_up_after.as_nanos() && !self.gave_up {
+            if self.now.since(since) >= give_up_after && !self.gave_up {
                 self.gave_up = true;
                 let holding = controller.bottleneck(self.now, rate);
                 self.words.push(Notice::GiveUp(holding));
@@ -229,32 +231,38 @@ impl Governor {
 
     fn orders(&mut self, rate: f64, pace: &CopyPace) -> RateSettings {
         self.ordered = rate;
-        // Above 2^53 a rate as f64 may be more than the limit that it came from; infinity becomes u64::MAX.
-        let bytes = (rate as u64).min(self.limits.rate.unwrap_or(u64::MAX));
+        // Above 2^53 a rate as f64 may be more than the limit that it came from.
+        let limit = self.limits.rate.unwrap_or(u64::MAX);
+        let allowed = if rate.is_finite() {
+            Rate::from_bytes_per_sec((rate as u64).min(limit))
+        } else {
+            Rate::Unlimited
+        };
         let word = (!self.words.is_empty()).then(|| self.words.remove(0));
         RateSettings {
-            rate: bytes,
+            rate: allowed,
             chunk: self.chunk(rate),
-            bottleneck: self.find_bottleneck(bytes, pace),
+            bottleneck: self.find_bottleneck(allowed, pace),
             notice: word,
         }
     }
 
     /// Returns the cause of the rate in force, if the copy really waits for it.
-    fn find_bottleneck(&self, rate: u64, pace: &CopyPace) -> Option<Bottleneck> {
-        if rate > 0 && !pace.was_throttled {
+    fn find_bottleneck(&self, rate: Rate, pace: &CopyPace) -> Option<Bottleneck> {
+        let is_stopped = rate == Rate::Stopped;
+        if !is_stopped && !pace.was_throttled {
             return None;
         }
         let mut controllers = self.signals.iter().map(|signal| &signal.controller);
         // Before the first byte it is the first signal that has a figure.
         let governed = controllers.find(|controller| {
-            if rate == 0 {
+            if is_stopped {
                 controller.has_data()
             } else {
-                controller.allowed_rate() as u64 <= rate
+                Rate::from_bytes_per_sec(controller.allowed_rate() as u64) <= rate
             }
         });
-        if governed.is_none() && rate == 0 {
+        if governed.is_none() && is_stopped {
             return None;
         }
         match (governed, self.limits.rate) {
@@ -311,7 +319,7 @@ fn make_controller(
     signal: &'static SignalSpec,
     limits: &Limits,
     period: impl FnOnce() -> Duration,
-    now: u64,
+    now: MonotonicNs,
 ) -> Option<Box<dyn SignalController>> {
     match &signal.control {
         // The user's rate needs no samples. It is an upper bound for all others.

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use super::signal_controller::SignalController;
 use super::throughput_meter::CopyPace;
-use super::{Bottleneck, Cause, FASTEST, MIN_RATE, NANOS_PER_SECOND, Sample, StallSample};
+use super::{Bottleneck, Cause, FASTEST, MIN_RATE, Rate, Sample, StallSample};
+use crate::sys::clock::MonotonicNs;
 
 /// Span in nanoseconds over which pressure is averaged, and between changes of the rate.
-const PRESSURE_SPAN_NS: u64 = NANOS_PER_SECOND;
+const PRESSURE_SPAN: Duration = Duration::from_secs(1);
 
 /// Time in nanoseconds between two doublings in slow start.
-const STEP: u64 = NANOS_PER_SECOND / 4;
+const STEP: Duration = Duration::from_millis(250);
 
 /// Time in nanoseconds between two doublings below [`FAR_BELOW`]: with each reading, of which there are ten in a
 /// second. On an idle host slow start costs one second of a copy, without it three.
-const QUICK_STEP: u64 = NANOS_PER_SECOND / 12;
+const QUICK_STEP: Duration = Duration::from_nanos(1_000_000_000 / 12);
 
 /// Fraction of the target below which slow start doubles quickly. If all of slow start were quick, 139 simulated
 /// machines that copy through the cache would exceed the pressure by 15 percent-seconds in their first five seconds; so
@@ -23,7 +24,7 @@ const QUICK_STEP: u64 = NANOS_PER_SECOND / 12;
 const FAR_BELOW: f64 = 0.25;
 
 /// Time in nanoseconds without a reading after which the rate is cut.
-const SILENCE_TIMEOUT_NS: u64 = 2 * NANOS_PER_SECOND;
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pressure that is aimed at, as a fraction of the target.
 const AIM: f64 = 0.95;
@@ -56,8 +57,8 @@ pub(super) struct PressureController {
     /// The allowed pressure in percent.
     target: f64,
     readings: VecDeque<StallSample>,
-    heard: u64,
-    changed: u64,
+    heard: MonotonicNs,
+    changed: MonotonicNs,
     slow_start: bool,
     last_congestion_rate: Option<f64>,
     /// The allowed rate in bytes per second.
@@ -65,7 +66,7 @@ pub(super) struct PressureController {
 }
 
 impl PressureController {
-    pub(super) fn new(cause: Cause, target: f64, now: u64) -> Self {
+    pub(super) fn new(cause: Cause, target: f64, now: MonotonicNs) -> Self {
         Self {
             cause,
             target: target.max(0.01),
@@ -88,7 +89,7 @@ impl PressureController {
                 self.readings.clear();
             }
         }
-        let from = sample.at.saturating_sub(PRESSURE_SPAN_NS);
+        let from = sample.at.before(PRESSURE_SPAN);
         while self.readings.get(1).is_some_and(|kept| kept.at <= from) {
             self.readings.pop_front();
         }
@@ -100,14 +101,14 @@ impl PressureController {
     }
 
     /// Starts again at the lowest rate, in slow start.
-    fn restart(&mut self, now: u64) {
+    fn restart(&mut self, now: MonotonicNs) {
         self.rate = MIN_RATE;
         self.slow_start = true;
         self.changed = now;
     }
 
-    fn silent(&self, now: u64) -> bool {
-        now.saturating_sub(self.heard) > SILENCE_TIMEOUT_NS
+    fn silent(&self, now: MonotonicNs) -> bool {
+        now.since(self.heard) > SILENCE_TIMEOUT
     }
 
     fn step(&mut self, percent: f64, pace: &CopyPace) {
@@ -146,16 +147,17 @@ impl PressureController {
 
     /// Returns the pressure over the last second in percent.
     fn percent(&self) -> f64 {
-        self.since(0).map_or(0.0, |(percent, _)| percent)
+        self.since(MonotonicNs::ZERO)
+            .map_or(0.0, |(percent, _)| percent)
     }
 
-    /// Returns the pressure in percent of the samples from `moment` on, and the nanoseconds that they span.
-    fn since(&self, moment: u64) -> Option<(f64, u64)> {
+    /// Returns the pressure in percent of the samples from `moment` on, and the time that they span.
+    fn since(&self, moment: MonotonicNs) -> Option<(f64, Duration)> {
         let first = self.readings.partition_point(|kept| kept.at < moment);
         let (from, to) = (self.readings.get(first)?, self.readings.back()?);
-        let span = to.at.saturating_sub(from.at);
-        let stalled = to.total_us.saturating_sub(from.total_us) as f64 * 1000.0;
-        (span > 0).then(|| ((100.0 * stalled / span as f64).min(100.0), span))
+        let span = to.at.since(from.at);
+        let stalled = to.total_us.saturating_sub(from.total_us) as f64 / 1e6;
+        (!span.is_zero()).then(|| ((100.0 * stalled / span.as_secs_f64()).min(100.0), span))
     }
 }
 
@@ -170,12 +172,12 @@ impl SignalController for PressureController {
         }
     }
 
-    fn end_baseline(&mut self, now: u64) -> Option<Bottleneck> {
+    fn end_baseline(&mut self, now: MonotonicNs) -> Option<Bottleneck> {
         self.restart(now);
         None
     }
 
-    fn resume(&mut self, now: u64) {
+    fn resume(&mut self, now: MonotonicNs) {
         self.restart(now);
         self.heard = self.heard.max(now);
     }
@@ -187,7 +189,7 @@ impl SignalController for PressureController {
             let far = percent < self.target * FAR_BELOW;
             if self.slow_start && span >= if far { QUICK_STEP } else { STEP } {
                 self.step(percent, pace);
-            } else if span >= PRESSURE_SPAN_NS {
+            } else if span >= PRESSURE_SPAN {
                 self.correct(percent, pace);
             }
         }
@@ -202,11 +204,11 @@ impl SignalController for PressureController {
         self.rate = self.rate.min(most);
     }
 
-    fn is_missed(&self, now: u64, _give_up_after: Duration) -> bool {
+    fn is_missed(&self, now: MonotonicNs, _give_up_after: Duration) -> bool {
         self.silent(now) || self.percent() > self.target
     }
 
-    fn bottleneck(&self, _now: u64, rate: u64) -> Bottleneck {
+    fn bottleneck(&self, _now: MonotonicNs, rate: Rate) -> Bottleneck {
         Bottleneck {
             cause: self.cause,
             figure: self.percent(),

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::throughput_meter::CopyPace;
-use super::{Bottleneck, Cause, Sample};
+use super::{Bottleneck, Cause, Rate, Sample};
+use crate::sys::clock::MonotonicNs;
 
 /// The controller of one signal. Each kind of control law is one implementation.
 pub(super) trait SignalController: Debug + Send {
@@ -16,7 +17,7 @@ pub(super) trait SignalController: Debug + Send {
     fn add_sample(&mut self, sample: Sample);
 
     /// Records that the sensor has died at `now`: the signal is unknown until its successor answers.
-    fn sensor_lost(&mut self, _now: u64) {}
+    fn sensor_lost(&mut self, _now: MonotonicNs) {}
 
     /// Returns whether the signal must be measured before the copy starts.
     fn needs_baseline(&self) -> bool {
@@ -29,10 +30,10 @@ pub(super) trait SignalController: Debug + Send {
     }
 
     /// Ends the baseline at `now` and starts at the lowest rate. Returns what was measured if that exceeds the target.
-    fn end_baseline(&mut self, now: u64) -> Option<Bottleneck>;
+    fn end_baseline(&mut self, now: MonotonicNs) -> Option<Bottleneck>;
 
     /// Starts again at the lowest rate, after a time in which the copy was stopped.
-    fn resume(&mut self, now: u64);
+    fn resume(&mut self, now: MonotonicNs);
 
     /// Computes the allowed rate from the samples since the last decision.
     fn decide(&mut self, pace: &CopyPace);
@@ -50,10 +51,10 @@ pub(super) trait SignalController: Debug + Send {
 
     /// Returns whether the target is missed, or nothing is known. `give_up_after` is how long the user tolerates a
     /// miss.
-    fn is_missed(&self, now: u64, give_up_after: Duration) -> bool;
+    fn is_missed(&self, now: MonotonicNs, give_up_after: Duration) -> bool;
 
     /// Returns figure and target, together with the `rate` to which the copy is held.
-    fn bottleneck(&self, now: u64, rate: u64) -> Bottleneck;
+    fn bottleneck(&self, now: MonotonicNs, rate: Rate) -> Bottleneck;
 
     /// Returns the limit of a chunk of the copy.
     fn chunk_limit(&self) -> ChunkLimit {

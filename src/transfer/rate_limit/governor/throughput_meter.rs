@@ -1,21 +1,23 @@
 //! Measures the rate that the copy reaches, and whether it waits for the token bucket.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use super::{CopyTotals, MIN_RATE, NANOS_PER_SECOND};
+use super::{CopyTotals, MIN_RATE};
+use crate::sys::clock::MonotonicNs;
 
 /// Span in nanoseconds over which the reached rate is taken: long enough for short pauses of a disk, short enough for a
 /// cut to take effect at once.
-const REACHED: u64 = NANOS_PER_SECOND / 2;
+const REACHED: Duration = Duration::from_millis(500);
 
 /// Span in nanoseconds over which the recent rate is taken: in slow start the rate doubles in hardly less.
-const RECENT: u64 = NANOS_PER_SECOND / 10;
+const RECENT: Duration = Duration::from_millis(100);
 
 /// Time in nanoseconds without a byte, and without waiting for the bucket, after which the copy is idle.
-const IDLE_AFTER_NS: u64 = NANOS_PER_SECOND;
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Shortest time in nanoseconds between two marks, so that their number is bounded however often a caller calls.
-const MIN_MARK_INTERVAL_NS: u64 = NANOS_PER_SECOND / 100;
+const MIN_MARK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Fraction of the time that threads must wait for the bucket for the copy to count as throttled.
 const THROTTLED_SHARE: f64 = 0.05;
@@ -23,14 +25,14 @@ const THROTTLED_SHARE: f64 = 0.05;
 /// Totals of the copy at several times in the last second or so.
 #[derive(Debug)]
 pub(super) struct ThroughputMeter {
-    marks: VecDeque<(u64, CopyTotals)>,
+    marks: VecDeque<(MonotonicNs, CopyTotals)>,
 }
 
 /// What the controllers need to know about the copy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyPace {
     /// The current time in nanoseconds.
-    pub(super) now: u64,
+    pub(super) now: MonotonicNs,
     /// Seconds since the last decision, as far as they count.
     pub(super) passed: f64,
     /// Bytes per second that were allowed last.
@@ -71,23 +73,20 @@ impl CopyPace {
 }
 
 impl ThroughputMeter {
-    pub(super) fn new(now: u64) -> Self {
+    pub(super) fn new(now: MonotonicNs) -> Self {
         Self {
             marks: VecDeque::from([(now, CopyTotals::default())]),
         }
     }
 
     /// Records the totals at `now`.
-    pub(super) fn note(&mut self, now: u64, done: CopyTotals) {
-        let from = now.saturating_sub(IDLE_AFTER_NS);
+    pub(super) fn note(&mut self, now: MonotonicNs, done: CopyTotals) {
+        let from = now.before(IDLE_AFTER);
         while self.marks.get(1).is_some_and(|(at, _)| *at <= from) {
             self.marks.pop_front();
         }
         let crowded = self.marks.len() > 1
-            && self.marks[self.marks.len() - 2]
-                .0
-                .saturating_add(MIN_MARK_INTERVAL_NS)
-                > now;
+            && self.marks[self.marks.len() - 2].0.after(MIN_MARK_INTERVAL) > now;
         if crowded {
             self.marks.pop_back();
         }
@@ -95,14 +94,14 @@ impl ThroughputMeter {
     }
 
     /// Returns what the controllers need to know.
-    pub(super) fn pace(&self, now: u64, passed: f64, ordered: f64) -> CopyPace {
+    pub(super) fn pace(&self, now: MonotonicNs, passed: f64, ordered: f64) -> CopyPace {
         let (reached, held) = self.over(now, REACHED);
         let (recent, waits) = self.over(now, RECENT);
-        let (moved, waited) = self.over(now, IDLE_AFTER_NS);
+        let (moved, waited) = self.over(now, IDLE_AFTER);
         let long = self
             .marks
             .front()
-            .is_some_and(|(at, _)| at.saturating_add(IDLE_AFTER_NS) <= now);
+            .is_some_and(|(at, _)| at.after(IDLE_AFTER) <= now);
         CopyPace {
             now,
             passed,
@@ -116,20 +115,17 @@ impl ThroughputMeter {
     }
 
     /// Returns the bytes per second, and the fraction of the time spent waiting, over the last `span`.
-    fn over(&self, now: u64, span: u64) -> (f64, f64) {
-        let from = now.saturating_sub(span);
+    fn over(&self, now: MonotonicNs, span: Duration) -> (f64, f64) {
+        let from = now.before(span);
         let after = self.marks.partition_point(|(at, _)| *at <= from);
         let (at, then) = self.marks[after.saturating_sub(1)];
         let (last, done) = self.marks[self.marks.len() - 1];
-        let passed = last.saturating_sub(at);
-        if passed == 0 {
+        let passed = last.since(at).as_secs_f64();
+        if passed == 0.0 {
             return (0.0, 0.0);
         }
         let moved = done.moved.saturating_sub(then.moved) as f64;
-        let waited = done.waited.saturating_sub(then.waited) as f64;
-        (
-            moved * NANOS_PER_SECOND as f64 / passed as f64,
-            waited / passed as f64,
-        )
+        let waited = done.waited.saturating_sub(then.waited).as_secs_f64();
+        (moved / passed, waited / passed)
     }
 }

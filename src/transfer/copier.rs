@@ -1,8 +1,6 @@
 //! Copies files in one thread, and keeps a buffer, the properties of mounts, and unfinished small files from one file
 //! to the next.
 
-mod small_file;
-
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -14,7 +12,7 @@ use super::deferred_writeback::{DeferredError, WritebackQueue};
 use super::errno_class::Endpoint;
 use super::error::{CopyFailure, Error};
 use super::event::CopyListener;
-use super::file_copy;
+use super::file_copy::{self, ThreadState};
 use super::mount_cache::MountCache;
 use super::plan::TransferOptions;
 use super::rate_limit::RateLimiter;
@@ -27,21 +25,19 @@ use super::reflink_attempt;
 /// which the caller identifies a file.
 #[derive(Debug)]
 pub struct Copier<T> {
-    pub(super) mounts: MountCache,
-    pub(super) buffer: Vec<u8>,
-    pub(super) writeback_queue: WritebackQueue<T>,
-    /// How the last file was copied.
-    pub(super) method: CopyMethod,
+    thread: ThreadState<T>,
     pace: Option<Arc<RateLimiter>>,
 }
 
 impl<T> Default for Copier<T> {
     fn default() -> Self {
         Self {
-            mounts: MountCache::default(),
-            buffer: Vec::new(),
-            writeback_queue: WritebackQueue::new(),
-            method: CopyMethod::default(),
+            thread: ThreadState {
+                mounts: MountCache::default(),
+                buffer: Vec::new(),
+                writeback_queue: WritebackQueue::new(),
+                method: CopyMethod::default(),
+            },
             pace: None,
         }
     }
@@ -62,7 +58,7 @@ impl<T> Copier<T> {
     /// # Errors
     /// The errors of fstat(2), fstatfs(2) and lseek(2).
     pub fn facts(&mut self, source: &File) -> io::Result<SourceInfo> {
-        SourceInfo::on(&mut self.mounts, source)
+        SourceInfo::on(&mut self.thread.mounts, source)
     }
 
     /// Copies all of `source` to `dest`. An existing `dest` is truncated first, but not before it is known that an
@@ -77,11 +73,11 @@ impl<T> Copier<T> {
         facts: SourceInfo,
         dest: &File,
         options: TransferOptions,
-        observer: &mut dyn CopyListener,
+        listener: &mut dyn CopyListener,
         tag: T,
     ) -> Result<(), CopyFailure> {
-        self.method = CopyMethod::before(&options);
-        let there = DestCaps::on(&mut self.mounts, dest)
+        self.thread.method = CopyMethod::before(&options);
+        let there = DestCaps::on(&mut self.thread.mounts, dest)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), facts.size))?;
         let pace = self.pace.clone();
         let mut files = CopyJob {
@@ -92,39 +88,36 @@ impl<T> Copier<T> {
             reflink_refusal: None,
             pace: pace.as_deref(),
         };
-        files.wait_for_file_cost(observer)?;
-        let shared = reflink_attempt::try_reflink(&mut files, options, observer);
+        files.wait_for_file_cost(listener)?;
+        let shared = reflink_attempt::try_reflink(&mut files, options, listener);
         let refused = match &shared {
             Ok(shared) => !shared,
             Err(failure) => matches!(failure.error, Error::Clone(_)),
         };
-        self.method.note_reflink(!refused, &options);
+        self.thread.method.note_reflink(!refused, &options);
         if shared? {
             return Ok(());
         }
-        match small_file::choose_small_engine(&files, &options, &mut self.mounts) {
-            Some(row) => small_file::copy(self, row, &files, options, observer, tag),
-            None => file_copy::copy(&files, options, observer, &mut self.method),
-        }
+        file_copy::copy(&files, options, &mut self.thread, listener, tag)
     }
 
     /// Returns how the data of the last file was copied, even if the copy failed.
     #[must_use]
     pub fn method(&self) -> CopyMethod {
-        self.method
+        self.thread.method
     }
 
     /// Returns the files whose writeback has failed since the last call.
     #[must_use]
     pub fn take_deferred_errors(&mut self) -> Vec<DeferredError<T>> {
-        self.writeback_queue.take_errors()
+        self.thread.writeback_queue.take_errors()
     }
 
     /// Waits for the writeback of all small files, and drops them from the cache. Returns those that failed.
     #[must_use]
     pub fn finish_writeback(&mut self) -> Vec<DeferredError<T>> {
-        self.writeback_queue.finish();
-        self.writeback_queue.take_errors()
+        self.thread.writeback_queue.finish();
+        self.thread.writeback_queue.take_errors()
     }
 }
 
@@ -137,10 +130,10 @@ pub fn copy(
     facts: SourceInfo,
     dest: &File,
     options: TransferOptions,
-    observer: &mut dyn CopyListener,
+    listener: &mut dyn CopyListener,
 ) -> Result<(), CopyFailure> {
     let (mut worker, size) = (Copier::default(), facts.size);
-    worker.copy(source, facts, dest, options, observer, ())?;
+    worker.copy(source, facts, dest, options, listener, ())?;
     match worker.finish_writeback().pop() {
         Some(late) => Err(CopyFailure {
             begun: true,
@@ -158,7 +151,7 @@ mod tests {
     use crate::transfer::engine;
     use crate::transfer::event::{Event, Progress};
     use crate::transfer::plan::{DirectPolicy, Sparse};
-    use crate::transfer::rate_limit::RateSettings;
+    use crate::transfer::rate_limit::{Rate, RateSettings};
 
     /// Ignores all events and never stops the copy.
     struct Silent;
@@ -182,12 +175,12 @@ mod tests {
         source.sync_all().unwrap();
         let pacer = Arc::new(RateLimiter::new(true));
         let orders = RateSettings {
-            rate: u64::MAX,
+            rate: Rate::Unlimited,
             chunk: 1 << 20,
             bottleneck: None,
             notice: None,
         };
-        pacer.apply(&orders, crate::sys::clock::monotonic_ns());
+        pacer.apply(&orders, crate::sys::clock::MonotonicNs::now());
         let mut worker = Copier::with_rate_limiter(Some(Arc::clone(&pacer)));
         let facts = worker.facts(&source).unwrap();
         let copied = worker.copy(&source, facts, &dest, options, &mut Silent, ());
