@@ -650,8 +650,8 @@ fn intervals_of_a_log_are_added_by_tag() {
     for n in 0..3_u64 {
         let mut all = new_histogram();
         record_ns(&mut all, 1_000_000 * (n + 1));
-        log.interval(("during", "fork"), second * n as u32, second, &all);
-        log.interval(("my tool, v/2", "write"), second * n as u32, second, &all);
+        log.interval("during", "fork", second * n as u32, second, &all);
+        log.interval("my tool, v/2", "write", second * n as u32, second, &all);
     }
     let path = dir.path().join("log");
     fs::write(&path, log.text()).unwrap();
@@ -684,7 +684,8 @@ fn a_log_begins_as_that_of_the_reference() {
     let mut all = new_histogram();
     record_ns(&mut all, 2_769_000);
     log.interval(
-        ("during", "fork"),
+        "during",
+        "fork",
         Duration::from_millis(127),
         Duration::from_millis(1007),
         &all,

@@ -20,7 +20,7 @@ const EXIT_CANNOT_RUN: i32 = 126;
 /// Why there is no result.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ForklatError {
-    /// A system call failed.
+    /// A system call failed for the reason that it carries.
     #[error(transparent)]
     Io(#[from] IoFailure),
     /// Something could not be observed.
@@ -49,23 +49,23 @@ pub enum ForklatError {
     /// Another error, about what a file holds.
     #[error("{} {source}", quote(path))]
     InFile {
-        /// The file.
+        /// The file that holds it.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         source: Box<Self>,
     },
     /// Another error, with a remark on what is needed.
     #[error("{source} ({remark})")]
     Explained {
-        /// The error.
+        /// The error to which the remark belongs.
         source: Box<Self>,
-        /// What is needed.
+        /// What is needed for it to succeed.
         remark: String,
     },
     /// Another error, and one more that came up while what had been done was undone.
     #[error("{source}; {undoing}")]
     NotUndone {
-        /// The error that came first.
+        /// The error that came up first.
         source: Box<Self>,
         /// Why it could not be undone.
         undoing: Box<Self>,
@@ -73,9 +73,9 @@ pub enum ForklatError {
     /// Another error, with what it was needed for.
     #[error("{context}: {source}")]
     Context {
-        /// What was being done.
+        /// What was being done when it failed.
         context: String,
-        /// Why it failed.
+        /// The error that is the reason.
         source: Box<Self>,
     },
 }
@@ -110,7 +110,7 @@ impl ForklatError {
         Self::Context { context, source }
     }
 
-    /// Fails if there are errors, with all of them.
+    /// Fails if there are any errors, with all of them.
     pub(crate) fn check_none(errors: Vec<Self>, separator: &'static str) -> Result<(), Self> {
         if errors.is_empty() {
             Ok(())
@@ -172,4 +172,36 @@ pub(crate) fn cannot(
 /// Returns the failure of an action on no file; see [`IoFailure::new`].
 pub(crate) fn failed(action: impl Into<String>, source: impl Into<io::Error>) -> ForklatError {
     IoFailure::new(action, source).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    fn os_error(errno: i32) -> io::Error {
+        io::Error::from_raw_os_error(errno)
+    }
+
+    #[test]
+    fn an_error_says_what_was_done_to_which_file_and_keeps_the_reason() {
+        let error = cannot("read", Path::new("/x"), os_error(libc::EACCES));
+        assert_eq!(error.to_string(), "cannot read '/x': Permission denied");
+        let reason = error.source().and_then(|e| e.downcast_ref::<io::Error>());
+        let errno = reason.and_then(io::Error::raw_os_error);
+        assert_eq!(errno, Some(libc::EACCES));
+        let error = error.explained("this needs root").context("no limit");
+        let want = "no limit: cannot read '/x': Permission denied (this needs root)";
+        assert_eq!(error.to_string(), want);
+    }
+
+    #[test]
+    fn exit_statuses_are_those_of_a_shell_and_of_env() {
+        for (errno, status) in [(libc::ENOENT, 127), (libc::EACCES, 126)] {
+            let error = ForklatError::cannot_run("x".as_ref(), os_error(errno));
+            assert_eq!(error.exit_status(), status, "{error}");
+        }
+        assert_eq!(ForklatError::Interrupted.exit_status(), 125);
+    }
 }

@@ -55,7 +55,7 @@ impl IntervalLog {
         let length = Duration::from_nanos(now_ns - self.interval_start_ns);
         for ((subject, probe), histogram) in std::mem::take(&mut self.current) {
             self.log
-                .interval((&subject, probe), offset, length, &histogram);
+                .interval(&subject, probe, offset, length, &histogram);
         }
         self.interval_start_ns = now_ns;
     }

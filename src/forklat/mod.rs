@@ -36,10 +36,10 @@ use crate::report::signals::Signals;
 use crate::report::write_stdout;
 use crate::sys::std_streams;
 use crate::sys::strerror::strerror;
-use cli::ForklatArgs;
+use cli::{ForklatArgs, ForklatCommand};
 use export::hlog::HistogramLog;
 use export::rows::Detail;
-use export::{Exports, OpenExports, terminal_report};
+use export::{OpenExports, terminal_report};
 use model::Report;
 use status_line::StatusLine;
 
@@ -141,42 +141,50 @@ fn answer(error: &clap::Error) -> ExitCode {
     ExitCode::from(EXIT_FORKLAT_FAILED as u8)
 }
 
-fn perform(task: &cli::ForklatCommand, words: &[OsString]) -> Result<i32, ForklatError> {
-    let line = words
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    match task {
-        // A command may live on after an interrupt, and has the last word then.
-        cli::ForklatCommand::Run(words) => run_with_exports(
-            if words.command.is_empty() {
-                Signals::install
-            } else {
-                Signals::install_without_termination
-            },
-            (words.export.0.clone(), words.verbose),
-            line,
-            |task| run_subcommand::run(words, task),
-        ),
-        // It changes the host: impatience shall not leave it so.
-        cli::ForklatCommand::Compare(words) => run_with_exports(
-            Signals::install_without_termination,
-            (words.export.0.clone(), words.verbose),
-            line,
-            |task| compare::run(words, task),
-        ),
-        cli::ForklatCommand::Scale(words) => {
-            let exports = (words.export.0.clone(), false);
-            run_with_exports(Signals::install, exports, line, |task| {
-                grow(words, task).map(TaskOutcome::succeeded)
-            })
+/// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
+/// signal that ended it is raised again when all is restored.
+fn perform(command: &ForklatCommand, words: &[OsString]) -> Result<i32, ForklatError> {
+    let (exports, verbose) = match command {
+        ForklatCommand::Run(words) => (&words.export.0, words.verbose),
+        ForklatCommand::Compare(words) => (&words.export.0, words.verbose),
+        ForklatCommand::Scale(words) => (&words.export.0, false),
+        ForklatCommand::Merge(words) => (&words.export.0, words.verbose),
+    };
+    for line in host::undo_journal::undo_leftovers() {
+        print_diagnostic(&line);
+    }
+    let opened = exports.open()?;
+    let words = words.iter().map(|word| word.to_string_lossy().into_owned());
+    let task = TaskContext {
+        signals: install_signals(command).map_err(|e| format!("cannot handle signals: {e}"))?,
+        command_line: words.collect(),
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+    };
+    let result = match command {
+        ForklatCommand::Run(words) => run_subcommand::run(words, &task),
+        ForklatCommand::Compare(words) => compare::run(words, &task),
+        ForklatCommand::Scale(words) => grow(words, &task).map(TaskOutcome::succeeded),
+        ForklatCommand::Merge(words) => merge::merge(&words.files).map(TaskOutcome::succeeded),
+    };
+    task.signals.terminate_on_next_signal();
+    match result {
+        Ok(outcome) => outcome.publish(opened, verbose),
+        Err(failure) => {
+            task.signals.raise_again();
+            Err(failure)
         }
-        cli::ForklatCommand::Merge(words) => run_with_exports(
-            Signals::install,
-            (words.export.0.clone(), words.verbose),
-            line,
-            |_| Ok(TaskOutcome::succeeded(merge::merge(&words.files)?)),
-        ),
+    }
+}
+
+fn install_signals(command: &ForklatCommand) -> io::Result<Signals> {
+    match command {
+        // A command may live on after an interrupt, and has the last word then.
+        ForklatCommand::Run(words) if !words.command.is_empty() => {
+            Signals::install_without_termination()
+        }
+        // It changes the host: impatience shall not leave it so.
+        ForklatCommand::Compare(_) => Signals::install_without_termination(),
+        _ => Signals::install(),
     }
 }
 
@@ -194,35 +202,6 @@ fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<Report, For
     let scale = scale::run(words, report, &caller);
     live.finish();
     scale
-}
-
-/// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
-/// signal that ended it is raised again when all is restored.
-fn run_with_exports(
-    signals: fn() -> io::Result<Signals>,
-    (exports, verbose): (Exports, bool),
-    command_line: Vec<String>,
-    body: impl FnOnce(&TaskContext) -> Result<TaskOutcome, ForklatError>,
-) -> Result<i32, ForklatError> {
-    for line in host::undo_journal::undo_leftovers() {
-        print_diagnostic(&line);
-    }
-    let opened = exports.open()?;
-    let signals = signals().map_err(|e| format!("cannot handle signals: {e}"))?;
-    let task = TaskContext {
-        signals,
-        command_line,
-        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-    };
-    let result = body(&task);
-    task.signals.terminate_on_next_signal();
-    match result {
-        Ok(outcome) => outcome.publish(opened, verbose),
-        Err(failure) => {
-            task.signals.raise_again();
-            Err(failure)
-        }
-    }
 }
 
 /// A line on standard error. Where that is gone nobody can be told.

@@ -19,7 +19,7 @@ pub(super) struct SubjectSpec {
     pub(super) copies: Vec<CopyResult>,
 }
 
-/// The report: a column for each of `columns` that was measured. `facts` are of the time of the measurement.
+/// Builds the report: a column for each of `columns` that was measured. `facts` are of the time of the measurement.
 pub(super) fn assemble(
     kind: &str,
     columns: &[SubjectSpec],

@@ -75,7 +75,7 @@ impl PartialEq for IoFailure {
 /// Why something could not be observed.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ObserveError {
-    /// A system call failed.
+    /// A system call failed for the reason that it carries.
     #[error(transparent)]
     Io(#[from] IoFailure),
     /// A process that observes failed or died: its name, and the reason, which comes from that process as text.
@@ -87,9 +87,9 @@ pub enum ObserveError {
     /// Another error, with what it was needed for.
     #[error("{context}: {source}")]
     Context {
-        /// What was being done.
+        /// What was being done when it failed.
         context: String,
-        /// Why it failed.
+        /// The error that is the reason.
         source: Box<Self>,
     },
 }

@@ -77,7 +77,8 @@ impl Sampler {
         };
         let ((), worker) = ObserverProcess::start("sampler", (), |(), control| {
             let mut reader = reader;
-            let mut slabs = slabs.as_ref().zip(slab_reader.ok()).map(SlabWriter::new);
+            let slabs = slabs.as_ref().zip(slab_reader.ok());
+            let mut slabs = slabs.map(|(ring, reader)| SlabWriter::new(ring, reader));
             control.lock_memory();
             // A timer may be late by the slack, 50 µs by default.
             prctl::set_timerslack(1).map_err(|e| failed("set the timer slack", e))?;
@@ -315,9 +316,9 @@ struct SlabWriter<'a> {
 }
 
 impl<'a> SlabWriter<'a> {
-    fn new((rows, reader): (&'a SlabRing, SlabReader)) -> Self {
+    fn new(ring: &'a SlabRing, reader: SlabReader) -> Self {
         Self {
-            ring: rows,
+            ring,
             reader,
             row: Box::new([0; 1 + MAX_CACHES]),
         }
@@ -360,7 +361,7 @@ mod tests {
         let path = dir.path().join("proc/slabinfo");
         std::fs::write(&path, "slabinfo\n#\ndentry 1 2 192\n").unwrap();
         let rows = SlabRing::new().unwrap();
-        let mut side = SlabWriter::new((&rows, SlabReader::open(dir.path()).unwrap()));
+        let mut side = SlabWriter::new(&rows, SlabReader::open(dir.path()).unwrap());
         side.read();
         std::fs::write(&path, "slabinfo\n#\nbtrfs_path 1 1 112\ndentry 3 3 192\n").unwrap();
         side.read();

@@ -81,8 +81,8 @@ fn no_observer_outlives_a_forklat_that_is_killed() {
         .args(["run", "--on=.", "--for=1h"])
         .args(COMMAND_TIME_ONLY);
     let running = Running::start(&mut command);
-    // One for each CPU, five more probers, and the sampler.
-    let all = super::cpus().len() + 6;
+    // Two for each CPU, five more probers, and the sampler.
+    let all = 2 * super::cpus().len() + 6;
     wait_until("all observers", || {
         let names = super::children(running.pid());
         names

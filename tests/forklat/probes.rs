@@ -9,7 +9,7 @@ use crate::support::{describe_output, disk_dir, lossy_string};
 fn probes_without_a_directory_are_the_default() {
     let place = RunFixture::new();
     let (_, report) = place.run_and_report(&[&COMMAND_TIME_ONLY[..], &["--for=200ms"]].concat());
-    let all = ["fork", "fork-child", "exec", "touch"];
+    let all = ["wakeup", "fork", "fork-child", "exec", "touch"];
     assert_eq!(probe_kinds(subject(&report, "during")), all);
     assert_eq!(report.facts.on, None);
 }

@@ -12,7 +12,8 @@ use crate::support::{describe_output, disk_dir, lossy_string, run};
 const PHASES: [&str; 3] = ["baseline", "during", "after"];
 
 /// All kinds, in the order of tables.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
+    "wakeup",
     "fork",
     "fork-child",
     "exec",
@@ -203,9 +204,12 @@ fn has_a_timeline(subject: &Subject, time: &std::ops::Range<f64>) {
 }
 
 fn has_observers(report: &Report) {
-    let forkers = cpus().into_iter().map(|cpu| format!("fork on CPU {cpu}"));
+    let each_cpu = ["wakeup", "fork"].into_iter().flat_map(|kind| {
+        let names = cpus().into_iter();
+        names.map(move |cpu| format!("{kind} on CPU {cpu}"))
+    });
     let others = ["exec", "touch", "write", "fsync", "read", "sampler"].map(str::to_owned);
-    let all: Vec<String> = forkers.chain(others).collect();
+    let all: Vec<String> = each_cpu.chain(others).collect();
     let names: Vec<&String> = report
         .observers
         .iter()

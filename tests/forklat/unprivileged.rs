@@ -47,7 +47,7 @@ fn anyone_can_measure() {
         describe_output(&output)
     );
     let report = place.report("json");
-    let all = ["fork", "fork-child", "exec", "touch"];
+    let all = ["wakeup", "fork", "fork-child", "exec", "touch"];
     assert_eq!(probe_kinds(subject(&report, "during")), all);
     place.assert_only(&["json", "program"]);
 }

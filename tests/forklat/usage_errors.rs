@@ -26,13 +26,13 @@ const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
     (&["--for=1", "--period=fork=-1"], "value is negative"),
     (
         &["--for=1", "--period=forks=1ms"],
-        "no probe is called 'forks': fork, exec, touch",
+        "no probe is called 'forks': wakeup, fork, exec, touch",
     ),
     (
         &["--for=1", "--probe=forks"],
-        "possible values: fork, exec, touch, write, fsync, read",
+        "possible values: wakeup, fork, exec, touch, write, fsync, read",
     ),
-    (&["--for=1", "--probe="], "possible values: fork"),
+    (&["--for=1", "--probe="], "possible values: wakeup, fork"),
     (
         &["--for=1", "--probe=fork", "--period=exec=9ms"],
         "--period=exec: that probe is not asked for",

@@ -8,7 +8,7 @@ use super::scale_tables;
 use super::table::{Heading, TextTable};
 use crate::forklat::model::Report;
 
-/// The row of `--export-csv`.
+/// The row of `--export-csv` in the table of formats.
 pub const FORMAT: Format = Format {
     name: "csv",
     help: "A line for each figure",
@@ -20,7 +20,7 @@ const HEAD: [&str; 8] = [
     "subject", "probe", "cpu", "metric", "unit", "value", "ratio", "note",
 ];
 
-/// The whole table, per CPU and with service times. A figure that is missing is an empty field.
+/// Returns the whole table, per CPU and with service times. A figure that is missing is an empty field.
 #[must_use]
 pub fn render(report: &Report) -> String {
     match &report.scale {

@@ -17,14 +17,14 @@ pub enum Part {
     Table {
         /// The title, or `None` for a table that needs none.
         title: Option<String>,
-        /// The cells.
+        /// The headings and the cells.
         table: TextTable,
         /// The lines below the table.
         lines: Vec<String>,
     },
 }
 
-/// Lines under a title.
+/// A list of lines under a title.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paragraph {
     /// The title without a colon.

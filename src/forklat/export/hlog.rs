@@ -60,7 +60,8 @@ impl HistogramLog {
     /// Adds what one probe measured from `start` on, for `length`.
     pub fn interval(
         &mut self,
-        (subject, probe): (&str, &str),
+        subject: &str,
+        probe: &str,
         start: Duration,
         length: Duration,
         histogram: &Histogram<u64>,
@@ -86,8 +87,8 @@ impl HistogramLog {
         for subject in &report.subjects {
             let length = Duration::try_from_secs_f64(subject.seconds).unwrap_or_default();
             for probe in subject.probes.iter().filter(|probe| probe.cpu.is_none()) {
-                let tag = (subject.name.as_str(), probe.name.as_str());
-                log.interval(tag, at, length, &probe.latency.read()?);
+                let histogram = probe.latency.read()?;
+                log.interval(&subject.name, &probe.name, at, length, &histogram);
             }
             at += length;
         }

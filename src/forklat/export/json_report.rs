@@ -6,7 +6,7 @@ use super::format::Format;
 use crate::forklat::error::{ForklatError, damaged};
 use crate::forklat::model::{REPORT_VERSION, Report};
 
-/// The row of `--export-json`.
+/// The row of `--export-json` in the table of formats.
 pub const FORMAT: Format = Format {
     name: "json",
     help: "Everything: facts of the machine, histograms, timeline",
@@ -14,7 +14,7 @@ pub const FORMAT: Format = Format {
     render: |report, _| render(report).map_err(|e| ForklatError::Refused(e.to_string())),
 };
 
-/// The whole report.
+/// Returns the whole report as JSON.
 ///
 /// # Errors
 /// serde's: no value of a report is one that JSON lacks.

@@ -5,7 +5,7 @@ use super::report_document::document;
 use super::rows::Detail;
 use crate::forklat::model::Report;
 
-/// The row of `--export-markdown`.
+/// The row of `--export-markdown` in the table of formats.
 pub const FORMAT: Format = Format {
     name: "markdown",
     help: "The table in Markdown",

@@ -45,7 +45,7 @@ pub struct OpenExports {
 }
 
 impl Exports {
-    /// Whether the interval log is among them, which must be kept during the measurement then.
+    /// Returns whether the interval log is among them, which must be kept during the measurement then.
     #[must_use]
     pub fn has_interval_log(&self) -> bool {
         self.0.iter().any(|(f, _)| f.name == hlog::FORMAT.name)

@@ -4,7 +4,7 @@
 /// Cells under a row of headings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextTable {
-    /// The headings.
+    /// The headings, one for each column.
     pub header: Vec<Heading>,
     /// The rows, each with as many cells as there are headings.
     pub rows: Vec<Vec<String>>,
@@ -15,7 +15,7 @@ pub struct TextTable {
 pub struct Heading {
     /// What is written above the cells.
     pub text: String,
-    /// How the cells stand.
+    /// How the cells below it stand.
     pub kind: ColumnKind,
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 
 use crate::sys::strerror::strerror;
 
-/// Why a child of ours ended: its exit status is an errno, if it is any.
+/// Says why a child of ours ended: its exit status is an errno, if it is any.
 pub(super) fn died(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         // Only a store or a touch that finds no page behind it does that in a process without other faults.
@@ -19,7 +19,7 @@ pub(super) fn died(status: ExitStatus) -> String {
     }
 }
 
-/// The exit status by which a child says why it failed.
+/// Returns the exit status by which a child says why it failed.
 pub(super) fn status(result: io::Result<()>) -> i32 {
     match result {
         Ok(()) => 0,
