@@ -1,6 +1,8 @@
 //! The `main` of the integration tests: runs what `#[test]` has registered, and counts a test that could not run as skipped.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -37,24 +39,50 @@ impl<E: Debug> TestResult for Result<(), E> {
     }
 }
 
+/// How much of a test was not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Some of its cases; the others have passed.
+    Part,
+    /// The whole test, or all that it is about.
+    Whole,
+}
+
 thread_local! {
     /// The name of the test that this thread runs.
     static CURRENT_TEST: Cell<&'static str> = const { Cell::new("") };
+
     /// Why the test that this thread runs was skipped, in whole or in part.
-    static SKIP_REASONS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static SKIP_REASONS: RefCell<Vec<(Extent, String)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Tests that were skipped, with their reasons.
-static SKIPPED_TESTS: Mutex<Vec<(&str, String)>> = Mutex::new(Vec::new());
+/// Tests that were skipped, in whole or in part, with their reasons.
+static SKIPPED_TESTS: Mutex<Vec<(&str, Extent, String)>> = Mutex::new(Vec::new());
 
-/// Counts the running test as skipped, in whole or in part. To be called on the test's own thread.
+/// Counts the running test as skipped. To be called on the test's own thread.
 ///
 /// # Panics
 /// With `MMAPCP_REQUIRE_LAB=1`: the test fails.
 pub(crate) fn skip(reason: String) {
+    record(Extent::Whole, reason);
+}
+
+/// Records that a part of the running test cannot run here. To be called on the test's own thread.
+///
+/// # Panics
+/// With `MMAPCP_REQUIRE_LAB=1`: the test fails.
+pub(crate) fn skip_part(reason: String) {
+    record(Extent::Part, reason);
+}
+
+fn record(extent: Extent, reason: String) {
     let is_required = std::env::var_os("MMAPCP_REQUIRE_LAB").is_some_and(|value| value == "1");
     assert!(!is_required, "MMAPCP_REQUIRE_LAB=1, but {reason}");
-    SKIP_REASONS.with_borrow_mut(|reasons| reasons.push(reason));
+    SKIP_REASONS.with_borrow_mut(|reasons| {
+        if !reasons.contains(&(extent, reason.clone())) {
+            reasons.push((extent, reason));
+        }
+    });
 }
 
 /// Whether the test that this thread runs has this name, its module aside.
@@ -82,41 +110,58 @@ fn trial(case: &'static TestCase) -> Trial {
         SKIP_REASONS.take();
         (case.run)().map_err(Failed::from)?;
         let reasons = SKIP_REASONS.take();
-        if reasons.is_empty() {
-            return Ok(Completion::Completed);
-        }
-        let reasons = reasons.join("; ");
         let mut skipped = SKIPPED_TESTS
             .lock()
             .expect("no test panics while it holds the lock");
-        skipped.push((name, reasons.clone()));
-        Ok(Completion::ignored_with(reasons))
+        let is_whole = reasons.iter().any(|(extent, _)| *extent == Extent::Whole);
+        let of_extent = if is_whole {
+            Extent::Whole
+        } else {
+            Extent::Part
+        };
+        let reasons: Vec<String> = reasons.into_iter().map(|(_, reason)| reason).collect();
+        let reason = reasons.join("; ");
+        if !reasons.is_empty() {
+            skipped.push((name, of_extent, reason.clone()));
+        }
+        Ok(if is_whole {
+            Completion::ignored_with(reason)
+        } else {
+            Completion::Completed
+        })
     };
     Trial::ignorable_test(name, run).with_ignored_flag(case.is_ignored)
 }
 
-/// Says how many tests were skipped, and for what reason, the most frequent reason first.
+/// Says how many tests were skipped, in whole and in part, and why, the most frequent reason first.
 fn print_skipped(passed: u64, failed: u64) {
     let skipped = SKIPPED_TESTS
         .lock()
         .expect("no test panics while it holds the lock");
-    if skipped.is_empty() {
-        return;
-    }
-    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (name, reason) in skipped.iter() {
-        match by_reason.iter_mut().find(|(known, _)| known == reason) {
-            Some((_, names)) => names.push(name),
-            None => by_reason.push((reason, vec![name])),
+    for (extent, heading) in [(Extent::Whole, "skipped"), (Extent::Part, "passed in part")] {
+        let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, _, reason) in skipped.iter().filter(|(_, of, _)| *of == extent) {
+            by_reason.entry(reason).or_default().push(name);
+        }
+        let count: usize = by_reason.values().map(Vec::len).sum();
+        if extent == Extent::Whole {
+            let whole = passed
+                - (skipped
+                    .iter()
+                    .filter(|(_, of, _)| *of == Extent::Part)
+                    .count() as u64);
+            println!("{whole} passed, {failed} failed, {count} skipped");
+        } else if count > 0 {
+            println!("{count} {heading}");
+        }
+        let mut by_reason: Vec<_> = by_reason.into_iter().collect();
+        by_reason.sort_by_key(|(_, names)| Reverse(names.len()));
+        for (reason, names) in by_reason {
+            println!("  {heading}: {reason}");
+            println!("    {}: {}", names.len(), names.join(", "));
         }
     }
-    by_reason.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
-    println!(
-        "{passed} passed, {failed} failed, {} skipped:",
-        skipped.len()
-    );
-    for (reason, names) in by_reason {
-        println!("  {}: {reason} ({})", names.len(), names.join(", "));
+    if !skipped.is_empty() {
+        println!("`tests/run` installs what is missing, where it may.");
     }
-    println!("`tests/run` installs what is missing, where it may.");
 }

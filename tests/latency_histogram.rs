@@ -112,7 +112,14 @@ fn a_probe_knows_its_worst_moments_exactly_and_by_the_clock() {
     latency.record(6_500_000_000, 641_234_567);
     latency.record_service(200_000);
     let boot = Duration::from_secs(1_700_000_000);
-    let probe = ProbeResult::of("fork", None, 2_000_000, &latency, 5_000_000_000, boot);
+    let probe = ProbeResult::of(
+        "fork",
+        None,
+        Duration::from_millis(2),
+        &latency,
+        5_000_000_000,
+        boot,
+    );
     assert_eq!(probe.period, Some(0.002));
     assert_eq!(probe.latency.count, 2);
     assert_eq!(probe.service.count, 1);

@@ -23,10 +23,13 @@ mod throttle;
 mod total_scan;
 pub mod tree;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::observe::disk::why_direct_writes_bounce;
+use crate::report::quote::quote;
 use crate::report::signals::Signals;
 use crate::report::{OrderedOutput, Reporter, diagnose, set_program_name};
 use environment::Environment;
@@ -95,11 +98,27 @@ fn copy(
     if voice.is_interrupted() {
         return false;
     }
+    if options.report.debug {
+        report_bounced_writes(jobs, options, reporter);
+    }
     throttle::run_throttled(throttle, options, jobs, reporter, |pace| {
         total_scan::run_with_total_scan(options, jobs, reporter, || {
             tree::copy_all(jobs, options, pace, voice)
         })
     })
+}
+
+/// Reports with `--debug` that the kernel may copy direct writes to the destination once more.
+fn report_bounced_writes(jobs: &OperandJobs, options: &CopyOptions, reporter: &Reporter) {
+    let Ok(dir) = throttle::find_dest_directory(jobs, options) else {
+        return;
+    };
+    if let Some(why) = why_direct_writes_bounce(Path::new("/"), &dir) {
+        let dir = quote(&dir);
+        reporter.debug(&format!(
+            "{dir}: direct writes may be copied once more in the kernel: {why}"
+        ));
+    }
 }
 
 /// The more descriptors there are, the more directories the walk keeps open, and the fewer it opens twice.

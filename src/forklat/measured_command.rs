@@ -33,10 +33,10 @@ pub struct FinishedCommand {
     /// CPU time and peak memory.
     pub cost: ProcessUsage,
     /// Just before it was started.
-    pub started: u64,
+    pub start_ns: u64,
     /// When it had ended.
-    pub ended: u64,
-    /// When fsync(2) of the file it made had come back, or why that failed. Without a file, as `ended`.
+    pub end_ns: u64,
+    /// When fsync(2) of the file it made had come back, or why that failed. Without a file, as `end_ns`.
     pub durable: Result<u64, io::Error>,
     /// What it said on standard error, where that was asked for.
     pub stderr_text: String,
@@ -48,7 +48,7 @@ impl FinishedCommand {
     /// When all was done that could be: the file durable, or the command ended.
     #[must_use]
     pub fn durable_or_ended_ns(&self) -> u64 {
-        *self.durable.as_ref().unwrap_or(&self.ended)
+        *self.durable.as_ref().unwrap_or(&self.end_ns)
     }
 }
 
@@ -68,14 +68,14 @@ impl RunningCommand {
     /// # Errors
     /// What fork(2) and execve(2) say.
     pub fn start(command: &mut Command, made: Option<PathBuf>) -> io::Result<Self> {
-        let started = monotonic_ns();
+        let start_ns = monotonic_ns();
         let mut child = command.spawn()?;
         let pid = Pid::from_raw(child.id().cast_signed());
         let said = child.stderr.take().map(listen);
         let (send, ended) = channel();
         let watch = watch_size(pid);
         thread::spawn(move || {
-            let result = wait(pid, started, made, said, watch);
+            let result = wait(pid, start_ns, made, said, watch);
             // Nobody listens any more when the measurement was given up.
             let _ = send.send(result);
         });
@@ -97,19 +97,19 @@ impl RunningCommand {
 
 fn wait(
     pid: Pid,
-    started: u64,
+    start_ns: u64,
     made: Option<PathBuf>,
     said: Option<Receiver<Vec<u8>>>,
     watch: JoinHandle<u64>,
 ) -> io::Result<FinishedCommand> {
     // Not reaped yet: so long its number, and with it that of its group, is no one else's.
     waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
-    let ended = monotonic_ns();
+    let end_ns = monotonic_ns();
     let durable = match &made {
         Some(path) => File::open(path)
             .and_then(|file| file.sync_all())
             .map(|()| monotonic_ns()),
-        None => Ok(ended),
+        None => Ok(end_ns),
     };
     let left_running = made.is_some() && end_group(pid);
     let (status, mut cost) = reap(pid)?;
@@ -121,8 +121,8 @@ fn wait(
     Ok(FinishedCommand {
         status,
         cost,
-        started,
-        ended,
+        start_ns,
+        end_ns,
         durable,
         stderr_text: said.map(collect_stderr).unwrap_or_default(),
         left_running,

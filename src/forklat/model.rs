@@ -208,26 +208,26 @@ impl CopyResult {
 }
 
 impl ProbeResult {
-    /// What `latency` comes to. `started` is when the subject began, CLOCK_MONOTONIC in nanoseconds as `period`, and
-    /// `epoch` is the time of day at which that clock was zero, since 1970.
+    /// Returns what `latency` comes to. The subject began at `start_ns` of CLOCK_MONOTONIC, and `epoch` is the time of day,
+    /// since 1970, at which that clock was zero.
     #[must_use]
     pub fn of(
         name: &str,
         cpu: Option<u32>,
-        period: u64,
+        period: Duration,
         latency: &LatencyHistograms,
-        started: u64,
+        start_ns: u64,
         epoch: Duration,
     ) -> Self {
         let moment = |moment: &latency_histograms::TimedLatency| WorstMoment {
             latency: microseconds(moment.latency_ns as f64),
             time: (epoch + Duration::from_nanos(moment.intended_ns)).as_secs_f64(),
-            offset: Duration::from_nanos(moment.intended_ns.saturating_sub(started)).as_secs_f64(),
+            offset: Duration::from_nanos(moment.intended_ns.saturating_sub(start_ns)).as_secs_f64(),
         };
         let mut probe = Self {
             name: name.to_owned(),
             cpu,
-            period: Some(Duration::from_nanos(period).as_secs_f64()),
+            period: Some(period.as_secs_f64()),
             latency: Distribution::of(&latency.latency),
             service: Distribution::of(&latency.service),
             worst: latency.worst().iter().map(moment).collect(),

@@ -48,9 +48,9 @@ impl Phases {
         }
     }
 
-    /// Begins a span of the subject `name` at `at`, and ends the one before.
-    pub fn begin(&mut self, name: &str, at: u64) {
-        self.end(at);
+    /// Begins a span of the subject `name` at `at_ns`, and ends the one before.
+    pub fn begin(&mut self, name: &str, at_ns: u64) {
+        self.end(at_ns);
         let known = self.subjects.iter().position(|s| s.name == name);
         let subject = known.unwrap_or_else(|| {
             self.subjects.push(PhaseGroup {
@@ -60,21 +60,21 @@ impl Phases {
             self.subjects.len() - 1
         });
         self.spans.push(Phase {
-            start_ns: at,
+            start_ns: at_ns,
             end_ns: u64::MAX,
             subject,
         });
     }
 
     /// Ends the span that is open, if one is.
-    pub fn end(&mut self, at: u64) {
+    pub fn end(&mut self, at_ns: u64) {
         if let Some(last) = self.spans.last_mut() {
-            last.end_ns = last.end_ns.min(at);
+            last.end_ns = last.end_ns.min(at_ns);
         }
     }
 
     /// Counts an answer, which may come long after its span: each of its moments where it belongs, or nowhere.
-    pub fn record(&mut self, prober: usize, period: u64, sample: &Sample) {
+    pub fn record(&mut self, prober: usize, period_ns: u64, sample: &Sample) {
         if let Some(heard) = self.latencies_at(prober, sample.first_intended_ns) {
             heard.answer.record_service(sample.end_ns - sample.start_ns);
             if sample.child_start_ns != 0 {
@@ -82,7 +82,7 @@ impl Phases {
                 heard.child.record_service(service);
             }
         }
-        for moment in intended_times(sample, period) {
+        for moment in intended_times(sample, period_ns) {
             if let Some(heard) = self.latencies_at(prober, moment) {
                 heard.answer.record(moment, sample.end_ns - moment);
                 if sample.child_start_ns != 0 {
@@ -94,24 +94,24 @@ impl Phases {
         }
     }
 
-    fn latencies_at(&mut self, prober: usize, moment: u64) -> Option<&mut ProberLatencies> {
-        let span = self.span_at(moment)?;
+    fn latencies_at(&mut self, prober: usize, moment_ns: u64) -> Option<&mut ProberLatencies> {
+        let span = self.span_at(moment_ns)?;
         Some(&mut self.subjects[span.subject].prober_latencies[prober])
     }
 
-    fn span_at(&self, moment: u64) -> Option<Phase> {
+    fn span_at(&self, moment_ns: u64) -> Option<Phase> {
         let span = self
             .spans
             .iter()
             .rev()
-            .find(|span| span.start_ns <= moment)?;
-        (moment < span.end_ns).then_some(*span)
+            .find(|span| span.start_ns <= moment_ns)?;
+        (moment_ns < span.end_ns).then_some(*span)
     }
 
     /// The subject to which a moment belongs.
     #[must_use]
-    pub fn subject_at(&self, moment: u64) -> Option<&str> {
-        let span = self.span_at(moment)?;
+    pub fn subject_at(&self, moment_ns: u64) -> Option<&str> {
+        let span = self.span_at(moment_ns)?;
         Some(&self.subjects[span.subject].name)
     }
 

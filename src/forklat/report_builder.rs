@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::TaskContext;
 use super::model::{CopyResult, ProbeResult, Report, Subject};
 use super::phases::{Phase, ProberLatencies};
-use super::session::SessionResult;
+use super::session::{ProberId, SessionResult};
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::LatencyHistograms;
 use crate::observe::memory::Timeline;
@@ -42,7 +42,7 @@ pub(super) fn assemble(
 
 fn subject(column: &SubjectSpec, record: &SessionResult) -> Subject {
     let spans: Vec<Phase> = record.spans.of(&column.name).collect();
-    let started = spans.first().map_or(0, |span| span.start_ns);
+    let start_ns = spans.first().map_or(0, |span| span.start_ns);
     let nanoseconds = spans.iter().map(|span| span.end_ns - span.start_ns).sum();
     Subject {
         name: column.name.clone(),
@@ -50,7 +50,11 @@ fn subject(column: &SubjectSpec, record: &SessionResult) -> Subject {
         command: column.command.clone(),
         seconds: Duration::from_nanos(nanoseconds).as_secs_f64(),
         copies: column.copies.clone(),
-        probes: probes(record.spans.prober_latencies(&column.name), record, started),
+        probes: probes(
+            record.spans.prober_latencies(&column.name),
+            record,
+            start_ns,
+        ),
         timelines: spans
             .iter()
             .map(|span| {
@@ -66,14 +70,14 @@ fn subject(column: &SubjectSpec, record: &SessionResult) -> Subject {
 }
 
 /// Each kind of probe with all its probers together, then each prober where there are several; `fork` with its child.
-fn probes(heard: &[ProberLatencies], record: &SessionResult, started: u64) -> Vec<ProbeResult> {
+fn probes(heard: &[ProberLatencies], record: &SessionResult, start_ns: u64) -> Vec<ProbeResult> {
     let mut probes = Vec::new();
     let all: Vec<_> = record.probers.iter().zip(heard).collect();
-    for kind in all.chunk_by(|a, b| a.0.0 == b.0.0) {
-        let (name, _, period) = kind[0].0;
+    for kind in all.chunk_by(|a, b| a.0.name == b.0.name) {
+        let ProberId { name, period, .. } = kind[0].0;
         let mut add = |name: &str, pick: fn(&ProberLatencies) -> &LatencyHistograms| {
             let make = |cpu, latency: &LatencyHistograms| {
-                ProbeResult::of(name, cpu, *period, latency, started, record.epoch)
+                ProbeResult::of(name, cpu, *period, latency, start_ns, record.epoch)
             };
             let mut together = LatencyHistograms::default();
             for (_, heard) in kind {
@@ -86,7 +90,7 @@ fn probes(heard: &[ProberLatencies], record: &SessionResult, started: u64) -> Ve
             if kind.len() > 1 {
                 probes.extend(
                     kind.iter()
-                        .map(|((_, cpu, _), heard)| make(*cpu, pick(heard))),
+                        .map(|(prober, heard)| make(prober.cpu, pick(heard))),
                 );
             }
         };

@@ -39,7 +39,7 @@ enum Workload {
     },
     Process {
         pid: Pid,
-        started: u64,
+        start_ticks: u64,
         at_most: Option<Duration>,
     },
     Time(Duration),
@@ -55,10 +55,11 @@ impl Workload {
             }
             (_, Some(pid), at_most) => {
                 let pid = Pid::from_raw(pid);
-                let started = started(pid).ok_or_else(|| format!("there is no process {pid}"))?;
+                let start_ticks =
+                    started(pid).ok_or_else(|| format!("there is no process {pid}"))?;
                 Ok(Self::Process {
                     pid,
-                    started,
+                    start_ticks,
                     at_most,
                 })
             }
@@ -182,11 +183,11 @@ impl PhaseRunner<'_> {
             }
             Workload::Process {
                 pid,
-                started,
+                start_ticks,
                 at_most,
             } => {
                 self.session.begin(DURING);
-                let gone = |_: &Session| self::started(*pid) != Some(*started);
+                let gone = |_: &Session| self::started(*pid) != Some(*start_ticks);
                 let doing = format!("watching process {pid}");
                 self.watch(&doing, at_most.unwrap_or(forever), gone)
                     .map(|_| None)
@@ -228,7 +229,7 @@ impl PhaseRunner<'_> {
             Some(_) => Err("no figures: the measurement failed".to_owned().into()),
             None => {
                 self.task.signals.terminate_on_next_signal();
-                self.session.end_at(ended.ended);
+                self.session.end_at(ended.end_ns);
                 Ok(shell_status(ended.status))
             }
         }

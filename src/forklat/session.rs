@@ -56,13 +56,24 @@ pub struct Session {
     began: Instant,
 }
 
+/// What a prober measured, on which CPU, and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct ProberId {
+    /// The name of its kind.
+    pub name: &'static str,
+    /// The CPU, for one prober of several.
+    pub cpu: Option<u32>,
+    /// The time between two intended moments.
+    pub period: Duration,
+}
+
 /// What a session leaves.
 #[derive(Debug)]
 pub struct SessionResult {
     /// What the probers heard.
     pub spans: Phases,
-    /// Name, CPU and period of each prober.
-    pub probers: Vec<(&'static str, Option<u32>, u64)>,
+    /// The probers, in the order of [`Phases`].
+    pub probers: Vec<ProberId>,
     /// What the machine said of itself.
     pub sampler: Sampler,
     /// See [`Session::notes`].
@@ -127,10 +138,10 @@ impl Session {
         self.end_at(monotonic_ns());
     }
 
-    /// Ends it a moment ago, at `at`.
-    pub fn end_at(&mut self, at: u64) {
+    /// Ends it a moment ago, at `at_ns` of CLOCK_MONOTONIC.
+    pub fn end_at(&mut self, at_ns: u64) {
         self.sampler.request_slab_reading();
-        self.spans.end(at);
+        self.spans.end(at_ns);
     }
 
     /// Takes in what the observers have heard.
@@ -169,13 +180,13 @@ impl Session {
         }
     }
 
-    /// Sorts what was asked before `until` into spans. What one prober is late with does not hold up the others.
-    fn attribute_samples(&mut self, until: u64) {
+    /// Sorts what was asked before `until_ns` into spans. What one prober is late with does not hold up the others.
+    fn attribute_samples(&mut self, until_ns: u64) {
         for _ in 0..self.unattributed_samples.len() {
             let Some((index, sample)) = self.unattributed_samples.pop_front() else {
                 return;
             };
-            if sample.start_ns < until {
+            if sample.start_ns < until_ns {
                 self.record(index, &sample);
             } else {
                 self.unattributed_samples.push_back((index, sample));
@@ -242,7 +253,11 @@ impl Session {
             probers: self
                 .probers
                 .iter()
-                .map(|prober| (prober.spec.name, prober.cpu, prober.period_ns))
+                .map(|prober| ProberId {
+                    name: prober.spec.name,
+                    cpu: prober.cpu,
+                    period: Duration::from_nanos(prober.period_ns),
+                })
                 .collect(),
             spans: self.spans,
             sampler: self.sampler,

@@ -255,6 +255,24 @@ pub fn why_io_classes_ignored(root: &Path, path: &Path) -> Option<String> {
     }
 }
 
+/// Returns why the kernel may copy direct writes to the file system of `path` once more, although it accepts O_DIRECT; `None` where
+/// nothing says so, or [`Disk::of_path`] knows of no disk to ask.
+///
+/// A device that computes checksums of what it writes needs pages that do not change meanwhile
+/// (Documentation/ABI/stable/sysfs-block, `queue/stable_writes`), and so does btrfs for its own checksums.
+#[must_use]
+pub fn why_direct_writes_bounce(root: &Path, path: &Path) -> Option<String> {
+    let disk = Disk::of_path(root, path).ok()?;
+    let dir = path_below(root, "/sys/dev/block").join(&disk.device_numbers);
+    if read_optional(&dir, "queue/stable_writes").is_some_and(|text| text == "1") {
+        let name = disk.name;
+        return Some(format!(
+            "{name} needs stable pages (queue/stable_writes is 1)"
+        ));
+    }
+    (disk.file_system == "btrfs").then(|| "btrfs computes checksums".to_owned())
+}
+
 /// Returns the disks that a device lies on. A mapped device has no scheduler of its own, whatever sysfs shows, and
 /// passes the class on.
 fn backing_disks(dir: &Path, depth: u32) -> Vec<PathBuf> {
@@ -471,5 +489,27 @@ mod tests {
         let tmpfs = find(root.path(), place.path(), "0:40 / / rw - tmpfs tmpfs rw");
         assert!(tmpfs.is_err());
         assert_eq!(why(), None);
+    }
+
+    #[test]
+    fn stable_writes_of_the_disk_and_btrfs_make_direct_writes_bounce() {
+        let (root, place) = (root(), tempfile::tempdir().unwrap());
+        let queue = root.path().join("sys/devices/virtio1/block/vda/queue");
+        fs::create_dir_all(&queue).unwrap();
+        for (kind, stable_writes, want) in [
+            ("xfs", "0\n", None),
+            (
+                "xfs",
+                "1\n",
+                Some("vda needs stable pages (queue/stable_writes is 1)"),
+            ),
+            ("btrfs", "0\n", Some("btrfs computes checksums")),
+        ] {
+            fs::write(queue.join("stable_writes"), stable_writes).unwrap();
+            let mounted = format!("254:1 / / rw - {kind} /dev/vda1 rw");
+            find(root.path(), place.path(), &mounted).unwrap();
+            let found = why_direct_writes_bounce(root.path(), place.path());
+            assert_eq!(found.as_deref(), want, "{kind} {stable_writes}");
+        }
     }
 }

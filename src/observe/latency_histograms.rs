@@ -59,11 +59,11 @@ pub fn record_ns(histogram: &mut Histogram<u64>, nanoseconds: u64) {
 
 impl LatencyHistograms {
     /// Adds the latency of one intended time.
-    pub fn record(&mut self, at: u64, latency: u64) {
-        record_ns(&mut self.latency, latency);
+    pub fn record(&mut self, intended_ns: u64, latency_ns: u64) {
+        record_ns(&mut self.latency, latency_ns);
         let moment = TimedLatency {
-            latency_ns: latency,
-            intended_ns: at,
+            latency_ns,
+            intended_ns,
         };
         if self.worst.len() < MAX_WORST_LATENCIES
             || self.worst.last().is_some_and(|last| *last < moment)
@@ -95,8 +95,8 @@ impl LatencyHistograms {
     }
 }
 
-/// Returns the intended times of a sample, each with its latency: one after the other, `period` apart.
-pub fn intended_times(sample: &Sample, period: u64) -> impl Iterator<Item = u64> + use<> {
+/// Returns the intended times of a sample, each with its latency: one after the other, `period_ns` apart.
+pub fn intended_times(sample: &Sample, period_ns: u64) -> impl Iterator<Item = u64> + use<> {
     let first = sample.first_intended_ns;
-    (0..sample.intended_count).map(move |n| first + n * period)
+    (0..sample.intended_count).map(move |n| first + n * period_ns)
 }

@@ -134,6 +134,13 @@ impl Reporter {
             .write(Stream::Stderr, &format_diagnostic(message));
     }
 
+    /// Prints a line of `--debug` that belongs to no file, at once and outside the order of the other lines.
+    pub fn debug(&self, line: &str) {
+        if self.shared.report.debug {
+            self.shared.write(self.shared.info_stream(), line);
+        }
+    }
+
     /// Makes the run end as after a signal, but without the signal: complete files stay, and [`finish`](Self::finish)
     /// returns false.
     pub fn stop(&self) {

@@ -115,7 +115,11 @@ impl ManPage {
                 None => section += &format!("{line}\n"),
             }
         }
-        section.replace(".br\n.br\n", ".br\n")
+        section
+            .replace(".br\n.br\n", ".br\n")
+            // A list of possible values is dense.
+            .replace(".RS 14\n", ".RS 14\n.PD 0\n")
+            .replace(".RE\n", ".PD\n.RE\n")
     }
 }
 

@@ -62,7 +62,7 @@ fn report(spans: &Phases) -> Report {
             probes: vec![ProbeResult::of(
                 "write",
                 None,
-                PERIOD_NS,
+                Duration::from_nanos(PERIOD_NS),
                 heard,
                 span.start_ns,
                 START_SINCE_EPOCH,

@@ -149,7 +149,7 @@ fn names_that_a_file_system_folds_are_written_by_the_last() {
 /// Without a mount: links that lead to a file which the same run makes or overwrites.
 #[test]
 fn links_to_a_file_of_the_run_are_written_in_order() {
-    let home = lab_temp_dir().expect("a directory");
+    let home = crate::support::disk_dir();
     let script = r#"
         set -e
         mkdir s; for n in $(seq 8); do head -c 2M /dev/zero | tr '\0' $n > s/f$n; done

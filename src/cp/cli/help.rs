@@ -1,4 +1,4 @@
-//! What --help says around the options.
+//! The text of `--help` before and after the options.
 
 use crate::transfer::engine::ENGINES;
 
@@ -8,13 +8,13 @@ pub(super) const ABOUT: &str =
 pub(super) const LONG_ABOUT: &str = "\
 Copy SOURCE to DEST, or several SOURCEs to DIRECTORY, past the page cache.
 
-Made for dumps in /dev/shm: the source is written from where it is in memory, with O_DIRECT, so that neither the page cache nor \
-the memory of the machine grows. Where a file system refuses that, the gentlest way that works is taken, and said.
+Made for dumps in /dev/shm: the source is written with O_DIRECT from where it is in memory, so that neither the page cache nor \
+the memory of the machine grows. Where a file system does not allow that, another way is used, and --debug and --json report it.
 
-The options, messages and exit status are those of GNU cp. Called by the name cp, as through a symbolic link, it speaks by that \
-name; --version says what it is.";
+The options, messages and exit status are those of GNU cp. Called by the name cp, as through a symbolic link, it uses that name \
+in its messages; --version names mmapcp.";
 
-/// The three forms of a call.
+/// Returns the three forms of the command line.
 pub(super) fn usage(name: &str) -> String {
     format!(
         "{name} [OPTION]... [-T] SOURCE DEST\n       \
@@ -54,7 +54,7 @@ Of options that say different things the last counts. Long options may be abbrev
 Options may stand behind operands, unless POSIXLY_CORRECT is set; -- ends them. An abbreviation means what it means to cp, \
 whatever options are added here.";
 
-/// Behind the options: backups, promises, limits, abbreviations, the engines as a table.
+/// Returns the text after the options: backups, crash guarantees, limits, abbreviations and the table of engines.
 pub(super) fn after() -> String {
     let mut text = format!(
         "{BACKUPS}\n\n{CRASH_GUARANTEES}\n\n{THROTTLE}\n\n{ORDER}\n\nEngines, in order of preference:\n"
@@ -66,7 +66,8 @@ pub(super) fn after() -> String {
         ));
     }
     text.push_str(
-        "\nFrom memory, mmap and splice are measured against each other on the first 32 MiB of a file of 256 MiB or more.\n\
+        "\nFrom 256 MiB on, mmap and splice are measured against each other on the first 32 MiB of a file. Smaller files in \
+         memory are copied by splice, in huge pages by mmap. Files up to 64 KiB are written by dontcache or buffered.\n\
          SIGUSR1 prints a line of status. Exit status is 0 when all was copied, else 1.",
     );
     text

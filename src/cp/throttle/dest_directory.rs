@@ -18,7 +18,7 @@ const IN_MEMORY: [&str; 3] = ["tmpfs", "ramfs", "devtmpfs"];
 ///
 /// # Errors
 /// The destination is written to, and lies on none.
-pub(super) fn find_dest_directory(
+pub(in crate::cp) fn find_dest_directory(
     jobs: &OperandJobs,
     options: &CopyOptions,
 ) -> Result<PathBuf, String> {

@@ -5,6 +5,8 @@ mod idle;
 mod messages;
 mod sensors;
 
+pub(super) use dest_directory::find_dest_directory;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, Thread};

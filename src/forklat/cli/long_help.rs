@@ -1,4 +1,5 @@
-//! What the manual says beyond the options: what is asked, how latency is counted, exit status, files.
+//! The text of `--help` after the options: probes, how latency is counted, exit status, files. The man pages say more
+//! (`man/sections`).
 
 use crate::observe::probe::PROBE_SPECS;
 use crate::report::units::format_milliseconds;

@@ -16,9 +16,9 @@ pub(super) fn copy_result(
     let during = during(ended, readings);
     let peak = |value: fn(&Reading) -> Option<u64>| during.iter().filter_map(value).max();
     let at_start = before.as_ref().and_then(cached).unwrap_or(0);
-    let seconds = |until: u64| Duration::from_nanos(until - ended.started).as_secs_f64();
+    let seconds = |until_ns: u64| Duration::from_nanos(until_ns - ended.start_ns).as_secs_f64();
     CopyResult {
-        wall: seconds(ended.ended),
+        wall: seconds(ended.end_ns),
         durable: seconds(ended.durable_or_ended_ns()),
         user: ended.cost.user,
         system: ended.cost.system,
@@ -32,7 +32,7 @@ pub(super) fn copy_result(
 
 /// The readings from start to end, with the first one after it: what was cached is still there.
 fn during<'a>(ended: &FinishedCommand, readings: &'a [Reading]) -> &'a [Reading] {
-    let from = readings.partition_point(|reading| reading.at_ns < ended.started);
+    let from = readings.partition_point(|reading| reading.at_ns < ended.start_ns);
     let to = readings.partition_point(|reading| reading.at_ns < ended.durable_or_ended_ns());
     &readings[from..readings.len().min(to + 1)]
 }
@@ -76,8 +76,8 @@ mod tests {
                 system: 2.0,
                 max_rss: 7,
             },
-            started: 2 * SECOND,
-            ended: 4 * SECOND,
+            start_ns: 2 * SECOND,
+            end_ns: 4 * SECOND,
             durable: Ok(6 * SECOND),
             stderr_text: String::new(),
             left_running: false,

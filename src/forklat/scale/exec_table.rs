@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::child_status::status;
 use super::idle_processes::IdleProcesses;
-use super::ramp::{Ramp, add};
+use super::ramp::Ramp;
 use super::scale_result::CostTable;
 use super::{ScaleConfig, ScaleTable};
 use crate::forklat::error::{ForklatError, failed};
@@ -43,13 +43,7 @@ pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> 
         let child = command.spawn()?;
         Ok((began, Pid::from_raw(child.id().cast_signed())))
     })?;
-    ladder.run_up_and_down(crowd, |crowd, repeat, histograms| {
-        for _ in 0..repeat {
-            let (start, stop) = crowd.start_and_stop_one()?;
-            add(histograms, &[start, stop]);
-        }
-        Ok(())
-    })
+    ladder.time_one_more(crowd)
 }
 
 /// This program, ending with this process. With `pre_exec` std does a fork and an exec, not a posix_spawn.

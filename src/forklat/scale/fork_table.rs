@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::idle_processes::IdleProcesses;
-use super::ramp::{Ramp, add};
+use super::ramp::Ramp;
 use super::scale_result::CostTable;
 use super::{ScaleConfig, ScaleTable};
 use crate::forklat::error::{ForklatError, failed};
@@ -30,13 +30,7 @@ pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> 
     let crowd = IdleProcesses::new(bench.caller, |ready| {
         parked_process::fork_parked(&mut memory, touched, ready.as_fd(), main)
     })?;
-    ladder.run_up_and_down(crowd, |crowd, repeat, histograms| {
-        for _ in 0..repeat {
-            let (start, stop) = crowd.start_and_stop_one()?;
-            add(histograms, &[start, stop]);
-        }
-        Ok(())
-    })
+    ladder.time_one_more(crowd)
 }
 
 /// What the children write to is the parent's before fork, as the heap of a server is.

@@ -62,6 +62,20 @@ impl Ramp<'_> {
         Ok(self.table(&rungs))
     }
 
+    /// Goes up and down again, and times at each step how one more process is started and stopped.
+    pub(super) fn time_one_more(
+        &self,
+        crowd: IdleProcesses<'_>,
+    ) -> Result<CostTable, ForklatError> {
+        self.run_up_and_down(crowd, |crowd, repeat, histograms| {
+            for _ in 0..repeat {
+                let (start, stop) = crowd.start_and_stop_one()?;
+                add(histograms, &[start, stop]);
+            }
+            Ok(())
+        })
+    }
+
     /// Lets `n` stand, if so many may.
     fn grow(
         &self,

@@ -21,34 +21,56 @@ use self::proc_file::ProcFile;
 use self::psi::PsiFiles;
 use super::kernel_file::path_below;
 
-/// The figures that are read ten times a second, in the order of [`MetricValues`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-#[expect(
-    missing_docs,
-    reason = "the kernel's own names: proc_meminfo(5), proc_vmstat(5), psi.rst"
-)]
-pub enum Metric {
-    MemFree,
-    MemAvailable,
-    Cached,
-    Dirty,
-    Writeback,
-    Shmem,
-    SReclaimable,
-    SUnreclaim,
-    KernelStack,
-    PageTables,
-    AllocStall,
-    PgscanDirect,
-    CompactStall,
-    OomKill,
-    CpuSome,
-    CpuFull,
-    MemorySome,
-    MemoryFull,
-    IoSome,
-    IoFull,
+macro_rules! metrics {
+    ($($metric:ident $name:literal),*) => {
+        /// The figures that are read ten times a second, in the order of [`MetricValues`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(usize)]
+        #[expect(
+            missing_docs,
+            reason = "the kernel's own names: proc_meminfo(5), proc_vmstat(5), psi.rst"
+        )]
+        pub enum Metric {
+            $($metric),*
+        }
+
+        impl Metric {
+            /// All metrics in the order of [`MetricValues`].
+            pub const ALL: [Self; METRIC_COUNT] = [$(Self::$metric),*];
+
+            /// Returns the kernel's name for the metric.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$metric => $name),*
+                }
+            }
+        }
+    };
+}
+
+// The gauges, the counters and the stalls, in this order: `Metric::kind` goes by it.
+metrics! {
+    MemFree "MemFree",
+    MemAvailable "MemAvailable",
+    Cached "Cached",
+    Dirty "Dirty",
+    Writeback "Writeback",
+    Shmem "Shmem",
+    SReclaimable "SReclaimable",
+    SUnreclaim "SUnreclaim",
+    KernelStack "KernelStack",
+    PageTables "PageTables",
+    AllocStall "allocstall",
+    PgscanDirect "pgscan_direct",
+    CompactStall "compact_stall",
+    OomKill "oom_kill",
+    CpuSome "cpu some",
+    CpuFull "cpu full",
+    MemorySome "memory some",
+    MemoryFull "memory full",
+    IoSome "io some",
+    IoFull "io full"
 }
 
 /// The kind of number that a metric is.
@@ -63,57 +85,6 @@ pub enum MetricKind {
 }
 
 impl Metric {
-    /// All metrics in the order of [`MetricValues`].
-    pub const ALL: [Self; METRIC_COUNT] = [
-        Self::MemFree,
-        Self::MemAvailable,
-        Self::Cached,
-        Self::Dirty,
-        Self::Writeback,
-        Self::Shmem,
-        Self::SReclaimable,
-        Self::SUnreclaim,
-        Self::KernelStack,
-        Self::PageTables,
-        Self::AllocStall,
-        Self::PgscanDirect,
-        Self::CompactStall,
-        Self::OomKill,
-        Self::CpuSome,
-        Self::CpuFull,
-        Self::MemorySome,
-        Self::MemoryFull,
-        Self::IoSome,
-        Self::IoFull,
-    ];
-
-    /// Returns the kernel's name for the metric.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::MemFree => "MemFree",
-            Self::MemAvailable => "MemAvailable",
-            Self::Cached => "Cached",
-            Self::Dirty => "Dirty",
-            Self::Writeback => "Writeback",
-            Self::Shmem => "Shmem",
-            Self::SReclaimable => "SReclaimable",
-            Self::SUnreclaim => "SUnreclaim",
-            Self::KernelStack => "KernelStack",
-            Self::PageTables => "PageTables",
-            Self::AllocStall => "allocstall",
-            Self::PgscanDirect => "pgscan_direct",
-            Self::CompactStall => "compact_stall",
-            Self::OomKill => "oom_kill",
-            Self::CpuSome => "cpu some",
-            Self::CpuFull => "cpu full",
-            Self::MemorySome => "memory some",
-            Self::MemoryFull => "memory full",
-            Self::IoSome => "io some",
-            Self::IoFull => "io full",
-        }
-    }
-
     /// Returns what kind of number the metric is.
     #[must_use]
     pub fn kind(self) -> MetricKind {

@@ -175,7 +175,7 @@ fn run_probe_loop(
         let first = probe.run_once()?;
         let end = monotonic_ns();
         answers.ring.push(Sample {
-            first_intended_ns: due.first,
+            first_intended_ns: due.first_ns,
             intended_count: due.count,
             start_ns: start,
             end_ns: end,

@@ -3,61 +3,61 @@
 /// Times that are a period apart. It is pure arithmetic: the current time is an argument.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    next: u64,
-    period: u64,
+    next_ns: u64,
+    period_ns: u64,
 }
 
-/// The intended times that one operation serves: `first`, `first + period`, ..., `count` of them.
+/// The intended times that one operation serves: `first_ns`, that plus a period, ..., `count` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueTimes {
     /// The oldest of the intended times.
-    pub first: u64,
+    pub first_ns: u64,
     /// Number of intended times, at least one.
     pub count: u64,
 }
 
 impl Schedule {
-    /// Makes a schedule from `first` on, with times `period` nanoseconds apart.
+    /// Makes a schedule from `first_ns` on, with times `period_ns` apart.
     ///
     /// # Panics
-    /// If `period` is 0.
+    /// If `period_ns` is 0.
     #[must_use]
-    pub fn new(first: u64, period: u64) -> Self {
-        assert!(period > 0, "a period of nothing");
+    pub fn new(first_ns: u64, period_ns: u64) -> Self {
+        assert!(period_ns > 0, "a period of nothing");
         Self {
-            next: first,
-            period,
+            next_ns: first_ns,
+            period_ns,
         }
     }
 
     /// Returns the next intended time.
     #[must_use]
     pub fn next_due(&self) -> u64 {
-        self.next
+        self.next_ns
     }
 
     /// Returns whether the next intended time has come.
     #[must_use]
-    pub fn is_due(&self, now: u64) -> bool {
-        self.next <= now
+    pub fn is_due(&self, now_ns: u64) -> bool {
+        self.next_ns <= now_ns
     }
 
-    /// Takes all intended times that have come by `now`, at least the next. Those that passed during a late operation
+    /// Takes all intended times that have come by `now_ns`, at least the next. Those that passed during a late operation
     /// are served together: the latency of each is from its own time to the end of the same operation. So a stall of a
     /// second appears as a second of latencies in the histogram (no coordinated omission), and the late operations do
     /// not become a load of their own.
-    pub fn take_due(&mut self, now: u64) -> DueTimes {
-        let count = 1 + now.saturating_sub(self.next) / self.period;
-        let first = self.next;
-        self.next += count * self.period;
-        DueTimes { first, count }
+    pub fn take_due(&mut self, now_ns: u64) -> DueTimes {
+        let count = 1 + now_ns.saturating_sub(self.next_ns) / self.period_ns;
+        let first_ns = self.next_ns;
+        self.next_ns += count * self.period_ns;
+        DueTimes { first_ns, count }
     }
 
-    /// Skips the intended times from `from` to `to`, in which the prober itself was busy between two operations. Skips
+    /// Skips the intended times from `from_ns` to `to_ns`, in which the prober itself was busy between two operations. Skips
     /// none if it was late already, since that lateness must be counted. Returns how many were skipped.
-    pub fn skip_between(&mut self, from: u64, to: u64) -> u64 {
-        if !self.is_due(from) && self.is_due(to) {
-            self.take_due(to).count
+    pub fn skip_between(&mut self, from_ns: u64, to_ns: u64) -> u64 {
+        if !self.is_due(from_ns) && self.is_due(to_ns) {
+            self.take_due(to_ns).count
         } else {
             0
         }
@@ -78,7 +78,7 @@ mod tests {
             assert_eq!(
                 schedule.take_due(moment + 1),
                 DueTimes {
-                    first: moment,
+                    first_ns: moment,
                     count: 1
                 }
             );
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(
             schedule.take_due(155),
             DueTimes {
-                first: 110,
+                first_ns: 110,
                 count: 5
             }
         );
@@ -117,8 +117,8 @@ mod tests {
             for stall in stalls {
                 now = schedule.next_due().max(now);
                 let due = schedule.take_due(now);
-                prop_assert_eq!(due.first, expected);
-                prop_assert!(due.first + (due.count - 1) * period <= now);
+                prop_assert_eq!(due.first_ns, expected);
+                prop_assert!(due.first_ns + (due.count - 1) * period <= now);
                 expected += due.count * period;
                 prop_assert!(expected > now);
                 now += stall;

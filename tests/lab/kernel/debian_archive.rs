@@ -117,9 +117,11 @@ impl<'a> Apt<'a> {
         let mut suites: Vec<Suite> = ALL_SERIES.iter().map(|series| series.suite).collect();
         suites.dedup();
         for suite in suites {
-            let (site, suite) = match suite {
-                Suite::Main(suite) => (&main, suite),
-                Suite::Security(suite) => (&security, suite),
+            let (site, suite) = match (suite, &security) {
+                (Suite::Main(suite), _) => (&main, suite),
+                (Suite::Security(suite), Some(security)) => (security, suite),
+                // A kernel that is only there is then missing from the lists, which is said where it is asked for.
+                (Suite::Security(_), None) => continue,
             };
             writeln!(
                 sources,
@@ -235,11 +237,11 @@ impl<'a> Apt<'a> {
     }
 }
 
-/// Returns the mirrors of Debian and of its security updates that this system's own apt sources name.
+/// Returns the mirror of Debian that this system's own apt sources name, and that of its security updates where they name one.
 ///
 /// # Errors
-/// They name none: this is no Debian, or its sources have other paths.
-fn mirrors() -> Result<(String, String)> {
+/// They name no mirror: this is no Debian, or its sources have other paths.
+fn mirrors() -> Result<(String, Option<String>)> {
     let mut list = Command::new("apt-get");
     list.args([
         "indextargets",
@@ -249,12 +251,15 @@ fn mirrors() -> Result<(String, String)> {
     ]);
     let uris = tool_command::stdout_of(&mut list)?;
     let find = |end: &str| {
-        let found = uris.lines().find(|line| line.ends_with(end));
-        found.map(str::to_owned).with_context(|| {
-            format!("the sources of this system's apt name no mirror of Debian's {end}")
-        })
+        let found = uris
+            .lines()
+            .map(|uri| uri.trim_end_matches('/'))
+            .find(|uri| uri.ends_with(end));
+        found.map(|uri| format!("{uri}/"))
     };
-    Ok((find("/debian/")?, find("/debian-security/")?))
+    let main =
+        find("/debian").context("the sources of this system's apt name no mirror of Debian")?;
+    Ok((main, find("/debian-security")))
 }
 
 /// The numbers of a version, which order it among those of its series.
