@@ -57,7 +57,7 @@ pub(super) fn write_tail(run: &mut FileCopy<'_>, len: usize) -> Result<usize, En
     write_padded(run, &buffer, len)
 }
 
-/// Checks, after the first direct write of `n` bytes, whether O_DIRECT is real where nothing told it before.
+/// Makes sure, after the first direct write of `n` bytes, that O_DIRECT is real where nothing told it before.
 pub(super) fn verify_direct(run: &mut FileCopy<'_>, n: usize) -> Result<(), EngineError> {
     let (pos, dest) = (run.cursor.pos, &mut run.endpoints.dest);
     if dest.is_direct_verified || dest.write_mode() != WriteMode::Direct || n == 0 {
