@@ -86,6 +86,33 @@ fn no_page_is_committed_that_nothing_generates() {
     }
 }
 
+/// The maps of the code name files and modules, in backticks, as `cp/tree/batch` or `tests/layers.rs`.
+#[test]
+fn the_maps_of_the_code_name_what_is_there() {
+    for map in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(repository(map)).expect(map);
+        let quoted = text.split('`').skip(1).step_by(2);
+        let is_path = |word: &&str| {
+            let word = word.trim_end_matches(".rs");
+            word.contains('/')
+                && word
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || "_/".contains(c))
+        };
+        for path in quoted.filter(is_path) {
+            let places = [
+                path.to_owned(),
+                format!("src/{path}"),
+                format!("src/{path}.rs"),
+            ];
+            assert!(
+                places.iter().any(|place| repository(place).exists()),
+                "{map} names {path}, which is not there"
+            );
+        }
+    }
+}
+
 /// Long options of other programs that README.md names.
 const FOREIGN_OPTIONS: [&str; 3] = ["path", "bench", "sparse"];
 

@@ -8,6 +8,7 @@ use mmapcp::transfer::capabilities::SourceInfo;
 use mmapcp::transfer::engine::ENGINES;
 use mmapcp::transfer::{self, Sparse, TransferOptions};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 /// Extents of the source as (hole before, data), in bytes, and what is cut off its end.
 #[derive(Debug, Clone)]
@@ -115,8 +116,21 @@ fn chunk() -> impl Strategy<Value = Option<usize>> {
     ]
 }
 
+/// Cases that have failed once are kept beside this file, to be committed, and are run first.
+fn config() -> ProptestConfig {
+    let kept = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/engine_equivalence.regressions"
+    );
+    ProptestConfig {
+        cases: 48,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(kept))),
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn every_engine_copies_memory_as_a_plain_copy_does(shape in shape(), sparse in sparse(), chunk in chunk()) {

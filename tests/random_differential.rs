@@ -352,6 +352,7 @@ fn try_stream(
     bytes[8..16].copy_from_slice(&stream.to_le_bytes());
     let config = Config {
         cases,
+        // A case is made again by MMAPCP_SEED; what it showed is kept as a named test.
         failure_persistence: None,
         max_shrink_iters: u32::MAX,
         max_shrink_time: MAX_SHRINK_MS,
