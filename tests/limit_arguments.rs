@@ -12,6 +12,9 @@ const BAD_LIMITS: &[(&[&str], &str)] = &[
     (&["--limit-rate=1T"], "from 1K to 100G"),
     (&["--limit-rate=99999999999999999999"], "from 1K to 100G"),
     (&["--limit-rate="], "from 1K to 100G"),
+    (&["--limit-rate=50m"], "did you mean M?"),
+    (&["--limit-rate=50mb/s"], "did you mean MB/s?"),
+    (&["--limit-rate=5M/h"], "from 1K to 100G"),
     (&["--max-fork-latency=5"], "with its unit"),
     (&["--max-fork-latency=0ms"], "from 1us to 1h"),
     (&["--max-write-latency=-5ms"], "from 1us to 1h"),
@@ -87,4 +90,51 @@ fn a_limit_may_stand_as_the_next_word() {
         stderr.contains("option '--max-fork-latency' requires an argument"),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_rate_may_end_with_by_the_second() {
+    let disk = disk_dir();
+    let source = disk.path().join("dump");
+    make_dense_dump(&source, 5000);
+    for rate in ["10MiB/s", "5MB/s", "100K/s", "1G"] {
+        let dest = disk.path().join("copy");
+        let output = run(mmapcp()
+            .arg(format!("--limit-rate={rate}"))
+            .args([&source, &dest]));
+        assert!(
+            output.status.success(),
+            "{rate}: {}",
+            describe_output(&output)
+        );
+        assert_same_content(&source, &dest, rate);
+    }
+}
+
+/// cp's own options are answered as cp answers them, and what resembles nothing gets no suggestion.
+#[test]
+fn a_misspelt_option_of_ours_is_suggested() {
+    let stderr_of = |option: &str| {
+        let output = run(mmapcp().args([option, "a", "b"]));
+        assert_eq!(output.status.code(), Some(1), "{option}");
+        lossy_string(&output.stderr).into_owned()
+    };
+    for (wrong, right) in [
+        ("--limt-rate=5M", "--limit-rate"),
+        ("--max-fork-latancy=5ms", "--max-fork-latency"),
+        ("--jsno", "--json"),
+        ("--fsycn", "--fsync"),
+        ("--progess", "--progress"),
+    ] {
+        let want = format!(
+            "mmapcp: unrecognized option '{wrong}'\n\
+             mmapcp: did you mean '{right}'?\n\
+             Try 'mmapcp --help' for more information.\n"
+        );
+        assert_eq!(stderr_of(wrong), want);
+    }
+    for other in ["--recursvie", "--forec", "--quiet", "--x"] {
+        let stderr = stderr_of(other);
+        assert!(!stderr.contains("did you mean"), "{stderr}");
+    }
 }

@@ -57,18 +57,20 @@ fn nothing_on_a_pipe() {
 
 #[test]
 fn lines_on_a_pipe_when_asked() {
-    let output = slow_copy(&CopyFixture::new(SIZE), &["--progress=always"]);
-    let stderr = lossy_string(&output.stderr);
-    assert!(output.stdout.is_empty(), "{}", describe_output(&output));
-    assert!(stderr.ends_with('\n'), "whole lines: {stderr:?}");
-    assert!(
-        !stderr.contains(['\r', '\x1b']),
-        "no terminal's language in a log: {stderr:?}"
-    );
-    assert!(
-        stderr.lines().all(|line| line.contains("/s")),
-        "each with a rate: {stderr}"
-    );
+    for option in ["--progress=always", "--progress"] {
+        let output = slow_copy(&CopyFixture::new(SIZE), &[option]);
+        let stderr = lossy_string(&output.stderr);
+        assert!(output.stdout.is_empty(), "{}", describe_output(&output));
+        assert!(stderr.ends_with('\n'), "whole lines: {stderr:?}");
+        assert!(
+            !stderr.contains(['\r', '\x1b']),
+            "no terminal's language in a log: {stderr:?}"
+        );
+        assert!(
+            stderr.lines().all(|line| line.contains("/s")),
+            "each with a rate: {stderr}"
+        );
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let scale = unit_scale(unit).ok_or_else(|| format!("unknown unit '{unit}' in '{text}'"))?;
+    let scale = unit_scale(unit).ok_or_else(|| unknown_unit(text, unit))?;
     let bad = || format!("'{text}' is not a size");
     if let Ok(whole) = number.parse::<u64>() {
         return whole
@@ -91,6 +91,33 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     } else {
         Err(format!("'{text}' is too large"))
     }
+}
+
+/// Returns the unit of size that is probably meant by one that is none, for a number with such a unit: `M` for `50m`.
+#[must_use]
+pub fn suggest_unit(text: &str) -> Option<String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let (size, behind) = unit
+        .strip_suffix("/s")
+        .map_or((unit, ""), |size| (size, "/s"));
+    let upper = size.to_uppercase().replace("IB", "iB");
+    let is_meant = unit_scale(size).is_none() && unit_scale(&upper).is_some();
+    is_meant.then(|| upper + behind)
+}
+
+fn unknown_unit(text: &str, unit: &str) -> String {
+    match suggest_unit(text) {
+        Some(meant) => format!("'{unit}' in '{text}' is not a unit of size; did you mean {meant}?"),
+        None => format!("unknown unit '{unit}' in '{text}'"),
+    }
+}
+
+/// Parses a rate: a number of bytes as [`parse_bytes`] takes it, which `/s` may follow.
+///
+/// # Errors
+/// The same as of [`parse_bytes`].
+pub fn parse_rate(text: &str) -> Result<u64, String> {
+    parse_bytes(text.strip_suffix("/s").unwrap_or(text))
 }
 
 fn unit_scale(unit: &str) -> Option<u64> {
@@ -142,6 +169,25 @@ mod tests {
         format_percent, format_rate_short, format_seconds, parse_bytes, parse_time,
         parse_time_with_unit,
     };
+
+    #[test]
+    fn a_unit_that_is_none_is_named_with_the_one_that_is_meant() {
+        assert_eq!(
+            super::parse_bytes("50m"),
+            Err("'m' in '50m' is not a unit of size; did you mean M?".to_owned())
+        );
+        assert_eq!(super::suggest_unit("1.5mib").as_deref(), Some("MiB"));
+        for text in ["50M", "50", "50q", ""] {
+            assert_eq!(super::suggest_unit(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_may_say_that_it_is_by_the_second() {
+        assert_eq!(super::parse_rate("10MiB/s"), Ok(10 << 20));
+        assert_eq!(super::parse_rate("5MB/s"), Ok(5_000_000));
+        assert!(super::parse_rate("5MB/h").is_err());
+    }
 
     #[test]
     fn three_digits_are_enough() {

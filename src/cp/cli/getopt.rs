@@ -7,6 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use super::super::cli_answer::CliAnswer;
 use super::option_spec::{GivenOption, OptionAction, OptionSpec, Origin};
 use super::table::OPTION_TABLE;
+use crate::report::program_name;
 
 /// Reads options in their order and puts the operands aside.
 #[derive(Debug)]
@@ -111,6 +112,10 @@ impl OptionReader {
     }
 }
 
+/// Jaro-Winkler similarity of two names from which one is suggested for the other. One letter left out, doubled, swapped or
+/// wrong gives 0.93 or more for names as long as ours; `--limit-rate` and `--max-pressure` have 0.5.
+const MIN_SIMILARITY: f64 = 0.9;
+
 /// A name and the option it belongs to.
 type Named = (&'static str, &'static OptionSpec);
 
@@ -153,7 +158,23 @@ fn find(name: &[u8], given: &[u8]) -> Result<Named, CliAnswer> {
             possible.as_bytes(),
         ]));
     }
-    Err(mistake(&[b"unrecognized option '--", given, b"'"]))
+    Err(unrecognized(name, given))
+}
+
+/// Makes the usage error for a name that no option has or begins with. It suggests an option that cp does not have, if its
+/// name is similar; for cp's own options the message is that of cp.
+fn unrecognized(name: &[u8], given: &[u8]) -> CliAnswer {
+    let mut message = [b"unrecognized option '--", given, b"'"].concat();
+    let similar = std::str::from_utf8(name).ok().and_then(|name| {
+        let scored = names(Origin::Own).map(|(long, _)| (strsim::jaro_winkler(name, long), long));
+        let close = scored.filter(|(score, _)| *score >= MIN_SIMILARITY);
+        close.max_by(|one, other| one.0.total_cmp(&other.0))
+    });
+    if let Some((_, long)) = similar {
+        let line = format!("\n{}: did you mean '--{long}'?", program_name());
+        message.extend(line.into_bytes());
+    }
+    CliAnswer::usage_of_bytes(&message)
 }
 
 /// Makes a usage error that shows words as they are, whatever bytes they have, as getopt does.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::cli_answer::CliAnswer;
 use super::argmatch::argmatch;
 use crate::report::quote::quote_word;
-use crate::report::units::{parse_bytes, parse_time_with_unit};
+use crate::report::units::{parse_rate, parse_time_with_unit, suggest_unit};
 
 /// Slower than a page in four seconds nobody copies, and faster than memory neither.
 const RATES: std::ops::RangeInclusive<u64> = 1 << 10..=100 << 30;
@@ -72,7 +72,13 @@ impl OptionValue<'_> {
     /// # Errors
     /// The usage error where it is none, or out of bounds.
     pub fn rate(self) -> Result<u64, CliAnswer> {
-        self.or_invalid(rate(self.text()), "bytes a second from 1K to 100G, as 50M")
+        let takes = "bytes a second from 1K to 100G, as 50M";
+        let rate = parse_rate(self.text()).ok();
+        let rate = rate.filter(|rate| RATES.contains(rate));
+        match suggest_unit(self.text()) {
+            Some(unit) => self.or_invalid(rate, &format!("{takes}; did you mean {unit}?")),
+            None => self.or_invalid(rate, takes),
+        }
     }
 
     /// Returns the argument as the limit of a latency.
@@ -119,10 +125,6 @@ impl OptionValue<'_> {
             ))
         })
     }
-}
-
-fn rate(text: &str) -> Option<u64> {
-    parse_bytes(text).ok().filter(|rate| RATES.contains(rate))
 }
 
 /// Reads a time that has a unit: without one, 5 might be meant as ms and be read as s.

@@ -5,6 +5,7 @@ use super::super::resolve::parsed_options::ParsedOptions;
 use super::keywords::{self, Update};
 use super::option_spec::ArgumentValues::{Directory, Free, Words};
 use super::option_spec::{OptionSpec, Question, letter, optional, question, required, switch};
+use crate::report::progress::ShowProgress;
 use crate::transfer::Reflink;
 
 /// All options. Those of cp stand in the order of cp's own table, in which it lists what an abbreviation might mean.
@@ -280,15 +281,18 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         },
     )
     .own(),
-    required(
+    optional(
         "",
         "progress",
         ("WHEN", Words(keywords::when)),
-        "A bar on a terminal for copies that last (auto), lines elsewhere too (always), \
-         nothing (never)",
+        "A bar on a terminal for copies that last (auto), lines elsewhere too (always, \
+         which is meant without WHEN), nothing (never)",
         |parsed, when| {
-            when.keyword(keywords::PROGRESS)
-                .map(|progress| parsed.options.report.progress = progress)
+            let progress = when.map_or(Ok(ShowProgress::Always), |when| {
+                when.keyword(keywords::PROGRESS)
+            })?;
+            parsed.options.report.progress = progress;
+            Ok(())
         },
     )
     .own(),
