@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use mmapcp::forklat::model::Report;
-use mmapcp::report::signals::Signals;
+use mmapcp::report::signal_handlers::Signals;
 use mmapcp::report::units::{format_hms, parse_bytes};
 use serde::Serialize;
 

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use mmapcp::report::signals::Signals;
+use mmapcp::report::signal_handlers::Signals;
 use mmapcp::report::units::{parse_bytes, parse_time};
 
 /// What a limit holds, and what it gives away.

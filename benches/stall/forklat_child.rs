@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mmapcp::report::signals::Signals;
+use mmapcp::report::signal_handlers::Signals;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

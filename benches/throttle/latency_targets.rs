@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use mmapcp::forklat::export::json_report::parse;
 use mmapcp::forklat::model::{Report, Subject, SummaryStats};
-use mmapcp::report::signals::Signals;
+use mmapcp::report::signal_handlers::Signals;
 
 use crate::forklat_child::{ChildEnd, run};
 use crate::{ThrottleArgs, median};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Result, bail};
-use mmapcp::report::signals::Signals;
+use mmapcp::report::signal_handlers::Signals;
 use mmapcp::sys::key_value::mem_available;
 
 use crate::watched_copy::{WatchedRun, make, run};

@@ -1,7 +1,7 @@
 //! `rate`: a fixed rate by each engine: is it reached, and is it exceeded in any second?
 
 use anyhow::Result;
-use mmapcp::report::signals::Signals;
+use mmapcp::report::signal_handlers::Signals;
 
 use crate::ThrottleArgs;
 use crate::watched_copy::{WatchedRun, make, run};

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use mmapcp::report::signals::Signals;
+use mmapcp::report::signal_handlers::Signals;
 use mmapcp::sys::process::{MainThread, ProcessUsage, die_with_parent, reap, try_reap};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, syncfs};

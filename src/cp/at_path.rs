@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
@@ -18,7 +17,6 @@ use super::error::{Error, Operation, Replaced};
 use super::file_status::{FileId, file_id};
 use super::path_parts::split;
 pub use super::path_parts::{last_component, sibling_path};
-use crate::sys::stop_request;
 use crate::transfer::errno_class::retry;
 
 /// A name in an open directory, and how messages call it.
@@ -102,28 +100,6 @@ impl AtPath<'_> {
     /// Returns the error of an operation on this file.
     pub fn error(&self, operation: Operation, error: impl Into<io::Error>) -> Error {
         Error::io(operation, self.shown, error)
-    }
-}
-
-/// How often a file on which somebody holds a lease is asked for again. A signal is heard as soon as that.
-const LEASE_RETRY_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Opens a file with O_NONBLOCK, and waits for it as open(2) without that flag would. Only a lease of another process makes
-/// open(2) of a regular file fail with EWOULDBLOCK (fcntl(2), F_SETLEASE): each attempt asks its holder to give it up, and the
-/// kernel takes it away after /proc/sys/fs/lease-break-time. open(2) itself would not return for a signal.
-///
-/// # Errors
-/// What `open` returns; EINTR after a signal that asks to stop.
-pub fn wait_for_lease(mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
-    loop {
-        match open() {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            other => return other,
-        }
-        if stop_request::is_requested() {
-            return Err(Errno::EINTR.into());
-        }
-        std::thread::sleep(LEASE_RETRY_INTERVAL);
     }
 }
 

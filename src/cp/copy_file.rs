@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::ftruncate;
 
-use super::at_path::{AtPath, sibling_path, wait_for_lease};
+use super::at_path::{AtPath, sibling_path};
 use super::attrs::{AttrReport, Attributes};
 use super::by_inode::RemoveOutcome;
 use super::dest::resolve_link::ResolvedPath;
@@ -21,6 +21,7 @@ use super::entry_error::EntryError;
 use super::error::{DataError, Demand, Error, Operation, Refusal, Replaced};
 use super::fsync_set::FsyncSet;
 use super::in_flight::Claim;
+use super::lease_wait::wait_for_lease;
 use super::messages;
 use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;

@@ -14,6 +14,7 @@ pub mod error;
 pub mod file_status;
 pub mod fsync_set;
 mod in_flight;
+mod lease_wait;
 mod messages;
 pub mod operands;
 pub mod options;
@@ -32,7 +33,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::observe::disk::why_direct_writes_bounce;
 use crate::report::quote::quote;
-use crate::report::signals::Signals;
+use crate::report::signal_handlers::Signals;
 use crate::report::{OrderedOutput, Reporter, diagnose, set_program_name};
 use environment::Environment;
 use operands::OperandJobs;

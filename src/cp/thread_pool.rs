@@ -12,6 +12,16 @@ pub type PoolTask<'env> = Box<dyn FnOnce() + Send + 'env>;
 /// Jobs that may wait, for each thread. When there are more, who submits them does the oldest.
 const WAITING: usize = 2;
 
+/// The most threads that are used unless --jobs asks for more. Beyond that, threads wait for the lock of a directory or for
+/// the disk.
+const MAX_DEFAULT_THREADS: usize = 4;
+
+/// Returns the number of threads that are used unless --jobs says another: one for each CPU, up to a bound.
+#[must_use]
+pub fn default_thread_count() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_DEFAULT_THREADS))
+}
+
 /// Gives `work` a pool that does jobs on `threads` threads, this one included. All jobs are done before this returns.
 pub fn scoped<'env, R>(
     threads: usize,

@@ -32,7 +32,7 @@ use clap::FromArgMatches;
 
 use crate::forklat::error::{EXIT_FORKLAT_FAILED, ForklatError};
 use crate::observe::host_info::HostInfo;
-use crate::report::signals::Signals;
+use crate::report::signal_handlers::Signals;
 use crate::report::write_stdout;
 use crate::sys::std_streams;
 use crate::sys::strerror::strerror;

@@ -9,7 +9,7 @@ pub mod progress;
 mod progress_text;
 pub mod quote;
 mod run_output;
-pub mod signals;
+pub mod signal_handlers;
 mod terminal_bars;
 mod throttle_status;
 pub mod units;
@@ -31,7 +31,7 @@ use crate::transfer::rate_limit::Bottleneck;
 use line_order::Stream;
 use progress::ShowProgress;
 use run_output::RunOutput;
-use signals::Signals;
+use signal_handlers::Signals;
 use wire::ErrorCause;
 
 /// The name of this program.

@@ -9,7 +9,7 @@ use super::ReportOptions;
 use super::counters::Counters;
 use super::line_order::{LineOrder, Stream};
 use super::progress::{self, PendingLine, ProgressDisplay};
-use super::signals::Signals;
+use super::signal_handlers::Signals;
 use super::throttle_status::ThrottleStatus;
 use crate::sys::std_streams;
 use crate::transfer::Progress;

@@ -19,6 +19,26 @@ const CALLING_THREAD: libc::c_int = 0;
 /// kernel/sched/core.c).
 const LOWEST_NICE: libc::c_int = 19;
 
+/// I/O schedulers that serve the idle class after the others: bfq (Linux 4.12), mq-deadline (5.14, commit c807ab520fc3
+/// "block/mq-deadline: Add I/O priority support"), and cfq (until 4.20). Documentation/block/ioprio.rst names the first two;
+/// neither kyber nor the old deadline and noop look at a class, and `none` has no queue to sort.
+const IO_CLASS_SCHEDULERS: [&str; 3] = ["bfq", "mq-deadline", "cfq"];
+
+/// First release of the kernel in which mq-deadline serves the idle class after the others.
+const MQ_DEADLINE_SINCE: (u32, u32) = (5, 14);
+
+/// Returns whether an I/O scheduler of a kernel treats all classes of ioprio_set(2) alike. `release` is that of
+/// uname(2); a release that cannot be parsed is taken for a new one.
+#[must_use]
+pub fn ignores_io_classes(scheduler: &str, release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next()?.parse().ok();
+    let old = number()
+        .zip(number())
+        .is_some_and(|release| release < MQ_DEADLINE_SINCE);
+    !IO_CLASS_SCHEDULERS.contains(&scheduler) || (scheduler == "mq-deadline" && old)
+}
+
 /// Sets the idle I/O class with ioprio_set(2). I/O schedulers that know classes serve the reads and the direct and
 /// synchronous writes of this thread only while no other I/O waits.
 ///
@@ -82,6 +102,23 @@ mod tests {
     use std::fs;
     use std::process::{Command, Stdio};
     use std::thread;
+
+    #[test]
+    fn schedulers_that_sort_by_class() {
+        for (scheduler, release, ignored) in [
+            ("none", "6.18.2", true),
+            ("kyber", "6.18.2", true),
+            ("bfq", "4.19.0-27-amd64", false),
+            ("cfq", "4.4.0", false),
+            ("mq-deadline", "5.13.19", true),
+            ("mq-deadline", "5.14.0-503.el9", false),
+            ("mq-deadline", "6.1", false),
+            ("mq-deadline", "unknown", false),
+        ] {
+            let found = ignores_io_classes(scheduler, release);
+            assert_eq!(found, ignored, "{scheduler} {release}");
+        }
+    }
 
     use super::*;
 

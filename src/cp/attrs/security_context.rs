@@ -6,6 +6,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::sys::statfs::{FsType, statfs};
+use nix::sys::statvfs::{FsFlags, statvfs};
+
 use super::handle::AttrHandle;
 use super::xattrs::{ReportLevel, SELINUX};
 use super::{AttrReport, AttrResult, Attributes, Unpreserved};
@@ -14,6 +17,19 @@ use crate::cp::error::{Error, Operation};
 
 /// There where the kernel has SELinux and its file system is mounted.
 const ENFORCE: &str = "/sys/fs/selinux/enforce";
+
+/// SELINUX_MAGIC of linux/magic.h.
+const SELINUXFS: FsType = FsType(0xf97c_ff8c);
+
+/// As libselinux decides for is_selinux_enabled(3): its file system is mounted, not read-only (as in a container of a host
+/// that has it), and the system is configured for it.
+#[must_use]
+pub fn is_selinux_enabled() -> bool {
+    const MOUNT: &str = "/sys/fs/selinux";
+    statfs(MOUNT).is_ok_and(|fs| fs.filesystem_type() == SELINUXFS)
+        && statvfs(MOUNT).is_ok_and(|fs| !fs.flags().contains(FsFlags::ST_RDONLY))
+        && Path::new("/etc/selinux/config").exists()
+}
 
 /// The context of what the calling thread makes from now on.
 const CREATION: &str = "/proc/thread-self/attr/fscreate";

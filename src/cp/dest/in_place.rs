@@ -9,10 +9,11 @@ use nix::sys::stat::{FileStat, fstat};
 
 use super::resolve_link::{create_trusted, open_trusted};
 use super::{DestOptions, Destination, cannot_create, not_through_dangling};
-use crate::cp::at_path::{AtPath, wait_for_lease};
+use crate::cp::at_path::AtPath;
 use crate::cp::by_inode::RemoveOutcome;
 use crate::cp::error::Error;
 use crate::cp::file_status::{file_id, is_link};
+use crate::cp::lease_wait::wait_for_lease;
 
 pub(super) fn open<'a>(
     place: &AtPath<'a>,

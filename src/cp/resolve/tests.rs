@@ -348,6 +348,8 @@ fn limits_are_what_they_say() {
         ("10MB", 10_000_000),
         ("1.5M", 3 << 19),
         ("50MiB", 50 << 20),
+        ("10MiB/s", 10 << 20),
+        ("5MB/s", 5_000_000),
         ("0.5G", 1 << 29),
         ("100G", 100 << 30),
     ] {
@@ -393,7 +395,8 @@ fn limits_out_of_their_bounds_are_refused() {
         "x",
         "10X",
         "10 M",
-        "1M/s",
+        "1M/h",
+        "1M/s/s",
         "1e9",
         "nan",
         "inf",

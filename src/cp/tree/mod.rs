@@ -184,14 +184,9 @@ pub(super) fn thread_count(options: &CopyOptions) -> usize {
     }
     match options.jobs {
         Some(jobs) => jobs.get(),
-        None => {
-            std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_DEFAULT_THREADS))
-        }
+        None => thread_pool::default_thread_count(),
     }
 }
-
-/// Threads taken without being asked for. Beyond that a directory's own lock, or the disk, is what they wait for.
-const MAX_DEFAULT_THREADS: usize = 4;
 
 /// What all threads of one run share.
 pub(super) struct CopyRun<'a> {

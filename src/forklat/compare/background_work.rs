@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::session::Session;
 use crate::forklat::error::ForklatError;
-use crate::report::signals::Signals;
+use crate::report::signal_handlers::Signals;
 
 /// Between two looks whether the work is done: short, since most of it is.
 const WORK_POLL_INTERVAL: Duration = Duration::from_millis(5);

@@ -1,9 +1,10 @@
-//! The table of engines: every method by which this program can move bytes, in order of preference.
+//! The engines: every method by which this program can move bytes. [`engine_table`] has them in order of preference.
 
 mod buffered;
 mod copy_file_range;
 mod direct;
 mod dontcache;
+mod engine_table;
 mod mmap;
 mod null;
 mod reflink;
@@ -20,6 +21,9 @@ use super::capabilities::{DestCaps, SourceInfo};
 use super::dest_writer::{DestWriter, WriteMode};
 use super::errno_class::{Endpoint, EngineError, retry};
 use crate::sys::buffer::AlignedBuffer;
+
+pub(super) use engine_table::{BUFFERED, COPY_FILE_RANGE, DONTCACHE, REFLINK};
+pub use engine_table::{ENGINES, NULL, find};
 
 /// Moves ranges of one source to the same offsets of one destination.
 ///
@@ -112,37 +116,6 @@ impl EngineSpec {
     ) -> io::Result<Box<dyn Engine>> {
         (self.make)(chunk, source, dest)
     }
-}
-
-/// All engines, in order of preference.
-pub static ENGINES: [&EngineSpec; 8] = [
-    &reflink::SPEC,
-    &mmap::SPEC,
-    &splice::SPEC,
-    &direct::SPEC,
-    &dontcache::SPEC,
-    &copy_file_range::SPEC,
-    &sendfile::SPEC,
-    &buffered::SPEC,
-];
-
-/// The engine that moves nothing, to measure the cost of the copy loop. It cannot be chosen on the command line.
-pub static NULL: &EngineSpec = &null::SPEC;
-
-/// The engine that shares blocks.
-pub(super) static REFLINK: &EngineSpec = &reflink::SPEC;
-
-/// The engine whose bytes `--debug` calls offloaded, as cp does.
-pub(super) static COPY_FILE_RANGE: &EngineSpec = &copy_file_range::SPEC;
-
-/// The engine that small files use first; the other is `buffered`.
-pub(super) static DONTCACHE: &EngineSpec = &dontcache::SPEC;
-pub(super) static BUFFERED: &EngineSpec = &buffered::SPEC;
-
-/// Returns the engine with that name.
-#[must_use]
-pub fn find(name: &str) -> Option<&'static EngineSpec> {
-    ENGINES.iter().copied().find(|row| row.name == name)
 }
 
 /// Reads into an aligned buffer and writes it in the destination's write mode, in which alone `direct`, `dontcache` and
