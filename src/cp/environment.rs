@@ -1,4 +1,4 @@
-//! What the words mean here: the variables that cp heeds, and whether there is SELinux.
+//! The environment that the command line depends on: the variables that cp reads, and whether SELinux is enabled.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,21 +6,21 @@ use std::path::Path;
 use nix::sys::statfs::{FsType, statfs};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-/// The variables that cp heeds, and whether there is SELinux.
+/// The variables that cp reads, and whether SELinux is enabled.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// POSIXLY_CORRECT is set, to whatever.
+    /// Whether POSIXLY_CORRECT is set, to any value.
     pub posixly_correct: bool,
-    /// VERSION_CONTROL.
+    /// The value of the variable VERSION_CONTROL.
     pub version_control: OsString,
-    /// SIMPLE_BACKUP_SUFFIX.
+    /// The value of the variable SIMPLE_BACKUP_SUFFIX.
     pub suffix: Option<OsString>,
-    /// SELinux is in force, so that files have contexts.
+    /// Whether SELinux is enabled, so that files have security contexts.
     pub selinux: bool,
 }
 
 impl Environment {
-    /// That of this process.
+    /// Returns the environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self {
@@ -32,11 +32,11 @@ impl Environment {
     }
 }
 
-/// SELINUX_MAGIC of linux/magic.h.
+/// The constant SELINUX_MAGIC of linux/magic.h.
 const SELINUXFS: FsType = FsType(0xf97c_ff8c);
 
-/// As libselinux decides for is_selinux_enabled(3): its file system is mounted, not read-only (as in a container of a host
-/// that has it), and the system is configured for it.
+/// Returns whether SELinux is enabled, as is_selinux_enabled(3) of libselinux decides: its file system is mounted, not
+/// read-only (as in a container on a host with SELinux), and the system is configured for it.
 fn is_selinux_enabled() -> bool {
     const MOUNT: &str = "/sys/fs/selinux";
     statfs(MOUNT).is_ok_and(|fs| fs.filesystem_type() == SELINUXFS)
