@@ -404,7 +404,7 @@ fn commit<'a>(
 ) -> Result<CommitOutcome, CommitError<'a>> {
     let options = cx.options;
     let asks = options.overwrite == Overwrite::Ask;
-    // With -n, a file that appears at an empty destination is left alone without a question.
+    // With -n or --update=none-fail, a file that appears at an empty destination is left alone without a question.
     let never = matches!(options.overwrite, Overwrite::Skip | Overwrite::Fail);
     let mut decide = |now: &FileStat, examined: bool| {
         let newer = options.update && !is_older(now, from);
@@ -422,7 +422,7 @@ fn commit<'a>(
     })
 }
 
-/// Prints, with -v, the name of a backup that differs from the name reported before the copy.
+/// Prints the name of a backup, with -v, where it differs from the name reported before the copy.
 fn report_changed_backup(
     options: &CopyOptions,
     voice: &mut OrderedOutput,

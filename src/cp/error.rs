@@ -584,7 +584,7 @@ pub enum RestoreError {
     Taken,
     /// The backup's name leads to another file than the one that was renamed.
     Moved,
-    /// A system call said this.
+    /// A system call returned this error.
     Failed(Errno),
 }
 

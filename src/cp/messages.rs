@@ -20,9 +20,9 @@ use crate::transfer::{self, CopyFailure};
 
 /// The way in which cp quotes the path in a message.
 enum Quoting {
-    /// Quoted for a shell, even where none needs it.
+    /// Quoted for a shell, even where no quotes are needed.
     Shell,
-    /// Quoted as a word of the message.
+    /// Quoted as a word of the sentence.
     Word,
     /// Without quotes, with its bytes as they are.
     None,

@@ -67,8 +67,8 @@ fn access_of(source: &AttrHandle<'_>, mode: u32) -> io::Result<Option<Vec<u8>>> 
     }
 }
 
-/// Sets the ACLs, and then the set-id bits. If the set-id bits were set first, the set-group-id bit would be cleared by
-/// the change of the ACL mask.
+/// Sets the ACLs, and then the mode with its set-id bits. Before the ACL, the group bits of the mode would be taken for
+/// those of the ACL's mask.
 fn set(to: &AttrHandle<'_>, access: &[u8], default: Option<&[u8]>, mode: u32) -> io::Result<()> {
     let done = match to.set(ACCESS.as_ref(), access) {
         Ok(()) if is_directory(mode) => set_default(to, default),

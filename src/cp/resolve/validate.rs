@@ -191,7 +191,7 @@ fn pair_operands(
     if !parsed.no_target_directory {
         return Ok((operands, DestOperand::Either(last.into())));
     }
-    // With -T cp names the third operand, whatever comes behind it.
+    // With -T cp names the third operand, whatever follows it.
     match operands.get(2).or((operands.len() == 2).then_some(&last)) {
         Some(extra) => Err(CliAnswer::usage_error(&format!(
             "extra operand {}",
@@ -201,7 +201,7 @@ fn pair_operands(
     }
 }
 
-/// Returns whether a suffix makes the name of a backup in the same directory; gnulib overlooks one that does not.
+/// Returns whether a suffix makes a backup name in the same directory; gnulib ignores a suffix that does not.
 fn is_valid_suffix(suffix: &OsStr) -> bool {
     let bytes = suffix.as_bytes();
     let end = bytes
