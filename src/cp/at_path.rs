@@ -1,4 +1,5 @@
-//! A name in an open directory: how every file is reached, so that what is swapped above it leads nowhere else.
+//! A path as (directory descriptor, file name), for the `*at` system calls. Renaming or symlinking a parent after it
+//! was opened cannot redirect the access.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,22 +20,22 @@ use super::path_parts::split;
 pub use super::path_parts::{last_component, sibling_path};
 use crate::transfer::errno_class::retry;
 
-/// A name in an open directory, and how messages call it.
+/// A path relative to an open directory, with the path that messages show for it.
 #[derive(Debug, Clone, Copy)]
 pub struct AtPath<'a> {
-    /// The directory; the current one for operands.
+    /// The directory that `path` is relative to; AT_FDCWD for operands.
     pub dir: BorrowedFd<'a>,
-    /// The name in it.
+    /// The path relative to that directory.
     pub path: &'a OsStr,
-    /// For messages.
+    /// The path that messages show.
     pub shown: &'a Path,
 }
 
 impl AtPath<'_> {
-    /// What is there, the link itself where `follow` is false.
+    /// Returns the status of the file at this path, or of the link itself where `follow` is false.
     ///
     /// # Errors
-    /// fstatat's.
+    /// Returns the error of fstatat(2).
     pub fn stat(&self, follow: bool) -> nix::Result<FileStat> {
         let flags = if follow {
             AtFlags::empty()
@@ -44,10 +45,10 @@ impl AtPath<'_> {
         fstatat(self.dir, self.path, flags)
     }
 
-    /// Opens it.
+    /// Opens the file at this path, with O_CLOEXEC.
     ///
     /// # Errors
-    /// openat's.
+    /// Returns the error of openat(2).
     pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<File> {
         retry(|| {
             openat(
@@ -60,10 +61,10 @@ impl AtPath<'_> {
         .map(File::from)
     }
 
-    /// Removes what is there, if it is the file that was examined or a symbolic link to that.
+    /// Removes the file at this path, if it is the file that was examined or a symbolic link to that file.
     ///
     /// # Errors
-    /// What the system said of the removal.
+    /// Returns the system's error for the removal.
     pub fn remove_examined(&self, examined: &FileStat) -> Result<RemoveOutcome, Error> {
         let remove = || {
             let link = by_inode::lstat_at(self.dir, self.path)?;
@@ -82,10 +83,11 @@ impl AtPath<'_> {
         }
     }
 
-    /// Removes what this run has made there, and nothing else.
+    /// Removes the file at this path if this run made it, and no other file.
     ///
     /// # Errors
-    /// What the system said of the removal.
+    /// Returns the system's error for the removal, or [`Error::Replaced`] where a file of another process was moved
+    /// aside.
     pub fn remove_made(&self, made: FileId) -> Result<(), Error> {
         match by_inode::remove_made(self.dir, self.path, made) {
             Ok(RemoveOutcome::Aside(name)) => Err(Error::Replaced(Replaced::Removed {
@@ -104,11 +106,11 @@ impl AtPath<'_> {
 }
 
 impl AtPath<'_> {
-    /// The directory that the name is in, and the name without the slashes behind it: what tells one entry from another
-    /// link to the same file.
+    /// Returns the identity of the directory that the name is in, and the name without its trailing slashes. The pair
+    /// identifies a directory entry: two hard links to one file have different pairs.
     ///
     /// # Errors
-    /// fstatat's.
+    /// Returns the error of fstatat(2).
     pub fn entry(&self) -> nix::Result<(FileId, &[u8])> {
         let bytes = self.path.as_bytes();
         let (above, name) = split(bytes);
@@ -119,7 +121,7 @@ impl AtPath<'_> {
         Ok((file_id(&stat), name))
     }
 
-    /// Whether both are one entry of one directory, as far as that can be known.
+    /// Returns whether both paths lead to the same entry of the same directory, as far as that can be determined.
     #[must_use]
     pub fn is_same_entry(&self, other: &AtPath<'_>) -> bool {
         let name = |place: &AtPath<'_>| split(place.path.as_bytes()).1.to_vec();
@@ -127,13 +129,15 @@ impl AtPath<'_> {
             && matches!((self.entry(), other.entry()), (Ok((a, _)), Ok((b, _))) if a == b)
     }
 
-    /// The same of a source: for cp, one whose directory is reached by a link is another.
+    /// Returns whether both paths are the same source for cp: the same directory entry, and the directory of this path
+    /// is not reached through a symbolic link.
     #[must_use]
     pub fn is_same_source(&self, other: &AtPath<'_>) -> bool {
         self.is_same_entry(other) && self.entry().is_ok_and(|(above, _)| self.is_straight(above))
     }
 
-    /// Whether the path to it, as it was given, ends in the directory itself, which is not known of a path too long to ask.
+    /// Returns whether the parent in the shown path is `directory` itself and not a symbolic link to it. Returns true
+    /// where the shown path cannot be examined, for instance because it is too long.
     fn is_straight(&self, directory: FileId) -> bool {
         let above = match split(self.shown.as_os_str().as_bytes()).0 {
             b"" => b".",
@@ -150,12 +154,12 @@ impl AtPath<'_> {
     }
 }
 
-/// An open directory, or the current one.
+/// An open directory, or the current directory of the process.
 #[derive(Debug)]
 pub enum DirHandle {
-    /// The one that relative operands start from.
+    /// The current directory, from which relative operands start.
     Current,
-    /// Open.
+    /// A directory that is held open by this descriptor.
     Open(File),
 }
 
@@ -168,20 +172,21 @@ impl AsFd for DirHandle {
     }
 }
 
-/// A place that keeps its directory open.
+/// An [`AtPath`] that owns its directory descriptor and keeps it open.
 #[derive(Debug, Clone)]
 pub struct OwnedAtPath {
-    /// The directory.
+    /// The directory that `path` is relative to.
     pub folder: Arc<DirHandle>,
-    /// The name in it.
+    /// The path relative to that directory.
     pub path: OsString,
-    /// For messages.
+    /// The path that messages show.
     pub shown: PathBuf,
 }
 
 impl OwnedAtPath {
-    /// The place of an operand: its directory is opened once, so that what is swapped above it later leads nowhere else.
-    /// Where that cannot be opened, the path stays whole, and the kernel says of it what it says to cp.
+    /// Opens the parent directory of an operand once, so that a later rename or symlink above it cannot redirect the
+    /// access. Where the parent cannot be opened, the path stays whole, and the kernel reports the same error as it
+    /// does to cp.
     #[must_use]
     pub fn with_open_parent(path: &Path) -> Self {
         let whole = Self {
@@ -205,7 +210,7 @@ impl OwnedAtPath {
         }
     }
 
-    /// As a place.
+    /// Borrows this path as an [`AtPath`].
     #[must_use]
     pub fn as_at_path(&self) -> AtPath<'_> {
         AtPath {

@@ -1,4 +1,4 @@
-//! --backup: the name under which an old destination is kept, and how it gets there without anything being overwritten
+//! --backup: chooses the name under which an old destination is kept, and renames the file without overwriting anything
 //! but an older simple backup.
 
 use std::ffi::{OsStr, OsString};
@@ -22,29 +22,29 @@ use super::file_status::{FileId, file_id, is_directory};
 use super::options::{Backup, BackupNames};
 use crate::sys::file::try_lock;
 
-/// What a name with a suffix has at most: one less than NAME_MAX of the kernel, for cp shortens a name of 255, too
-/// (measured with 9.1).
+/// The longest backup name, in bytes. It is one less than NAME_MAX of the kernel, since cp shortens a name of 255
+/// bytes, too (measured with 9.1).
 const MAX_BACKUP_NAME_BYTES: usize = 254;
 
-/// Names that are tried before "exists" is taken for the answer of a file system that says so of every name. Each of them was
-/// taken by somebody else between the choice of the name and its use.
+/// Number of names that are tried before EEXIST is treated as the answer of a file system that returns it for every
+/// name. Each of these names was taken by another process between its choice and its use.
 const MAX_NAME_ATTEMPTS: u32 = 1000;
 
-/// What became of a file that was to be renamed to its backup's name.
+/// The result of renaming a file to its backup name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum BackupOutcome {
-    /// It has this name.
+    /// The file has this backup name and this inode.
     Renamed(OsString, FileId),
-    /// Nothing was there.
+    /// There was no file to rename.
     Nothing,
-    /// Another file was there than the one that was examined; it has its name still, or again.
+    /// The file was not the one that was examined. It still has its name, or has it again.
     Other,
 }
 
-/// Renames what is at `place` to its backup's name, if it is the inode that was examined.
+/// Renames the file at `place` to its backup name, if it is the inode that was examined.
 ///
 /// # Errors
-/// What renameat, linkat or the directory said.
+/// Returns the error of renameat(2), linkat(2) or of reading the directory.
 pub fn make(place: &AtPath<'_>, backup: &Backup, examined: FileId) -> Result<BackupOutcome, Errno> {
     let entry = entry(place)?;
     let (dir, from) = (entry.dir(), entry.name.as_os_str());
@@ -64,7 +64,8 @@ pub fn make(place: &AtPath<'_>, backup: &Backup, examined: FileId) -> Result<Bac
         match moved {
             Ok(()) => return verify_made(&entry, next.name, examined),
             Err(Errno::ENOENT) => return Ok(BackupOutcome::Nothing),
-            // Somebody made a backup of that number meanwhile. A name that was cut has no other number.
+            // Another process made a backup of that number meanwhile. A shortened name contains no number, so no other
+            // is tried.
             Err(Errno::EEXIST) if next.number.is_some() && !next.cut => taken = next.number,
             Err(e) => return Err(e),
         }
@@ -72,7 +73,7 @@ pub fn make(place: &AtPath<'_>, backup: &Backup, examined: FileId) -> Result<Bac
     Err(Errno::EEXIST)
 }
 
-/// Gives back what took the name between the look and the rename.
+/// Renames a file back if it replaced the examined file between the check and the rename.
 fn verify_made(
     entry: &ResolvedPath<'_>,
     name: OsString,
@@ -83,16 +84,18 @@ fn verify_made(
         return Ok(BackupOutcome::Renamed(name, renamed));
     }
     match by_inode::rename_noreplace(entry.dir(), &name, &entry.name) {
-        // There is a newer one already; this one stays as a backup.
+        // A newer file has the name already, so this one stays as a backup.
         Ok(()) | Err(Errno::EEXIST) => Ok(BackupOutcome::Other),
         Err(e) => Err(e),
     }
 }
 
-/// Returns the name that [`exchange_with_backup`] will give to what is at `place`, unless somebody takes it before.
+/// Returns the name that [`exchange_with_backup`] will give to the file at `place`, unless another process takes that
+/// name before.
 ///
 /// # Errors
-/// What it can be known to fail with: a directory has the name, or this directory may not be changed.
+/// Returns the failures that are known in advance: a directory has the name, or the parent directory may not be
+/// changed.
 pub fn plan(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
     let entry = entry(place)?;
     let next = next_name(&entry, backup, None);
@@ -102,7 +105,8 @@ pub fn plan(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
     Ok(next.name)
 }
 
-/// A directory is never replaced by a backup, as with rename(2).
+/// Fails with EISDIR if a directory has the simple backup name, since a backup never replaces a directory, as with
+/// rename(2).
 fn refuse_directory(entry: &ResolvedPath<'_>, next: &BackupName) -> Result<(), Errno> {
     if next.number.is_none()
         && by_inode::lstat_at(entry.dir(), &next.name).is_ok_and(|stat| is_directory(&stat))
@@ -112,36 +116,36 @@ fn refuse_directory(entry: &ResolvedPath<'_>, next: &BackupName) -> Result<(), E
     Ok(())
 }
 
-/// What became of a new file that was to take the place of an old one with a backup.
+/// The result of replacing an old file by a new one with a backup.
 #[derive(Debug)]
 pub enum BackupReplaceOutcome {
-    /// It has the name, and the old file this one.
+    /// The new file has the name, and the old file has this backup name.
     Done(OsString),
-    /// What has the name is not acceptable, or nothing has it: the new file has its temporary name still.
+    /// The file at the name is not acceptable, or there is none. The new file still has its temporary name.
     Refused,
-    /// Another process replaced the new file at once. The file that had the name before it is kept under this one.
+    /// Another process replaced the new file immediately. The file that had the name before is kept under this name.
     Displaced(OsString),
 }
 
-/// Why a new file did not take the place of an old one.
+/// The reason why a new file did not replace an old one.
 #[derive(Debug)]
 pub enum BackupError {
-    /// The old one cannot be given its backup's name.
+    /// The old file cannot be given its backup name.
     Backup(Errno),
     /// The file system can neither exchange two names nor give a file a second one, so the old file could not be kept
     /// without a moment in which its name is missing.
     NeitherWay(Errno),
-    /// The new one cannot be given the name.
+    /// The new file cannot be given the name of the destination.
     Name(Errno),
 }
 
-/// Gives the entry's name to a new file, which has the name `new` beside it and the inode `mine`, and the backup's name to
-/// what the entry led to until that moment, if that is acceptable. Both names change in one step: the new file takes the
-/// backup's name first, and then the two are exchanged. A process that is killed between leaves a backup that holds the
-/// new content.
+/// Gives the entry's name to a new file, which has the temporary name `new` in the same directory and the inode `mine`.
+/// The file that had the entry's name until that moment gets the backup name, if it is acceptable. Both names change in
+/// one step: the new file takes the backup name first, and then the two are exchanged. A process that is killed in
+/// between leaves a backup that holds the new content.
 ///
 /// # Errors
-/// See [`BackupError`]; the new file has its temporary name still.
+/// Returns a [`BackupError`]; the new file still has its temporary name.
 pub fn exchange_with_backup(
     entry: &ResolvedPath<'_>,
     (new, mine): (&OsStr, FileId),
@@ -187,7 +191,7 @@ pub fn exchange_with_backup(
     Err(BackupError::Backup(Errno::EEXIST))
 }
 
-/// Gives the new file the backup's name; what an older simple backup was is under the temporary name then, and returned.
+/// Gives the new file the backup name. An older simple backup gets the temporary name, and its inode is returned.
 fn take(dir: BorrowedFd<'_>, new: &OsStr, next: &BackupName) -> Result<Option<FileId>, Errno> {
     for _ in 0..MAX_NAME_ATTEMPTS {
         match by_inode::rename_noreplace(dir, new, &next.name) {
@@ -196,7 +200,7 @@ fn take(dir: BorrowedFd<'_>, new: &OsStr, next: &BackupName) -> Result<Option<Fi
         }
         match by_inode::exchange(dir, new, &next.name) {
             Ok(()) => return by_inode::lstat_at(dir, new).map(|older| Some(file_id(&older))),
-            // The older backup has gone meanwhile.
+            // The older backup has been removed meanwhile.
             Err(Errno::ENOENT) if by_inode::lstat_at(dir, new).is_ok() => {}
             Err(e) => return Err(e),
         }
@@ -204,7 +208,7 @@ fn take(dir: BorrowedFd<'_>, new: &OsStr, next: &BackupName) -> Result<Option<Fi
     Err(Errno::EEXIST)
 }
 
-/// Undoes [`take`].
+/// Undoes [`take`], and restores an older backup.
 fn give_back(
     dir: BorrowedFd<'_>,
     new: &OsStr,
@@ -218,9 +222,10 @@ fn give_back(
     }
 }
 
-/// As [`exchange_with_backup`], where names cannot be exchanged: the old file is linked to its backup's name, and the new one is renamed
-/// over it if it is still that file. Runs of this program take turns, by a lock on the directory; what another program gives
-/// the name in the microsecond between that look and the rename is lost.
+/// Does the same as [`exchange_with_backup`], where names cannot be exchanged: links the old file to its backup name,
+/// and renames the new one over it if it is still the same file. Runs of this program take turns by a lock on the
+/// directory. If another program puts a file at the name in the microsecond between the check and the rename, that file
+/// is lost.
 fn replace_by_link(
     entry: &ResolvedPath<'_>,
     new: &OsStr,
@@ -267,8 +272,8 @@ fn replace_by_link(
     Err(BackupError::Backup(Errno::EEXIST))
 }
 
-/// Returns the directory, locked until it is dropped. Nobody can be kept waiting by a lock that a stranger holds, and where
-/// a file system has none, there is none.
+/// Returns the directory, locked until it is dropped. A lock that another user holds delays this by 80 attempts at
+/// most, and where the file system has no locks, none is taken.
 fn lock_directory(entry: &ResolvedPath<'_>) -> Option<File> {
     let directory = entry.open_directory().ok()?;
     for _ in 0..LOCK_ATTEMPTS {
@@ -280,16 +285,18 @@ fn lock_directory(entry: &ResolvedPath<'_>) -> Option<File> {
     None
 }
 
-/// Attempts to lock a directory, of 1 ms each: a turn is three system calls, and signals are to be heard within 0.1 s.
+/// Number of attempts to lock a directory, 1 ms apart: a turn is three system calls, and a signal shall be noticed
+/// within 0.1 s.
 const LOCK_ATTEMPTS: u32 = 80;
 
-/// The time between two attempts.
+/// The pause between two attempts to lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
-/// Gives what has the name `new` beside an entry a numbered backup's name, so that it is found, and returns that.
+/// Renames the file with the temporary name `new` to a numbered backup name, so that the user finds it, and returns
+/// that name.
 ///
 /// # Errors
-/// What renameat2 or linkat said.
+/// Returns the error of renameat2(2) or linkat(2).
 pub fn keep_as_numbered(entry: &ResolvedPath<'_>, new: &OsStr) -> Result<OsString, Errno> {
     let backup = Backup {
         names: BackupNames::Numbered,
@@ -307,19 +314,19 @@ pub fn keep_as_numbered(entry: &ResolvedPath<'_>, new: &OsStr) -> Result<OsStrin
     Err(Errno::EEXIST)
 }
 
-/// The name that the next backup of `place` would get.
+/// Returns the name that the next backup of `place` would get.
 ///
 /// # Errors
-/// What the directory said.
+/// Returns the error of opening the directory.
 pub fn name(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
     Ok(next_name(&entry(place)?, backup, None).name)
 }
 
-/// Gives the old file, which has the name of a backup, its own name back: where nothing has that, or the file `made` that
-/// this run made, which is removed then.
+/// Renames the old file from its backup name to its own name, if nothing has that name or if it leads to the file
+/// `made` that this run made. That file is removed then.
 ///
 /// # Errors
-/// See [`RestoreError`]; what has the two names is left as it is.
+/// Returns a [`RestoreError`]; both names are left as they are.
 pub fn restore_original(
     place: &AtPath<'_>,
     (backup, old): (&OsStr, FileId),
@@ -361,21 +368,22 @@ fn entry<'a>(place: &AtPath<'a>) -> Result<ResolvedPath<'a>, Errno> {
         .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
-/// The name of a backup.
+/// The name that a backup gets.
 #[derive(Debug, PartialEq, Eq)]
 struct BackupName {
     name: OsString,
-    /// Unless it is a simple one.
+    /// The number of the backup, or `None` for a simple backup.
     number: Option<String>,
-    /// It was too long for its suffix.
+    /// Whether the name was shortened because it was too long.
     cut: bool,
 }
 
-/// The name that the next backup gets; `taken` is a number that it does not get, whatever the directory says.
+/// Returns the name that the next backup gets. `taken` is a number that is not used, even if the directory does not
+/// contain it.
 fn next_name(entry: &ResolvedPath<'_>, backup: &Backup, taken: Option<String>) -> BackupName {
     let simple = || with_suffix(&entry.name, &backup.suffix);
     if backup.names == BackupNames::Simple {
-        // Too long a name is an error here, as it is in cp.
+        // As in cp, a name that is too long is an error here.
         return BackupName {
             name: simple(),
             number: None,
@@ -391,7 +399,7 @@ fn next_name(entry: &ResolvedPath<'_>, backup: &Backup, taken: Option<String>) -
         Some(number) => with_suffix(&entry.name, format!(".~{number}~").as_ref()),
         None => simple(),
     };
-    // A name as long as one that there is will do.
+    // A name as long as an existing one is known to be accepted.
     let proven = number.as_ref().map(String::len) == highest.as_ref().map(String::len);
     let cut = name.len() > MAX_BACKUP_NAME_BYTES && !(proven && number.is_some());
     BackupName {
@@ -407,7 +415,8 @@ fn with_suffix(name: &OsStr, suffix: &OsStr) -> OsString {
     long
 }
 
-/// A name whose backup's would be too long has a `~` behind it instead, or in place of its end.
+/// Returns the name that is used where the backup name would be too long: the old name, shortened if necessary, with
+/// `~` appended.
 fn shortened(name: &OsStr) -> OsString {
     let mut bytes = name.as_bytes().to_vec();
     bytes.truncate(MAX_BACKUP_NAME_BYTES - 1);
@@ -415,8 +424,8 @@ fn shortened(name: &OsStr) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// The highest number that a backup of `name` has, as digits: there is no end to them. In a directory that cannot be
-/// read no backups are known of.
+/// Returns the highest number of a backup of `name`, as decimal digits of any length. Returns `None` where the
+/// directory cannot be read.
 fn highest(dir: BorrowedFd<'_>, name: &OsStr) -> Option<String> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut listing = Dir::openat(dir, ".", flags, Mode::empty()).ok()?;
@@ -426,7 +435,7 @@ fn highest(dir: BorrowedFd<'_>, name: &OsStr) -> Option<String> {
     numbers.fold(None, |highest, number| higher(highest, Some(number)))
 }
 
-/// The higher of two numbers without leading zeros.
+/// Returns the higher of two numbers without leading zeros.
 fn higher(one: Option<String>, other: Option<String>) -> Option<String> {
     let order = |digits: &String| (digits.len(), digits.clone());
     if one.as_ref().map(order) >= other.as_ref().map(order) {
@@ -436,7 +445,7 @@ fn higher(one: Option<String>, other: Option<String>) -> Option<String> {
     }
 }
 
-/// The number in `NAME.~N~`.
+/// Returns the number in a name of the form `NAME.~N~`.
 fn number<'a>(found: &'a [u8], name: &[u8]) -> Option<&'a str> {
     let digits = found
         .strip_prefix(name)?
@@ -446,7 +455,7 @@ fn number<'a>(found: &'a [u8], name: &[u8]) -> Option<&'a str> {
     std::str::from_utf8(digits).ok().filter(|_| number)
 }
 
-/// The number that follows.
+/// Returns the decimal number that follows `number`.
 fn successor(number: &str) -> String {
     let kept = number.trim_end_matches('9');
     let nines = number.len() - kept.len();
@@ -464,7 +473,8 @@ fn link(entry: &ResolvedPath<'_>, to: &OsStr) -> Result<(), Errno> {
     linkat(dir, entry.name.as_os_str(), dir, to, AtFlags::empty())
 }
 
-/// Links to a name that may be taken: over it, by way of a third. Returns whether it was.
+/// Links the entry to a name that may already exist, and replaces what has it by way of a third name. Returns whether a
+/// file was replaced.
 fn link_over(entry: &ResolvedPath<'_>, to: &OsStr) -> Result<bool, Errno> {
     match link(entry, to) {
         Err(Errno::EEXIST) => {}
@@ -478,12 +488,12 @@ fn link_over(entry: &ResolvedPath<'_>, to: &OsStr) -> Result<bool, Errno> {
     let between = link_random_name(entry)?;
     let linked = inode(&between)?;
     let renamed = renameat(dir, between.as_os_str(), dir, to);
-    // Gone already, unless that failed.
+    // The rename has removed the third name already, unless it failed.
     let removed = by_inode::remove_checked(dir, &between, linked);
     renamed.and(removed).map(|_| true)
 }
 
-/// A third name of what is at the entry.
+/// Links the entry to a new random name in the same directory.
 fn link_random_name(entry: &ResolvedPath<'_>) -> Result<OsString, Errno> {
     for _ in 0..MAX_NAME_ATTEMPTS {
         let name = OsString::from(format!(".mmapcp-backup-{}", by_inode::random_digits()));
@@ -513,7 +523,7 @@ mod tests {
         ("numbered", BackupNames::Numbered),
     ];
 
-    /// Names before, which of them is backed up, and with what suffix.
+    /// The names that exist before, the name that is backed up, and the suffix.
     const CASES: [(&[&str], &str, &str); 11] = [
         (&["a"], "a", "~"),
         (&["a", "a~"], "a", "~"),
@@ -536,7 +546,7 @@ mod tests {
         }
     }
 
-    /// What lies in a directory, by name. Each file holds what it was called.
+    /// Returns the files in a directory by name, with their contents. Each file contains its original name.
     fn tree(dir: &Path) -> std::io::Result<BTreeMap<OsString, Vec<u8>>> {
         fs::read_dir(dir)?
             .map(|entry| {
@@ -554,7 +564,7 @@ mod tests {
         Ok(dir)
     }
 
-    /// How the old file gets its backup's name and the new one its own.
+    /// The way in which the old file gets its backup name and the new file its own.
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Way {
         Rename,
@@ -570,7 +580,7 @@ mod tests {
         })
     }
 
-    /// Puts an empty file in the place of the one at `path`; the name of the backup.
+    /// Puts an empty file in the place of the one at `path`, and returns the name of the backup.
     fn copied_over(path: &Path, backup: &Backup, way: Way) -> Result<OsString, Box<dyn Error>> {
         let place = place(path);
         let old = inode(path)?;
@@ -602,7 +612,8 @@ mod tests {
         }
     }
 
-    /// cp makes the backup and a copy; here the backup, and the same file in place of the copy.
+    /// Checks that the backup has the name that cp gives it. cp makes the backup and a copy; this program makes the
+    /// backup, and the same file in place of the copy.
     fn as_cp_names_it(names: &[&str], of: &str, suffix: &str) -> Tested {
         for (word, style) in STYLES {
             let theirs = filled(names)?;
@@ -732,7 +743,7 @@ mod tests {
         Ok(())
     }
 
-    /// Runs that back up one file at once: each gets a number of its own, and nothing is lost.
+    /// Several runs back up one file at the same time: each gets its own number, and nothing is lost.
     #[test]
     fn numbers_are_given_once() -> Tested {
         const RUNS: usize = 8;
@@ -749,7 +760,7 @@ mod tests {
                         let path = dir.join(format!("new-{run}-{round}"));
                         let text = format!("{run} {round}");
                         let target = dir.join("a");
-                        // Each takes the name while it is free, so no content is lost by the test itself.
+                        // Each run takes the name only while it is free, so the test itself loses no content.
                         let put =
                             || fs::write(&path, &text).and_then(|()| fs::hard_link(&path, &target));
                         while put().is_err() {

@@ -1,8 +1,8 @@
 //! Removes, replaces and restores names on the condition that they lead to a known inode.
 //!
-//! unlink(2) and rename(2) act on whatever has the name at that moment, and between a check and the call another process
-//! may give the name to another file. Where renameat2(2) can move a file aside without replacing anything, or exchange two
-//! names in one step, the file is looked at after the move, and a wrong move is taken back.
+//! unlink(2) and rename(2) act on whatever has the name at that moment, and between a check and the call another
+//! process may give the name to another file. Where renameat2(2) can move a file aside without replacing anything, or
+//! exchange two names in one step, the file is checked after the move, and a wrong move is undone.
 
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -16,10 +16,11 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use super::file_status::{FileId, file_id};
 use super::path_parts::sibling_path;
 
-/// Random names that are tried before the directory is taken for broken: of 2^64 names, no second one is ever needed.
+/// Number of random names that are tried before the directory is treated as broken. Of 2^64 names, a second one is
+/// never needed.
 const MAX_RANDOM_NAMES: u32 = 16;
 
-/// What became of a name that was to be removed.
+/// The result of removing a name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RemoveOutcome {
     /// The name led to the inode, and is gone.
@@ -28,51 +29,52 @@ pub enum RemoveOutcome {
     Gone,
     /// The name leads to another file, which was left alone.
     Other,
-    /// The name led to another file for a moment, and cannot be given back, since a third one has it: the other file has
+    /// The name led to another file for a moment, and cannot be restored, since a third file has it: the other file has
     /// this name now.
     Aside(OsString),
 }
 
-/// What became of two names that were to be exchanged.
+/// The result of exchanging two names.
 #[derive(Debug)]
 pub enum ExchangeOutcome {
-    /// The new file has the name; what had it before is under the other one.
+    /// The new file has the name; the file that had it before has the other name.
     Done,
     /// The name led to a file that was not acceptable: both names are as they were.
     Refused,
-    /// Nothing has the name.
+    /// There is no file with the name.
     Gone,
-    /// As `Refused`, but meanwhile a third file took the name, so the one that had it before stays under the other name.
-    /// The new file is gone.
+    /// The name led to a file that was not acceptable, but meanwhile a third file took the name, so the former file
+    /// stays under the other name. The new file no longer exists.
     Displaced,
 }
 
-/// Returns the status of what has a name, not following a symbolic link.
+/// Returns the status of the file with this name, without following a symbolic link.
 ///
 /// # Errors
-/// fstatat's.
+/// Returns the error of fstatat(2).
 pub fn lstat_at(dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<FileStat> {
     fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
 }
 
-/// Whether a name leads to this inode now.
+/// Returns whether a name leads to this inode now.
 #[must_use]
 pub fn is_name_of_inode(dir: BorrowedFd<'_>, name: &OsStr, inode: FileId) -> bool {
     lstat_at(dir, name).is_ok_and(|now| file_id(&now) == inode)
 }
 
-/// Returns a name that nobody can guess, for a file that waits or is put aside.
+/// Returns a name that nobody can guess, for a temporary file or a file that is moved aside.
 pub fn random_digits() -> String {
-    // Each state has random keys of its own, from the kernel.
+    // The kernel provides the random keys of each state.
     format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
-/// Removes a name if it leads to `inode` right before. For temporary names, which nobody else uses, and for old files that
-/// the user wants gone: for the microsecond between the two calls, another process could still swap the file. A rename
-/// first, as in [`remove_made`], would have overlayfs copy a file of the lower layer only to remove it.
+/// Removes a name if it leads to `inode` immediately before. This is for temporary names, which no other process uses,
+/// and for old files that the user wants removed: in the microsecond between the two calls, another process could still
+/// swap the file. A rename first, as in [`remove_made`], would make overlayfs copy a file of the lower layer only to
+/// remove it.
 ///
 /// # Errors
-/// What fstatat or unlinkat said.
+/// Returns the error of fstatat(2) or unlinkat(2).
 pub fn remove_checked(
     dir: BorrowedFd<'_>,
     name: &OsStr,
@@ -91,17 +93,17 @@ pub fn remove_checked(
     }
 }
 
-/// Removes a name of a file that this run made, and of no other: it is given a random name first, looked at there, and
-/// given its name back if it is another's.
+/// Removes a name of a file that this run made, and of no other file. The file is renamed to a random name first and
+/// checked there, and is renamed back if it is another file.
 ///
 /// # Errors
-/// What fstatat, renameat2 or unlinkat said.
+/// Returns the error of fstatat(2), renameat2(2) or unlinkat(2).
 pub fn remove_made(dir: BorrowedFd<'_>, name: &OsStr, inode: FileId) -> nix::Result<RemoveOutcome> {
     if !is_name_of_inode(dir, name, inode) {
         return remove_checked(dir, name, inode);
     }
     let Ok(aside) = rename_to_random_name(dir, name) else {
-        // Not on this file system, or there is no room for a name.
+        // The file system does not support this rename, or there is no room for a name.
         return remove_checked(dir, name, inode);
     };
     match remove_checked(dir, &aside, inode)? {
@@ -132,7 +134,8 @@ fn rename_to_random_name(dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OsStr
     Err(Errno::EEXIST)
 }
 
-/// Whether renameat2(2) said that the kernel or the file system knows no flags, or a sandbox refuses them.
+/// Returns whether the error of renameat2(2) means that the kernel or the file system does not support the flags, or
+/// that a sandbox refuses them.
 #[must_use]
 pub fn is_unsupported(e: Errno) -> bool {
     matches!(
@@ -141,10 +144,10 @@ pub fn is_unsupported(e: Errno) -> bool {
     )
 }
 
-/// Renames to a name that nothing has, by a second link where there is no RENAME_NOREPLACE.
+/// Renames to a name that no file has. Makes a second link instead where RENAME_NOREPLACE is not supported.
 ///
 /// # Errors
-/// EEXIST where something has the name; what renameat2, linkat or unlinkat said.
+/// Returns EEXIST where a file has the name, else the error of renameat2(2), linkat(2) or unlinkat(2).
 pub fn rename_noreplace(dir: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> nix::Result<()> {
     match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
         Err(e) if is_unsupported(e) => {
@@ -159,16 +162,16 @@ pub fn rename_noreplace(dir: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> nix::R
 /// Exchanges two names in one step.
 ///
 /// # Errors
-/// renameat2's; [`is_unsupported`] tells whether it can be done at all.
+/// Returns the error of renameat2(2); [`is_unsupported`] says whether the call is supported at all.
 pub fn exchange(dir: BorrowedFd<'_>, one: &OsStr, other: &OsStr) -> nix::Result<()> {
     renameat2(dir, one, dir, other, RenameFlags::RENAME_EXCHANGE)
 }
 
-/// Gives `name` to the inode `mine`, which has the name `new`, if what `name` led to until that moment is acceptable. That
-/// file has the name `new` afterwards.
+/// Gives `name` to the inode `mine`, which has the name `new`, if the file that had `name` until that moment is
+/// acceptable. That file has the name `new` afterwards.
 ///
 /// # Errors
-/// As [`exchange`]; both names are as they were then.
+/// Returns the errors of [`exchange`]; both names are as they were then.
 pub fn exchange_checked(
     dir: BorrowedFd<'_>,
     (new, mine): (&OsStr, FileId),
@@ -184,14 +187,14 @@ pub fn exchange_checked(
         return Ok(ExchangeOutcome::Done);
     }
     if exchange(dir, new, name).is_err() {
-        // Somebody removed the new file: the other one gets its name back, unless a third has it.
+        // Another process removed the new file: the other file is renamed back, unless a third has the name.
         let _ = rename_noreplace(dir, new, name);
         return Ok(ExchangeOutcome::Displaced);
     }
     if is_name_of_inode(dir, new, mine) {
         return Ok(ExchangeOutcome::Refused);
     }
-    // Somebody replaced the new file, and that is the latest one.
+    // Another process replaced the new file, and its file is the latest.
     let _ = exchange(dir, new, name);
     Ok(ExchangeOutcome::Displaced)
 }
@@ -260,7 +263,7 @@ mod tests {
         Ok(())
     }
 
-    /// Between the two exchanges a third file takes the name: it keeps it, and nothing is lost.
+    /// Between the two exchanges a third file takes the name: the third file keeps it, and nothing is lost.
     #[test]
     fn what_comes_between_stays() -> io::Result<()> {
         let place = tempfile::tempdir()?;

@@ -1,39 +1,40 @@
-//! Answers to the command line itself: help, version, and mistakes in cp's words.
+//! Answers to the command line itself: help, version, and usage errors in cp's words.
 
 use std::process::ExitCode;
 
 use crate::report::program_name;
 use crate::sys::strerror::strerror;
 
-/// What to print instead of copying.
+/// The text that is printed instead of copying.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CliAnswer {
-    /// Asked for: standard output, exit 0.
+    /// An answer that was asked for: standard output, exit status 0.
     Text(String),
-    /// A mistake: standard error, exit 1, with the hint to --help where cp gives it. Bytes, as the words may be any.
+    /// An error: standard error, exit status 1, with the hint to --help where cp gives it. The text is bytes, since
+    /// arguments may contain any.
     Mistake(Vec<u8>),
 }
 
-/// cp's second line below a usage error.
+/// Returns the second line of cp's usage errors.
 #[must_use]
 pub fn hint() -> String {
     format!("Try '{} --help' for more information.", program_name())
 }
 
 impl CliAnswer {
-    /// A failure that is nobody's usage.
+    /// Makes an error that is not a usage error.
     #[must_use]
     pub fn error(text: &str) -> Self {
         Self::Mistake(format!("{}: {text}\n", program_name()).into_bytes())
     }
 
-    /// A usage error, with cp's second line.
+    /// Makes a usage error, with cp's second line.
     #[must_use]
     pub fn usage_error(text: &str) -> Self {
         Self::usage_of_bytes(text.as_bytes())
     }
 
-    /// The same, where words are shown as they were given.
+    /// Makes a usage error from bytes, so that arguments are shown as they were given.
     #[must_use]
     pub fn usage_of_bytes(text: &[u8]) -> Self {
         let hint = hint();
@@ -41,7 +42,7 @@ impl CliAnswer {
         Self::Mistake([before, b": ", text, b"\n", behind, b"\n"].concat())
     }
 
-    /// Prints it and gives the exit status that goes with it.
+    /// Prints the answer and returns its exit status.
     #[must_use]
     pub fn print(self) -> ExitCode {
         use std::io::Write;

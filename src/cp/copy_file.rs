@@ -1,4 +1,5 @@
-//! One regular file, or what is copied as one: open both ends, transfer, attributes, close.
+//! Copies one regular file, or a file that is copied as one: opens both ends, transfers the data, sets the attributes
+//! and closes the files.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -30,7 +31,7 @@ use crate::report::{FileReporter, OrderedOutput, debug};
 use crate::transfer::errno_class::retry;
 use crate::transfer::{self, Copier, CopyFailure, CopyMethod, DeferredError};
 
-/// Copies the bytes; one for each thread at work.
+/// Copies the bytes of files; each worker thread has one.
 pub(super) type FileCopier = Copier<WritebackTag>;
 
 /// Identifies a file in the queue of deferred writeback.
@@ -38,12 +39,12 @@ pub(super) type FileCopier = Copier<WritebackTag>;
 pub(super) struct WritebackTag {
     source: PathBuf,
     dest: PathBuf,
-    /// Keeps the inode registered until its writeback is complete: a failure cuts the file off, and by then no later file
-    /// of the walk may have been written to the same inode.
+    /// Keeps the inode registered until its writeback is complete. If the writeback fails, the file is truncated, and
+    /// until then no later file of the walk may be written to the same inode.
     _claim: Arc<Claim>,
 }
 
-/// What a run has decided and what its threads share.
+/// The decisions of a run and the data that its threads share.
 #[derive(Debug)]
 pub(super) struct CopyContext<'a> {
     pub(super) options: &'a CopyOptions,
@@ -52,7 +53,7 @@ pub(super) struct CopyContext<'a> {
 }
 
 impl<'a> CopyContext<'a> {
-    /// For a run where the file mode creation mask is `umask`.
+    /// Makes the context of a run whose file mode creation mask is `umask`.
     pub(super) fn new(options: &'a CopyOptions, umask: u32) -> Self {
         Self {
             options,
@@ -62,29 +63,30 @@ impl<'a> CopyContext<'a> {
     }
 }
 
-/// What the walk knows of one file beyond its places.
+/// The facts about one file that the walk has determined, in addition to its paths.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyRequest<'a> {
     /// The inodes that this copy has registered as in use.
     pub(super) claim: &'a Arc<Claim>,
-    /// What is at the destination.
+    /// The status of the file at the destination.
     pub(super) existing: Option<&'a FileStat>,
-    /// With --atomic: that has been backed up or is to be removed, so the new file has nothing of it.
+    /// Whether, with --atomic, the old file has been backed up or is to be removed, so that the new file inherits
+    /// nothing from it.
     pub(super) replace_as_new: bool,
-    /// Whether the destination is below a directory that was named, rather than named itself.
+    /// Whether the destination is below a directory operand, rather than an operand itself.
     pub(super) is_below_operand: bool,
-    /// Whether a symbolic link as source is followed; if not, one that was swapped in is refused.
+    /// Whether a symbolic link as source is followed. If not, a link that was swapped in is refused.
     pub(super) follow: bool,
-    /// The name that a backup will have, where the commit makes it.
+    /// The name that a backup will have, where the commit makes the backup.
     pub(super) backup: Option<&'a OsStr>,
 }
 
-/// A copy that failed.
+/// The failure of a copy.
 #[derive(Debug)]
 pub(super) struct FileCopyError {
-    /// The error.
+    /// The error of the copy.
     pub(super) why: EntryError,
-    /// The file that this run made at the destination and left there: part of a copy.
+    /// The file that this run made at the destination and left there, with a part of the data.
     pub(super) left: Option<FileId>,
 }
 
@@ -97,7 +99,8 @@ impl<T: Into<EntryError>> From<T> for FileCopyError {
     }
 }
 
-/// Copies a file's data and attributes, and tells as what. With --atomic a failure leaves the destination as it was.
+/// Copies a file's data and attributes, and reports the copy method. With --atomic a failure leaves the destination as
+/// it was.
 pub(super) fn copy(
     cx: &CopyContext<'_>,
     (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
@@ -118,14 +121,14 @@ pub(super) fn copy(
         target,
         &mut method,
     );
-    // Where cp prints it: last of all, once the source was opened, whatever became of the copy.
+    // cp prints this line last, once the source was opened, whether or not the copy succeeded.
     if cx.options.report.debug && !cx.options.attributes_only {
         voice.print_verbose(&debug::method_line(&method));
     }
     copied
 }
 
-/// The same from where the source is open. `method` is set once the data was under way.
+/// Copies a file whose source is open. `method` is set once the transfer of data has begun.
 fn copy_opened(
     cx: &CopyContext<'_>,
     (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
@@ -149,7 +152,7 @@ fn copy_opened(
         abandon(voice, dest, open, None);
         return Err(dest.error(Operation::Sync, e).into());
     }
-    // What replaces the old file atomically is narrow as it is.
+    // A file that replaces the old one atomically has a narrow mode already.
     let held_back = target.existing.filter(|there| {
         !open.is_atomic() && cx.attributes.narrow_before_write(from, &open.file, there)
     });
@@ -165,7 +168,7 @@ fn copy_opened(
         let failure = error.copy_failure();
         let changed = failure.is_some_and(|failure| failure.begun);
         if let (Some(there), false) = (held_back, changed) {
-            // What was narrowed a moment ago is ours to widen.
+            // This run narrowed the mode a moment ago, so it restores it.
             let _ = cx.attributes.restore_mode(&open.file, there);
         }
         let refuses = failure.is_some_and(|f| matches!(f.error, transfer::Error::Truncate(_)));
@@ -184,7 +187,7 @@ fn copy_opened(
     }
     let now = stat_of(&open.file, dest)?;
     if now.st_size == 0 && target.existing.is_some_and(is_regular) && !open.is_atomic() {
-        // An old file that is emptied again was written, by its times and set-id bits, as with O_TRUNC.
+        // An old file that is emptied again counts as written, so its times and set-id bits change, as with O_TRUNC.
         touch(&open.file, dest, cx.options)?;
     }
     let made = file_id(&now);
@@ -194,8 +197,8 @@ fn copy_opened(
         .map_err(|why| FileCopyError { why, left })
 }
 
-/// Removes an old file that opens and cannot be emptied, as -f removes one that does not open: for cp, emptying is a part of
-/// open(2).
+/// Removes an old file that can be opened but not emptied, as -f removes one that cannot be opened: for cp, emptying is
+/// a part of open(2).
 fn remove_unwritable(
     voice: &mut OrderedOutput,
     dest: &AtPath<'_>,
@@ -211,8 +214,8 @@ fn remove_unwritable(
     Ok(())
 }
 
-/// With -u, the file that has become newer than its source since the walk looked at it, which stays. With --atomic the
-/// commit looks.
+/// Returns the destination if, with -u, it has become newer than its source since the walk examined it; it is then left
+/// alone. With --atomic the commit makes this check.
 fn newer_dest(
     options: &CopyOptions,
     from: &FileStat,
@@ -252,7 +255,7 @@ fn open_dest<'a>(
     dest::open(dest, there, &how, removed)
 }
 
-/// Moves the bytes. The error tells how far the copy came where it began.
+/// Transfers the bytes. The error says how far the copy came, where it had begun.
 fn copy_data(
     cx: &CopyContext<'_>,
     (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
@@ -263,7 +266,7 @@ fn copy_data(
     let facts = bytes
         .facts(opened)
         .map_err(|e| source.error(Operation::Fstat, e))?;
-    // The old file is kept until the new one is known to be whole.
+    // The old file is kept until the new one is known to be complete.
     let options = transfer::TransferOptions {
         wait_for_writeback: open.is_atomic(),
         ..cx.options.transfer
@@ -302,7 +305,7 @@ fn stat_of(file: &File, dest: &AtPath<'_>) -> Result<FileStat, Error> {
     fstat(file).map_err(|e| dest.error(Operation::Fstat, e))
 }
 
-/// Reports files that failed on their way to the device, after their copy had returned. Returns whether there were none.
+/// Reports files whose writeback to the device failed after their copy had returned. Returns whether there were none.
 pub(super) fn report_deferred_errors(
     voice: &mut OrderedOutput,
     late: Vec<DeferredError<WritebackTag>>,
@@ -316,7 +319,7 @@ pub(super) fn report_deferred_errors(
     is_complete
 }
 
-/// Prints the errors of attributes that are set before there is data.
+/// Prints the errors of attributes that are set before the data is written.
 fn diagnose_attributes(voice: &mut OrderedOutput, report: AttrReport) -> Result<(), EntryError> {
     for error in &report.errors {
         voice.diagnose(error);
@@ -328,7 +331,7 @@ fn diagnose_attributes(voice: &mut OrderedOutput, report: AttrReport) -> Result<
     }
 }
 
-/// First what the file has from the one it replaces, then what it has from its source.
+/// Sets the attributes that the file inherits from the one it replaces, and then those of its source.
 fn set_attributes(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
@@ -351,8 +354,8 @@ fn set_attributes(
     }
 }
 
-/// Gives the attributes and commits, unless attributes that were demanded are missing on what would take the place of
-/// another file. Returns the file that has the name instead, where that is left.
+/// Sets the attributes and commits. Does not commit if required attributes are missing on a file that would replace
+/// another. Returns the file that keeps the name instead, where it was left alone.
 fn finish<'a>(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
@@ -367,7 +370,8 @@ fn finish<'a>(
             abandon(voice, dest, open, None);
             return attributes.map(|()| None);
         }
-        // A file that was written is closed, whatever became of its attributes; the first error is the one to tell.
+        // A file that was written is closed even if its attributes could not be set; the first error is the one to
+        // report.
         let committed = commit(cx, voice, from, (dest, open));
         attributes?;
         match committed {
@@ -387,11 +391,12 @@ fn finish<'a>(
     Err(Error::dest_replaced(dest.shown).into())
 }
 
-/// How often another process may replace the destination while the new file gets the attributes of the old one: that takes
-/// less than a millisecond.
+/// Number of times that another process may replace the destination while the new file gets the attributes of the old
+/// one, which takes less than a millisecond.
 const MAX_COMMITS: u32 = 100;
 
-/// Commits; a file that the walk has not seen is decided about here, as the walk would have.
+/// Commits the destination. For a file that the walk has not examined, makes the decision that the walk would have
+/// made.
 fn commit<'a>(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
@@ -400,7 +405,7 @@ fn commit<'a>(
 ) -> Result<CommitOutcome, CommitError<'a>> {
     let options = cx.options;
     let asks = options.overwrite == Overwrite::Ask;
-    // What comes to be where nothing was stays without a question.
+    // With -n or --update=none-fail, a file that appears at an empty destination is left alone without a question.
     let never = matches!(options.overwrite, Overwrite::Skip | Overwrite::Fail);
     let mut decide = |now: &FileStat, examined: bool| {
         let newer = options.update && !is_older(now, from);
@@ -418,7 +423,7 @@ fn commit<'a>(
     })
 }
 
-/// With -v, the name of a backup that is another than the one that was told before the copy.
+/// Prints the name of a backup, with -v, where it differs from the name reported before the copy.
 fn report_changed_backup(
     options: &CopyOptions,
     voice: &mut OrderedOutput,
@@ -432,7 +437,8 @@ fn report_changed_backup(
     }
 }
 
-/// Somebody made the destination while its copy was written: as if it had been there before, where that is allowed.
+/// Handles a destination that another process made while its copy was written: treats it as a file that was there
+/// before, where that is allowed.
 fn handle_appeared_dest(
     options: &CopyOptions,
     source: &AtPath<'_>,
@@ -448,8 +454,8 @@ fn handle_appeared_dest(
 }
 
 fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<File, Error> {
-    // Without O_NONBLOCK, what was swapped for a FIFO meanwhile would hold us in open(2). For a FIFO, waiting is done in
-    // the transfer, where a signal can end it; for files the flag means nothing.
+    // Without O_NONBLOCK, open(2) would block on a FIFO that was swapped in. For a FIFO, the transfer does the waiting,
+    // and a signal can end it; for regular files the flag has no effect.
     let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     if nofollow {
         flags |= OFlag::O_NOFOLLOW;
@@ -463,8 +469,8 @@ fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<F
     }
 }
 
-/// Ends a copy that failed. A destination that holds nothing and would not be there without us is removed; one that this
-/// run made and leaves is returned.
+/// Ends a copy that failed. Removes a destination that this run made and that is empty. Returns the file that this run
+/// made.
 fn abandon(
     voice: &mut OrderedOutput,
     dest: &AtPath<'_>,
@@ -488,7 +494,7 @@ fn abandon(
     made
 }
 
-/// Removes a file that this run made, be it where a link leads.
+/// Removes a file that this run made, even where the destination is a link that leads to it.
 fn remove_made(dest: &AtPath<'_>, made: FileId) -> Result<(), Error> {
     let Ok(entry) = ResolvedPath::resolve_follow(dest) else {
         return dest.remove_made(made);
@@ -501,7 +507,7 @@ fn remove_made(dest: &AtPath<'_>, made: FileId) -> Result<(), Error> {
     behind.remove_made(made)
 }
 
-/// Returns the option that leaves no other way to copy.
+/// Returns the option that allows only one way to copy.
 fn demand(options: transfer::TransferOptions) -> Option<Demand> {
     match options.engine {
         Some(engine) => Some(Demand::Engine(engine)),

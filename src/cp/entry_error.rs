@@ -1,8 +1,8 @@
-//! Why a file was not copied, and whether the user has been told already.
+//! The reason why an entry was not copied, and whether it has been reported to the user.
 
 use super::error::Error;
 
-/// Why an entry was not copied.
+/// The reason why an entry was not copied.
 #[derive(Debug)]
 pub(super) enum EntryError {
     /// The error is still to be reported.

@@ -1,24 +1,24 @@
-//! What the words mean here: the variables that cp heeds, and whether there is SELinux.
+//! The environment that the command line depends on: the variables that cp reads, and whether SELinux is enabled.
 
 use std::ffi::OsString;
 
 use super::attrs::security_context;
 
-/// The variables that cp heeds, and whether there is SELinux.
+/// The variables that cp reads, and whether SELinux is enabled.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// POSIXLY_CORRECT is set, to whatever.
+    /// Whether POSIXLY_CORRECT is set, to any value.
     pub posixly_correct: bool,
-    /// VERSION_CONTROL.
+    /// The value of the variable VERSION_CONTROL.
     pub version_control: OsString,
-    /// SIMPLE_BACKUP_SUFFIX.
+    /// The value of the variable SIMPLE_BACKUP_SUFFIX.
     pub suffix: Option<OsString>,
-    /// SELinux is in force, so that files have contexts.
+    /// Whether SELinux is enabled, so that files have security contexts.
     pub selinux: bool,
 }
 
 impl Environment {
-    /// That of this process.
+    /// Returns the environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self {

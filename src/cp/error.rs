@@ -1,5 +1,5 @@
-//! Errors of a copy as data: what was being done, to which file, and what the system said. The sentences that the user reads
-//! are made in [`super::messages`], and nowhere else.
+//! Errors of a copy as data: the operation, the file, and the system's error. The sentences that the user reads are
+//! made in [`super::messages`], and nowhere else.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,7 +15,7 @@ use crate::transfer::errno_class::Endpoint;
 use crate::transfer::rate_limit::Bottleneck;
 use crate::transfer::{self, CopyFailure};
 
-/// What was being done to one file.
+/// The operation on one file that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// Reading the status of a name.
@@ -50,7 +50,7 @@ pub enum Operation {
     Remove,
     /// Giving the old destination the name of a backup.
     BackUp,
-    /// Giving it that name in the step in which the new file gets its own.
+    /// Giving the old destination that name in the step in which the new file gets its own.
     BackUpAtomically,
     /// Making a directory like that of the source.
     MakeDirectory,
@@ -66,9 +66,9 @@ pub enum Operation {
     CopySymlink,
     /// Setting access and modification time.
     SetTimes,
-    /// Setting those of a directory that --parents names.
+    /// Setting the times of a directory that --parents names.
     SetParentTimes,
-    /// Adding the permission bits that were kept back while the file was made.
+    /// Adding the permission bits that were withheld while the file was made.
     SetMode,
     /// Setting mode and ACL to those of the source.
     SetAcl,
@@ -78,7 +78,7 @@ pub enum Operation {
     SetDefaultMode,
     /// Making a new directory usable for its owner.
     GrantOwnerAccess,
-    /// Taking permissions away before the owner changes.
+    /// Removing permissions before the owner changes.
     ClearMode,
     /// Reading the ACL of the source.
     ReadAcl,
@@ -90,7 +90,7 @@ pub enum Operation {
     ListXattrs,
     /// Setting extended attributes on a file system that has none.
     SetXattrs,
-    /// Reading the rules by which extended attributes are left out.
+    /// Reading the rules that exclude extended attributes.
     ReadXattrRules,
     /// Reading the security context of the source.
     ReadContext,
@@ -136,7 +136,7 @@ impl Operation {
     }
 }
 
-/// What was being made of the source under the name of the destination.
+/// The kind of link that was made to the source, under the name of the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkOperation {
     /// A hard link to the file.
@@ -145,16 +145,16 @@ pub enum LinkOperation {
     Symlink,
 }
 
-/// What was being done to one extended attribute.
+/// The operation on one extended attribute that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum XattrOperation {
-    /// Reading it from the source.
+    /// Reading the attribute from the source.
     Get,
-    /// Setting it on the destination.
+    /// Setting the attribute on the destination.
     Set,
 }
 
-/// What a file that replaces another must have of it.
+/// An attribute that a file which replaces another must inherit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeptAttribute {
     /// The owner and the group of the file.
@@ -163,18 +163,18 @@ pub enum KeptAttribute {
     Mode,
     /// The access control list of the file.
     Acl,
-    /// The list of its extended attributes.
+    /// The list of the extended attributes.
     Xattrs,
     /// The extended attribute of this name.
     Xattr(OsString),
 }
 
-/// Why --atomic cannot replace a file.
+/// The reason why --atomic cannot replace a file.
 #[derive(Debug)]
 pub enum AtomicObstacle {
-    /// It is not a regular file.
+    /// The old file is not regular.
     NotRegular,
-    /// The new file cannot have this of the old one.
+    /// The new file cannot be given this attribute of the old one.
     Keep(KeptAttribute, io::Error),
     /// The new file cannot be given the name.
     Rename(io::Error),
@@ -189,18 +189,18 @@ pub enum Demand {
     Direct,
 }
 
-/// The data of a file that was not copied as a whole.
+/// The failure of a copy that did not transfer all data of a file.
 #[derive(Debug)]
 pub struct DataError {
-    /// What happened, and how far the copy came.
+    /// The error, and how far the copy came.
     pub failure: CopyFailure,
-    /// The path of the source, as messages call it.
+    /// The path of the source, as messages show it.
     pub source: PathBuf,
-    /// The path of the destination, as messages call it.
+    /// The path of the destination, as messages show it.
     pub dest: PathBuf,
     /// Whether the destination is left as it was.
     pub is_atomic: bool,
-    /// The option that left no other way.
+    /// The option that allowed no other way to copy.
     pub demand: Option<Demand>,
 }
 
@@ -211,25 +211,26 @@ pub enum Replaced {
     Source(PathBuf),
     /// The destination was replaced. The file that had the name before it may be kept under a name of its own.
     Dest {
-        /// The path of the destination, as messages call it.
+        /// The path of the destination, as messages show it.
         path: PathBuf,
-        /// The file that was there before.
+        /// The name of the file that was there before.
         kept: Option<PathBuf>,
     },
     /// A directory of the destination was replaced.
     Directory(PathBuf),
-    /// What was made was replaced before it had its attributes.
+    /// A file that this run made was replaced before it had its attributes.
     Made(PathBuf),
-    /// What was to be removed was replaced, and the file that was there for a moment has the other name now.
+    /// A file that was to be removed was replaced. The other file, which had the name for a moment, has the name
+    /// `aside` now.
     Removed {
-        /// What was to be removed.
+        /// The path of the file that was to be removed.
         path: PathBuf,
-        /// The name of the file that was there for a moment.
+        /// The name that the other file has now.
         aside: PathBuf,
     },
 }
 
-/// Why a source is not copied, with nothing attempted.
+/// The reason why a source is not copied, without any attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The source is a directory and -r was not given.
@@ -238,7 +239,7 @@ pub enum Refusal {
     SameFile,
     /// The destination exists, and --update=none-fail forbids to replace it.
     Exists,
-    /// The destination is a symbolic link that leads nowhere.
+    /// The destination is a dangling symbolic link.
     DanglingSymlink,
     /// The destination is a symbolic link that this run made.
     ThroughNewSymlink,
@@ -260,44 +261,44 @@ pub enum Refusal {
     UnknownType,
     /// A relative symbolic link would be made in another directory than the current one.
     RelativeSymlink,
-    /// Where --parents wants a directory there is something else.
+    /// A file that is no directory exists where --parents needs a directory.
     ParentNotDirectory,
     /// With --parents, the last operand is no directory.
     TargetNotDirectory,
 }
 
-/// Why a limit cannot be kept.
+/// The reason why a limit cannot be kept.
 #[derive(Debug)]
 pub enum LimitError {
-    /// What is to be measured cannot be, for this reason.
+    /// The quantity cannot be measured, for this reason.
     Unavailable(ObserveError),
     /// A prober cannot be started.
     StartProber(io::Error),
-    /// The destination is written to, and lies on no file system.
+    /// No file system was found that the destination lies on, though it is written to.
     NoFileSystem(PathBuf),
-    /// The destination cannot be looked at.
+    /// The status of the destination cannot be read.
     Stat(PathBuf, io::Error),
 }
 
-/// Why something was not copied, or not as a whole.
+/// The reason why a file was not copied, or not completely.
 #[derive(Debug)]
 pub enum Error {
     /// An operation on one file failed.
     Io {
         /// The operation that did not succeed.
         operation: Operation,
-        /// To which file, as messages call it.
+        /// The path of the file, as messages show it.
         path: PathBuf,
         /// The error that the system reported.
         error: io::Error,
     },
     /// A link could not be made.
     Link {
-        /// The kind of link that was made.
+        /// The kind of link that was to be made.
         operation: LinkOperation,
         /// The name of the link.
         dest: PathBuf,
-        /// What it should have led to.
+        /// The target that the link should have had.
         target: PathBuf,
         /// The error that the system reported.
         error: io::Error,
@@ -308,7 +309,7 @@ pub enum Error {
         operation: XattrOperation,
         /// The name of the attribute.
         name: OsString,
-        /// The path of the file, as messages call it.
+        /// The path of the file, as messages show it.
         path: PathBuf,
         /// The error that the system reported.
         error: io::Error,
@@ -322,22 +323,22 @@ pub enum Error {
     },
     /// --atomic cannot replace a file.
     Atomic {
-        /// The path of the destination, as messages call it.
+        /// The path of the destination, as messages show it.
         path: PathBuf,
-        /// What is in the way.
+        /// The reason why it cannot be replaced.
         obstacle: AtomicObstacle,
     },
-    /// The data was not copied as a whole.
+    /// The data was not copied completely.
     Data(Box<DataError>),
     /// Another process replaced a file meanwhile.
     Replaced(Replaced),
-    /// A source is not copied, with nothing attempted.
+    /// A source is not copied, without any attempt.
     Refused {
         /// The reason why it is not copied.
         refusal: Refusal,
         /// The source, or another file that the reason is about.
         source: PathBuf,
-        /// The path of the destination, as messages call it.
+        /// The path of the destination, as messages show it.
         dest: PathBuf,
     },
     /// The limit of an option cannot be kept.
@@ -351,7 +352,7 @@ pub enum Error {
     StartGovernor(io::Error),
     /// A limit was missed at the slowest rate for as long as --give-up-after allows.
     GaveUp {
-        /// The limit, and what was measured.
+        /// The limit, and the value that was measured.
         bottleneck: Bottleneck,
         /// The time of --give-up-after that has passed.
         after: Duration,
@@ -396,14 +397,14 @@ impl Error {
         }
     }
 
-    /// Returns whether the error is in the command line, so that cp hints at --help.
+    /// Returns whether the error is in the command line, so that cp adds the hint to --help.
     #[must_use]
     pub fn is_usage_error(&self) -> bool {
         let refusal = Refusal::TargetNotDirectory;
         matches!(self, Self::Refused { refusal: found, .. } if *found == refusal)
     }
 
-    /// Returns the failed copy of data, where the error is one.
+    /// Returns the failure of a data copy, where the error is one.
     #[must_use]
     pub fn copy_failure(&self) -> Option<&CopyFailure> {
         match self {
@@ -412,7 +413,7 @@ impl Error {
         }
     }
 
-    /// Returns what the system said, where the error comes from a system call.
+    /// Returns the system's error, where the error comes from a system call.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match self {
@@ -447,7 +448,7 @@ impl Error {
     }
 }
 
-/// Returns the error of the system among the sources of an error.
+/// Returns the system's error among the sources of an error.
 fn find_io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
     std::iter::successors(Some(error), |error| error.source())
         .find_map(|error| error.downcast_ref())
@@ -504,7 +505,7 @@ impl AtomicObstacle {
     }
 }
 
-/// A warning, which makes no copy fail.
+/// A warning, which does not make a copy fail.
 #[derive(Debug)]
 pub enum Warning {
     /// A source file was named twice.
@@ -517,15 +518,15 @@ pub enum Warning {
         path: PathBuf,
         /// The name of the backup.
         backup: PathBuf,
-        /// The reason why it has another name still.
+        /// The reason why it still has another name.
         why: RestoreError,
     },
 }
 
-/// A warning about what limits a copy, or lowers its priority.
+/// A warning about the limits of a copy, or about its lowered priority.
 #[derive(Debug)]
 pub enum LimitWarning {
-    /// A limit holds nothing back, since the destination is in memory.
+    /// A limit has no effect, since the destination is in memory.
     DestInMemory {
         /// The option of the limit, with its dashes.
         option: &'static str,
@@ -540,16 +541,16 @@ pub enum LimitWarning {
     MissedBeforeStart(Bottleneck),
     /// A prober has died, and the copy is slow until another answers.
     ProberDied {
-        /// The option that it measures for, with its dashes.
+        /// The option whose limit it measures, with its dashes.
         option: &'static str,
         /// How the prober died, in words.
         why: String,
     },
-    /// Another prober answers. The option is the one that it measures for.
+    /// Another prober has taken over. The option is the one whose limit it measures.
     ProberRestarted(&'static str),
     /// No prober can be started any more.
     SupervisorDied {
-        /// The option that it measured for, with its dashes.
+        /// The option whose limit it measured, with its dashes.
         option: &'static str,
         /// How the supervisor died, in words.
         why: String,
@@ -576,14 +577,14 @@ pub enum PriorityStep {
     Scheduling,
 }
 
-/// Why an old file did not get its name back.
+/// The reason why an old file did not get its name back.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RestoreError {
     /// Another process has given the name to a file of its own.
     Taken,
     /// The backup's name leads to another file than the one that was renamed.
     Moved,
-    /// A system call said this.
+    /// A system call returned this error.
     Failed(Errno),
 }
 
@@ -593,7 +594,7 @@ impl From<Errno> for RestoreError {
     }
 }
 
-/// The error of a file that was opened and is not the one that was looked at.
+/// The error for a file that, once opened, is not the one that was examined.
 #[derive(Debug)]
 pub struct ReplacedWhileCopied;
 

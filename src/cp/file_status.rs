@@ -1,4 +1,4 @@
-//! The identity, the type and the age of a file, as its status (stat(2)) tells them.
+//! The identity, the type and the age of a file, from its status (stat(2)).
 
 use nix::sys::stat::{FileStat, SFlag};
 
@@ -7,7 +7,7 @@ use nix::sys::stat::{FileStat, SFlag};
 pub struct FileId {
     /// The device that the file is on.
     pub device: u64,
-    /// The number of its inode there.
+    /// The number of its inode on that device.
     pub inode: u64,
 }
 

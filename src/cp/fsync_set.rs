@@ -1,5 +1,5 @@
-//! --fsync: what a run has made is on the disk before it ends. A few files are synced each, many by one pass over their
-//! file system.
+//! --fsync: everything that a run has made is on the disk before it ends. A few files are synced one by one, many by
+//! one syncfs(2) of their file system.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -22,60 +22,62 @@ use super::error::{Error, Operation};
 use super::file_status::{FileId, file_id, file_type, is_directory, is_link};
 use crate::transfer::errno_class::retry;
 
-/// Files and directories of one file system that are synced each; with more of them, the file system is. Measured on
-/// ext4 with files of 16 KiB: 8 take 8 ms one by one and 1.7 ms by syncfs, 32 take 56 and 6 ms, 128 take 355 and 17 ms.
-/// But syncfs waits for what all others have written, too (200 MB: 170 ms instead of 31 ms for 8 files), which a few big
-/// dumps shall not.
+/// Number of files and directories of one file system that are synced one by one; above it, the file system is synced.
+/// Measured on ext4 with files of 16 KiB: 8 take 8 ms one by one and 1.7 ms by syncfs, 32 take 56 and 6 ms, 128 take
+/// 355 and 17 ms. But syncfs also waits for the data of all other processes (200 MB: 170 ms instead of 31 ms for 8
+/// files), which a few big dumps shall not do.
 const MAX_SINGLE_FSYNCS: usize = 32;
 
-/// syncfs(2) tells of failed writes since Linux 5.8 (commit 735e4ae5ba28, "vfs: track per-sb writeback errors and report
-/// them to syncfs"); before, it only waits.
+/// The first version in which syncfs(2) reports failed writes: Linux 5.8 (commit 735e4ae5ba28, "vfs: track per-sb
+/// writeback errors and report them to syncfs"). In older versions it only waits.
 const SYNCFS_REPORTS_ERRORS_SINCE: (u32, u32) = (5, 8);
 
-/// File systems whose syncfs(2) was tested to bring everything to the medium. On FUSE it ends in the kernel, and the daemon never
-/// hears of it (measured on 6.18); of others nothing is known, so each of their files is synced by itself.
+/// File systems whose syncfs(2) was tested to bring all data to the medium. On FUSE the call ends in the kernel and
+/// does not reach the daemon (measured on 6.18); nothing is known about others, so each of their files is synced by
+/// itself.
 const SYNCFS_TRUSTED_FS: [statfs::FsType; 3] = [
     statfs::EXT4_SUPER_MAGIC,
     statfs::XFS_SUPER_MAGIC,
     statfs::BTRFS_SUPER_MAGIC,
 ];
 
-/// What is to be on the disk in the end. Threads share it.
+/// The files that must be on the disk in the end. Threads share the set.
 #[derive(Debug)]
 pub struct FsyncSet {
-    /// Whether --fsync was said; without it nothing here does anything.
+    /// Whether --fsync was given; if not, all methods do nothing.
     wanted: bool,
-    /// Whether syncfs can be relied on.
+    /// Whether syncfs(2) reports failed writes.
     syncfs_tells: bool,
     state: Mutex<FsyncState>,
 }
 
 #[derive(Debug, Default)]
 struct FsyncState {
-    /// By device number.
+    /// The file systems by device number.
     systems: HashMap<u64, FileSystemSync>,
     failed: Vec<Error>,
-    /// Something has no descriptor that can be synced: a directory that may be written to, but not read.
+    /// Whether sync(2) is needed for a directory without a descriptor that can be synced: one that may be written to,
+    /// but not read.
     needs_sync_all: bool,
 }
 
-/// One file system.
+/// The files to sync on one file system.
 #[derive(Debug)]
 struct FileSystemSync {
-    /// The first file that was opened on it: syncfs tells of errors since then.
+    /// The first file that was opened on it: syncfs reports errors since then.
     handle: File,
     shown: PathBuf,
-    /// To be synced each, in this order: a directory after what is in it.
+    /// The files to sync one by one, in this order: a directory comes after its entries.
     each: Vec<(File, PathBuf)>,
     directories: HashSet<FileId>,
-    /// There were too many for that.
+    /// Whether there were too many files to sync them one by one.
     use_syncfs: bool,
-    /// Whether syncfs(2) of it is known to reach the medium.
+    /// Whether syncfs(2) of this file system is known to reach the medium.
     reached: bool,
 }
 
 impl FsyncSet {
-    /// For a run on this kernel.
+    /// Makes the set for a run on this kernel.
     #[must_use]
     pub fn new(wanted: bool) -> Self {
         let tells = || kernel().is_some_and(|now| now >= SYNCFS_REPORTS_ERRORS_SINCE);
@@ -90,18 +92,18 @@ impl FsyncSet {
         }
     }
 
-    /// Whether --fsync was said.
+    /// Returns whether --fsync was given.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.wanted
     }
 
-    /// Notes the file system of an open file. To be called before the first byte is written there, so that no failed
-    /// write goes unnoticed. With `holds_old`, for a file whose content is about to be replaced, it also asks a file system
-    /// that may not have fsync(2).
+    /// Notes the file system of an open file. Must be called before the first byte is written to the file, so that no
+    /// failed write goes unnoticed. With `holds_old`, for a file whose content is about to be replaced, it also tests
+    /// fsync(2) on a file system that may not have it.
     ///
     /// # Errors
-    /// What that file system answers: nothing that is written there can be made durable.
+    /// Returns the error of fsync(2): nothing that is written there can be made durable.
     pub fn register_file_system(
         &self,
         file: &File,
@@ -136,14 +138,14 @@ impl FsyncSet {
         self.note(directory, shown);
     }
 
-    /// Notes the directory that a name is in. `shown` is the name.
+    /// Notes the directory that an entry is in. `shown` is the path of the entry.
     pub fn note_parent(&self, entry: &ResolvedPath<'_>, shown: &Path) {
         if !self.wanted || lab_skips_parents() {
             return;
         }
         match entry.open_directory() {
             Ok(directory) => self.note(&directory, &parent(shown)),
-            // One that may not be read cannot be synced alone, nor is there a descriptor for its file system.
+            // A directory that may not be read cannot be synced alone, and there is no descriptor for its file system.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                 self.note_unreadable(entry.dir(), &parent(shown));
             }
@@ -151,13 +153,13 @@ impl FsyncSet {
         }
     }
 
-    /// Notes the directory of what was made at a place. A link that was made leads nowhere yet, and to read it would
-    /// change its access time.
+    /// Notes the directory of a file that was made. If that is a symbolic link, it is not resolved: it leads to nothing
+    /// yet, and reading it would change its access time.
     pub fn note_made(&self, place: &AtPath<'_>) {
         if !self.wanted || self.uses_syncfs(place.dir) {
             return;
         }
-        // A directory may be made by a name with slashes behind.
+        // A directory may be made by a name with trailing slashes.
         let bytes = place.path.as_bytes();
         let end = bytes.iter().rposition(|b| *b != b'/');
         let base = OsStr::from_bytes(&bytes[..end.map_or(0, |at| at + 1)]);
@@ -170,7 +172,7 @@ impl FsyncSet {
         }
     }
 
-    /// Notes the directory of a place that was written to, and of what it leads to if it is a link.
+    /// Notes the directory of a path that was written to, and the directory of the link's target if it is a link.
     pub fn note_entry(&self, place: &AtPath<'_>) {
         if !self.wanted || self.uses_syncfs(place.dir) {
             return;
@@ -188,9 +190,9 @@ impl FsyncSet {
         }
     }
 
-    /// Whether the file system of a directory is synced as a whole, so that its names no longer matter.
+    /// Returns whether the file system of a directory is synced as a whole, so that its names need not be noted.
     fn uses_syncfs(&self, directory: BorrowedFd<'_>) -> bool {
-        // Of the working directory, which has no descriptor, it is not known.
+        // For the current directory, which has no descriptor, this is not known.
         fstat(directory).is_ok_and(|stat| {
             let known = self.state().systems.get(&stat.st_dev).map(|s| s.use_syncfs);
             known == Some(true)
@@ -210,8 +212,8 @@ impl FsyncSet {
         }
     }
 
-    /// Notes a directory that may be written and not read: it cannot be synced by itself. sync(2) does it, where that is
-    /// known to reach the medium.
+    /// Notes a directory that may be written to but not read, which cannot be synced by itself. sync(2) syncs it, where
+    /// that is known to reach the medium.
     fn note_unreadable(&self, directory: BorrowedFd<'_>, shown: &Path) {
         let mut state = self.state();
         if is_syncfs_trusted(directory) {
@@ -221,7 +223,7 @@ impl FsyncSet {
         }
     }
 
-    /// Waits for the disk. Returns an error for each file that is not on it.
+    /// Waits until all is on the disk. Returns an error for each file that is not.
     pub fn finish(&self) -> Vec<Error> {
         let mut state = std::mem::take(&mut *self.state());
         for system in state.systems.values_mut() {
@@ -234,14 +236,14 @@ impl FsyncSet {
             }
         }
         if state.needs_sync_all {
-            // It tells of no error, but Linux returns from it only when all is on the disk (sync(2)).
+            // sync(2) reports no error, but Linux returns from it only when all data is on the disk.
             nix::unistd::sync();
         }
         state.failed
     }
 
     fn state(&self) -> MutexGuard<'_, FsyncState> {
-        // Each change of it is whole by itself.
+        // Each change of the state is complete in itself.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -287,13 +289,13 @@ impl FsyncState {
     }
 }
 
-/// Whether a file is of a kind that can be brought to a disk.
+/// Returns whether a file is of a type that can be synced.
 fn is_syncable(stat: &FileStat) -> bool {
     [SFlag::S_IFREG, SFlag::S_IFDIR, SFlag::S_IFBLK].contains(&file_type(stat))
 }
 
-/// Whether the file system of a file is known to have fsync(2). Asking it would be right as well, but it would first write out
-/// whatever the old file still has dirty in the page cache, only for that to be replaced.
+/// Returns whether the file system of a file is known to have fsync(2). Calling fsync(2) would answer that too, but it
+/// would first write out the dirty pages of the old file, only for them to be replaced.
 fn has_fsync(file: &File) -> bool {
     let known = [
         statfs::EXT4_SUPER_MAGIC,
@@ -305,7 +307,8 @@ fn has_fsync(file: &File) -> bool {
     fstatfs(file).is_ok_and(|stat| known.contains(&stat.filesystem_type()))
 }
 
-/// A promise broken on purpose, in the build of the kernel laboratory alone: its power cuts must find it.
+/// Returns whether the build of the kernel laboratory is told to skip the sync of parent directories. The error is
+/// deliberate: the laboratory's power cuts must find it.
 fn lab_skips_parents() -> bool {
     cfg!(mmapcp_lab) && std::env::var_os("MMAPCP_LAB_BREAK").is_some_and(|what| what == "parents")
 }
@@ -314,7 +317,7 @@ fn is_syncfs_trusted(file: BorrowedFd<'_>) -> bool {
     fstatfs(file).is_ok_and(|stat| SYNCFS_TRUSTED_FS.contains(&stat.filesystem_type()))
 }
 
-/// Whether a descriptor is an O_PATH one, which fsync(2) and syncfs(2) refuse.
+/// Returns whether a descriptor is an O_PATH one, which fsync(2) and syncfs(2) refuse.
 fn is_o_path(file: &File) -> bool {
     fcntl(file, FcntlArg::F_GETFL)
         .is_ok_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_PATH))
@@ -340,7 +343,7 @@ fn parent(shown: &Path) -> PathBuf {
     }
 }
 
-/// The version of the running kernel.
+/// Returns the version of the running kernel.
 fn kernel() -> Option<(u32, u32)> {
     let name = nix::sys::utsname::uname().ok()?;
     let release = name.release().to_str()?;
@@ -353,7 +356,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// What is left to do on the file system of a directory with `files` noted files in it.
+    /// Returns the number of files that are still to be synced one by one, and whether syncfs(2) is to be used, after
+    /// noting `files` files in a directory.
     fn noted(files: usize, syncfs_tells: bool) -> io::Result<(usize, bool)> {
         let dir = tempfile::tempdir()?;
         let durable = FsyncSet::relying_on_syncfs(true, syncfs_tells);
@@ -381,7 +385,8 @@ mod tests {
     fn few_files_are_synced_each_and_many_by_their_file_system() -> io::Result<()> {
         assert_eq!(noted(3, true)?, (4, false));
         assert_eq!(noted(MAX_SINGLE_FSYNCS + 5, true)?, (0, true));
-        // Each at once, where syncfs would not tell: nothing is held open without end.
+        // Where syncfs would not report errors, each file is synced at once, so the number of open descriptors is
+        // bounded.
         let (left, whole) = noted(MAX_SINGLE_FSYNCS + 5, false)?;
         assert!(left < MAX_SINGLE_FSYNCS && !whole);
         Ok(())

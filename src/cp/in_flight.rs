@@ -1,8 +1,8 @@
-//! The inodes and names that files under way read or write.
+//! The inodes and names that the files in flight read or write.
 //!
-//! Two names of one run may lead to one file: by a bind mount, a hard link, a symbolic link, a file system that folds
-//! case. The walk asks here before it decides about a file, and waits while an earlier file of the walk still uses the
-//! same inode or a name that may mean the same. So the later one always writes last, as with one thread.
+//! Two names of one run may lead to one file: by a bind mount, a hard link, a symbolic link, or a file system that
+//! folds case. The walk checks this table before it decides about a file, and waits while an earlier file of the walk
+//! still uses the same inode or a name that may be the same. So the later file always writes last, as with one thread.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::cp::file_status::FileId;
 
-/// What all files under way use. Its memory is bounded by the files in the pool's batches and in the queues of deferred
-/// writeback, whatever the size of the tree.
+/// The inodes and names that all files in flight use. Its memory is bounded by the files in the pool's batches and in
+/// the queues of deferred writeback, whatever the size of the tree.
 #[derive(Debug, Default)]
 pub(in crate::cp) struct InFlight {
     table: Mutex<InFlightTable>,
@@ -24,7 +24,7 @@ struct InFlightTable {
     names: Counts<u64>,
 }
 
-/// How many files under way use each key.
+/// The number of files in flight that use each key.
 #[derive(Debug)]
 struct Counts<K>(HashMap<K, u32>);
 
@@ -53,17 +53,17 @@ impl<K: Eq + Hash> Counts<K> {
     }
 }
 
-/// What one file under way uses, until the last holder drops it: its task, and the queue of deferred writeback, which
-/// cuts a file off when its writeback fails.
+/// The inodes and the name that one file in flight uses, until the last holder drops the claim. The holders are its
+/// task and the queue of deferred writeback, which truncates a file when its writeback fails.
 #[derive(Debug)]
 pub(in crate::cp) struct Claim {
     table: Arc<InFlight>,
     source: FileId,
-    /// The destination, where it was there before.
+    /// The inode of the destination, where it existed before.
     existing: Option<FileId>,
-    /// The destination, where this file made it.
+    /// The inode of the destination, where this file created it.
     created: OnceLock<FileId>,
-    /// See [`super::tree`].
+    /// The hash of the destination's name, where names may fold; see [`super::tree`].
     name: Option<u64>,
 }
 
@@ -93,24 +93,24 @@ impl InFlight {
         })
     }
 
-    /// Whether a file under way writes this inode.
+    /// Returns whether a file in flight writes this inode.
     pub(super) fn is_written(&self, file: FileId) -> bool {
         self.lock().written.has(&file)
     }
 
-    /// Whether a file under way reads or writes this inode.
+    /// Returns whether a file in flight reads or writes this inode.
     pub(super) fn is_used(&self, file: FileId) -> bool {
         let table = self.lock();
         table.written.has(&file) || table.read.has(&file)
     }
 
-    /// Whether a file under way has a name that may mean the same.
+    /// Returns whether a file in flight has a name that may be the same.
     pub(super) fn is_named(&self, name: u64) -> bool {
         self.lock().names.has(&name)
     }
 
     fn lock(&self) -> MutexGuard<'_, InFlightTable> {
-        // Each change of the table is whole by itself.
+        // Each change of the table is complete in itself.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,15 +8,17 @@ use nix::errno::Errno;
 
 use crate::sys::stop_request;
 
-/// How often a file on which somebody holds a lease is asked for again. A signal is heard as soon as that.
+/// The interval between two attempts to open a file on which another process holds a lease. A signal is noticed within
+/// the same time.
 const LEASE_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Opens a file with O_NONBLOCK, and waits for it as open(2) without that flag would. Only a lease of another process makes
-/// open(2) of a regular file fail with EWOULDBLOCK (fcntl(2), F_SETLEASE): each attempt asks its holder to give it up, and the
-/// kernel takes it away after /proc/sys/fs/lease-break-time. open(2) itself would not return for a signal.
+/// Opens a file with O_NONBLOCK, and waits for it as open(2) without that flag would. Only a lease of another process
+/// makes open(2) of a regular file fail with EWOULDBLOCK (fcntl(2), F_SETLEASE): each attempt asks the holder of the
+/// lease to give it up, and the kernel takes the lease away after /proc/sys/fs/lease-break-time. open(2) without
+/// O_NONBLOCK would not return for a signal.
 ///
 /// # Errors
-/// What `open` returns; EINTR after a signal that asks to stop.
+/// Returns the error of `open`, or EINTR after a signal that asks to stop.
 pub(super) fn wait_for_lease(mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
     loop {
         match open() {

@@ -1,4 +1,4 @@
-//! The sentences of errors, warnings, -v lines and questions: the only place in which GNU cp's words and quoting are known.
+//! The sentences of errors, warnings, -v lines and questions. Only this module contains GNU cp's words and its quoting.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
@@ -18,11 +18,11 @@ use crate::sys::strerror::strerror;
 use crate::transfer::errno_class::Endpoint;
 use crate::transfer::{self, CopyFailure};
 
-/// How cp quotes the path of a message.
+/// The way in which cp quotes the path in a message.
 enum Quoting {
-    /// Quoted for a shell, even where none needs it.
+    /// Quoted for a shell, even where no quotes are needed.
     Shell,
-    /// Quoted as a word of the message.
+    /// Quoted as a word of the sentence.
     Word,
     /// Without quotes, with its bytes as they are.
     None,
@@ -338,7 +338,7 @@ impl Display for DataError {
 }
 
 impl DataError {
-    /// Writes how far a copy came that a signal ended.
+    /// Writes how far a copy had come when a signal ended it.
     fn write_interrupted(&self, f: &mut Formatter<'_>, from: &str, to: &str) -> fmt::Result {
         let CopyFailure {
             copied,
@@ -464,8 +464,8 @@ impl Display for ReplacedWhileCopied {
     }
 }
 
-/// Returns the question of -i. `unwritable` is the mode of a file that may not be written to; with `replaces` it would be
-/// removed.
+/// Returns the question of -i. `unwritable` is the mode of a file that may not be written to; with `replaces` that file
+/// would be removed.
 #[must_use]
 pub(super) fn overwrite_question(path: &Path, unwritable: Option<u32>, replaces: bool) -> String {
     let (program, name) = (program_name(), quote(path));

@@ -1,4 +1,4 @@
-//! What cp means: the words of its command line, names, trees and attributes.
+//! cp's semantics: its command line, names, trees and attributes.
 
 pub mod at_path;
 pub mod attrs;
@@ -40,7 +40,7 @@ use operands::OperandJobs;
 use options::CopyOptions;
 use throttle::Throttle;
 
-/// Runs `mmapcp` with the words of the command line, program name first.
+/// Runs `mmapcp` with the arguments of the command line, program name first.
 #[must_use]
 pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let mut words = words.into_iter();
@@ -83,14 +83,14 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     }
 }
 
-/// Copies, held to what is allowed, and counting beside it what there is to do.
+/// Copies all operands within the limits, while another thread counts the total.
 fn copy(
     jobs: &OperandJobs,
     options: &CopyOptions,
     reporter: &Reporter,
     voice: &mut OrderedOutput,
 ) -> bool {
-    // Before anything else has a thread.
+    // This is done before any other thread starts.
     let throttle = match Throttle::start(options, jobs, voice) {
         Ok(throttle) => throttle,
         Err(error) => {
@@ -124,7 +124,8 @@ fn report_bounced_writes(jobs: &OperandJobs, options: &CopyOptions, reporter: &R
     }
 }
 
-/// The more descriptors there are, the more directories the walk keeps open, and the fewer it opens twice.
+/// Raises the limit of open descriptors. With more descriptors, the walk keeps more directories open and opens fewer of
+/// them twice.
 fn raise_descriptor_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard

@@ -1,4 +1,5 @@
-//! Which source goes to which name: the last operand a directory or not, and how much of a source's path is made below it.
+//! Pairs sources with destinations: decides whether the last operand is a directory, and how much of a source's path is
+//! made below it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -13,51 +14,51 @@ use super::error::{Error, Operation, Refusal};
 use super::file_status;
 use super::options::{CopyOptions, DestOperand};
 
-/// What is known of a destination before the walk comes to it.
+/// The facts about a destination that are known before the walk examines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DestKnowledge {
-    /// Nothing.
+    /// Nothing is known of the destination.
     Unknown,
-    /// There is no file by following the name: nothing is there, or a link that leads nowhere.
+    /// Following the name leads to no file: there is no entry, or a dangling link.
     MissingOrDangling,
-    /// Nothing is there: this run made the directory.
+    /// There is no entry, since this run made the directory.
     Missing,
 }
 
-/// One operand and the name it is copied to.
+/// One operand and the name that it is copied to.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OperandJob {
-    /// As the user wrote it, but for trailing slashes that --strip-trailing-slashes drops.
+    /// The path as the user wrote it, without the trailing slashes that --strip-trailing-slashes drops.
     pub source: PathBuf,
-    /// The name to make, as messages call it: below [`OperandJobs::directory`] where there is one.
+    /// The path to create, as messages show it: below [`OperandJobs::directory`] where there is one.
     pub dest: PathBuf,
-    /// Where in `dest` the name relative to [`OperandJobs::directory`] begins; without a directory 0. At the end of `dest`, that
-    /// name is empty: `cp -r / DIR`, which fails as such a name does.
+    /// The offset in `dest` of the name relative to [`OperandJobs::directory`]; 0 without a directory. If it is the end
+    /// of `dest`, that name is empty: `cp -r / DIR`, which fails as such a name does.
     pub below: usize,
-    /// With --parents: where in `dest` the whole path of the source begins, its leading slashes too, trailing ones gone.
-    /// What lies between this and the last component are the directories to make, each like the directory of the source
-    /// whose path is `dest` from here to there.
+    /// With --parents, the offset in `dest` of the whole path of the source, which includes its leading slashes but no
+    /// trailing ones. The components between this offset and the last component are the directories to make, each with
+    /// the attributes of the source directory whose path is `dest` from this offset to that component.
     pub parents_at: Option<usize>,
-    /// What is known of `dest`.
+    /// The facts that are known about `dest`.
     pub known: DestKnowledge,
-    /// `cp --force --backup foo foo`: a regular file onto its own name. The destination is the name that a backup of `dest`
-    /// would get, and nothing is backed up.
+    /// Whether a regular file is copied onto its own name, as in `cp --force --backup foo foo`. The destination is the
+    /// name that a backup of `dest` would get, and nothing is backed up.
     pub to_own_backup: bool,
 }
 
-/// What is to be copied.
+/// The sources to copy and their destinations.
 #[derive(Debug)]
 pub struct OperandJobs {
-    /// In the order of the operands.
+    /// The jobs, in the order of the operands.
     pub list: Vec<OperandJob>,
-    /// The directory that all go into, open (O_PATH), and its name as the user wrote it.
+    /// The directory that all sources are copied into, open (O_PATH), and its name as the user wrote it.
     pub directory: Option<(OwnedFd, PathBuf)>,
 }
 
 /// Pairs each source with its destination.
 ///
 /// # Errors
-/// What must be a directory is none.
+/// Returns an error where an operand that must be a directory is none.
 pub fn pair_operands(options: &CopyOptions) -> Result<OperandJobs, Error> {
     match &options.target {
         DestOperand::Directory(dir) => match directory(dir) {
@@ -81,7 +82,7 @@ fn directory(path: &Path) -> Result<OwnedFd, Errno> {
     openat(AT_FDCWD, path, flags, Mode::empty())
 }
 
-/// All sources into `directory`.
+/// Makes the jobs that copy all sources into `directory`.
 fn jobs_into_directory(directory: &Path, open: OwnedFd, options: &CopyOptions) -> OperandJobs {
     let job = |source: &PathBuf| {
         let source = if options.strip_trailing_slashes {
@@ -111,7 +112,7 @@ fn jobs_into_directory(directory: &Path, open: OwnedFd, options: &CopyOptions) -
     }
 }
 
-/// The source to this name and no other.
+/// Makes the job that copies the source to exactly this name.
 fn job_to_exact_name(
     dest: &Path,
     known: DestKnowledge,
@@ -146,8 +147,8 @@ fn is_regular(path: &Path) -> bool {
     stat(path).is_ok_and(|stat| file_status::is_regular(&stat))
 }
 
-/// The name that a source gets in a directory: its last component, and `.` for `..`, so that nothing leaves the directory.
-/// Empty for `/`.
+/// Returns the name that a source gets in a directory: its last component, but `.` for `..`, so that nothing is made
+/// outside the directory. The name is empty for `/`.
 fn name_inside(source: &Path) -> PathBuf {
     let bytes = without_trailing_slashes(source).as_os_str().as_bytes();
     match bytes.rsplit(|b| *b == b'/').next().unwrap_or_default() {
@@ -156,7 +157,7 @@ fn name_inside(source: &Path) -> PathBuf {
     }
 }
 
-/// A path without its trailing slashes; `/` stays.
+/// Removes the trailing slashes of a path; `/` stays.
 fn without_trailing_slashes(path: &Path) -> &Path {
     let bytes = path.as_os_str().as_bytes();
     let end = bytes.iter().rposition(|b| *b != b'/');
@@ -164,8 +165,9 @@ fn without_trailing_slashes(path: &Path) -> &Path {
     Path::new(OsStr::from_bytes(&bytes[..end]))
 }
 
-/// `name` below `directory` as gnulib joins them, and where it begins: one slash between, those behind `directory` gone unless
-/// it is the root, and `/./` where two would meet that mean the root.
+/// Joins `name` to `directory` as gnulib does, and returns the offset of `name`. One slash separates them; the trailing
+/// slashes of `directory` are removed unless it is the root. `/./` is used where the slashes of the root and of `name`
+/// would meet.
 fn concatenated(directory: &Path, name: &Path) -> (PathBuf, usize) {
     let whole = directory.as_os_str().as_bytes();
     let name = name.as_os_str().as_bytes();
@@ -188,7 +190,7 @@ fn concatenated(directory: &Path, name: &Path) -> (PathBuf, usize) {
     (OsString::from_vec(bytes).into(), at)
 }
 
-/// Two parts of a path with one slash between, and no more said than cp says.
+/// Joins two parts of a path with one slash between them, as cp shows it.
 #[must_use]
 pub fn join(directory: &Path, name: &OsStr) -> PathBuf {
     concatenated(directory, Path::new(name)).0
@@ -223,7 +225,7 @@ mod tests {
         }
     }
 
-    /// What these words come to.
+    /// Returns the jobs for these arguments.
     fn jobs_of(words: &[&OsStr]) -> Result<OperandJobs, Error> {
         let words = words.iter().map(OsString::from);
         pair_operands(&resolve(words, &Environment::default()).options.unwrap())

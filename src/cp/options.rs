@@ -1,4 +1,4 @@
-//! What is to be done: every decision that the words come to. [`super::resolve`] makes them; nothing after it looks at a flag.
+//! The decisions that the command line results in. [`super::resolve`] makes them; no later module reads a flag.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -8,170 +8,171 @@ use crate::report::ReportOptions;
 use crate::transfer::TransferOptions as Transfer;
 use crate::transfer::rate_limit::Limits;
 
-/// Where the sources go.
+/// The destination that the operands name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestOperand {
-    /// Into this directory, as -t says.
+    /// All sources are copied into this directory (-t).
     Directory(PathBuf),
-    /// To exactly this name, as -T says.
+    /// The source is copied to exactly this name (-T).
     Exact(PathBuf),
-    /// Into it if it is a directory, else to it.
+    /// The source is copied into this path if it is a directory, else to it.
     Either(PathBuf),
 }
 
-/// Which symbolic links of the source are followed.
+/// The symbolic links of the source that are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dereference {
-    /// None: -P, -d, -a, and -R without another word.
+    /// No links are followed: -P, -d, -a, and -R without another of these options.
     Never,
-    /// Those that are operands: -H.
+    /// Links that are operands are followed (-H).
     Operands,
-    /// All: -L, and without -R.
+    /// All links are followed: -L, and the default without -R.
     #[default]
     Always,
 }
 
-/// What becomes of an existing destination that is no directory.
+/// The treatment of an existing destination that is no directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overwrite {
-    /// It is replaced or written to.
+    /// The destination is replaced or written to.
     #[default]
     Replace,
-    /// The user is asked: -i.
+    /// The user is asked (-i).
     Ask,
-    /// It is left alone, without a word: -n, --update=none.
+    /// The destination is left alone silently (-n, --update=none).
     Skip,
-    /// It is left alone, and that is a failure: --update=none-fail.
+    /// The destination is left alone, and that is a failure (--update=none-fail).
     Fail,
 }
 
-/// What is made of a file that is no directory.
+/// The kind of destination that is made of a file that is no directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CopyMode {
-    /// A copy.
+    /// A copy of the source file.
     #[default]
     Copy,
-    /// A hard link to the source: -l.
+    /// A hard link to the source (-l).
     HardLink,
-    /// A symbolic link to the source: -s.
+    /// A symbolic link to the source (-s).
     SymbolicLink,
 }
 
-/// How the name of a backup is made.
+/// The form of backup names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackupNames {
-    /// The suffix is appended.
+    /// The suffix is appended to the name.
     Simple,
-    /// Numbered where there are numbered ones already, else simple.
+    /// The names are numbered where numbered backups exist already, else simple.
     Existing,
-    /// `.~N~` is appended.
+    /// `.~N~` is appended to the name.
     Numbered,
 }
 
-/// --backup.
+/// The settings of the option --backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
-    /// How names are made.
+    /// The form of backup names.
     pub names: BackupNames,
-    /// What a simple name ends with.
+    /// The suffix of a simple backup.
     pub suffix: OsString,
 }
 
-/// Which attributes are copied, and which failures count, as -p, -a, --preserve and --no-preserve say.
+/// The attributes that are copied, and the failures that count, as -p, -a, --preserve and --no-preserve say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Preserve {
-    /// Permission bits and ACLs.
+    /// Whether permission bits and ACLs are copied.
     pub mode: bool,
-    /// --no-preserve=mode was said: new files get what the umask leaves of everything.
+    /// Whether --no-preserve=mode was given: new files get all permissions that the umask allows.
     pub default_mode: bool,
-    /// Owner and group.
+    /// Whether owner and group are copied.
     pub ownership: bool,
-    /// Access and modification times.
+    /// Whether access and modification times are copied.
     pub timestamps: bool,
-    /// Hard links among what is copied.
+    /// Whether hard links among the copied files are kept.
     pub links: bool,
-    /// Extended attributes.
+    /// Whether extended attributes are copied.
     pub xattr: bool,
-    /// The security context.
+    /// Whether the security context is copied.
     pub context: bool,
-    /// A failure with mode, owner or times is a failure of the copy.
+    /// Whether a failure with mode, owner or times is a failure of the copy.
     pub required: bool,
-    /// A failure with an extended attribute is one: --preserve=xattr.
+    /// Whether a failure with an extended attribute is one (--preserve=xattr).
     pub xattr_required: bool,
-    /// A failure with the security context is one: --preserve=context.
+    /// Whether a failure with the security context is one (--preserve=context).
     pub context_required: bool,
-    /// Failures with extended attributes are not told: -a.
+    /// Whether failures with extended attributes are not reported (-a).
     pub quiet: bool,
 }
 
-/// --fsync and --atomic.
+/// The settings of --fsync and --atomic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Durability {
-    /// All is on the disk before exit 0.
+    /// Whether everything is on the disk before exit status 0.
     pub fsync: bool,
-    /// A destination is the old file or the whole new one.
+    /// Whether a destination is always the old file or the whole new one.
     pub atomic: bool,
 }
 
 impl Default for DestOperand {
-    /// Returns the empty name, which stands here until the operands are known.
+    /// Returns the empty name, which is a placeholder until the operands are known.
     fn default() -> Self {
         Self::Either(PathBuf::new())
     }
 }
 
-/// What to do.
+/// All decisions about a run.
 #[derive(Debug, Clone, Default)]
 pub struct CopyOptions {
-    /// At least one.
+    /// The sources, of which there is at least one.
     pub sources: Vec<PathBuf>,
-    /// Where to.
+    /// The destination of the sources.
     pub target: DestOperand,
-    /// The path of the source is made below the target: --parents.
+    /// Whether the path of the source is made below the target (--parents).
     pub parents: bool,
-    /// Trailing slashes of sources are dropped where they are copied into a directory: --strip-trailing-slashes.
+    /// Whether trailing slashes of sources are dropped where they are copied into a directory
+    /// (--strip-trailing-slashes).
     pub strip_trailing_slashes: bool,
-    /// Directories too.
+    /// Whether directories are copied, too.
     pub recursive: bool,
-    /// FIFOs and devices are read as files are: not -R, or --copy-contents.
+    /// Whether FIFOs and devices are read as files are: without -R, or with --copy-contents.
     pub copy_as_regular: bool,
-    /// Which links are followed.
+    /// The symbolic links that are followed.
     pub dereference: Dereference,
-    /// What becomes of what is there.
+    /// The treatment of existing destinations.
     pub overwrite: Overwrite,
-    /// Only what is newer than its destination, or has none: -u.
+    /// Whether only files that are newer than their destination, or have none, are copied (-u).
     pub update: bool,
-    /// Replace what cannot be opened: -f.
+    /// Whether a destination that cannot be opened is replaced (-f).
     pub force: bool,
-    /// Remove what is there first: --remove-destination.
+    /// Whether an existing destination is removed first (--remove-destination).
     pub remove_destination: bool,
-    /// A destination that is a link to a directory is that directory: --keep-directory-symlink.
+    /// Whether a destination that is a link to a directory is treated as that directory (--keep-directory-symlink).
     pub keep_directory_symlink: bool,
-    /// A dangling link as destination is written through: POSIXLY_CORRECT.
+    /// Whether a dangling link as destination is written through (POSIXLY_CORRECT).
     pub through_dangling: bool,
-    /// Copy or link.
+    /// Whether files are copied or linked.
     pub copy_mode: CopyMode,
-    /// No data: --attributes-only.
+    /// Whether no data is copied (--attributes-only).
     pub attributes_only: bool,
-    /// Keep what is there under another name.
+    /// The settings for backups of existing files, if they are made.
     pub backup: Option<Backup>,
-    /// Do not go into other file systems: -x.
+    /// Whether directories on other file systems are skipped (-x).
     pub one_file_system: bool,
-    /// Which attributes.
+    /// The attributes that are copied.
     pub preserve: Preserve,
-    /// Set the security context of new files to this, where SELinux is: --context=CTX. `None` for -Z, too: this build cannot
-    /// look up the default type, and has said so.
+    /// The security context of new files, where SELinux is enabled (--context=CTX). It is `None` for -Z, too: this
+    /// build cannot look up the default type, and has warned about that.
     pub context: Option<OsString>,
-    /// What holds when this program or the machine stops.
+    /// The guarantees when this program or the machine stops.
     pub durability: Durability,
-    /// Files at once; `None`: as the machine can.
+    /// The number of files that are copied at once; `None` means as many as suit the machine.
     pub jobs: Option<NonZeroUsize>,
-    /// How fast, and what others may feel of it.
+    /// The limits of the rate and of the effect on other processes.
     pub throttle: Limits,
-    /// Disk and CPU only when nobody else wants them: --idle.
+    /// Whether disk and CPU are used only when no other process needs them (--idle).
     pub idle: bool,
-    /// How the bytes of a file are moved.
+    /// The way in which the bytes of a file are transferred.
     pub transfer: Transfer,
-    /// What is told, and how.
+    /// The output of the run and its form.
     pub report: ReportOptions,
 }

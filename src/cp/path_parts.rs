@@ -1,10 +1,10 @@
-//! The parts of a path as it was written: what leads to the last component, and that component.
+//! Splits a path as it was written into its parent and its last component.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What leads to the last component, slash included, and that component without the slashes behind it.
+/// Returns the part before the last component, including its slash, and that component without its trailing slashes.
 pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
     let start = path[..end]
@@ -12,19 +12,19 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
         .rposition(|b| *b == b'/')
         .map_or(0, |i| i + 1);
     if end == 0 {
-        // The root: an entry of itself.
+        // The root is an entry of itself.
         return (path, b"/");
     }
     (&path[..start], &path[start..end])
 }
 
-/// What follows the last slash that has something behind it, without the slashes behind it.
+/// Returns the last component of a path, without its trailing slashes.
 #[must_use]
 pub fn last_component(path: &Path) -> &OsStr {
     OsStr::from_bytes(split(path.as_os_str().as_bytes()).1)
 }
 
-/// The path of another name in the same directory.
+/// Returns the path of another name in the same directory.
 #[must_use]
 pub fn sibling_path(path: &OsStr, name: &OsStr) -> OsString {
     let mut other = OsStr::from_bytes(split(path.as_bytes()).0).to_owned();

@@ -1,4 +1,4 @@
-//! -i: the question, and the answer.
+//! The question of -i, and its answer.
 
 use std::os::fd::AsFd;
 
@@ -12,10 +12,10 @@ use super::messages;
 use super::options::CopyOptions;
 use crate::report::OrderedOutput;
 
-/// How long to wait for an answer, in milliseconds, before a signal is looked for.
+/// The interval in milliseconds at which the wait for an answer checks for signals.
 const SIGNAL_CHECK_INTERVAL_MS: u16 = 100;
 
-/// Asks whether this file may be replaced. No answer is no.
+/// Asks whether this file may be replaced. No answer means no.
 pub(super) fn ask_overwrite(
     voice: &mut OrderedOutput,
     options: &CopyOptions,
@@ -34,7 +34,7 @@ pub(super) fn ask_overwrite(
     read_answer(voice).is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
 }
 
-/// One line of standard input, byte by byte: what follows belongs to the next question.
+/// Reads one line of standard input, byte by byte, since the rest belongs to the next question.
 fn read_answer(voice: &OrderedOutput) -> Option<Vec<u8>> {
     let stdin = std::io::stdin();
     let mut line = Vec::new();
@@ -48,7 +48,7 @@ fn read_answer(voice: &OrderedOutput) -> Option<Vec<u8>> {
             continue;
         }
         let mut byte = [0];
-        // Past the buffer of std: poll(2) does not see what that holds.
+        // This bypasses the buffer of std, whose content poll(2) does not see.
         match nix::unistd::read(&stdin, &mut byte) {
             Ok(0) | Err(_) => return (!line.is_empty()).then_some(line),
             Ok(_) if byte[0] == b'\n' => return Some(line),

@@ -1,4 +1,4 @@
-//! A pool of threads for jobs that borrow: who submits is one of the threads.
+//! A thread pool for jobs that borrow. The submitting thread is one of the pool's threads.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
 
-/// A piece of work.
+/// A job that borrows for `'env`.
 pub type PoolTask<'env> = Box<dyn FnOnce() + Send + 'env>;
 
-/// Jobs that may wait, for each thread. When there are more, who submits them does the oldest.
+/// Number of jobs that may wait, for each thread. When there are more, the submitting thread runs the oldest.
 const WAITING: usize = 2;
 
 /// The most threads that are used unless --jobs asks for more. Beyond that, threads wait for the lock of a directory or for
@@ -22,7 +22,8 @@ pub fn default_thread_count() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_DEFAULT_THREADS))
 }
 
-/// Gives `work` a pool that does jobs on `threads` threads, this one included. All jobs are done before this returns.
+/// Calls `work` with a pool that runs jobs on `threads` threads, including this one. All jobs are done before this
+/// returns.
 pub fn scoped<'env, R>(
     threads: usize,
     work: impl for<'scope> FnOnce(&Pool<'scope, 'env>) -> R,
@@ -39,7 +40,7 @@ pub fn scoped<'env, R>(
     })
 }
 
-/// A pool.
+/// A pool whose threads live in a [`Scope`].
 pub struct Pool<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     threads: usize,
@@ -49,38 +50,39 @@ pub struct Pool<'scope, 'env> {
 #[derive(Default)]
 struct PoolShared<'env> {
     state: Mutex<PoolState<'env>>,
-    /// There is work for one that sleeps, or never again.
+    /// Signals that there is a job for a sleeping worker, or that the pool is closed.
     wake: Condvar,
-    /// The last job is done.
+    /// Signals that the last job is done.
     done: Condvar,
 }
 
 #[derive(Default)]
 struct PoolState<'env> {
     waiting: VecDeque<PoolTask<'env>>,
-    /// Jobs that workers are at.
+    /// Number of jobs that workers are running.
     running: usize,
-    /// Workers that there are, and those of them that sleep.
+    /// Number of workers, and the number of them that sleep.
     workers: usize,
     asleep: usize,
-    /// Somebody waits for `done`.
+    /// Whether a thread waits for `done`.
     draining: bool,
-    /// No more jobs will come.
+    /// Whether no more jobs will come.
     closed: bool,
-    /// No more threads are to be had.
+    /// Whether no more threads can be started.
     refused: bool,
-    /// What the first job that panicked said.
+    /// The panic of the first job that panicked.
     panicked: Option<Box<dyn Any + Send>>,
 }
 
 impl<'env> Pool<'_, 'env> {
-    /// How many jobs are done at a time, at the most.
+    /// Returns the maximum number of jobs that run at a time.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Has a job done, now or later. With one thread: before this returns. A job that panicked panics here.
+    /// Submits a job, which runs now or later; with one thread it runs before this returns. Resumes the panic of a job
+    /// that panicked.
     pub fn submit(&self, job: PoolTask<'env>) {
         if self.threads == 1 {
             return job();
@@ -100,7 +102,7 @@ impl<'env> Pool<'_, 'env> {
         }
     }
 
-    /// Returns when all jobs are done, having helped. A job that panicked panics here.
+    /// Helps with the waiting jobs, and returns when all jobs are done. Resumes the panic of a job that panicked.
     pub fn drain(&self) {
         let mut state = self.shared.lock();
         while let Some(job) = state.waiting.pop_front() {
@@ -123,10 +125,10 @@ impl<'env> Pool<'_, 'env> {
         }
     }
 
-    /// Sees to it that somebody comes for the jobs that wait, if it is worth it.
+    /// Wakes or starts a worker for the waiting jobs, if that is worth its cost.
     fn wake_or_spawn_worker(&self, state: &mut PoolState<'env>) {
-        // A thread that works comes by itself; to wake one that sleeps takes a virtual machine up to 50 us, longer than many
-        // a job. So half a queue is let gather first, and who submits would do it, too.
+        // A working thread takes the jobs by itself. Waking a sleeping one takes a virtual machine up to 50 us, longer
+        // than many jobs take. So half a queue is collected first; the submitting thread would run these jobs, too.
         if state.waiting.len() < self.threads {
             return;
         }
@@ -137,7 +139,7 @@ impl<'env> Pool<'_, 'env> {
             let started = Builder::new().spawn_scoped(self.scope, move || shared.run_worker());
             match started {
                 Ok(_) => state.workers += 1,
-                // Fewer will do: this one is enough.
+                // Fewer workers are enough, since this thread runs jobs itself.
                 Err(_) => state.refused = true,
             }
         }
@@ -145,7 +147,7 @@ impl<'env> Pool<'_, 'env> {
 }
 
 impl Drop for Pool<'_, '_> {
-    /// The workers go home. Jobs still wait only if this thread panics.
+    /// Ends the workers. Jobs are still waiting only if this thread panics.
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.closed = true;
@@ -161,7 +163,7 @@ impl<'env> PoolShared<'env> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The life of a worker.
+    /// Runs jobs on a worker until the pool is closed.
     fn run_worker(&self) {
         let mut state = self.lock();
         loop {

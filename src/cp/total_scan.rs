@@ -1,4 +1,4 @@
-//! Counts what there is to copy, beside the copy, where progress is shown: files and bytes in all.
+//! Counts all files and bytes to copy while the copy runs, where progress is shown.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, OsStr, OsString};
@@ -22,14 +22,14 @@ use crate::cp::file_status::{FileId, file_id, file_type, is_regular};
 use crate::report::progress::PROGRESS_DELAY;
 use crate::report::{Reporter, TotalWork};
 
-/// Directories below one another that are counted. Each holds a descriptor open; in a tree that is deeper than this,
-/// progress has no end that is known.
+/// Number of nested directories that are counted. Each holds a descriptor open; for a tree deeper than this, progress
+/// is shown without a total.
 const MAX_SCAN_DEPTH: usize = 128;
 
-/// And no more than this part of the descriptors that the process may have: the copy wants the others.
+/// The part of the process's descriptors that the scan may hold; the copy needs the others.
 const SCAN_DESCRIPTOR_DIVISOR: u64 = 8;
 
-/// Runs `copy`, and beside it, once it lasts and somebody looks, a thread that counts what there is to copy.
+/// Runs `copy`. If progress is shown and the copy lasts, a thread counts the files to copy meanwhile.
 pub(super) fn run_with_total_scan<R>(
     options: &CopyOptions,
     jobs: &OperandJobs,
@@ -38,7 +38,7 @@ pub(super) fn run_with_total_scan<R>(
 ) -> R {
     let jobs = &*jobs.list;
     if let Some(only) = only_file(options, jobs) {
-        // A stream ends when it ends.
+        // The size of a stream is not known before it ends.
         if reporter.shows_progress() && is_regular(&only) {
             let bytes = if moves_data(options) { size(&only) } else { 0 };
             reporter.set_total(TotalWork { files: 1, bytes });
@@ -58,7 +58,7 @@ pub(super) fn run_with_total_scan<R>(
                 reporter.set_total(total);
             }
         });
-        // Without a thread to be had, there is no total; that ends no copy.
+        // If no thread can be started, there is no total, but the copy runs.
         let _end = counting.ok().map(|counting| ScanStopper {
             over: &over,
             counting: counting.thread().clone(),
@@ -67,7 +67,7 @@ pub(super) fn run_with_total_scan<R>(
     })
 }
 
-/// Ends the counting with the copy, also when that panics.
+/// Ends the count when the copy ends, even if that panics.
 struct ScanStopper<'a> {
     over: &'a AtomicBool,
     counting: Thread,
@@ -80,7 +80,7 @@ impl Drop for ScanStopper<'_> {
     }
 }
 
-/// Waits until a copy is one that lasts; false if it ends before.
+/// Waits until the copy has lasted for `PROGRESS_DELAY`. Returns false if it ends before.
 fn wait_until_lasting(over: &AtomicBool) -> bool {
     let started = Instant::now();
     while !over.load(Ordering::Acquire) {
@@ -92,7 +92,7 @@ fn wait_until_lasting(over: &AtomicBool) -> bool {
     false
 }
 
-/// The only source, if it is no directory.
+/// Returns the status of the only source, if it is no directory.
 fn only_file(options: &CopyOptions, jobs: &[OperandJob]) -> Option<FileStat> {
     let [job] = jobs else { return None };
     let flags = stat_flags(options.dereference != Dereference::Never);
@@ -100,26 +100,26 @@ fn only_file(options: &CopyOptions, jobs: &[OperandJob]) -> Option<FileStat> {
     (file_type(&stat) != SFlag::S_IFDIR).then_some(stat)
 }
 
-/// Whether bytes are copied, and not links or attributes alone.
+/// Returns whether data is copied, and not links or attributes alone.
 fn moves_data(options: &CopyOptions) -> bool {
     options.copy_mode == CopyMode::Copy && !options.attributes_only
 }
 
-/// The walk.
+/// The state of the walk that counts.
 struct TotalScan<'a> {
     options: &'a CopyOptions,
     copy_done: &'a AtomicBool,
     total: TotalWork,
-    /// Files of several names that are copied once.
+    /// Files with several hard links, which are copied once.
     linked: HashSet<FileId>,
     operands: HashSet<(OsString, FileId)>,
-    /// The directories above, that a link may lead back to.
+    /// The directories above, to which a link may lead back.
     above: Vec<FileId>,
-    /// How many those may be.
+    /// The maximum depth of `above`.
     deepest: usize,
 }
 
-/// There is nothing to count any more, or no end of it.
+/// The count was given up, since the copy ended or the tree is too deep.
 struct Abandoned;
 
 impl<'a> TotalScan<'a> {
@@ -145,7 +145,7 @@ impl<'a> TotalScan<'a> {
     fn operand(&mut self, source: &Path) -> Result<(), Abandoned> {
         let follow = self.options.dereference != Dereference::Never;
         let Ok(stat) = fstatat(AT_FDCWD, source, stat_flags(follow)) else {
-            // The copy will say why.
+            // The copy reports the error.
             return Ok(());
         };
         let name = source.file_name().unwrap_or(source.as_os_str());
@@ -163,7 +163,7 @@ impl<'a> TotalScan<'a> {
 
     fn file(&mut self, stat: &FileStat) {
         self.total.files += 1;
-        // Of links to one file, those that -L or -H followed as well, the first is copied.
+        // Of several links to one file, including those that -L or -H followed, only the first is copied.
         let may_be_linked = self.options.preserve.links
             && (stat.st_nlink > 1 || self.options.dereference != Dereference::Never);
         let first = !may_be_linked || self.linked.insert(file_id(stat));
@@ -172,7 +172,7 @@ impl<'a> TotalScan<'a> {
         }
     }
 
-    /// What is in a directory, of which the copy will say it if it cannot be read.
+    /// Counts the content of a directory. The copy reports the error if the directory cannot be read.
     fn directory(
         &mut self,
         at: BorrowedFd<'_>,
@@ -215,7 +215,7 @@ impl<'a> TotalScan<'a> {
         let Ok(mut listing) = Dir::from_fd(listing.into()) else {
             return Err(Abandoned);
         };
-        // What an error keeps from us it keeps from the copy, too.
+        // An entry that an error hides from this scan is hidden from the copy, too.
         for entry in listing.iter().map_while(Result::ok) {
             if self.copy_done.load(Ordering::Relaxed) {
                 return Err(Abandoned);
@@ -231,7 +231,7 @@ impl<'a> TotalScan<'a> {
         Ok(below)
     }
 
-    /// Counts an entry, or says that it is a directory.
+    /// Counts an entry, or returns true if it is a directory.
     fn entry(&mut self, directory: &File, name: &CStr, listed: Option<Type>) -> bool {
         let follow = self.options.dereference == Dereference::Always;
         match listed {
@@ -239,7 +239,7 @@ impl<'a> TotalScan<'a> {
             Some(Type::File) if moves_data(self.options) => {}
             None => {}
             Some(Type::Symlink) if follow => {}
-            // Of these the name is enough.
+            // For these types no status is needed.
             Some(_) => {
                 self.total.files += 1;
                 return false;
@@ -248,7 +248,7 @@ impl<'a> TotalScan<'a> {
         match fstatat(directory, name, stat_flags(follow)) {
             Ok(stat) if file_type(&stat) == SFlag::S_IFDIR => return true,
             Ok(stat) => self.file(&stat),
-            // Gone meanwhile, or a link to nothing: no file for the copy either.
+            // The entry was removed meanwhile, or is a dangling link: the copy does not count it either.
             Err(_) => {}
         }
         false
@@ -284,7 +284,8 @@ mod tests {
         resolve::resolve(words, &environment).options.ok()
     }
 
-    /// What a copy of `source` with such options counts; `None` where it gives up.
+    /// Returns the files and bytes that a copy of `source` with such options counts, or `None` where the count is given
+    /// up.
     fn counted(source: &Path, change: impl FnOnce(&mut CopyOptions)) -> Option<(u64, u64)> {
         let words = ["-r", "-T"].map(OsString::from);
         let operands = [source.into(), "/nonexistent/copy".into()];

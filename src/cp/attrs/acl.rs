@@ -1,4 +1,4 @@
-//! Permission bits and ACLs, which are one: set in one call where the file system has ACLs, so that neither is ever
+//! Permission bits and ACLs. Both are set in one call where the file system has ACLs, so that neither is ever in effect
 //! without the other.
 
 use std::io;
@@ -11,7 +11,7 @@ use crate::cp::file_status::file_type_of_mode;
 const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
 
-/// Set-user-id, set-group-id and sticky: no part of an ACL.
+/// The set-user-id, set-group-id and sticky bits, which no ACL contains.
 pub(super) const SPECIAL_BITS: u32 = 0o7000;
 
 /// An ACL as the kernel's header `posix_acl_xattr.h` lays it out: a version, then entries of tag, permissions and id.
@@ -22,13 +22,14 @@ const OTHER: u16 = 0x20;
 const NO_ID: u32 = u32::MAX;
 const MINIMAL: usize = 4 + 3 * 8;
 
-/// Which side could not do it.
+/// The side of the copy on which an ACL operation failed.
 pub(super) enum AclError {
     Source(io::Error),
     Dest(io::Error),
 }
 
-/// Gives `to` the ACLs of `source` and `mode`, and takes away what a default ACL of its directory gave it beyond them.
+/// Gives `to` the ACLs of `source` and the mode `mode`, and removes the further entries that the default ACL of its
+/// directory gave it.
 pub(super) fn copy(
     source: &AttrHandle<'_>,
     to: &AttrHandle<'_>,
@@ -47,8 +48,8 @@ pub(super) fn copy(
     lose_special_bits(to, mode).map_err(AclError::Dest)
 }
 
-/// Takes away the set-id and sticky bits of what was there, which no ACL touches, where `mode` has none: as cp 9.7, which changes the mode
-/// before the ACL.
+/// Removes the set-id and sticky bits of an existing file, which no ACL contains, where `mode` has none of them. cp 9.7
+/// does the same, since it changes the mode before the ACL.
 fn lose_special_bits(to: &AttrHandle<'_>, mode: u32) -> io::Result<()> {
     if mode & SPECIAL_BITS == 0 && to.stat()?.st_mode & SPECIAL_BITS != 0 {
         to.set_mode(mode)?;
@@ -56,7 +57,8 @@ fn lose_special_bits(to: &AttrHandle<'_>, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// `None` where the file system has no ACLs. One that says no more than the mode is made from that.
+/// Returns the access ACL of `source`, made from `mode` where the file has none, or `None` where the file system has no
+/// ACLs.
 fn access_of(source: &AttrHandle<'_>, mode: u32) -> io::Result<Option<Vec<u8>>> {
     match source.get(ACCESS.as_ref()) {
         Ok(acl) => Ok(Some(acl.unwrap_or_else(|| minimal(mode)))),
@@ -65,7 +67,8 @@ fn access_of(source: &AttrHandle<'_>, mode: u32) -> io::Result<Option<Vec<u8>>> 
     }
 }
 
-/// The set-id bits come after the ACL: before it, the group's would be those of the mask.
+/// Sets the ACLs, and then the mode with its set-id bits. Before the ACL, the group bits of the mode would be taken for
+/// those of the ACL's mask.
 fn set(to: &AttrHandle<'_>, access: &[u8], default: Option<&[u8]>, mode: u32) -> io::Result<()> {
     let done = match to.set(ACCESS.as_ref(), access) {
         Ok(()) if is_directory(mode) => set_default(to, default),
@@ -78,7 +81,7 @@ fn set(to: &AttrHandle<'_>, access: &[u8], default: Option<&[u8]>, mode: u32) ->
                 Err(e)
             };
         }
-        // What cp does then: the mode at least.
+        // cp sets at least the mode in this case.
         Err(e) => {
             let _ = set_mode_without_acl(to, mode);
             return Err(e);
@@ -103,7 +106,7 @@ fn set_default(to: &AttrHandle<'_>, default: Option<&[u8]>) -> io::Result<()> {
     }
 }
 
-/// Gives `to` this mode and no ACL beyond it. A default ACL goes only where the mode says that it is a directory's.
+/// Gives `to` this mode and no ACL beyond it. Removes a default ACL only where the mode is that of a directory.
 pub(super) fn set_mode_without_acl(to: &AttrHandle<'_>, mode: u32) -> io::Result<()> {
     match to.set(ACCESS.as_ref(), &minimal(mode)) {
         Ok(()) => {
@@ -141,7 +144,7 @@ fn minimal(mode: u32) -> Vec<u8> {
     acl
 }
 
-/// The errors by which file systems say that they have no ACLs; EBUSY is some NFS servers'.
+/// Returns whether the error means that the file system has no ACLs. Some NFS servers return EBUSY for that.
 fn unsupported(e: &io::Error) -> bool {
     matches!(
         e.raw_os_error(),

@@ -1,4 +1,5 @@
-//! The modes that things are made with: never more than they end with, and what is left to add or to take away then.
+//! The modes that new files are created with, which never grant more than the final mode, and the bits that are added
+//! or removed at the end.
 
 use std::fs::File;
 use std::io;
@@ -11,18 +12,18 @@ use super::owner::{OWNER_BITS, narrowed};
 use super::{Attributes, DIRECTORY_DEFAULT, FILE_DEFAULT, default_of};
 use crate::cp::file_status::file_type;
 
-/// Permissions of all who are not the owner.
+/// Permission bits of group and others.
 const NON_OWNER_BITS: u32 = 0o077;
 
-/// Of those, what lets them put something into a directory that is being filled.
+/// Permission bits that let group and others create files in a directory that is being filled.
 const OTHERS_WRITE: u32 = 0o022;
 
 const OWNER_WRITE: u32 = 0o200;
 
-/// What a write by others than root takes away.
+/// The bits that the kernel clears when a process other than root writes.
 const CLEARED_BY_WRITE: u32 = 0o6000;
 
-/// What is left to do about the mode of a thing that this run made.
+/// The bits of the mode that are still to be cleared and added on a file that this run made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PendingMode {
     clear: u32,
@@ -34,7 +35,7 @@ impl PendingMode {
         Self { clear: 0, add }
     }
 
-    /// For what was opened up: all that was taken or given for that is undone.
+    /// Returns the change that leaves exactly `mode`. It is for directories whose permissions were widened temporarily.
     fn exactly(mode: u32) -> Self {
         Self {
             clear: ALL_BITS & !mode,
@@ -50,14 +51,14 @@ impl PendingMode {
 }
 
 impl Attributes {
-    /// For open(2) of a new regular file.
+    /// Returns the mode for open(2) of a new regular file.
     #[must_use]
     pub fn file_mode(&self, from: &FileStat) -> u32 {
         let bits = from.st_mode & DIRECTORY_DEFAULT & !self.withheld(from);
         bits & self.allowed(FILE_DEFAULT) | self.extra(from)
     }
 
-    /// For mknod(2) of a FIFO, a socket or a device.
+    /// Returns the mode for mknod(2) of a FIFO, a socket or a device.
     #[must_use]
     pub fn special_mode(&self, from: &FileStat) -> u32 {
         let bits = from.st_mode & ALL_BITS & !self.withheld(from);
@@ -65,13 +66,14 @@ impl Attributes {
         bits & (self.allowed(default_of(from)) | SPECIAL_BITS)
     }
 
-    /// For mkdir(2). What its owner needs to fill it, [`open_up`](Self::grant_owner_access) adds.
+    /// Returns the mode for mkdir(2). [`grant_owner_access`](Self::grant_owner_access) adds the bits that its owner
+    /// needs to fill the directory.
     #[must_use]
     pub fn directory_mode(&self, from: &FileStat) -> u32 {
         from.st_mode & ALL_BITS & !self.withheld(from)
     }
 
-    /// For mkdir(2) of a directory that --parents names.
+    /// Returns the mode for mkdir(2) of a directory that --parents names.
     #[must_use]
     pub fn parent_mode(&self, from: &FileStat) -> u32 {
         let withheld = if self.preserve.mode || self.preserve.ownership {
@@ -82,16 +84,17 @@ impl Attributes {
         self.parent_bits(from) & !withheld
     }
 
-    /// Makes a directory usable for its owner that was just made, where its mode, mask or default ACL would keep even him
-    /// out, and says which mode it was made with: `asked` or less of it.
+    /// Gives the owner read, write and search permission on a new directory where the mode, the umask or a default ACL
+    /// withholds them. Returns the mode that the directory was made with, reduced to `asked`.
     ///
     /// # Errors
-    /// Of the calls.
+    /// Returns the errors of the system calls.
     pub fn grant_owner_access(&self, dest: &File, asked: u32) -> io::Result<u32> {
         let held = AttrHandle::from_clone(dest)?;
         let mut made = held.stat()?.st_mode & ALL_BITS;
         if made & DIRECTORY_DEFAULT & !asked != 0 {
-            // Where modes are not kept this changes nothing; where they are, this is not the one that was made.
+            // On a file system that does not keep modes this changes nothing. On one that does, this is not the
+            // directory that was made.
             made &= asked | !DIRECTORY_DEFAULT;
             let _ = held.set_mode(made | OWNER_BITS);
         } else if made & OWNER_BITS != OWNER_BITS {
@@ -100,37 +103,40 @@ impl Attributes {
         Ok(made)
     }
 
-    /// Narrows an existing regular file before it gets data that others may not be meant to read. Says whether it did;
-    /// where nothing was written in the end, [`give_back`](Self::restore_mode) undoes it.
+    /// Narrows the mode of an existing regular file before private data is written to it. Returns whether the mode was
+    /// changed; if nothing is written in the end, [`restore_mode`](Self::restore_mode) undoes the change.
     pub fn narrow_before_write(&self, from: &FileStat, dest: &File, before: &FileStat) -> bool {
         if !self.preserve.mode || self.attributes_only || file_type(before) != SFlag::S_IFREG {
             return false;
         }
         let mut narrow = narrowed(before.st_mode, from);
         if self.root && self.preserve.ownership && before.st_uid != from.st_uid {
-            // Whoever it belongs to still is not who it will belong to.
+            // The present owner is not the final owner, and shall not read the data.
             narrow &= !OWNER_BITS;
         }
         if !self.root {
-            // The kernel takes these away with the first byte, but not of a file that nobody may execute.
+            // The kernel clears these bits with the first write, but not on a file that nobody may execute.
             narrow &= !CLEARED_BY_WRITE;
             if self.preserve.xattr {
                 narrow |= before.st_mode & OWNER_WRITE;
             }
         }
-        // Where it is not ours to narrow, what comes last will fail and be told.
+        // If this process may not change the mode, the final change of attributes fails too, and that failure is
+        // reported.
         narrow != before.st_mode & ALL_BITS && AttrHandle::Open(dest).set_mode(narrow).is_ok()
     }
 
-    /// The mode from before [`hold_back`](Self::narrow_before_write); the ACL was only masked.
+    /// Restores the mode from before [`narrow_before_write`](Self::narrow_before_write). The ACL needs no restoring,
+    /// since only its mask was changed.
     ///
     /// # Errors
-    /// fchmod's.
+    /// Returns the error of fchmod(2).
     pub fn restore_mode(&self, dest: &File, before: &FileStat) -> io::Result<()> {
         AttrHandle::Open(dest).set_mode(before.st_mode)
     }
 
-    /// Extended attributes are written to what may be written to, so its owner may for as long as that takes.
+    /// Returns the owner's write permission where it is missing and extended attributes are to be written, which the
+    /// kernel allows only on writable files. The bit is removed afterwards.
     pub(super) fn extra(&self, from: &FileStat) -> u32 {
         if self.preserve.xattr && !self.root {
             OWNER_WRITE & !from.st_mode
@@ -139,12 +145,12 @@ impl Attributes {
         }
     }
 
-    /// Whether owner or mode of a thing are still to come when it was made.
+    /// Returns whether the owner or the mode of a new file is changed after its creation.
     pub(super) fn changes_mode(&self) -> bool {
         self.preserve.mode || self.preserve.ownership || self.preserve.default_mode
     }
 
-    /// All bits, or those of `default` where nothing will have more.
+    /// Returns the bits of `default` where --no-preserve=mode limits the mode to them, else all bits.
     fn allowed(&self, default: u32) -> u32 {
         if self.preserve.default_mode {
             default
@@ -153,8 +159,8 @@ impl Attributes {
         }
     }
 
-    /// Permissions that a thing gets only when it is complete: an owner, an ACL or another mode is still to come, or
-    /// others could write into a directory while it is being filled.
+    /// Returns the permission bits that a file gets only when it is complete. They are withheld because an owner, an
+    /// ACL or another mode is still to be set, or because others could write into a directory while it is being filled.
     fn withheld(&self, from: &FileStat) -> u32 {
         if self.changes_mode() {
             NON_OWNER_BITS
@@ -165,7 +171,7 @@ impl Attributes {
         }
     }
 
-    /// Of those, what is added in the end where the mode as such is not preserved.
+    /// Returns those of the withheld bits that are added in the end where the mode itself is not preserved.
     pub(super) fn deferred_bits(&self, from: &FileStat) -> u32 {
         let omitted = if self.preserve.ownership {
             NON_OWNER_BITS
@@ -177,7 +183,7 @@ impl Attributes {
         from.st_mode & omitted & !self.umask
     }
 
-    /// `made` is the mode that mkdir gave.
+    /// Returns the final change of a directory's mode. `made` is the mode that mkdir(2) gave the directory.
     pub(super) fn complete_directory(&self, made: u32, from: &FileStat) -> PendingMode {
         if made & OWNER_BITS == OWNER_BITS {
             PendingMode::add(self.deferred_bits(from))

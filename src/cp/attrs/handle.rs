@@ -1,4 +1,5 @@
-//! What attributes are read from and set on: an open file, or what cannot be opened, held so that no other takes its name.
+//! The file that attributes are read from and set on: an open file, or an O_PATH descriptor of a file that cannot be
+//! opened. While it is held, the name cannot be redirected to another file.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,19 +19,19 @@ use xattr::FileExt;
 use crate::cp::at_path::AtPath;
 use crate::sys::o_path;
 
-/// The permission bits of a mode, set-id and sticky ones with them.
+/// The permission bits of a mode, including the set-id and sticky bits.
 pub(super) const ALL_BITS: u32 = 0o7777;
 
-/// One file, the same for as long as this lives.
+/// A handle that refers to the same file for its whole lifetime.
 pub(super) enum AttrHandle<'a> {
-    /// Open for reading or writing.
+    /// A descriptor that is open for reading or writing.
     Open(&'a File),
-    /// Held by an `O_PATH` descriptor, with the name that leads to it where the kernel has no call for that.
+    /// An `O_PATH` descriptor, with its path in /proc/self/fd for system calls that do not accept such a descriptor.
     Pinned(File, PathBuf),
 }
 
 impl AttrHandle<'_> {
-    /// An open file, by whatever kind of descriptor.
+    /// Makes a handle of an open file, whether its descriptor is an ordinary one or an `O_PATH` one.
     pub(super) fn of(file: &File) -> io::Result<AttrHandle<'_>> {
         let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
         if flags.contains(OFlag::O_PATH) {
@@ -40,14 +41,14 @@ impl AttrHandle<'_> {
         }
     }
 
-    /// What is at this place now, the link itself where `follow` is false.
+    /// Opens the file at this path with `O_PATH`, or the link itself where `follow` is false.
     pub(super) fn open_o_path(place: &AtPath<'_>, follow: bool) -> io::Result<AttrHandle<'static>> {
         let mut flags = OFlag::O_PATH;
         flags.set(OFlag::O_NOFOLLOW, !follow);
         Ok(Self::pinned(place.open(flags, 0)?))
     }
 
-    /// What is open, be it only as a place.
+    /// Makes a handle of a duplicate of the descriptor, which may be an `O_PATH` one.
     pub(super) fn from_clone(file: &File) -> io::Result<AttrHandle<'static>> {
         Ok(Self::pinned(file.try_clone()?))
     }
@@ -93,7 +94,7 @@ impl AttrHandle<'_> {
             Self::Open(file) => Ok(fchmod(file, bits)?),
             Self::Pinned(file, name) => {
                 match fchmodat(AT_FDCWD, name, bits, FchmodatFlags::FollowSymlink) {
-                    // Without /proc.
+                    // The name is missing where /proc is not mounted.
                     Err(Errno::ENOENT) => o_path::set_mode(file, bits.bits()),
                     done => Ok(done?),
                 }
@@ -108,7 +109,7 @@ impl AttrHandle<'_> {
         })
     }
 
-    /// `None` where the file has none of this name.
+    /// Returns the value of an attribute, or `None` where the file has no attribute of this name.
     pub(super) fn get(&self, attribute: &OsStr) -> io::Result<Option<Vec<u8>>> {
         match self {
             Self::Open(file) => file.get_xattr(attribute),

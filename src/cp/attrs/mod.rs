@@ -1,5 +1,5 @@
-//! Mode, owner, times, extended attributes and context of what was made, in cp's order, each required or best effort as
-//! the command line has it.
+//! Sets mode, owner, times, extended attributes and security context of a new file, in cp's order. The command line
+//! decides whether each is required or best effort.
 
 mod acl;
 mod creation_mode;
@@ -24,36 +24,36 @@ use handle::AttrHandle;
 use owner::OwnerOutcome;
 use xattrs::{ReportLevel, XattrRules};
 
-/// What all may do with a file, and with a directory.
+/// The default modes of a file and of a directory, before the umask is applied.
 const FILE_DEFAULT: u32 = 0o666;
 const DIRECTORY_DEFAULT: u32 = 0o777;
 
-/// An attribute that counts was not preserved. The error is among those of the [`AttrCopy`].
+/// A required attribute was not preserved. The error is among those of the [`AttrCopy`].
 #[derive(Debug)]
 struct Unpreserved;
 
-/// Whether the attributes that count were preserved.
+/// Whether the required attributes were preserved.
 type AttrResult = Result<(), Unpreserved>;
 
-/// What became of the attributes of one file.
+/// The result of setting the attributes of one file.
 #[derive(Debug)]
 #[must_use]
 pub struct AttrReport {
-    /// The failures that the user is to be told of, in their order.
+    /// The failures that are reported to the user, in the order of their occurrence.
     pub errors: Vec<Error>,
-    /// Whether an attribute that counts was not preserved.
+    /// Whether a required attribute was not preserved.
     pub is_incomplete: bool,
 }
 
-/// What attributes are to be set, and how. One for a run.
+/// The attributes that a run preserves, and how. There is one value for a run.
 #[derive(Debug)]
 pub struct Attributes {
     preserve: Preserve,
     umask: u32,
-    /// Root may give files away, and write where permissions say no.
+    /// Whether the process is root, which may give files away and write against permissions.
     root: bool,
     attributes_only: bool,
-    /// The context of all that is made, if the user said one.
+    /// The security context of all new files, if the user named one.
     context: Option<OsString>,
     rules: XattrRules,
 }
@@ -83,7 +83,8 @@ impl Attributes {
         }
     }
 
-    /// Sets all that follows the data of a regular file, or of what was copied as one. `made` says that this run made it.
+    /// Sets all attributes that follow the data of a regular file, or of a file that was copied as one. `made` says
+    /// that this run made the file.
     pub fn finish_file(
         &self,
         source: &File,
@@ -97,8 +98,9 @@ impl Attributes {
         copy.report(result)
     }
 
-    /// Sets all that follows the last entry of a directory. `listing` is the source where it could be opened; `made` is what
-    /// [`grant_owner_access`](Self::grant_owner_access) returned, where this run made the destination.
+    /// Sets all attributes that follow the last entry of a directory. `listing` is the source directory where it could
+    /// be opened. `made` is the result of [`grant_owner_access`](Self::grant_owner_access), where this run made the
+    /// destination.
     pub fn finish_directory(
         &self,
         (place, listing): (&AtPath<'_>, Option<&File>),
@@ -112,7 +114,7 @@ impl Attributes {
         copy.report(result)
     }
 
-    /// Sets all for a FIFO, a socket or a device that this run made, unless another file has its place.
+    /// Sets all attributes of a FIFO, a socket or a device that this run made, unless another file has replaced it.
     pub fn finish_special(
         &self,
         source: &AtPath<'_>,
@@ -124,8 +126,8 @@ impl Attributes {
         copy.report(result)
     }
 
-    /// Sets times, owner and extended attributes of a symbolic link that this run made, unless another file has its place.
-    /// With `from` of something else it was made by -s, and has an owner of its own.
+    /// Sets times, owner and extended attributes of a symbolic link that this run made, unless another file has
+    /// replaced it. If `from` is not a symbolic link, -s made the link, and its owner is not changed.
     pub fn finish_symlink(
         &self,
         source: &AtPath<'_>,
@@ -137,7 +139,7 @@ impl Attributes {
         copy.report(result)
     }
 
-    /// Sets all for a directory that --parents names, where any failure counts. `made` as with
+    /// Sets all attributes of a directory that --parents names, where every failure counts. `made` is the same as for
     /// [`finish_directory`](Self::finish_directory).
     pub fn finish_parent(
         &self,
@@ -160,7 +162,7 @@ impl Attributes {
     }
 }
 
-/// The attributes of one file on their way: from which file, to which, and the errors so far.
+/// The attributes of one file while they are copied: the two files, and the errors so far.
 struct AttrCopy<'a> {
     attributes: &'a Attributes,
     /// The status of the source.
@@ -199,7 +201,7 @@ impl<'a> AttrCopy<'a> {
             .push(Error::io(operation, self.dest_path, error));
     }
 
-    /// Records the error of an operation on the destination that counts in any case.
+    /// Records the error of an operation on the destination that counts even if no attribute is required.
     fn fail(&mut self, operation: Operation, error: impl Into<io::Error>) -> Unpreserved {
         self.push(operation, error);
         Unpreserved
@@ -224,7 +226,7 @@ impl<'a> AttrCopy<'a> {
         if extra != 0 {
             let now = self.stat(to, Operation::Fstat)?;
             if now.st_mode & extra == 0 {
-                // If it fails, so will what it is for, and that is told.
+                // If this fails, setting the extended attribute fails too, and that failure is reported.
                 let _ = to.set_mode(now.st_mode | extra);
             }
         }
@@ -281,7 +283,7 @@ impl<'a> AttrCopy<'a> {
         }
         let (to, now) = self.pin_made(dest, SFlag::S_IFLNK)?;
         if now.st_nlink > 1 {
-            // A further name of a link that may be elsewhere, too.
+            // More than one hard link: another name of the link may lie elsewhere.
             return Err(self.replaced());
         }
         if preserve.ownership && file_type_of_mode(self.from.st_mode) == SFlag::S_IFLNK {
@@ -320,8 +322,8 @@ impl<'a> AttrCopy<'a> {
             .map_err(|e| self.fail(Operation::SetParentMode, e))
     }
 
-    /// Sets what all have in common that are no regular files. `made` is what is left to do about the mode of what this run
-    /// made.
+    /// Sets the attributes that are common to all files that are not regular. `made` is the change that is still to be
+    /// made to the mode of a file that this run made.
     fn finish(
         &mut self,
         source: &AttrHandle<'_>,
@@ -399,8 +401,8 @@ impl<'a> AttrCopy<'a> {
         }
     }
 
-    /// Returns the set-group-id bit that a new directory has from the one it is in, which --no-preserve=mode leaves to it.
-    /// Where it has, its mode is set as a whole, and a sticky bit of the source goes: as cp since 9.5.
+    /// Returns the set-group-id bit that a new directory inherited from its parent, which --no-preserve=mode keeps. The
+    /// mode is then set as a whole, which removes a sticky bit of the source. cp does the same since 9.5.
     fn inherited(&mut self, to: &AttrHandle<'_>) -> Result<u32, Unpreserved> {
         if file_type_of_mode(self.from.st_mode) != SFlag::S_IFDIR {
             return Ok(0);
@@ -424,8 +426,8 @@ impl<'a> AttrCopy<'a> {
         to.stat().map_err(|e| self.fail(operation, e))
     }
 
-    /// Holds a source that cannot be opened: the link at a place, or what it leads to. Nothing is read of another file that
-    /// was swapped in.
+    /// Opens a source that cannot be opened for reading: the link at this path, or the file that it leads to. Fails
+    /// where another file was swapped in, so that nothing is read from it.
     fn source_at(&mut self, place: &AtPath<'_>) -> Result<AttrHandle<'static>, Unpreserved> {
         let itself = |stat: FileStat| file_id(&stat) == file_id(self.from);
         let held = AttrHandle::open_o_path(place, false).and_then(|held| {
@@ -445,7 +447,8 @@ impl<'a> AttrCopy<'a> {
         })
     }
 
-    /// Holds what this run made at a place, of type `made`; whatever took its name since is left alone.
+    /// Opens the file of type `made` that this run made at this path. A file of another type that has replaced it is
+    /// left alone.
     fn pin_made(
         &mut self,
         place: &AtPath<'_>,
@@ -459,7 +462,7 @@ impl<'a> AttrCopy<'a> {
         }
     }
 
-    /// Records that another file has the place of what this run made.
+    /// Records that another file has replaced the one that this run made.
     fn replaced(&mut self) -> Unpreserved {
         let path = self.dest_path.into();
         self.errors.push(Error::Replaced(Replaced::Made(path)));
@@ -467,7 +470,7 @@ impl<'a> AttrCopy<'a> {
     }
 }
 
-/// Returns the mode that --no-preserve=mode makes of something that is no regular file.
+/// Returns the mode that --no-preserve=mode gives to a file that is not regular.
 fn default_of(from: &FileStat) -> u32 {
     match file_type_of_mode(from.st_mode) {
         SFlag::S_IFDIR | SFlag::S_IFSOCK => DIRECTORY_DEFAULT,

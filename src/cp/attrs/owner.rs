@@ -1,4 +1,4 @@
-//! Owner and group, without a moment at which a new owner has the permissions of an old file.
+//! Owner and group of the destination. At no moment does a new owner have the permissions of the old file.
 
 use nix::sys::stat::FileStat;
 
@@ -10,16 +10,16 @@ use crate::cp::error::Operation;
 /// The permissions of the owner alone.
 pub(super) const OWNER_BITS: u32 = 0o700;
 
-/// Whether the owner is as wanted.
+/// Whether the destination has the owner of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OwnerOutcome {
     Right,
-    /// The set-id bits belong to an owner: without the one they were given to, they go.
+    /// The owner could not be set. The set-id bits are dropped, since they were meant for the owner of the source.
     Refused,
 }
 
 impl OwnerOutcome {
-    /// Returns what of the mode of a source is left.
+    /// Returns the mode of the source, without the set-id bits where its owner was refused.
     pub(super) fn mode(self, from: &FileStat) -> u32 {
         match self {
             Self::Right => from.st_mode,
@@ -28,14 +28,15 @@ impl OwnerOutcome {
     }
 }
 
-/// Returns the mode that an existing destination is narrowed to before it has a new owner or new data: nothing that is not its owner's
-/// before and after. Set-id bits are the kernel's business.
+/// Returns the mode that an existing destination is narrowed to before it gets a new owner or new data: only
+/// permissions that its owner has before and after. The set-id bits are kept, since the kernel clears them.
 pub(super) fn narrowed(now: u32, from: &FileStat) -> u32 {
     now & SPECIAL_BITS | now & from.st_mode & OWNER_BITS
 }
 
 impl AttrCopy<'_> {
-    /// Gives the destination the owner and group of the source. What another owner may not have is taken away before.
+    /// Gives the destination the owner and group of the source. Permissions that the new owner may not have are removed
+    /// first.
     pub(super) fn copy_owner(
         &mut self,
         to: &AttrHandle<'_>,
@@ -59,7 +60,7 @@ impl AttrCopy<'_> {
             return Ok(OwnerOutcome::Right);
         };
         if attributes.is_expected_without_root(Some(e as i32)) {
-            // As cp: the group at least, where we are a member of it.
+            // As in cp, at least the group is set where the process is a member of it.
             let _ = to.set_owner(None, from.st_gid);
         } else {
             self.push(Operation::SetOwner, e);
@@ -79,7 +80,7 @@ impl AttrCopy<'_> {
         }
     }
 
-    /// Does the same for a directory that --parents names, where any failure counts.
+    /// Gives the owner and group of the source to a directory that --parents names, where every failure counts.
     pub(super) fn give_parent(&mut self, to: &AttrHandle<'_>, now: &FileStat) -> AttrResult {
         let from = self.from;
         if self.attributes.preserve.mode {
@@ -99,17 +100,17 @@ impl AttrCopy<'_> {
 }
 
 impl Attributes {
-    /// Takes the permissions away that a directory had as its owner filled it and that another owner shall not have.
+    /// Removes the owner permissions that a directory had while it was filled, where its new owner shall not have them.
     fn drop_excess_owner_bits(&self, to: &AttrHandle<'_>, from: &FileStat, now: &FileStat) {
         let excess = now.st_mode & OWNER_BITS & !from.st_mode;
         if self.root && from.st_uid != now.st_uid && excess != 0 {
-            // What this is for is set in the end in any case; whether that fails is told then.
+            // The permissions are set again at the end in any case, and a failure is reported then.
             let _ = to.set_mode(now.st_mode & ALL_BITS & !excess);
         }
     }
 
-    /// Returns whether a failure to give a file away is no error: a process that is not root may not, and need not be told
-    /// so. CIFS says EACCES for that (cp minds it since 9.5).
+    /// Returns whether a failure to change the owner is no error. A process that is not root may not change it, and its
+    /// user need not be told. CIFS returns EACCES for that (cp accepts this since 9.5).
     fn is_expected_without_root(&self, errno: Option<i32>) -> bool {
         !self.root && matches!(errno, Some(libc::EPERM | libc::EINVAL | libc::EACCES))
     }

@@ -1,4 +1,5 @@
-//! The security context, where the kernel has SELinux: what a new file is made with, and what an existing one is given.
+//! The security context, where the kernel has SELinux: the context that new files are created with, and the context
+//! that existing files are given.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,14 +16,14 @@ use super::{AttrReport, AttrResult, Attributes, Unpreserved};
 use crate::cp::at_path::AtPath;
 use crate::cp::error::{Error, Operation};
 
-/// There where the kernel has SELinux and its file system is mounted.
+/// This file exists where the kernel has SELinux and its file system is mounted.
 const ENFORCE: &str = "/sys/fs/selinux/enforce";
 
-/// SELINUX_MAGIC of linux/magic.h.
+/// The constant SELINUX_MAGIC of linux/magic.h.
 const SELINUXFS: FsType = FsType(0xf97c_ff8c);
 
-/// As libselinux decides for is_selinux_enabled(3): its file system is mounted, not read-only (as in a container of a host
-/// that has it), and the system is configured for it.
+/// Returns whether SELinux is enabled, as is_selinux_enabled(3) of libselinux decides: its file system is mounted, not
+/// read-only (as in a container on a host with SELinux), and the system is configured for it.
 #[must_use]
 pub fn is_selinux_enabled() -> bool {
     const MOUNT: &str = "/sys/fs/selinux";
@@ -31,7 +32,7 @@ pub fn is_selinux_enabled() -> bool {
         && Path::new("/etc/selinux/config").exists()
 }
 
-/// The context of what the calling thread makes from now on.
+/// The file that sets the context of all files that the calling thread creates from then on.
 const CREATION: &str = "/proc/thread-self/attr/fscreate";
 
 /// Returns whether this machine has security contexts.
@@ -41,7 +42,7 @@ pub fn has_security_contexts() -> bool {
 }
 
 impl Attributes {
-    /// Sets the security context that the calling thread gives to what it makes next, so that the copy of `source` has its
+    /// Sets the security context of the next file that the calling thread creates, so that the copy of `source` has its
     /// context from the beginning.
     pub fn prepare_creation(&self, source: &AtPath<'_>) -> AttrReport {
         let mut errors = Vec::new();
@@ -58,7 +59,7 @@ impl Attributes {
         }
     }
 
-    /// Gives a destination that was there before the security context of the source.
+    /// Gives an existing destination the security context of the source.
     pub fn relabel(&self, source: &AtPath<'_>, dest: &AtPath<'_>) -> AttrReport {
         let mut errors = Vec::new();
         let mut set = Ok(());

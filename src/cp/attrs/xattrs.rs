@@ -1,4 +1,4 @@
-//! Extended attributes, by the rules of libattr and its `/etc/xattr.conf`.
+//! Extended attributes, copied by the rules of libattr and its `/etc/xattr.conf`.
 
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -11,23 +11,23 @@ use super::{AttrResult, Unpreserved};
 use crate::cp::error::{Error, Operation, XattrOperation};
 use crate::sys::fnmatch;
 
-/// Which attributes belong to something else, ACLs for instance.
+/// The file that names the attributes that are not copied as such, ACLs for instance.
 const RULES: &str = "/etc/xattr.conf";
 
-/// Where the security context is kept; it has ways of its own.
+/// The attribute that holds the security context, which is copied separately.
 pub(super) const SELINUX: &str = "security.selinux";
 
-/// Which failures are told.
+/// The failures that are reported to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReportLevel {
     All,
-    /// Not that a file system has no such attributes.
+    /// All failures except that a file system has no such attributes.
     Unexpected,
     Nothing,
 }
 
 impl ReportLevel {
-    /// `all` of them, or no more than the user wants to hear.
+    /// Returns `All` if `all` is set, else the level that `quiet` allows.
     pub(super) fn of(all: bool, quiet: bool) -> Self {
         match (all, quiet) {
             (true, _) => Self::All,
@@ -42,18 +42,18 @@ impl ReportLevel {
     }
 }
 
-/// Which attributes are left out.
+/// The rules that exclude attributes from the copy.
 #[derive(Debug, Default)]
 pub(super) struct XattrRules {
     left_out: Vec<CString>,
-    /// The error number with which the file that holds them cannot be used. Nothing is left out then, as with libattr.
+    /// The error number with which the rules file cannot be used. No attribute is excluded then, as with libattr.
     unreadable: Option<i32>,
-    /// The security context is copied otherwise.
+    /// Whether the security context is excluded, since it is copied separately.
     pub(super) without_context: bool,
 }
 
 impl XattrRules {
-    /// Those of this machine.
+    /// Reads the rules of this machine.
     pub(super) fn read(without_context: bool) -> Self {
         let found = match fs::read(RULES) {
             Ok(text) => parse(&text).ok_or(libc::EINVAL),
@@ -81,8 +81,8 @@ impl XattrRules {
     }
 }
 
-/// The patterns of a file of rules: a pattern and `skip` or `permissions` a line, both of which mean not here. `None`
-/// for anything else.
+/// Parses the patterns of a rules file. Each line has a pattern and `skip` or `permissions`, both of which exclude the
+/// attribute. Returns `None` for any other line.
 fn parse(text: &[u8]) -> Option<Vec<CString>> {
     let mut patterns = Vec::new();
     for line in text.split(|b| *b == b'\n') {
@@ -99,7 +99,7 @@ fn parse(text: &[u8]) -> Option<Vec<CString>> {
     Some(patterns)
 }
 
-/// Copies all that `rules` let through; the first failure does not keep the rest back.
+/// Copies all attributes that `rules` admit. A failure of one attribute does not prevent the copy of the others.
 pub(super) fn copy(
     rules: &XattrRules,
     told: ReportLevel,
@@ -138,7 +138,7 @@ pub(super) fn copy(
         };
         match to.set(name, &value) {
             Ok(()) => {}
-            // One word for all: the file system has none.
+            // This error is reported once for all attributes, since it means that the file system has none.
             Err(e) if lacking(&e) => refused = Some(e),
             Err(e) => fail(xattr_error(XattrOperation::Set, name, dest, e)),
         }

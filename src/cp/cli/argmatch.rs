@@ -1,4 +1,4 @@
-//! Words out of a fixed list, as GNU programs read them: any beginning that means one thing will do.
+//! Keywords from a fixed list, matched as GNU programs do: any prefix that has one meaning is accepted.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -6,18 +6,18 @@ use std::os::unix::ffi::OsStrExt;
 use super::super::cli_answer::CliAnswer;
 use crate::report::quote::quote_word;
 
-/// Words and what they mean; words of one meaning stand together.
+/// Keywords and their meanings; keywords with one meaning are adjacent.
 pub type KeywordTable<T> = &'static [(&'static str, T)];
 
-/// Returns the words of a table alone.
+/// Returns the keywords of a table without their meanings.
 pub(super) fn names<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
     table.iter().map(|(name, _)| *name).collect()
 }
 
-/// Returns what `given` means in `table`. `context` is what messages call the place it stands in: an option, or a variable.
+/// Returns the meaning of `given` in `table`. `context` is the option or the variable that messages name.
 ///
 /// # Errors
-/// cp's words where it means nothing, or several things.
+/// Returns cp's usage error where the word has no meaning, or several.
 pub fn argmatch<T: Copy + PartialEq>(
     context: &str,
     given: &OsStr,

@@ -1,4 +1,4 @@
-//! The reader of the words: what getopt_long(3) does, over the table of options.
+//! The reader of command-line arguments: does what getopt_long(3) does, over the table of options.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -9,19 +9,19 @@ use super::option_spec::{GivenOption, OptionAction, OptionSpec, Origin};
 use super::table::OPTION_TABLE;
 use crate::report::program_name;
 
-/// Reads options in their order and puts the operands aside.
+/// Reads options in their order and collects the operands.
 #[derive(Debug)]
 pub struct OptionReader {
     words: VecDeque<OsString>,
-    /// What is left of a word of letters.
+    /// The remaining letters of a group of short options.
     letters: VecDeque<u8>,
     operands: Vec<OsString>,
-    /// No option behind the first operand: POSIXLY_CORRECT.
+    /// Whether option parsing ends at the first operand, as with POSIXLY_CORRECT.
     options_first: bool,
 }
 
 impl OptionReader {
-    /// Makes a reader of the words behind the program's name.
+    /// Makes a reader of the arguments that follow the program's name.
     #[must_use]
     pub fn new(words: impl IntoIterator<Item = OsString>, options_first: bool) -> Self {
         Self {
@@ -38,10 +38,10 @@ impl OptionReader {
         self.operands
     }
 
-    /// Returns the next option, or `None` behind the last one.
+    /// Returns the next option, or `None` after the last one.
     ///
     /// # Errors
-    /// What is wrong with it, in getopt's words.
+    /// Returns a usage error in the words of getopt.
     pub fn next_option(&mut self) -> Result<Option<GivenOption>, CliAnswer> {
         if let Some(letter) = self.letters.pop_front() {
             return self.letter(letter).map(Some);
@@ -116,7 +116,7 @@ impl OptionReader {
 /// wrong gives 0.93 or more for names as long as ours; `--limit-rate` and `--max-pressure` have 0.5.
 const MIN_SIMILARITY: f64 = 0.9;
 
-/// A name and the option it belongs to.
+/// A long name and the option that it belongs to.
 type Named = (&'static str, &'static OptionSpec);
 
 fn names(origin: Origin) -> impl Iterator<Item = Named> {
@@ -131,7 +131,7 @@ fn names(origin: Origin) -> impl Iterator<Item = Named> {
         })
 }
 
-/// Finds the option that `name` is, or is a beginning of. `given` is the whole word without its dashes.
+/// Finds the option whose name is `name` or begins with it. `given` is the whole argument without its dashes.
 fn find(name: &[u8], given: &[u8]) -> Result<Named, CliAnswer> {
     const ORIGINS: [Origin; 2] = [Origin::Cp, Origin::Own];
     let mut all = ORIGINS.into_iter().flat_map(names);
@@ -177,7 +177,7 @@ fn unrecognized(name: &[u8], given: &[u8]) -> CliAnswer {
     CliAnswer::usage_of_bytes(&message)
 }
 
-/// Makes a usage error that shows words as they are, whatever bytes they have, as getopt does.
+/// Makes a usage error that shows arguments with their original bytes, as getopt does.
 fn mistake(parts: &[&[u8]]) -> CliAnswer {
     CliAnswer::usage_of_bytes(&parts.concat())
 }

@@ -1,4 +1,4 @@
-//! The text of `--help` before and after the options.
+//! The text of `--help` before and after the list of options.
 
 use crate::transfer::engine::ENGINES;
 

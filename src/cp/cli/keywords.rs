@@ -1,4 +1,4 @@
-//! The words that options take as arguments, each list in the order in which cp shows it.
+//! The keywords that options take as arguments. Each list is in the order in which cp shows it.
 
 use super::super::options::BackupNames;
 use super::argmatch::{self, KeywordTable};
@@ -6,7 +6,7 @@ use crate::report::progress;
 use crate::transfer::engine::{self, EngineSpec};
 use crate::transfer::{DirectPolicy, Reflink, Sparse};
 
-/// CONTROL of --backup, and VERSION_CONTROL. `None`: no backups.
+/// The CONTROL of --backup and of VERSION_CONTROL. `None` means no backups.
 pub const BACKUP: KeywordTable<Option<BackupNames>> = &[
     ("none", None),
     ("off", None),
@@ -18,34 +18,34 @@ pub const BACKUP: KeywordTable<Option<BackupNames>> = &[
     ("t", Some(BackupNames::Numbered)),
 ];
 
-/// WHEN of --sparse: what becomes of holes.
+/// The WHEN of --sparse, which says how holes are treated.
 pub const SPARSE: KeywordTable<Sparse> = &[
     ("never", Sparse::Never),
     ("auto", Sparse::Auto),
     ("always", Sparse::Always),
 ];
 
-/// WHEN of --reflink: whether blocks are shared.
+/// The WHEN of --reflink, which says whether blocks are shared.
 pub const REFLINK: KeywordTable<Reflink> = &[
     ("auto", Reflink::Auto),
     ("always", Reflink::Always),
     ("never", Reflink::Never),
 ];
 
-/// Which existing files --update replaces.
+/// The existing files that --update replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
-    /// All, as without the option.
+    /// All files are replaced, as without the option.
     All,
-    /// No existing file, and that is no error.
+    /// No existing file is replaced, and that is no error.
     None,
-    /// None, and that is an error.
+    /// No existing file is replaced, and that is an error.
     NoneFail,
     /// Existing files that are older than their source.
     Older,
 }
 
-/// UPDATE of --update: which existing files are replaced.
+/// The UPDATE of --update, which says which existing files are replaced.
 pub const UPDATE: KeywordTable<Update> = &[
     ("all", Update::All),
     ("none", Update::None),
@@ -53,7 +53,7 @@ pub const UPDATE: KeywordTable<Update> = &[
     ("older", Update::Older),
 ];
 
-/// What --preserve and --no-preserve name.
+/// The attributes that --preserve and --no-preserve name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attribute {
     /// The permission bits and the ACLs.
@@ -68,7 +68,7 @@ pub enum Attribute {
     Context,
     /// The extended attributes of the file.
     Xattr,
-    /// All of these, the context where there is one.
+    /// All of these attributes, the context only where there is one.
     All,
 }
 
@@ -83,21 +83,21 @@ pub const ATTRIBUTES: KeywordTable<Attribute> = &[
     ("all", Attribute::All),
 ];
 
-/// WHEN of --direct: whether the page cache is used.
+/// The WHEN of --direct, which says whether the page cache is used.
 pub const DIRECT: KeywordTable<DirectPolicy> = &[
     ("never", DirectPolicy::Never),
     ("auto", DirectPolicy::Auto),
     ("always", DirectPolicy::Always),
 ];
 
-/// WHEN of --progress: whether a bar is shown.
+/// The WHEN of --progress, which says whether a bar is shown.
 pub const PROGRESS: KeywordTable<progress::ShowProgress> = &[
     ("never", progress::ShowProgress::Never),
     ("auto", progress::ShowProgress::Auto),
     ("always", progress::ShowProgress::Always),
 ];
 
-/// Returns the words that NAME of --engine may be, with their engines.
+/// Returns the keywords for NAME of --engine, with their engines.
 #[must_use]
 pub fn engines() -> Vec<(&'static str, &'static EngineSpec)> {
     engine::ENGINES.iter().map(|row| (row.name, *row)).collect()

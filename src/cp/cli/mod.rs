@@ -1,8 +1,9 @@
-//! The words of the command line: one table, from which they are read and from which clap makes help, man page and
-//! completions. No system call, and no decision.
+//! The command line: one table, from which the arguments are read and from which clap makes help, man page and
+//! completions. This module makes no system call and no decision.
 //!
-//! clap does not read them. What cp's scripts rely on is getopt_long(3): the first mistake counts, whatever stands behind
-//! it; `--f` is `--force`, whatever long options are added here; with POSIXLY_CORRECT operands begin at the first of them.
+//! clap does not read the arguments. cp's scripts rely on getopt_long(3): the first mistake counts, whatever follows
+//! it; `--f` is `--force`, whatever long options are added here; with POSIXLY_CORRECT, option parsing ends at the first
+//! operand.
 
 pub mod argmatch;
 pub mod getopt;
@@ -18,13 +19,13 @@ use crate::report::{PROGRAM_NAME, program_name};
 use option_spec::{OptionAction, OptionSpec, Origin};
 use table::OPTION_TABLE;
 
-/// Returns the command line of `mmapcp`: what help, man page and completions are made from.
+/// Returns clap's description of the command line of `mmapcp`, from which help, man page and completions are made.
 #[must_use]
 pub fn command() -> Command {
     named(PROGRAM_NAME)
 }
 
-/// Returns what --help prints: a line an option, and the name by which cp was called.
+/// Returns the text of --help: one line for each option, with the name by which the program was called.
 #[must_use]
 pub fn help_text() -> String {
     named(program_name())
@@ -33,7 +34,8 @@ pub fn help_text() -> String {
         .to_string()
 }
 
-/// Returns what --version prints, whatever the name it was called by: a script that asks wants to know what it has.
+/// Returns the text of --version. It names mmapcp, whatever name the program was called by, so that a script can find
+/// out which program it runs.
 #[must_use]
 pub fn version_text() -> String {
     named(PROGRAM_NAME).render_version()
@@ -63,7 +65,7 @@ fn named(name: &str) -> Command {
 
 /// Describes one row of the table to clap.
 fn argument(row: &OptionSpec, order: usize) -> Arg {
-    // Rows of one meaning, -b and --backup, want ids of their own.
+    // Rows with one meaning, such as -b and --backup, need different ids.
     let mut arg = Arg::new(order.to_string())
         .help(row.help)
         .help_heading(match row.origin {

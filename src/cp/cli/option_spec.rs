@@ -1,4 +1,4 @@
-//! The type of a row in the table of options: what an option is called, what it takes, what --help says, and what it does.
+//! The type of a row in the table of options: the names of an option, its argument, its text in --help, and its effect.
 
 use std::ffi::{OsStr, OsString};
 
@@ -9,14 +9,14 @@ use super::super::cli_answer::CliAnswer;
 use super::super::resolve::parsed_options::ParsedOptions;
 use super::option_value::OptionValue;
 
-/// What a shell may offer as an argument.
+/// The values that a shell may complete for an argument.
 #[derive(Debug, Clone, Copy)]
 pub enum ArgumentValues {
-    /// A word of the list that this function returns.
+    /// A keyword of the list that this function returns.
     Words(fn() -> Vec<&'static str>),
     /// The name of a directory that exists.
     Directory,
-    /// Any text, or a list of words.
+    /// Any text, or a list of keywords.
     Free,
 }
 
@@ -24,7 +24,7 @@ impl ArgumentValues {
     /// Tells clap which values `arg` takes, for the completions.
     pub(super) fn describe(self, arg: Arg) -> Arg {
         match self {
-            // For the shells; --help names them where it says what they mean.
+            // These are for the shells; --help names the values in the text that explains them.
             Self::Words(words) => arg
                 .value_parser(PossibleValuesParser::new(words()))
                 .hide_possible_values(true),
@@ -52,24 +52,24 @@ pub type ApplySwitch = fn(&mut ParsedOptions);
 /// Records the argument of an option in the parsed options, or returns the usage error that it causes.
 pub type ApplyRequired = fn(&mut ParsedOptions, OptionValue<'_>) -> Result<(), CliAnswer>;
 
-/// Does the same for an argument that may be left out.
+/// Records an optional argument in the parsed options, or returns the usage error that it causes.
 pub type ApplyOptional = fn(&mut ParsedOptions, Option<OptionValue<'_>>) -> Result<(), CliAnswer>;
 
-/// Which argument an option takes, and what the option does to the parsed options.
+/// The argument that an option takes, and the effect of the option on the parsed options.
 #[derive(Debug, Clone, Copy)]
 pub enum OptionAction {
     /// The option takes no argument and is answered instead of copying.
     Answer(Question),
     /// The option takes no argument.
     Switch(ApplySwitch),
-    /// The argument stands behind `=`, is attached to the letter, or is the next word.
+    /// The argument follows `=`, is attached to the letter, or is the next word.
     Required(ArgumentSpec, ApplyRequired),
-    /// The argument stands behind `=` or is left out; a letter takes none.
+    /// The argument follows `=` or is left out; a letter takes no argument.
     Optional(ArgumentSpec, ApplyOptional),
 }
 
-/// The programs that have an option. Abbreviations are read by the first of them in which they mean anything, so that an
-/// option that is added here breaks no script.
+/// The programs that have an option. An abbreviation is looked up in cp's options first and in mmapcp's own only if it
+/// matches none of cp's, so that an option that is added here breaks no script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// GNU cp has it, in version 9.7 or before.
@@ -78,20 +78,20 @@ pub enum Origin {
     Own,
 }
 
-/// One option: the only place that says what it is called, what it takes, what --help says of it, and what it does.
+/// One option. This is the only place that defines its names, its argument, its text in --help, and its effect.
 #[derive(Debug)]
 pub struct OptionSpec {
-    /// The letters, any of which is the option.
+    /// The letters, each of which is the short option.
     pub letters: &'static str,
     /// The long name, without its dashes.
     pub long: Option<&'static str>,
-    /// A long name that cp still takes and no longer shows.
+    /// A long name that cp still accepts but does not show.
     pub hidden: Option<&'static str>,
     /// What --help says about the option.
     pub help: &'static str,
-    /// The argument, and what the option does.
+    /// The argument, and the effect of the option.
     pub action: OptionAction,
-    /// The programs that have it.
+    /// The programs that have the option.
     pub origin: Origin,
 }
 
@@ -112,7 +112,7 @@ pub(super) const fn switch(
     }
 }
 
-/// Makes a letter without a long name: short for another option, or for several.
+/// Makes a letter without a long name. It is short for another option, or for several.
 pub(super) const fn letter(
     letters: &'static str,
     help: &'static str,
@@ -173,7 +173,7 @@ impl OptionSpec {
         }
     }
 
-    /// Adds a long name that is taken and not shown.
+    /// Adds a long name that is accepted but not shown.
     pub(super) const fn with_hidden_name(self, hidden: &'static str) -> Self {
         Self {
             hidden: Some(hidden),
@@ -182,10 +182,10 @@ impl OptionSpec {
     }
 }
 
-/// One option of the command line, as it was given.
+/// One option, as the command line gave it.
 #[derive(Debug)]
 pub struct GivenOption {
-    /// The row of the table.
+    /// The row of the option in the table.
     pub spec: &'static OptionSpec,
     /// The argument, where the option takes one and has one.
     pub value: Option<OsString>,
@@ -195,7 +195,7 @@ impl GivenOption {
     /// Records the option in `parsed`. Returns the question if the option asks for an answer instead.
     ///
     /// # Errors
-    /// The usage error where the argument is none that the option takes.
+    /// Returns the usage error where the option does not accept the argument.
     pub fn apply(&self, parsed: &mut ParsedOptions) -> Result<Option<Question>, CliAnswer> {
         let option = self.spec.long.unwrap_or(self.spec.letters);
         let value = |value| OptionValue { option, value };

@@ -1,4 +1,5 @@
-//! The argument of an option, and how it is read: words of a list, rates, times, percentages and counts, each within its bounds.
+//! The argument of an option, and how it is parsed: keywords of a list, rates, times, percentages and counts, each
+//! within its bounds.
 
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
@@ -10,46 +11,48 @@ use super::argmatch::argmatch;
 use crate::report::quote::quote_word;
 use crate::report::units::{parse_rate, parse_time_with_unit, suggest_unit};
 
-/// Slower than a page in four seconds nobody copies, and faster than memory neither.
+/// The accepted rates, in bytes a second. A lower limit would be less than a page in four seconds, and a higher one is
+/// faster than memory.
 const RATES: std::ops::RangeInclusive<u64> = 1 << 10..=100 << 30;
 
 /// Shortest limit of a latency, since probers measure in microseconds.
 const MIN_LIMIT_TIME: Duration = Duration::from_micros(1);
 
-/// A percentile of a window of seconds says nothing about hours.
+/// Longest limit of a latency: a percentile of a window of seconds says nothing about hours.
 const MAX_LATENCY: Duration = Duration::from_secs(3600);
 
-/// Six weeks: who wants to wait longer has no limit to give.
+/// Longest give-up time, six weeks. A user who wants to wait longer needs no limit.
 const MAX_GIVE_UP_AFTER: Duration = Duration::from_secs(1000 * 3600);
 
-/// What the help names. `m`, which others take for minutes, is taken for milliseconds by who limits a latency.
+/// The units that the help names. `m` is not accepted: elsewhere it means minutes, but a user who limits a latency
+/// would mean milliseconds.
 const UNITS: [&str; 5] = ["us", "ms", "s", "min", "h"];
 
-/// The least pressure that is told from none: a ten-thousandth of a second in each.
+/// The least pressure, in percent, that can be distinguished from none: a ten-thousandth of a second in each second.
 const LEAST_PRESSURE: f64 = 0.01;
 
-/// The argument of an option as it was given.
+/// The argument of an option, as the command line gave it.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionValue<'a> {
     /// The long name of the option, without its dashes.
     pub option: &'static str,
-    /// The argument, which may be any bytes.
+    /// The argument, which may contain any bytes.
     pub value: &'a OsStr,
 }
 
 impl OptionValue<'_> {
-    /// Returns what the argument means in `table`.
+    /// Returns the meaning of the argument in `table`.
     ///
     /// # Errors
-    /// The usage error, in cp's words, where it means nothing or several things.
+    /// Returns the usage error, in cp's words, where the argument has no meaning or several.
     pub fn keyword<T: Copy + PartialEq>(self, table: &[(&'static str, T)]) -> Result<T, CliAnswer> {
         argmatch(&self.option_name(), self.value, table)
     }
 
-    /// Does the same for one member of an argument that is a list.
+    /// Returns the meaning of one member of an argument that is a list.
     ///
     /// # Errors
-    /// As [`keyword`](Self::keyword).
+    /// Returns the same error as [`keyword`](Self::keyword).
     pub fn list_keyword<T: Copy + PartialEq>(
         self,
         member: &[u8],
@@ -62,7 +65,7 @@ impl OptionValue<'_> {
     /// Returns the argument as a number of files of at least 1.
     ///
     /// # Errors
-    /// The usage error where it is none.
+    /// Returns the usage error where the argument is no such number.
     pub fn job_count(self) -> Result<NonZeroUsize, CliAnswer> {
         self.or_invalid(self.text().parse().ok(), "a number of at least 1")
     }
@@ -70,7 +73,7 @@ impl OptionValue<'_> {
     /// Returns the argument as bytes a second.
     ///
     /// # Errors
-    /// The usage error where it is none, or out of bounds.
+    /// Returns the usage error where the argument is no rate, or out of bounds.
     pub fn rate(self) -> Result<u64, CliAnswer> {
         let takes = "bytes a second from 1K to 100G, as 50M";
         let rate = parse_rate(self.text()).ok();
@@ -84,7 +87,7 @@ impl OptionValue<'_> {
     /// Returns the argument as the limit of a latency.
     ///
     /// # Errors
-    /// The usage error where it is none, or out of bounds.
+    /// Returns the usage error where the argument is no time, or out of bounds.
     pub fn latency(self) -> Result<Duration, CliAnswer> {
         let time = time(self.text(), MAX_LATENCY);
         self.or_invalid(time, "a time from 1us to 1h with its unit, as 5ms")
@@ -93,7 +96,7 @@ impl OptionValue<'_> {
     /// Returns the argument as the time after which a run that misses its limits fails.
     ///
     /// # Errors
-    /// The usage error where it is none, or out of bounds.
+    /// Returns the usage error where the argument is no time, or out of bounds.
     pub fn give_up_time(self) -> Result<Duration, CliAnswer> {
         let time = time(self.text(), MAX_GIVE_UP_AFTER);
         self.or_invalid(time, "a time from 1us to 1000h with its unit, as 30s")
@@ -102,7 +105,7 @@ impl OptionValue<'_> {
     /// Returns the argument as a percentage of time.
     ///
     /// # Errors
-    /// The usage error where it is none, or out of bounds.
+    /// Returns the usage error where the argument is no percentage, or out of bounds.
     pub fn pressure(self) -> Result<f64, CliAnswer> {
         self.or_invalid(percent(self.text()), "a percentage from 0.01 to 100")
     }
@@ -111,7 +114,7 @@ impl OptionValue<'_> {
         format!("--{}", self.option)
     }
 
-    /// Returns the argument, or nothing where it is not UTF-8, which is no number either.
+    /// Returns the argument, or an empty string where it is not UTF-8, which is rejected as a number too.
     fn text(&self) -> &str {
         self.value.to_str().unwrap_or_default()
     }
@@ -127,7 +130,7 @@ impl OptionValue<'_> {
     }
 }
 
-/// Reads a time that has a unit: without one, 5 might be meant as ms and be read as s.
+/// Parses a time that has a unit. Without a unit, 5 might be meant as milliseconds and be read as seconds.
 fn time(text: &str, longest: Duration) -> Option<Duration> {
     let mut units = text
         .split(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
@@ -141,7 +144,7 @@ fn time(text: &str, longest: Duration) -> Option<Duration> {
 
 fn percent(text: &str) -> Option<f64> {
     let number = text.strip_suffix('%').unwrap_or(text);
-    // What else f64 would take: inf, nan, exponents, signs.
+    // These are other forms that f64 would accept: inf, nan, exponents and signs.
     if number.contains(|c: char| !c.is_ascii_digit() && c != '.') {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The table of options. A row says all that there is to say of an option; see [`OptionSpec`].
+//! The table of options. A row defines everything about an option; see [`OptionSpec`].
 
 use super::super::options::{Dereference, Overwrite};
 use super::super::resolve::parsed_options::ParsedOptions;
@@ -8,7 +8,8 @@ use super::option_spec::{OptionSpec, Question, letter, optional, question, requi
 use crate::report::progress::ShowProgress;
 use crate::transfer::Reflink;
 
-/// All options. Those of cp stand in the order of cp's own table, in which it lists what an abbreviation might mean.
+/// All options. Those of cp are in the order of cp's own table, in which it lists the possible meanings of an
+/// abbreviation.
 pub static OPTION_TABLE: &[OptionSpec] = &[
     switch(
         "a",

@@ -1,9 +1,11 @@
-//! A destination that is the old file or the whole new one: the new one is written without a name, or with one beside
-//! where the file system has no unnamed files, and gets its name when it is complete.
+//! A destination that is either the old file or the whole new one: the new file is written without a name, or with a
+//! temporary name in the same directory where the file system has no unnamed files, and gets its name when it is
+//! complete.
 //!
-//! What differs from overwriting: other hard links of the old file keep its content, and so do those who have it open;
-//! the directory must be writable; the birth time and the flags of chattr(1) are those of a new file. Owner, mode, ACL
-//! and extended attributes are kept, or it is an error. A link to a file stays, and what it leads to is replaced.
+//! Differences from overwriting: other hard links of the old file keep its content, and so do processes that have it
+//! open; the directory must be writable; the birth time and the flags of chattr(1) are those of a new file. Owner,
+//! mode, ACL and extended attributes are kept, or the copy fails. A symbolic link to a file stays, and the file that it
+//! leads to is replaced.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -29,43 +31,43 @@ use crate::cp::file_status::{FileId, file_id, is_directory, is_link, is_regular}
 use crate::cp::options::Backup;
 use crate::transfer::errno_class::{ErrnoClass, classify, retry};
 
-/// Where a complete file goes, and what it goes over.
+/// A new file without its final name, and the entry that it will get.
 #[derive(Debug)]
 pub(super) struct TempFile<'a> {
     entry: ResolvedPath<'a>,
-    /// The name it has meanwhile.
+    /// The temporary name that the file has until then.
     temp_name: Option<OsString>,
     /// The inode of the new file.
     file_id: FileId,
     old_file: OldFile,
-    /// What was decided when it was opened, for another look at what has the name in the end.
+    /// The options with which the file was opened, for another check of the file that has the name in the end.
     how: DestOptions,
-    /// Whether the name beside is one that no sweep looks at.
+    /// Whether the temporary name is a random one, which no search for leftovers examines.
     left_slot: bool,
 }
 
-/// How often what has the name may change between a look at it and the rename: each time it does, another process has
-/// replaced the file within some microseconds.
+/// Number of times that the file at the name may change between its check and the rename. Each time, another process
+/// has replaced the file within some microseconds.
 const MAX_ROUNDS: u32 = 100;
 
-/// What one attempt to give the new file its name came to.
+/// The result of one attempt to give the new file its name.
 enum AttemptOutcome {
-    /// It came to this.
+    /// The commit is over, with this outcome.
     Over(CommitOutcome),
-    /// The name has changed hands meanwhile, so it is looked at again.
+    /// Another file has taken the name meanwhile, so the name is checked again.
     Again,
-    /// Another file is to be replaced than the one whose attributes the new one has.
+    /// The file to be replaced is not the one whose attributes the new file has.
     Changed,
 }
 
-/// What has the name now.
+/// The file that has the name now.
 #[derive(Debug)]
 enum OldFile {
-    /// Nothing, and it must be so at the end.
+    /// There is no file, and there must be none at the end.
     Absent,
-    /// A file that nothing is kept of.
+    /// A file from which nothing is inherited.
     Discard(FileStat),
-    /// A file that the new one shall look like.
+    /// A file whose attributes the new file inherits.
     Inherit {
         old: File,
         there: FileStat,
@@ -88,7 +90,7 @@ pub(super) fn open<'a>(
         None => (new(place, how)?, OldFile::Absent),
     };
     let mode = match &over {
-        // It gets the mode of the old one in the end; until then nobody needs it.
+        // The file gets the mode of the old one in the end, and nobody else needs access until then.
         OldFile::Inherit { .. } => 0o600,
         OldFile::Discard(_) | OldFile::Absent => how.mode,
     };
@@ -112,7 +114,7 @@ pub(super) fn open<'a>(
     })
 }
 
-/// The entry of a file that is there, and the file.
+/// Returns the entry of an existing file, and the file.
 fn existing<'a>(
     place: &AtPath<'a>,
     there: &FileStat,
@@ -124,7 +126,8 @@ fn existing<'a>(
     if !is_regular(there) {
         return Err(Error::atomic(place.shown, AtomicObstacle::NotRegular));
     }
-    // Who could not write to it may not replace it either, as in cp. A program that is running is not written to here.
+    // A user who may not write to the file may not replace it either, as in cp. The file of a running program is not
+    // written to here, so it is opened for reading.
     let old = match open_existing(place, there, OFlag::O_WRONLY, how.is_below_operand) {
         Err(OpenExistingError::Open(e)) if e.raw_os_error() == Some(libc::ETXTBSY) => {
             open_existing(place, there, OFlag::O_RDONLY, how.is_below_operand)
@@ -149,7 +152,7 @@ fn existing<'a>(
     }
 }
 
-/// The entry of a file that is not there.
+/// Returns the entry of a file that does not exist yet.
 fn new<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<ResolvedPath<'a>, Error> {
     let entry = ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
     match entry.stat() {
@@ -160,19 +163,19 @@ fn new<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<ResolvedPath<'a>, Er
                 Err(not_through_dangling(place))
             }
         }
-        // That nothing is there is asserted when it gets its name.
+        // The rename at the end verifies that no file has the name.
         _ => Ok(entry),
     }
 }
 
-/// A file without a name, or with one beside.
+/// Makes a file without a name, or with a temporary name.
 fn temporary(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(File, Option<OsString>)> {
     let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let bits = Mode::from_bits_truncate(mode);
     match retry(|| openat(entry.dir(), ".", flags, bits)).map(File::from) {
         Ok(file) if can_be_named(entry, &file) => return Ok((file, None)),
         Ok(_) => {}
-        // EISDIR and ENOENT: what kernels before 3.11 make of the flag.
+        // Kernels before 3.11, which do not know the flag, return EISDIR or ENOENT.
         Err(e) if matches!(e.raw_os_error(), Some(libc::EISDIR | libc::ENOENT)) => {}
         Err(e) if classify(&e) == ErrnoClass::Unsupported => {}
         Err(e) => return Err(e),
@@ -180,8 +183,8 @@ fn temporary(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(File, Option<Os
     temp_name::create(entry, mode).map(|(name, file)| (file, Some(name)))
 }
 
-/// Whether an unnamed file will get a name when the time comes: without /proc, or where linkat(2) is forbidden, it would
-/// not. The name `.` is refused because it exists, when nothing else is in the way.
+/// Returns whether an unnamed file can be given a name later, which fails without /proc, or where linkat(2) is
+/// forbidden. EEXIST for the name `.` shows that nothing else prevents it.
 fn can_be_named(entry: &ResolvedPath<'_>, file: &File) -> bool {
     temp_name::name_open_file(file, entry.dir(), ".".as_ref()) == Err(Errno::EEXIST)
 }
@@ -199,7 +202,8 @@ impl<'a> TempFile<'a> {
         }
     }
 
-    /// Gives the file its name. `Changed` hands it back, for the attributes of the file that is to be replaced now.
+    /// Gives the file its name. `Changed` returns the file to the caller, which sets the attributes of the file that is
+    /// to be replaced now.
     pub(super) fn commit(
         mut self,
         file: File,
@@ -219,7 +223,7 @@ impl<'a> TempFile<'a> {
             Err(refused) => Err(refused),
         };
         let left = self.discard(&place);
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let committed = done?;
         left?;
         if matches!(committed, CommitOutcome::Done { .. }) {
@@ -229,7 +233,7 @@ impl<'a> TempFile<'a> {
         Ok(committed)
     }
 
-    /// `None` where the attributes of another file are to be kept first.
+    /// Makes the file durable and named. Returns `None` where the attributes of another file are to be inherited first.
     fn make_final(
         &mut self,
         file: &File,
@@ -250,7 +254,7 @@ impl<'a> TempFile<'a> {
         Err(Error::dest_replaced(place.shown).into())
     }
 
-    /// Looks at what has the name, decides about it as the walk did, and replaces that file and no other.
+    /// Examines the file at the name, decides about it as the walk did, and replaces that file and no other.
     fn attempt(
         &mut self,
         file: &File,
@@ -290,7 +294,8 @@ impl<'a> TempFile<'a> {
         }
         match terms.backup {
             Some(backup) => {
-                // Whatever has the name is kept; where the decision may be against it, it is the one that was decided about.
+                // Any file at the name is kept as the backup. Where the decision may be to leave it, it must be the
+                // file that was decided about.
                 let seen = terms.may_leave.then_some(&now);
                 self.back_up(file, place, seen, backup)
             }
@@ -299,7 +304,7 @@ impl<'a> TempFile<'a> {
         }
     }
 
-    /// Takes another file for the one to be replaced. Returns whether it shall leave its attributes to the new one.
+    /// Makes another file the one to be replaced. Returns whether the new file shall inherit its attributes.
     fn look_anew(
         &mut self,
         now: &FileStat,
@@ -321,7 +326,7 @@ impl<'a> TempFile<'a> {
         Ok(kept)
     }
 
-    /// Replaces a file in one step, and takes it back where that was another than the one that was decided about.
+    /// Replaces a file in one step, and undoes that where the replaced file was not the one that was decided about.
     fn exchange(
         &mut self,
         file: &File,
@@ -346,7 +351,7 @@ impl<'a> TempFile<'a> {
                 Err(displaced(place, kept).into())
             }
             Err(e) if by_inode::is_unsupported(e) => {
-                // What takes the name in the microsecond between this look and the rename is lost.
+                // A file that gets the name in the microsecond between this check and the rename is lost.
                 match self.entry.stat() {
                     Ok(again) if is_unchanged(&again, now) => self.name_over(file, place),
                     _ => Ok(AttemptOutcome::Again),
@@ -356,7 +361,7 @@ impl<'a> TempFile<'a> {
         }
     }
 
-    /// Replaces a file, which gets its backup's name in the same step.
+    /// Replaces a file, which gets its backup name in the same step.
     fn back_up(
         &mut self,
         file: &File,
@@ -389,7 +394,7 @@ impl<'a> TempFile<'a> {
         }
     }
 
-    /// Gives the file a name that no sweep looks at, and returns that.
+    /// Gives the file a random name, which no search for leftovers examines, and returns the name.
     fn take_random_name(&mut self, file: &File, place: &AtPath<'_>) -> Result<OsString, Error> {
         let name = match self.temp_name.take() {
             Some(name) if self.left_slot => name,
@@ -406,7 +411,7 @@ impl<'a> TempFile<'a> {
         Ok(name)
     }
 
-    /// The first file of its name.
+    /// Gives the new file the name of the destination, if no file has it.
     fn name_new(&mut self, file: &File) -> nix::Result<()> {
         let (dir, name) = (self.entry.dir(), self.entry.name.as_os_str());
         let Some(beside) = &self.temp_name else {
@@ -419,7 +424,8 @@ impl<'a> TempFile<'a> {
             name,
             RenameFlags::RENAME_NOREPLACE,
         ) {
-            // The file system cannot promise that, or the kernel is older than 3.15. The other name goes later.
+            // The file system cannot guarantee that, or the kernel is older than 3.15. The temporary name is removed
+            // later.
             Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {
                 linkat(dir, beside.as_os_str(), dir, name, AtFlags::empty())
             }
@@ -432,7 +438,7 @@ impl<'a> TempFile<'a> {
         }
     }
 
-    /// In place of the old one, whichever that is by now.
+    /// Replaces the file that has the name by then, whichever file that is.
     fn name_over(
         &mut self,
         file: &File,
@@ -455,13 +461,13 @@ impl<'a> TempFile<'a> {
         self.discard(place)
     }
 
-    /// Removes the name beside, if it still is the file's.
+    /// Removes the temporary name, if it still leads to the file.
     fn discard(&mut self, place: &AtPath<'_>) -> Result<(), Error> {
         self.remove_temp_name()
             .map_err(|(beside, e)| cannot_remove(place, &beside, e))
     }
 
-    /// Removes the name beside. Fails with that name and the error.
+    /// Removes the temporary name. Fails with that name and the error.
     fn remove_temp_name(&mut self) -> Result<(), (OsString, Errno)> {
         let Some(beside) = self.temp_name.take() else {
             return Ok(());
@@ -473,7 +479,7 @@ impl<'a> TempFile<'a> {
     }
 }
 
-/// For a panic; all other ways lead through [`TempFile::commit`] and [`TempFile::abandon`].
+/// Cleans up after a panic; all other ways lead through [`TempFile::commit`] and [`TempFile::abandon`].
 impl Drop for TempFile<'_> {
     fn drop(&mut self) {
         let _ = self.remove_temp_name();
@@ -481,7 +487,7 @@ impl Drop for TempFile<'_> {
 }
 
 impl OldFile {
-    /// Whether it is this file that was examined.
+    /// Returns whether this file is the one that was examined.
     fn is_same_file(&self, now: &FileStat) -> bool {
         match self {
             Self::Absent => false,
@@ -500,7 +506,7 @@ fn named_first<'a>(
     }
 }
 
-/// Whether a file is the one that was looked at, and was not written to since.
+/// Returns whether a file is the one that was examined, and was not written to since.
 fn is_unchanged(old: &FileStat, looked_at: &FileStat) -> bool {
     file_id(old) == file_id(looked_at)
         && (old.st_mtime, old.st_mtime_nsec) == (looked_at.st_mtime, looked_at.st_mtime_nsec)

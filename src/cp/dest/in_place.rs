@@ -1,4 +1,4 @@
-//! A destination that is written where it is, as cp does it.
+//! A destination that is overwritten in place, as cp does it.
 
 use std::fs::File;
 use std::io;
@@ -24,7 +24,7 @@ pub(super) fn open<'a>(
     if let Some(there) = there {
         match open_existing(place, there, OFlag::O_WRONLY, how.is_below_operand) {
             Ok(file) => return blocking(file, place),
-            // Removed meanwhile: a new one, as in cp.
+            // The file was removed meanwhile, so a new one is made, as in cp.
             Err(OpenExistingError::Open(e)) if e.raw_os_error() == Some(libc::ENOENT) => {}
             Err(OpenExistingError::Open(e))
                 if how.force && e.kind() != io::ErrorKind::Interrupted =>
@@ -44,16 +44,16 @@ pub(super) fn open<'a>(
     create(place, how)
 }
 
-/// Why an existing file was not opened.
+/// The reason why an existing file was not opened.
 pub(super) enum OpenExistingError {
-    /// open(2) said so.
+    /// The error that open(2) returned.
     Open(io::Error),
-    /// It is another than the one that was looked at.
+    /// The file is not the one that was examined.
     Replaced,
 }
 
-/// Opens what was looked at before, and nothing that was swapped in since: without waiting for that, and without O_TRUNC,
-/// which would destroy before we know that there is room.
+/// Opens the file that was examined before, and fails with `Replaced` where another was swapped in. Does not block on
+/// such a file, and does not use O_TRUNC, which would destroy data before there is known to be room.
 pub(super) fn open_existing(
     place: &AtPath<'_>,
     there: &FileStat,
@@ -77,7 +77,7 @@ pub(super) fn open_existing(
     }
 }
 
-/// An open file that waits again where it must, now that it is known to be the right one.
+/// Makes an open file blocking again, now that it is known to be the right one.
 fn blocking<'a>(file: File, place: &AtPath<'a>) -> Result<Destination<'a>, Error> {
     fcntl(&file, FcntlArg::F_SETFL(OFlag::O_WRONLY)).map_err(|e| cannot_create(place, e))?;
     Ok(Destination {
@@ -88,14 +88,14 @@ fn blocking<'a>(file: File, place: &AtPath<'a>) -> Result<Destination<'a>, Error
     })
 }
 
-/// How long to wait for a reader of a FIFO before asking again whether to stop.
+/// The interval at which the wait for a reader of a FIFO checks whether to stop.
 const FIFO_READER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Opens a FIFO for writing when it has a reader, or gives up when `interrupted` says so: open(2) itself would not return
-/// for a signal.
+/// Opens a FIFO for writing when it has a reader, or gives up when `interrupted` returns true: open(2) itself would not
+/// return for a signal.
 ///
 /// # Errors
-/// What open(2) said, or that another file has the name.
+/// Returns the error of open(2), or that another file has the name.
 pub fn open_fifo<'a>(
     place: &AtPath<'a>,
     there: &FileStat,

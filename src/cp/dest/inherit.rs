@@ -1,5 +1,5 @@
-//! What a file that takes the place of another has from it, so that it looks as one would that had been overwritten:
-//! owner, ACL, extended attributes and mode.
+//! The attributes that a file inherits from the file that it replaces, as if that had been overwritten: owner, ACL,
+//! extended attributes and mode.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,31 +13,31 @@ use crate::cp::error::{AtomicObstacle, KeptAttribute};
 
 const ACCESS_ACL: &str = "system.posix_acl_access";
 
-/// Extended attributes that are about the bytes: the kernel removes or renews them when a file is written.
+/// Extended attributes that depend on the content: the kernel removes or renews them when a file is written.
 const CONTENT_XATTRS: [&str; 3] = ["security.capability", "security.ima", "security.evm"];
 
-/// The bits of a mode that make a program somebody else's.
+/// The set-id bits, which run a program as another user or group.
 const SET_UID: u32 = 0o4000;
 const SET_GID: u32 = 0o2000;
 const GROUP_RUNS: u32 = 0o010;
 
-/// What others see nothing of, with the bits that say whose a program is.
+/// The owner's read and write bits with the set-id bits; nothing for group and others.
 const OWNER_WRITES: u32 = 0o7600;
 
-/// Gives `new` what `old` has.
+/// Gives `new` the attributes of `old`.
 ///
 /// # Errors
-/// What could not be kept, and why.
+/// Returns the attribute that could not be kept, and why.
 pub(super) fn inherit(
     old: &File,
     there: &FileStat,
     new: &File,
     keep_mode: bool,
 ) -> Result<(), AtomicObstacle> {
-    // The owner first: a change of it takes set-id bits away, and some attributes depend on it.
+    // The owner is set first: a change of it clears the set-id bits, and some attributes depend on it.
     inherit_owner(there, new).map_err(|e| AtomicObstacle::Keep(KeptAttribute::Owner, e.into()))?;
     attributes(old, new, keep_mode)?;
-    // An ACL that is copied afterwards leaves the set-id bits alone, as in cp.
+    // An ACL that is copied afterwards does not change the set-id bits, as in cp.
     let shown = if keep_mode { !0 } else { OWNER_WRITES };
     fchmod(new, kept_mode(there) & Mode::from_bits_truncate(shown))
         .map_err(|e| AtomicObstacle::Keep(KeptAttribute::Mode, e.into()))
@@ -52,7 +52,8 @@ fn inherit_owner(there: &FileStat, new: &File) -> nix::Result<()> {
     fchown(new, uid, Some(Gid::from_raw(there.st_gid)))
 }
 
-/// A write takes the set-id bits away from a file, save for root (CAP_FSETID): so does this.
+/// Returns the mode that the new file inherits. The set-id bits are cleared unless the process is root (CAP_FSETID), as
+/// a write to the old file would clear them.
 fn kept_mode(there: &FileStat) -> Mode {
     let mut mode = there.st_mode & 0o7777;
     if !nix::unistd::geteuid().is_root() {
@@ -64,7 +65,7 @@ fn kept_mode(there: &FileStat) -> Mode {
     Mode::from_bits_truncate(mode)
 }
 
-/// Copies the extended attributes, the ACL among them where `acl` says so, up to the first that cannot be copied.
+/// Copies the extended attributes, including the ACL where `acl` is set, up to the first that cannot be copied.
 fn attributes(old: &File, new: &File, acl: bool) -> Result<(), AtomicObstacle> {
     let names = match old.list_xattr() {
         Ok(names) => names,
@@ -86,7 +87,7 @@ fn attributes(old: &File, new: &File, acl: bool) -> Result<(), AtomicObstacle> {
         copied.map_err(|e| AtomicObstacle::Keep(KeptAttribute::Xattr(name), e))?;
     }
     if acl && !had_acl {
-        // What a default ACL of the directory has given to the new file.
+        // This ACL came from the default ACL of the directory.
         match new.remove_xattr(ACCESS_ACL) {
             Err(e) if !is_absent(&e) => return Err(AtomicObstacle::Keep(KeptAttribute::Acl, e)),
             _ => {}
@@ -95,7 +96,8 @@ fn attributes(old: &File, new: &File, acl: bool) -> Result<(), AtomicObstacle> {
     Ok(())
 }
 
-/// A security module that gave the new file the same label need not allow that it be set.
+/// Sets one attribute, unless the new file has the same value already: a security module that gave it the same label
+/// may forbid setting it.
 fn keep_one(new: &File, name: &OsStr, value: &[u8]) -> io::Result<()> {
     if new
         .get_xattr(name)

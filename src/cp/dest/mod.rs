@@ -23,48 +23,52 @@ use super::options::Backup;
 
 pub use in_place::open_fifo;
 
-/// What the command line and the walk have decided about a destination.
+/// The decisions of the command line and the walk about a destination.
 #[derive(Debug, Clone, Copy)]
 pub struct DestOptions {
-    /// What a new file may have at most for now.
+    /// The mode that a new file is created with, which its later mode may extend.
     pub mode: u32,
-    /// One that cannot be opened is replaced: -f.
+    /// Whether a file that cannot be opened is replaced (-f).
     pub force: bool,
-    /// A dangling link is written through: POSIXLY_CORRECT.
+    /// Whether a dangling link is written through (POSIXLY_CORRECT).
     pub through_dangling: bool,
-    /// The name is below a directory that was named: a link there is followed only as [`resolve_link::open_trusted`] has it.
+    /// Whether the name is below a directory operand. A link there is followed only under the rules of
+    /// [`resolve_link::open_trusted`].
     pub is_below_operand: bool,
-    /// The destination is the old file or the whole new one: --atomic.
+    /// Whether the destination is always the old file or the whole new one (--atomic).
     pub atomic: bool,
-    /// What is there is no longer wanted, since it has been backed up or shall be removed: its name goes to a new file at
-    /// the end, and nothing of it is kept. Only with `atomic`.
+    /// Whether the old file is no longer wanted, since it has been backed up or shall be removed. Its name goes to a
+    /// new file at the end, which inherits nothing. Only with `atomic`.
     pub replace_as_new: bool,
-    /// Whether a file that is replaced atomically shall leave its permissions to the new one; else -p sets them afterwards.
+    /// Whether a file that replaces another atomically inherits its permissions; if not, -p sets them afterwards.
     pub keep_mode: bool,
 }
 
-/// An open destination.
+/// The open destination of one copy.
 #[derive(Debug)]
 pub struct Destination<'a> {
-    /// Its name.
+    /// The path of the destination.
     place: AtPath<'a>,
-    /// Whether this run made it, and may remove it.
+    /// Whether this run made the file, and may remove it.
     pub created: bool,
-    /// A file that has not its name yet. Before the file, whose lock keeps the name beside: dropped first.
+    /// A file that does not have its final name yet. This field is before `file`, whose lock protects the temporary
+    /// name, so that it is dropped first.
     temporary: Option<atomic::TempFile<'a>>,
-    /// Open for writing.
+    /// The file, open for writing.
     pub file: File,
 }
 
-/// What decides about the file that has a destination's name when the new one is complete. Only --atomic looks again then.
+/// The rules for the file that has the destination's name when the new one is complete. Only --atomic examines it again
+/// then.
 pub struct CommitRules<'t> {
-    /// What has to be on the disk.
+    /// The files that must reach the disk.
     pub fsync_set: &'t FsyncSet,
-    /// The old file gets a backup's name in the step in which the new one gets its own.
+    /// The backup name that the old file gets in the step in which the new one gets its own.
     pub backup: Option<&'t Backup>,
-    /// Whether `decide` may be against it (-u, -i), so that no file is replaced that it has not seen.
+    /// Whether `decide` may leave the old file (-u, -i), so that no file is replaced that it has not examined.
     pub may_leave: bool,
-    /// Called with what has the name, and whether that is the file that was examined before the copy.
+    /// Decides about a file. Called with the status of the file at the name, and whether that is the file that was
+    /// examined before the copy.
     pub decide: &'t mut dyn FnMut(&FileStat, bool) -> CommitDecision,
 }
 
@@ -74,36 +78,36 @@ impl CommitRules<'_> {
     }
 }
 
-/// What is to become of an old file.
+/// The decision about an old file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitDecision {
-    /// The new one takes its place.
+    /// The new file replaces the old one.
     Replace,
-    /// It stays, and the new one is dropped.
+    /// The old file stays, and the new one is discarded.
     Leave,
 }
 
-/// What became of a destination that was complete.
+/// The result of committing a complete destination.
 #[derive(Debug)]
 pub enum CommitOutcome {
-    /// It has its name.
+    /// The file has its name.
     Done {
-        /// The name of the old file, where that was kept in the same step.
+        /// The backup name of the old file, where it was kept in the same step.
         backup: Option<OsString>,
     },
-    /// What has the name was left, by [`CommitDecision::Leave`]: this file.
+    /// This file kept the name, by [`CommitDecision::Leave`].
     Left(FileId),
 }
 
-/// Why a destination did not get its name.
+/// The reason why a destination did not get its name.
 #[derive(Debug)]
 pub enum CommitError<'a> {
-    /// Somebody made a file of that name meanwhile.
+    /// Another process made a file of that name meanwhile.
     Exists,
-    /// Somebody replaced the file meanwhile: the attributes of that one are to be kept, and then it is to be committed
-    /// again.
+    /// Another process replaced the file meanwhile. The new file shall inherit the attributes of that one, and then be
+    /// committed again.
     Changed(Box<Destination<'a>>),
-    /// It could not be made durable, named or closed.
+    /// The file could not be made durable, named or closed.
     Failed(Error),
 }
 
@@ -113,12 +117,14 @@ impl From<Error> for CommitError<'_> {
     }
 }
 
-/// Opens the destination of a regular file. An existing one is as it was; with `force` one that refuses is replaced.
+/// Opens the destination of a regular file. An existing file is left as it is; with `force`, one that cannot be opened
+/// is replaced.
 ///
-/// `removed` is called when a file was removed for that.
+/// Calls `removed` after a file was removed for that.
 ///
 /// # Errors
-/// What could not be opened or made; nothing was changed then, save what `removed` was told of.
+/// Returns the error of opening or creating the file. Nothing was changed then, except for a file that `removed`
+/// reported.
 pub fn open<'a>(
     place: &AtPath<'a>,
     there: Option<&FileStat>,
@@ -133,8 +139,8 @@ pub fn open<'a>(
 }
 
 impl<'a> Destination<'a> {
-    /// Gives a temporary what the file had whose place it takes. To be called when the data is complete, before the
-    /// attributes of the source are set.
+    /// Gives a temporary file the attributes of the file that it replaces. Must be called when the data is complete,
+    /// before the attributes of the source are set.
     ///
     /// # Errors
     /// Owner, mode or an extended attribute could not be kept.
@@ -145,16 +151,16 @@ impl<'a> Destination<'a> {
         }
     }
 
-    /// Whether it is a file that a failed copy leaves nothing of.
+    /// Returns whether the destination is atomic, so that a failed copy leaves no part of a file.
     #[must_use]
     pub fn is_atomic(&self) -> bool {
         self.temporary.is_some()
     }
 
-    /// Makes it what it is to be: on the disk as far as `durable` demands, under its name, closed.
+    /// Completes the destination: syncs it where the rules demand that, gives it its name, and closes it.
     ///
     /// # Errors
-    /// A file that could not be made durable, named or closed; a temporary is gone then.
+    /// The file could not be made durable, named or closed; a temporary file is removed then.
     pub fn commit(self, terms: &mut CommitRules<'_>) -> Result<CommitOutcome, CommitError<'a>> {
         let Self {
             place,
@@ -173,10 +179,11 @@ impl<'a> Destination<'a> {
         }
     }
 
-    /// Ends what is not to be committed: a temporary goes; what was written in place is closed.
+    /// Ends a destination that is not to be committed: removes a temporary file, and closes one that was written in
+    /// place.
     ///
     /// # Errors
-    /// A temporary could not be removed, or the file not be closed.
+    /// A temporary file could not be removed, or the file could not be closed.
     pub fn abandon(self) -> Result<(), Error> {
         match self.temporary {
             Some(temporary) => temporary.abandon(&self.place),
@@ -185,8 +192,8 @@ impl<'a> Destination<'a> {
     }
 }
 
-/// Returns the error of opening or making a destination. Of a name with a slash behind that is no directory cp says that it
-/// is none.
+/// Returns the error of opening or creating a destination. For a name with a trailing slash that is no directory, the
+/// error is ENOTDIR, as in cp.
 fn cannot_create(place: &AtPath<'_>, error: impl Into<io::Error>) -> Error {
     let error = error.into();
     let slash = place.path.as_encoded_bytes().ends_with(b"/");
@@ -196,13 +203,13 @@ fn cannot_create(place: &AtPath<'_>, error: impl Into<io::Error>) -> Error {
     }
 }
 
-/// Returns the error for a destination that is a symbolic link to nothing.
+/// Returns the error for a destination that is a dangling symbolic link.
 fn not_through_dangling(place: &AtPath<'_>) -> Error {
     Error::refused(Refusal::DanglingSymlink, Path::new(""), place.shown)
 }
 
-/// Returns an error that only close(2) reports (NFS, FUSE) while the file stays open: closing any of its descriptors asks
-/// the file system.
+/// Returns an error that only close(2) reports (NFS, FUSE) while the file stays open: closing any of its descriptors
+/// asks the file system.
 fn check_close_error(file: &File, place: &AtPath<'_>) -> Result<(), Error> {
     let again = file
         .as_fd()
@@ -214,7 +221,7 @@ fn check_close_error(file: &File, place: &AtPath<'_>) -> Result<(), Error> {
 /// Closes a file, and returns an error that only close(2) reports (NFS, FUSE).
 fn close(file: File, place: &AtPath<'_>) -> Result<(), Error> {
     match nix::unistd::close(file.into_raw_fd()) {
-        // On Linux the descriptor is gone even then.
+        // On Linux the descriptor is closed even after EINTR.
         Ok(()) | Err(Errno::EINTR) => Ok(()),
         Err(e) => Err(place.error(Operation::Close, e)),
     }

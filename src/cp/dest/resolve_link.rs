@@ -1,4 +1,5 @@
-//! Where a name leads: the directory and the name in it that no link stands in for, reached by descriptors.
+//! Link resolution: finds the directory and the name in it that a path leads to after all symbolic links, by directory
+//! descriptors.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,7 +15,7 @@ use crate::cp::at_path::AtPath;
 use crate::cp::file_status::is_link;
 use crate::transfer::errno_class::retry;
 
-/// Links that are followed before it is a loop: MAXSYMLINKS of the kernel.
+/// Number of links that are followed before ELOOP: MAXSYMLINKS of the kernel.
 const MAX_SYMLINKS: usize = 40;
 
 /// A directory and one name in it.
@@ -22,12 +23,12 @@ const MAX_SYMLINKS: usize = 40;
 pub struct ResolvedPath<'a> {
     given: BorrowedFd<'a>,
     opened: Option<OwnedFd>,
-    /// One component.
+    /// The name, which is one path component.
     pub name: OsString,
 }
 
 impl<'a> ResolvedPath<'a> {
-    /// The entry of a place itself, be it a link or not.
+    /// Returns the entry at this path itself, whether it is a link or not.
     ///
     /// # Errors
     /// The directory cannot be opened, or the name ends in a slash.
@@ -35,10 +36,11 @@ impl<'a> ResolvedPath<'a> {
         Self::with_open_parent(place.dir, place.path)
     }
 
-    /// The entry that a place leads to, which need not exist.
+    /// Returns the entry that a path leads to after all links. The entry need not exist.
     ///
     /// # Errors
-    /// As [`resolve_nofollow`](Self::resolve_nofollow); ELOOP; EACCES for a link that a stranger put into a directory of everybody's.
+    /// Returns the errors of [`resolve_nofollow`](Self::resolve_nofollow); ELOOP; EACCES for a link that another user
+    /// put into a sticky world-writable directory.
     pub fn resolve_follow(place: &AtPath<'a>) -> io::Result<Self> {
         let mut entry = Self::resolve_nofollow(place)?;
         for _ in 0..MAX_SYMLINKS {
@@ -59,7 +61,7 @@ impl<'a> ResolvedPath<'a> {
         let slash = bytes.iter().rposition(|b| *b == b'/');
         let name = &bytes[slash.map_or(0, |at| at + 1)..];
         if name.is_empty() {
-            // open(2) with O_CREAT says so, too.
+            // open(2) with O_CREAT returns the same error.
             return Err(Errno::EISDIR.into());
         }
         let opened = match slash {
@@ -77,16 +79,16 @@ impl<'a> ResolvedPath<'a> {
         })
     }
 
-    /// The directory.
+    /// Returns the directory that contains the name.
     #[must_use]
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.opened.as_ref().map_or(self.given, AsFd::as_fd)
     }
 
-    /// What is there, the link itself if it is one.
+    /// Returns the status of the file at the entry, or of the link itself if it is one.
     ///
     /// # Errors
-    /// fstatat's.
+    /// Returns the error of fstatat(2).
     pub fn stat(&self) -> nix::Result<FileStat> {
         fstatat(
             self.dir(),
@@ -95,7 +97,7 @@ impl<'a> ResolvedPath<'a> {
         )
     }
 
-    /// What the link says that is there, if it is one.
+    /// Returns the target of the entry if it is a link, else `None`.
     fn target(&self) -> io::Result<Option<OsString>> {
         match self.stat() {
             Ok(stat) if is_link(&stat) => {}
@@ -118,25 +120,25 @@ impl<'a> ResolvedPath<'a> {
         fstatat(self.dir(), ".", AtFlags::empty())
     }
 
-    /// The directory, open for fsync.
+    /// Opens the directory for fsync(2).
     ///
     /// # Errors
-    /// EACCES where it may not be read.
+    /// Returns EACCES where the directory may not be read.
     pub fn open_directory(&self) -> io::Result<File> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         retry(|| openat(self.dir(), ".", flags, Mode::empty())).map(File::from)
     }
 }
 
-/// Opens a name below a directory that was named, and what a link there leads to only where the link is our own, root's, or of the owner
-/// of the file: in a directory of theirs, others could lead a copy that root makes to any file. To open(2) what else there
-/// is looks as it does under fs.protected_symlinks.
+/// Opens a name below a directory operand. A link there is followed only where it belongs to this user, to root, or to
+/// the owner of the file: in a directory of their own, others could redirect a copy that root makes to any file. The
+/// rule resembles that of open(2) under fs.protected_symlinks.
 ///
 /// # Errors
-/// openat's; EACCES for the link of a stranger.
+/// Returns the error of openat(2), or EACCES for the link of another user.
 pub fn open_trusted(place: &AtPath<'_>, flags: OFlag) -> io::Result<File> {
     match place.open(flags | OFlag::O_NOFOLLOW, 0) {
-        // With O_DIRECTORY a link is none.
+        // With O_DIRECTORY the error for a link is ENOTDIR.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR)) => {}
         other => return other,
     }
@@ -153,10 +155,10 @@ pub fn open_trusted(place: &AtPath<'_>, flags: OFlag) -> io::Result<File> {
     }
 }
 
-/// Makes the file that such a link leads to; the link must be our own or root's.
+/// Creates the file that such a link leads to; the link must belong to this user or to root.
 ///
 /// # Errors
-/// openat's; EACCES for the link of a stranger.
+/// Returns the error of openat(2), or EACCES for the link of another user.
 pub fn create_trusted(place: &AtPath<'_>, flags: OFlag, mode: u32) -> io::Result<File> {
     let (owner, target) = read_link(place)?;
     if !is_trusted(owner) {
@@ -169,7 +171,7 @@ pub fn create_trusted(place: &AtPath<'_>, flags: OFlag, mode: u32) -> io::Result
     behind.open(flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)
 }
 
-/// Owner and target of a link: the link that is read is the one whose owner is told.
+/// Returns the owner and the target of a link, both read from the same inode.
 fn read_link(place: &AtPath<'_>) -> io::Result<(u32, OsString)> {
     let link = place.open(OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)?;
     let stat = fstat(&link)?;
@@ -184,8 +186,9 @@ fn is_trusted(owner: u32) -> bool {
     owner == 0 || owner == nix::unistd::geteuid().as_raw()
 }
 
-/// What the kernel does for open(2) under fs.protected_symlinks, and what following by hand would go around: in a
-/// directory like /tmp only one's own links and those of its owner are followed.
+/// Returns whether a link may be followed under the rule that the kernel applies to open(2) with fs.protected_symlinks,
+/// which following links by hand would bypass: in a directory like /tmp only the user's own links and those of the
+/// directory's owner are followed.
 fn may_follow(link: &FileStat, dir: &FileStat) -> bool {
     let everybodys = 0o1002;
     dir.st_mode & everybodys != everybodys

@@ -1,13 +1,13 @@
-//! The name that a file has while it waits beside the one whose place it will take.
+//! The temporary name that a new file has in the directory of the file that it will replace.
 //!
-//! `.NAME.mmapcp-N` says what it is and of what. Its inode is locked (flock) for as long as its writer lives, so who
-//! wants the name and finds it unlocked has found what a killed run left, and clears it.
+//! `.NAME.mmapcp-N` says that it is temporary and for which file. Its inode is locked (flock) for as long as its writer
+//! lives, so a run that needs the name and finds it unlocked has found the leftover of a killed run, and removes it.
 //!
-//! N is 1 to 8, the first that is free; where all are in use, it is 16 random hexadecimal digits, so that nobody can keep
-//! a file from being copied by taking the names before. The next `--atomic` copy over NAME looks at the eight names only,
-//! and stops at two free ones: to find a random one it would have to read the directory, which may hold a million names,
-//! for each file. So what stays is the leftover of a run that was killed while eight others, or a stranger's files, had
-//! the eight names.
+//! N is 1 to 8, the first that is free; where all are in use, it is 16 random hexadecimal digits, so that nobody can
+//! prevent a copy by taking the names before. The next `--atomic` copy over NAME examines the eight names only, and
+//! stops at two free ones: to find a random name it would have to read the directory, which may hold a million names,
+//! for each file. The leftover of a run that was killed while eight other runs, or files of another user, had the eight
+//! names is therefore not removed.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
@@ -27,28 +27,30 @@ use crate::cp::file_status::{file_id, is_regular};
 use crate::sys::file::try_lock;
 use crate::transfer::errno_class::retry;
 
-/// What a name of one component has at most: NAME_MAX of the kernel.
+/// The maximum length of one path component, in bytes: NAME_MAX of the kernel.
 const NAME_MAX: usize = 255;
 
-/// Where a file system takes less than that (eCryptfs 143, minix 30), half is tried, down to this.
+/// The lowest length that is tried. Where a file system accepts less than NAME_MAX (eCryptfs 143, minix 30), the length
+/// is halved, down to this.
 const MIN_NAME_LIMIT: usize = 28;
 
-/// Numbered names: more than the writers that one destination has at once, and few enough to look at for each file.
+/// Number of numbered names: more than one destination has writers at once, and few enough to examine for each file.
 const NUMBERED_SLOTS: u32 = 8;
 
-/// Random names that are tried before the directory is taken for broken: of 2^64 names, no second one is ever needed.
+/// Number of random names that are tried before the directory is treated as broken. Of 2^64 names, a second one is
+/// never needed.
 const MAX_RANDOM_NAMES: u32 = 16;
 
-/// Names that are free one after another before a search for leftovers ends: a run that was killed while another held
+/// Number of consecutive free names after which a search for leftovers ends: a run that was killed while another held
 /// the first name has left the second.
 const FREE_SLOTS_TO_STOP: u32 = 2;
 
-/// The name beside `of` that ends with `n`, of `limit` bytes at most.
+/// Returns the temporary name for `of` that ends with `n`, of `limit` bytes at most.
 fn name(of: &OsStr, n: impl Display, limit: usize) -> OsString {
     let end = format!(".mmapcp-{n}");
     let of = of.as_bytes();
     let mut keep = of.len().min(limit.saturating_sub(1 + end.len()));
-    // Not within a character: some file systems take only whole ones.
+    // A multi-byte character is not split, since some file systems accept only whole ones.
     while keep < of.len() && keep > 0 && of[keep] & 0xc0 == 0x80 {
         keep -= 1;
     }
@@ -59,7 +61,7 @@ fn name(of: &OsStr, n: impl Display, limit: usize) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// Makes a file beside, locked. Returns its name, too.
+/// Creates a temporary file and locks it. Returns its name, too.
 pub(super) fn create(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(OsString, File)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(mode);
@@ -67,7 +69,7 @@ pub(super) fn create(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(OsStrin
         let file = File::from(retry(|| openat(entry.dir(), name, flags, mode))?);
         let locked = try_lock(&file);
         let taken = locked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
-        // Somebody may have taken it for a leftover before it was locked, and cleared it.
+        // Another run may have removed the file as a leftover before it was locked.
         if taken || !by_inode::is_name_of_inode(entry.dir(), name, file_id(&fstat(&file)?)) {
             return Err(Errno::EEXIST.into());
         }
@@ -75,15 +77,15 @@ pub(super) fn create(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(OsStrin
     })
 }
 
-/// Gives an unnamed file a name beside. Returns the name.
+/// Gives an unnamed file a temporary name. Returns the name.
 pub(super) fn link(entry: &ResolvedPath<'_>, file: &File) -> io::Result<OsString> {
-    // Where a file system has no locks, nobody can find it unlocked either.
+    // Where a file system has no locks, no other run can find the file unlocked either.
     let _ = try_lock(file);
     claim(entry, |name| Ok(name_open_file(file, entry.dir(), name)?)).map(|(name, ())| name)
 }
 
-/// Gives a file that has this name beside, or none, a random one that no sweep looks at, since it leads to the old file for
-/// a moment when the two are exchanged. Returns the name.
+/// Gives a file a random name in place of its temporary name, if it has one. No search for leftovers examines a random
+/// name, which leads to the old file for a moment when the two are exchanged. Returns the name.
 pub(super) fn take_random_name(
     entry: &ResolvedPath<'_>,
     file: &File,
@@ -100,9 +102,9 @@ pub(super) fn take_random_name(
     claim_from(NUMBERED_SLOTS + 1, entry, rename).map(|(name, ())| name)
 }
 
-/// Links an open file that may have no name to one. It shall not exist.
+/// Links an open file, which may have no name, to a name that must not exist.
 pub(super) fn name_open_file(file: &File, dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<()> {
-    // AT_EMPTY_PATH, which would need no /proc, is for who has CAP_DAC_READ_SEARCH.
+    // AT_EMPTY_PATH, which would need no /proc, requires CAP_DAC_READ_SEARCH.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     linkat(
         AT_FDCWD,
@@ -113,7 +115,7 @@ pub(super) fn name_open_file(file: &File, dir: BorrowedFd<'_>, name: &OsStr) -> 
     )
 }
 
-/// Makes something under the first name that is free or can be freed.
+/// Calls `make` with the first name that is free or can be freed.
 fn claim<T>(
     entry: &ResolvedPath<'_>,
     make: impl FnMut(&OsStr) -> io::Result<T>,
@@ -121,7 +123,7 @@ fn claim<T>(
     claim_from(1, entry, make)
 }
 
-/// As [`claim`], from a number on; those above [`NUMBERED_SLOTS`] stand for random ones.
+/// Does the same as [`claim`], beginning at a number. Each number above [`NUMBERED_SLOTS`] stands for a random name.
 fn claim_from<T>(
     mut n: u32,
     entry: &ResolvedPath<'_>,
@@ -149,11 +151,11 @@ fn claim_from<T>(
     Err(Errno::EEXIST.into())
 }
 
-/// Attempts to take a name, with those on names that were found free or were cleared and are taken all the same. A file
-/// system that says of each name that it exists would else be asked for ever.
+/// Number of attempts to take a name, including those on names that were free or were cleared and turned out to be
+/// taken. A file system that returns EEXIST for every name would otherwise be asked without end.
 const MAX_ATTEMPTS: u32 = 1000;
 
-/// Removes what killed runs left beside an entry.
+/// Removes the leftovers of killed runs for an entry.
 pub(super) fn remove_leftovers(entry: &ResolvedPath<'_>) {
     let mut free = 0;
     for n in 1..=NUMBERED_SLOTS {
@@ -168,13 +170,13 @@ pub(super) fn remove_leftovers(entry: &ResolvedPath<'_>) {
     }
 }
 
-/// What was under a name.
+/// The state of a temporary name.
 #[derive(Debug, PartialEq, Eq)]
 enum SlotState {
     Nothing,
-    /// A leftover, which is gone now, or something that has just moved on.
+    /// A leftover, which has been removed, or a file that was renamed just then.
     Cleared,
-    /// A file whose writer lives, or that is not ours.
+    /// A file whose writer is alive, or that belongs to another user.
     Used,
 }
 
@@ -193,7 +195,7 @@ fn clear_if_leftover(dir: BorrowedFd<'_>, name: &OsStr) -> SlotState {
     if !ours || try_lock(&file).is_err() {
         return SlotState::Used;
     }
-    // Where it leads to another file by now, its writer has just given it its final name.
+    // If the name leads to another file by now, its writer has just given it its final name.
     match by_inode::remove_checked(dir, name, file_id(&stat)) {
         Ok(_) => SlotState::Cleared,
         Err(_) => SlotState::Used,
@@ -213,7 +215,7 @@ mod tests {
         let made = name(OsStr::new(&long), 12, NAME_MAX);
         assert_eq!(made.len(), NAME_MAX);
         assert!(made.to_string_lossy().ends_with("x.mmapcp-12"));
-        // Of a character of two bytes, both or none.
+        // A character of two bytes is kept or dropped as a whole.
         let wide = "ä".repeat(127);
         let made = name(OsStr::new(&wide), 1, NAME_MAX);
         assert!(made.to_str().is_some(), "{made:?}");
@@ -243,7 +245,7 @@ mod tests {
         Ok(())
     }
 
-    /// Another process may take all the numbers.
+    /// Another process may take all the numbers without blocking a copy.
     #[test]
     fn numbers_that_are_taken_block_nothing() -> io::Result<()> {
         let dir = tempfile::tempdir()?;

@@ -1,5 +1,5 @@
-//! From the command line to decisions: options are read in their order, where the last of those that contradict counts, and
-//! then [`validate`] decides.
+//! Resolves the command line into decisions: options are read in their order, where the last of contradicting options
+//! counts, and then [`validate`] decides.
 
 pub(super) mod parsed_options;
 #[cfg(test)]
@@ -16,16 +16,16 @@ use super::environment::Environment;
 use super::options::CopyOptions;
 use parsed_options::ParsedOptions;
 
-/// What the command line comes to.
+/// The result of reading the command line.
 #[derive(Debug)]
 pub struct Resolved {
-    /// Warnings, which are printed first in any case.
+    /// The warnings, which are printed first in any case.
     pub warnings: Vec<String>,
-    /// What to do, or what to answer instead.
+    /// The decisions, or the answer that is given instead.
     pub options: Result<CopyOptions, CliAnswer>,
 }
 
-/// Reads the words behind the program's name and decides what they come to.
+/// Reads the arguments after the program's name and resolves them.
 #[must_use]
 pub fn resolve(words: impl IntoIterator<Item = OsString>, environment: &Environment) -> Resolved {
     let mut parsed = ParsedOptions::new(environment);

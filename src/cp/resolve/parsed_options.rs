@@ -1,5 +1,5 @@
-//! The options while they are read: the decisions that an option makes alone, and what must be known of all options before
-//! the rest is decided.
+//! The options while they are read: the decisions that depend on one option alone, and the values that are needed once
+//! all options are known.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -21,9 +21,9 @@ pub struct ParsedOptions {
     pub warnings: Vec<String>,
     /// Whether any option asks for backups.
     pub backups: bool,
-    /// CONTROL of --backup, empty where none was given.
+    /// The CONTROL of --backup, empty where none was given.
     pub backup_control: OsString,
-    /// SUFFIX of the option --suffix, where it was given.
+    /// The SUFFIX of the option --suffix, where it was given.
     pub backup_suffix: Option<OsString>,
     /// Whether the option --copy-contents was given.
     pub copy_contents: bool,
@@ -37,14 +37,14 @@ pub struct ParsedOptions {
     pub interactive: Option<Overwrite>,
     /// The last of -u and --update.
     pub update: Update,
-    /// DIRECTORY of the option -t, where it was given.
+    /// The DIRECTORY of the option -t, where it was given.
     pub target_directory: Option<OsString>,
     /// Whether the option --no-target-directory was given.
     pub no_target_directory: bool,
 }
 
 impl ParsedOptions {
-    /// Returns what holds without any option.
+    /// Returns the settings that apply without any option.
     #[must_use]
     pub fn new(environment: &Environment) -> Self {
         Self {
@@ -82,10 +82,10 @@ impl ParsedOptions {
         self.backup_suffix = Some(suffix.to_owned());
     }
 
-    /// Records -t.
+    /// Records the option -t, or --target-directory.
     ///
     /// # Errors
-    /// The mistake where it was given before.
+    /// Returns an error where the option was given before.
     pub fn set_target_directory(&mut self, directory: &OsStr) -> Result<(), CliAnswer> {
         match self.target_directory.replace(directory.to_owned()) {
             None => Ok(()),
@@ -117,7 +117,7 @@ impl ParsedOptions {
     /// Records --preserve, with or without a list.
     ///
     /// # Errors
-    /// The usage error where a member of the list is no attribute.
+    /// Returns the usage error where a member of the list is no attribute.
     pub fn preserve(&mut self, list: Option<OptionValue<'_>>) -> Result<(), CliAnswer> {
         let Some(list) = list else {
             self.preserve_ownership_mode_and_times();
@@ -131,7 +131,7 @@ impl ParsedOptions {
     /// Switches each attribute of a list on or off.
     ///
     /// # Errors
-    /// The usage error where a member of the list is no attribute. The members before it have been switched.
+    /// Returns the usage error where a member of the list is no attribute. The members before it have been switched.
     pub fn set_attributes(&mut self, list: OptionValue<'_>, on: bool) -> Result<(), CliAnswer> {
         for name in list.value.as_bytes().split(|b| *b == b',') {
             self.set_attribute(list.list_keyword(name, keywords::ATTRIBUTES)?, on);
@@ -161,7 +161,7 @@ impl ParsedOptions {
         }
     }
 
-    /// Records -Z or --context, with a warning where it cannot be heeded.
+    /// Records -Z or --context, with a warning where it cannot be applied.
     pub fn set_context(&mut self, context: Option<OptionValue<'_>>) {
         let warning = match (self.environment.selinux, context) {
             (true, Some(context)) => {

@@ -21,7 +21,7 @@ fn options(line: &str) -> CopyOptions {
     options_in(&Environment::default(), line)
 }
 
-/// Returns the first line of what is answered instead.
+/// Returns the first line of the answer that is given instead of copying.
 fn mistake_in(environment: &Environment, line: &str) -> String {
     first_line(resolved_in(environment, line).options, line)
 }
@@ -29,7 +29,7 @@ fn mistake_in(environment: &Environment, line: &str) -> String {
 fn first_line(options: Result<CopyOptions, CliAnswer>, line: &str) -> String {
     match options {
         Err(CliAnswer::Mistake(text)) => {
-            // Whatever the locale of who tests.
+            // The quotation marks depend on the locale of the tester.
             let text = String::from_utf8(text).unwrap();
             let text = text.replace(['\u{2018}', '\u{2019}'], "'");
             let first = text.lines().next().unwrap_or_default();

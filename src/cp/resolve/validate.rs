@@ -1,4 +1,5 @@
-//! All options known: what contradicts itself, what follows from what, and the operands, each mistake where cp finds it.
+//! Validation after all options are known: detects contradictions, derives implied settings, and checks the operands.
+//! Each error is found in the order in which cp finds it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -13,10 +14,10 @@ use super::parsed_options::ParsedOptions;
 use crate::report::quote::quote;
 use crate::transfer::{DirectPolicy, Reflink, Sparse, TransferOptions as Transfer};
 
-/// Completes the options, looking for contradictions in cp's order.
+/// Completes the options, checking for contradictions in cp's order.
 ///
 /// # Errors
-/// What is wrong with the options, or with the number of operands.
+/// Returns the usage error about the options, or about the number of operands.
 pub(super) fn validate(
     mut parsed: ParsedOptions,
     operands: Vec<OsString>,
@@ -27,7 +28,7 @@ pub(super) fn validate(
     check_contexts(&mut parsed)?;
     let (sources, target) = pair_operands(&mut parsed, operands)?;
     let mut options = parsed.options;
-    // cp 9.5's answer; 9.1 shares the holes that it was told to fill.
+    // cp 9.5 resolves it like this; 9.1 shares the holes that it was told to fill.
     if options.transfer.sparse == Sparse::Never && options.transfer.reflink == Reflink::Auto {
         options.transfer.reflink = Reflink::Never;
     }
@@ -51,7 +52,7 @@ pub(super) fn validate(
     Ok(options)
 }
 
-/// Returns what becomes of an existing file: -n is stronger than --update, and --update than -i.
+/// Returns the treatment of an existing file: -n overrides --update, and --update overrides -i.
 fn resolve_overwrite(parsed: &ParsedOptions) -> Overwrite {
     match (parsed.interactive, parsed.update) {
         (Some(Overwrite::Skip), _) => Overwrite::Skip,
@@ -79,7 +80,7 @@ fn check_conflicts(parsed: &ParsedOptions, existing: Overwrite) -> Result<(), Cl
 }
 
 fn check_atomic_conflicts(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
-    // A link, or the attributes of a file that is there, are not written to a temporary first.
+    // A link, or the attributes of an existing file, are not written to a temporary file first.
     let options = [
         (parsed.hard_link, "--link"),
         (parsed.symbolic_link, "--symbolic-link"),
@@ -93,7 +94,7 @@ fn check_atomic_conflicts(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
     }
 }
 
-/// Refuses --give-up-after for a rate alone, which is held and cannot be missed.
+/// Rejects --give-up-after together with a rate alone, since a rate is always kept and cannot be missed.
 fn check_give_up_after(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
     if parsed.options.throttle.give_up_after.is_some() && !parsed.options.throttle.governed() {
         return Err(CliAnswer::usage_error(
@@ -147,9 +148,9 @@ fn resolve_backup(parsed: &ParsedOptions) -> Result<Option<Backup>, CliAnswer> {
     }))
 }
 
-/// Refuses a security context that is set and also preserved.
+/// Rejects a security context that is set and also preserved.
 fn check_contexts(parsed: &mut ParsedOptions) -> Result<(), CliAnswer> {
-    // CTX is stronger than -a, and contradicts --preserve=context.
+    // CTX overrides -a, and contradicts --preserve=context.
     if parsed.options.context.is_some() {
         parsed.options.preserve.context &= parsed.options.preserve.context_required;
         if parsed.options.preserve.context {
@@ -190,7 +191,7 @@ fn pair_operands(
     if !parsed.no_target_directory {
         return Ok((operands, DestOperand::Either(last.into())));
     }
-    // With -T cp names the third operand, whatever comes behind it.
+    // With -T cp names the third operand, whatever follows it.
     match operands.get(2).or((operands.len() == 2).then_some(&last)) {
         Some(extra) => Err(CliAnswer::usage_error(&format!(
             "extra operand {}",
@@ -200,7 +201,7 @@ fn pair_operands(
     }
 }
 
-/// Returns whether a suffix makes the name of a backup in the same directory; gnulib overlooks one that does not.
+/// Returns whether a suffix makes a backup name in the same directory; gnulib ignores a suffix that does not.
 fn is_valid_suffix(suffix: &OsStr) -> bool {
     let bytes = suffix.as_bytes();
     let end = bytes

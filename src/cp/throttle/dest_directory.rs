@@ -1,4 +1,4 @@
-//! Where is copied to, as far as those ask who watch the disk there.
+//! Finds the directory that is copied to, for the sensors that watch its disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use crate::cp::operands::OperandJobs;
 use crate::cp::options::CopyOptions;
 use crate::observe::mount::Mount;
 
-/// Links that are followed one after another, as by the kernel (path_resolution(7)).
+/// Number of links that are followed one after another, as by the kernel (path_resolution(7)).
 const MAX_SYMLINKS: usize = 40;
 
-/// File systems that keep what is written in memory: fdatasync waits for nothing.
+/// File systems that keep written data in memory, where fdatasync(2) does not wait.
 const IN_MEMORY: [&str; 3] = ["tmpfs", "ramfs", "devtmpfs"];
 
-/// A directory on the file system that is copied to.
+/// Returns a directory on the file system that is copied to.
 ///
 /// # Errors
-/// The destination is written to, and lies on none.
+/// Fails if the destination is written to, and lies on no file system.
 pub(in crate::cp) fn find_dest_directory(
     jobs: &OperandJobs,
     options: &CopyOptions,
@@ -26,7 +26,8 @@ pub(in crate::cp) fn find_dest_directory(
         return Ok(dir.clone());
     }
     let dest = jobs.list.first().map_or(Path::new("."), |job| &job.dest);
-    // What a link leads to may lie elsewhere than the link. /dev/stdout is one that leads to a pipe, which has no path.
+    // The target of a link may lie on another file system than the link. /dev/stdout may lead to a pipe, which has no
+    // path.
     let file = match fs::metadata(dest) {
         Ok(there) if there.is_dir() => return Ok(dest.to_owned()),
         Ok(there) if !there.is_file() => {
@@ -43,7 +44,7 @@ pub(in crate::cp) fn find_dest_directory(
     })
 }
 
-/// Where a file is made when a link that leads to nothing is written through.
+/// Returns the path at which a file is created when a dangling link is written through.
 fn end_of_links(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..MAX_SYMLINKS {
@@ -55,7 +56,7 @@ fn end_of_links(path: &Path) -> PathBuf {
     path
 }
 
-/// The file system of `dir`, where that is in memory.
+/// Returns the type of the file system of `dir`, where that is in memory.
 pub(super) fn memory_file_system(dir: &Path) -> Option<String> {
     let mount = Mount::of_path(Path::new("/"), dir).ok()?;
     IN_MEMORY

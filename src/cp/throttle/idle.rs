@@ -1,4 +1,4 @@
-//! --idle: last in line for the disk and for the CPU.
+//! --idle: gives the copy the lowest priority for the disk and for the CPU.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::observe::disk::why_io_classes_ignored;
 use crate::report::Reporter;
 use crate::sys::idle_priority;
 
-/// Gives this thread, and those that it makes, the lowest priority; what is refused or means nothing is said.
+/// Gives this thread, and those that it starts, the lowest priority. Warns if a priority is refused or has no effect.
 pub(super) fn become_idle(jobs: &OperandJobs, options: &CopyOptions, reporter: &Reporter) {
     let steps = [
         (

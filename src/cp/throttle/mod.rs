@@ -1,4 +1,5 @@
-//! A copy held to what the user allows: what watches the machine, and the thread beside the copy that governs its pace.
+//! Keeps a copy within the user's limits: the sensors that watch the machine, and the governor thread that sets the
+//! rate of the copy.
 
 mod dest_directory;
 mod idle;
@@ -20,13 +21,13 @@ use crate::sys::clock::MonotonicNs;
 use crate::transfer::rate_limit::{Governor, Limits, Notice, RateLimiter, RateSettings};
 use sensors::{SensorEvent, SensorSet};
 
-/// How often the governor looks. A fork prober answers every 25 ms; a look takes 10 us.
+/// The interval between two runs of the governor. A fork prober answers every 25 ms; a run takes 10 us.
 const GOVERNOR_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How often where nothing but a rate is to be held: somebody may want to know whether it is.
+/// The interval where only a rate must be kept, so that the user can see whether it is.
 const RATE_ONLY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// All that is started before there is a second thread: a prober is forked.
+/// The sensors that must be started before there is a second thread, since a prober is forked.
 #[derive(Debug)]
 pub(super) struct Throttle {
     watch: SensorSet,
@@ -35,10 +36,10 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// Starts what watches; nothing where nothing is limited.
+    /// Starts the sensors. Returns `None` where nothing is limited.
     ///
     /// # Errors
-    /// What cannot be watched and why: a copy that could hurt whom it shall spare is not begun.
+    /// Returns the signal that cannot be measured, and why: a copy that could exceed its limits is not begun.
     pub(super) fn start(
         options: &CopyOptions,
         jobs: &OperandJobs,
@@ -56,7 +57,7 @@ impl Throttle {
     }
 }
 
-/// Runs `copy` at the pace that is allowed, on this thread and with the priority that is wanted.
+/// Runs `copy` on this thread, at the rate that the limits allow and with the priority of --idle.
 pub(super) fn run_throttled(
     throttle: Option<Throttle>,
     options: &CopyOptions,
@@ -75,7 +76,7 @@ pub(super) fn run_throttled(
     };
     let pacer = Arc::new(RateLimiter::new(throttle.limits.governed()));
     let mut governing = GovernorLoop::new(throttle, &pacer, reporter);
-    // The first orders are there before the first who asks: nobody waits for a thread to come up.
+    // The first rate is set before the copy asks for it, so the copy need not wait for the thread to start.
     governing.update_rate();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -91,7 +92,7 @@ pub(super) fn run_throttled(
                 return false;
             }
         };
-        // Who governs keeps its priority; threads that are made from here on have this one's.
+        // The governor keeps its priority; threads that are started from here on have the priority of this thread.
         be_idle();
         let _end = GovernorStopper {
             over: &over,
@@ -101,7 +102,7 @@ pub(super) fn run_throttled(
     })
 }
 
-/// Ends the governing with the copy, also when that panics.
+/// Ends the governor when the copy ends, even if that panics.
 struct GovernorStopper<'a> {
     over: &'a AtomicBool,
     governing: Thread,
@@ -114,7 +115,7 @@ impl Drop for GovernorStopper<'_> {
     }
 }
 
-/// A copy that nobody governs any more might wait for ever.
+/// Stops the run if the governor panics, since the copy might otherwise wait without end.
 struct StopOnPanic<'a>(&'a Reporter);
 
 impl Drop for StopOnPanic<'_> {
@@ -125,7 +126,7 @@ impl Drop for StopOnPanic<'_> {
     }
 }
 
-/// The governor, with what it sees and whom it orders.
+/// The governor, with its sensors and the rate limiter that it sets.
 struct GovernorLoop<'a> {
     watch: SensorSet,
     governor: Governor,
@@ -172,7 +173,7 @@ impl<'a> GovernorLoop<'a> {
 
     fn look(&mut self) {
         let (governor, reporter) = (&mut self.governor, self.reporter);
-        // Who ends all processes of a service ends the probers as well.
+        // If all processes of a service are ended, the probers are ended as well, and that needs no warning.
         let warn = |warning: LimitWarning| {
             if !reporter.is_stopping() {
                 reporter.warn(warning);

@@ -16,17 +16,17 @@ use crate::transfer::rate_limit::{
     Cause, Feed, LatencySample, SIGNALS, Sample, SignalSpec, StallSample,
 };
 
-/// How often PSI is read: ten times in the second over which it is taken. The kernel brings its sums up to
-/// date every two seconds, and whenever they are read (Documentation/accounting/psi.rst).
+/// The interval at which PSI is read: ten times in the second over which the pressure is computed. The kernel updates
+/// its sums every two seconds, and whenever they are read (Documentation/accounting/psi.rst).
 const PRESSURE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Something that the governor should know.
+/// An event that the governor must handle.
 pub(super) enum SensorEvent {
     /// A measurement of the signal that has this cause.
     Sample(Cause, Sample),
-    /// The sensor gives no samples for a while. The text is for the user.
+    /// The sensor gives no samples for a while. The text is a warning for the user.
     SensorLost(Cause, LimitWarning),
-    /// A text for the user.
+    /// A text for the user, without a sample.
     Message(LimitWarning),
 }
 
@@ -35,16 +35,16 @@ pub(super) enum SensorEvent {
 pub(super) struct SensorSet {
     probers: Vec<(&'static SignalSpec, SupervisedProber)>,
     stalls: Vec<(&'static SignalSpec, StallCounter)>,
-    /// When PSI is to be read next.
+    /// The time of the next read of PSI.
     next_stall_read: MonotonicNs,
 }
 
 impl SensorSet {
-    /// Opens PSI and starts the probers, as the limits need them. Called while this process has one thread. A signal that asks
-    /// to stop ends the wait for a disk that does not answer; then not all probers are ready.
+    /// Opens PSI and starts the probers that the limits need. Must be called while this process has one thread. A
+    /// signal that asks to stop ends the wait for a disk that does not answer; then not all probers are ready.
     ///
     /// # Errors
-    /// Which signal cannot be sampled, by its option, and why.
+    /// Returns the option whose signal cannot be sampled, and why.
     pub(super) fn start(
         options: &CopyOptions,
         jobs: &OperandJobs,
@@ -53,7 +53,7 @@ impl SensorSet {
         let limits = &options.throttle;
         let limited = || SIGNALS.iter().filter(|signal| signal.is_limited(limits));
         let (mut stalls, mut probers) = (Vec::new(), Vec::new());
-        // Files are opened before a process is made: what cannot be had is known sooner.
+        // Files are opened before a process is started, so that a missing file is reported sooner.
         for signal in limited() {
             if let Feed::Stall(resource) = signal.feed {
                 let counter = StallCounter::open(Path::new("/"), resource);
@@ -83,7 +83,7 @@ impl SensorSet {
         })
     }
 
-    /// Tells what has come since the last call.
+    /// Passes all samples and events since the last call to `tell`.
     pub(super) fn poll_sensors(&mut self, now: MonotonicNs, mut tell: impl FnMut(SensorEvent)) {
         for (signal, prober) in &mut self.probers {
             while let Some(sample) = prober.pop() {
@@ -127,7 +127,7 @@ fn probe_of(signal: &SignalSpec) -> Option<&'static ProbeSpec> {
     }
 }
 
-/// Starts the prober of a signal. One that needs a directory gets that of the destination.
+/// Starts the prober of a signal. A prober that needs a directory gets that of the destination.
 fn start_prober(
     signal: &SignalSpec,
     row: &'static ProbeSpec,
@@ -150,7 +150,7 @@ fn start_prober(
     SupervisedProber::start(row, &setup).map_err(LimitError::StartProber)
 }
 
-/// Makes the error for the option that cannot be kept.
+/// Makes the error for the option whose limit cannot be kept.
 fn blame(signal: &SignalSpec, why: LimitError) -> Error {
     Error::Limit {
         option: signal.option,

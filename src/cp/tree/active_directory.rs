@@ -1,5 +1,5 @@
-//! One directory under way, completed by the last of those that work in it. It is open on both sides while files are
-//! copied in it; while the walk is far below, it is closed ([`super::open_directories`]).
+//! A directory that is being copied. The last task that works in it completes it. It is open on both sides while files
+//! are copied in it; while the walk is far below, it is closed ([`super::open_directories`]).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,25 +21,25 @@ use crate::cp::file_status::{FileId, file_id};
 use crate::cp::operands::join;
 use crate::report::OrderedOutput;
 
-/// One directory under way.
+/// A directory that is being copied.
 pub(super) struct ActiveDirectory {
     source: DirectorySide,
     dest: DirectorySide,
-    /// Where the source is, if it could not be opened for listing. Then nothing is below this.
+    /// The path of the source, if it could not be opened for listing. The directory then has no children.
     unlisted: Option<OwnedAtPath>,
     open: Mutex<DirectoryHandles>,
     names: NameRule,
     from: FileStat,
-    /// The mode that it was made with.
+    /// The mode that mkdir(2) gave the directory, if this run made it.
     made: Option<u32>,
     above: Option<Arc<ActiveDirectory>>,
-    /// Those that still work in it: the walk, files on their way, directories in it.
+    /// Number of users that still work in it: the walk, files in flight, and directories in it.
     busy: AtomicUsize,
-    /// Who speaks of its completion.
+    /// The output for messages about its completion.
     voice: Mutex<Option<OrderedOutput>>,
 }
 
-/// The source or the destination: by what it is found again in the directory above.
+/// One side of a directory, source or destination, with the facts by which it is found again in its parent.
 struct DirectorySide {
     name: OsString,
     shown: PathBuf,
@@ -48,20 +48,20 @@ struct DirectorySide {
     follow: bool,
 }
 
-/// The descriptors of a directory, as far as they are open.
+/// The descriptors of a directory, where they are open.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DirectoryHandles {
     pub(super) listing: Option<Arc<DirHandle>>,
     pub(super) dest: Option<Arc<DirHandle>>,
 }
 
-/// What the walk knows of a directory that it enters.
+/// The facts about a directory that the walk enters.
 pub(super) struct Entered<'a> {
     pub(super) source: &'a OwnedAtPath,
     pub(super) dest: &'a OwnedAtPath,
-    /// Whether the name of the source is followed if it is a symbolic link, and that of the destination.
+    /// Whether the name of the source, and that of the destination, are followed if they are symbolic links.
     pub(super) follow: (bool, bool),
-    /// The source, open; none where it could not be opened.
+    /// The source, open; `None` where it could not be opened.
     pub(super) listing: Option<File>,
     pub(super) target: File,
     /// The inode of the destination.
@@ -73,7 +73,7 @@ pub(super) struct Entered<'a> {
 }
 
 impl ActiveDirectory {
-    /// Begins; the caller works in it until it calls [`Self::remove_user`].
+    /// Begins a directory. The caller is its first user until it calls [`Self::remove_user`].
     pub(super) fn new(entered: Entered<'_>) -> Arc<Self> {
         if let Some(above) = &entered.above {
             above.add_user();
@@ -103,25 +103,26 @@ impl ActiveDirectory {
         })
     }
 
-    /// The descriptors that are open now. Who keeps them keeps them open.
+    /// Returns the descriptors that are open now. They stay open as long as the caller keeps them.
     pub(super) fn folders(&self) -> DirectoryHandles {
         self.open().clone()
     }
 
-    /// Whether the destination is open, and the source where it can be listed.
+    /// Returns whether the destination is open, and the source where it can be listed.
     pub(super) fn is_open(&self) -> bool {
         self.open().dest.is_some()
     }
 
-    /// Closes both sides, when the last task that works in them is done.
+    /// Closes both sides as soon as the last task that works in them is done.
     pub(super) fn close_folders(&self) {
         *self.open() = DirectoryHandles::default();
     }
 
-    /// Opens both sides again by `..` of a directory below.
+    /// Opens both sides again by the entry `..` of a directory below.
     ///
     /// # Errors
-    /// openat's; another directory is there than the one that was left, as when a link was followed to the one below.
+    /// Returns the error of openat(2), or an error if this is another directory than the one that was left, as when a
+    /// link was followed to the one below.
     pub(super) fn reopen_from_below(&self, below: &Self) -> io::Result<()> {
         let below = below.folders();
         let up = |folder: &Option<Arc<DirHandle>>, side: &DirectorySide, place_only| {
@@ -134,10 +135,10 @@ impl ActiveDirectory {
         Ok(())
     }
 
-    /// Opens both sides again by their names in the directory above, which must be open.
+    /// Opens both sides again by their names in the parent directory, which must be open.
     ///
     /// # Errors
-    /// openat's; another directory has the name now.
+    /// Returns the error of openat(2), or an error if another directory has the name now.
     pub(super) fn reopen_by_name(&self) -> io::Result<()> {
         let above = self.above.as_ref().ok_or(Errno::EBADF)?.folders();
         let down = |folder: &Option<Arc<DirHandle>>, side: &DirectorySide, place_only| {
@@ -161,32 +162,32 @@ impl ActiveDirectory {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The directory that this is in, if it is no operand.
+    /// Returns the parent directory, if this directory is no operand.
     pub(super) fn above(&self) -> Option<&Arc<Self>> {
         self.above.as_ref()
     }
 
-    /// The paths of source and destination, for messages.
+    /// Returns the paths of source and destination, for messages.
     pub(super) fn shown(&self) -> (&Path, &Path) {
         (&self.source.shown, &self.dest.shown)
     }
 
-    /// How names in the destination lead to files.
+    /// Returns the rule by which names in the destination identify files.
     pub(super) fn names(&self) -> NameRule {
         self.names
     }
 
-    /// The device that the source is on.
+    /// Returns the device that the source is on.
     pub(super) fn device(&self) -> u64 {
         self.from.st_dev
     }
 
-    /// Whether this run made it.
+    /// Returns whether this run made the directory.
     pub(super) fn is_new(&self) -> bool {
         self.made.is_some()
     }
 
-    /// Whether this run made it, or one above it.
+    /// Returns whether this run made the directory, or one above it.
     pub(super) fn is_within_new(&self) -> bool {
         let mut level = Some(self);
         while let Some(this) = level {
@@ -198,7 +199,7 @@ impl ActiveDirectory {
         false
     }
 
-    /// A name in it, on both sides.
+    /// Returns the paths of an entry in the directory, on both sides.
     pub(super) fn child(&self, name: &OsStr) -> Option<(OwnedAtPath, OwnedAtPath)> {
         let side = |folder: &Arc<DirHandle>, shown: &Path| OwnedAtPath {
             folder: Arc::clone(folder),
@@ -211,18 +212,18 @@ impl ActiveDirectory {
         Some((source, dest))
     }
 
-    /// One more works in it.
+    /// Counts one more user of the directory.
     pub(super) fn add_user(&self) {
         self.busy.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The walk leaves it, and `voice` has the last word.
+    /// Ends the walk's use of the directory. The last messages about it are printed with `voice`.
     pub(super) fn close(level: Arc<Self>, voice: OrderedOutput, run: &CopyRun<'_>) {
         *level.voice.lock().unwrap_or_else(PoisonError::into_inner) = Some(voice);
         Self::remove_user(level, run);
     }
 
-    /// One fewer works in it. The last completes it, and so is out of the one above.
+    /// Counts one user fewer. The last user completes the directory, which then no longer uses its parent.
     pub(super) fn remove_user(level: Arc<Self>, run: &CopyRun<'_>) {
         let mut level = level;
         while level.busy.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -241,7 +242,7 @@ impl ActiveDirectory {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let open = self.folders();
-        // None: it could not be opened again, and that has been said.
+        // If it is `None`, it could not be opened again, and that has been reported.
         let Some(dest) = open.dest.as_deref().and_then(file) else {
             return;
         };
@@ -287,7 +288,7 @@ fn open_same(
     let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     flags.set(OFlag::O_NOFOLLOW, !follow);
     let file = match place.open(flags, 0) {
-        // One that may be searched but not listed is as good for what is made in it.
+        // A directory that may be searched but not listed is enough for making files in it.
         Err(e) if place_only && e.raw_os_error() == Some(libc::EACCES) => {
             place.open(flags | OFlag::O_PATH, 0)
         }

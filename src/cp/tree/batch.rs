@@ -1,4 +1,5 @@
-//! Regular files on their way to the pool: a handful at a time, since handing over costs as much as a small file.
+//! Batches of regular files for the pool: several files at a time, since submitting a job costs as much as a small
+//! file.
 
 use std::sync::{Arc, PoisonError};
 
@@ -13,37 +14,37 @@ use crate::cp::file_status::{FileId, file_id, is_link};
 use crate::cp::in_flight::Claim;
 use crate::report::{OrderedOutput, SourceOutcome};
 
-/// Files in one batch at most.
+/// Maximum number of files in one batch.
 const MAX_BATCH_FILES: usize = 32;
 
-/// Bytes in one batch at most, as far as more than one file is concerned.
+/// Maximum number of bytes in a batch of more than one file.
 const MAX_BATCH_BYTES: u64 = 1 << 20;
 
-/// What a file's bytes need, as it was decided.
+/// The decisions that the transfer of a file's data needs.
 pub(super) struct FileTransfer {
     pub(super) from: FileStat,
     pub(super) ready: DestPlan,
-    /// Whether the destination is below a directory that was named, rather than named itself.
+    /// Whether the destination is below a directory operand, rather than an operand itself.
     pub(super) below: bool,
-    /// Whether links are followed in opening the source.
+    /// Whether links are followed when the source is opened.
     pub(super) follow: bool,
-    /// Whether further links of it wait to know what became of it.
+    /// Whether further hard links of the source need the result of the copy.
     pub(super) remembered: bool,
-    /// What its destination is known by until it is there.
+    /// The key of the destination's name until the file exists.
     pub(super) name: NameKey,
 }
 
-/// One file to be copied.
+/// One file that is to be copied.
 struct CopyTask {
     entry: TreeEntry,
     transfer: FileTransfer,
     /// Whether a later operand may have the same destination.
     named: bool,
-    /// The inodes that it uses, registered from the moment the walk has decided about it.
+    /// The inodes that the file uses, registered from the moment when the walk has decided about it.
     claim: Arc<Claim>,
 }
 
-/// Files collected for one thread.
+/// Files that are collected for one thread.
 #[derive(Default)]
 pub(super) struct Batch {
     tasks: Vec<CopyTask>,
@@ -51,7 +52,7 @@ pub(super) struct Batch {
 }
 
 impl Walk<'_, '_, '_> {
-    /// Hands a regular file over; one that may touch another file of this run is copied at once, alone.
+    /// Submits a regular file. One that may affect another file of this run is copied at once, alone.
     pub(super) fn submit_transfer(&mut self, entry: TreeEntry, transfer: FileTransfer) {
         let alone = self.must_run_alone(&entry, &transfer);
         if let Some(level) = &entry.level {
@@ -83,10 +84,11 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Whether a destination or a source may be another file of this run under a second name, so that the order counts.
+    /// Returns whether a destination or a source may be another file of this run under a second name, so that the order
+    /// counts.
     fn must_run_alone(&self, entry: &TreeEntry, transfer: &FileTransfer) -> bool {
         let preserve = self.options().preserve;
-        // The second copy of a file tells when the first was read.
+        // The second copy of a file shows the access time that the first read of it left.
         let told = preserve.timestamps && !preserve.links && transfer.from.st_nlink > 1;
         // A backup that the commit makes takes a name that the next file may have.
         let takes_name = transfer.ready.planned_backup().is_some();
@@ -95,9 +97,9 @@ impl Walk<'_, '_, '_> {
         }
         let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
         let linked = match &transfer.ready.there {
-            // Some file systems show two names of one file as two inodes (FUSE), but still count its names.
+            // Some file systems show two names of one file as two inodes (FUSE), but still count its links.
             Some(there) => there.st_nlink > 1,
-            // What is written through a link that leads nowhere yet may be what another link leads to.
+            // A file that is written through a dangling link may be the target of another link, too.
             None => {
                 self.options().through_dangling && dest.stat(false).is_ok_and(|stat| is_link(&stat))
             }
@@ -105,7 +107,7 @@ impl Walk<'_, '_, '_> {
         linked || transfer.follow && source.stat(false).is_ok_and(|stat| is_link(&stat))
     }
 
-    /// Hands over what was collected: from here on its messages have their place.
+    /// Submits the collected files. From then on the place of their messages in the output is fixed.
     pub(super) fn submit_batch(&mut self) {
         if self.batch.tasks.is_empty() {
             return;
@@ -127,7 +129,7 @@ impl Walk<'_, '_, '_> {
 }
 
 impl CopyRun<'_> {
-    /// What a thread copies bytes with.
+    /// Returns an idle copier, or a new one, for a thread that copies.
     fn bytes(&self) -> FileCopier {
         let mut idle = self
             .idle_copiers
@@ -137,7 +139,7 @@ impl CopyRun<'_> {
             .unwrap_or_else(|| FileCopier::with_rate_limiter(self.pace.clone()))
     }
 
-    /// Keeps it for the next batch, and tells what it said late.
+    /// Keeps the copier for the next batch, and reports its deferred errors.
     fn done_with(&self, mut bytes: FileCopier, voice: &mut OrderedOutput) {
         if !report_deferred_errors(voice, bytes.take_deferred_errors()) {
             self.fail();
@@ -149,7 +151,7 @@ impl CopyRun<'_> {
         idle.push(bytes);
     }
 
-    /// Waits for the files that are still on their way to the disk. To be called while no batch is under way.
+    /// Waits for the writeback of deferred files. Must be called while no batch is running.
     pub(super) fn wait_for_writeback(&self, voice: &mut OrderedOutput) {
         let mut idle = self
             .idle_copiers
@@ -189,7 +191,7 @@ impl CopyTask {
             run.copied_as(&self.transfer.from, made);
         }
         if let (true, Some(made)) = (self.named, made) {
-            // As cp does, by the link itself where the file was written through one.
+            // As in cp, the inode is that of the link itself where the file was written through one.
             let entry = self.entry.dest.as_at_path().stat(false);
             let made = entry.map_or(made, |stat| file_id(&stat));
             run.note_made(&self.entry.dest.shown, made);

@@ -1,4 +1,4 @@
-//! Directories: made so that nobody else can use them before they are complete, then filled.
+//! Copies directories: makes them so that only the owner can use them before they are complete, then fills them.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::cp::file_status::{file_id, is_link};
 use crate::report::SourceOutcome;
 
 impl Walk<'_, '_, '_> {
-    /// Two paths may lead to one directory: by a bind mount, by a link that is followed. From where that shows, files are
-    /// copied one after the other, since two of them may be one.
+    /// Checks whether two paths lead to one directory: by a bind mount, or by a link that is followed. From then on
+    /// files are copied one after the other, since two of them may be one.
     fn watch_for_repeats(
         &mut self,
         entry: &TreeEntry,
@@ -33,7 +33,7 @@ impl Walk<'_, '_, '_> {
             return;
         }
         let links = self.dereference(entry);
-        // What a link leads to may have been made a moment ago.
+        // The target of a link may have been made a moment ago.
         let mut repeated = self.options().keep_directory_symlink
             && !new
             && !entry.operand()
@@ -42,7 +42,7 @@ impl Walk<'_, '_, '_> {
                 .as_at_path()
                 .stat(false)
                 .is_ok_and(|s| is_link(&s));
-        // Where names may fold, one that was made may be met again under another.
+        // Where names may fold, a new directory may be met again under another name.
         if !new || names != NameRule::Exact || links != Dereference::Never {
             repeated |= !self.seen_directories.insert(file_id(now));
         }
@@ -55,7 +55,7 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Gives a directory that was there the security context of the source, where that is kept.
+    /// Gives an existing directory the security context of the source, where that is preserved.
     fn relabel(&mut self, source: &AtPath<'_>, dest: &AtPath<'_>) -> EntryResult {
         let relabelled = self.run.attributes().relabel(source, dest);
         self.diagnose(&relabelled.errors);
@@ -66,7 +66,7 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Copies a directory and all that is in it.
+    /// Copies a directory and everything in it.
     pub(super) fn directory(&mut self, entry: TreeEntry, descent: &DirectoryPlan) {
         let from = &descent.from;
         let entered = if self.ancestors.contains(&file_id(from)) {
@@ -84,7 +84,7 @@ impl Walk<'_, '_, '_> {
                 return self.report_failure(&entry.source.shown, &entry.dest.shown, failed);
             }
         };
-        // It would keep the directory above open.
+        // The entry would keep the parent directory open.
         drop(entry);
         self.ancestors.push(file_id(from));
         self.open.enter(&level);
@@ -104,13 +104,13 @@ impl Walk<'_, '_, '_> {
             self.report_failure(source, dest, failed);
         }
         self.submit_batch();
-        // While this one still lets its `..` be found, whatever its mode will be.
+        // This is done while the `..` of this directory can still be found, whatever its final mode is.
         self.reopen_parent(&level);
         let voice = self.voice.split();
         ActiveDirectory::close(level, voice, self.run);
     }
 
-    /// Makes the destination, unless it is there, and opens both sides.
+    /// Makes the destination, unless it exists, and opens both sides.
     fn enter(
         &mut self,
         entry: &TreeEntry,
@@ -134,7 +134,7 @@ impl Walk<'_, '_, '_> {
         };
         let now = fstat(&target).map_err(|e| dest.error(Operation::Stat, e))?;
         if made.is_some() {
-            // Its name; what is below it is noted when it is complete.
+            // This notes the name; its entries are noted when the directory is complete.
             if entry.operand() {
                 self.run.cx.fsync_set.note_made(&dest);
             }
@@ -175,7 +175,8 @@ impl Walk<'_, '_, '_> {
         Ok(level)
     }
 
-    /// How names in a directory of the destination lead to files. A new one folds case where the one above does.
+    /// Returns the rule by which names in a destination directory identify files. A new directory folds case where its
+    /// parent does.
     fn names_in(&self, entry: &TreeEntry, target: &File, new: bool) -> NameRule {
         match &entry.level {
             // One thread copies in the order of the walk anyway.
@@ -185,7 +186,7 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Makes a directory that only its owner can use until it is complete. Returns the mode it was given, too.
+    /// Makes a directory that only its owner can use until it is complete. Returns the mode that it was made with, too.
     fn make_directory(
         &self,
         entry: &TreeEntry,
@@ -199,7 +200,8 @@ impl Walk<'_, '_, '_> {
         self.open_new(&dest, mode, exposed)
     }
 
-    /// A destination directory that is there, which must be what was looked at: a link that was swapped in is not followed.
+    /// Opens an existing destination directory, which must be the one that was examined: a link that was swapped in is
+    /// not followed.
     fn open_existing_dest(
         &self,
         entry: &TreeEntry,
@@ -207,13 +209,13 @@ impl Walk<'_, '_, '_> {
         there: &FileStat,
     ) -> Result<File, EntryError> {
         let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        // What was looked at through a link is opened through it, and compared.
+        // A directory that was examined through a link is opened through it, and compared.
         let through = entry.operand() || self.options().keep_directory_symlink;
         if !through {
             flags |= OFlag::O_NOFOLLOW;
         }
         let file = match dest.open(flags, 0) {
-            // One that may be searched but not listed is as good for what is made in it.
+            // A directory that may be searched but not listed is enough for making files in it.
             Err(e) if e.raw_os_error() == Some(libc::EACCES) => dest.open(flags | OFlag::O_PATH, 0),
             other => other,
         };
@@ -225,7 +227,7 @@ impl Walk<'_, '_, '_> {
         Ok(file)
     }
 
-    /// The source directory, which must be the one that was looked at.
+    /// Opens the source directory, which must be the one that was examined.
     fn open_listed(
         &self,
         entry: &TreeEntry,
@@ -259,7 +261,7 @@ impl Walk<'_, '_, '_> {
             if self.voice.is_interrupted() {
                 return Err(EntryError::Reported);
             }
-            // None: it was closed and could not be opened again, which has been said.
+            // If it is `None`, the directory was closed and could not be opened again, which has been reported.
             let Some((source, dest)) = level.child(name) else {
                 break;
             };
@@ -269,7 +271,7 @@ impl Walk<'_, '_, '_> {
                 level: Some(Arc::clone(level)),
                 known,
             });
-            // Going on would copy the copy; cp stops here as well.
+            // To continue would copy the copy; cp stops here as well.
             if self.top.met_itself {
                 break;
             }

@@ -1,4 +1,4 @@
-//! The names in a directory, packed: a directory of a million takes some 30 MB.
+//! The names in a directory, packed: a directory of a million entries takes some 30 MB.
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::Dir;
 
-/// The names in a directory, in the order of their inodes, as cp takes them: on a disk those lie together.
+/// The names in a directory, in the order of their inodes, as in cp: on a disk neighbouring inodes are close together.
 #[derive(Debug)]
 pub(super) struct DirNames {
     bytes: Vec<u8>,
-    /// Inode, and where the name begins; it ends with a NUL, which no name holds.
+    /// The inode, and the offset of the name in `bytes`; the name ends with a NUL, which no name contains.
     entries: Vec<(u64, u32)>,
 }
 
@@ -18,7 +18,7 @@ impl DirNames {
     /// Reads a directory to its end.
     ///
     /// # Errors
-    /// readdir's, or more than 4 GiB of names.
+    /// Returns the error of readdir(3), or an error for more than 4 GiB of names.
     pub(super) fn of(directory: impl AsFd) -> std::io::Result<Self> {
         let mut listing = Dir::from_fd(directory.as_fd().try_clone_to_owned()?)?;
         let mut names = Self {
@@ -38,7 +38,7 @@ impl DirNames {
         Ok(names)
     }
 
-    /// One after the other.
+    /// Returns the names, one after the other.
     pub(super) fn iter(&self) -> impl Iterator<Item = &OsStr> {
         self.entries.iter().map(|(_, at)| {
             let rest = &self.bytes[*at as usize..];

@@ -1,4 +1,4 @@
-//! What is to become of a destination that is there already: written to, renamed, removed, or left alone.
+//! Decides about an existing destination: whether it is written to, renamed, removed, or left alone.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -18,17 +18,17 @@ use crate::cp::operands::DestKnowledge;
 use crate::cp::options::{Backup, BackupNames, CopyMode, Dereference, Overwrite};
 use crate::cp::prompt;
 
-/// How often a destination may be replaced by another process while it is looked at: each look takes microseconds, save
-/// for a question.
+/// Number of times that another process may replace a destination while it is examined. Each examination takes
+/// microseconds, unless the user is asked.
 const MAX_LOOKS: u32 = 100;
 
-/// What a look at the destination came to.
+/// The result of examining the destination.
 enum DestLook {
-    /// The way is clear.
+    /// The destination can be written or made.
     Ready(Box<DestPlan>),
     /// There is nothing to do, and that is no error.
     Nothing,
-    /// Another file is there now, which is to be looked at.
+    /// Another file is there now, which must be examined.
     Changed,
 }
 
@@ -39,7 +39,8 @@ impl DestPlan {
 }
 
 impl Walk<'_, '_, '_> {
-    /// Looks at the destination and clears the way. None: there is nothing to do, and that is no error.
+    /// Examines the destination and removes or renames the old file where necessary. Returns `None` if there is nothing
+    /// to do, which is no error.
     pub(super) fn prepare_dest(
         &mut self,
         entry: &TreeEntry,
@@ -49,7 +50,7 @@ impl Walk<'_, '_, '_> {
         for _ in 0..MAX_LOOKS {
             let mut there = self.stat_dest(entry, from)?;
             if there.is_some_and(|there| self.run.in_flight.is_used(file_id(&there))) {
-                // An earlier file of the walk still uses this inode, under whatever name.
+                // An earlier file of the walk still uses this inode, under any name.
                 self.wait_in_flight_and_writeback();
                 there = self.stat_dest(entry, from)?;
             }
@@ -85,7 +86,8 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// What is there. The link itself is looked at where it would be replaced rather than written through.
+    /// Returns the status of the destination. Examines the link itself where it would be replaced rather than written
+    /// through.
     fn stat_dest(
         &mut self,
         entry: &TreeEntry,
@@ -106,7 +108,7 @@ impl Walk<'_, '_, '_> {
         let dest = entry.dest.as_at_path();
         let mut there = dest.stat(false);
         if through && there.is_ok_and(|stat| is_link(&stat)) {
-            // It may lead to a file that is still to be made.
+            // The link may lead to a file that is still to be made.
             self.wait_in_flight();
             there = dest.stat(true);
         }
@@ -114,13 +116,14 @@ impl Walk<'_, '_, '_> {
             Ok(stat) if is_link(&stat) => Ok(Some(self.directory_behind(&dest, from, stat))),
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::ENOENT) => Ok(None),
-            // With -f a loop of links is replaced as a file that cannot be opened would be.
+            // With -f a loop of links is replaced like a file that cannot be opened.
             Err(Errno::ELOOP) if options.force => Ok(dest.stat(false).ok()),
             Err(e) => Err(dest.error(Operation::Stat, e).into()),
         }
     }
 
-    /// With --keep-directory-symlink a link to a directory, met by a directory, is that directory.
+    /// Returns the status of the target, with --keep-directory-symlink, where the source is a directory and the
+    /// destination is a link to one.
     fn directory_behind(&self, dest: &AtPath<'_>, from: &FileStat, link: FileStat) -> FileStat {
         if self.options().keep_directory_symlink
             && is_directory(from)
@@ -143,7 +146,7 @@ impl Walk<'_, '_, '_> {
         if !is_directory(from) && self.is_kept(entry, from, &there, dereference)? {
             return Ok(DestLook::Nothing);
         }
-        // An answer takes long, and was given about one file.
+        // The user's answer takes long, and it was given about one file.
         if self.options().overwrite == Overwrite::Ask
             && !still_there(&entry.dest.as_at_path(), &there)
         {
@@ -156,7 +159,7 @@ impl Walk<'_, '_, '_> {
         self.clear(entry, from, there, dereference)
     }
 
-    /// Whether a file that is there stays: it is not older, or the user wants it so.
+    /// Returns whether an existing file stays, since it is not older, or since the options demand it.
     fn is_kept(
         &mut self,
         entry: &TreeEntry,
@@ -166,7 +169,7 @@ impl Walk<'_, '_, '_> {
     ) -> Result<bool, EntryError> {
         let options = self.options();
         if options.update && !is_older(there, from) {
-            // It counts as the copy of its source, as in cp: what else leads to that becomes a link of this.
+            // The file counts as the copy of its source, as in cp: other links to the source become links to this file.
             if from.st_nlink > 1 || dereference != Dereference::Never {
                 match self.find_or_note_copy(entry, from) {
                     Some(earlier) => {
@@ -223,8 +226,8 @@ impl Walk<'_, '_, '_> {
     ) -> Result<(), EntryError> {
         let (source, dest) = (&entry.source.shown, &entry.dest.shown);
         if !is_directory(there) {
-            // Since 9.5 cp makes the directory where the other file gets a backup. It removes the file where the source is
-            // "." or "..", which get no backup; here such a file stays.
+            // Since 9.5 cp makes the directory where the other file gets a backup. cp removes the file where the source
+            // is "." or "..", which get no backup; here such a file stays.
             let backed_up = self.options().backup.is_some() && !is_dots(source);
             if is_directory(from) && !backed_up {
                 return Err(entry.refused(Refusal::DirectoryOverFile));
@@ -237,14 +240,14 @@ impl Walk<'_, '_, '_> {
                 return Err(entry.refused(Refusal::OverNewFile));
             }
         } else if !is_directory(from) && self.options().backup.is_none() {
-            // With a backup, as in cp since 9.5, the call that makes the copy fails.
+            // With a backup, as in cp since 9.5, the system call that makes the copy fails.
             return Err(entry.refused(Refusal::FileOverDirectory));
         }
         Ok(())
     }
 
-    /// Renames or removes what is there, where the options want that; with --atomic it keeps its name until the new one
-    /// is complete.
+    /// Renames or removes the old file, where the options demand that; with --atomic it keeps its name until the new
+    /// file is complete.
     fn clear(
         &mut self,
         entry: &TreeEntry,
@@ -260,7 +263,7 @@ impl Walk<'_, '_, '_> {
         if is_directory(&there) {
             return Ok(keep.met());
         }
-        // Only what is written as a file comes by a temporary name.
+        // Only a destination that is written as a file has a temporary name.
         let atomic = options.durability.atomic
             && !is_directory(from)
             && options.copy_mode == CopyMode::Copy
@@ -277,7 +280,7 @@ impl Walk<'_, '_, '_> {
         }
         let dest = entry.dest.as_at_path();
         if atomic {
-            // Where a link was looked through, it is the link that goes.
+            // If the status was read through a link, the link is the file to be replaced.
             let there = dest.stat(false).ok().or(keep.there);
             return Ok(DestPlan {
                 there,
@@ -295,7 +298,7 @@ impl Walk<'_, '_, '_> {
         Ok(DestPlan::default().met())
     }
 
-    /// Asks whether an existing file may be replaced. No answer is no.
+    /// Asks whether an existing file may be replaced. No answer means no.
     pub(super) fn may_overwrite(&mut self, entry: &TreeEntry, there: &FileStat) -> bool {
         self.wait_in_flight();
         let options = self.options();
@@ -306,7 +309,7 @@ impl Walk<'_, '_, '_> {
         self.verbose(|| messages::removed(&entry.dest.shown));
     }
 
-    /// Renames what is there to its backup's name; where the commit does that (`atomic`), finds out the name.
+    /// Renames the old file to its backup name, or determines that name where the commit renames the file (`atomic`).
     fn back_up(
         &mut self,
         entry: &TreeEntry,
@@ -318,7 +321,7 @@ impl Walk<'_, '_, '_> {
         if how.names != BackupNames::Numbered && is_backup_of(entry, from, &how.suffix) {
             return Err(entry.refused(Refusal::BackupOverSource));
         }
-        // What is renamed may be a file that is still being written.
+        // The renamed file may still be in flight.
         self.wait_in_flight();
         if atomic {
             let name = backup::plan(&dest, how).map_err(|e| dest.error(Operation::BackUp, e))?;
@@ -344,7 +347,7 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Gives what was there its name back, where nothing was made in its place.
+    /// Renames the old file back to its name, where no file was made in its place.
     pub(super) fn undo_backup(&mut self, entry: &TreeEntry, backup: Option<&EntryBackup>) {
         if let Some(backup) = backup {
             self.submit_batch();
@@ -352,9 +355,10 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// A link that this run made is not written through: it would lead out of what is being made. Nor is one that an
-    /// earlier operand was written through: the second would overwrite the first. Of links in trees cp looks at operands
-    /// only, and writes through a link that one tree brought where the next has a file of that name.
+    /// Refuses to write through a link that this run made, which would lead out of the tree that is being made, or
+    /// through one that an earlier operand was written through, since the second would overwrite the first. cp checks
+    /// this for operands only: it writes through a link that one tree has copied where the next tree has a file of that
+    /// name.
     pub(super) fn check_not_through_made_link(
         &mut self,
         entry: &TreeEntry,
@@ -372,13 +376,13 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Whether this run made a symbolic link, or an earlier operand was copied to the same name through it: cp counts that
-    /// as created, too.
+    /// Returns whether this run made a symbolic link, or an earlier operand was copied to the same name through it,
+    /// which cp counts as created, too.
     fn is_just_created(&mut self, link: &FileStat, shown: &Path) -> bool {
         self.repeats.is_our_link(link) || self.is_made_by_earlier_operand(shown, link)
     }
 
-    /// Whether an earlier operand of this run made what bears this name.
+    /// Returns whether an earlier operand of this run made the file with this name.
     fn is_made_by_earlier_operand(&mut self, shown: &Path, there: &FileStat) -> bool {
         if !self.repeats.is_earlier_dest(shown) {
             return false;
@@ -388,7 +392,7 @@ impl Walk<'_, '_, '_> {
     }
 }
 
-/// Gives what was there its name back, after a copy that failed and left a file of its own, or none.
+/// Renames the old file back to its name, after a copy that failed and left a file of its own, or none.
 pub(super) fn undo_backup(
     voice: &mut crate::report::OrderedOutput,
     entry: &TreeEntry,
@@ -398,7 +402,7 @@ pub(super) fn undo_backup(
     let dest = entry.dest.as_at_path();
     let undone = match backup.old {
         Some(old) => backup::restore_original(&dest, (&backup.name, old), left),
-        // The commit did not come to it.
+        // The commit did not rename the file.
         None => Ok(()),
     };
     let kept = sibling_path(dest.shown.as_os_str(), &backup.name);
@@ -416,7 +420,7 @@ pub(super) fn undo_backup(
     });
 }
 
-/// Whether a name leads to a file still, through a link or not.
+/// Returns whether a name still leads to a file, through a link or not.
 fn still_there(dest: &AtPath<'_>, there: &FileStat) -> bool {
     [false, true].into_iter().any(|follow| {
         dest.stat(follow)
@@ -424,7 +428,7 @@ fn still_there(dest: &AtPath<'_>, there: &FileStat) -> bool {
     })
 }
 
-/// Whether the source looks like the simple backup that the destination is about to get.
+/// Returns whether the source looks like the simple backup that the destination is about to get.
 fn is_backup_of(entry: &TreeEntry, from: &FileStat, suffix: &OsStr) -> bool {
     let mut name = entry.dest.path.clone();
     name.push(suffix);

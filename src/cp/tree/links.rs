@@ -1,4 +1,4 @@
-//! Hard links among what is copied, and links instead of copies.
+//! Hard links among the copied files, and links instead of copies.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +21,8 @@ use crate::cp::error::{Error, LinkOperation, Operation, Refusal, Warning};
 use crate::cp::file_status::{FileId, file_id, is_directory, is_link};
 use crate::cp::options::{Backup, CopyMode, Dereference, Overwrite};
 
-/// What was copied to which name, by the identity of the source; and directories that this run made, by their own.
+/// The name that each source was copied to, by the identity of the source, and the directories that this run made, by
+/// their own identity.
 #[derive(Default)]
 pub(super) struct EarlierCopies {
     files: HashMap<FileId, EarlierCopy>,
@@ -30,14 +31,15 @@ pub(super) struct EarlierCopies {
 /// The name that a source was copied to.
 #[derive(Debug, Clone)]
 pub(super) struct EarlierCopy {
-    /// The operand that it belongs to, whose name all below begin with.
+    /// The operand that the copy belongs to, whose name is a prefix of all names below it.
     top: Arc<OwnedAtPath>,
-    /// For messages, and from there on for opening it.
+    /// The path for messages. Its part below the operand is also used for opening the file.
     shown: PathBuf,
 }
 
 impl Walk<'_, '_, '_> {
-    /// The name that this source was copied to before, where links are kept; else this name is noted.
+    /// Returns the name that this source was copied to before, where links are preserved. If there is none, notes this
+    /// name.
     pub(super) fn find_earlier_copy(
         &mut self,
         entry: &TreeEntry,
@@ -62,7 +64,7 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Notes the destination of a source, or tells the one that was noted before and is good.
+    /// Notes the destination of a source, or returns the one that was noted before and was copied successfully.
     pub(super) fn find_or_note_copy(
         &mut self,
         entry: &TreeEntry,
@@ -77,12 +79,12 @@ impl Walk<'_, '_, '_> {
         None
     }
 
-    /// What was to be made of a source was not.
+    /// Removes the note about a source whose copy was not made.
     pub(super) fn forget(&mut self, from: &FileStat) {
         self.memory.files.remove(&file_id(from));
     }
 
-    /// Whether what was noted came to be.
+    /// Returns whether the copy that was noted was made.
     fn was_copied(&mut self, key: FileId, from: &FileStat) -> bool {
         if is_directory(from) {
             return true;
@@ -100,25 +102,26 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Whether further links of this source lead to what is made of it.
+    /// Returns whether further links of this source become links to its copy.
     pub(super) fn is_remembered(&self, from: &FileStat) -> bool {
         self.memory.files.contains_key(&file_id(from))
     }
 
-    /// The first directory that is made for an operand is noted by itself: met as a source, it is the copy.
+    /// Notes the first directory that is made for an operand by its own identity: if the walk meets it as a source, it
+    /// is the copy itself.
     pub(super) fn note_first_made(&mut self, entry: &TreeEntry, from: &FileStat, made: &FileStat) {
         let within = entry
             .level
             .as_ref()
             .is_some_and(|level| level.is_within_new());
-        // What is on another device is not met as a source of this one, except through a mount within it.
+        // A directory on another device is not met as a source of this one, except through a mount within it.
         if !within || made.st_dev == from.st_dev && entry.operand() {
             let earlier = self.earlier(entry);
             self.memory.files.entry(file_id(made)).or_insert(earlier);
         }
     }
 
-    /// A directory that was met before, under whatever name. None: it is copied nevertheless.
+    /// Handles a directory that was met before, under any name. Returns `None` if it is copied nevertheless.
     pub(super) fn handle_repeated_directory(
         &mut self,
         entry: &TreeEntry,
@@ -126,7 +129,7 @@ impl Walk<'_, '_, '_> {
         dereference: Dereference,
     ) -> Option<EntryResult> {
         let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
-        // cp takes what a link led to for another directory, and goes round until the kernel counts forty links.
+        // cp takes the target of a link for another directory, and repeats until the kernel counts forty links.
         if earlier.with_place(|before| source.is_same_entry(before)) {
             self.top.met_itself = true;
             let (from, to) = (&self.top.source, &self.top.dest.shown);
@@ -147,7 +150,8 @@ impl Walk<'_, '_, '_> {
         Some(Err(error.into()))
     }
 
-    /// Makes the destination a link to an earlier copy of the same file, in place of what is there. Whether something was.
+    /// Makes the destination a link to an earlier copy of the same file, in place of an existing file. Returns whether
+    /// there was one.
     pub(super) fn link_earlier(
         &mut self,
         entry: &TreeEntry,
@@ -170,7 +174,7 @@ impl Walk<'_, '_, '_> {
             .map_err(|e| cannot_link(LinkOperation::HardLink, dest.shown, &earlier.shown, e).into())
     }
 
-    /// -l: a hard link to the source itself.
+    /// Makes a hard link to the source itself (-l).
     pub(super) fn link_source(
         &mut self,
         entry: &TreeEntry,
@@ -197,7 +201,7 @@ impl Walk<'_, '_, '_> {
             .map_err(|e| cannot_link(LinkOperation::HardLink, dest.shown, source.shown, e).into())
     }
 
-    /// -s: a symbolic link to the source, by the name that was given.
+    /// Makes a symbolic link to the source, with the name that was given (-s).
     pub(super) fn symlink_to_source(
         &mut self,
         entry: &TreeEntry,
@@ -215,7 +219,7 @@ impl Walk<'_, '_, '_> {
         self.finish_link(entry, from)
     }
 
-    /// A symbolic link as it is.
+    /// Copies a symbolic link as a link.
     pub(super) fn copy_symlink(
         &mut self,
         entry: &TreeEntry,
@@ -237,8 +241,8 @@ impl Walk<'_, '_, '_> {
         self.finish_link(entry, from)
     }
 
-    /// What a link may take the place of. Where the command line decides about old files one by one, it is the one that was
-    /// looked at.
+    /// Returns the files that a link may replace. Where the command line decides about each old file, this is only the
+    /// file that was examined.
     fn replacement(&self, replace: bool, there: Option<&FileStat>) -> Replacement<'static> {
         let options = self.options();
         let any = options.overwrite == Overwrite::Replace && !options.update;
@@ -263,7 +267,7 @@ impl Walk<'_, '_, '_> {
 }
 
 impl CopyRun<'_> {
-    /// Notes what became of a source that has further links; none: it was not copied.
+    /// Notes the result for a source that has further links; `made` is `None` if it was not copied.
     pub(super) fn copied_as(&self, from: &FileStat, made: Option<FileId>) {
         let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
         copied.insert(file_id(from), made);
@@ -274,7 +278,7 @@ impl CopyRun<'_> {
         copied.remove(&key);
     }
 
-    /// What became of it; none: it is on its way.
+    /// Returns the result of a copy: `None` while it is in flight, and `Some(None)` if it failed.
     pub(super) fn copy_result_of(&self, key: FileId) -> Option<Option<FileId>> {
         let copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
         copied.get(&key).copied()
@@ -282,10 +286,10 @@ impl CopyRun<'_> {
 }
 
 impl EarlierCopy {
-    /// The path below the directory that the operand is in.
+    /// Returns the path below the directory that the operand is in.
     fn path(&self) -> PathBuf {
         let top = self.top.shown.as_os_str().as_bytes();
-        // Names below begin without the slashes that an operand ends with, save for the root.
+        // Paths below an operand are joined without the trailing slashes of the operand, except for the root.
         let end = top
             .iter()
             .rposition(|b| *b != b'/')
@@ -297,8 +301,8 @@ impl EarlierCopy {
         path.into()
     }
 
-    /// Opens it as a place only, a component at a time, so that no link that was swapped in leads elsewhere and no path is
-    /// too long; with `follow`, through a link at the end.
+    /// Opens the file with O_PATH, one component at a time, so that no link that was swapped in redirects the access
+    /// and no path is too long. With `follow`, a link at the end is followed.
     fn open(&self, follow: bool) -> nix::Result<OwnedFd> {
         let (path, flags) = (self.path(), OFlag::O_PATH | OFlag::O_CLOEXEC);
         let mut parts = path.components().peekable();
@@ -321,7 +325,7 @@ impl EarlierCopy {
         at.ok_or(Errno::ENOENT)
     }
 
-    /// Calls `work` with the place.
+    /// Calls `work` with the path of the copy.
     fn with_place<T>(&self, work: impl FnOnce(&AtPath<'_>) -> T) -> T {
         let path = self.path();
         work(&AtPath {
@@ -341,7 +345,7 @@ fn cannot_link(operation: LinkOperation, dest: &Path, target: &Path, error: Errn
     }
 }
 
-/// The file, if it is the one that is meant.
+/// Returns the file, if it is the wanted one.
 fn same_file(file: OwnedFd, wanted: Option<FileId>) -> nix::Result<OwnedFd> {
     let stat = fstat(&file)?;
     match wanted {
@@ -350,15 +354,15 @@ fn same_file(file: OwnedFd, wanted: Option<FileId>) -> nix::Result<OwnedFd> {
     }
 }
 
-/// What a link may take the place of, and how.
+/// The files that a link may replace, and how.
 #[derive(Clone, Copy)]
 struct Replacement<'a> {
     replaced: Replaceable,
-    /// The old file gets a backup's name in the same step.
+    /// The backup name that the old file gets in the same step.
     backup: Option<&'a Backup>,
 }
 
-/// Which old file a link may take the place of.
+/// The old files that a link may replace.
 #[derive(Clone, Copy)]
 enum Replaceable {
     Nothing,
@@ -376,7 +380,7 @@ impl Replaceable {
     }
 }
 
-/// Gives an open file a further name, in place of what may be replaced. Returns whether something was.
+/// Gives an open file another name, in place of a file that may be replaced. Returns whether there was one.
 fn hard_link_fd(
     file: &OwnedFd,
     named: &AtPath<'_>,
@@ -387,7 +391,8 @@ fn hard_link_fd(
     let make = |base: &OsStr| {
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
         match linkat(AT_FDCWD, by_descriptor.as_os_str(), dest.dir, base, follow) {
-            // Without /proc the name has to do. Where it is there, the file has no name left, and its old one is another's.
+            // Without /proc the path must be used. Where /proc exists, ENOENT means that the file has no name left, and
+            // its old name belongs to another file.
             Err(Errno::ENOENT) if !has_proc() => {
                 linkat(named.dir, named.path, dest.dir, base, AtFlags::empty())
             }
@@ -405,7 +410,7 @@ fn symlink(target: &OsStr, dest: &AtPath<'_>, over: Replacement<'_>) -> nix::Res
     make_over(dest, over, |base| symlinkat(target, dest.dir, base))
 }
 
-/// Makes something under a name, in place of what may be replaced. Returns whether something was.
+/// Makes a file under a name, in place of one that may be replaced. Returns whether there was one.
 fn make_over(
     dest: &AtPath<'_>,
     over: Replacement<'_>,
@@ -419,7 +424,7 @@ fn make_over(
         let old = match by_inode::lstat_at(dest.dir, dest.path) {
             Ok(old) if over.replaced.may_be(&old) => old,
             Ok(_) => return Err(Errno::EEXIST),
-            // A link to nowhere with a slash behind its name; else it was removed meanwhile.
+            // This is a dangling link with a trailing slash after its name; otherwise the file was removed meanwhile.
             Err(Errno::ENOENT) if dest.path.as_bytes().ends_with(b"/") => {
                 return Err(Errno::ENOTDIR);
             }
@@ -437,11 +442,11 @@ fn make_over(
     Err(Errno::EEXIST)
 }
 
-/// How often another process may replace what has the name between a look at it and the rename.
+/// Number of times that another process may replace the file at the name between its check and the rename.
 const MAX_ROUNDS: u32 = 100;
 
-/// Gives the name of the old file to what has just been made as `new`, in one step. `None`: the old file is another one by
-/// now, and what was made is gone.
+/// Gives the name of the old file to the one that has just been made as `new`, in one step. Returns `None` if the old
+/// file has been replaced meanwhile; the new file is removed then.
 fn replace_by_name(
     dest: &AtPath<'_>,
     new: &OsStr,
@@ -451,7 +456,7 @@ fn replace_by_name(
     let mine = file_id(&by_inode::lstat_at(dest.dir, new)?);
     let remove_new = || by_inode::remove_checked(dest.dir, new, mine).map(drop);
     if mine == file_id(old) {
-        // It has the name already.
+        // The file has the name already.
         return remove_new().map(|()| Some(true));
     }
     let is_old = |now: &FileStat| file_id(now) == file_id(old);
@@ -467,7 +472,7 @@ fn replace_by_name(
             by_inode::remove_checked(dest.dir, new, file_id(old)).map(|_| Some(true))
         }
         Ok(ExchangeOutcome::Refused | ExchangeOutcome::Gone) => remove_new().map(|()| None),
-        // What was there before the third file keeps the name that nobody looks at.
+        // The file that was there before the third one keeps the random name.
         Ok(ExchangeOutcome::Displaced) => Err(Errno::EEXIST),
         Err(e) if by_inode::is_unsupported(e) => {
             let renamed = match by_inode::lstat_at(dest.dir, dest.path) {
@@ -506,7 +511,8 @@ fn replace_with_backup(
     }
 }
 
-/// Whether a name is in the current directory, as far as that can be known: what cannot fails later.
+/// Returns whether a name is in the current directory, as far as that can be determined. Where it cannot, the link
+/// fails later.
 fn is_in_current_directory(dest: &AtPath<'_>) -> bool {
     let here = fstatat(AT_FDCWD, ".", AtFlags::empty());
     match (here, dest.entry()) {
@@ -521,7 +527,7 @@ mod tests {
     use std::fs;
     use std::io;
 
-    /// A file that was not looked at is not replaced where each old file is decided about.
+    /// A file that was not examined is not replaced where the command line decides about each old file.
     #[test]
     fn a_link_takes_the_place_of_the_file_that_was_looked_at() -> io::Result<()> {
         let dir = tempfile::tempdir()?;

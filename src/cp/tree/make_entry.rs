@@ -1,4 +1,4 @@
-//! What an entry becomes at its destination, by its type and by what was asked for.
+//! Makes an entry at its destination, by its type and by the options.
 
 use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
 
@@ -56,7 +56,7 @@ impl Walk<'_, '_, '_> {
             Some(earlier) => {
                 self.link_earlier(entry, &earlier, from, dereference, &ready)
                     .map(|replaced| {
-                        // With --atomic, what is replaced here was backed up, or is not said to be removed.
+                        // With --atomic, the replaced file was backed up, or its removal is not reported.
                         if replaced && !ready.replace_as_new {
                             self.say_removed(entry);
                         }
@@ -67,7 +67,7 @@ impl Walk<'_, '_, '_> {
                 .and_then(|()| self.make_without_data(entry, from, &ready, dereference)),
         };
         match made {
-            // A further name of what was made before may be overwritten by a later operand, as in cp.
+            // As in cp, a later operand may overwrite another link of a file that was made before.
             Ok(()) if linked => self.run.cx.fsync_set.note_entry(&entry.dest.as_at_path()),
             Ok(()) => self.note_made(entry, from, remembered),
             Err(_) => {
@@ -80,7 +80,7 @@ impl Walk<'_, '_, '_> {
         made.map(|()| NextAction::Made)
     }
 
-    /// Has what is made next in place of `source` come into being with its security context, where that is kept.
+    /// Sets the security context of the next file that this thread creates to that of `source`, where it is preserved.
     pub(super) fn prepare_creation(&mut self, source: &AtPath<'_>) -> EntryResult {
         let prepared = self.run.attributes().prepare_creation(source);
         self.diagnose(&prepared.errors);
@@ -91,7 +91,7 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// What is not copied byte by byte.
+    /// Makes an entry whose data is not copied.
     fn make_without_data(
         &mut self,
         entry: &TreeEntry,
@@ -110,7 +110,7 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// A FIFO, a socket or a device, made anew as it is with -R.
+    /// Makes a FIFO, a socket or a device like the source, as with -R.
     fn special(&mut self, entry: &TreeEntry, from: &FileStat) -> EntryResult {
         let dest = entry.dest.as_at_path();
         let operation = match file_type(from) {
@@ -127,7 +127,7 @@ impl Walk<'_, '_, '_> {
         Ok(())
     }
 
-    /// Reports what attributes were not preserved. What was made stays, and counts as made.
+    /// Reports the attributes that were not preserved. The file stays, and counts as made.
     pub(super) fn report_attributes(&mut self, finished: &AttrReport) {
         self.diagnose(&finished.errors);
         if finished.is_incomplete {
@@ -135,7 +135,7 @@ impl Walk<'_, '_, '_> {
         }
     }
 
-    /// Notes what was made without bytes, for links to come and for operands to come.
+    /// Notes a file that was made without data, for later links and later operands.
     fn note_made(&mut self, entry: &TreeEntry, from: &FileStat, remembered: bool) {
         let named = entry.operand() && self.repeats.several();
         self.run.cx.fsync_set.note_made(&entry.dest.as_at_path());
@@ -143,7 +143,7 @@ impl Walk<'_, '_, '_> {
             return;
         }
         if remembered && self.run.copy_result_of(file_id(from)).flatten().is_none() {
-            // With -s and -L it is the source that further links lead to.
+            // With -s and -L, further links lead to the source.
             let follow = self.dereference(entry) != Dereference::Never;
             if let Ok(made) = entry.dest.as_at_path().stat(follow) {
                 self.run.copied_as(from, Some(file_id(&made)));

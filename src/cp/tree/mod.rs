@@ -1,8 +1,9 @@
-//! The walk: which file goes where, directories before what is in them, each by its own descriptor.
+//! The walk of the source trees: decides where each file goes, directories before their content, each opened by its own
+//! descriptor.
 //!
-//! One thread walks, and decides everything in the order in which cp decides it. What takes long, the bytes and the
-//! attributes of regular files, goes in batches to a pool of threads (`batch`); a directory is completed by whoever is
-//! the last to work in it (`active_directory`). What depends on a file that is still on its way waits for it.
+//! One thread walks, and decides everything in the order in which cp decides it. The long operations, which are the
+//! data and the attributes of regular files, go in batches to a pool of threads (`batch`). A directory is completed by
+//! the last task that works in it (`active_directory`). A decision that depends on a file in flight waits for it.
 
 mod active_directory;
 mod batch;
@@ -52,16 +53,16 @@ use links::EarlierCopies;
 use open_directories::OpenDirectories;
 use repeated_operands::RepeatedOperands;
 
-/// Directories below one another that are walked into: each takes stack, and a tree made to exhaust it shall be an error,
-/// not a crash. A path of PATH_MAX has 2048 at the most.
+/// Number of nested directories that the walk enters. Each takes stack, and a tree made to exhaust the stack shall
+/// cause an error, not a crash. A path of PATH_MAX has at most 2048.
 const MAX_TREE_DEPTH: usize = 4096;
 
-/// Stack for that: a level took 5.4 KB in a debug build, and memory that is not touched costs nothing.
+/// Stack size for that depth: a level took 5.4 KB in a debug build, and memory that is not touched costs nothing.
 const WALK_STACK_BYTES: usize = MAX_TREE_DEPTH * 16 * 1024;
 
-/// Copies each job in turn, and whatever is below it, at the pace that is given.
+/// Copies each job in turn, and everything below it, at the rate that `pace` allows.
 ///
-/// Returns whether all of it was copied; what was not has been said.
+/// Returns whether all of it was copied; each failure has been reported.
 pub fn copy_all(
     jobs: &OperandJobs,
     options: &CopyOptions,
@@ -78,7 +79,8 @@ pub fn copy_all(
     }
 }
 
-/// With -f and --backup a regular file that is copied onto its own name is copied to the name of its backup, as in cp.
+/// Changes the job, with -f and --backup, of a regular file that is copied onto its own name: it is copied to the name
+/// of its backup, as in cp.
 fn to_own_backup(
     jobs: &OperandJobs,
     options: &CopyOptions,
@@ -114,7 +116,7 @@ fn copy_each(
     pace: Option<Arc<RateLimiter>>,
     voice: &mut OrderedOutput,
 ) -> bool {
-    // Asked for while there is one thread: it can only be asked by setting it.
+    // The umask is read while there is one thread, since it can only be read by setting it.
     let run = CopyRun {
         options,
         cx: CopyContext::new(options, umask()),
@@ -137,7 +139,8 @@ fn copy_each(
     !run.failed.load(Ordering::Relaxed)
 }
 
-/// Runs on a thread with the stack that a deep tree takes. A host in trouble may have no thread to give; few trees need one.
+/// Runs `work` on a thread with the stack that a deep tree needs. A host under pressure may have no thread to give;
+/// then it runs on this thread, since few trees need that stack.
 fn run_on_deep_stack(work: impl FnOnce() + Send) {
     let mut work = Some(work);
     std::thread::scope(|scope| {
@@ -148,7 +151,7 @@ fn run_on_deep_stack(work: impl FnOnce() + Send) {
                 work();
             }
         });
-        // A panic goes on as it would have without the thread.
+        // A panic continues as it would have without the thread.
         if let Ok(thread) = spawned
             && let Err(panic) = thread.join()
         {
@@ -176,7 +179,8 @@ fn walk_all(jobs: &OperandJobs, run: &CopyRun<'_>, voice: &mut OrderedOutput) {
     });
 }
 
-/// Files at once. One file needs no second thread, and who is asked answers one question at a time.
+/// Returns the number of files that are copied at once. One file needs no second thread, and a user answers one
+/// question at a time.
 pub(super) fn thread_count(options: &CopyOptions) -> usize {
     let single = !options.recursive && options.sources.len() == 1;
     if single || options.overwrite == Overwrite::Ask {
@@ -188,31 +192,31 @@ pub(super) fn thread_count(options: &CopyOptions) -> usize {
     }
 }
 
-/// What all threads of one run share.
+/// The data that all threads of one run share.
 pub(super) struct CopyRun<'a> {
     pub(super) options: &'a CopyOptions,
-    /// What it takes to copy one file.
+    /// The context for the copy of one file.
     pub(super) cx: CopyContext<'a>,
-    /// What their bytes wait for.
+    /// The rate limiter that the threads wait for before they write.
     pace: Option<Arc<RateLimiter>>,
     failed: AtomicBool,
-    /// What threads copy with, while none does.
+    /// The copiers that no thread is using.
     idle_copiers: Mutex<Vec<FileCopier>>,
-    /// Source files with further links that were copied, and as what; none: they were not.
+    /// Source files with further links that were copied, and the inodes of their copies; `None` if the copy failed.
     copied: Mutex<HashMap<FileId, Option<FileId>>>,
-    /// Names that operands were copied to, where there are several operands, and as what.
+    /// Names that operands were copied to, where there are several operands, and the inodes of the copies.
     made: Mutex<HashMap<OsString, FileId>>,
-    /// The inodes and names that files under way use.
+    /// The inodes and names that files in flight use.
     in_flight: Arc<InFlight>,
 }
 
-/// One entry, from where to where.
+/// One entry of the walk, with its source and its destination.
 pub(super) struct TreeEntry {
     source: OwnedAtPath,
     dest: OwnedAtPath,
-    /// The directory that it is in; none for operands.
+    /// The directory that the entry is in; `None` for operands.
     level: Option<Arc<ActiveDirectory>>,
-    /// What is known of the destination before it is looked at.
+    /// The facts about the destination that are known before it is examined.
     known: DestKnowledge,
 }
 
@@ -221,7 +225,7 @@ impl TreeEntry {
         self.level.is_none()
     }
 
-    /// Returns the error for an entry that is not copied, with nothing attempted.
+    /// Returns the error for an entry that is not copied, without any attempt.
     fn refused(&self, refusal: Refusal) -> EntryError {
         Error::refused(refusal, &self.source.shown, &self.dest.shown).into()
     }
@@ -232,43 +236,43 @@ pub(super) struct Walk<'a, 'p, 's> {
     run: &'a CopyRun<'a>,
     pool: &'p Pool<'s, 'a>,
     voice: OrderedOutput,
-    /// The directory that all operands go into.
+    /// The directory that all operands are copied into.
     target: Option<Arc<DirHandle>>,
     batch: Batch,
     memory: EarlierCopies,
     repeats: RepeatedOperands,
-    /// Directories above the cursor, as sources.
+    /// The source directories from the operand down to the current position.
     ancestors: Vec<FileId>,
     /// The same directories, and which of them are open.
     open: OpenDirectories,
-    /// Whether each file is copied before the next is looked at.
+    /// Whether each file is copied before the next is examined.
     serial: bool,
-    /// Directories of the destination that were there before, and of the source on the same device, by which two paths
-    /// that lead to one are found.
+    /// Directories of the destination that existed before, and directories of the source on the same device. They show
+    /// when two paths lead to one directory.
     seen_directories: HashSet<FileId>,
-    /// How names in the directory of the operand under way lead to files.
+    /// The rule by which names in the current operand's directory identify files.
     names: NameRule,
-    /// The operand under way.
+    /// The operand that is being copied.
     top: CurrentOperand,
 }
 
-/// The operand under way, for messages that name it, and for names below it.
+/// The operand that is being copied, for messages that name it, and for names below it.
 struct CurrentOperand {
     source: PathBuf,
     dest: Arc<OwnedAtPath>,
-    /// Whether the copy met itself as a source.
+    /// Whether the walk met the copy as a source.
     met_itself: bool,
 }
 
-/// What is left to do for an entry.
+/// The remaining action for an entry.
 enum NextAction {
-    /// Nothing: there was nothing to do.
+    /// No action remains, since there was nothing to do.
     Done,
-    /// Nothing: it was made.
+    /// No action remains, since the entry was made.
     Made,
-    /// The bytes of a file.
+    /// The data of a file must be copied.
     Transfer(Box<FileTransfer>),
-    /// All that is in a directory.
+    /// The content of a directory must be copied.
     Directory(Box<DirectoryPlan>),
 }
 
@@ -276,28 +280,28 @@ enum NextAction {
 struct DirectoryPlan {
     from: FileStat,
     ready: DestPlan,
-    /// Whether it was not met before, under another name.
+    /// Whether the directory was not met before, under another name.
     first: bool,
 }
 
-/// What became of one entry.
+/// The result of copying one entry.
 type EntryResult = Result<(), EntryError>;
 
-/// What an entry meets at its destination.
+/// The plan for the destination of an entry.
 #[derive(Default)]
 struct DestPlan {
-    /// What is written to, or merged with; none: it is to be made.
+    /// The file that is written to, or the directory that is merged with; `None` if it must be made.
     there: Option<FileStat>,
-    /// Where what was there is now, or will be.
+    /// The backup of the old file, which is made already or will be.
     backup: Option<EntryBackup>,
-    /// With --atomic: nothing of what is there is kept, but it bears the name until the new one is complete.
+    /// Whether, with --atomic, the old file is not inherited from, but keeps the name until the new one is complete.
     replace_as_new: bool,
 }
 
-/// The backup of what an entry meets.
+/// The backup of the file at an entry's destination.
 struct EntryBackup {
     name: OsString,
-    /// The file that has the name; none: the commit will give it that (--atomic).
+    /// The inode that has the backup name; `None` if the commit will rename the file (--atomic).
     old: Option<FileId>,
 }
 
@@ -306,7 +310,7 @@ impl DestPlan {
         self.backup.as_ref().map(|backup| backup.name.as_os_str())
     }
 
-    /// The name that the commit will give to what is there.
+    /// Returns the backup name that the commit will give to the old file.
     fn planned_backup(&self) -> Option<&OsStr> {
         let planned = self.backup.as_ref().filter(|backup| backup.old.is_none());
         planned.map(|backup| backup.name.as_os_str())
@@ -350,7 +354,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         self.run.options
     }
 
-    /// One operand, and all that is below it.
+    /// Copies one operand and everything below it.
     fn operand(&mut self, job: &OperandJob) {
         let dest = match &self.target {
             Some(folder) => OwnedAtPath {
@@ -376,14 +380,14 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             level: None,
             known: parents.known(job.known),
         };
-        // To look through a link that is not followed would change its access time.
+        // Examining the target of a link that is not followed would change its access time.
         let follow = self.dereference(&entry) != Dereference::Never;
         let source = entry.source.as_at_path().stat(follow);
         let source = source
             .ok()
             .filter(|stat| self.options().recursive && is_directory(stat));
         let directory = source.is_some();
-        // A copy that meets itself must have made things in the order in which one thread makes them.
+        // A copy that meets itself must have made its files in the order of one thread.
         self.serial = self.pool.threads() == 1
             || source.is_some_and(|stat| lies_within(&entry.dest.folder, file_id(&stat)));
         self.names = if self.pool.threads() == 1 {
@@ -392,7 +396,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             NameRule::of_folder(&entry.dest.folder)
         };
         if directory || self.repeats.is_earlier_dest(&job.dest) {
-            // Two trees may meet in one, and what became of the first file of a name decides about the second.
+            // Two trees may be merged, and the result of the first file with a name decides about the second.
             self.wait_in_flight();
         }
         self.entry(entry);
@@ -403,7 +407,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         self.repeats.note_dest(&job.dest);
     }
 
-    /// One file of whatever type, and what is to be said of it.
+    /// Copies one file of any type, and reports its failure.
     fn entry(&mut self, entry: TreeEntry) {
         match self.decide(&entry) {
             Ok(NextAction::Done | NextAction::Made) => {}
@@ -437,7 +441,8 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         next
     }
 
-    /// What is left to do, and how many bytes the entry counts for, if it is no directory.
+    /// Returns the remaining action for an entry. Sets `bytes` to the bytes that the entry counts for, if it is no
+    /// directory.
     fn next(
         &mut self,
         entry: &TreeEntry,
@@ -465,14 +470,14 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         self.make(entry, &from, (ready, name), dereference, earlier)
     }
 
-    /// The source as it is when all earlier files of the walk that write to it are complete.
+    /// Returns the status of the source after all earlier files of the walk that write to it are complete.
     fn look_at_source(
         &mut self,
         source: &AtPath<'_>,
         follow: bool,
     ) -> Result<FileStat, EntryError> {
         let from = source.stat(follow).or_else(|_| {
-            // The path of an operand may lead through what is being made.
+            // The path of an operand may lead through a file that is still to be made.
             self.wait_in_flight();
             source.stat(follow)
         });
@@ -486,8 +491,8 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             .map_err(|e| source.error(Operation::Stat, e).into())
     }
 
-    /// Waits while an earlier file of the walk, whose destination may not be there yet, has a name that may mean the same
-    /// to the file system. Returns what the name is known by.
+    /// Waits while an earlier file of the walk, whose destination may not exist yet, has a name that may be the same to
+    /// the file system. Returns the key of the name.
     fn wait_for_name(&mut self, entry: &TreeEntry) -> NameKey {
         let names = match &entry.level {
             Some(level) => level.names(),
@@ -506,7 +511,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         key
     }
 
-    /// Which links are followed here: -H is for operands.
+    /// Returns the links that are followed for this entry: -H applies to operands only.
     fn dereference(&self, entry: &TreeEntry) -> Dereference {
         match self.options().dereference {
             Dereference::Operands if !entry.operand() => Dereference::Never,
@@ -514,20 +519,20 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         }
     }
 
-    /// Prints errors that belong to no event, such as those of attributes that are set before there is data.
+    /// Prints errors that belong to no event, such as those of attributes that are set before the data is written.
     fn diagnose(&mut self, errors: &[Error]) {
         for error in errors {
             self.flushed_output().diagnose(error);
         }
     }
 
-    /// The voice of the walk, when all that was to be said before has its place.
+    /// Returns the output of the walk, after the place of all earlier messages is fixed.
     fn flushed_output(&mut self) -> &mut OrderedOutput {
         self.submit_batch();
         &mut self.voice
     }
 
-    /// A line of -v.
+    /// Prints a line of -v.
     fn verbose(&mut self, line: impl FnOnce() -> String) {
         if self.options().report.verbose {
             let line = line();
@@ -535,13 +540,14 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         }
     }
 
-    /// Waits until nothing is on its way.
+    /// Waits until no file is in flight.
     fn wait_in_flight(&mut self) {
         self.submit_batch();
         self.pool.drain();
     }
 
-    /// Waits until nothing is on its way, the writeback of small files included: when that fails, the file is cut off.
+    /// Waits until no file is in flight, including the writeback of small files: when that fails, the file is
+    /// truncated.
     fn wait_in_flight_and_writeback(&mut self) {
         self.wait_in_flight();
         self.run.wait_for_writeback(&mut self.voice);
@@ -558,7 +564,7 @@ impl<'a> CopyRun<'a> {
     }
 }
 
-/// Whether a directory is another or below it. Where that cannot be told, it may be.
+/// Returns whether a directory is another or below it. Returns true where that cannot be determined.
 fn lies_within(folder: &DirHandle, above: FileId) -> bool {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let step = |dir: BorrowedFd<'_>, name| openat(dir, name, flags, Mode::empty());
@@ -580,7 +586,7 @@ fn lies_within(folder: &DirHandle, above: FileId) -> bool {
     true
 }
 
-/// The bytes of a file, as progress counts them.
+/// Returns the bytes of a file, as progress counts them.
 pub(super) fn size(stat: &FileStat) -> u64 {
     if is_regular(stat) {
         stat.st_size.cast_unsigned()
@@ -589,13 +595,13 @@ pub(super) fn size(stat: &FileStat) -> u64 {
     }
 }
 
-/// Returns the line of -v for an entry, given the name that the old destination has or will have.
+/// Returns the line of -v for an entry, given the backup name that the old destination has or will have.
 fn copied_line(entry: &TreeEntry, backup: Option<&OsStr>) -> String {
     let backup = backup.map(|name| sibling_path(entry.dest.shown.as_os_str(), name));
     messages::copied(&entry.source.shown, &entry.dest.shown, backup.as_deref())
 }
 
-/// The file mode creation mask.
+/// Returns the file mode creation mask.
 fn umask() -> u32 {
     let mask = nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
     nix::sys::stat::umask(mask);

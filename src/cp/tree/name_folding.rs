@@ -1,8 +1,8 @@
 //! File systems on which two different names may be one file, since they fold case, normalise or shorten names.
 //!
-//! A file that is there already shows which inode it is. A file that an earlier one of the walk is about to create does
-//! not: whether `a` and `A` are one is known only to the file system. So this says, by directory, how far names can be
-//! told apart before the files exist.
+//! An existing file shows its inode. A file that an earlier one of the walk is about to create does not: only the file
+//! system knows whether `a` and `A` are one file. So this module says, for each directory, how far names can be
+//! distinguished before the files exist.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::AsFd;
@@ -16,33 +16,33 @@ use nix::sys::statfs::{self, FsType, fstatfs};
 use crate::cp::at_path::DirHandle;
 use crate::sys::file::{inode_flags, is_xfs_case_insensitive};
 
-/// How names in a directory lead to files.
+/// The rule by which names in a directory identify files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameRule {
-    /// Different bytes are different files.
+    /// Names with different bytes are different files.
     Exact,
-    /// Names that differ in more than the case of ASCII letters and what stands at their end are different files, if they
-    /// are ASCII.
+    /// ASCII names are different files if they differ in more than the case of letters and the characters at their end.
     MayFold,
-    /// Any two names may be one file: FAT shortens names, and of what is not listed here nothing is known.
+    /// Any two names may be one file: FAT shortens names, and nothing is known of file systems that are not listed
+    /// here.
     Unknown,
 }
 
-/// What a name is known by while its file is under way.
+/// The key that identifies a name while its file is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameKey {
-    /// Nothing is needed: the bytes tell it.
+    /// No key is needed, since the bytes identify the file.
     Exact,
     /// Names with different keys are different files.
     Folded(u64),
-    /// It may be any file of the directory, so it is copied while nothing else is under way.
+    /// The name may be any file of the directory, so it is copied while no other file is in flight.
     Ambiguous,
 }
 
 /// The flag of FS_IOC_GETFLAGS for a directory that folds case: FS_CASEFOLD_FL of linux/fs.h.
 const CASEFOLD: u32 = 0x4000_0000;
 
-/// f_type of file systems that nix has no name for, from linux/magic.h and from the sources of the file systems.
+/// The f_type of file systems for which nix has no name, from linux/magic.h and from the sources of the file systems.
 const BCACHEFS: i64 = 0xca45_1a4e;
 const RAMFS: i64 = 0x8584_58f6;
 const CEPH: i64 = 0x00c3_6400;
@@ -52,7 +52,7 @@ const V9FS: i64 = 0x0102_1997;
 const ZFS: i64 = 0x2fc1_2fc1;
 
 impl NameRule {
-    /// Asks the file system of an open directory.
+    /// Returns the rule of the file system of an open directory.
     pub(super) fn of(directory: impl AsFd) -> Self {
         let Ok(stat) = fstatfs(&directory) else {
             return Self::Unknown;
@@ -70,12 +70,12 @@ impl NameRule {
         Self::Unknown
     }
 
-    /// Asks the file system of the directory that an operand goes into, which may be open as a place only.
+    /// Returns the rule for the directory that an operand goes into, which may be open with O_PATH only.
     pub(super) fn of_folder(folder: &DirHandle) -> Self {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         match openat(folder.as_fd(), ".", flags, Mode::empty()) {
             Ok(directory) => Self::of(directory),
-            // One that may be searched but not listed.
+            // The directory may be searched but not listed.
             Err(_) => Self::MayFold,
         }
     }
@@ -84,7 +84,7 @@ impl NameRule {
         if folds { Self::MayFold } else { Self::Exact }
     }
 
-    /// The key of a destination by its path.
+    /// Returns the key of a destination, given its path.
     pub(super) fn key(self, path: &Path) -> NameKey {
         match self {
             Self::Exact => NameKey::Exact,
@@ -94,7 +94,7 @@ impl NameRule {
     }
 }
 
-/// Local file systems whose names are bytes, unless a directory has the casefold flag.
+/// Returns whether this is a local file system whose names are bytes, unless a directory has the casefold flag.
 fn is_exact_without_flag(fs: FsType) -> bool {
     [
         statfs::EXT4_SUPER_MAGIC,
@@ -108,7 +108,8 @@ fn is_exact_without_flag(fs: FsType) -> bool {
         || [BCACHEFS, RAMFS].contains(&fs.0)
 }
 
-/// File systems of servers and daemons, which may fold and normalise as they like.
+/// Returns whether the file system belongs to a server or a daemon, which may fold and normalise names but is unlikely
+/// to shorten them.
 fn is_unlikely_to_shorten(fs: FsType) -> bool {
     [statfs::FUSE_SUPER_MAGIC, statfs::NFS_SUPER_MAGIC].contains(&fs)
         || [CEPH, CIFS, SMB2, V9FS, ZFS].contains(&fs.0)
@@ -117,7 +118,7 @@ fn is_unlikely_to_shorten(fs: FsType) -> bool {
 fn has_casefold_flag(directory: impl AsFd) -> bool {
     match inode_flags(directory) {
         Ok(flags) => flags & CASEFOLD != 0,
-        // Without the call there are no such directories; a descriptor that may only be searched cannot be asked.
+        // Without this call there are no such directories. A descriptor that may only be searched cannot be queried.
         Err(e) => !matches!(
             e.raw_os_error(),
             Some(libc::ENOTTY | libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
@@ -125,9 +126,9 @@ fn has_casefold_flag(directory: impl AsFd) -> bool {
     }
 }
 
-/// One key for all names that a file system may take for one: upper and lower case, and with dots and spaces at the end
-/// or without (Windows drops them). `~` may be a short name (`LONGNA~1`), and letters beyond ASCII have further forms,
-/// some of them in ASCII (the Kelvin sign is a `k`), so these have no key.
+/// Returns one key for all names that a file system may treat as one: in upper or lower case, and with or without dots
+/// and spaces at the end (Windows drops them). `~` may mark a short name (`LONGNA~1`), and letters beyond ASCII have
+/// further forms, some of them in ASCII (the Kelvin sign is a `k`), so these names are ambiguous.
 fn fold(path: &[u8]) -> NameKey {
     let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
     if !name.is_ascii() || name.contains(&b'~') {
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_file_systems_of_everyday_are_exact() {
-        // What tests run on is one of ext4, xfs, btrfs, tmpfs and overlay.
+        // Tests run on one of ext4, xfs, btrfs, tmpfs and overlay.
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(
             NameRule::of(std::fs::File::open(dir.path()).unwrap()),

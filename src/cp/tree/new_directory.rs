@@ -1,4 +1,4 @@
-//! A directory that was just made, open: that one, and none that was put in its place between mkdir(2) and open(2).
+//! Opens a directory that was just made, and no other that was put in its place between mkdir(2) and open(2).
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,8 +18,9 @@ use crate::cp::error::{Error, Operation, Replaced};
 use crate::cp::file_status::file_id;
 
 impl Walk<'_, '_, '_> {
-    /// Opens a directory that was made with the mode `asked`, and makes it usable for its owner. Returns the mode that it
-    /// had, too. `exposed`: it lies in a directory that this run has not made, where others may rename what they like.
+    /// Opens a directory that was made with the mode `asked`, and makes it usable for its owner. Returns the mode that
+    /// it was made with, too. `exposed` says that the parent directory was not made by this run, so that others may
+    /// rename entries there.
     pub(super) fn open_new(
         &self,
         dest: &AtPath<'_>,
@@ -29,7 +30,7 @@ impl Walk<'_, '_, '_> {
         let cannot_access = |e: io::Error| dest.error(Operation::Access, e);
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let (file, listed) = match dest.open(flags | OFlag::O_RDONLY, 0) {
-            // Its mode keeps even its owner out.
+            // The mode of the directory excludes even its owner.
             Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
                 (dest.open(flags | OFlag::O_PATH, 0), false)
             }
@@ -64,8 +65,8 @@ pub(super) fn replaced(dest: &AtPath<'_>) -> EntryError {
     Error::Replaced(Replaced::Directory(dest.shown.into())).into()
 }
 
-/// Whether a directory is one that this process has just made: its own, and, where somebody else could have moved another
-/// one there, empty and on the same file system.
+/// Returns whether this process has just made a directory: it belongs to this user, and where others could have moved
+/// another one there, it is empty and on the same file system.
 fn is_new(dir: &File, dest: &AtPath<'_>, exposed: bool) -> io::Result<bool> {
     let now = fstat(dir)?;
     if now.st_uid != geteuid().as_raw() && !has_owner_of_new_files(dest, &now) {
@@ -78,9 +79,9 @@ fn is_new(dir: &File, dest: &AtPath<'_>, exposed: bool) -> io::Result<bool> {
     Ok(above.device == now.st_dev && is_empty(dir)?)
 }
 
-/// Whether what this process makes there belongs to the owner of the directory, whoever that is: so it is on file systems
-/// that keep no owners (FAT), and where a server replaces them (NFS). A file cannot be mistaken as a directory can: it is
-/// open from the moment it is made.
+/// Returns whether a new file of this process in that place gets the owner of the directory, whoever that is. This is
+/// so on file systems that keep no owners (FAT), and where a server replaces them (NFS). A file cannot be confused as a
+/// directory can, since it is open from the moment when it is made.
 fn has_owner_of_new_files(dest: &AtPath<'_>, now: &FileStat) -> bool {
     let name = OsString::from(format!(".mmapcp-{}", std::process::id()));
     let probe = AtPath {
@@ -102,7 +103,7 @@ fn is_empty(dir: &File) -> io::Result<bool> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut listing = match Dir::openat(dir, ".", flags, Mode::empty()) {
         Ok(listing) => listing,
-        // What keeps its owner out keeps out what he would move.
+        // A mode that excludes the owner also prevents him from moving a directory there.
         Err(Errno::EACCES) => return Ok(true),
         Err(e) => return Err(e.into()),
     };

@@ -1,5 +1,5 @@
-//! How many directories the walk holds open, whatever the depth of the tree: the lowest of its path. One above them is
-//! opened again when the walk comes back to it, and is known by its inode.
+//! Bounds the number of directories that the walk holds open, whatever the depth of the tree: those at the end of its
+//! path. A closed one is opened again when the walk returns to it, and is identified by its inode.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -12,30 +12,32 @@ use super::active_directory::ActiveDirectory;
 use crate::cp::at_path::DirHandle;
 use crate::cp::error::{Error, Operation};
 
-/// The part of the process's descriptors that directories may take, those of files under way included: the rest is for
+/// The part of the process's descriptors that directories may take, including those of files in flight: the rest is for
 /// the files themselves.
 const DIRECTORY_DESCRIPTOR_DIVISOR: u64 = 4;
 
-/// Descriptors of directories at most and at least. With fewer than the least, files would be waited for at each directory.
+/// The maximum and the minimum number of descriptors for directories. With fewer than the minimum, the walk would wait
+/// for files at each directory.
 const MAX_DIRECTORY_DESCRIPTORS: u64 = 1024;
 const MIN_DIRECTORY_DESCRIPTORS: u64 = 8;
 
-/// Each directory of the path takes two descriptors, and files under way keep others open: the path has a quarter of them.
+/// Each directory of the path takes two descriptors, and files in flight keep others open: the path has a quarter of
+/// them.
 const PATH_DESCRIPTOR_DIVISOR: usize = 8;
 
-/// The directories between an operand and the cursor of the walk.
+/// The directories from an operand down to the current position of the walk.
 pub(super) struct OpenDirectories {
     path: Vec<Arc<ActiveDirectory>>,
-    /// Directories at the end of the path that stay open; beside them the first does.
+    /// Number of directories at the end of the path that stay open; the first one stays open, too.
     kept: usize,
-    /// Descriptors of directories that may be open.
+    /// The maximum number of open descriptors of directories.
     most: usize,
-    /// Those that may still be open.
+    /// The descriptors that may still be open.
     folders: Vec<Weak<DirHandle>>,
 }
 
 impl OpenDirectories {
-    /// With bounds that fit the limit of the process.
+    /// Makes an empty path, with bounds that fit the descriptor limit of the process.
     pub(super) fn new() -> Self {
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         Self::within(
@@ -53,7 +55,7 @@ impl OpenDirectories {
         }
     }
 
-    /// Whether files under way keep so many directories open that they must be waited for.
+    /// Returns whether files in flight keep so many directories open that the walk must wait for them.
     pub(super) fn are_too_many(&mut self) -> bool {
         if self.folders.len() >= self.most {
             self.folders.retain(|folder| folder.strong_count() > 0);
@@ -65,7 +67,7 @@ impl OpenDirectories {
     pub(super) fn enter(&mut self, level: &Arc<ActiveDirectory>) {
         self.note(level);
         self.path.push(Arc::clone(level));
-        // From the first, all others can be found again.
+        // All other directories can be found again from the first.
         if let Some(above) = self.path.len().checked_sub(self.kept + 1)
             && above > 0
         {
@@ -73,16 +75,16 @@ impl OpenDirectories {
         }
     }
 
-    /// Notes that the walk goes back up.
+    /// Notes that the walk returns to the parent directory.
     pub(super) fn leave(&mut self) {
         self.path.pop();
     }
 
-    /// Opens a closed directory of the path, the walk being in one right below.
+    /// Opens a closed directory of the path while the walk is in its child.
     fn reopen(&mut self, level: &Arc<ActiveDirectory>, below: &ActiveDirectory) -> io::Result<()> {
         match level.reopen_from_below(below) {
             Ok(()) => self.note(level),
-            // A link led to the one below, or its mode lets nobody pass.
+            // A link led to the directory below, or the mode of that one forbids the search.
             Err(_) => {
                 for opened in reopen_from_top(level, self.kept)? {
                     self.note(opened);
@@ -101,7 +103,7 @@ impl OpenDirectories {
 }
 
 impl Walk<'_, '_, '_> {
-    /// Opens the directory above one that the walk leaves, if it was closed meanwhile.
+    /// Opens the parent of a directory that the walk leaves, if it was closed meanwhile.
     pub(super) fn reopen_parent(&mut self, level: &Arc<ActiveDirectory>) {
         let Some(above) = level.above().filter(|above| !above.is_open()) else {
             return;
@@ -117,7 +119,8 @@ impl Walk<'_, '_, '_> {
     }
 }
 
-/// Opens a directory by its path from the lowest one above it that is open, and the last `kept` of that path with it.
+/// Opens a directory by its path from the lowest open directory above it. The last `kept` directories of that path stay
+/// open.
 fn reopen_from_top(
     level: &Arc<ActiveDirectory>,
     kept: usize,

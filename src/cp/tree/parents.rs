@@ -1,4 +1,4 @@
-//! --parents: the directories of a source's path, made below the target, and completed when the copy is done.
+//! --parents: the directories of a source's path, which are made below the target, and completed when the copy is done.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,27 +23,27 @@ use crate::cp::operands::{DestKnowledge, OperandJob};
 /// The directories of one operand's path.
 #[derive(Default)]
 pub(super) struct Parents {
-    /// Those to complete, the uppermost first.
+    /// The directories to complete, the uppermost first.
     list: Vec<Parent>,
-    /// The last of them, where there are any.
+    /// The last directory of the path, where there are any.
     folder: Option<Arc<DirHandle>>,
-    /// Whether this run made the last.
+    /// Whether this run made the last directory.
     new: bool,
 }
 
-/// One of them.
+/// One directory of the path.
 struct Parent {
     source: OwnedAtPath,
     dest: OwnedAtPath,
     from: FileStat,
-    /// The same, open.
+    /// The destination directory, open for setting attributes.
     file: File,
-    /// The mode that it was made with, where this run made it.
+    /// The mode that mkdir(2) gave the directory, if this run made it.
     made: Option<u32>,
 }
 
 impl Parents {
-    /// Where the operand goes, when the directories above it are there.
+    /// Returns the destination of the operand, once the directories above it exist.
     pub(super) fn dest_below(&self, dest: OwnedAtPath) -> OwnedAtPath {
         match &self.folder {
             Some(folder) => OwnedAtPath {
@@ -55,7 +55,7 @@ impl Parents {
         }
     }
 
-    /// What is known of the destination: nothing is in a new directory.
+    /// Returns the facts that are known about the destination: a new directory is empty.
     pub(super) fn known(&self, known: DestKnowledge) -> DestKnowledge {
         if self.new {
             DestKnowledge::Missing
@@ -65,7 +65,7 @@ impl Parents {
     }
 }
 
-/// The last component with the slashes behind it.
+/// Returns the last component with its trailing slashes.
 fn base(path: &[u8]) -> &OsStr {
     let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
     let start = path[..end]
@@ -76,7 +76,7 @@ fn base(path: &[u8]) -> &OsStr {
 }
 
 impl Walk<'_, '_, '_> {
-    /// Makes what is missing of the directories above an operand.
+    /// Makes the missing directories above an operand.
     pub(super) fn make_parents(&mut self, job: &OperandJob) -> Result<Parents, EntryError> {
         let (Some(at), Some(target)) = (job.parents_at, self.target.clone()) else {
             return Ok(Parents::default());
@@ -131,7 +131,7 @@ impl Walk<'_, '_, '_> {
         Ok(parents)
     }
 
-    /// One component: made if it is missing, noted if it is to get attributes, and opened.
+    /// Handles one component: makes it if it is missing, notes it if it is to get attributes, and opens it.
     fn parent(
         &mut self,
         dest: OwnedAtPath,
@@ -169,7 +169,7 @@ impl Walk<'_, '_, '_> {
         Ok(file)
     }
 
-    /// Makes one that its owner can use. Returns the mode that it was made with, too.
+    /// Makes one directory that its owner can use. Returns the mode that it was made with, too.
     fn make_parent(
         &mut self,
         place: &AtPath<'_>,
@@ -187,7 +187,7 @@ impl Walk<'_, '_, '_> {
         self.open_new(place, mode, true)
     }
 
-    /// Gives them their attributes, the lowest first; cp stops at the first that fails.
+    /// Sets the attributes of the directories, the lowest first; cp stops at the first failure.
     pub(super) fn finish_parents(&mut self, parents: Parents) {
         if parents.list.is_empty() {
             return;
@@ -217,7 +217,7 @@ fn attributes_of(source: &Path) -> Result<FileStat, EntryError> {
     }
 }
 
-/// The last of those that are all there, by way of each.
+/// Opens the last of several existing directories, one component at a time.
 fn open_each(
     target: &DirHandle,
     whole: &AtPath<'_>,
@@ -245,11 +245,11 @@ fn open_each(
     Ok(DirHandle::Open(open(&last, there)?))
 }
 
-/// One that is there, be it through a link that can be trusted; the one that was looked at.
+/// Opens an existing directory, which may be reached through a trusted link, and must be the one that was examined.
 fn open(place: &AtPath<'_>, there: &FileStat) -> Result<File, EntryError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     let file = match open_trusted(place, flags) {
-        // One that may be searched but not listed is as good for what is made in it.
+        // A directory that may be searched but not listed is enough for making files in it.
         Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
             open_trusted(place, flags | OFlag::O_PATH)
         }
@@ -273,7 +273,7 @@ fn trimmed(path: &[u8]) -> &[u8] {
     &path[..end]
 }
 
-/// A path that begins at the target, whatever the source began with.
+/// Returns the path relative to the target: without leading and trailing slashes.
 fn relative(path: &[u8]) -> &OsStr {
     let start = path.iter().position(|b| *b != b'/').unwrap_or(path.len());
     OsStr::from_bytes(trimmed(&path[start..]))

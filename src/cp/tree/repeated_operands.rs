@@ -17,7 +17,7 @@ use crate::cp::options::CopyOptions;
 pub(super) struct RepeatedOperands {
     several: bool,
     sources: HashSet<(FileId, Vec<u8>, FileId)>,
-    /// As they are written: of two that lead to one place cp knows each for itself.
+    /// The destinations as they are written: cp treats two names that lead to one file separately.
     names: HashSet<OsString>,
     links: HashSet<FileId>,
 }
@@ -32,13 +32,13 @@ impl RepeatedOperands {
         }
     }
 
-    /// Whether there is more than one operand.
+    /// Returns whether there is more than one operand.
     pub(super) fn several(&self) -> bool {
         self.several
     }
 
-    /// Whether this very entry was an operand before. With backups each is copied anew, and of a directory the walk has
-    /// its own memory.
+    /// Returns whether this very entry was an operand before. With backups each is copied again, and the walk handles
+    /// repeated directories itself.
     pub(super) fn is_repeated(
         &mut self,
         source: &AtPath<'_>,
@@ -62,17 +62,17 @@ impl RepeatedOperands {
         }
     }
 
-    /// Whether there are any.
+    /// Returns whether this run made any symbolic links.
     pub(super) fn has_links(&self) -> bool {
         !self.links.is_empty()
     }
 
-    /// Whether this run made a symbolic link.
+    /// Returns whether this run made this symbolic link.
     pub(super) fn is_our_link(&self, link: &FileStat) -> bool {
         self.links.contains(&file_id(link))
     }
 
-    /// Whether an earlier operand led to this name.
+    /// Returns whether an earlier operand led to this name.
     pub(super) fn is_earlier_dest(&self, shown: &Path) -> bool {
         self.several && self.names.contains(shown.as_os_str())
     }
@@ -86,13 +86,13 @@ impl RepeatedOperands {
 }
 
 impl CopyRun<'_> {
-    /// Notes what an operand was copied to, and as what.
+    /// Notes the name that an operand was copied to, and the inode of the copy.
     pub(super) fn note_made(&self, shown: &Path, made: FileId) {
         let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(shown.into(), made);
     }
 
-    /// As what an operand was copied to this name.
+    /// Returns the inode of the copy that an operand made at this name.
     pub(super) fn operand_dest_id(&self, shown: &Path) -> Option<FileId> {
         let all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(shown.as_os_str()).copied()

@@ -1,4 +1,4 @@
-//! Whether source and destination are one file, and where that does no harm.
+//! Decides whether source and destination are one file, and whether that does any harm.
 
 use nix::sys::stat::FileStat;
 
@@ -6,20 +6,20 @@ use crate::cp::at_path::AtPath;
 use crate::cp::file_status::{file_id, is_link};
 use crate::cp::options::{CopyMode, CopyOptions, Dereference};
 
-/// What follows for the copy.
+/// The consequence for the copy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SameFile {
-    /// Nothing: it may go on.
+    /// The copy does no harm and may continue.
     Harmless,
-    /// What was asked for is there already.
+    /// The destination is already as it was asked for.
     AlreadyDone,
-    /// It would destroy the source.
+    /// The copy would destroy the source.
     Conflict,
 }
 
-/// Compares an existing destination with its source, `from` and `there` being their stats as this copy looks at them. The
-/// rules are cp's: two names of one file are an error, unless what is at the destination's name is a link, or goes away
-/// before anything is written.
+/// Compares an existing destination with its source. `from` and `there` are their statuses as this copy reads them. The
+/// rules are cp's: two names of one file are an error, unless the destination is a link, or is removed before anything
+/// is written.
 pub(super) fn check_same_file(
     source: &AtPath<'_>,
     dest: &AtPath<'_>,
@@ -53,7 +53,7 @@ pub(super) fn check_same_file(
     }
 }
 
-/// Two symbolic links that are not followed: each may be copied over the other.
+/// Compares two symbolic links that are not followed: each may be copied over the other.
 fn two_links(
     source: &AtPath<'_>,
     dest: &AtPath<'_>,
@@ -69,7 +69,7 @@ fn two_links(
     }
 }
 
-/// The same for entries that are not both links, by what lstat says of them.
+/// Compares entries that are not both links, by their statuses from lstat(2).
 fn entries(
     source: &AtPath<'_>,
     dest: &AtPath<'_>,
@@ -107,7 +107,8 @@ fn entries(
     SameFile::Conflict
 }
 
-/// The destination is renamed first: only its being the very entry of the source is bad, or what the source points to.
+/// Compares source and destination where the destination is renamed first: there is a conflict only if it is the very
+/// entry of the source, or the target of the source.
 fn check_with_backup(
     source: &AtPath<'_>,
     dest: &AtPath<'_>,
@@ -128,7 +129,7 @@ fn check_with_backup(
     }
 }
 
-/// A link over what it points to, or the other way round.
+/// Compares a link with its target, where one would be copied over the other.
 fn through_links(
     source: &AtPath<'_>,
     dest: &AtPath<'_>,
