@@ -1,4 +1,5 @@
-//! The words of `forklat scale`, as clap reads them. No system call, and no decision.
+//! The command-line options of `forklat scale`, as clap reads them. This module makes no system call and takes no
+//! decision.
 
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use super::export_args::ExportArgs;
 use super::long_help;
 use crate::report::units::parse_bytes;
 
-/// One of the four tables.
+/// One of the four tables that `forklat scale` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ScaleTable {
     /// Fork from one parent
@@ -25,7 +26,7 @@ pub enum ScaleTable {
     WriteMapping,
 }
 
-/// `forklat scale`
+/// The options of the `forklat scale` subcommand.
 #[derive(Debug, Clone, Args)]
 #[command(
     override_usage = "forklat scale [OPTION]...",
