@@ -111,7 +111,7 @@ impl SysctlChange {
         has_value(file, value) || (file != self.file && !file.exists())
     }
 
-    /// Describes, in plain words of the past, what [`undo`](Self::undo) has done.
+    /// Describes in the past tense what [`undo`](Self::undo) has done, for a message.
     pub(super) fn describe_undone(&self) -> String {
         let mut text = format!("set {} back to '{}'", quote(&self.file), self.old);
         if self.others.len() > NAMED {

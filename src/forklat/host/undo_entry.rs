@@ -94,7 +94,7 @@ impl UndoEntry {
         }
     }
 
-    /// Describes, in plain words of the past, what [`undo`](Self::undo) has done.
+    /// Describes in the past tense what [`undo`](Self::undo) has done, for a message.
     #[must_use]
     pub fn describe_undone(&self) -> String {
         match self {
