@@ -23,7 +23,7 @@ pub enum ForklatError {
     /// A system call failed for the reason that it carries.
     #[error(transparent)]
     Io(#[from] IoFailure),
-    /// Something could not be observed.
+    /// An observer failed, or a file of the kernel could not be read.
     #[error(transparent)]
     Observe(#[from] ObserveError),
     /// The command to be measured cannot be run.
@@ -51,7 +51,7 @@ pub enum ForklatError {
     InFile {
         /// The file with that content.
         path: PathBuf,
-        /// What is wrong with the file.
+        /// The error about the content of the file.
         source: Box<Self>,
     },
     /// Another error, with a remark on what is needed to avoid it.
@@ -59,7 +59,7 @@ pub enum ForklatError {
     Explained {
         /// The error to which the remark belongs.
         source: Box<Self>,
-        /// What is needed for it to succeed.
+        /// The condition under which it would succeed.
         remark: String,
     },
     /// Another error, and one more that occurred while changes were undone.
@@ -73,7 +73,7 @@ pub enum ForklatError {
     /// Another error, with the context in which it occurred.
     #[error("{context}: {source}")]
     Context {
-        /// What was being done when it failed.
+        /// The action during which it failed.
         context: String,
         /// The error that is the cause.
         source: Box<Self>,

@@ -107,7 +107,7 @@ pub struct CopyResult {
     pub wall: f64,
     /// Seconds from the start until fsync(2) of the destination returned.
     pub durable: f64,
-    /// CPU seconds in user mode.
+    /// CPU seconds of the tool in user mode.
     pub user: f64,
     /// CPU seconds in the kernel that are charged to the tool.
     pub system: f64,
@@ -115,9 +115,9 @@ pub struct CopyResult {
     pub cache_growth: u64,
     /// Largest value of Dirty for the whole system.
     pub peak_dirty: u64,
-    /// Peak resident size of the tool.
+    /// The peak resident size of the tool in bytes.
     pub max_rss: u64,
-    /// Exit status as a shell would give it.
+    /// The exit status as a shell would give it.
     pub status: i32,
     /// The difference from the source, or `None` if every byte is the same.
     pub wrong: Option<String>,
@@ -143,7 +143,7 @@ pub struct ProbeResult {
 /// A sample that was late, and its time.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct WorstMoment {
-    /// Microseconds from the intended moment.
+    /// The latency in microseconds, counted from the intended time.
     pub latency: f64,
     /// The wall-clock time of the intended time, in seconds since the epoch.
     pub time: f64,
@@ -191,7 +191,7 @@ pub struct ObserverCost {
     pub seconds: f64,
     /// CPU seconds, including those of its children.
     pub cpu: f64,
-    /// Peak resident size in bytes.
+    /// The peak resident size in bytes.
     pub max_rss: u64,
 }
 

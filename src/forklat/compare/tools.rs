@@ -25,7 +25,7 @@ const DEFAULTS: [(&str, &str); 3] = [
     (OURS, "mmapcp --progress=never {source} {dest}"),
 ];
 
-/// The tool that is linked into this program.
+/// The name of the tool whose code is linked into this program.
 const OURS: &str = "mmapcp";
 
 /// A tool and its command line.

@@ -13,7 +13,7 @@ pub struct TextTable {
 /// The heading of a column, and the alignment of the cells below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heading {
-    /// What is written above the cells.
+    /// The text that is written above the cells.
     pub text: String,
     /// The alignment of the cells below it.
     pub kind: ColumnKind,
