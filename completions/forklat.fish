@@ -34,7 +34,7 @@ complete -c forklat -n "__fish_forklat_using_subcommand run" -l attach -d 'Inste
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l for -d 'Instead of a command: for so long; with --attach, at most so long' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l baseline -d 'How long the machine is measured before' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l settle -d 'How long it is measured afterwards at most, until writeback has settled' -r
-complete -c forklat -n "__fish_forklat_using_subcommand run" -l probe -d 'Ask only for these' -r -f -a "wakeup\t''
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l probe -d 'Ask only for the probes of these names' -r -f -a "wakeup\t''
 fork\t''
 exec\t''
 touch\t''
@@ -59,7 +59,7 @@ complete -c forklat -n "__fish_forklat_using_subcommand compare" -l baseline -d 
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l squeeze -d 'Fill memory until only SIZE is available, as on a full host; let go when the machine needs it' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit -d 'Hold the device under --on to RATE bytes a second, reading and writing' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l sysctl -d 'Set a sysctl for the run; may be given again' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l probe -d 'Ask only for these' -r -f -a "wakeup\t''
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l probe -d 'Ask only for the probes of these names' -r -f -a "wakeup\t''
 fork\t''
 exec\t''
 touch\t''
@@ -81,7 +81,7 @@ complete -c forklat -n "__fish_forklat_using_subcommand scale" -l touch -d 'How 
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l file-size -d 'Size of the file that is mapped (2a, 2b)' -r
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l on -d 'Where that file lies for the time of the run; it has no name' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l repeat -d 'Measurements a cell. Of fewer than 100, the 99th percentile is the maximum' -r
-complete -c forklat -n "__fish_forklat_using_subcommand scale" -l only -d 'Make only these tables' -r -f -a "1a\t'Fork from one parent'
+complete -c forklat -n "__fish_forklat_using_subcommand scale" -l only -d 'Make only the tables of these names' -r -f -a "1a\t'Fork all processes from one parent'
 1b\t'Fork and exec of one program'
 2a\t'Join and leave those that have one file mapped'
 2b\t'Modify a file that others have mapped'"

@@ -33,7 +33,7 @@ buffered\t''"
 complete -c mmapcp -l direct -d 'O_DIRECT: where it is real (auto), or fail (always), or not at all (never)' -r -f -a "never\t''
 auto\t''
 always\t''"
-complete -c mmapcp -l progress -d 'A bar on a terminal for copies that last (auto), lines elsewhere too (always), nothing (never)' -r -f -a "never\t''
+complete -c mmapcp -l progress -d 'A bar on a terminal for copies that last (auto), lines elsewhere too (always, which is meant without WHEN), nothing (never)' -r -f -a "never\t''
 auto\t''
 always\t''"
 complete -c mmapcp -l limit-rate -d 'Copy at most RATE bytes of data a second: K, M, G are powers of 1024, KB, MB, GB of 1000; 1K to 100G' -r -f

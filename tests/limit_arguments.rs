@@ -117,7 +117,7 @@ fn a_misspelt_option_of_ours_is_suggested() {
     let stderr_of = |option: &str| {
         let output = run(mmapcp().args([option, "a", "b"]));
         assert_eq!(output.status.code(), Some(1), "{option}");
-        lossy_string(&output.stderr).into_owned()
+        lossy_string(&output.stderr)
     };
     for (wrong, right) in [
         ("--limt-rate=5M", "--limit-rate"),

@@ -1,4 +1,4 @@
-//! Why `forklat` has no result: what was being done, to which file, and what the system said.
+//! The error type of `forklat`: what was being done, to which file, and what the system answered.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,73 +9,73 @@ use thiserror::Error;
 use crate::observe::error::{IoFailure, ObserveError};
 use crate::report::quote::quote;
 
-/// Exit status when forklat itself failed, usage errors among them: as of timeout(1), env(1) and nice(1), so that it can
-/// be told from the status of the command.
+/// Exit status when forklat itself failed, which includes usage errors. It is that of timeout(1), env(1) and nice(1),
+/// so that it differs from the status of the command.
 pub(crate) const EXIT_FORKLAT_FAILED: i32 = 125;
 
-/// Exit statuses of a command that is not found, and of one that cannot be run, as of a shell.
+/// Exit statuses for a command that is not found and for one that cannot be run, as in a shell.
 const EXIT_NOT_FOUND: i32 = 127;
 const EXIT_CANNOT_RUN: i32 = 126;
 
-/// Why there is no result.
+/// The reason why there is no result.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum ForklatError {
     /// A system call failed for the reason that it carries.
     #[error(transparent)]
     Io(#[from] IoFailure),
-    /// Something could not be observed.
+    /// An observer failed, or a file of the kernel could not be read.
     #[error(transparent)]
     Observe(#[from] ObserveError),
-    /// The command that is to be measured cannot be run.
+    /// The command to be measured cannot be run.
     #[error(transparent)]
     CannotRun(IoFailure),
-    /// A signal ended it; that signal is raised again once all is restored.
+    /// A signal ended the run. The signal is raised again once everything is restored.
     #[error("interrupted")]
     Interrupted,
-    /// What was asked for cannot be done here: in one sentence.
+    /// The request cannot be carried out here, for the reason in one sentence.
     #[error("{0}")]
     Refused(String),
-    /// What a file holds is not what it should be: words to which the name of the file is put.
+    /// The content of a file is not valid. The name of the file is put before the words.
     #[error("{0}")]
     Damaged(String),
-    /// Several errors, of which none is the reason of another.
+    /// Several errors, none of which is the cause of another.
     #[error("{}", join(errors, separator))]
     Several {
         /// The errors, at least one.
         errors: Vec<Self>,
-        /// What stands between two of them.
+        /// The text between two of the errors.
         separator: &'static str,
     },
-    /// Another error, about what a file holds.
+    /// Another error, about the content of a file.
     #[error("{} {source}", quote(path))]
     InFile {
-        /// The file that holds it.
+        /// The file with that content.
         path: PathBuf,
-        /// What is wrong with the file.
+        /// The error about the content of the file.
         source: Box<Self>,
     },
-    /// Another error, with a remark on what is needed.
+    /// Another error, with a remark on what is needed to avoid it.
     #[error("{source} ({remark})")]
     Explained {
         /// The error to which the remark belongs.
         source: Box<Self>,
-        /// What is needed for it to succeed.
+        /// The condition under which it would succeed.
         remark: String,
     },
-    /// Another error, and one more that came up while what had been done was undone.
+    /// Another error, and one more that occurred while changes were undone.
     #[error("{source}; {undoing}")]
     NotUndone {
-        /// The error that came up first.
+        /// The error that occurred first.
         source: Box<Self>,
-        /// Why it could not be undone.
+        /// The reason why the changes could not be undone.
         undoing: Box<Self>,
     },
-    /// Another error, with what it was needed for.
+    /// Another error, with the context in which it occurred.
     #[error("{context}: {source}")]
     Context {
-        /// What was being done when it failed.
+        /// The action during which it failed.
         context: String,
-        /// The error that is the reason.
+        /// The error that is the cause.
         source: Box<Self>,
     },
 }
@@ -98,19 +98,19 @@ impl From<&str> for ForklatError {
 }
 
 impl ForklatError {
-    /// Returns the failure to run a command.
+    /// Returns the error for a command that cannot be run.
     pub(crate) fn cannot_run(name: &OsStr, source: io::Error) -> Self {
         Self::CannotRun(IoFailure::on_file("run", Path::new(name), source))
     }
 
-    /// Returns this error behind what was being done.
+    /// Returns this error with what was being done before it.
     #[must_use]
     pub(crate) fn context(self, context: impl Into<String>) -> Self {
         let (context, source) = (context.into(), Box::new(self));
         Self::Context { context, source }
     }
 
-    /// Fails if there are any errors, with all of them.
+    /// Returns all of the errors as one error, if there are any.
     pub(crate) fn check_none(errors: Vec<Self>, separator: &'static str) -> Result<(), Self> {
         if errors.is_empty() {
             Ok(())
@@ -126,7 +126,7 @@ impl ForklatError {
         Self::Explained { source, remark }
     }
 
-    /// Returns this error, and with it why what had been done could not be undone, if it could not.
+    /// Returns this error, joined with the error of undoing the changes if that failed.
     #[must_use]
     pub(crate) fn after_undoing(self, undone: Result<(), Self>) -> Self {
         match undone {
@@ -138,7 +138,7 @@ impl ForklatError {
         }
     }
 
-    /// Returns this error, which is about what a file holds, with the name of that file.
+    /// Returns this error about the content of a file, with the name of that file.
     #[must_use]
     pub(crate) fn in_file(self, path: &Path) -> Self {
         let (path, source) = (path.to_owned(), Box::new(self));
@@ -155,7 +155,7 @@ impl ForklatError {
     }
 }
 
-/// Returns [`ForklatError::Damaged`] with words to which the name of the file is put.
+/// Returns [`ForklatError::Damaged`] with words that follow the name of the file.
 pub(crate) fn damaged(words: impl Into<String>) -> ForklatError {
     ForklatError::Damaged(words.into())
 }

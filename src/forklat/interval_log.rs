@@ -1,4 +1,4 @@
-//! What the probers heard second by second: the interval log.
+//! The interval log, which holds the samples of the probers second by second.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -11,8 +11,8 @@ use crate::observe::latency_histograms::{new_histogram, record_ns};
 /// The length of an interval, in nanoseconds.
 const INTERVAL_NS: u64 = 1_000_000_000;
 
-/// A log that is being written. An interval holds the answers that came in it, as in every log of the kind; its tag is the
-/// subject in which they were wanted, and the kind of prober, all CPUs together.
+/// An interval log that is being written. An interval holds the samples that arrived in it, as in every log of this
+/// kind. Its tag is the subject to which their intended times belong and the kind of prober, with all CPUs together.
 #[derive(Debug)]
 pub struct IntervalLog {
     log: HistogramLog,
@@ -22,7 +22,8 @@ pub struct IntervalLog {
 }
 
 impl IntervalLog {
-    /// From `start_ns` of CLOCK_MONOTONIC on, which was zero at `epoch`.
+    /// Returns an empty log that begins at `start_ns` of CLOCK_MONOTONIC. `epoch` is the time since 1970 at which that
+    /// clock was zero.
     #[must_use]
     pub fn new(start_ns: u64, epoch: Duration) -> Self {
         let wall = SystemTime::UNIX_EPOCH + epoch + Duration::from_nanos(start_ns);
@@ -34,7 +35,7 @@ impl IntervalLog {
         }
     }
 
-    /// Counts what one intended moment got.
+    /// Counts the latency of one intended time.
     pub fn record(&mut self, subject: &str, probe: &'static str, latency_ns: u64) {
         let tag = (subject.to_owned(), probe);
         record_ns(
@@ -43,7 +44,7 @@ impl IntervalLog {
         );
     }
 
-    /// Ends the interval when a second has passed.
+    /// Ends the interval if a second has passed since it began.
     pub fn end_interval_if_due(&mut self, now_ns: u64) {
         if now_ns - self.interval_start_ns >= INTERVAL_NS {
             self.end(now_ns);
@@ -60,7 +61,7 @@ impl IntervalLog {
         self.interval_start_ns = now_ns;
     }
 
-    /// The whole log, with what the last second had.
+    /// Ends the last interval and returns the whole log.
     #[must_use]
     pub fn into_log(mut self, now_ns: u64) -> HistogramLog {
         self.end(now_ns);

@@ -1,4 +1,4 @@
-//! A command that runs while we measure: found, started, waited for, and what it cost.
+//! A command that runs during a measurement: finds it, starts it, waits for it, and reads what it cost.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -18,55 +18,57 @@ use crate::sys::clock::monotonic_ns;
 use crate::sys::proc_status;
 use crate::sys::process::{ProcessUsage, reap};
 
-/// How often the resident size of a child is read. A reading takes 20 us: 0.1 % of a CPU.
+/// Interval between two readings of a child's resident size. One reading takes 20 us, which is 0.1 % of a CPU.
 const RSS_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What is said on standard error later than this after the end is not waited for: a daemon that was started may keep it
+/// Longest wait for standard error after the end of a command (100 ms). A daemon that the command started may keep it
 /// open for ever.
 const STDERR_DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How a command ended.
+/// How a command ended, and what it cost.
 #[derive(Debug)]
 pub struct FinishedCommand {
-    /// Its status.
+    /// The exit status of the command.
     pub status: ExitStatus,
-    /// CPU time and peak memory.
+    /// The CPU time and the peak memory of the command.
     pub cost: ProcessUsage,
-    /// Just before it was started.
+    /// The time just before the command was started.
     pub start_ns: u64,
-    /// When it had ended.
+    /// The time at which the command had ended.
     pub end_ns: u64,
-    /// When fsync(2) of the file it made had come back, or why that failed. Without a file, as `end_ns`.
+    /// The time at which fsync(2) of the file that the command made returned, or its error. Without a file, this is
+    /// `end_ns`.
     pub durable: Result<u64, io::Error>,
-    /// What it said on standard error, where that was asked for.
+    /// The text that the command wrote to standard error, if it was piped.
     pub stderr_text: String,
-    /// Whether processes of its group ran on after it; they were killed. Only where it made a file.
+    /// Whether processes of its group still ran when it ended. They were killed. This is checked only if the command
+    /// made a file.
     pub left_running: bool,
 }
 
 impl FinishedCommand {
-    /// When all was done that could be: the file durable, or the command ended.
+    /// Returns the time at which the file was durable, or at which the command ended if fsync(2) failed.
     #[must_use]
     pub fn durable_or_ended_ns(&self) -> u64 {
         *self.durable.as_ref().unwrap_or(&self.end_ns)
     }
 }
 
-/// A command that runs.
+/// A command that is running now.
 #[derive(Debug)]
 pub struct RunningCommand {
-    /// Its process.
+    /// The process number of the command.
     pub pid: Pid,
     ended: Receiver<io::Result<FinishedCommand>>,
 }
 
 impl RunningCommand {
-    /// Starts it. A thread of its own waits for its end, so that this is stamped when it happens; then brings `made` to the
-    /// disk, and stamps that. A command that makes a file must lead a process group of its own: what it leaves running there
-    /// is killed, since it would go on while the next is measured.
+    /// Starts a command. A thread waits for its end, so that the time is taken when it happens; then the thread calls
+    /// fsync(2) on the file `made` and takes the time of that. A command that makes a file must lead a process group of
+    /// its own: processes that it leaves running are killed, since they would run on during the next measurement.
     ///
     /// # Errors
-    /// What fork(2) and execve(2) say.
+    /// The errors of fork(2) and execve(2).
     pub fn start(command: &mut Command, made: Option<PathBuf>) -> io::Result<Self> {
         let start_ns = monotonic_ns();
         let mut child = command.spawn()?;
@@ -76,16 +78,16 @@ impl RunningCommand {
         let watch = watch_size(pid);
         thread::spawn(move || {
             let result = wait(pid, start_ns, made, said, watch);
-            // Nobody listens any more when the measurement was given up.
+            // The receiver is gone if the measurement was given up, so the error is ignored.
             let _ = send.send(result);
         });
         Ok(Self { pid, ended })
     }
 
-    /// Waits for the end, at most so long.
+    /// Waits until the command has ended, for `at_most`. Returns `None` if it has not ended by then.
     ///
     /// # Errors
-    /// wait4(2)'s.
+    /// The error of wait4(2).
     pub fn wait(&self, at_most: Duration) -> io::Result<Option<FinishedCommand>> {
         match self.ended.recv_timeout(at_most) {
             Ok(ended) => ended.map(Some),
@@ -102,7 +104,7 @@ fn wait(
     said: Option<Receiver<Vec<u8>>>,
     watch: JoinHandle<u64>,
 ) -> io::Result<FinishedCommand> {
-    // Not reaped yet: so long its number, and with it that of its group, is no one else's.
+    // The process is not reaped yet, so that its number, and that of its group, cannot be reused meanwhile.
     waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
     let end_ns = monotonic_ns();
     let durable = match &made {
@@ -114,7 +116,8 @@ fn wait(
     let left_running = made.is_some() && end_group(pid);
     let (status, mut cost) = reap(pid)?;
     let seen = watch.join().unwrap_or(0);
-    // Between fork and exec it was our copy, and wait4 counts that: only what is more than we have is its own.
+    // Between fork and exec the child was a copy of this process, which wait4(2) counts. Only a peak above that of this
+    // process is the command's own.
     if cost.max_rss <= proc_status::read_bytes("VmHWM").unwrap_or(0) && seen > 0 {
         cost.max_rss = seen;
     }
@@ -129,12 +132,12 @@ fn wait(
     })
 }
 
-/// Hands on what comes through a pipe, as it comes.
+/// Reads from a pipe and sends on what arrives.
 fn listen(mut pipe: ChildStderr) -> Receiver<Vec<u8>> {
     let (send, said) = channel();
     thread::spawn(move || {
         let mut bytes = [0; 4096];
-        // What was read before an error is still worth showing.
+        // The bytes that were read before an error are still shown.
         while let Ok(n @ 1..) = pipe.read(&mut bytes) {
             if send.send(bytes[..n].to_vec()).is_err() {
                 break;
@@ -153,7 +156,7 @@ fn collect_stderr(said: Receiver<Vec<u8>>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Kills what runs in the group of a process that has ended; returns whether there was any.
+/// Kills the processes in the group of a process that has ended. Returns whether any were running.
 fn end_group(leader: Pid) -> bool {
     let others = fs::read_dir("/proc").into_iter().flatten().flatten();
     let any = others.into_iter().any(|entry| {
@@ -162,12 +165,12 @@ fn end_group(leader: Pid) -> bool {
         let ended = matches!(fields.next(), Some("Z" | "X") | None);
         !ended && fields.nth(1) == Some(&leader.to_string())
     });
-    // The leader itself is in it, so there is such a group.
+    // The leader is in the group until it is reaped, so the group exists.
     let _ = killpg(leader, Signal::SIGKILL);
     any
 }
 
-/// Reads the peak resident size of a process until it ends.
+/// Starts a thread that reads the peak resident size of a process until it ends.
 fn watch_size(pid: Pid) -> JoinHandle<u64> {
     thread::spawn(move || {
         let mut seen = 0;
@@ -179,7 +182,7 @@ fn watch_size(pid: Pid) -> JoinHandle<u64> {
     })
 }
 
-/// The exit status that a shell would give.
+/// Returns the exit status as a shell would give it.
 #[must_use]
 pub fn shell_status(status: ExitStatus) -> i32 {
     match (status.code(), status.signal()) {
@@ -189,10 +192,10 @@ pub fn shell_status(status: ExitStatus) -> i32 {
     }
 }
 
-/// Finds a program as execvp(3) does.
+/// Finds a program in the way that execvp(3) does.
 ///
 /// # Errors
-/// ENOENT, or EACCES where there is a file of that name that cannot be run.
+/// ENOENT, or EACCES if there is a file of that name that cannot be run.
 pub fn find(name: &OsStr) -> io::Result<PathBuf> {
     if name.as_encoded_bytes().contains(&b'/') {
         return runnable(Path::new(name)).map(|()| name.into());

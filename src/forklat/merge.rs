@@ -1,4 +1,4 @@
-//! `merge`: the histograms of several runs or hosts as if one had measured them all.
+//! `forklat merge`: adds up the histograms of several runs or hosts, as if they were one measurement.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::observe::latency_histograms::{MAX_WORST_LATENCIES, new_histogram};
 use crate::report::quote::quote;
 use crate::report::units;
 
-/// Reads JSON exports and interval logs, told apart by what they hold, and adds what has the same names.
+/// Reads JSON exports and interval logs, which it tells apart by their content, and adds up those with the same names.
 ///
 /// # Errors
-/// A file that cannot be read, is neither, is of a newer version, truncated, damaged, or given twice.
+/// A file that cannot be read, is neither format, is of a newer version, truncated or damaged, or is given twice.
 pub fn merge(files: &[PathBuf]) -> Result<Report, ForklatError> {
     refuse_twins(files)?;
     let mut merged = empty(files);
@@ -47,11 +47,11 @@ fn empty(files: &[PathBuf]) -> Report {
     Report::new("merge", words.chain(names).collect(), date)
 }
 
-/// A file that is counted twice makes every rare stall look twice as sure.
+/// Refuses files that are given twice. Counting a file twice would make every rare stall look twice as certain.
 fn refuse_twins(files: &[PathBuf]) -> Result<(), ForklatError> {
     let mut seen: Vec<PathBuf> = Vec::new();
     for file in files {
-        // What does not exist is named when it is read.
+        // A file that does not exist is reported when it is read.
         let Ok(path) = file.canonicalize() else {
             continue;
         };
@@ -98,7 +98,7 @@ fn from_log(file: &Path, log: &[u8]) -> Result<Report, ForklatError> {
         let seconds = sum.length.as_secs_f64();
         let subjects = &mut report.subjects;
         match subjects.iter_mut().find(|s| s.name == sum.subject) {
-            // Probes of a subject run side by side.
+            // The probes of a subject ran at the same time.
             Some(subject) => {
                 subject.seconds = subject.seconds.max(seconds);
                 subject.probes.push(probe);
@@ -181,9 +181,9 @@ fn add_observer(observers: &mut Vec<ObserverCost>, observer: ObserverCost) {
     }
 }
 
-/// Says in what the machine of `file` is another one than that of the first file, whose facts are kept.
+/// Returns a note on how the machine of `file` differs from that of the first file, whose facts are kept.
 fn other_machine(first: &HostInfo, other: &HostInfo, file: &Path) -> Option<String> {
-    // An interval log has no facts.
+    // An interval log has no facts about the machine.
     if *first == HostInfo::default() || *other == HostInfo::default() {
         return None;
     }
@@ -203,7 +203,7 @@ fn other_machine(first: &HostInfo, other: &HostInfo, file: &Path) -> Option<Stri
     })
 }
 
-/// What tells one machine from another.
+/// Returns the facts that distinguish one machine from another.
 fn identity(facts: &HostInfo) -> [(&'static str, String); 4] {
     let or_unknown = |fact: Option<String>| fact.unwrap_or_else(|| "unknown".into());
     [
@@ -214,7 +214,7 @@ fn identity(facts: &HostInfo) -> [(&'static str, String); 4] {
     ]
 }
 
-/// Ten hosts say the same ten times.
+/// Adds a note unless it is there already: ten hosts would give the same note ten times.
 fn add_note_once(notes: &mut Vec<String>, note: String) {
     if !notes.contains(&note) {
         notes.push(note);

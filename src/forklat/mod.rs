@@ -1,7 +1,7 @@
-//! What the machine feels while something runs: measured, compared, exported.
+//! Measures how long processes on a machine wait while something runs, compares such measurements, and exports them.
 //!
-//! [`cli`] reads words, [`probe_plan`] resolves what is asked, [`session`] keeps the observers, [`phases`] sorts what they hear,
-//! and [`model`] is what comes out, for [`export`] to print.
+//! [`cli`] parses the command line, [`probe_plan`] resolves which probes are needed, [`session`] runs the observers,
+//! [`phases`] sorts their samples, and [`model`] is the result, which [`export`] prints.
 
 pub mod cli;
 pub mod compare;
@@ -43,10 +43,10 @@ use export::{OpenExports, terminal_report};
 use model::Report;
 use status_line::StatusLine;
 
-/// The name that diagnostics begin with.
+/// The name at the start of diagnostics.
 pub const PROGRAM: &str = "forklat";
 
-/// What all tasks have in common.
+/// The context that all subcommands share.
 #[derive(Debug)]
 pub(crate) struct TaskContext {
     signals: Signals,
@@ -61,15 +61,15 @@ impl TaskContext {
     }
 }
 
-/// What a task comes to.
+/// The result of one subcommand, before it is printed.
 #[derive(Debug)]
 pub(crate) struct TaskOutcome {
-    /// The exit status.
+    /// The exit status of forklat.
     status: i32,
     report: Box<Report>,
-    /// The interval log, where one was asked for.
+    /// The interval log, if one was requested.
     log: Option<HistogramLog>,
-    /// The table goes to standard error: a command had standard output for itself.
+    /// Whether the table goes to standard error, because a command had standard output for itself.
     table_to_stderr: bool,
 }
 
@@ -99,7 +99,7 @@ impl TaskOutcome {
     }
 }
 
-/// Runs `forklat` with the words of the command line, program name first.
+/// Runs `forklat` with the arguments of the command line, of which the first is the program's name.
 #[must_use]
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
@@ -126,7 +126,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Help, version, or what is wrong with the command line.
+/// Prints help, the version, or the error in the command line. Returns the exit status.
 fn answer(error: &clap::Error) -> ExitCode {
     let printed = if error.use_stderr() {
         error.print()
@@ -141,8 +141,8 @@ fn answer(error: &clap::Error) -> ExitCode {
     ExitCode::from(EXIT_FORKLAT_FAILED as u8)
 }
 
-/// Runs one task: what an earlier forklat left is undone first, exports are tried before anything is measured, and a
-/// signal that ended it is raised again when all is restored.
+/// Runs one subcommand. Changes that an earlier forklat left are undone first, and exports are opened before the
+/// measurement. A signal that ended the task is raised again once everything is restored.
 fn perform(command: &ForklatCommand, words: &[OsString]) -> Result<i32, ForklatError> {
     let (exports, verbose) = match command {
         ForklatCommand::Run(words) => (&words.export.0, words.verbose),
@@ -178,17 +178,17 @@ fn perform(command: &ForklatCommand, words: &[OsString]) -> Result<i32, ForklatE
 
 fn install_signals(command: &ForklatCommand) -> io::Result<Signals> {
     match command {
-        // A command may live on after an interrupt, and has the last word then.
+        // A command may survive an interrupt. The measurement then ends when the command does.
         ForklatCommand::Run(words) if !words.command.is_empty() => {
             Signals::install_without_termination()
         }
-        // It changes the host: impatience shall not leave it so.
+        // This changes the host, so a second signal must not end it before it has restored the host.
         ForklatCommand::Compare(_) => Signals::install_without_termination(),
         _ => Signals::install(),
     }
 }
 
-/// `forklat scale`
+/// Runs `forklat scale` and returns its report.
 fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<Report, ForklatError> {
     let live = StatusLine::on_terminal();
     let report = Report {
@@ -204,7 +204,7 @@ fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<Report, For
     scale
 }
 
-/// A line on standard error. Where that is gone nobody can be told.
+/// Prints a line on standard error. A failure is ignored, since there is nowhere to report it.
 pub(crate) fn print_diagnostic(message: &str) {
     let _ = writeln!(io::stderr(), "{PROGRAM}: {message}");
 }

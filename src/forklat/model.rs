@@ -1,6 +1,6 @@
-//! What a measurement comes to, as plain data: the text table, all exports and `merge` are made from this.
+//! The result of a measurement as plain data. The text table, all exports and `merge` are made from it.
 //!
-//! Latencies are microseconds, times seconds, sizes bytes.
+//! Latencies are in microseconds, times in seconds, sizes in bytes.
 
 use std::time::Duration;
 
@@ -19,31 +19,32 @@ use crate::observe::memory::Timeline;
 /// The version of the JSON format.
 pub const REPORT_VERSION: u32 = 1;
 
-/// One run of forklat.
+/// The report of one run of forklat.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
-    /// [`REPORT_VERSION`]
+    /// The version of the format, [`REPORT_VERSION`].
     pub v: u32,
-    /// `run`, `compare`, `merge` or `scale`.
+    /// The subcommand: `run`, `compare`, `merge` or `scale`.
     pub kind: String,
-    /// Version of forklat.
+    /// The version of forklat that wrote it.
     pub forklat: String,
-    /// When it began: RFC 3339, UTC.
+    /// When the run began, as RFC 3339 in UTC.
     pub date: String,
-    /// Its own command line.
+    /// The command line of forklat itself.
     pub command_line: Vec<String>,
-    /// The machine.
+    /// The facts about the machine.
     pub facts: HostInfo,
-    /// What a reader must know to read the figures: memory that could not be locked, probes that could not run here.
+    /// Notes that are needed to read the figures correctly, such as memory that could not be locked or probes that
+    /// could not run here.
     pub notes: Vec<String>,
-    /// What is compared; the first is what ratios refer to.
+    /// The subjects that are compared. Ratios refer to the first.
     pub subjects: Vec<Subject>,
-    /// CPU and memory of each observer.
+    /// The CPU time and memory of each observer.
     pub observers: Vec<ObserverCost>,
-    /// What the observers do to each other; measured by `run --verbose`.
+    /// The first kind of prober without the other observers, which shows what these cost. `run --verbose` measures it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alone: Option<IsolatedProbe>,
-    /// The tables of `scale`, whose keys stand beside the others in JSON; `None` for the other kinds.
+    /// The tables of `scale`, or `None` for the other kinds. Their keys are beside the others in JSON.
     #[serde(flatten)]
     pub scale: Option<ScaleResult>,
 }
@@ -68,139 +69,140 @@ impl Report {
     }
 }
 
-/// The first kind of prober on the idle machine, without the other observers. The same in the baseline is with them.
+/// The first kind of prober on the idle machine without the other observers. The baseline has the same prober with
+/// them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct IsolatedProbe {
-    /// Its name.
+    /// The name of the probe.
     pub probe: String,
-    /// For how long.
+    /// How long it was measured, in seconds.
     pub seconds: f64,
-    /// From the intended moment.
+    /// The latency counted from the intended time.
     pub latency: Distribution,
 }
 
 /// One column of the table: a phase of `run`, or a tool of `compare`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Subject {
-    /// `baseline`, `during`, `after`; or `idle` and the tool's name.
+    /// The name: `baseline`, `during` or `after`; or `idle` or the name of a tool.
     pub name: String,
-    /// Whether it is only shown beside the others: an idle machine among copying tools has no ratio.
+    /// Whether the subject is only shown beside the others. An idle machine among tools that copy has no ratio.
     pub aside: bool,
     /// The command that ran, word by word.
     pub command: Vec<String>,
-    /// Length of the measured time, all runs together.
+    /// The measured time in seconds, the sum over all runs.
     pub seconds: f64,
     /// The copies that a tool of `compare` made, in the order of the runs.
     pub copies: Vec<CopyResult>,
-    /// What each prober measured.
+    /// The results of each prober.
     pub probes: Vec<ProbeResult>,
-    /// What the machine said of itself, ten times a second; a timeline a run.
+    /// The readings of the machine, ten a second, with one timeline per run.
     pub timelines: Vec<Timeline>,
 }
 
-/// One copy by one tool.
+/// One copy made by one tool.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CopyResult {
-    /// From start to exit.
+    /// Seconds from the start to the exit.
     pub wall: f64,
-    /// From start until fsync(2) of the destination came back.
+    /// Seconds from the start until fsync(2) of the destination returned.
     pub durable: f64,
-    /// CPU seconds in user mode.
+    /// CPU seconds of the tool in user mode.
     pub user: f64,
-    /// CPU seconds in the kernel, on the tool's own account.
+    /// CPU seconds in the kernel that are charged to the tool.
     pub system: f64,
-    /// Highest growth of the page cache (Cached less Shmem), system-wide.
+    /// Largest growth of the page cache (Cached less Shmem) of the whole system.
     pub cache_growth: u64,
-    /// Highest Dirty, system-wide.
+    /// Largest value of Dirty for the whole system.
     pub peak_dirty: u64,
-    /// Peak resident size of the tool.
+    /// The peak resident size of the tool in bytes.
     pub max_rss: u64,
-    /// Exit status as a shell would give it.
+    /// The exit status as a shell would give it.
     pub status: i32,
-    /// How it differs from the source; `None` where every byte is the same.
+    /// The difference from the source, or `None` if every byte is the same.
     pub wrong: Option<String>,
 }
 
-/// The answers that one kind of question got.
+/// The samples of one kind of probe.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProbeResult {
-    /// `fork`, `exec`, ...; `fork-child` for the child's first instruction.
+    /// The name: `fork`, `exec`, ...; `fork-child` for the time of the child's first instruction.
     pub name: String,
-    /// The CPU, for one prober of several; `None` for all together.
+    /// The CPU of one prober of several, or `None` for all together.
     pub cpu: Option<u32>,
-    /// Seconds between two intended moments; `None` where an interval log does not say.
+    /// Seconds between two intended times, or `None` if the source is an interval log, which does not give it.
     pub period: Option<f64>,
-    /// From the intended moment.
+    /// The latency counted from the intended time.
     pub latency: Distribution,
-    /// From the asking.
+    /// The service time, counted from the actual start of the operation.
     pub service: Distribution,
-    /// The ten worst, worst first.
+    /// The ten largest latencies, largest first.
     pub worst: Vec<WorstMoment>,
 }
 
-/// One late answer.
+/// A sample that was late, and its time.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct WorstMoment {
-    /// Microseconds from the intended moment.
+    /// The latency in microseconds, counted from the intended time.
     pub latency: f64,
-    /// Wall-clock time of the intended moment: seconds since the epoch.
+    /// The wall-clock time of the intended time, in seconds since the epoch.
     pub time: f64,
     /// Seconds since the subject began.
     pub offset: f64,
 }
 
-/// A distribution of microseconds.
+/// A distribution of values in microseconds.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct Distribution {
-    /// How many values.
+    /// The number of all values.
     pub count: u64,
-    /// What they come to; `None`, and no field in JSON, where there is no value.
+    /// The percentiles and other figures. This is `None`, and has no field in JSON, if there is no value.
     #[serde(flatten)]
     pub figures: Option<SummaryStats>,
-    /// The whole histogram of nanoseconds: HdrHistogram V2, deflated, in base64.
+    /// The whole histogram in nanoseconds, as HdrHistogram V2, deflated, in base64.
     pub histogram: String,
 }
 
-/// Figures of one distribution: microseconds, within 0.1 % of what was measured.
+/// The figures of one distribution, in microseconds, within 0.1 % of the measured values.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
 pub struct SummaryStats {
-    /// Least.
+    /// The smallest of the values.
     pub min: f64,
-    /// Arithmetic mean.
+    /// The arithmetic mean of the values.
     pub mean: f64,
-    /// Median.
+    /// The median of the values.
     pub p50: f64,
-    /// 90th percentile.
+    /// The 90th percentile of the values.
     pub p90: f64,
-    /// 99th percentile.
+    /// The 99th percentile of the values.
     pub p99: f64,
-    /// 99.9th percentile.
+    /// The 99.9th percentile of the values.
     pub p999: f64,
-    /// Greatest.
+    /// The largest of the values.
     pub max: f64,
 }
 
-/// What one observer cost.
+/// The CPU time and memory of one observer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ObserverCost {
-    /// `fork on CPU 0`, `sampler`, ...
+    /// The name of the observer: `fork on CPU 0`, `sampler`, ...
     pub name: String,
-    /// Seconds it ran.
+    /// The seconds that the observer ran.
     pub seconds: f64,
-    /// CPU seconds, its children's included.
+    /// CPU seconds, including those of its children.
     pub cpu: f64,
-    /// Peak resident size in bytes.
+    /// The peak resident size in bytes.
     pub max_rss: u64,
 }
 
 impl CopyResult {
-    /// Whether the tool said that it succeeded, and did not.
+    /// Returns whether the tool reported success, but the copy is wrong.
     #[must_use]
     pub fn is_silently_wrong(&self) -> bool {
         self.status == 0 && self.wrong.is_some()
     }
 
-    /// Whether the tool said that it succeeded, and did.
+    /// Returns whether the tool reported success, and the copy is right.
     #[must_use]
     pub fn is_correct(&self) -> bool {
         self.status == 0 && self.wrong.is_none()
@@ -208,8 +210,8 @@ impl CopyResult {
 }
 
 impl ProbeResult {
-    /// Returns what `latency` comes to. The subject began at `start_ns` of CLOCK_MONOTONIC, and `epoch` is the time of day,
-    /// since 1970, at which that clock was zero.
+    /// Returns the result of one probe, from its latencies. The subject began at `start_ns` of CLOCK_MONOTONIC, and
+    /// `epoch` is the time since 1970 at which that clock was zero.
     #[must_use]
     pub fn of(
         name: &str,
@@ -236,15 +238,15 @@ impl ProbeResult {
         probe
     }
 
-    /// The histogram knows the greatest latency within 0.1 %, the worst moment knows it exactly, where it is the same: of
-    /// values from an interval log no moment is known.
+    /// Replaces the largest latency of the histogram, known within 0.1 %, by that of the worst moment, which is exact,
+    /// if both are the same value. For values from an interval log, no moment is known.
     pub(super) fn use_exact_max(&mut self) {
         if let (Some(figures), Some(worst)) = (&mut self.latency.figures, self.worst.first())
             && (0.999..=1.0).contains(&(worst.latency / figures.max))
         {
             let max = worst.latency;
             figures.max = max;
-            // No percentile is greater, though the histogram may round it up.
+            // No percentile is larger than the maximum, although the histogram may round it up.
             for quantile in [
                 &mut figures.p50,
                 &mut figures.p90,
@@ -258,7 +260,7 @@ impl ProbeResult {
 }
 
 impl Distribution {
-    /// What a histogram of nanoseconds comes to.
+    /// Returns the distribution of a histogram of nanoseconds.
     #[must_use]
     pub fn of(histogram: &Histogram<u64>) -> Self {
         let quantile = |q| microseconds(histogram.value_at_quantile(q) as f64);
@@ -278,10 +280,10 @@ impl Distribution {
         }
     }
 
-    /// The histogram of nanoseconds, which grows as it must.
+    /// Returns the histogram of nanoseconds, which grows as needed.
     ///
     /// # Errors
-    /// What is wrong with it, where it is damaged.
+    /// A description of the damage, if the histogram is damaged.
     pub fn read(&self) -> Result<Histogram<u64>, ForklatError> {
         let histogram = decode(&self.histogram)?;
         if histogram.len() == self.count {
@@ -300,7 +302,8 @@ fn microseconds(nanoseconds: f64) -> f64 {
     nanoseconds / 1e3
 }
 
-/// HdrHistogram V2, deflated, in base64: what interval logs hold and every port of the library reads.
+/// Encodes a histogram as HdrHistogram V2, deflated, in base64. Interval logs contain this format, and every port of
+/// the library reads it.
 pub(super) fn encode(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()
@@ -309,10 +312,10 @@ pub(super) fn encode(histogram: &Histogram<u64>) -> String {
     STANDARD.encode(bytes)
 }
 
-/// What [`encode`] wrote.
+/// Decodes a histogram that [`encode`] wrote.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A description of what is wrong with the text.
 pub(super) fn decode(text: &str) -> Result<Histogram<u64>, ForklatError> {
     let bytes = STANDARD
         .decode(text)

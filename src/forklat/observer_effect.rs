@@ -1,4 +1,4 @@
-//! What the observers do to each other: the first kind of prober, measured before the others are there.
+//! The effect of the observers on each other: the first kind of prober is measured before the other observers start.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use super::model::{Distribution, IsolatedProbe};
 use crate::observe::latency_histograms::{LatencyHistograms, intended_times};
 use crate::observe::probe::Prober;
 
-/// Measures the first kind for `length`: with the same in the baseline it shows what the others cost.
+/// Measures the first kind of prober for `length`. A comparison with the same prober in the baseline shows what the
+/// other observers cost.
 #[must_use]
 pub fn measure(probers: &[Prober], length: Duration) -> Option<IsolatedProbe> {
-    // What was answered while others of its kind got ready does not count.
+    // Samples from the time when other probers of this kind were starting are discarded.
     for prober in probers {
         while prober.pop().is_some() {}
     }

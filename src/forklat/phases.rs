@@ -1,35 +1,36 @@
-//! Which answer belongs to which span of time: by the moment at which it was wanted, not when it came.
+//! Sorts samples into the spans of a measurement, by their intended time, not by when they ended.
 
 use crate::observe::latency_histograms::{LatencyHistograms, intended_times};
 use crate::observe::ring::Sample;
 
-/// What one prober heard in all spans of a subject.
+/// The latencies that one prober measured in all spans of a subject.
 #[derive(Debug, Clone, Default)]
 pub struct ProberLatencies {
-    /// From the intended moment to the answer, and beside it from the asking.
+    /// The latency from the intended time to the end of the operation, with the service time from its actual start.
     pub answer: LatencyHistograms,
-    /// For `fork`: from the intended moment to the child's first instruction, and beside it from the asking.
+    /// For `fork`: the latency from the intended time to the child's first instruction, with the service time from the
+    /// actual start.
     pub child: LatencyHistograms,
 }
 
-/// A subject: spans that are counted together.
+/// A subject, whose spans are counted together.
 #[derive(Debug)]
 struct PhaseGroup {
     name: String,
     prober_latencies: Vec<ProberLatencies>,
 }
 
-/// One span, in nanoseconds of CLOCK_MONOTONIC; open as long as `to` is `u64::MAX`.
+/// One span, in nanoseconds of CLOCK_MONOTONIC. It is open as long as `end_ns` is `u64::MAX`.
 #[derive(Debug, Clone, Copy)]
 pub struct Phase {
-    /// First nanosecond.
+    /// The first nanosecond of the span.
     pub start_ns: u64,
-    /// First nanosecond after it.
+    /// The first nanosecond after the span.
     pub end_ns: u64,
     subject: usize,
 }
 
-/// All spans of a measurement, in the order of time.
+/// All spans of a measurement, in order of time.
 #[derive(Debug)]
 pub struct Phases {
     subjects: Vec<PhaseGroup>,
@@ -38,7 +39,7 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// For so many probers.
+    /// Makes an empty list of spans for this number of probers.
     #[must_use]
     pub fn new(probers: usize) -> Self {
         Self {
@@ -66,14 +67,15 @@ impl Phases {
         });
     }
 
-    /// Ends the span that is open, if one is.
+    /// Ends the open span, if there is one.
     pub fn end(&mut self, at_ns: u64) {
         if let Some(last) = self.spans.last_mut() {
             last.end_ns = last.end_ns.min(at_ns);
         }
     }
 
-    /// Counts an answer, which may come long after its span: each of its moments where it belongs, or nowhere.
+    /// Counts a sample, which may arrive long after its span. Each of its intended times is counted in the span to
+    /// which it belongs, or not at all.
     pub fn record(&mut self, prober: usize, period_ns: u64, sample: &Sample) {
         if let Some(heard) = self.latencies_at(prober, sample.first_intended_ns) {
             heard.answer.record_service(sample.end_ns - sample.start_ns);
@@ -108,26 +110,26 @@ impl Phases {
         (moment_ns < span.end_ns).then_some(*span)
     }
 
-    /// The subject to which a moment belongs.
+    /// Returns the subject to which a time belongs.
     #[must_use]
     pub fn subject_at(&self, moment_ns: u64) -> Option<&str> {
         let span = self.span_at(moment_ns)?;
         Some(&self.subjects[span.subject].name)
     }
 
-    /// Names in the order in which they began.
+    /// Returns the names of the subjects, in the order in which they began.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.subjects.iter().map(|subject| subject.name.as_str())
     }
 
-    /// What each prober heard of a subject, in the order of the probers.
+    /// Returns the latencies that each prober measured in a subject, in the order of the probers.
     #[must_use]
     pub fn prober_latencies(&self, name: &str) -> &[ProberLatencies] {
         let subject = self.subjects.iter().find(|subject| subject.name == name);
         subject.map_or(&[], |subject| &subject.prober_latencies)
     }
 
-    /// The greatest latency that a prober has heard in the subject under way.
+    /// Returns the largest latency, in nanoseconds, that a prober has measured in the current subject.
     #[must_use]
     pub fn worst(&self, prober: usize) -> Option<u64> {
         let span = self.spans.last()?;
@@ -135,7 +137,7 @@ impl Phases {
         heard.answer.worst().first().map(|moment| moment.latency_ns)
     }
 
-    /// The spans of a subject.
+    /// Returns the spans of a subject.
     pub fn of(&self, name: &str) -> impl Iterator<Item = Phase> {
         self.spans
             .iter()
@@ -166,7 +168,7 @@ mod tests {
         spans.begin("idle", 100);
         spans.begin("cp", 200);
         spans.record(0, 10, &answer(150, 1, 160));
-        // A stall over the border: three moments before it, two after.
+        // A stall across the border of two spans: three intended times before it, two after it.
         spans.record(0, 10, &answer(170, 5, 400));
         spans.end(300);
         spans.record(0, 10, &answer(300, 1, 301));

@@ -1,4 +1,4 @@
-//! What will be observed: the words about probes resolved once, with the machine's word on what is possible.
+//! Decides which probers to start: resolves the options about probes, and checks what this machine allows.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,30 +14,30 @@ use crate::report::quote::quote;
 use crate::report::units::format_bytes;
 use crate::sys::key_value::mem_available;
 
-/// No question can be asked more often: a sleep alone takes some of this.
+/// Shortest period of a probe (100 us). A sleep alone takes a part of this.
 const MIN_PROBE_PERIOD: Duration = Duration::from_micros(100);
 
-/// Beyond this a prober asks less than once in a measurement.
+/// Longest period of a probe (1 h). With a longer one, a prober would take less than one sample in a measurement.
 const MAX_PROBE_PERIOD: Duration = Duration::from_secs(3600);
 
-/// The probers to start.
+/// The probers that are to be started.
 #[derive(Debug)]
 pub struct ProbePlan {
-    /// Each kind with its period.
+    /// Each kind of probe with its period.
     pub probes: Vec<(&'static ProbeSpec, Duration)>,
-    /// What they are made with.
+    /// The setup that the probers are made with.
     pub setup: ProbeSetup,
-    /// The CPUs that this process may use: a forker on each.
+    /// The CPUs that this process may use. There is one forker on each.
     pub cpus: Vec<u32>,
-    /// What is not as the user would expect.
+    /// Notes on what differs from the user's expectation.
     pub notes: Vec<String>,
 }
 
 impl ProbePlan {
-    /// Resolves the words.
+    /// Resolves the options about probes.
     ///
     /// # Errors
-    /// Periods that cannot be, probes that lack what they need.
+    /// Periods that are impossible, and probes that lack what they need.
     pub fn resolve(words: &ProbeArgs) -> Result<Self, ForklatError> {
         let mut notes = Vec::new();
         let on_runs = words.on.as_deref().map_or(Ok(false), runs_programs)?;
@@ -70,7 +70,8 @@ impl ProbePlan {
     }
 }
 
-/// Which rows, and how often. Without a choice: all for which there is a place.
+/// Returns the chosen probes and their periods. Without a choice, these are all probes for which there is a directory
+/// if they need one.
 fn rows(words: &ProbeArgs) -> Result<Vec<(&'static ProbeSpec, Duration)>, ForklatError> {
     let chosen = |row: &ProbeSpec| words.probe.iter().any(|name| name == row.name);
     let mut rows = Vec::new();
@@ -98,7 +99,7 @@ fn rows(words: &ProbeArgs) -> Result<Vec<(&'static ProbeSpec, Duration)>, Forkla
     Ok(rows)
 }
 
-/// Refuses an option for a probe that is not asked for.
+/// Refuses an option for a probe that is not chosen.
 fn check_option_applies(
     option: &str,
     given: bool,
@@ -111,7 +112,7 @@ fn check_option_applies(
     Ok(())
 }
 
-/// Refuses heaps that this machine does not have: there is one for each forker, written to and locked.
+/// Refuses heaps that do not fit into the available memory. Each forker has one, which is written to and locked.
 fn check_heaps_fit(rss: u64, forkers: u64) -> Result<(), ForklatError> {
     let all = rss.saturating_mul(forkers);
     let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
@@ -127,7 +128,7 @@ fn check_heaps_fit(rss: u64, forkers: u64) -> Result<(), ForklatError> {
     }
 }
 
-/// Whether the file system of a directory lets programs run.
+/// Returns whether the file system of a directory allows programs to run.
 fn runs_programs(on: &Path) -> Result<bool, ForklatError> {
     let is_dir = std::fs::metadata(on).map(|meta| meta.is_dir());
     match is_dir {
@@ -139,7 +140,7 @@ fn runs_programs(on: &Path) -> Result<bool, ForklatError> {
     }
 }
 
-/// true(1), which does nothing else: found as execvp(3) would.
+/// Returns the path of true(1), which does nothing, as execvp(3) would find it.
 fn program() -> Result<PathBuf, ForklatError> {
     super::measured_command::find("true".as_ref()).map_err(|e| failed("find true", e))
 }

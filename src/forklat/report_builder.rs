@@ -1,4 +1,4 @@
-//! From what was heard to what is reported: spans and readings become the columns of a report.
+//! Builds a report from a measurement: spans and readings become the columns of the report.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::LatencyHistograms;
 use crate::observe::memory::Timeline;
 
-/// What the session does not know of a subject.
+/// The facts about a subject that the session does not have.
 #[derive(Debug)]
 pub(super) struct SubjectSpec {
     pub(super) name: String,
@@ -19,7 +19,8 @@ pub(super) struct SubjectSpec {
     pub(super) copies: Vec<CopyResult>,
 }
 
-/// Builds the report: a column for each of `columns` that was measured. `facts` are of the time of the measurement.
+/// Builds the report, with a column for each of `columns` that was measured. `facts` are those at the time of the
+/// measurement.
 pub(super) fn assemble(
     kind: &str,
     columns: &[SubjectSpec],
@@ -69,7 +70,8 @@ fn subject(column: &SubjectSpec, record: &SessionResult) -> Subject {
     }
 }
 
-/// Each kind of probe with all its probers together, then each prober where there are several; `fork` with its child.
+/// Returns the results of each kind of probe, first for all its probers together, then for each prober if there are
+/// several. The child of `fork` is a probe of its own.
 fn probes(heard: &[ProberLatencies], record: &SessionResult, start_ns: u64) -> Vec<ProbeResult> {
     let mut probes = Vec::new();
     let all: Vec<_> = record.probers.iter().zip(heard).collect();

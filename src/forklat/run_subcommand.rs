@@ -1,4 +1,4 @@
-//! `forklat run`: an idle baseline, then the same while something runs, then until writeback has settled.
+//! `forklat run`: measures an idle baseline, then the same while something runs, then until writeback has settled.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -22,15 +22,16 @@ use crate::observe::host_info::HostInfo;
 use crate::report::units;
 use crate::sys::proc_status::start_time;
 
-/// The columns.
+/// The names of the columns in the table.
 const BASELINE: &str = "baseline";
 const DURING: &str = "during";
 const AFTER: &str = "after";
 
-/// How long the first kind of prober is measured without the others at most: as long as the usual baseline.
+/// Longest time for which the first kind of prober is measured without the others (3 s), which is the default length of
+/// the baseline.
 const MAX_ISOLATED_TIME: Duration = Duration::from_secs(3);
 
-/// What the machine is watched during.
+/// The workload that runs while the machine is measured.
 #[derive(Debug)]
 enum Workload {
     Command {
@@ -81,10 +82,10 @@ impl Workload {
     }
 }
 
-/// Measures; the exit status is the command's.
+/// Measures and returns the outcome, with the exit status of the command.
 ///
 /// # Errors
-/// What kept it from measuring. Nothing of a table is printed then.
+/// Whatever prevented the measurement. No part of a table is printed then.
 pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, ForklatError> {
     let target = Workload::resolve(words)?;
     let observing = ProbePlan::resolve(&words.probes)?;
@@ -103,7 +104,7 @@ pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, Fo
     let status = measuring.during(&target)?;
     measuring.after(words.settle)?;
     live.set_message("stopping the observers");
-    // A signal that ended the watching has been answered; a second one ends this process at once.
+    // A signal that ended the measured time has been handled by now. A second one ends this process at once.
     let answered = status.is_some() || task.signals.pending_signal().is_some();
     let record = session.stop(&|| !answered && task.signals.pending_signal().is_some())?;
     live.finish();
@@ -152,7 +153,7 @@ impl PhaseRunner<'_> {
         Ok(())
     }
 
-    /// Watches until `length` has passed or `over` says so; returns whether a signal came first.
+    /// Watches until `length` has passed or `over` returns true. Returns whether a signal came first.
     fn watch(
         &mut self,
         doing: &str,
@@ -171,8 +172,8 @@ impl PhaseRunner<'_> {
         Ok(false)
     }
 
-    /// The measured time itself; the status of the command, if there is one. A signal ends the watching of a process or of
-    /// a span of time, and what was measured is shown, as by perf stat.
+    /// Measures while the workload runs. Returns the status of the command, if there is one. A signal ends the watching
+    /// of a process or of a span of time, and the measurement so far is shown, as perf stat does.
     fn during(&mut self, target: &Workload) -> Result<Option<i32>, ForklatError> {
         let forever = Duration::MAX;
         match target {
@@ -210,7 +211,7 @@ impl PhaseRunner<'_> {
                 break ended;
             }
             if failed.is_none() {
-                // The command may be someone's work: it is left to end, but there will be no figures.
+                // The command may be important to the user, so it is left to end, but there will be no figures.
                 failed = self.session.collect().err();
                 match &failed {
                     Some(message) => print_diagnostic(&format!(
@@ -241,7 +242,7 @@ impl PhaseRunner<'_> {
             return Ok(());
         }
         self.session.begin(AFTER);
-        // What others had to write out before is not waited for.
+        // Data that other processes had to write out before is not waited for.
         let mut quiet = WritebackIdle::ignoring(self.session.most_unwritten(BASELINE));
         self.watch("until writeback has settled", at_most, |session| {
             quiet.has_settled(session)
@@ -260,7 +261,8 @@ fn started(pid: Pid) -> Option<u64> {
     start_time(Path::new("/"), pid.as_raw().unsigned_abs())
 }
 
-/// A signal that asked us to stop asks the command, once. An interrupt from a terminal has reached it already.
+/// Forwards a signal that asks this process to stop to the command, once. An interrupt from a terminal has reached the
+/// command already.
 fn forward_signal(pid: Pid, pending: Option<i32>, passed_on: &mut Option<i32>) {
     use std::io::IsTerminal;
     let Some(number) = pending.filter(|number| *passed_on != Some(*number)) else {
@@ -270,7 +272,7 @@ fn forward_signal(pid: Pid, pending: Option<i32>, passed_on: &mut Option<i32>) {
     if let Ok(signal) = Signal::try_from(number)
         && (signal != Signal::SIGINT || !std::io::stdin().is_terminal())
     {
-        // It may have ended just now.
+        // The error is ignored, since the command may just have ended.
         let _ = kill(pid, signal);
     }
 }

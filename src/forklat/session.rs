@@ -1,4 +1,4 @@
-//! A measurement under way: the observers from start to stop, and what they hear in between.
+//! A measurement in progress: the observers from start to stop, and their samples in between.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -22,78 +22,79 @@ use crate::sys::proc_status;
 use crate::sys::process::ProcessUsage;
 use crate::sys::strerror::strerror;
 
-/// Between two looks at the rings: they hold 40 s.
+/// Interval between two checks of the ring buffers (50 ms). They hold 40 s.
 pub const COLLECT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Answers are sorted so long after the question: by then it is known when the span ended, though a command is reaped and
-/// its end told a little later than it happened (20 ms for its size, a tick, and what a busy machine adds).
+/// Delay, in nanoseconds, after which a sample is assigned to a span (500 ms). By then the end of the span is known,
+/// although the end of a command is reported a little later than it happened (20 ms for its size, a tick, and the delay
+/// of a busy machine).
 const ATTRIBUTION_DELAY_NS: u64 = 500_000_000;
 
-/// An answer that is so late is said to be waited for.
+/// Delay after which a message says that a late sample is waited for (5 s).
 const SLOW_ANSWER_NOTICE_DELAY: Duration = Duration::from_secs(5);
 
-/// The observers and what they have heard.
+/// The observers and the samples that they have taken.
 #[derive(Debug)]
 pub struct Session {
-    /// In the order of [`Phases`].
+    /// The probers, in the order of [`Phases`].
     pub probers: Vec<Prober>,
-    /// Answers that are not sorted yet, with the index of their prober.
+    /// Samples that are not assigned to a span yet, with the index of their prober.
     unattributed_samples: VecDeque<(usize, Sample)>,
-    /// What each had lost before anything was measured, while others got ready.
+    /// The number of samples that each prober had lost before the measurement, while others were starting.
     lost_before: Vec<u64>,
-    /// What the machine says of itself.
+    /// The sampler, which reads the state of the machine.
     pub sampler: Sampler,
-    /// What the probers heard.
+    /// The samples of the probers, by span.
     pub spans: Phases,
-    /// The same by seconds, when an interval log is wanted.
+    /// The same samples by seconds, if an interval log is requested.
     pub seconds: Option<IntervalLog>,
-    /// What is not as the reader of the figures would expect.
+    /// Notes on what a reader of the figures would not expect.
     pub notes: Vec<String>,
-    /// The first kind of prober without the others.
+    /// The first kind of prober, measured without the others.
     isolated_probe: Option<IsolatedProbe>,
-    /// The time of day at which CLOCK_MONOTONIC was zero, since 1970.
+    /// The time since 1970 at which CLOCK_MONOTONIC was zero.
     pub epoch: Duration,
     began: Instant,
 }
 
-/// What a prober measured, on which CPU, and how often.
+/// The probe of a prober, its CPU, and its period.
 #[derive(Debug, Clone, Copy)]
 pub struct ProberId {
     /// The name of its kind.
     pub name: &'static str,
-    /// The CPU, for one prober of several.
+    /// The CPU, if the prober is one of several.
     pub cpu: Option<u32>,
-    /// The time between two intended moments.
+    /// The time between two intended times.
     pub period: Duration,
 }
 
-/// What a session leaves.
+/// The data that a session leaves.
 #[derive(Debug)]
 pub struct SessionResult {
-    /// What the probers heard.
+    /// The samples of the probers, by span.
     pub spans: Phases,
     /// The probers, in the order of [`Phases`].
     pub probers: Vec<ProberId>,
-    /// What the machine said of itself.
+    /// The sampler with its readings of the machine.
     pub sampler: Sampler,
-    /// See [`Session::notes`].
+    /// The notes of the session; see [`Session::notes`].
     pub notes: Vec<String>,
-    /// See [`Session::epoch`].
+    /// The epoch of the session; see [`Session::epoch`].
     pub epoch: Duration,
-    /// What each observer cost.
+    /// The CPU time and memory of each observer.
     pub observers: Vec<ObserverCost>,
-    /// The first kind of prober without the others.
+    /// The first kind of prober, measured without the others.
     pub isolated_probe: Option<IsolatedProbe>,
-    /// The interval log, if one is wanted.
+    /// The interval log, if one was requested.
     pub log: Option<HistogramLog>,
 }
 
 impl Session {
-    /// Starts all observers and waits until they are ready, the first kind so long before the others as `alone` says. This
-    /// process must have one thread.
+    /// Starts all observers and waits until they are ready. The first kind is started before the others by the time
+    /// `alone`, if that is given. This process must have one thread.
     ///
     /// # Errors
-    /// Which observer could not start, and why.
+    /// The observer that could not start, and the reason.
     pub fn start(
         observing: &ProbePlan,
         log: bool,
@@ -127,27 +128,27 @@ impl Session {
         })
     }
 
-    /// Begins a span of the subject `name`, now.
+    /// Begins a span of the subject `name` at the present time.
     pub fn begin(&mut self, name: &str) {
         self.sampler.request_slab_reading();
         self.spans.begin(name, monotonic_ns());
     }
 
-    /// Ends the span under way, now.
+    /// Ends the current span at the present time.
     pub fn end(&mut self) {
         self.end_at(monotonic_ns());
     }
 
-    /// Ends it a moment ago, at `at_ns` of CLOCK_MONOTONIC.
+    /// Ends the current span at `at_ns` of CLOCK_MONOTONIC, a moment ago.
     pub fn end_at(&mut self, at_ns: u64) {
         self.sampler.request_slab_reading();
         self.spans.end(at_ns);
     }
 
-    /// Takes in what the observers have heard.
+    /// Takes the new samples from the ring buffers of the observers.
     ///
     /// # Errors
-    /// An observer that died, and how; answers that were lost.
+    /// An observer that died, and how; samples that were lost.
     pub fn collect(&mut self) -> Result<(), ForklatError> {
         for index in 0..self.probers.len() {
             self.take_in(index);
@@ -162,7 +163,8 @@ impl Session {
         Ok(self.sampler.check_alive()?)
     }
 
-    /// Figures that lack answers would be wrong, and mostly those that lack the late ones.
+    /// Fails if samples of a prober were lost. Figures without them would be wrong, since mostly the late samples would
+    /// be missing.
     fn check_no_loss(&self, index: usize) -> Result<(), ForklatError> {
         let prober = &self.probers[index];
         match prober.lost() - self.lost_before[index] {
@@ -180,7 +182,8 @@ impl Session {
         }
     }
 
-    /// Sorts what was asked before `until_ns` into spans. What one prober is late with does not hold up the others.
+    /// Assigns the samples that started before `until_ns` to spans. A prober whose sample is late does not hold up the
+    /// others.
     fn attribute_samples(&mut self, until_ns: u64) {
         for _ in 0..self.unattributed_samples.len() {
             let Some((index, sample)) = self.unattributed_samples.pop_front() else {
@@ -211,13 +214,13 @@ impl Session {
         }
     }
 
-    /// Dirty and Writeback together as last read.
+    /// Returns the sum of Dirty and Writeback, in bytes, as last read.
     #[must_use]
     pub fn unwritten(&self) -> u64 {
         self.sampler.latest().map_or(0, unwritten)
     }
 
-    /// The most that it was in the spans of a subject.
+    /// Returns the largest sum of Dirty and Writeback in the spans of a subject.
     #[must_use]
     pub fn most_unwritten(&self, subject: &str) -> u64 {
         let within = |reading: &&Reading| self.spans.subject_at(reading.at_ns) == Some(subject);
@@ -225,10 +228,10 @@ impl Session {
         readings.map(unwritten).max().unwrap_or(0)
     }
 
-    /// Stops all observers: each gives the answer that it still owes.
+    /// Stops all observers. Each prober still delivers the sample in progress.
     ///
     /// # Errors
-    /// An observer that died; `interrupted` while an answer does not come.
+    /// An observer that died; `interrupted` returned true while a sample was waited for.
     pub fn stop(mut self, interrupted: &dyn Fn() -> bool) -> Result<SessionResult, ForklatError> {
         self.spans.end(monotonic_ns());
         for prober in &self.probers {
@@ -313,8 +316,8 @@ impl Session {
     }
 }
 
-/// The probers, the forkers first: what is mapped before they are started is what they have to copy. Before the second kind
-/// is started, the first is measured `alone`, where that is asked for.
+/// Starts the probers, the forkers first, since they would have to copy everything that is mapped before they are
+/// started. If `alone` is given, the first kind is measured before the second kind is started.
 fn start_probers(
     observing: &ProbePlan,
     alone: Option<Duration>,
@@ -331,7 +334,7 @@ fn start_probers(
             vec![None]
         };
         for cpu in cpus {
-            // Not all at the same moment: they would wait for each other.
+            // The probers do not all start at the same moment, since they would wait for each other.
             let offset = period.mul_f64((probers.len() % 7) as f64 / 7.0);
             let mut prober = Prober::start(row, *period, offset, cpu, &observing.setup)
                 .map_err(|e| failed(format!("start the prober {}", row.name), e))?;
@@ -349,7 +352,7 @@ fn unwritten(reading: &Reading) -> u64 {
     of(Metric::Dirty) + of(Metric::Writeback)
 }
 
-/// Peak resident size as long as it lives: what wait4(2) says afterwards counts its children, too.
+/// Returns the peak resident size while the process runs. wait4(2) afterwards includes its children.
 fn resident(worker: &ObserverProcess) -> Option<u64> {
     proc_status::read_bytes_of(worker.pid(), "VmHWM")
 }
@@ -368,7 +371,7 @@ fn observer(
     }
 }
 
-/// One note for all observers that may be swapped out or lose their pages.
+/// Returns one note for all observers whose pages may be swapped out or dropped.
 fn unlocked<'a>(workers: impl Iterator<Item = &'a ObserverProcess>) -> Option<String> {
     let failed: Vec<_> = workers
         .filter_map(|worker| Some((worker.name(), worker.mlock_error()?)))

@@ -1,4 +1,4 @@
-//! The line on a terminal while a measurement runs.
+//! The status line on a terminal during a measurement.
 
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use super::session::Session;
 use crate::observe::memory::{Metric, Reading};
 use crate::report::units::format_bytes;
 
-/// A line of status.
+/// The status line on standard error.
 #[derive(Debug)]
 pub struct StatusLine {
     line: ProgressBar,
 }
 
 impl StatusLine {
-    /// A line where standard error is a terminal, nothing elsewhere.
+    /// Makes a status line, which is shown only if standard error is a terminal.
     #[must_use]
     pub fn on_terminal() -> Self {
         let target = if stderr().is_terminal() {
@@ -31,18 +31,18 @@ impl StatusLine {
         Self { line }
     }
 
-    /// Says what is going on besides measuring.
+    /// Shows a text for an action other than measuring.
     pub fn set_message(&self, what: &str) {
         self.line.set_message(what.to_owned());
         self.line.tick();
     }
 
-    /// Shows what the machine feels right now.
+    /// Shows the available memory, the dirty memory and the largest latencies at this moment.
     pub fn show(&self, doing: &str, session: &Session) {
         if self.line.is_hidden() {
             return;
         }
-        // What stands last is what a narrow terminal cuts.
+        // A narrow terminal cuts off the end of the line, so the least important text comes last.
         let mut text = doing.to_owned();
         if let Some(reading) = session.sampler.latest() {
             text.push_str(&memory(reading));
@@ -55,18 +55,18 @@ impl StatusLine {
         self.set_message(&text);
     }
 
-    /// Runs `print` with the line out of the way.
+    /// Runs `print` while the line is hidden.
     pub fn suspend(&self, print: impl FnOnce()) {
         self.line.suspend(print);
     }
 
-    /// Clears the line.
+    /// Clears the line at the end.
     pub fn finish(&self) {
         self.line.finish_and_clear();
     }
 }
 
-/// The greatest latency of each kind of prober that has heard something: there is one line for all CPUs.
+/// Returns the largest latency of each kind of prober that has samples. All CPUs share one figure.
 fn worst(session: &Session) -> Vec<(&'static str, u64)> {
     let mut all: Vec<(&str, u64)> = Vec::new();
     for (index, prober) in session.probers.iter().enumerate() {

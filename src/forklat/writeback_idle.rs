@@ -1,14 +1,15 @@
-//! Waiting until writeback has settled.
+//! Waits until writeback has settled.
 
 use std::time::{Duration, Instant};
 
 use super::session::Session;
 
-/// Writeback has settled when no more than this is unwritten: 400 KB a second by the write prober for the 30 s that the
-/// kernel lets it lie (vm.dirty_expire_centisecs), and the logs of an idle machine.
+/// Most unwritten bytes at which writeback counts as settled (16 MiB). The write prober produces 400 KB a second, which
+/// the kernel keeps for 30 s (vm.dirty_expire_centisecs); the logs of an idle machine come on top.
 const MAX_IDLE_DIRTY_BYTES: u64 = 16 << 20;
 
-/// And for so long: between two flushes there are moments without any.
+/// Time for which the unwritten bytes must stay below the limit (1 s), since there are moments without any between two
+/// flushes.
 const MIN_IDLE_TIME: Duration = Duration::from_secs(1);
 
 /// Waits for a second in which there was little to write out.
@@ -19,7 +20,7 @@ pub struct WritebackIdle {
 }
 
 impl WritebackIdle {
-    /// But for `others` bytes that do not count.
+    /// Makes a wait that does not count `others` bytes of unwritten data.
     #[must_use]
     pub fn ignoring(others: u64) -> Self {
         Self {
@@ -28,13 +29,13 @@ impl WritebackIdle {
         }
     }
 
-    /// Whether there is little to write out at this moment.
+    /// Returns whether there is little to write out at this moment.
     #[must_use]
     pub fn is_below_limit(&self, session: &Session) -> bool {
         session.unwritten() <= self.limit
     }
 
-    /// Whether it has come; to be asked each tick.
+    /// Returns whether writeback has settled. It must be called at each tick.
     pub fn has_settled(&mut self, session: &Session) -> bool {
         if !self.is_below_limit(session) {
             self.since = None;

@@ -1,4 +1,4 @@
-//! The words of `forklat compare`.
+//! The command-line options of `forklat compare`, as clap reads them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::long_help;
 use super::probes::ProbeArgs;
 use crate::report::units::{parse_bytes, parse_time};
 
-/// `forklat compare`
+/// The options of the `forklat compare` subcommand.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "forklat compare [OPTION]...",

@@ -7,7 +7,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use crate::forklat::export::format::Format;
 use crate::forklat::export::{Exports, FORMATS};
 
-/// Where results go besides the table. `SCALE` leaves out what a report of `scale` has nothing for.
+/// The files that reports are exported to, besides the table on the terminal. `SCALE` leaves out the formats in which a
+/// report of `scale` has nothing to export.
 #[derive(Debug, Clone, Default)]
 pub struct ExportArgs<const SCALE: bool = false>(pub Exports);
 

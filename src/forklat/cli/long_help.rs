@@ -1,21 +1,21 @@
-//! The text of `--help` after the options: probes, how latency is counted, exit status, files. The man pages say more
-//! (`man/sections`).
+//! The text of `--help` after the options: the probes, how latency is counted, the exit status, and the files. The man
+//! pages say more (`man/sections`).
 
 use crate::observe::probe::PROBE_SPECS;
 use crate::report::units::format_milliseconds;
 
-/// How latency is counted: for everyone who reads a table.
+/// Explains how latency is counted. Every reader of a table needs it.
 const LATENCY: &str = "\
 Each prober is a process of its own, locked in memory, that wakes at moments fixed beforehand (CLOCK_MONOTONIC, absolute). \
 Latency counts from the moment to the answer, so that a late answer hides no stall (no coordinated omission): the moments that \
 passed meanwhile are asked together, once, and each waits from its own moment. Service time counts from the asking; it is in \
 the exports and with -v.";
 
-/// Exit status of what runs nothing of others.
+/// The exit status of the subcommands that run no other program.
 const STATUS: &str = "\
 Exit status: 125 when forklat itself failed; then no table is printed.";
 
-/// The probes as a table.
+/// Returns the list of probes, with how latency is counted.
 #[must_use]
 pub fn probes() -> String {
     let mut text = String::from("Probes:\n");
@@ -32,7 +32,7 @@ pub fn probes() -> String {
     text
 }
 
-/// Behind the options of `run`.
+/// Returns the text that `forklat run --help` prints after the options.
 #[must_use]
 pub fn run() -> String {
     format!(
@@ -47,7 +47,7 @@ pub fn run() -> String {
     )
 }
 
-/// Behind the options of `compare`.
+/// Returns the text that `forklat compare --help` prints after the options.
 #[must_use]
 pub fn compare() -> String {
     format!(
@@ -68,7 +68,7 @@ pub fn compare() -> String {
     )
 }
 
-/// Behind the options of `scale`.
+/// Returns the text that `forklat scale --help` prints after the options.
 #[must_use]
 pub fn scale() -> String {
     format!(
@@ -82,7 +82,7 @@ pub fn scale() -> String {
     )
 }
 
-/// Behind the options of `merge`.
+/// Returns the text that `forklat merge --help` prints after the options.
 #[must_use]
 pub fn merge() -> String {
     format!(

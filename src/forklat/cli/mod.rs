@@ -1,4 +1,4 @@
-//! The words of forklat's command line, as clap reads them. No system call, and no decision.
+//! The command line of forklat, as clap reads it. This module makes no system call and takes no decision.
 
 pub mod compare;
 pub mod export_args;
@@ -25,12 +25,12 @@ use export_args::ExportArgs;
     disable_help_subcommand = true
 )]
 pub struct ForklatArgs {
-    /// What to do
+    /// The subcommand and its own options.
     #[command(subcommand)]
     pub subcommand: ForklatCommand,
 }
 
-/// The subcommands.
+/// The subcommands of `forklat`, each with its options.
 #[derive(Debug, Subcommand)]
 pub enum ForklatCommand {
     /// Measure an idle machine, then the same while COMMAND runs, then until writeback has settled
@@ -43,7 +43,7 @@ pub enum ForklatCommand {
     Merge(MergeArgs),
 }
 
-/// `forklat merge`
+/// The options of the `forklat merge` subcommand.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "forklat merge [OPTION]... FILE...",
@@ -63,7 +63,7 @@ pub struct MergeArgs {
     pub export: ExportArgs,
 }
 
-/// The command line of `forklat`: what help, man pages and completions are made from.
+/// Returns the command line of `forklat`. Help, man pages and completions are made from it.
 #[must_use]
 pub fn command() -> clap::Command {
     ForklatArgs::command()

@@ -1,4 +1,4 @@
-//! Words about what is asked of the machine: which probes, how often, and where.
+//! Options that choose the probes: which ones run, how often, and in which directory.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::forklat::error::ForklatError;
 use crate::observe::probe::PROBE_SPECS;
 use crate::report::units::{parse_bytes, parse_time};
 
-/// What `run` and `compare` have in common.
+/// The options that `run` and `compare` have in common.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Probes")]
 pub struct ProbeArgs {
-    /// Ask only for these
+    /// Ask only for the probes of these names
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = names())]
     pub probe: Vec<String>,
 

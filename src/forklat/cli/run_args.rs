@@ -1,4 +1,4 @@
-//! The words of `forklat run`.
+//! The command-line options of `forklat run`, as clap reads them.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::long_help;
 use super::probes::ProbeArgs;
 use crate::report::units::parse_time;
 
-/// `forklat run`
+/// The options of the `forklat run` subcommand.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "forklat run [OPTION]... [--] COMMAND [ARGUMENT]...\n       forklat run [OPTION]... --attach PID\n       forklat run [OPTION]... --for TIME",

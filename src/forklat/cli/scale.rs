@@ -1,4 +1,5 @@
-//! The words of `forklat scale`, as clap reads them. No system call, and no decision.
+//! The command-line options of `forklat scale`, as clap reads them. This module makes no system call and takes no
+//! decision.
 
 use std::path::PathBuf;
 
@@ -8,10 +9,10 @@ use super::export_args::ExportArgs;
 use super::long_help;
 use crate::report::units::parse_bytes;
 
-/// One of the four tables.
+/// One of the four tables that `forklat scale` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ScaleTable {
-    /// Fork from one parent
+    /// Fork all processes from one parent
     #[value(name = "1a")]
     Fork,
     /// Fork and exec of one program
@@ -25,7 +26,7 @@ pub enum ScaleTable {
     WriteMapping,
 }
 
-/// `forklat scale`
+/// The options of the `forklat scale` subcommand.
 #[derive(Debug, Clone, Args)]
 #[command(
     override_usage = "forklat scale [OPTION]...",
@@ -52,7 +53,7 @@ pub struct ScaleArgs {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub repeat: u32,
 
-    /// Make only these tables
+    /// Make only the tables of these names
     #[arg(long, value_name = "TABLE", value_delimiter = ',')]
     pub only: Vec<ScaleTable>,
 

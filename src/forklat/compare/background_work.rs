@@ -1,4 +1,5 @@
-//! Long work between two runs: the observers are heard meanwhile, or what they answer would be lost.
+//! Runs long work between two runs in a thread of its own. The observers' ring buffers are drained meanwhile, since
+//! samples would be lost otherwise.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,14 +9,14 @@ use super::super::session::Session;
 use crate::forklat::error::ForklatError;
 use crate::report::signal_handlers::Signals;
 
-/// Between two looks whether the work is done: short, since most of it is.
+/// Interval between two checks whether the work is done (5 ms). It is short, since most of the work is.
 const WORK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Whether to give up: asked by whoever works long.
+/// Returns whether to give up. Long work calls it at intervals.
 pub(super) type ShouldStop<'a> = &'a (dyn Fn() -> bool + Sync);
 
-/// Does `work` in a thread of its own and listens to the observers until it is done. It is told to give up when a signal
-/// comes or an observer dies, and waited for.
+/// Runs `work` in a thread of its own and drains the observers' ring buffers until it is done. When a signal arrives or
+/// an observer dies, `work` is told to give up and is still waited for.
 pub(super) fn run_while_collecting<T: Send>(
     session: &mut Session,
     signals: &Signals,
@@ -42,7 +43,7 @@ pub(super) fn run_while_collecting<T: Send>(
     })
 }
 
-/// Takes in what the observers have heard, unless a signal has come.
+/// Drains the observers' ring buffers, or fails if a signal is pending.
 pub(super) fn listen(session: &mut Session, signals: &Signals) -> Result<(), ForklatError> {
     if signals.pending_signal().is_some() {
         return Err(ForklatError::Interrupted);

@@ -1,4 +1,4 @@
-//! The figures of one copy: times and CPU of the tool, and what the machine had in its page cache meanwhile.
+//! The figures of one copy: wall time and CPU time of the tool, and the page cache of the machine meanwhile.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::super::measured_command::{FinishedCommand, shell_status};
 use super::super::model::CopyResult;
 use crate::observe::memory::{Metric, Reading};
 
-/// From what `before` the copy was read last, and from `readings` during it.
+/// Computes the figures of a copy from the last reading `before` it and the `readings` taken during it.
 pub(super) fn copy_result(
     ended: &FinishedCommand,
     before: Option<Reading>,
@@ -30,14 +30,15 @@ pub(super) fn copy_result(
     }
 }
 
-/// The readings from start to end, with the first one after it: what was cached is still there.
+/// Returns the readings from the start to the end of a copy and the first one after it, since the cached data is still
+/// there then.
 fn during<'a>(ended: &FinishedCommand, readings: &'a [Reading]) -> &'a [Reading] {
     let from = readings.partition_point(|reading| reading.at_ns < ended.start_ns);
     let to = readings.partition_point(|reading| reading.at_ns < ended.durable_or_ended_ns());
     &readings[from..readings.len().min(to + 1)]
 }
 
-/// The page cache of files on disks: Shmem is counted in Cached, too.
+/// Returns the page cache of files on disks, in bytes: Cached less Shmem, since Cached includes Shmem.
 fn cached(reading: &Reading) -> Option<u64> {
     let (cached, shmem) = (reading.get(Metric::Cached)?, reading.get(Metric::Shmem)?);
     Some(cached.saturating_sub(shmem))

@@ -1,4 +1,5 @@
-//! The prepared host: the source, the place of the copies, and what memory and disk are held to.
+//! The prepared host of `forklat compare`: the source file, the directory of the copies, and the limits on memory and
+//! disk.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -20,16 +21,17 @@ use crate::sys::key_value;
 use crate::sys::strerror::strerror;
 use crate::transfer::capabilities::SourceInfo;
 
-/// Where dumps come from.
+/// The directory in which dumps are made (tmpfs).
 const MEMORY: &str = "/dev/shm";
 
-/// How long a run waits for what others have to write out; then it begins all the same, and says so.
+/// Longest wait before a run for other processes' data to be written out (30 s). The run begins after it in any case,
+/// and a note in the report says so.
 pub(super) const WRITEBACK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often others are made to write out meanwhile.
+/// Interval between two calls of syncfs(2) during that wait (1 s).
 pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// What has to be started while this process has one thread.
+/// The processes that have to be forked while this process has one thread.
 #[derive(Debug)]
 pub(super) struct StartedBalloon {
     balloon: Option<Balloon>,
@@ -45,24 +47,26 @@ impl StartedBalloon {
     }
 }
 
-/// The stage on which each tool plays.
+/// The prepared host on which each tool runs.
 #[derive(Debug)]
 pub(super) struct Fixture {
-    // The order is that of dropping: memory first, then what the record holds.
+    // Fields are dropped in this order: first the memory of the balloon, then what the undo journal holds.
     balloon: Option<Balloon>,
     limit: Option<DiskLimit>,
     restore: RestoreGuard,
     squeeze: u64,
     source: PathBuf,
-    /// Size of the dump that has to be made; `None` for a file that was given.
+    /// Size in bytes of the dump that has to be made, or `None` if the user gave a source file.
     make: Option<u64>,
-    /// Given, and on a disk: it is read before each run, so that each tool finds it equally cached.
+    /// Whether the source file was given by the user and is on a disk. It is then read before each run, so that each
+    /// tool finds it equally cached.
     prefetch_source: bool,
     copies: PathBuf,
 }
 
 impl Fixture {
-    /// Checks and sets what stays the same for all runs. The balloon and the limit come and go with each.
+    /// Checks the options and makes the changes that last for all runs. The balloon and the disk limit are applied and
+    /// lifted for each run.
     pub(super) fn set_up(
         words: &CompareArgs,
         on: &Path,
@@ -101,8 +105,8 @@ impl Fixture {
         })
     }
 
-    /// Makes the dump, if one has to be made. Whether there is room for it and for a copy is asked before: it is real
-    /// memory that it takes.
+    /// Makes the dump, if one has to be made. Checks before whether there is room for the dump and for a copy, since a
+    /// dump takes real memory.
     pub(super) fn make_source(&mut self, stop: ShouldStop<'_>) -> Result<(), ForklatError> {
         let size = match self.make {
             Some(size) => size,
@@ -131,12 +135,13 @@ impl Fixture {
         &self.source
     }
 
-    /// Where the copy goes.
+    /// Returns the path that the tools copy to.
     pub(super) fn dest(&self) -> PathBuf {
         self.copies.join("copy")
     }
 
-    /// Removes the last copy and brings what there is to write to the disk.
+    /// Removes the last copy and writes dirty data to the disk. Reads the source into the page cache if it has to be
+    /// cached.
     pub(super) fn clear(&mut self) -> Result<(), ForklatError> {
         let dest = self.dest();
         match fs::remove_file(&dest) {
@@ -152,14 +157,14 @@ impl Fixture {
         Ok(())
     }
 
-    /// Has the file system of the copies write out what it has, whoever wrote it: the kernel would let it lie for 30 s
-    /// (vm.dirty_expire_centisecs).
+    /// Calls syncfs(2) on the file system of the copies, which writes out the dirty data of all processes. The kernel
+    /// would keep it for 30 s (vm.dirty_expire_centisecs).
     pub(super) fn sync(&self) -> Result<(), ForklatError> {
         let dir = File::open(&self.copies).map_err(|e| cannot("open", &self.copies, e))?;
         nix::unistd::syncfs(&dir).map_err(|e| cannot("sync", &self.copies, e))
     }
 
-    /// Fills the memory and holds the disk.
+    /// Inflates the balloon and enables the disk limit.
     pub(super) fn apply_pressure(&mut self, stop: ShouldStop<'_>) -> Result<(), ForklatError> {
         if let Some(balloon) = &mut self.balloon {
             balloon.inflate(self.squeeze, stop)?;
@@ -170,7 +175,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// Takes the limit off the disk, for what is ours to do between two runs.
+    /// Disables the disk limit for this program's own work between two runs.
     pub(super) fn lift_disk_limit(&self) -> Result<(), ForklatError> {
         if let Some(limit) = &self.limit {
             limit.disable()?;
@@ -178,7 +183,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// Whether the squeeze lives; one that has died is forgotten.
+    /// Checks whether the balloon process is alive. A balloon that has died is dropped, and the error says how it died.
     pub(super) fn check(&mut self) -> Result<(), ForklatError> {
         let checked = self.balloon.as_mut().map_or(Ok(()), Balloon::check);
         if checked.is_err() {
@@ -187,7 +192,7 @@ impl Fixture {
         checked
     }
 
-    /// Starts another squeeze where the last has died. This process must have one thread.
+    /// Starts another balloon process if the last one has died. This process must have one thread.
     pub(super) fn renew(&mut self) -> Result<(), ForklatError> {
         if self.squeeze > 0 && self.balloon.is_none() {
             self.balloon = Some(Balloon::start(Path::new("/"))?);
@@ -195,14 +200,14 @@ impl Fixture {
         Ok(())
     }
 
-    /// Whether the memory that was filled has been let go since the run began.
+    /// Returns whether the balloon has released its memory since the run began.
     pub(super) fn has_released_memory(&self) -> bool {
         self.balloon
             .as_ref()
             .is_some_and(|balloon| balloon.released_at_ns().is_some())
     }
 
-    /// What a reader of the figures must know of the host.
+    /// Returns notes on the host that a reader of the figures must know.
     pub(super) fn notes(&self) -> Vec<String> {
         let unlocked = self.balloon.as_ref().and_then(Balloon::unlocked);
         let unlocked = unlocked.map(|e| {
@@ -215,7 +220,7 @@ impl Fixture {
         unlocked.into_iter().chain(limit).collect()
     }
 
-    /// Undoes all of it.
+    /// Undoes all changes to the host.
     pub(super) fn restore(mut self) -> Result<(), ForklatError> {
         if let Some(balloon) = &mut self.balloon {
             balloon.deflate()?;
@@ -239,13 +244,13 @@ fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), ForklatE
     .into())
 }
 
-/// Bytes of memory that are available now.
+/// Returns the bytes of memory that are available now.
 fn available() -> Result<u64, ForklatError> {
     let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
     key_value::mem_available(&meminfo).ok_or_else(|| "the kernel does not say MemAvailable".into())
 }
 
-/// A source must be a file with a size; returns whether it has to be read into the page cache.
+/// Checks that a source is a regular file that is not empty. Returns whether it has to be read into the page cache.
 fn check_source(path: &Path) -> Result<bool, ForklatError> {
     let facts = File::open(path)
         .and_then(|file| Ok((file.metadata()?.is_file(), SourceInfo::of(&file)?)))

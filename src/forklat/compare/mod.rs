@@ -1,4 +1,5 @@
-//! `forklat compare`: tools that copy, one after the other in turns, each from the same prepared state.
+//! `forklat compare`: runs tools that copy, one after the other in alternating order, each from the same prepared
+//! state.
 
 mod background_work;
 mod copy_metrics;
@@ -31,16 +32,16 @@ use background_work::{ShouldStop, listen, run_while_collecting};
 use fixture::{Fixture, StartedBalloon};
 use tools::Tool;
 
-/// The column of the machine without a copy.
+/// The column for the machine while no copy runs.
 const IDLE: &str = "idle";
 
-/// Exit status when a tool failed, or made a copy that is not the source.
+/// Exit status when a tool failed, or made a copy that differs from the source.
 const WRONG: i32 = 1;
 
-/// Compares.
+/// Runs `forklat compare` and returns its report.
 ///
 /// # Errors
-/// What kept it from comparing. Nothing of a table is printed then.
+/// Whatever prevented the comparison. No part of a table is printed then.
 pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome, ForklatError> {
     let tools = Tool::all(&words.tool)?;
     let on = words
@@ -51,7 +52,7 @@ pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome
     let mut probes = words.probes.clone();
     probes.on = Some(on.clone());
     let observing = ProbePlan::resolve(&probes)?;
-    // Both fork, so they come before the first thread.
+    // Both calls fork, so they come before the first thread is started.
     let host = StartedBalloon::fork_balloon(words)?;
     let session = Session::start(&observing, words.export.0.has_interval_log(), None)?;
     let stage = Fixture::set_up(words, &on, host)?;
@@ -70,17 +71,17 @@ pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome
 }
 
 struct Comparison<'a> {
-    // Dropped first: a prober that waits for the disk does not end before the limit is off.
+    // Dropped first: a prober that waits for the disk does not end before the disk limit is lifted.
     fixture: Fixture,
     session: Session,
     live: StatusLine,
     task: &'a TaskContext,
-    /// By tool, in the order of the runs.
+    /// The copies of each tool, in the order of the runs.
     copies: Vec<Vec<CopyResult>>,
-    /// What runs, and how many processes the OOM killer had taken before.
+    /// What runs now, and how many processes the OOM killer had killed before.
     doing: String,
     oom_kills: Option<u64>,
-    /// When the squeeze was found dead, and its last words, until it is known who killed it.
+    /// When the balloon was found dead, and the error that says how it ended, until it is known who killed it.
     balloon_death: Option<(u64, ForklatError)>,
 }
 
@@ -112,8 +113,9 @@ impl Comparison<'_> {
         self.explain_balloon_death()
     }
 
-    /// A machine that runs out of memory under a tool is a finding: the squeeze is what the OOM killer takes first, and the
-    /// next run has a new one. Killed by anyone else it is an error. The next reading tells.
+    /// Finds out who killed the balloon, from the first reading after its death. If it was the OOM killer, a note is
+    /// added and the next run has a new balloon: a machine that runs out of memory under a tool is a finding, and the
+    /// balloon is the first process that the OOM killer takes. If it was anyone else, returns the error.
     fn explain_balloon_death(&mut self) -> Result<(), ForklatError> {
         let latest = self.session.sampler.latest();
         let (Some((at, message)), Some(latest)) = (&self.balloon_death, latest) else {
@@ -133,7 +135,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Does something long to the stage, and listens to the observers meanwhile.
+    /// Runs long work on the fixture and drains the observers' ring buffers meanwhile.
     fn prepare_while_collecting(
         &mut self,
         work: impl FnOnce(&mut Fixture, ShouldStop<'_>) -> Result<(), ForklatError> + Send,
@@ -144,12 +146,13 @@ impl Comparison<'_> {
         })?
     }
 
-    /// The same state each time: no earlier copy, nothing to write out, so much memory available, the disk held to its rate.
+    /// Prepares the same state for each run: no earlier copy, nothing to write out, the requested memory available, and
+    /// the disk held to its rate.
     fn prepare(&mut self, doing: &str) -> Result<(), ForklatError> {
         self.session.end();
         doing.clone_into(&mut self.doing);
         self.live.set_message(&format!("{doing}: preparing"));
-        // It forks, so it comes before the threads of what follows.
+        // This forks, so it comes before the threads that follow.
         self.fixture.renew()?;
         self.prepare_while_collecting(|stage, _| stage.clear())?;
         let started = Instant::now();
@@ -200,8 +203,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// One copy by one tool. The span goes on until the copy is on the disk: a tool that leaves it in the page cache has
-    /// not spared the machine from writing it.
+    /// Measures one copy by one tool. The span lasts until the copy is on the disk: a tool that leaves its copy in the
+    /// page cache has not spared the machine from writing it.
     fn copy(&mut self, tool: &Tool, doing: &str) -> Result<CopyResult, ForklatError> {
         let (source, dest) = (self.fixture.source().to_owned(), self.fixture.dest());
         let main = MainThread::current().map_err(|e| format!("{doing}: {}", strerror(&e)))?;
@@ -229,12 +232,12 @@ impl Comparison<'_> {
         Ok(self.judge_copy(tool, &ended, before, wrong))
     }
 
-    /// Ends a tool with all that it started, before its copy is removed. What it has left to write shall not be waited for
-    /// at the rate of the limit.
+    /// Kills a tool with all the processes that it started, before its copy is removed. The disk limit is lifted first,
+    /// so that data still to be written is not waited for at the rate of the limit.
     fn kill_tool(&self, running: &RunningCommand) {
-        // The restoration that follows takes it off, too, and says why it could not.
+        // The error is ignored: the restoration that follows lifts the limit as well and says why it could not.
         let _ = self.fixture.lift_disk_limit();
-        // Nobody may be left.
+        // The error is ignored, since the process group may be empty.
         let _ = killpg(running.pid, Signal::SIGKILL);
         while let Ok(None) = running.wait(COLLECT_INTERVAL) {}
     }
@@ -254,7 +257,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Waits for a reading that was taken after the copy: a short one may lie between two.
+    /// Waits for a reading that was taken after the copy, since a short copy may lie between two readings.
     fn read_once_more(&mut self, ended: &FinishedCommand) -> Result<(), ForklatError> {
         let until = ended.durable_or_ended_ns();
         loop {
@@ -268,7 +271,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// What the copy came to; what a tool that failed said is shown.
+    /// Returns the result of the copy. Prints the last lines of standard error of a tool that failed.
     fn judge_copy(
         &self,
         tool: &Tool,
@@ -298,7 +301,7 @@ impl Comparison<'_> {
             ..
         } = self;
         session.notes.extend(stage.notes());
-        // With the sysctls under which it was measured, not those to which the host is restored.
+        // This reads the sysctls under which the run was measured, not those to which the host is restored.
         let facts = HostInfo::read(Path::new("/"), Some(on));
         stage.restore()?;
         let record = session.stop(&|| task.signals.pending_signal().is_some())?;

@@ -1,4 +1,4 @@
-//! The dump that is copied: made in shared memory, with holes where dumps have them.
+//! The dump that is copied. It is made in shared memory, with holes where dumps have them.
 
 use std::fs::File;
 use std::io;
@@ -11,25 +11,27 @@ use super::background_work::ShouldStop;
 
 use crate::forklat::error::{ForklatError, cannot};
 
-/// Beyond this the default does not go: three tools three times shall take a minute.
+/// Largest default size of a dump (1 GiB): three runs of three tools shall take a minute.
 const MAX_DEFAULT_SIZE: u64 = 1 << 30;
 
-/// Below this a copy is over before a prober has asked often enough.
+/// Smallest default size of a dump (16 MiB): a smaller copy ends before a prober has taken enough samples.
 const MIN_DEFAULT_SIZE: u64 = 16 << 20;
 
-/// The default size is no whole number of blocks: the tail is part of what is compared.
+/// Bytes by which the default size is short of a whole number of blocks, since the unaligned tail is part of what is
+/// compared.
 const UNALIGNED_TAIL_BYTES: u64 = 777;
 
-/// Holes begin and end on this: a huge page, which is as fine as such a tmpfs can have them.
+/// Alignment of the holes' ends (2 MiB): a huge page, the finest granularity of holes on a tmpfs with huge pages.
 const HOLE_ALIGNMENT: u64 = 2 << 20;
 
-/// Of a dump, each of three holes is this part: first, middle and last.
+/// Each of the three holes (first, middle and last) is one part in this many of the dump.
 const HOLE_SIZE_DIVISOR: u64 = 32;
 
-/// The unit in which it is written.
+/// Bytes written by one call (1 MiB).
 const CHUNK: u64 = 1 << 20;
 
-/// A size that this machine can spare: an eighth of the memory that is available, half of the room on both sides.
+/// Returns a size that this machine can spare: at most an eighth of the available memory, and at most half of the free
+/// space on both sides.
 pub(super) fn default_size(
     available: u64,
     memory: &Path,
@@ -45,17 +47,17 @@ pub(super) fn default_size(
     Ok(size - size % HOLE_ALIGNMENT - UNALIGNED_TAIL_BYTES)
 }
 
-/// Bytes that a file system has for us.
+/// Returns the free bytes of a file system for this user.
 pub(super) fn free(dir: &Path) -> Result<u64, ForklatError> {
     statvfs(dir)
         .map(|stat| stat.blocks_available() * stat.fragment_size())
         .map_err(|e| cannot("statvfs", dir, e))
 }
 
-/// Makes it.
+/// Makes the dump of `size` bytes at `path`.
 ///
 /// # Errors
-/// What the file system says: no room; told to stop.
+/// The error of the file system, such as no room; interrupted, if `stop` says so.
 pub(super) fn make(path: &Path, size: u64, stop: ShouldStop<'_>) -> Result<(), ForklatError> {
     write(path, size, stop).map_err(|e| cannot("make the dump", path, e))
 }
@@ -80,7 +82,7 @@ fn write(path: &Path, size: u64, stop: ShouldStop<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The extents of data between the three holes.
+/// Returns the extents of data between the three holes.
 fn data(size: u64) -> [(u64, u64); 2] {
     let hole = size / HOLE_SIZE_DIVISOR / HOLE_ALIGNMENT * HOLE_ALIGNMENT;
     let middle = size / 2 / HOLE_ALIGNMENT * HOLE_ALIGNMENT;
@@ -92,7 +94,8 @@ fn data(size: u64) -> [(u64, u64); 2] {
     [(hole, middle), (middle + hole, last)]
 }
 
-/// splitmix64: no block is like another, so a chunk in a wrong place is found, and none can be compressed.
+/// Fills a buffer with pseudorandom bytes (splitmix64). No two blocks are alike, so a misplaced chunk is found, and no
+/// block can be compressed.
 fn fill(bytes: &mut [u8], state: &mut u64) {
     for eight in bytes.chunks_mut(8) {
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,4 +1,4 @@
-//! The tools that are compared: their command lines, with the names of source and destination put in.
+//! The tools that are compared: their command lines, with the names of the source and of the destination filled in.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -14,8 +14,8 @@ use crate::sys::process::{MainThread, die_with_parent};
 const SOURCE: &str = "{source}";
 const DEST: &str = "{dest}";
 
-/// What is compared unless told otherwise: what collectors use, the best that dd can do (blocks as large as the windows of our
-/// mmap engine), and us.
+/// The tools that are compared by default: what collectors use, dd at its best (blocks as large as the windows of the
+/// mmap engine), and mmapcp.
 const DEFAULTS: [(&str, &str); 3] = [
     ("cp", "cp {source} {dest}"),
     (
@@ -25,20 +25,20 @@ const DEFAULTS: [(&str, &str); 3] = [
     (OURS, "mmapcp --progress=never {source} {dest}"),
 ];
 
-/// The tool that is linked into this program.
+/// The name of the tool whose code is linked into this program.
 const OURS: &str = "mmapcp";
 
-/// One tool.
+/// A tool and its command line.
 #[derive(Debug)]
 pub(super) struct Tool {
-    /// The name of its column.
+    /// The name of the tool's column in the table.
     pub(super) name: String,
     program: PathBuf,
     words: Vec<String>,
 }
 
 impl Tool {
-    /// The tools of the command line, or the usual ones.
+    /// Returns the tools of the command line, or the default ones.
     pub(super) fn all(given: &[String]) -> Result<Vec<Self>, ForklatError> {
         let tools: Vec<Self> = if given.is_empty() {
             DEFAULTS
@@ -78,7 +78,7 @@ impl Tool {
             .first()
             .ok_or_else(|| format!("--tool={name}: no command"))?;
         let program = if first == OURS {
-            // The same code as the program of that name, and never another build of it.
+            // This program contains the code of mmapcp, so no other build of it is run.
             std::env::current_exe().map_err(|e| failed("find myself", e))?
         } else {
             find(OsStr::new(first)).map_err(|e| ForklatError::cannot_run(OsStr::new(first), e))?
@@ -90,13 +90,13 @@ impl Tool {
         })
     }
 
-    /// Its command line as it was given, for the report.
+    /// Returns the command line as it was given, for the report.
     pub(super) fn words(&self) -> &[String] {
         &self.words
     }
 
-    /// Ready to be started: standard output thrown away, standard error kept for the case that it fails, in a process
-    /// group of its own, and gone when we are.
+    /// Returns a command that is ready to be started. Its standard output is discarded, and its standard error is kept
+    /// for the case that it fails. It leads a process group of its own, and dies when this process does.
     pub(super) fn command(&self, source: &Path, dest: &Path, main: MainThread) -> Command {
         let mut command = Command::new(&self.program);
         let words = self.words[1..].iter().map(|word| fill(word, source, dest));
@@ -111,7 +111,7 @@ impl Tool {
     }
 }
 
-/// Puts the names in, whatever bytes they have.
+/// Replaces the placeholders by the names, whatever bytes these have.
 fn fill(word: &str, source: &Path, dest: &Path) -> OsString {
     let mut filled = OsString::new();
     let mut rest = word;
@@ -133,7 +133,8 @@ fn fill(word: &str, source: &Path, dest: &Path) -> OsString {
     filled
 }
 
-/// The order of a round: forwards, then backwards, so that no tool always comes after the same other.
+/// Returns the order of the tools in a round: forwards, then backwards, so that no tool always follows the same other
+/// one.
 pub(super) fn order(round: u32, tools: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..tools).collect();
     if round % 2 == 1 {
@@ -142,7 +143,7 @@ pub(super) fn order(round: u32, tools: usize) -> Vec<usize> {
     order
 }
 
-/// The last lines of what a tool said on standard error.
+/// Returns the last five lines that a tool wrote to standard error, each with the tool's name.
 pub(super) fn last_words(name: &str, said: &str) -> Vec<String> {
     const LINES: usize = 5;
     let lines: Vec<&str> = said.lines().collect();

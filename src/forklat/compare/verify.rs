@@ -1,4 +1,5 @@
-//! Whether a copy is the source, byte for byte: read past the page cache, which is part of what was measured.
+//! Compares a copy with its source byte for byte. The copy is read with O_DIRECT, since the page cache is part of what
+//! was measured.
 
 use std::fs::File;
 use std::io;
@@ -11,10 +12,10 @@ use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 use crate::sys::strerror::strerror;
 
-/// As much as a read from a disk needs to be fast.
+/// Bytes of one read (4 MiB), which a disk needs to be fast.
 const CHUNK: usize = 4 << 20;
 
-/// How `copy` differs from `source`; `None` where it does not.
+/// Returns how `copy` differs from `source`, or `None` if it does not.
 pub(super) fn difference(source: &Path, copy: &Path, stop: ShouldStop<'_>) -> Option<String> {
     compare(source, copy, stop)
         .unwrap_or_else(|e| Some(format!("cannot be compared: {}", strerror(&e))))
@@ -33,10 +34,10 @@ fn compare(source: &Path, copy: &Path, stop: ShouldStop<'_>) -> io::Result<Optio
         if stop() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        // Not beyond the end: from there on nothing is aligned.
+        // The read ends at the end of the file, since nothing is aligned after it.
         let len = (sizes.0 - at).min(CHUNK as u64) as usize;
         let got = match read(&copy, &mut theirs, at, len) {
-            // What the file system wants of alignment it says only then.
+            // The file system reports its alignment only here, as EINVAL.
             Err(e) if direct && e.raw_os_error() == Some(libc::EINVAL) => {
                 direct = false;
                 set_direct(&copy, false)?;
@@ -64,7 +65,7 @@ fn compare(source: &Path, copy: &Path, stop: ShouldStop<'_>) -> io::Result<Optio
     Ok(None)
 }
 
-/// Reads at least `len` bytes from `at`, or as far as the file goes.
+/// Reads `len` bytes at offset `at`, or up to the end of the file. Returns how many were read.
 fn read(file: &File, buffer: &mut [u8], at: u64, len: usize) -> io::Result<usize> {
     let mut done = 0;
     while done < len {

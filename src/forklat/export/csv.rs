@@ -1,4 +1,5 @@
-//! A report in long form, a figure a line: what data frames are made from. Numbers are not scaled; the unit stands beside.
+//! A report in long form as CSV, one figure per line, for data frames. Numbers are not scaled; the unit has a column of
+//! its own.
 
 use super::format::Format;
 use super::grid::{GridRow, Group, Value};

@@ -1,8 +1,8 @@
-//! What people read of a report: sentences, lists and tables in one order, written as text or as Markdown.
+//! The text of a report for people: sentences, lists and tables in one order, written as plain text or as Markdown.
 
 use super::table::{TextTable, escape_markdown};
 
-/// Parts between which a blank line stands.
+/// The parts of a text, separated by blank lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Document(pub Vec<Part>);
 
@@ -11,9 +11,10 @@ pub struct Document(pub Vec<Part>);
 pub enum Part {
     /// Lines that are written as they are.
     Sentences(Vec<String>),
-    /// Lists under titles; nothing is written where there is none.
+    /// Lists under titles. Nothing is written if there are none.
     Lists(Vec<Paragraph>),
-    /// A table with an optional title above and lines below. Both are this program's own words and are not escaped.
+    /// A table with an optional title above it and lines below it. The title and the lines are this program's own words
+    /// and are not escaped.
     Table {
         /// The title, or `None` for a table that needs none.
         title: Option<String>,

@@ -1,4 +1,5 @@
-//! One file that a report goes to: opened early without a change, replaced whole where that is possible.
+//! A file that a report is exported to. It is opened early without being changed, and replaced as a whole where that is
+//! possible.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -10,19 +11,19 @@ use crate::forklat::error::{ForklatError, failed};
 use crate::report::quote::quote;
 use crate::sys::std_streams;
 
-/// An export as it was asked for, open for writing.
+/// An export file that was requested, open for writing.
 #[derive(Debug)]
 pub(super) struct ExportFile {
     path: PathBuf,
     file: File,
     metadata: Metadata,
-    /// It was not there before.
+    /// Whether this process created the file.
     created: bool,
     standard_output: bool,
 }
 
 impl ExportFile {
-    /// Opens `path` for writing, or creates it; `-` is standard output.
+    /// Opens `path` for writing, or creates it. `-` means standard output.
     pub(super) fn open(path: &Path) -> Result<Self, ForklatError> {
         let standard_output = path == Path::new("-");
         let opened = if standard_output {
@@ -44,7 +45,7 @@ impl ExportFile {
         with_metadata.map_err(|e| cannot_write(path, e))
     }
 
-    /// As messages call it.
+    /// Returns the name of the file for messages.
     pub(super) fn name(&self) -> String {
         name(&self.path)
     }
@@ -53,25 +54,27 @@ impl ExportFile {
         self.standard_output
     }
 
-    /// Whether it holds nothing that a second export could overwrite: a terminal, /dev/null.
+    /// Returns whether the file is a character device, such as a terminal or /dev/null. It holds no data that a second
+    /// export could overwrite.
     pub(super) fn is_device(&self) -> bool {
         self.metadata.file_type().is_char_device()
     }
 
-    /// Whether both are one file, by whatever names.
+    /// Returns whether both are the same inode, by whatever names.
     pub(super) fn same(&self, other: &Self) -> bool {
         inode(&self.metadata) == inode(&other.metadata)
     }
 
-    /// Removes it where it was created.
+    /// Removes the file if this process created it.
     pub(super) fn set_aside(&self) {
         if self.created {
             remove(&self.path, inode(&self.metadata));
         }
     }
 
-    /// Makes `content` all that it holds. What was set aside is created anew; where another process has put a file in its
-    /// place meanwhile, that is the one that the report goes to, as if it had been there before.
+    /// Replaces the whole content of the file by `content`. A file that was removed by `set_aside` is created again. If
+    /// another process has put a file in its place meanwhile, the report is written to that one, as if it had been
+    /// there before.
     pub(super) fn write(self, content: &[u8]) -> Result<(), ForklatError> {
         let target = if self.created || self.has_moved() {
             Self::open(&self.path)?
@@ -82,14 +85,14 @@ impl ExportFile {
         let created = target.created.then(|| inode(&target.metadata));
         target.store(content).map_err(|e| {
             if let Some(created) = created {
-                // A part of a report is worse than none.
+                // A part of a report is worse than no report.
                 remove(&path, created);
             }
             cannot_write(&path, e)
         })
     }
 
-    /// Whether the name leads to another file than when it was opened, or to none.
+    /// Returns whether the name now leads to a different file than when it was opened, or to none.
     fn has_moved(&self) -> bool {
         self.metadata.is_file()
             && !self.standard_output
@@ -109,9 +112,10 @@ impl ExportFile {
         finish(self.file, content)
     }
 
-    /// Puts a new file in its place; false where that cannot be, and it has to be overwritten.
+    /// Puts a new file in the place of the old one. Returns false if that is impossible and the old one has to be
+    /// overwritten.
     fn replace(&self, content: &[u8]) -> io::Result<bool> {
-        // Through a link: what it points to is replaced, not the link.
+        // If the path is a symbolic link, its target is replaced, not the link.
         let path = self.path.canonicalize()?;
         let Some((beside, file)) = self.create_temp_file(&path) else {
             return Ok(false);
@@ -122,14 +126,14 @@ impl ExportFile {
             remove(&beside, made);
         }
         match replaced {
-            // A file that is a mount point, as containers bind them.
+            // The file is a mount point, such as a bind mount in a container.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EXDEV)) => Ok(false),
             replaced => replaced.map(|()| true),
         }
     }
 
-    /// Whether a new file under the same name is as good as the old one with new content: a regular file of ours that has
-    /// no other name.
+    /// Returns whether a new file under the same name is as good as the old one with new content. The old one must be a
+    /// regular file that this user owns and that has no other name.
     fn replaceable(&self) -> bool {
         self.metadata.is_file()
             && !self.standard_output
@@ -138,7 +142,8 @@ impl ExportFile {
             && self.metadata.gid() == nix::unistd::getegid().as_raw()
     }
 
-    /// A new file beside it with its mode; `None` where there can be none, and it has to be overwritten.
+    /// Creates a new file with the same mode in the same directory. Returns `None` if that is impossible and the old
+    /// file has to be overwritten.
     fn create_temp_file(&self, path: &Path) -> Option<(PathBuf, File)> {
         let mut name = std::ffi::OsString::from(".");
         name.push(path.file_name()?);
@@ -151,7 +156,7 @@ impl ExportFile {
             .mode(mode)
             .open(&beside)
             .ok()?;
-        // The umask may have taken bits that the old file has.
+        // The umask may have cleared bits that the old file has.
         let made = inode(&file.metadata().ok()?);
         if file.set_permissions(self.metadata.permissions()).is_err() {
             remove(&beside, made);
@@ -161,9 +166,9 @@ impl ExportFile {
     }
 }
 
-/// Opens without a change, and says whether it was created.
+/// Opens a file without changing it. Returns whether it was created.
 fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
-    // `create_new` would tell, but refuses a link to what does not exist yet.
+    // `create_new` would tell whether it was created, but it refuses a link to a file that does not exist yet.
     let existed = path.try_exists()?;
     let file = OpenOptions::new()
         .write(true)
@@ -173,7 +178,7 @@ fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
     Ok((file, !existed))
 }
 
-/// Device and inode number.
+/// Returns the device and inode number.
 fn inode(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
@@ -182,15 +187,15 @@ fn is_path_of(path: &Path, file: (u64, u64)) -> bool {
     fs::metadata(path).is_ok_and(|now| inode(&now) == file)
 }
 
-/// Removes a file that was created, if it still has the name; a link to it was there before and stays.
+/// Removes a file that was created, if the path still leads to it. A symbolic link to it was there before and stays.
 fn remove(path: &Path, created: (u64, u64)) {
     if is_path_of(path, created) {
-        // Whoever removes it first is right.
+        // The error is ignored: another process may have removed the file first.
         let _ = path.canonicalize().and_then(fs::remove_file);
     }
 }
 
-/// Writes all, and closes: some file systems keep their errors until then.
+/// Writes all of the content and closes the file, since some file systems report errors only at close(2).
 fn finish(mut file: File, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     nix::unistd::close(file).map_err(io::Error::from)

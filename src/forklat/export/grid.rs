@@ -1,77 +1,77 @@
-//! What every table is made of: a column a subject, rows in groups, and ratios against the first column that is compared.
+//! The numbers of every table: one column per subject, rows in groups, and ratios to the first column that is compared.
 
 use super::table::{Heading, TextTable};
 
-/// The headings, all empty, of the columns before the subjects: group, label and unit.
+/// The headings, all empty, of the columns before those of the subjects: group, label and unit.
 const WORD_COLUMNS: [&str; 3] = [""; 3];
 
-/// A table, still in numbers.
+/// A table whose cells are still numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
-    /// The subjects.
+    /// The subjects, one in each column.
     pub columns: Vec<Column>,
-    /// Rows that belong together.
+    /// The groups of rows that belong together.
     pub groups: Vec<Group>,
-    /// Where ratios stand.
+    /// The place where ratios are shown.
     pub ratios: Ratios,
 }
 
-/// Where ratios stand.
+/// The place where ratios are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ratios {
-    /// In a column of their own, behind the column that they are of.
+    /// Ratios have a column of their own, after the column of their values.
     Column,
-    /// In parentheses behind each value.
+    /// Ratios follow each value in parentheses.
     Behind,
 }
 
-/// A subject.
+/// A column of the table, which shows one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// What it is called.
+    /// The name of the subject, for the heading.
     pub name: String,
-    /// Whether it is only shown beside the others, without a ratio.
+    /// Whether the column is only shown beside the others, without a ratio.
     pub excluded_from_ratios: bool,
 }
 
-/// Rows that belong together.
+/// A group of rows that belong together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// Stands before its first row.
+    /// The title, which is shown before the first row.
     pub title: String,
-    /// The probe that they are of, if they are of one.
+    /// The probe that the rows are about, if it is one probe.
     pub probe: Option<String>,
-    /// The CPU that they are of, if they are of one.
+    /// The CPU that the rows are about, if it is one CPU.
     pub cpu: Option<u32>,
-    /// The rows.
+    /// The rows of the group, in order.
     pub rows: Vec<GridRow>,
 }
 
-/// One figure of all subjects.
+/// One figure for all subjects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GridRow {
-    /// What it is.
+    /// The label in front of the values.
     pub label: String,
-    /// What its numbers count.
+    /// The unit that the values have.
     pub unit: Unit,
-    /// Whether a ratio means anything.
+    /// Whether a ratio of two values has a meaning.
     pub compared: bool,
-    /// One value a column.
+    /// The values, one for each column.
     pub values: Vec<Value>,
 }
 
-/// One figure of one subject.
+/// The value of one figure for one subject.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {
-    /// A number of the row's unit.
+    /// A number in the unit of the row.
     Number(f64),
-    /// So many copies of so many were what they should be.
+    /// The number of copies that were identical to their source, and the number of all copies.
     Identical(usize, usize),
-    /// So many of so many were not made, and the tool said so.
+    /// The number of copies that were not made, as the tool reported, and the number of all copies.
     Failed(usize, usize),
-    /// Nobody measured it.
+    /// The subject has no such measurement.
     Missing,
-    /// This kernel cannot tell.
+    /// This kernel does not provide the figure.
     Unsupported,
 }
 
@@ -81,23 +81,23 @@ impl From<Option<f64>> for Value {
     }
 }
 
-/// What a number counts.
+/// The unit that a number has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Latencies.
+    /// Microseconds, the unit of all latencies.
     Microseconds,
-    /// Times.
+    /// Seconds, the unit of all times.
     Seconds,
-    /// Sizes.
+    /// Bytes, the unit of all sizes.
     Bytes,
-    /// Events.
+    /// A number of events, without a unit.
     Count,
-    /// A share.
+    /// A share of a whole, in percent.
     Percent,
 }
 
 impl Unit {
-    /// The unit that numbers are kept in.
+    /// Returns the name of the unit in which numbers are kept.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -109,7 +109,7 @@ impl Unit {
         }
     }
 
-    /// The units that people read, least first, each with its size in the unit that numbers are kept in.
+    /// Returns the units for display, smallest first, each with its size in the unit in which numbers are kept.
     fn scales(self) -> &'static [(&'static str, f64)] {
         match self {
             Self::Microseconds => &[("us", 1.0), ("ms", 1e3), ("s", 1e6)],
@@ -125,8 +125,9 @@ impl Unit {
         }
     }
 
-    /// One unit for all of `numbers`, so that they can be compared by eye: the largest in which the greatest is not below
-    /// 1 and the least is not below 0.01, of which three decimals would show too little.
+    /// Returns one unit for all of `numbers`, so that they can be compared by eye. It is the largest unit in which the
+    /// greatest number is at least 1 and the smallest at least 0.01; three decimals would show too little of a smaller
+    /// one.
     fn scale(self, numbers: impl Iterator<Item = f64>) -> (&'static str, f64) {
         let (least, greatest) = numbers
             .filter(|number| *number > 0.0)
@@ -138,7 +139,7 @@ impl Unit {
         scales.iter().rev().find(fits).copied().unwrap_or(scales[0])
     }
 
-    /// A number alone, with its unit.
+    /// Formats a single number with its unit.
     #[must_use]
     pub fn show(self, number: f64) -> String {
         let (unit, size) = self.scale([number].into_iter());
@@ -148,7 +149,7 @@ impl Unit {
     }
 }
 
-/// Three significant digits, of which three decimals at most. No digit of a whole part is lost.
+/// Formats a number with three significant digits and at most three decimals. No digit of the whole part is lost.
 #[must_use]
 pub fn digits(number: f64) -> String {
     let decimals = match number {
@@ -161,17 +162,17 @@ pub fn digits(number: f64) -> String {
     format!("{number:.decimals$}")
 }
 
-/// A value and its ratio as people read them.
+/// A value and its ratio as text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// The number without its unit, or why there is none.
+    /// The number without its unit, or the reason why there is none.
     pub value: String,
-    /// The ratio; empty where none belongs.
+    /// The ratio, or an empty text if the value has none.
     pub ratio: String,
 }
 
 impl Grid {
-    /// The column that ratios refer to.
+    /// Returns the column that ratios refer to.
     #[must_use]
     pub fn reference(&self) -> Option<usize> {
         self.columns
@@ -179,13 +180,14 @@ impl Grid {
             .position(|column| !column.excluded_from_ratios)
     }
 
-    /// Whether ratios belong to a column.
+    /// Returns whether a column has ratios.
     #[must_use]
     pub fn has_ratio(&self, column: usize) -> bool {
         !self.columns[column].excluded_from_ratios && self.reference() != Some(column)
     }
 
-    /// A value over that of the reference; `None` where either is no number or the reference is 0.
+    /// Returns a value divided by that of the reference column, or `None` if either is not a number or the reference is
+    /// 0.
     #[must_use]
     pub fn ratio(&self, row: &GridRow, column: usize) -> Option<f64> {
         if !row.compared || !self.has_ratio(column) {
@@ -199,7 +201,7 @@ impl Grid {
         }
     }
 
-    /// A row as people read it: its unit, and a cell a column.
+    /// Returns the unit of a row and one cell for each column, as text for people.
     #[must_use]
     pub fn cells(&self, row: &GridRow) -> (&'static str, Vec<Cell>) {
         let numbers = row.values.iter().filter_map(|value| match value {
@@ -214,8 +216,8 @@ impl Grid {
         (unit, row.values.iter().enumerate().map(cell).collect())
     }
 
-    /// Returns the table that people read: a row a figure, and in it the values of the subjects. Ratios stand in a column of
-    /// their own, or in parentheses as a remark on the value.
+    /// Returns the table for people: one row per figure, with the values of the subjects in it. Ratios are in a column
+    /// of their own, or in parentheses as a remark on the value.
     #[must_use]
     pub fn table(&self) -> TextTable {
         let mut header: Vec<Heading> = WORD_COLUMNS.map(Heading::words).to_vec();
@@ -263,7 +265,8 @@ impl Grid {
     }
 }
 
-/// Two decimals, and below 0.01 as many as the first digit needs: 0.00 would not tell a hundredth from nothing.
+/// Formats a ratio with two decimals, or below 0.01 with as many as the first digit needs: 0.00 would not distinguish a
+/// hundredth from zero.
 fn show_ratio(ratio: f64) -> String {
     let decimals = if ratio > 0.0 && ratio < 0.01 {
         -ratio.log10().floor() as usize

@@ -1,7 +1,8 @@
-//! HdrHistogram's interval log, V2: what HistogramLogAnalyzer, HistogramLogProcessor and their ports read.
+//! HdrHistogram's interval log, V2, which HistogramLogAnalyzer, HistogramLogProcessor and their ports read.
 //!
 //! Values are nanoseconds. A tag is the subject, a slash and the probe: `during/fork`. The lines are those of the Java
-//! `HistogramLogWriter`, with format 1.3's header: seconds from the start, length in seconds, greatest value in milliseconds.
+//! `HistogramLogWriter`, with the header of format 1.3: seconds from the start, length in seconds, greatest value in
+//! milliseconds.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use crate::forklat::error::{ForklatError, damaged};
 use crate::forklat::model::{Report, decode, encode};
 use crate::observe::latency_histograms::new_histogram;
 
-/// The row of `--export-hlog`. Without a log, each probe is one interval of it.
+/// The row of `--export-hlog` in the table of formats. Without an interval log, each probe is one interval.
 pub const FORMAT: Format = Format {
     name: "hlog",
     help: "HdrHistogram V2 interval log of the latencies in nanoseconds, a line a second for each probe",
@@ -25,21 +26,21 @@ pub const FORMAT: Format = Format {
     },
 };
 
-/// The column names of the reference.
+/// The column names of the reference implementation.
 const LEGEND: &str =
     r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#;
 
-/// Stands in the first line; other programs' logs may hold other units.
+/// The beginning of the first line. Logs of other programs may hold other units.
 const LOGGED_WITH: &str = "#[Logged with forklat ";
 
-/// A log as it grows.
+/// An interval log to which intervals are added.
 #[derive(Debug, Clone)]
 pub struct HistogramLog {
     text: String,
 }
 
 impl HistogramLog {
-    /// An empty log; `start` is the moment that its times refer to.
+    /// Returns an empty log. Its times are relative to `start`.
     #[must_use]
     pub fn new(start: SystemTime) -> Self {
         let since = start.duration_since(SystemTime::UNIX_EPOCH);
@@ -57,7 +58,7 @@ impl HistogramLog {
         }
     }
 
-    /// Adds what one probe measured from `start` on, for `length`.
+    /// Adds the samples of one probe from `start` on, for `length`.
     pub fn interval(
         &mut self,
         subject: &str,
@@ -77,7 +78,8 @@ impl HistogramLog {
         ));
     }
 
-    /// A report of which no intervals are left: each probe one interval, one subject after the other.
+    /// Makes a log from a report that has no intervals any more: each probe is one interval, and the subjects follow
+    /// each other.
     ///
     /// # Errors
     /// A histogram that is damaged.
@@ -95,49 +97,49 @@ impl HistogramLog {
         Ok(log)
     }
 
-    /// The log.
+    /// Returns the text of the log.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// A name without what would end a tag.
+/// Replaces the characters of a name that would end a tag.
 fn tag(name: &str) -> String {
     let ends = |c: char| c == ',' || c == '/' || c.is_whitespace() || c.is_control();
     name.replace(ends, "_")
 }
 
-/// All intervals of one probe.
+/// The sum of all intervals of one probe.
 #[derive(Debug)]
 pub struct TagTotal {
-    /// `merged` where the tag names none.
+    /// The subject, or `merged` if the tag names none.
     pub subject: String,
-    /// `untagged` where there is no tag.
+    /// The probe, or `untagged` if there is no tag.
     pub probe: String,
-    /// All lengths together.
+    /// The sum of the intervals' lengths.
     pub length: Duration,
-    /// All values.
+    /// The values of all the intervals.
     pub histogram: Histogram<u64>,
 }
 
-/// Whether a log is this program's, so that its values are known to be nanoseconds.
+/// Returns whether a log was written by this program, so that its values are known to be nanoseconds.
 #[must_use]
 pub fn is_ours(log: &[u8]) -> bool {
     log.starts_with(LOGGED_WITH.as_bytes())
 }
 
-/// Whether the beginning is that of a log.
+/// Returns whether a text begins like an interval log.
 #[must_use]
 pub fn is_log(text: &[u8]) -> bool {
     let starts = [&b"#["[..], b"\"StartTimestamp\"", b"Tag="];
     starts.iter().any(|start| text.starts_with(start))
 }
 
-/// Adds up a log by tag, in order of first appearance.
+/// Adds up the intervals of a log by tag, in the order of first appearance.
 ///
 /// # Errors
-/// A line that is none of a log, or a histogram that is damaged, by its line.
+/// A line that does not belong to a log, or a damaged histogram, with its line number.
 pub fn parse(log: &[u8]) -> Result<Vec<TagTotal>, ForklatError> {
     let mut sums: Vec<TagTotal> = Vec::new();
     let mut places = HashMap::new();

@@ -1,4 +1,4 @@
-//! The whole report as JSON: everything that was measured, histograms included.
+//! The whole report as JSON: all measurements, histograms included.
 
 use serde::Deserialize;
 
@@ -17,28 +17,29 @@ pub const FORMAT: Format = Format {
 /// Returns the whole report as JSON.
 ///
 /// # Errors
-/// serde's: no value of a report is one that JSON lacks.
+/// The error of serde. No report causes one, since JSON can represent every value in it.
 pub fn render(report: &Report) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(report).map(|text| text + "\n")
 }
 
-/// What of every version can be read.
+/// The fields that can be read in every version of the format.
 #[derive(Deserialize)]
 struct Head {
     v: u32,
     kind: String,
-    /// Tells a report of ours from another program's.
+    /// This field distinguishes a report of forklat from JSON of another program.
     #[serde(rename = "forklat")]
     _forklat: String,
 }
 
-/// The kinds whose `subjects` are what this program knows.
+/// The kinds of reports whose `subjects` this program can read.
 const KINDS: [&str; 3] = ["run", "compare", "merge"];
 
-/// Reads what [`render`] wrote.
+/// Reads a report that [`render`] wrote.
 ///
 /// # Errors
-/// Not a report, one of another kind, of a newer version, or damaged: in words to which the file's name is put.
+/// The text is not a report, is of another kind or of a newer version, or is damaged. The name of the file is put
+/// before the words.
 pub fn parse(text: &[u8]) -> Result<Report, ForklatError> {
     let head: Head = serde_json::from_slice(text).map_err(|e| match e.classify() {
         serde_json::error::Category::Data => damaged("is JSON, but no report of forklat"),

@@ -1,4 +1,4 @@
-//! What the machine said of itself, as rows and lines.
+//! The readings of the machine, as rows of the table and as lines below it.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use crate::forklat::model::Subject;
 use crate::observe::memory::timeline::{StallPercent, Timeline, TimelineSummary};
 use crate::observe::memory::{Metric, MetricKind};
 
-/// How many slab caches are told of each subject.
+/// Number of slab caches that are listed for each subject.
 const CACHES: usize = 5;
 
-/// What one subject's machine said, a timeline a run.
+/// The timelines of one subject, one per run, each with its summary.
 type SubjectTimelines<'a> = Vec<(&'a Timeline, TimelineSummary)>;
 
-/// Extremes of each subject's timelines.
+/// Returns the rows with the extremes of each subject's timelines, or `None` if no subject has any.
 pub(super) fn group(subjects: &[Subject]) -> Option<Group> {
     let said: Vec<SubjectTimelines> = subjects.iter().map(subject_timelines).collect();
     if said.iter().all(Vec::is_empty) {
@@ -22,12 +22,13 @@ pub(super) fn group(subjects: &[Subject]) -> Option<Group> {
     let row = |label: String, unit, get: &dyn Fn(&SubjectTimelines) -> Value| GridRow {
         label,
         unit,
-        // Of two spans of different lengths the longer one has more events.
+        // Of two spans with different lengths, the longer one has more events.
         compared: unit != Unit::Count,
         values: said.iter().map(get).collect(),
     };
     let mut rows = Vec::new();
-    // All tasks of a machine never wait for its CPUs: psi.rst leaves `cpu full` undefined.
+    // psi.rst leaves `cpu full` undefined at the system level, since the tasks of a machine never all wait for its
+    // CPUs.
     for field in Metric::ALL.into_iter().filter(|f| *f != Metric::CpuFull) {
         let name = field.name();
         match field.kind() {
@@ -59,7 +60,8 @@ pub(super) fn group(subjects: &[Subject]) -> Option<Group> {
     })
 }
 
-/// A span without a reading says nothing, not even what this kernel lacks.
+/// Returns the timelines of a subject that have a reading. One without a reading does not even show what this kernel
+/// lacks.
 fn subject_timelines(subject: &Subject) -> SubjectTimelines<'_> {
     let timelines = subject.timelines.iter();
     timelines
@@ -68,7 +70,7 @@ fn subject_timelines(subject: &Subject) -> SubjectTimelines<'_> {
         .collect()
 }
 
-/// Gauges of which the least value is the interesting one.
+/// Returns whether the smallest value of a gauge is the interesting one.
 fn is_minimum_relevant(field: Metric) -> bool {
     matches!(field, Metric::MemFree | Metric::MemAvailable)
 }
@@ -88,7 +90,7 @@ fn events(said: &SubjectTimelines, field: Metric) -> Value {
     or_why(sum.map(|n| n as f64), said, field)
 }
 
-/// Of the time of all runs together.
+/// Returns the share of the time of all runs together.
 fn share(said: &SubjectTimelines, field: Metric) -> Value {
     let mut stalled = 0.0;
     let mut all = 0.0;
@@ -128,7 +130,7 @@ fn greatest(values: impl Iterator<Item = f64>) -> Option<f64> {
     values.max_by(f64::total_cmp)
 }
 
-/// A number, or whether there is none because the kernel never says it.
+/// Returns a number, or whether it is absent because the kernel never provides it.
 fn or_why(number: Option<f64>, said: &SubjectTimelines, field: Metric) -> Value {
     let silent = |(timeline, _): &(&Timeline, TimelineSummary)| match field.kind() {
         MetricKind::Stall => !timeline.pressure.supported,
@@ -144,7 +146,7 @@ fn or_why(number: Option<f64>, said: &SubjectTimelines, field: Metric) -> Value 
     }
 }
 
-/// The slab caches that grew most, a line a subject.
+/// Returns the slab caches that grew most, one line per subject.
 pub(super) fn slabs(subjects: &[Subject]) -> Vec<String> {
     let mut lines = Vec::new();
     for subject in subjects {

@@ -1,4 +1,4 @@
-//! A report as a table that GitHub renders.
+//! A report in Markdown, as GitHub renders it.
 
 use super::format::Format;
 use super::report_document::document;

@@ -1,4 +1,5 @@
-//! Where a report goes besides the terminal: files that are tried before anything is measured, and written when it is.
+//! The files that a report is exported to, besides the terminal. They are opened before the measurement and written
+//! after it.
 
 pub mod csv;
 pub mod document;
@@ -26,7 +27,7 @@ use super::model::Report;
 
 use crate::forklat::error::ForklatError;
 
-/// Every export format; the options stand in this order.
+/// All export formats. The options of the command line have this order.
 pub static FORMATS: [Format; 4] = [
     json_report::FORMAT,
     csv::FORMAT,
@@ -34,27 +35,27 @@ pub static FORMATS: [Format; 4] = [
     hlog::FORMAT,
 ];
 
-/// The files that were asked for, each with its format. `-` is standard output.
+/// The export files that were requested, each with its format. `-` is standard output.
 #[derive(Debug, Clone, Default)]
 pub struct Exports(pub Vec<(&'static Format, PathBuf)>);
 
-/// The files, open, and as they were; those that were not there are not there yet.
+/// The open export files, with their content unchanged. Those that did not exist are absent until they are written.
 #[derive(Debug)]
 pub struct OpenExports {
     targets: Vec<(&'static Format, ExportFile)>,
 }
 
 impl Exports {
-    /// Returns whether the interval log is among them, which must be kept during the measurement then.
+    /// Returns whether the interval log is among the exports. It must then be kept during the measurement.
     #[must_use]
     pub fn has_interval_log(&self) -> bool {
         self.0.iter().any(|(f, _)| f.name == hlog::FORMAT.name)
     }
 
-    /// Opens each file and changes none; those that are missing are created, and removed again.
+    /// Opens each file without changing it. Missing files are created, and removed again.
     ///
     /// # Errors
-    /// One that cannot be written, or is asked for twice. Those that were created are removed again.
+    /// A file that cannot be written or that is requested twice. The files that were created are removed again.
     pub fn open(&self) -> Result<OpenExports, ForklatError> {
         let mut opened = OpenExports {
             targets: Vec::new(),
@@ -76,14 +77,15 @@ impl Exports {
 }
 
 impl OpenExports {
-    /// Removes what was created, until it is written: a run that fails, or is killed, shall leave nothing.
+    /// Removes the files that were created until they are written: a run that fails or is killed shall leave nothing.
     fn set_aside(&self) {
         for (_, target) in &self.targets {
             target.set_aside();
         }
     }
 
-    /// Refuses a file that another export has. What is no file holds nothing that a second could overwrite.
+    /// Refuses a file that another export uses. A device is accepted, since it holds no data that a second export could
+    /// overwrite.
     fn check_not_duplicate(&self, target: ExportFile) -> Result<ExportFile, ForklatError> {
         let same = |(_, other): &&(&'static Format, ExportFile)| {
             other.same(&target) && (target.is_standard_output() || !target.is_device())
@@ -98,16 +100,16 @@ impl OpenExports {
         }
     }
 
-    /// Whether standard output is taken, so that a table belongs elsewhere.
+    /// Returns whether an export goes to standard output, so that the table must go elsewhere.
     #[must_use]
     pub fn has_standard_output(&self) -> bool {
         self.targets.iter().any(|(_, t)| t.is_standard_output())
     }
 
-    /// Writes all of them; one that fails keeps none of the others from being written.
+    /// Writes all of the exports. If one fails, the others are still written.
     ///
     /// # Errors
-    /// Those that could not be written, a line each. An old file is kept whole where it could be.
+    /// The exports that could not be written, one line each. An old file is kept whole if that was possible.
     pub fn write(self, report: &Report, log: Option<&HistogramLog>) -> Result<(), ForklatError> {
         let log = log.map(HistogramLog::text);
         let mut failures = Vec::new();

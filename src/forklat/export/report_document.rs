@@ -1,4 +1,4 @@
-//! A report as people read it: the machine, the table of figures, and what is said beside it; or the tables of `scale`.
+//! A report as text for people: the machine, the table of figures, and the lists around it; or the tables of `scale`.
 
 use super::document::{Document, Part};
 use super::report_paragraphs::{paragraphs_above_table, paragraphs_below_table};
@@ -6,7 +6,7 @@ use super::rows::{Detail, grid};
 use super::scale_tables;
 use crate::forklat::model::Report;
 
-/// Returns the document of a report. A report of `scale` has the same detail in both.
+/// Returns the document of a report. A report of `scale` is the same for both values of `detail`.
 #[must_use]
 pub fn document(report: &Report, detail: Detail) -> Document {
     if let Some(scale) = &report.scale {

@@ -1,4 +1,4 @@
-//! What is said beside the table: copies that are wrong, the worst moments, what the observers cost, notes.
+//! The lists around the table: the machine, wrong copies, the worst moments, the cost of the observers, and notes.
 
 use super::document::Paragraph;
 use super::grid::Unit;
@@ -8,13 +8,13 @@ use crate::forklat::model::{CopyResult, ObserverCost, ProbeResult, Report, Subje
 use crate::observe::host_info::HostInfo;
 use crate::sys::local_time;
 
-/// How many worst moments of a probe are shown; JSON has all that were kept.
+/// Number of worst moments shown for each probe. JSON has all that were kept.
 const SHOWN: usize = 3;
 
-/// What stands above the table: the machine.
+/// Returns the lists above the table, which describe the machine.
 #[must_use]
 pub fn paragraphs_above_table(report: &Report) -> Vec<Paragraph> {
-    // A merge of interval logs knows nothing of the machine.
+    // A merge of interval logs has no facts about the machine.
     let lines = if report.facts == HostInfo::default() {
         Vec::new()
     } else {
@@ -23,7 +23,7 @@ pub fn paragraphs_above_table(report: &Report) -> Vec<Paragraph> {
     present([paragraph("machine", lines)])
 }
 
-/// What stands below the table.
+/// Returns the lists below the table.
 #[must_use]
 pub fn paragraphs_below_table(report: &Report, detail: Detail) -> Vec<Paragraph> {
     let mut all = vec![paragraph("copies", copies(&report.subjects))];
@@ -45,7 +45,7 @@ pub fn paragraphs_below_table(report: &Report, detail: Detail) -> Vec<Paragraph>
     present(all)
 }
 
-/// Percentiles that are nothing but the maximum, since there were not enough answers for more.
+/// Returns notes on the percentiles that are only the maximum, since there were too few samples.
 fn small_sample_notes(subjects: &[Subject]) -> Vec<String> {
     let names = |least: u64| {
         let mut names: Vec<&str> = Vec::new();
@@ -94,7 +94,7 @@ fn copies(subjects: &[Subject]) -> Vec<String> {
     lines
 }
 
-/// How the copies of one tool compare with the source, and how the tool ended where it did not end well.
+/// Describes how the copies of one tool compare with the source, and how the tool ended if it did not succeed.
 #[must_use]
 pub fn describe_copies(copies: &[CopyResult]) -> Vec<String> {
     let mut said = Vec::new();
@@ -113,7 +113,8 @@ pub fn describe_copies(copies: &[CopyResult]) -> Vec<String> {
     said
 }
 
-/// Of what is compared with an idle machine; tools that are compared with each other have their copies to tell of.
+/// Returns the worst moments of the subjects that are compared with an idle machine. Tools that are compared with each
+/// other have a list of their copies instead.
 fn worst(subjects: &[Subject]) -> Vec<Paragraph> {
     subjects
         .iter()
@@ -143,7 +144,7 @@ fn worst_of(probe: &ProbeResult) -> Option<String> {
     Some(format!("{}: {}", probe.name, moments.join(", ")))
 }
 
-/// The worst moments without those that waited at the same time as a worse one: one stall makes everyone late who asks
+/// Returns the worst moments without those that overlap a worse one: a single stall delays every sample that is due
 /// while it lasts.
 fn stalls(worst: &[WorstMoment]) -> Vec<&WorstMoment> {
     let end = |moment: &WorstMoment| moment.time + moment.latency / 1e6;
@@ -157,7 +158,7 @@ fn stalls(worst: &[WorstMoment]) -> Vec<&WorstMoment> {
     stalls
 }
 
-/// What the others do to the first kind of prober: alone, and in the first column.
+/// Returns the effect of the other observers on the first kind of prober: its latency alone, and in the first column.
 fn effect(report: &Report) -> Option<String> {
     let alone = report.alone.as_ref()?;
     let mut probes = report.subjects.first()?.probes.iter();

@@ -1,15 +1,15 @@
-//! A report as a grid: which figures are shown, in which order, under which names.
+//! The table of a report: which figures are shown, in which order, and under which names.
 
 use super::grid::{Column, Grid, GridRow, Group, Ratios, Unit, Value};
 use super::machine_group;
 use crate::forklat::model::{CopyResult, Distribution, ProbeResult, Report, Subject, SummaryStats};
 
-/// How much is shown.
+/// How many figures the table shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// What fits a screen.
+    /// As many figures as fit on a screen.
     Short,
-    /// Each CPU, and service times, too.
+    /// The figures of each CPU and the service times as well.
     Full,
 }
 
@@ -24,7 +24,8 @@ const QUANTITIES: [Quantity; 6] = [
     ("mean", |f| f.mean),
 ];
 
-/// What a comparison of tools shows of a probe. The count, since of fewer than 1000 answers p99.9 is the maximum.
+/// The figures of a probe that a comparison of tools shows. The count is among them, since p99.9 of fewer than 1000
+/// samples is the maximum.
 const SHORT: [&str; 4] = ["count", "p99", "p99.9", "max"];
 
 type Measure = (&'static str, Unit, fn(&CopyResult) -> f64);
@@ -39,7 +40,7 @@ const MEASURES: [Measure; 7] = [
     ("peak RSS", Unit::Bytes, |c| c.max_rss as f64),
 ];
 
-/// The table of a report.
+/// Returns the table of a report, still in numbers.
 #[must_use]
 pub fn grid(report: &Report, detail: Detail) -> Grid {
     let subjects = &report.subjects;
@@ -49,7 +50,7 @@ pub fn grid(report: &Report, detail: Detail) -> Grid {
         groups.push(copies(subjects));
     }
     groups.extend(probes(subjects, detail, compares));
-    // Tools are told apart by what they did to the page cache, which stands with their copies.
+    // Tools are distinguished by their effect on the page cache, which is shown with their copies.
     if !compares || detail == Detail::Full {
         groups.extend(machine_group::group(subjects));
     }
@@ -68,7 +69,7 @@ pub fn grid(report: &Report, detail: Detail) -> Grid {
     }
 }
 
-/// Whether tools that copy are compared, not phases.
+/// Returns whether the subjects are tools that copy, rather than phases.
 pub(super) fn is_comparison(subjects: &[Subject]) -> bool {
     subjects.iter().any(|subject| !subject.copies.is_empty())
 }
@@ -111,7 +112,7 @@ fn identical(subject: &Subject) -> Value {
     }
 }
 
-/// Of the copies that are good: a tool that gave up at once was not fast.
+/// Returns the median over the correct copies, since a tool that gave up at once was not fast.
 fn median(copies: &[CopyResult], get: fn(&CopyResult) -> f64) -> Value {
     let good = copies.iter().filter(|copy| copy.is_correct());
     let mut values: Vec<f64> = good.map(get).collect();
@@ -124,7 +125,7 @@ fn median(copies: &[CopyResult], get: fn(&CopyResult) -> f64) -> Value {
     }
 }
 
-/// A probe of one CPU, or of all.
+/// The name of a probe and its CPU, or `None` for all CPUs together.
 type Key = (String, Option<u32>);
 
 fn probes(subjects: &[Subject], detail: Detail, compares: bool) -> Vec<Group> {
@@ -177,7 +178,7 @@ fn probe(
     }
 }
 
-/// How many answers, and what they come to.
+/// Returns the number of samples and their percentiles, maximum and mean, one row each.
 fn rows(found: &[Option<&Distribution>], prefix: &str) -> Vec<GridRow> {
     let count = GridRow {
         label: format!("{prefix}count"),

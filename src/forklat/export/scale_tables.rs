@@ -1,4 +1,4 @@
-//! The tables of `scale` for people and for spreadsheets.
+//! The tables of `scale`, for people and for spreadsheets.
 
 use super::document::{Document, Part};
 use super::table::{Heading, TextTable};
@@ -7,7 +7,7 @@ use crate::forklat::scale::scale_result::{CostCell, CostTable, ScaleResult};
 use crate::report::quote::quote;
 use crate::report::units::format_bytes;
 
-/// Returns what people read: the tables, and under each how its medians grow.
+/// Returns the document for people: the tables, each with the growth of its medians below it.
 pub(super) fn document(scale: &ScaleResult, notes: &[String]) -> Document {
     let head = Part::Sentences(head(scale).to_vec());
     let tables = scale.tables.iter().map(|table| Part::Table {
@@ -20,7 +20,7 @@ pub(super) fn document(scale: &ScaleResult, notes: &[String]) -> Document {
     Document(std::iter::once(head).chain(tables).chain(notes).collect())
 }
 
-/// Returns the cells of all tables, with full figures.
+/// Returns the cells of all tables, with unrounded figures.
 pub(super) fn all_cells(scale: &ScaleResult) -> TextTable {
     let columns = ["table", "what", "n", "count", "p50_us", "p99_us", "max_us"];
     let rows = scale.tables.iter().flat_map(|table| {
@@ -80,7 +80,7 @@ fn growths(table: &CostTable) -> impl Iterator<Item = String> {
     })
 }
 
-/// Three digits, since the histogram has no more; all digits before the point.
+/// Formats a time with three digits, since the histogram has no more. All digits before the decimal point are kept.
 fn microseconds(time: f64) -> String {
     let digits = match time {
         t if t < 9.995 => 2,

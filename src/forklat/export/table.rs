@@ -1,7 +1,7 @@
-//! A table of finished cells, and the three ways to write it: aligned text, Markdown and CSV. Every table of `forklat` is
-//! rendered here, whatever it shows.
+//! A table of text cells, and the three ways to write it: aligned text, Markdown and CSV. Every table of `forklat` is
+//! rendered here.
 
-/// Cells under a row of headings.
+/// The cells of a table, under a row of headings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextTable {
     /// The headings, one for each column.
@@ -10,21 +10,21 @@ pub struct TextTable {
     pub rows: Vec<Vec<String>>,
 }
 
-/// The heading of a column, and how the cells below it stand.
+/// The heading of a column, and the alignment of the cells below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heading {
-    /// What is written above the cells.
+    /// The text that is written above the cells.
     pub text: String,
-    /// How the cells below it stand.
+    /// The alignment of the cells below it.
     pub kind: ColumnKind,
 }
 
-/// How the cells of a column stand.
+/// The kind of a column, which decides the alignment of its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnKind {
-    /// Words, which stand to the left.
+    /// Words, which are aligned to the left.
     Words,
-    /// Numbers, which stand to the right.
+    /// Numbers, which are aligned to the right.
     Number,
     /// A remark on the number before it. Markdown, which does not align text, writes it into the cell of that number.
     Remark,
@@ -43,7 +43,7 @@ impl Heading {
         Self::new(text, ColumnKind::Number)
     }
 
-    /// Returns the heading, which is empty, of a column of remarks.
+    /// Returns the heading of a column of remarks, which is empty.
     #[must_use]
     pub fn remark() -> Self {
         Self::new("", ColumnKind::Remark)
@@ -56,7 +56,7 @@ impl Heading {
 }
 
 impl TextTable {
-    /// Returns the table for a terminal: columns aligned, two blanks between them.
+    /// Returns the table for a terminal, with aligned columns and two blanks between them.
     #[must_use]
     pub fn text(&self) -> String {
         let widths: Vec<usize> = (0..self.header.len()).map(|c| self.width(c)).collect();
@@ -72,7 +72,7 @@ impl TextTable {
         self.lines().map(line).collect()
     }
 
-    /// Returns a table of GitHub's Markdown.
+    /// Returns the table in GitHub's Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
         let line = |cells: Vec<&str>| {
@@ -98,7 +98,7 @@ impl TextTable {
         header + &rule + &lines.collect::<String>()
     }
 
-    /// Returns the lines of a CSV file: RFC 4180, but for the newline, which is this system's.
+    /// Returns the table as CSV according to RFC 4180, except that lines end with a newline only.
     #[must_use]
     pub fn csv(&self) -> String {
         let line = |cells: Vec<&str>| {
@@ -121,7 +121,7 @@ impl TextTable {
     }
 }
 
-/// Escapes what a name may hold that would be markup or end the cell.
+/// Escapes the characters of a name that would be markup or would end the cell.
 #[must_use]
 pub fn escape_markdown(text: &str) -> String {
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! A report for a terminal: columns that line up.
+//! A report for a terminal, as text with aligned columns.
 
 use super::report_document::document;
 use super::rows::Detail;

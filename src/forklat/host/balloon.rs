@@ -1,7 +1,7 @@
-//! `--squeeze SIZE`: a balloon, a process that holds memory until only SIZE is available, as on a full host.
+//! `--squeeze SIZE`: a balloon, that is, a process that holds memory until only SIZE is available, as on a full host.
 //!
-//! It lets go by itself when MemAvailable falls under half of SIZE, ends with its parent however that ends, and is what
-//! the OOM killer takes first.
+//! The balloon releases its memory by itself when MemAvailable falls below half of SIZE. It ends with its parent,
+//! however the parent ends, and it is the first process that the OOM killer takes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -23,25 +23,26 @@ use crate::sys::shared_memory::SharedWords;
 use crate::sys::strerror::strerror;
 use crate::sys::{clock, proc_status, residency};
 
-/// Taken at once.
+/// Most bytes that are taken in one step (64 MiB).
 const MAX_STEP_BYTES: u64 = 64 << 20;
 
-/// How close is close enough: one part in this many of SIZE on either side, 2 %.
+/// Tolerance around SIZE: one part in this many on either side, 2 %.
 const TOLERANCE_DIVISOR: u64 = 50;
 
-/// Between two readings of MemAvailable, nanoseconds.
+/// Interval between two readings of MemAvailable, in nanoseconds (20 ms).
 const POLL_INTERVAL_NS: u64 = 20_000_000;
 
-/// What must be left besides the watermarks.
+/// Bytes that must remain available in addition to the watermarks (64 MiB).
 const MIN_RESERVE_BYTES: u64 = 64 << 20;
 
-/// A balloon that neither grows nor shrinks for so long will not get there.
+/// A balloon that neither grows nor shrinks for this time will not reach its target (60 s).
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bit of CAP_IPC_LOCK in `CapEff`.
+/// Number of the bit of CAP_IPC_LOCK in `CapEff`.
 const CAP_IPC_LOCK: u32 = 14;
 
-/// The words that both sides share. The conductor writes the order, its number last; the balloon writes the rest.
+/// Indices of the words that both processes share. The parent writes the order, with its number last; the balloon
+/// process writes the others.
 const SLOT_TARGET: usize = 0;
 const SLOT_LOCK: usize = 1;
 const SLOT_ORDER: usize = 2;
@@ -52,12 +53,12 @@ const SLOT_AVAILABLE: usize = 6;
 const SLOT_RELEASED_AT: usize = 7;
 const SLOT_COUNT: usize = 8;
 
-/// What became of an order: this, or the errno of mmap(2) or mlock(2).
+/// Outcomes of an order: one of these values, or the errno of mmap(2) or mlock(2).
 const OUTCOME_REACHED: u64 = 0;
 const OUTCOME_NOTHING_HELD: u64 = 1 << 32;
 const OUTCOME_RELEASED: u64 = 2 << 32;
 
-/// The conductor's side of the balloon. Dropping it releases the memory.
+/// The parent's side of the balloon. Dropping it releases the memory.
 #[derive(Debug)]
 pub struct Balloon {
     root: PathBuf,
@@ -66,10 +67,11 @@ pub struct Balloon {
 }
 
 impl Balloon {
-    /// Forks the process, which holds nothing yet. Call it while this process has one thread.
+    /// Forks the balloon process, which holds no memory yet. This process must have one thread.
     ///
     /// # Errors
-    /// No MemAvailable in /proc/meminfo (before Linux 3.14), out of processes, no way to be the OOM killer's first choice.
+    /// No MemAvailable in /proc/meminfo (before Linux 3.14), no more processes allowed, or the balloon cannot be made
+    /// the first choice of the OOM killer.
     pub fn start(root: &Path) -> Result<Self, ForklatError> {
         let path = path_below(root, "/proc/meminfo");
         let meminfo = File::open(&path).map_err(|e| cannot("open", &path, e))?;
@@ -87,11 +89,11 @@ impl Balloon {
         })
     }
 
-    /// Takes or gives back memory until `size` bytes are available, within 2 %, and then holds what it has.
+    /// Takes or releases memory until `size` bytes are available, within 2 %, and then holds what it has.
     ///
     /// # Errors
-    /// A size that cannot be had or lived with, before anything is touched; memory that cannot be taken or locked;
-    /// interrupted. Nothing is held then.
+    /// A size that cannot be reached or would endanger the host, before anything is touched; memory that cannot be
+    /// taken or locked; interrupted. No memory is held then.
     pub fn inflate(
         &mut self,
         size: u64,
@@ -112,37 +114,39 @@ impl Balloon {
         Err(format!("cannot squeeze this host to {}: {why}", format_bytes(size)).into())
     }
 
-    /// Gives everything back, and waits until that is done.
+    /// Releases all memory, and waits until that is done.
     ///
     /// # Errors
-    /// How the balloon died, if it did: then its memory is free, too.
+    /// The way in which the balloon process died, if it did. Its memory is free then as well.
     pub fn deflate(&mut self) -> Result<(), ForklatError> {
         self.order(0, false);
         self.wait(&|| false).map(drop)
     }
 
-    /// When it let go by itself since it was last inflated, CLOCK_MONOTONIC in nanoseconds.
+    /// Returns when the balloon released its memory by itself since it was last inflated, in nanoseconds of
+    /// CLOCK_MONOTONIC.
     #[must_use]
     pub fn released_at_ns(&self) -> Option<u64> {
         let at = self.words[SLOT_RELEASED_AT].load(Ordering::Acquire);
         (at != 0).then_some(at)
     }
 
-    /// Bytes that it holds.
+    /// Returns the bytes of memory that the balloon holds.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.words[SLOT_HELD].load(Ordering::Relaxed)
     }
 
-    /// Looks whether it still lives.
+    /// Checks whether the balloon process is alive.
     ///
     /// # Errors
-    /// How it died: by signal 9 where the OOM killer took it.
+    /// The way in which it died: by signal 9 if the OOM killer took it.
     pub fn check(&mut self) -> Result<(), ForklatError> {
         Ok(self.worker.check_alive()?)
     }
 
-    /// Why the pages of its own program could not be locked, if they could not: then its watch may itself be held up.
+    /// Returns why the pages of the balloon's own program could not be locked, if they could not. Its reading of
+    /// MemAvailable may then be delayed.
     #[must_use]
     pub fn unlocked(&self) -> Option<std::io::Error> {
         self.worker.mlock_error()
@@ -187,16 +191,16 @@ fn failure(outcome: u64, available: &str) -> Option<String> {
     }
 }
 
-/// What decides whether a size can be had. Bytes.
+/// The facts that decide whether a size can be reached, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct HostMemory {
     available: u64,
-    /// Sum of the zones' high watermarks.
+    /// The sum of the high watermarks of all zones.
     high: u64,
     swap: bool,
-    /// `None`: as much as we like.
+    /// Bytes that may be locked, or `None` if there is no limit.
     may_lock: Option<u64>,
-    /// `None`: no memory limit of a control group.
+    /// Bytes left below the memory limit of the control group, or `None` if it has no limit.
     group_room: Option<u64>,
 }
 
@@ -217,15 +221,18 @@ impl HostMemory {
         })
     }
 
-    /// What this host needs to live. MemAvailable already leaves out the high watermarks; of the cache it counts what is
-    /// above the low ones, programs that run included, so it is wrong by about the watermarks. Twice their sum, then, so
-    /// that they are met at half of SIZE, where the balloon lets go. [`MIN_RESERVE_BYTES`] is for hosts with small watermarks: between
-    /// two readings of MemAvailable one CPU touched 18 MB of fresh memory (0.9 GB/s in 4 KiB pages, measured on 6.18).
+    /// Returns the least that must stay available for this host to work: twice the sum of the high watermarks and
+    /// [`MIN_RESERVE_BYTES`]. MemAvailable already excludes the high watermarks, but it counts the page cache above the
+    /// low ones, which includes running programs, so it is wrong by about the watermarks. With twice their sum, they
+    /// are reached at half of SIZE, where the balloon releases its memory. [`MIN_RESERVE_BYTES`] is for hosts with
+    /// small watermarks: between two readings of MemAvailable one CPU touched 18 MB of fresh memory (0.9 GB/s in 4 KiB
+    /// pages, measured on 6.18).
     fn min_available(self) -> u64 {
         2 * self.high + MIN_RESERVE_BYTES
     }
 
-    /// Whether memory is to be locked for `size`, when `held` is held.
+    /// Checks whether `size` can be reached while `held` bytes are held. Returns whether memory has to be locked for
+    /// it.
     fn accepts(self, size: u64, held: u64) -> Result<bool, ForklatError> {
         let whole = self.available + held;
         let take = whole.saturating_sub(size);
@@ -260,14 +267,14 @@ impl HostMemory {
                 format_bytes(self.may_lock.unwrap_or(0))
             ));
         }
-        // Without swap anonymous memory has nowhere to go.
+        // Without swap, anonymous memory cannot be moved out, so it need not be locked.
         Ok(lock)
     }
 }
 
-/// Sum of the `high` watermarks of /proc/zoneinfo, in pages. (`high:` with a colon are those of the per-CPU lists.) Without
-/// what they are raised by after an allocation that fragmented memory: that passes, and is up to 1.5 times as much again
-/// (vm.watermark_boost_factor).
+/// Returns the sum of the `high` watermarks of /proc/zoneinfo, in pages. (`high:` with a colon belongs to the per-CPU
+/// lists.) The boost after an allocation that fragmented memory is subtracted: it is temporary, and adds up to 1.5
+/// times as much again (vm.watermark_boost_factor).
 fn high(zoneinfo: &str) -> u64 {
     let sum = |name: &str| {
         let marks = zoneinfo
@@ -290,7 +297,7 @@ fn may_lock() -> Option<u64> {
     (soft != nix::libc::RLIM_INFINITY).then_some(soft)
 }
 
-/// The memory that the balloon holds: the last taken is the first given back.
+/// The memory that the balloon holds. The chunk taken last is released first.
 #[derive(Debug, Default)]
 struct HeldMemory {
     chunks: Vec<AlignedBuffer>,
@@ -301,11 +308,11 @@ impl HeldMemory {
     fn take(&mut self, size: u64, lock: bool) -> std::io::Result<()> {
         let page = residency::page_size() as usize;
         let mut chunk = AlignedBuffer::new((size as usize).next_multiple_of(page))?;
-        // Huge pages where they are to be had: 5 GiB were taken in 0.7 - 4 s instead of 2.7 - 8 s, and let go in 35 ms
-        // instead of 700 ms (6.18), which counts when memory is short.
+        // Huge pages are used if there are any: 5 GiB were taken in 0.7 - 4 s instead of 2.7 - 8 s, and released in 35
+        // ms instead of 700 ms (6.18), which matters when memory is short.
         chunk.prefer_huge_pages();
         if lock {
-            // It touches, too.
+            // mlock(2) also touches the pages.
             chunk.lock()?;
         } else {
             chunk.chunks_mut(page).for_each(|page| page[0] = 1);
@@ -328,14 +335,14 @@ impl HeldMemory {
     }
 }
 
-/// What the balloon does after one reading.
+/// The next action of the balloon after one reading.
 #[derive(Debug, PartialEq, Eq)]
 enum BalloonStep {
     Take(u64),
     Give(u64),
     ReleaseAll,
     Stay,
-    /// Nothing to give, and too little there.
+    /// No memory is held, and too little is available.
     Insufficient,
 }
 
@@ -346,7 +353,7 @@ fn choose_step(available: u64, target: u64, held: u64, filling: bool) -> Balloon
     } else if !filling {
         BalloonStep::Stay
     } else if available > target + close / 2 {
-        // Half of the way, so that the reading, which lags behind, never carries us below.
+        // Half of the distance, so that the reading, which lags behind, never leads to less than the target.
         BalloonStep::Take(MAX_STEP_BYTES.min((available - target) / 2))
     } else if available >= target - close {
         BalloonStep::Stay
@@ -364,7 +371,7 @@ fn run_balloon_process(
 ) -> Result<(), ForklatError> {
     write(Path::new("/proc/self/oom_score_adj"), "1000")?;
     let mut held = HeldMemory::default();
-    // Room for the chunks of the whole machine, so that the vector does not grow while memory is short.
+    // Reserves room for the chunks of all available memory, so that the vector does not grow while memory is short.
     held.chunks
         .reserve((available(meminfo)? / MAX_STEP_BYTES) as usize + 1024);
     control.lock_memory();
@@ -387,7 +394,7 @@ fn run_balloon_process(
     Ok(())
 }
 
-/// One reading and what it asks for; the outcome of an order when it is reached or has failed.
+/// Takes one reading and acts on it. Returns the outcome of the order once it is reached or has failed.
 fn step(
     words: &SharedWords,
     meminfo: &File,
@@ -425,9 +432,9 @@ fn step(
     })
 }
 
-/// MemAvailable in bytes, read without an allocation.
+/// Returns MemAvailable in bytes, read without an allocation.
 fn available(meminfo: &File) -> Result<u64, ForklatError> {
-    // The third line of some fifty.
+    // MemAvailable is the third of about fifty lines, so 512 bytes contain it.
     let mut text = [0; 512];
     let n = meminfo
         .read_at(&mut text, 0)

@@ -1,4 +1,5 @@
-//! Control groups: where this process is in them, what memory they leave it, and going into one and out again.
+//! Control groups: finds those of this process, reads the memory that they leave to it, and moves it into one and out
+//! again.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,16 +13,17 @@ use crate::observe::kernel_file::{path_below, read_trimmed};
 use crate::observe::mount::Mount;
 use crate::sys::proc_status;
 
-/// One hierarchy as this process sees it. Paths are below the root that was given.
+/// A control group hierarchy as this process sees it. Paths are below the root directory that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hierarchy {
-    /// Its mount point.
+    /// The mount point of the hierarchy.
     pub(super) top: PathBuf,
     /// The group that this process is in.
     pub(super) own: PathBuf,
 }
 
-/// The v1 hierarchy of a controller, or with `None` the v2 hierarchy; `None` where it is not mounted.
+/// Returns the v1 hierarchy of a controller, or the v2 hierarchy if `controller` is `None`. Returns `None` if it is not
+/// mounted.
 pub(super) fn hierarchy(
     root: &Path,
     controller: Option<&str>,
@@ -45,15 +47,16 @@ pub(super) fn hierarchy(
         };
         found.then(|| PathBuf::from(path))
     });
-    // In a container the mount may show only the part of the hierarchy that belongs to it.
+    // In a container, the mount may show only that part of the hierarchy that belongs to the container.
     let inside = own.and_then(|own| own.strip_prefix(&mount.fs_root).map(Path::to_path_buf).ok());
     let top = path_below(root, &mount.mount_point);
     let own = inside.map_or_else(|| top.clone(), |inside| top.join(inside));
     Ok(Some(Hierarchy { top, own }))
 }
 
-/// Bytes that this process may still take before a memory limit of its group, or of one above, is met; file pages of the
-/// group do not count, since they give way. `None` without a memory controller.
+/// Returns the bytes that this process may take before it reaches the memory limit of its group or of one above it.
+/// File pages of the group are not counted as used, since they can be reclaimed. Returns `None` without a memory
+/// controller.
 pub(super) fn memory_room(root: &Path) -> Result<Option<u64>, ForklatError> {
     let v1 = hierarchy(root, Some("memory"))?;
     let (h, limit, usage, prefix) = match v1 {
@@ -70,7 +73,7 @@ pub(super) fn memory_room(root: &Path) -> Result<Option<u64>, ForklatError> {
     };
     let levels = h.own.ancestors().take_while(|dir| dir.starts_with(&h.top));
     let room = |dir: &Path| {
-        // "max", and no file at the top, are no limit.
+        // "max" is no limit, and neither is a missing file at the top.
         let limit: u64 = read_trimmed(&dir.join(limit)).ok()?.parse().ok()?;
         let usage: u64 = read_trimmed(&dir.join(usage)).ok()?.parse().ok()?;
         let stat = read_trimmed(&dir.join("memory.stat")).unwrap_or_default();
@@ -92,7 +95,7 @@ fn stat_field(stat: &str, prefix: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Moves this process and those it has forked, directly or not, into `group`.
+/// Moves this process and all its descendants into `group`.
 pub(super) fn move_own_processes(root: &Path, group: &Path) -> Result<(), ForklatError> {
     let procs = group.join("cgroup.procs");
     for pid in own_process_tree(root)? {
@@ -103,14 +106,14 @@ pub(super) fn move_own_processes(root: &Path, group: &Path) -> Result<(), Forkla
 
 fn move_to(procs: &Path, pid: i32) -> Result<(), ForklatError> {
     match try_write(procs, &pid.to_string()) {
-        // It has ended since: the child of a fork prober does all the time.
+        // The process has ended meanwhile, as the child of a fork prober often has.
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
         Err(e) => Err(cannot(format!("move process {pid} to"), procs, e)),
         Ok(()) => Ok(()),
     }
 }
 
-/// This process first, then its descendants.
+/// Returns the process numbers of this process and then of its descendants.
 fn own_process_tree(root: &Path) -> Result<Vec<i32>, ForklatError> {
     let proc = path_below(root, "/proc");
     let entries = std::fs::read_dir(&proc).map_err(|e| cannot("read", &proc, e))?;
@@ -137,11 +140,12 @@ fn own_process_tree(root: &Path) -> Result<Vec<i32>, ForklatError> {
     Ok(found)
 }
 
-/// How often, and how far apart, a group is asked to go: its last process leaves it some moments after its end.
+/// Number of attempts to remove a group, and the interval between two. Its last process leaves it some moments after it
+/// has ended.
 const TRIES: u32 = 100;
 const RMDIR_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Whether the name still leads to the group that was made.
+/// Returns whether the name still leads to the group that was made.
 fn is_same_group(group: &Path, id: Option<(u64, u64)>) -> bool {
     id.is_some()
         && group
@@ -149,8 +153,8 @@ fn is_same_group(group: &Path, id: Option<(u64, u64)>) -> bool {
             .is_ok_and(|now| Some((now.dev(), now.ino())) == id)
 }
 
-/// Takes the limits of `group` off its devices; returns whether there were any. What is gone already is no error, and a
-/// group of another process that has the name now is left alone.
+/// Removes the limits of `group` from its devices. Returns whether there were any. A group or device that is already
+/// gone is no error, and a group of another process that has the name now is left alone.
 pub(super) fn clear_io_limits(group: &Path, id: Option<(u64, u64)>) -> Result<bool, ForklatError> {
     if !is_same_group(group, id) {
         return Ok(false);
@@ -164,7 +168,7 @@ pub(super) fn clear_io_limits(group: &Path, id: Option<(u64, u64)>) -> Result<bo
     for device in devices {
         let off = format!("{device} rbps=max wbps=max riops=max wiops=max");
         match try_write(&file, &off) {
-            // The group has gone, or the device.
+            // The group or the device is gone.
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
             Err(e) => return Err(cannot(format!("write '{off}' to"), &file, e)),
             Ok(()) => any = true,
@@ -173,11 +177,11 @@ pub(super) fn clear_io_limits(group: &Path, id: Option<(u64, u64)>) -> Result<bo
     Ok(any)
 }
 
-/// Lifts the limits of `group`, moves everyone in it back to `home`, or to `top` where home has gone, removes the group, and
-/// takes the controllers `enabled` away from the groups below `top`. What is gone already is no error.
+/// Removes the limits of `group`, moves its processes back to `home` (or to `top` if home is gone), removes the group,
+/// and disables the controllers `enabled` for the groups below `top`. A group that is already gone is no error.
 ///
-/// The limits first: a group that has been removed goes on holding what its processes had left to write out to its rate,
-/// and there is no file any more that could end that.
+/// The limits come first: a group that has been removed keeps holding the remaining writeback of its processes to its
+/// rate, and there is no file left that could change that.
 pub(super) fn remove_group(
     group: &Path,
     id: Option<(u64, u64)>,
@@ -191,7 +195,7 @@ pub(super) fn remove_group(
         if is_same_group(group, id) {
             empty(group, home)?;
         } else if id.is_some() {
-            // It has gone; what has its name is another's.
+            // The group is gone, and its name belongs to a group of another process.
             break;
         }
         match std::fs::remove_dir(group) {

@@ -1,8 +1,10 @@
-//! `--disk-limit RATE`: a device held to a rate by the block controller, cgroup v2 `io.max` or v1 `blkio.throttle`.
+//! `--disk-limit RATE`: holds a device to a rate by the block controller, that is, `io.max` of cgroup v2 or
+//! `blkio.throttle` of v1.
 //!
-//! Both hold reads and writes, each to the rate. v2 charges writeback of dirty pages to the group that made them dirty, if
-//! the memory controller is there too and the file system takes part. v1 leaves it to kernel threads in the top group,
-//! so there the limit is set for the top group as well as for our own: it then holds the whole host.
+//! Both hold reads and writes, each to the rate. v2 charges the writeback of dirty pages to the group that dirtied
+//! them, if the memory controller is present as well and the file system supports it. v1 leaves writeback to kernel
+//! threads in the top group, so with v1 the limit is set for the top group as well as for the group of this process: it
+//! then holds the whole host.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +17,8 @@ use crate::observe::disk::Disk;
 use crate::observe::kernel_file::read_trimmed;
 use crate::report::units;
 
-/// Requests are let through whole: at this rate the largest (a few MiB) is let through within seconds, below it a task
-/// would wait in an uninterruptible sleep for minutes.
+/// Smallest rate of a limit (1 MiB/s). Requests are not divided: at this rate the largest (a few MiB) passes within
+/// seconds; at a lower rate a task would be in an uninterruptible sleep for minutes.
 const MIN_DISK_RATE: u64 = 1 << 20;
 
 /// The files of the v1 controller.
@@ -25,13 +27,14 @@ const V1: [&str; 2] = [
     "blkio.throttle.write_bps_device",
 ];
 
-/// What v2 needs: `io` limits, `memory` tells whose dirty pages are written.
+/// The controllers that v2 needs: `io` limits, and `memory` records whose dirty pages are written.
 const CONTROLLERS: [&str; 2] = ["io", "memory"];
 
-/// File systems whose writeback v2 charges to who wrote (Documentation/admin-guide/cgroup-v2.rst, "Writeback").
+/// File systems whose writeback v2 charges to the process that wrote (Documentation/admin-guide/cgroup-v2.rst,
+/// "Writeback").
 const CGROUP_WRITEBACK_FILE_SYSTEMS: [&str; 5] = ["ext2", "ext4", "btrfs", "f2fs", "xfs"];
 
-/// One line in one file of the controller.
+/// A line in one file of the controller, for the limit on and off.
 #[derive(Debug)]
 struct LimitLine {
     file: PathBuf,
@@ -39,21 +42,22 @@ struct LimitLine {
     off: String,
 }
 
-/// A limit that can be put on and taken off.
+/// A disk limit that can be enabled and disabled.
 #[derive(Debug)]
 pub struct DiskLimit {
     device: Disk,
     switches: Vec<LimitLine>,
-    /// Of the control groups: 1 or 2.
+    /// The version of the control groups, 1 or 2.
     version: u32,
 }
 
 impl DiskLimit {
-    /// Prepares a limit of `rate` bytes a second, each way, for the device below `on`. It is not on yet. With v2, this
-    /// process and all that it has forked go into a control group of their own.
+    /// Prepares a limit of `rate` bytes a second in each direction for the device below `on`. The limit is not enabled
+    /// yet. With v2, this process and all its descendants are moved into a control group of their own.
     ///
     /// # Errors
-    /// No device below `on`, a rate too low to live with, no block controller, no permission: what is needed is named.
+    /// No device below `on`, a rate that is too low, no block controller, or no permission. The error names what is
+    /// needed.
     pub fn new(
         root: &Path,
         on: &Path,
@@ -163,7 +167,7 @@ impl DiskLimit {
         }
     }
 
-    /// What the limit does not hold here, for who reads the figures.
+    /// Returns a note, for the reader of the figures, on what the limit does not hold here.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         let kind = &self.device.file_system;
@@ -172,10 +176,10 @@ impl DiskLimit {
         })
     }
 
-    /// Puts the limit on, and makes sure that the kernel has taken it.
+    /// Enables the limit, and checks that the kernel has accepted it.
     ///
     /// # Errors
-    /// A file that cannot be written. The limit is off then.
+    /// A file that cannot be written. The limit is disabled then.
     pub fn enable(&self) -> Result<(), ForklatError> {
         self.switch_on().inspect_err(|_| {
             let _ = self.disable();
@@ -194,20 +198,21 @@ impl DiskLimit {
         Ok(())
     }
 
-    /// Takes the limit off: what was there before is there again.
+    /// Disables the limit and restores the previous limit of the device.
     ///
     /// # Errors
-    /// The first file that cannot be written; the others are.
+    /// The first file that cannot be written. The other files are still written.
     pub fn disable(&self) -> Result<(), ForklatError> {
         let write_off = |switch: &LimitLine| write(&switch.file, &switch.off);
         let written = self.switches.iter().map(write_off);
-        // Collected first: all are written, whichever fails.
+        // The results are collected first, so that all files are written even if one fails.
         let written: Vec<_> = written.collect();
         written.into_iter().collect()
     }
 }
 
-/// The v2 hierarchy, if it has what is needed: on a host with v1 too, controllers belong to one of both.
+/// Returns the v2 hierarchy if it has the controllers that are needed. On a host that has v1 as well, a controller
+/// belongs to one of the two.
 fn v2(root: &Path) -> Result<Option<Hierarchy>, ForklatError> {
     let Some(h) = cgroup::hierarchy(root, None)? else {
         return Ok(None);
@@ -223,7 +228,8 @@ fn has(list: &str, name: &str) -> bool {
     list.split_ascii_whitespace().any(|word| word == name)
 }
 
-/// Makes the group and moves this process into it; `known` is what the record knows of it.
+/// Makes the control group and moves this process into it. `known` is the group's entry in the undo journal, as far as
+/// it is known.
 fn enter_v2(
     root: &Path,
     control: &Path,
@@ -236,7 +242,7 @@ fn enter_v2(
         let busy = e.raw_os_error() == Some(libc::EBUSY);
         let error = cannot(format!("write '{all}' to"), control, e);
         if busy {
-            // Only the top of the host may have both processes and groups below that are held to something.
+            // Only the top group of the host may have both processes of its own and groups below it with controllers.
             error.explained(
                 "this needs the host's control groups: those of a container cannot be divided",
             )
@@ -253,7 +259,8 @@ fn needs_root(error: ForklatError) -> ForklatError {
     error.explained("this needs root, and control groups that are not mounted read-only")
 }
 
-/// The rate of a device in a v1 file, `254:0 1048576` a line; 0 where it has none.
+/// Returns the rate of a device from a v1 file, which has a line such as `254:0 1048576` for each device, or 0 if the
+/// device has none.
 fn value(text: &str, device: &str) -> Result<u64, ForklatError> {
     let line = text
         .lines()
@@ -338,7 +345,7 @@ mod tests {
             assert_eq!(world.text(files[1].0), "254:0 5000000");
         }
         limit.enable().unwrap();
-        // As a later start would do.
+        // A later start of forklat would do the same.
         assert!(world.record.undo_all().is_empty());
         assert_eq!(world.text(files[1].0), "254:0 5000000");
         assert_eq!(world.text(files[3].0), "254:0 0");
@@ -356,7 +363,7 @@ mod tests {
         ];
         let mut world = World::new(V2_MOUNT, "0::/home\n", &files);
         let group = format!("cg/forklat-{}", std::process::id());
-        // The kernel would make these.
+        // The kernel would make these files.
         let dir = world.dir.path().join(&group);
         let hidden = world.dir.path().join("hidden");
         std::fs::create_dir(&hidden).unwrap();

@@ -1,8 +1,9 @@
-//! What `forklat compare` does to a host, and how all of it is undone: on every way out, and after a death at the next start.
+//! The changes that `forklat compare` makes to a host, and how they are undone: at every exit, and at the next start if
+//! forklat was killed.
 //!
-//! A change is written into the [`undo_journal`] before it is made. [`undo_entry`] knows how each kind is undone; [`RestoreGuard`], and
-//! after SIGKILL [`undo_journal::undo_leftovers`], do it in the reverse order. The [`balloon`] needs no record: its memory goes
-//! with its process, and that goes with ours.
+//! A change is written into the [`undo_journal`] before it is made. [`undo_entry`] defines how each kind is undone.
+//! [`RestoreGuard`] undoes the changes in reverse order, and after SIGKILL [`undo_journal::undo_leftovers`] does. The
+//! [`balloon`] needs no entry: its memory is released with its process, which ends with this process.
 
 pub mod balloon;
 mod cgroup;
@@ -16,37 +17,37 @@ pub mod undo_journal;
 
 use undo_journal::UndoJournal;
 
-/// Holds what was changed on this host until it is restored.
+/// Holds the changes to this host until they are undone.
 ///
-/// [`restore`](Self::restore) is the way out that can fail aloud. Dropping restores too, for a panic or an early return,
-/// and says on standard error what it could not undo; that stays in the record for the next start.
+/// [`restore`](Self::restore) reports failures to its caller. Dropping the guard also restores, for a panic or an early
+/// return, and prints on standard error what it could not undo. That stays in the journal for the next start.
 #[derive(Debug)]
 pub struct RestoreGuard {
     journal: UndoJournal,
 }
 
 impl RestoreGuard {
-    /// Takes over the record of this process.
+    /// Makes a guard for the undo journal of this process.
     #[must_use]
     pub fn new(record: UndoJournal) -> Self {
         Self { journal: record }
     }
 
-    /// Where changes are announced before they are made.
+    /// Returns the undo journal, in which each change is noted before it is made.
     pub fn journal_mut(&mut self) -> &mut UndoJournal {
         &mut self.journal
     }
 
-    /// Undoes everything in the reverse order.
+    /// Undoes all changes in reverse order.
     ///
     /// # Errors
-    /// A line for each change that could not be undone.
+    /// One line for each change that could not be undone.
     pub fn restore(mut self) -> Result<(), Vec<String>> {
         let failed = self.journal.undo_all();
         if failed.is_empty() {
             Ok(())
         } else {
-            // Said by the caller; the drop that follows must not try, and say, it all again.
+            // The caller prints these errors. The drop that follows must not try again and print them a second time.
             self.journal.abandon_entries();
             Err(failed)
         }

@@ -1,4 +1,4 @@
-//! `--sysctl NAME=VALUE`: a kernel setting for the time of a run.
+//! `--sysctl NAME=VALUE`: changes a kernel setting for the time of a run.
 
 use std::path::{Path, PathBuf};
 
@@ -11,20 +11,20 @@ use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::kernel_file::{path_below, read_trimmed};
 use crate::report::quote::quote;
 
-/// A setting and the value it shall have.
+/// A setting and its new value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// The path below /proc/sys.
+    /// The path of the setting below /proc/sys.
     name: String,
     value: String,
 }
 
 impl Setting {
-    /// Reads `vm.dirty_ratio=80`. As with sysctl(8), the first dot or slash of a name says what separates its parts; where
-    /// that is a dot, a slash stands for a dot (`net.ipv4.conf.eth0/1.forwarding`).
+    /// Parses a text such as `vm.dirty_ratio=80`. As with sysctl(8), the first dot or slash of a name is its separator;
+    /// if that is a dot, a slash in the name means a dot (`net.ipv4.conf.eth0/1.forwarding`).
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, ForklatError> {
         let Some((name, value)) = text.split_once('=') else {
             return Err(format!("{} is not NAME=VALUE", quote(text)).into());
@@ -56,10 +56,11 @@ impl Setting {
         })
     }
 
-    /// Gives the setting its value, after the record knows the old one, and all that the write may change beside it.
+    /// Gives the setting its value. Before that, the undo journal gets the old value and those of all settings that the
+    /// write may also change.
     ///
     /// # Errors
-    /// No such setting, no permission, or a value that the kernel does not take as it is. Nothing is changed then.
+    /// No such setting, no permission, or a value that the kernel does not accept unchanged. Nothing is changed then.
     pub fn apply(&self, root: &Path, record: &mut UndoJournal) -> Result<(), ForklatError> {
         self.apply_by(&set, root, record)
     }
@@ -79,7 +80,7 @@ impl Setting {
         let done = set(&file, &self.value)
             .map_err(|e| cannot(format!("write '{}' to", self.value), &file, e))
             .and_then(|()| verify(&file, &self.value))
-            // What has stayed as it was by now will be changed by others, if at all.
+            // A setting that is unchanged by now is left out: if it changes later, another process did it.
             .and_then(|()| {
                 record.replace_entry_or_keep(&entry, UndoEntry::Sysctl(change.changed()))
             });
@@ -167,20 +168,20 @@ mod tests {
         );
     }
 
-    /// Pairs of which one is 0 as soon as the other is written, as the kernel has them; bytes of 0 are refused.
+    /// Pairs of which the kernel sets one to 0 as soon as the other is written. Writing 0 to dirty_bytes is refused.
     const PAIRS: [[&str; 2]; 3] = [
         ["vm/dirty_ratio", "vm/dirty_bytes"],
         ["vm/dirty_background_ratio", "vm/dirty_background_bytes"],
         ["vm/overcommit_ratio", "vm/overcommit_kbytes"],
     ];
 
-    /// What the kernel does.
+    /// Writes a setting and changes related settings as the kernel does.
     fn kernel(file: &Path, value: &str) -> io::Result<()> {
         if file.ends_with("vm/dirty_bytes") && value == "0" {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         if file.ends_with("net/ipv4/ip_forward") {
-            // As inet_forward_change() of net/ipv4/devinet.c has it.
+            // This is what inet_forward_change() in net/ipv4/devinet.c does.
             let accept = if value == "0" { "1" } else { "0" };
             let conf = file.with_file_name("conf");
             set(&conf.join("all/accept_redirects"), accept)?;
@@ -235,7 +236,7 @@ mod tests {
                 vec!["vm/dirty_background_bytes"],
             ),
             ("vm.overcommit_kbytes=5", vec!["vm/overcommit_ratio"]),
-            // What only the way back changes (accept_redirects) is held, too.
+            // accept_redirects changes only when the setting is written back, and must be restored as well.
             (
                 "net.ipv4.ip_forward=1",
                 vec![
@@ -249,7 +250,7 @@ mod tests {
             let change = changes(&record).remove(0);
             let want = changed.iter().map(|name| path(dir.path(), name));
             assert!(change.others.keys().cloned().eq(want), "{text}: {change:?}");
-            // Changed by others meanwhile.
+            // Another process changes this setting meanwhile.
             set(&path(dir.path(), "vm/swappiness"), "10").unwrap();
             assert_eq!(change.undo_by(&kernel), Ok(()), "{text}");
             for (name, old) in HOST.iter().filter(|(name, _)| *name != "vm/swappiness") {
@@ -310,7 +311,7 @@ mod tests {
                 .to_string()
                 .contains("cannot write '2' to")
         );
-        // Of those beside it, what has gone is no error.
+        // A setting beside the sysctl that is gone is no error.
         std::fs::remove_file(path(dir.path(), "vm/b")).unwrap();
         assert_eq!(change.undo(), Ok(()));
     }
@@ -322,7 +323,7 @@ mod tests {
         setting.apply(dir.path(), &mut record).unwrap();
         assert!(record.undo_all().is_empty());
         let file = path(dir.path(), "net/ipv4/ip_local_reserved_ports");
-        // The kernel does not see a write of nothing.
+        // The kernel ignores a write of no bytes, so a newline is written.
         assert_eq!(std::fs::read(file).unwrap(), b"\n");
     }
 

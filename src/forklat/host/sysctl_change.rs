@@ -1,4 +1,4 @@
-//! What one written sysctl has changed, and how all of it is set back.
+//! The change that writing one sysctl has made, and how all of it is undone.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,38 +11,39 @@ use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::kernel_file::read_trimmed;
 use crate::report::quote::quote;
 
-/// Rounds in which a setting and those around it are set back. Two are needed where the first write back changes another once
-/// more; a third only says that nothing is left to do.
+/// Most rounds in which a setting and those around it are written back. Two are needed if the first write changes
+/// another setting again; a third only finds that nothing is left to do.
 const MAX_RESTORE_ROUNDS: u32 = 4;
 
-/// Most settings beside a sysctl that are named when they are set back; of more, only the directory is.
+/// Most settings beside a sysctl that are named when they are restored. If there are more, only their directory is
+/// named.
 const NAMED: usize = 4;
 
-/// How a value gets into the file of a setting: through the kernel, or what a test puts in its place.
+/// A function that writes a value to the file of a setting. A test replaces it by a model of the kernel.
 pub(super) type Write<'a> = &'a dyn Fn(&Path, &str) -> io::Result<()>;
 
-/// Writes a value to a setting. An empty one is written as a newline: write(2) of no bytes sets nothing.
+/// Writes a value to a setting. An empty value is written as a newline, since a write(2) of no bytes has no effect.
 pub(super) fn set(file: &Path, value: &str) -> io::Result<()> {
     try_write(file, if value.is_empty() { "\n" } else { value })
 }
 
-/// A setting that was given another value, and those that this has changed, too.
+/// A setting that was given another value, and the settings that changed with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SysctlChange {
-    /// Its file below /proc/sys.
+    /// The file of the setting below /proc/sys.
     pub(super) file: PathBuf,
-    /// The value that it had.
+    /// The value that the setting had before.
     pub(super) old: String,
-    /// The directory in which a write to it may change others. `None`: nothing beside it is looked at.
+    /// The directory in which a write to the setting may change others, or `None` if no other settings are considered.
     #[serde(default)]
     pub(super) around: Option<PathBuf>,
-    /// The values of others. Until it is known which have changed, all of them.
+    /// The old values of other settings. These are all settings around it until it is known which have changed.
     #[serde(default)]
     pub(super) others: SysctlValues,
 }
 
 impl SysctlChange {
-    /// Reads what the change may concern, before it is made.
+    /// Reads all values that the change may affect, before it is made.
     pub(super) fn before(file: PathBuf, old: String, around: PathBuf) -> Self {
         let mut others = sysctl_snapshot::read_stable(&around);
         others.remove(&file);
@@ -54,17 +55,17 @@ impl SysctlChange {
         }
     }
 
-    /// Leaves out the settings that the change did not concern: those that have their old values still.
+    /// Removes the settings that the change did not affect, that is, those that still have their old values.
     pub(super) fn changed(mut self) -> Self {
         self.others.retain(|file, old| !has_value(file, old));
         self
     }
 
-    /// Sets back all that has another value now. Writing one back may change others in its turn, also such that the change
-    /// itself left alone: all that lies around is held to what it was.
+    /// Restores all settings that have another value now. Writing one may change others in turn, even those that the
+    /// change itself did not affect, so all settings around it are kept at their values.
     ///
     /// # Errors
-    /// What does not read as it was, and why.
+    /// The settings that do not have their old values again, and why.
     pub(super) fn undo(&self) -> Result<(), ForklatError> {
         self.undo_by(&set)
     }
@@ -80,7 +81,7 @@ impl SysctlChange {
         for _ in 0..MAX_RESTORE_ROUNDS {
             refused.clear();
             let mut written = false;
-            // Looked at one by one, since each write may change the next.
+            // Each setting is checked just before it is written, since each write may change the next one.
             for (file, value) in wrong() {
                 written = true;
                 refused.extend(set(file, value).err().map(|e| (file, e)));
@@ -104,13 +105,13 @@ impl SysctlChange {
         ForklatError::check_none(told, "; ")
     }
 
-    /// Returns whether a setting has its old value again. One beside the sysctl that has gone, as those of an interface do, has
-    /// nothing to be restored.
+    /// Returns whether a setting has its old value again. A setting beside the sysctl that is gone, such as that of a
+    /// removed interface, needs no restoring.
     fn is_restored(&self, file: &Path, value: &str) -> bool {
         has_value(file, value) || (file != self.file && !file.exists())
     }
 
-    /// What [`undo`](Self::undo) does, in plain words of the past.
+    /// Describes in the past tense what [`undo`](Self::undo) has done, for a message.
     pub(super) fn describe_undone(&self) -> String {
         let mut text = format!("set {} back to '{}'", quote(&self.file), self.old);
         if self.others.len() > NAMED {
@@ -124,7 +125,7 @@ impl SysctlChange {
         text
     }
 
-    /// Returns a change of which nothing is known but the setting itself.
+    /// Returns a change that affects only the setting itself.
     #[cfg(test)]
     pub(super) fn alone(file: PathBuf, old: &str) -> Self {
         Self {

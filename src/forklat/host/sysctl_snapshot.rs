@@ -1,6 +1,6 @@
-//! The settings beside a sysctl. Writing one may change others: vm.dirty_bytes and vm.dirty_ratio, vm.overcommit_kbytes and
-//! vm.overcommit_ratio, kernel.watchdog and its parts, net.ipv4.ip_forward and the interfaces. No list of them is complete, so
-//! all are read.
+//! Reads the settings around a sysctl. Writing one may change others: vm.dirty_bytes and vm.dirty_ratio,
+//! vm.overcommit_kbytes and vm.overcommit_ratio, kernel.watchdog and its parts, net.ipv4.ip_forward and the interfaces.
+//! No list of them is complete, so all settings around it are read.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use crate::observe::kernel_file::{path_below, read_trimmed};
 
-/// Settings by their file, with the value as it is read.
+/// The files of settings, each with the value that was read.
 pub(super) type SysctlValues = BTreeMap<PathBuf, String>;
 
-/// Settings that the kernel changes by itself: warnings that are left, the last process number, the rate that perf can keep up
-/// with, entropy, taints. And vm.stat_refresh, of which a read is an action. Others that move are found by reading twice.
+/// Settings that the kernel changes by itself: the number of warnings left, the last process number, the rate that perf
+/// can sustain, entropy, taints. vm.stat_refresh is among them because reading it is an action. Other settings that
+/// change are found by reading twice.
 const VOLATILE_SYSCTLS: [&str; 6] = [
     "kernel/hung_task_warnings",
     "kernel/ns_last_pid",
@@ -22,11 +23,11 @@ const VOLATILE_SYSCTLS: [&str; 6] = [
     "vm/stat_refresh",
 ];
 
-/// Permission bits of what its owner can read and put back.
+/// Permission bits of a setting that its owner can read and write back.
 const READ_WRITE: u32 = 0o600;
 
-/// Returns the directory in which a write to the setting of this name may change others: `vm` for `vm/dirty_bytes`, `net/ipv4`
-/// for `net/ipv4/ip_forward`.
+/// Returns the directory in which a write to the setting `name` may change others: `vm` for `vm/dirty_bytes`,
+/// `net/ipv4` for `net/ipv4/ip_forward`.
 pub(super) fn top(root: &Path, name: &str) -> PathBuf {
     let parts: Vec<&str> = name.split('/').collect();
     let depth = if parts[0] == "net" { 2 } else { 1 };
@@ -35,7 +36,8 @@ pub(super) fn top(root: &Path, name: &str) -> PathBuf {
     sys.join(parts[..depth].join("/"))
 }
 
-/// Reads all settings below a directory that can be read, written, and stay as they are: two readings must agree.
+/// Reads all settings below a directory that can be read and written and that do not change by themselves: two readings
+/// must agree.
 pub(super) fn read_stable(top: &Path) -> SysctlValues {
     let first = all(top);
     let mut values = all(top);
@@ -50,15 +52,16 @@ fn all(top: &Path) -> SysctlValues {
     values
 }
 
-/// Adds the settings of one directory and of those below it. What cannot be read is left out: some settings refuse until they are set (net.ipv6.conf.*.stable_secret).
+/// Adds the settings of one directory and of those below it. A setting that cannot be read is left out: some cannot be
+/// read until they are set (net.ipv6.conf.*.stable_secret).
 fn collect(dir: &Path, device: u64, values: &mut SysctlValues) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
-        // Other file systems are not settings of this kind: fs/binfmt_misc, which may even be mounted by being opened.
+        // Other file systems are not settings of this kind. fs/binfmt_misc may even be mounted by being opened.
         let Some(meta) = path.symlink_metadata().ok().filter(|m| m.dev() == device) else {
             continue;
         };
-        // The record is JSON, which has no other names.
+        // The undo journal is JSON, which cannot represent other names.
         if path.to_str().is_none() || VOLATILE_SYSCTLS.iter().any(|moving| path.ends_with(moving)) {
             continue;
         }

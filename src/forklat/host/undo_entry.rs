@@ -1,4 +1,4 @@
-//! What can have been changed on a host, and how each of it is undone.
+//! The kinds of changes to a host, and how each is undone.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,57 +15,58 @@ use super::sysctl_change::SysctlChange;
 use crate::forklat::error::{ForklatError, cannot};
 use crate::report::quote::quote;
 
-/// One change, with all that is needed to undo it.
+/// A change, with all data that is needed to undo it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum UndoEntry {
     /// A sysctl was given another value.
     Sysctl(SysctlChange),
-    /// A device was held to a rate by a file of the v1 block controller.
+    /// A device was limited to a rate by a file of the v1 block controller.
     Throttle {
-        /// The file.
+        /// The file of the block controller.
         file: PathBuf,
-        /// `major:minor`
+        /// The device, as `major:minor` numbers.
         device: String,
-        /// Bytes a second before; 0 for no limit.
+        /// The rate before, in bytes a second, or 0 for no limit.
         old: u64,
     },
-    /// A v2 control group was made, and processes moved into it.
+    /// A v2 control group was made, and processes were moved into it.
     Cgroup {
-        /// The group.
+        /// The path of the group.
         path: PathBuf,
-        /// Where its processes came from.
+        /// The path of the group that its processes came from.
         home: PathBuf,
-        /// The top of the hierarchy.
+        /// The path of the top group of the hierarchy.
         top: PathBuf,
-        /// Controllers that were enabled at the top for it.
+        /// The controllers that were enabled at the top for this group.
         enabled: Vec<String>,
-        /// Device and inode number; `None` until it is made: no process is moved out of it then, and it goes only if it is
-        /// empty.
+        /// The device and inode number, or `None` until the group is made. Without them, no process is moved out of the
+        /// group, and it is removed only if it is empty.
         #[serde(default)]
         id: Option<(u64, u64)>,
     },
     /// A scratch directory was made.
     Directory {
-        /// Its path; not a `PathBuf`, which serde writes only where it is UTF-8.
+        /// Its path. It is not a `PathBuf`, which serde can write only if it is UTF-8.
         path: OsString,
-        /// Device and inode number; `None` until it is made: then only an empty one is removed.
+        /// The device and inode number, or `None` until the directory is made. Without them, it is removed only if it
+        /// is empty.
         id: Option<(u64, u64)>,
     },
 }
 
 impl UndoEntry {
-    /// Whether the change is of the running kernel, gone after a reboot, and of all its processes: two forklats at once
-    /// would undo each other's.
+    /// Returns whether the change is to the running kernel. Such a change ends with a reboot and affects all processes,
+    /// so two forklats at once would undo each other's changes.
     #[must_use]
     pub fn is_kernel_state(&self) -> bool {
         !matches!(self, Self::Directory { .. })
     }
 
-    /// Undoes it. What is gone already is no error.
+    /// Undoes the change. Something that is already gone is no error.
     ///
     /// # Errors
-    /// What could not be done, to which file.
+    /// The action that failed, and the file that it failed on.
     pub fn undo(&self) -> Result<(), ForklatError> {
         match self {
             Self::Sysctl(change) => change.undo(),
@@ -81,7 +82,7 @@ impl UndoEntry {
         }
     }
 
-    /// Takes the limit off a disk and leaves all else as it is; returns whether there was one.
+    /// Removes the limit from a disk and leaves everything else unchanged. Returns whether there was one.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -93,7 +94,7 @@ impl UndoEntry {
         }
     }
 
-    /// What [`undo`](Self::undo) does, in plain words of the past.
+    /// Describes in the past tense what [`undo`](Self::undo) has done, for a message.
     #[must_use]
     pub fn describe_undone(&self) -> String {
         match self {
@@ -111,13 +112,13 @@ impl UndoEntry {
 fn unthrottle(file: &Path, device: &str, old: u64) -> Result<(), ForklatError> {
     match try_write(file, &format!("{device} {old}")) {
         Ok(()) => Ok(()),
-        // The group has gone, or the device.
+        // The group or the device is gone.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(()),
         Err(e) => Err(cannot(format!("write '{device} {old}' to"), file, e)),
     }
 }
 
-/// Removes the scratch directory with all in it, if it still is the one that was made, and ours.
+/// Removes the scratch directory and its content, if it is still the one that was made and belongs to this user.
 fn remove(path: &Path, id: Option<(u64, u64)>) -> Result<(), ForklatError> {
     let dir = match open_ours(path, id) {
         Ok(Some(dir)) => dir,
@@ -125,11 +126,12 @@ fn remove(path: &Path, id: Option<(u64, u64)>) -> Result<(), ForklatError> {
         Err(e) => return Err(cannot("remove", path, e)),
     };
     if id.is_some() {
-        // Through the descriptor: whatever takes the name of the directory meanwhile is not touched.
+        // The path goes through the descriptor, so a directory that takes the name meanwhile is not touched.
         let inside = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
         clear(&inside).map_err(|e| cannot("remove what is in", path, e))?;
     }
-    // rmdir(2) takes empty directories only; what took the name while this one was cleared is looked at once more.
+    // rmdir(2) removes only empty directories. The name is checked once more, since another file may have taken it
+    // meanwhile.
     let opened = dir.metadata().map(|meta| (meta.dev(), meta.ino()));
     match opened.and_then(|opened| open_ours(path, Some(opened))) {
         Ok(Some(_)) => {}
@@ -142,7 +144,8 @@ fn remove(path: &Path, id: Option<(u64, u64)>) -> Result<(), ForklatError> {
     }
 }
 
-/// `None` where there is nothing of that name.
+/// Opens the directory if it is the one that was made and belongs to this user. Returns `None` if there is nothing of
+/// that name.
 fn open_ours(path: &Path, id: Option<(u64, u64)>) -> io::Result<Option<File>> {
     let opened = std::fs::OpenOptions::new()
         .read(true)
@@ -162,7 +165,7 @@ fn open_ours(path: &Path, id: Option<(u64, u64)>) -> io::Result<Option<File>> {
     }
 }
 
-/// Neither call follows a symbolic link; std's `remove_dir_all` goes by descriptors.
+/// Removes the content of a directory. Neither call follows a symbolic link; `remove_dir_all` of std uses descriptors.
 fn clear(dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

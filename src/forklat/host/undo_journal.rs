@@ -1,8 +1,9 @@
-//! What must be undone, on disk before it is done: after SIGKILL the next start finds it there.
+//! The undo journal: the changes that must be undone, written to a file before they are made, so that the next start
+//! finds them after SIGKILL.
 //!
-//! One file a process, `PID-STARTTIME.json`, in a directory that only its user can write: `/run/forklat` for root,
-//! `$XDG_RUNTIME_DIR/forklat` for others, `/tmp/forklat-UID` where these are not to be had. The environment variable
-//! `FORKLAT_STATE_DIR` names another.
+//! Each process has one file, `PID-STARTTIME.json`, in a directory that only its user can write: `/run/forklat` for
+//! root, `$XDG_RUNTIME_DIR/forklat` for other users, or `/tmp/forklat-UID` if these are not available. The environment
+//! variable `FORKLAT_STATE_DIR` names another directory.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -21,27 +22,27 @@ use crate::observe::kernel_file::{path_below, read_trimmed};
 use crate::report::quote::quote;
 use crate::sys::proc_status::start_time;
 
-/// Names another directory for the records.
+/// The environment variable that names another directory for the journals.
 pub const STATE_DIR: &str = "FORKLAT_STATE_DIR";
 
-/// Held by the one forklat that may change the kernel's settings.
+/// The file that is locked by the one forklat that may change the kernel's settings.
 const LOCK: &str = "lock";
 
-/// Version of the file.
+/// The version of the file format.
 const JOURNAL_VERSION: u32 = 1;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
     v: u32,
-    /// The boot in which it was written: settings of another have gone with it.
+    /// The identifier of the boot in which the journal was written. Kernel settings of another boot no longer exist.
     boot: String,
     entries: Vec<UndoEntry>,
-    /// Why a later start could not undo them. Empty until one has tried.
+    /// The reasons why a later start could not undo the entries. The list is empty until a start has tried.
     #[serde(default)]
     failed: Vec<String>,
 }
 
-/// The record of this process.
+/// The undo journal of this process.
 #[derive(Debug)]
 pub struct UndoJournal {
     dir: PathBuf,
@@ -52,10 +53,10 @@ pub struct UndoJournal {
 }
 
 impl UndoJournal {
-    /// Opens it, empty. Nothing is on disk until the first [`add`](Self::add), but the directory.
+    /// Opens an empty journal. Before the first [`add`](Self::add), only its directory exists on disk.
     ///
     /// # Errors
-    /// No directory that is ours alone; no /proc.
+    /// No directory that belongs to this user alone; no /proc.
     pub fn open() -> Result<Self, ForklatError> {
         Self::open_in(&make_directory()?, Path::new("/"))
     }
@@ -78,10 +79,11 @@ impl UndoJournal {
         })
     }
 
-    /// Announces a change, before it is made. The first change of the kernel's settings takes the lock of the host.
+    /// Adds a change before it is made. The first change of the kernel's settings takes the lock of the host.
     ///
     /// # Errors
-    /// Another forklat holds the lock, or has died holding it; a record that cannot be written. Do not make the change then.
+    /// Another forklat holds the lock, or died while holding it; the journal cannot be written. The change must not be
+    /// made then.
     pub fn add(&mut self, entry: UndoEntry) -> Result<(), ForklatError> {
         if entry.is_kernel_state() && self.lock.is_none() {
             self.lock = Some(self.take_lock()?);
@@ -94,19 +96,19 @@ impl UndoJournal {
         written
     }
 
-    /// Strikes a change out that was undone, or not made after all.
+    /// Removes a change that was undone, or not made after all.
     ///
     /// # Errors
-    /// A record that cannot be written.
+    /// A journal that cannot be written.
     pub fn remove(&mut self, entry: &UndoEntry) -> Result<(), ForklatError> {
         self.document.entries.retain(|other| other != entry);
         self.write()
     }
 
-    /// Puts another entry in the place of one that knows more than is needed.
+    /// Replaces an entry that holds more than is needed by another one.
     ///
     /// # Errors
-    /// A record that cannot be written: then it is as it was.
+    /// A journal that cannot be written. It is unchanged then.
     pub fn replace_entry_or_keep(
         &mut self,
         entry: &UndoEntry,
@@ -123,19 +125,20 @@ impl UndoJournal {
         written
     }
 
-    /// Undoes one change and strikes it out.
+    /// Undoes one change and removes it from the journal.
     ///
     /// # Errors
-    /// What could not be undone.
+    /// The change could not be undone, or the journal cannot be written.
     pub fn undo(&mut self, entry: &UndoEntry) -> Result<(), ForklatError> {
         entry.undo()?;
         self.remove(entry)
     }
 
-    /// Makes a directory of our own in `parent`, mode 0700, which is removed with all that is in it when changes are undone.
+    /// Makes a private directory in `parent` with mode 0700. It is removed with its content when the changes are
+    /// undone.
     ///
     /// # Errors
-    /// mkdir(2)'s, a record that cannot be written.
+    /// The error of mkdir(2), or a journal that cannot be written.
     pub fn scratch(&mut self, parent: &Path) -> Result<PathBuf, ForklatError> {
         for n in 0.. {
             let path = parent.join(format!(".forklat-{}-{n}", std::process::id()));
@@ -157,7 +160,7 @@ impl UndoJournal {
         unreachable!("some number is free")
     }
 
-    /// The directory is there: now it is known by its numbers.
+    /// Notes the device and inode number of a directory that now exists.
     fn note_created_dir(&mut self, entry: UndoEntry, path: &Path) -> Result<(), ForklatError> {
         let made = UndoEntry::Directory {
             path: path.into(),
@@ -166,10 +169,10 @@ impl UndoJournal {
         self.update(&entry, made)
     }
 
-    /// Notes the numbers of a control group that is there now, and returns the entry that knows them.
+    /// Notes the device and inode number of a control group that now exists. Returns the entry with them.
     ///
     /// # Errors
-    /// A group that cannot be looked at, a record that cannot be written.
+    /// A group that cannot be read, or a journal that cannot be written.
     pub(super) fn note_created_group(
         &mut self,
         entry: &UndoEntry,
@@ -189,7 +192,8 @@ impl UndoJournal {
         self.write()
     }
 
-    /// Undoes everything, last change first. What fails stays in the record, and is returned in words.
+    /// Undoes all changes, the last one first. Changes that could not be undone stay in the journal, and their errors
+    /// are returned as text.
     #[must_use]
     pub fn undo_all(&mut self) -> Vec<String> {
         if self.document.entries.is_empty() {
@@ -208,7 +212,7 @@ impl UndoJournal {
         failed
     }
 
-    /// Leaves what could not be undone to the next start.
+    /// Leaves the changes that could not be undone to the next start.
     pub(super) fn abandon_entries(&mut self) {
         self.document.entries.clear();
         self.lock = None;
@@ -231,13 +235,15 @@ impl UndoJournal {
         replace(&self.file, &self.document)
     }
 
-    /// One forklat at a time: each would take the other's settings for those of the host.
+    /// Takes the lock of the host. Only one forklat at a time may change settings, since each would take the other's
+    /// settings for those of the host.
     fn take_lock(&self) -> Result<Flock<File>, ForklatError> {
         let lock =
             try_lock(&self.dir)?.ok_or("another forklat is changing settings of this host")?;
         let left = records(&self.dir)?.into_iter().any(|found| {
             let dead = !found.is_owner_alive(&self.root);
-            // What could not be undone was said at each start, and is the user's to mend: it does not lock others out.
+            // Changes that could not be undone were reported at each start and are left to the user. They do not keep
+            // others from the lock.
             let of_kernel = |d: Document| {
                 d.failed.is_empty() && d.entries.iter().any(UndoEntry::is_kernel_state)
             };
@@ -250,16 +256,17 @@ impl UndoJournal {
     }
 }
 
-/// Device and inode number of a directory.
+/// Returns the device and inode number of a directory.
 fn numbers(path: &Path) -> Result<(u64, u64), ForklatError> {
     let meta = path.symlink_metadata();
     meta.map(|meta| (meta.dev(), meta.ino()))
         .map_err(|e| cannot("stat", path, e))
 }
 
-/// Undoes what forklats that were killed have left: a line in plain words for each thing undone, or not.
+/// Undoes the changes of forklats that were killed. Returns a line in plain words for each change that was undone or
+/// could not be.
 ///
-/// A record that cannot be read or undone is kept. Those of living processes are left alone.
+/// A journal that cannot be read or undone is kept. Those of running processes are left alone.
 #[must_use]
 pub fn undo_leftovers() -> Vec<String> {
     match directory() {
@@ -285,7 +292,7 @@ fn try_undo_leftovers(dir: &Path, root: &Path) -> Result<Vec<String>, ForklatErr
         .filter(|found| !found.is_owner_alive(root))
     {
         if left.path.extension().is_some_and(|e| e == "new") {
-            // Its writer died before the rename: what it announces was not done.
+            // Its writer died before rename(2), so the change that it announces was not made.
             let _ = std::fs::remove_file(&left.path);
         } else {
             undo_leftover(left, &boot, lock.is_some(), &mut lines);
@@ -294,16 +301,16 @@ fn try_undo_leftovers(dir: &Path, root: &Path) -> Result<Vec<String>, ForklatErr
     Ok(lines)
 }
 
-/// Takes off what limits the killed have left; returns whether there were any. One that waits for fsync(2) ends, and lets
-/// go of the lock, only when all is written: at the rate of its own limit that would take as long as the run. No living
-/// forklat loses a limit: there is none with the lock while such a record is there.
+/// Lifts the disk limits that killed forklats have left. Returns whether there were any. A killed forklat that waits
+/// for fsync(2) ends, and releases the lock, only when everything is written; at the rate of its own limit that would
+/// take as long as the run. No running forklat loses a limit, since none holds the lock while such a journal exists.
 fn lift_limits(dir: &Path, root: &Path, boot: &str) -> Result<bool, ForklatError> {
     let mut any = false;
     for left in records(dir)?
         .iter()
         .filter(|found| !found.is_owner_alive(root))
     {
-        // What cannot be read is said when it is to be cleared.
+        // A journal that cannot be read is reported when it is to be undone.
         let Ok(document) = load(&left.path) else {
             continue;
         };
@@ -316,7 +323,8 @@ fn lift_limits(dir: &Path, root: &Path, boot: &str) -> Result<bool, ForklatError
     Ok(any)
 }
 
-/// How long one that was killed is given to write out what it had dirty, now at the speed of the disk.
+/// Longest wait for a killed forklat to write its dirty data, now at the speed of the disk, and to release the lock (10
+/// s).
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -357,7 +365,7 @@ fn undo_leftover(left: &FoundJournal, boot: &str, locked: bool, lines: &mut Vec<
     );
     let failed = undo_entries(&mut document.entries, |entry| {
         let line = format!("{who}: {}", entry.describe_undone());
-        // A device is limited by several files.
+        // A device may be limited by several files, which give the same line.
         if lines.last() != Some(&line) {
             lines.push(line);
         }
@@ -376,7 +384,8 @@ fn undo_leftover(left: &FoundJournal, boot: &str, locked: bool, lines: &mut Vec<
     lines.extend(kept.err().map(|e| e.to_string()));
 }
 
-/// Last change first; what is undone leaves `entries`. Returns what failed.
+/// Undoes the entries, the last one first, and removes from `entries` those that are undone. Returns the errors of the
+/// others.
 fn undo_entries(entries: &mut Vec<UndoEntry>, mut undone: impl FnMut(&UndoEntry)) -> Vec<String> {
     let (mut kept, mut failed) = (Vec::new(), Vec::new());
     while let Some(entry) = entries.pop() {
@@ -392,7 +401,7 @@ fn undo_entries(entries: &mut Vec<UndoEntry>, mut undone: impl FnMut(&UndoEntry)
     failed
 }
 
-/// A record in the directory.
+/// A journal file that was found in the directory.
 struct FoundJournal {
     path: PathBuf,
     pid: u32,
@@ -405,7 +414,7 @@ impl FoundJournal {
     }
 }
 
-/// `123-456.json`, and `123-456.new` of a writer that did not come to its end.
+/// Returns the journals in a directory: `123-456.json`, and `123-456.new` of a writer that was killed before rename(2).
 fn records(dir: &Path) -> Result<Vec<FoundJournal>, ForklatError> {
     let entries = std::fs::read_dir(dir).map_err(|e| cannot("read", dir, e))?;
     let parse = |path: PathBuf| {
@@ -430,7 +439,8 @@ fn load(path: &Path) -> Result<Document, ForklatError> {
     }
 }
 
-/// A whole new file under the old name. No fsync(2): it must outlive us, not the machine, and the disk may be under load.
+/// Writes a complete new file and renames it over the old one. There is no fsync(2): the file must survive this
+/// process, not a crash of the machine, and the disk may be under load.
 fn replace(path: &Path, document: &Document) -> Result<(), ForklatError> {
     let new = path.with_extension("new");
     let text = serde_json::to_string_pretty(document)
@@ -470,7 +480,7 @@ fn boot(root: &Path) -> Result<String, ForklatError> {
     Ok(read_trimmed(&path)?)
 }
 
-/// Where records may be, best first.
+/// Returns the directories that may hold the journals, best first.
 fn candidates() -> Vec<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(dir) = set(STATE_DIR) {
@@ -508,7 +518,8 @@ fn make_directory() -> Result<PathBuf, ForklatError> {
     Err(refused.unwrap_or_else(|| "there is no place for records".into()))
 }
 
-/// What another user could write there, we would obey.
+/// Checks that a directory can be written by this user alone. Entries that another user wrote there would be carried
+/// out.
 fn check_private_dir(dir: &Path) -> Result<(), ForklatError> {
     let meta = dir.symlink_metadata().map_err(|e| cannot("stat", dir, e))?;
     let alone = meta.uid() == geteuid().as_raw() && meta.mode() & 0o022 == 0;
@@ -524,7 +535,7 @@ mod tests {
     use super::super::sysctl_change::SysctlChange;
     use super::*;
 
-    /// A state directory, and a root in which processes and settings are files.
+    /// A state directory, and a root directory in which processes and settings are plain files.
     struct World {
         dir: tempfile::TempDir,
     }
@@ -647,7 +658,7 @@ mod tests {
         assert_eq!(text(&world.dir.path().join("x")), "1");
     }
 
-    /// What the user has to mend does not keep them from measuring for ever, and is said as long as it is so.
+    /// Changes that the user must restore do not prevent measurements for ever, and are reported as long as they exist.
     #[test]
     fn what_cannot_be_undone_locks_nobody_out_once_it_was_tried() {
         let world = World::new();
@@ -668,7 +679,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Of a forklat before this one.
+    /// The journal was written by an older version of forklat.
     #[test]
     fn a_record_without_what_lies_around_is_understood() {
         let world = World::new();
@@ -711,7 +722,7 @@ mod tests {
         first.add(entry.clone()).unwrap();
         let error = second.add(entry.clone()).unwrap_err().to_string();
         assert!(error.contains("another forklat"), "{error}");
-        // Directories are everyone's own.
+        // Directories belong to each forklat alone, so they need no lock.
         let scratch = second.scratch(world.dir.path()).unwrap();
         world.left("502-9.json", "this", vec![entry.clone()]);
         assert!(world.clear()[0].contains("another forklat"));
@@ -724,7 +735,7 @@ mod tests {
         assert!(second.undo_all().is_empty() && !scratch.exists());
     }
 
-    /// As one does whose thread waits for the disk: it ends when the limit is off.
+    /// A killed forklat whose thread waits for the disk ends when the limit is lifted.
     #[test]
     fn one_that_was_killed_and_still_has_the_lock_is_freed_of_its_limit() {
         let world = World::new();

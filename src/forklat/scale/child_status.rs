@@ -1,4 +1,4 @@
-//! The exit status by which a child process of `scale` says why it failed.
+//! The exit status with which a child process of `scale` reports why it failed.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -6,10 +6,10 @@ use std::process::ExitStatus;
 
 use crate::sys::strerror::strerror;
 
-/// Says why a child of ours ended: its exit status is an errno, if it is any.
+/// Describes why a child process ended. Its exit status is an errno, if it is one at all.
 pub(super) fn died(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
-        // Only a store or a touch that finds no page behind it does that in a process without other faults.
+        // In a process without other faults, SIGBUS comes only from a store or a touch that finds no page behind it.
         (Some(libc::SIGBUS), _) => {
             "the file system has no room for its page, or the disk failed (SIGBUS)".into()
         }
@@ -19,7 +19,7 @@ pub(super) fn died(status: ExitStatus) -> String {
     }
 }
 
-/// Returns the exit status by which a child says why it failed.
+/// Returns the exit status with which a child reports its error: the errno, or 0.
 pub(super) fn status(result: io::Result<()>) -> i32 {
     match result {
         Ok(()) => 0,

@@ -1,4 +1,4 @@
-//! 1b: processes that run one program, this one, each having written to some of its memory.
+//! Table 1b: processes that run one program, which is this one. Each has written to a part of its memory.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,7 +18,7 @@ use crate::sys::process::MainThread;
 use crate::sys::residency::page_size;
 use crate::sys::{clock, parked_process, process};
 
-/// The word by which this program is told to be one of those that stand. It is not for users.
+/// The argument that makes this program one of the idle processes. It is not for users.
 pub const IDLE_PROCESS_ARG: &str = "__stand";
 
 pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
@@ -46,7 +46,8 @@ pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> 
     ladder.time_one_more(crowd)
 }
 
-/// This program, ending with this process. With `pre_exec` std does a fork and an exec, not a posix_spawn.
+/// Returns the command that runs this program as an idle process, which dies with this process. Because of `pre_exec`,
+/// std uses fork and exec, not posix_spawn.
 fn program(touch: u64, ready: io::PipeWriter, main: MainThread) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
@@ -58,8 +59,9 @@ fn program(touch: u64, ready: io::PipeWriter, main: MainThread) -> Command {
     command
 }
 
-/// What this program does under the word [`IDLE_PROCESS_ARG`], with the words after it: writes to memory, says on standard output that
-/// it stands, and waits to be killed. Comes back only when it cannot, with an exit status that is an errno.
+/// Runs this program as an idle process, with the arguments after [`IDLE_PROCESS_ARG`]. It writes to memory, reports on
+/// standard output that it is ready, and waits to be killed. It returns only on failure, with an exit status that is an
+/// errno.
 #[must_use]
 pub fn run_idle_process(words: impl IntoIterator<Item = OsString>) -> i32 {
     let size = words.into_iter().next();

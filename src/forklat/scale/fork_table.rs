@@ -1,4 +1,4 @@
-//! 1a: processes forked from one parent, each having written to some of its memory.
+//! Table 1a: processes forked from one parent. Each has written to a part of its memory.
 
 use std::os::fd::AsFd;
 
@@ -33,9 +33,10 @@ pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> 
     ladder.time_one_more(crowd)
 }
 
-/// What the children write to is the parent's before fork, as the heap of a server is.
+/// Returns the memory that the children write to. The parent has written to it before fork, as a server has to its
+/// heap.
 fn memory(touch: u64) -> Result<AlignedBuffer, ForklatError> {
-    // Nothing of it is written to with `--touch 0`, but a mapping cannot be empty.
+    // With `--touch 0` nothing is written to it, but a mapping cannot be empty.
     let len = touch.max(1) as usize;
     let what = format!("get {} of memory", format_bytes(touch));
     let mut memory = AlignedBuffer::new(len).map_err(|e| failed(&what, e))?;

@@ -1,4 +1,5 @@
-//! The processes that stand: started one by one, each saying when it stands, and all ended when the crowd is dropped.
+//! The idle processes: started one by one, each reports when it is ready, and all are killed when [`IdleProcesses`] is
+//! dropped.
 
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
@@ -17,17 +18,17 @@ use super::process_limits;
 use crate::forklat::error::{ForklatError, failed};
 use crate::sys::{clock, process};
 
-/// How long a process may take to stand, on a machine that is in trouble.
+/// Longest time that a process may take to become ready, on a machine in difficulty (60 s).
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often a process that does not come is looked after, in milliseconds.
+/// Interval, in milliseconds, between two checks of a process that has not reported yet.
 const POLL_TIMEOUT_MS: u16 = 100;
 
-/// Starts one process: the time before that, and the process, which will write the time at which it stands (eight bytes) to
-/// the pipe.
+/// Starts one process. Returns the time before that, and the process, which will write the time at which it is ready
+/// (eight bytes) to the pipe.
 pub(super) type Start<'a> = dyn FnMut(&PipeWriter) -> io::Result<(u64, Pid)> + 'a;
 
-/// A child that is killed and reaped at the latest when it is dropped.
+/// A child process, which is killed and reaped at the latest when this guard is dropped.
 #[derive(Debug)]
 pub(super) struct ChildGuard(Option<Pid>);
 
@@ -36,14 +37,14 @@ impl ChildGuard {
         Self(Some(pid))
     }
 
-    /// How it ended, if it did.
+    /// Returns how the child ended, or `None` if it still runs.
     pub(super) fn ended(&mut self) -> Option<std::process::ExitStatus> {
         let (status, _) = process::try_reap(self.0?).ok()??;
         self.0 = None;
         Some(status)
     }
 
-    /// Kills it and waits for its end.
+    /// Kills the child and waits for its end.
     fn stop(mut self) -> io::Result<()> {
         match self.0.take() {
             Some(pid) => {
@@ -56,7 +57,7 @@ impl ChildGuard {
 
     fn kill(&self) {
         if let Some(pid) = self.0 {
-            // Ours until reaped, so the number cannot be a stranger's.
+            // The child is not reaped yet, so its number cannot belong to another process. The error is ignored.
             let _ = kill(pid, Signal::SIGKILL);
         }
     }
@@ -71,7 +72,7 @@ impl Drop for ChildGuard {
     }
 }
 
-/// Those that stand.
+/// The idle processes and the way to start more.
 pub(super) struct IdleProcesses<'a> {
     standing: Vec<ChildGuard>,
     start: Box<Start<'a>>,
@@ -95,12 +96,12 @@ impl<'a> IdleProcesses<'a> {
         })
     }
 
-    /// How many stand.
+    /// Returns the number of idle processes.
     pub(super) fn len(&self) -> usize {
         self.standing.len()
     }
 
-    /// Starts more until `n` stand.
+    /// Starts processes until there are `n`.
     pub(super) fn grow_to(&mut self, n: usize) -> Result<(), ForklatError> {
         while self.len() < n {
             let (child, _) = self.start_one()?;
@@ -109,13 +110,13 @@ impl<'a> IdleProcesses<'a> {
         Ok(())
     }
 
-    /// Ends some, until `n` stand. All are killed before the first is waited for: they end side by side.
+    /// Ends processes until `n` are left. All are killed before the first is waited for, so that they end in parallel.
     pub(super) fn shrink_to(&mut self, n: usize) {
         let ending = self.standing.split_off(n.min(self.len()));
         ending.iter().for_each(ChildGuard::kill);
     }
 
-    /// Looks whether all still stand: what is measured among fewer than N is not what it is said to be.
+    /// Fails if any idle process has exited, since the measurement would no longer be at N.
     pub(super) fn check_all_alive(&self) -> Result<(), ForklatError> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         match waitid(Id::All, flags) {
@@ -128,8 +129,8 @@ impl<'a> IdleProcesses<'a> {
         }
     }
 
-    /// Starts and stops one more: the nanoseconds from before the start until it stands, and from the kill until it is
-    /// reaped.
+    /// Starts and stops one more process. Returns the nanoseconds from before the start until it is ready, and from the
+    /// kill until it is reaped.
     pub(super) fn start_and_stop_one(&mut self) -> Result<(u64, u64), ForklatError> {
         let (child, started) = self.start_one()?;
         let began = clock::monotonic_ns();
@@ -145,7 +146,8 @@ impl<'a> IdleProcesses<'a> {
         Ok((child, stands.saturating_sub(began)))
     }
 
-    /// The time at which `child` stood, by its own clock: how soon this process wakes up does not count.
+    /// Returns the time at which `child` was ready, read by the child itself. The delay until this process wakes up is
+    /// not counted.
     fn wait_for(&mut self, child: &mut ChildGuard) -> Result<u64, ForklatError> {
         let since = Instant::now();
         loop {

@@ -1,4 +1,5 @@
-//! One more process that measures: what it does to a mapped file can end it (SIGBUS), and must not end the program.
+//! Runs a measurement in a process of its own: an access to a mapped file can end it by SIGBUS, which must not end the
+//! program.
 
 use std::io;
 use std::panic::UnwindSafe;
@@ -15,11 +16,12 @@ use crate::forklat::error::{ForklatError, failed};
 use crate::sys::process::fork_and_run;
 use crate::sys::shared_memory::SharedWords;
 
-/// How often the process is looked after: rarely, since looking takes time on the CPUs that are measured.
+/// Interval between two checks of the process (20 ms). It is long, since checking takes time on the CPUs that are
+/// measured.
 const CHILD_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Runs `prepare` in a process of its own, and then, `repeat` times, what that returned: one measurement, in nanoseconds, for
-/// each histogram. `what` is what cannot be done when it fails.
+/// Runs `prepare` in a process of its own, and then calls the returned closure `repeat` times. Each call returns one
+/// measurement, in nanoseconds, for each histogram. `what` names the action for the error message.
 pub(super) fn measure<const N: usize, M: FnMut() -> io::Result<[u64; N]>>(
     caller: &RunControl<'_>,
     what: &str,

@@ -1,4 +1,5 @@
-//! 2a and 2b: processes that have one file mapped, one more of them, and one that changes the file.
+//! Tables 2a and 2b: processes that have one file mapped. 2a measures one more of them, and 2b a process that changes
+//! the file.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +21,8 @@ use crate::sys::parked_process::park;
 use crate::sys::process::fork_and_run;
 use crate::sys::residency::page_size;
 
-/// What the file is made of, and what one write(2) writes: the record of a small database, and a page on most machines.
+/// Bytes of one write(2), and of the blocks that the file is made of: a record of a small database, and a page on most
+/// machines.
 const BLOCK: usize = 4096;
 
 pub(super) fn join(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
@@ -66,8 +68,8 @@ pub(super) fn modify(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError>
     })
 }
 
-/// Changes the page at `offset` in both ways. It is clean each time, so the store is a page fault: the page is written back,
-/// and for that no mapping may write to it without being noticed.
+/// Changes the page at `offset` in both ways. The page is clean each time, so the store causes a page fault: before
+/// writeback, the kernel makes every mapping of the page read-only, so that it notices the next store.
 fn change(file: &File, map: &MappedWriter, offset: usize) -> io::Result<[u64; 4]> {
     let began = monotonic_ns();
     map.store_byte(offset, began as u8);
@@ -103,8 +105,8 @@ fn ladder<'a>(
     }
 }
 
-/// Those that have the file mapped. It is open for writing, too, so that the kernel takes their mappings for ones that may
-/// become writable, as those of a database are.
+/// Returns the idle processes that have the file mapped. The file is open for writing as well, so that the kernel
+/// treats their mappings as ones that may become writable, like those of a database.
 fn crowd<'a>(
     bench: &'a ScaleConfig<'a>,
     file: &'a File,
@@ -123,7 +125,8 @@ fn crowd<'a>(
     })
 }
 
-/// A file full of data, on the disk, and its length in whole pages. It has no name, so nothing can be left behind.
+/// Makes a file full of data on the disk. Returns it with its length in whole pages. The file has no name, so nothing
+/// can be left behind.
 fn scratch(bench: &ScaleConfig<'_>) -> Result<(File, usize), ForklatError> {
     let what = format!("make a file in {}", quote(bench.on));
     let file = tempfile::tempfile_in(bench.on).map_err(|e| failed(&what, e))?;
@@ -143,9 +146,9 @@ fn scratch(bench: &ScaleConfig<'_>) -> Result<(File, usize), ForklatError> {
     Ok((file, len as usize))
 }
 
-/// Where a file without a name is synced at another price than one with a name. Counted on 6.18: a write and fdatasync of
-/// 4 KiB is 11 writes of 136 KiB in all on btrfs where the file has no name, 9 of 104 KiB where it has one; on ext4 and xfs
-/// two of 4 KiB in both cases.
+/// Returns a note if the cost of syncing a file without a name differs from that of a file with one. Counted on 6.18: a
+/// write and fdatasync of 4 KiB causes 11 writes of 136 KiB in all on btrfs if the file has no name, and 9 of 104 KiB
+/// if it has one; on ext4 and xfs it causes two of 4 KiB in both cases.
 pub(super) fn note(on: &Path) -> Option<String> {
     use nix::sys::statfs::{BTRFS_SUPER_MAGIC, statfs};
     let kind = statfs(on).ok()?.filesystem_type();

@@ -1,23 +1,23 @@
-//! Memory: what one process that stands takes, and whether many more of them would hurt the machine.
+//! Memory of the idle processes: how much one takes, and whether many more of them would endanger the machine.
 
 use crate::forklat::error::ForklatError;
 use crate::report::units::format_bytes;
 
-/// From so many on, what they took in all tells what one takes: MemAvailable moves by some hundred KiB by itself.
+/// Smallest number of processes from which the memory of one is estimated. With fewer, the estimate would be wrong,
+/// since MemAvailable moves by some hundred KiB by itself.
 const MIN_PROCESSES_FOR_ESTIMATE: u64 = 10;
 
-/// What a crowd may take.
+/// The memory that the idle processes may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
-    /// MemAvailable before any stood.
+    /// MemAvailable in bytes before the first process was started.
     pub before: u64,
-    /// What one takes at least.
+    /// Bytes that one process takes at least.
     pub each: u64,
 }
 
 impl Budget {
-    /// Refuses to go from `standing` processes to `next`, when `available` bytes are left and it would take more than half
-    /// of them.
+    /// Refuses to go from `standing` processes to `next` if that would take more than half of the `available` bytes.
     pub(super) fn allow(
         self,
         available: u64,

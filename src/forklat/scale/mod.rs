@@ -1,8 +1,8 @@
-//! `forklat scale`: how the cost of one more process grows with the number of those that stand.
+//! `forklat scale`: measures how the cost of one more process grows with the number of idle processes.
 //!
-//! Four questions, a table each: forked from one parent (`forked`), fork and exec of one program (`executed`), joining
-//! those that have one file mapped, and changing that file (`mapped`). `ramp` goes up to the last N, `idle_processes` holds the
-//! processes, [`power_law_fit`] fits what came out.
+//! There are four tables: processes forked from one parent (`fork_table`), fork and exec of one program (`exec_table`),
+//! mapping a file that all have mapped, and changing that file (both in `mapping_tables`). `ramp` goes up to the last
+//! N, `idle_processes` holds the processes, and [`power_law_fit`] fits the results.
 
 mod child_status;
 mod exec_table;
@@ -29,11 +29,11 @@ use crate::report::units::format_bytes;
 use crate::sys::residency::page_size;
 use scale_result::ScaleResult;
 
-/// What the program around a run provides.
+/// The functions that the caller provides for a run.
 pub struct RunControl<'a> {
-    /// Whether to stop: asked before each process that is started, and while waiting.
+    /// Returns whether to stop. It is called before each process that is started, and while waiting.
     pub interrupted: &'a dyn Fn() -> bool,
-    /// Told what is being done.
+    /// Shows a text that describes the current action.
     pub status: &'a dyn Fn(&str),
 }
 
@@ -52,7 +52,7 @@ impl RunControl<'_> {
     }
 }
 
-/// The words, resolved.
+/// The options after they were resolved.
 #[derive(Debug)]
 struct ScaleConfig<'a> {
     steps: Vec<u32>,
@@ -71,7 +71,7 @@ impl ScaleTable {
         Self::WriteMapping,
     ];
 
-    /// `1a`, ...
+    /// Returns the name of the table, such as `1a`.
     fn name(self) -> &'static str {
         match self {
             Self::Fork => "1a",
@@ -91,10 +91,11 @@ impl ScaleTable {
     }
 }
 
-/// Makes the tables and returns `report` with them and with their notes. The process must have one thread. `/proc/self/exe` must answer to [`IDLE_PROCESS_ARG`] with [`run_idle_process`].
+/// Makes the tables and returns `report` with them and with their notes. The process must have one thread.
+/// `/proc/self/exe` must handle [`IDLE_PROCESS_ARG`] by calling [`run_idle_process`].
 ///
 /// # Errors
-/// Interrupted, or the first thing that failed; no process stands and no file is left then.
+/// Interrupted, or the first error. No process and no file is left then.
 pub fn run(
     words: &ScaleArgs,
     report: Report,
@@ -107,7 +108,7 @@ pub fn run(
     let changes = questions.contains(&ScaleTable::WriteMapping);
     let notes = changes.then(|| mapping_tables::note(bench.on)).flatten();
     let tables: Result<Vec<_>, ForklatError> = questions.iter().map(|q| q.table(&bench)).collect();
-    // A terminal's ^C also ends processes that stand: what failed for that did not fail.
+    // ^C on a terminal also ends the idle processes. An error that this caused is reported as an interruption.
     let tables = tables.map_err(|stop| caller.check().err().unwrap_or(stop))?;
     Ok(Report {
         notes: notes.into_iter().collect(),
@@ -148,9 +149,10 @@ fn bench<'a>(
     })
 }
 
-/// What is known before anything is made or measured; asked again, with what is known then, before each step.
+/// Checks the limits and the memory that are known before anything is made or measured. They are checked again before
+/// each step.
 fn may_stand(words: &ScaleArgs, questions: &[ScaleTable]) -> Result<(), ForklatError> {
-    // One more than stand is measured, and has as much memory as they.
+    // The process that is measured comes in addition to the idle ones, and has as much memory as they.
     let all = u64::from(words.max) + 1;
     process_limits::allow(&process_limits::read(Path::new("/")), all)?;
     let before = ramp::memory()?;

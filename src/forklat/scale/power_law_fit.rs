@@ -1,26 +1,26 @@
-//! How a cost grows with the number of processes: a power of it, and a word for the power.
+//! Fits the growth of a cost with the number of processes: the exponent of a power law, and a word for it.
 
 use serde::{Deserialize, Serialize};
 
-/// Up to this exponent a cost is called flat: ten times the processes then cost at most 1.26 times as much. Medians of one
-/// and the same cell were up to 14 % apart in eight runs on a virtual machine of two CPUs.
+/// Largest exponent of a cost that is called flat: ten times the processes then cost at most 1.26 times as much. The
+/// medians of one and the same cell differed by up to 14 % in eight runs on a virtual machine with two CPUs.
 const MAX_FLAT_EXPONENT: f64 = 0.1;
 
-/// Within this of 1 a cost is called linear: a small fixed part beside one that is truly linear makes the exponent less, and a
-/// cache that overflows on the way up makes it more.
+/// Largest distance from 1 of an exponent that is called linear. A small fixed part beside a truly linear cost makes
+/// the exponent smaller, and a cache that overflows during the ramp makes it larger.
 const LINEAR: f64 = 0.2;
 
 /// The fitted growth of a cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PowerLawFit {
-    /// The power of N: least squares of log(p50) on log(N), over all steps.
+    /// The exponent of N: least squares of log(p50) on log(N), over all steps.
     pub exponent: f64,
-    /// The same between the last step and the one before it that is at most half of it. A cost that has a fixed part and one
-    /// that grows looks flat over all, and shows what it comes to here.
+    /// The exponent between the last step and the latest step before it that has at most half of its N. A cost with a
+    /// fixed part and a growing part looks flat over all steps, and shows its growth here.
     pub at_the_end: f64,
 }
 
-/// Fits `(N, cost)`. `None` where there is only one N.
+/// Fits points of `(N, cost)`. Returns `None` if there is only one N.
 #[must_use]
 pub fn fit(points: &[(f64, f64)]) -> Option<PowerLawFit> {
     let last = points.last()?;
@@ -52,7 +52,7 @@ fn describe_exponent(exponent: f64) -> &'static str {
 }
 
 impl PowerLawFit {
-    /// `~N^0.02 (flat)`, and what it is at the end where that is another word.
+    /// Returns a text such as `~N^0.02 (flat)`, followed by the exponent at the end if that has a different word.
     #[must_use]
     pub fn text(&self) -> String {
         let part =

@@ -1,6 +1,6 @@
-//! How many processes stand, step by step.
+//! The number of idle processes at each step.
 
-/// Powers of ten below `max`, and `max`.
+/// Returns the powers of ten below `max`, and `max`.
 #[must_use]
 pub fn steps(max: u32) -> Vec<u32> {
     let powers = std::iter::successors(Some(1_u32), |n| n.checked_mul(10));

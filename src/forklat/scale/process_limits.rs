@@ -1,20 +1,22 @@
-//! How many more processes the machine allows, and which of its limits it is that does not.
+//! Limits on the number of processes: how many more are allowed, and which limit does not allow them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::forklat::error::ForklatError;
 
-/// The kernel keeps the first process numbers for itself once it has been through them all: RESERVED_PIDS in kernel/pid.c.
+/// Number of the first process numbers that the kernel reserves once it has used all numbers: RESERVED_PIDS in
+/// kernel/pid.c.
 const RESERVED: u64 = 300;
 
-/// CAP_SYS_ADMIN and CAP_SYS_RESOURCE: with one of them fork(2) does not look at RLIMIT_NPROC.
+/// CAP_SYS_ADMIN and CAP_SYS_RESOURCE. With one of them, fork(2) ignores RLIMIT_NPROC.
 const NPROC_EXEMPT_CAPS: u64 = 1 << 21 | 1 << 24;
 
-/// A limit that is this close is taken to be the one that was reached when fork(2) fails: others come and go meanwhile.
+/// Largest distance to a limit that is taken for the cause when fork(2) fails, since other processes start and end
+/// meanwhile.
 const NEAR_LIMIT_MARGIN: u64 = 16;
 
-/// One limit on the number of processes.
+/// A limit on the number of processes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ProcessLimit {
     name: String,
@@ -22,7 +24,7 @@ pub(super) struct ProcessLimit {
     used: u64,
 }
 
-/// Refuses `more` processes where a limit is known to be in the way.
+/// Refuses `more` processes if a known limit does not allow them.
 pub(super) fn allow(limits: &[ProcessLimit], more: u64) -> Result<(), ForklatError> {
     match limits.iter().find(|l| l.used.saturating_add(more) > l.max) {
         None => Ok(()),
@@ -33,7 +35,7 @@ pub(super) fn allow(limits: &[ProcessLimit], more: u64) -> Result<(), ForklatErr
     }
 }
 
-/// Which limit made fork(2) fail, as far as can be seen.
+/// Describes the limit that made fork(2) fail, as far as that can be seen.
 pub(super) fn reached(limits: &[ProcessLimit]) -> String {
     let close = limits
         .iter()
@@ -44,7 +46,7 @@ pub(super) fn reached(limits: &[ProcessLimit]) -> String {
     }
 }
 
-/// The limits that this process is under. `root` is `/`, but for tests.
+/// Returns the limits that apply to this process. `root` is `/`, except in tests.
 pub(super) fn read(root: &Path) -> Vec<ProcessLimit> {
     let threads = threads(root);
     let system = |name: &str, reserved: u64| {
@@ -62,13 +64,13 @@ pub(super) fn read(root: &Path) -> Vec<ProcessLimit> {
     own.chain(cgroups(root)).collect()
 }
 
-/// All threads of the machine: `running/all`, the fourth field of /proc/loadavg.
+/// Returns the number of all threads of the machine, from `running/all`, the fourth field of /proc/loadavg.
 fn threads(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/loadavg")).ok()?;
     text.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
 }
 
-/// RLIMIT_NPROC, which counts the threads of a user.
+/// Returns RLIMIT_NPROC and the number of threads of this user, which it counts.
 fn user(root: &Path) -> Option<ProcessLimit> {
     let limits = fs::read_to_string(root.join("proc/self/limits")).ok()?;
     let line = limits
@@ -95,7 +97,8 @@ fn user(root: &Path) -> Option<ProcessLimit> {
     })
 }
 
-/// `pids.max` of the cgroup that this process is in, and of those above it. (v1 has a hierarchy of its own for it.)
+/// Returns `pids.max` of the control group of this process, and of those above it. (v1 has a hierarchy of its own for
+/// it.)
 fn cgroups(root: &Path) -> Vec<ProcessLimit> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let groups = text.lines().filter_map(|line| {
@@ -123,12 +126,12 @@ fn cgroups(root: &Path) -> Vec<ProcessLimit> {
     limits.collect()
 }
 
-/// The number in a file; `None` for what is none ("max") or is not there.
+/// Reads the number in a file. Returns `None` if it has no number ("max") or does not exist.
 fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// The first word after `name` in a /proc status.
+/// Returns the first word after `name` in a /proc/PID/status.
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()
@@ -138,7 +141,8 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    /// A root with the files of a machine on which 97 threads run, 40 of them of user 7 and in one cgroup.
+    /// Makes a root directory with the files of a machine on which 97 threads run, 40 of them of user 7 and in one
+    /// cgroup.
     fn machine(uid: &str) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         let status = format!("Uid:\t{uid}\t7\t7\t7\nThreads:\t20\nCapEff:\t0000000000000000\n");

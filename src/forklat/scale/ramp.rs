@@ -1,4 +1,4 @@
-//! Step by step up to the last N: may so many stand, let them, measure.
+//! Goes step by step up to the last N: checks whether so many processes may run, starts them, and measures.
 
 use std::fs;
 use std::path::Path;
@@ -14,25 +14,25 @@ use crate::forklat::error::{ForklatError, failed};
 use crate::observe::latency_histograms::{new_histogram, record_ns};
 use crate::sys::key_value::mem_available;
 
-/// One for each thing that is timed. Nanoseconds.
+/// The histograms, in nanoseconds, one for each thing that is timed.
 pub(super) type Histograms = Vec<Histogram<u64>>;
 
-/// What is measured at each step.
+/// The measurement that is made at each step.
 #[derive(Debug, Clone)]
 pub(super) struct Ramp<'a> {
     pub bench: &'a ScaleConfig<'a>,
     pub question: ScaleTable,
     pub title: String,
-    /// What is timed.
+    /// The names of the things that are timed.
     pub series: &'static [&'static str],
     /// Bytes that one process takes at least.
     pub each: u64,
 }
 
 impl Ramp<'_> {
-    /// Goes up and down again, and calls `measure` at each step with how often to measure: half of the measurements are
-    /// made on the way down, so that what changes on the machine meanwhile does not look like growth. `measure` adds as many
-    /// values, in nanoseconds, to each of the histograms.
+    /// Goes up to the last N and down again, and calls `measure` at each step with the number of measurements. Half of
+    /// the measurements are made on the way down, so that changes of the machine meanwhile do not look like growth.
+    /// `measure` adds that number of values, in nanoseconds, to each of the histograms.
     pub(super) fn run_up_and_down(
         &self,
         mut crowd: IdleProcesses<'_>,
@@ -62,7 +62,8 @@ impl Ramp<'_> {
         Ok(self.table(&rungs))
     }
 
-    /// Goes up and down again, and times at each step how one more process is started and stopped.
+    /// Goes up and down like `run_up_and_down`, and measures at each step how long one more process takes to start and
+    /// to stop.
     pub(super) fn time_one_more(
         &self,
         crowd: IdleProcesses<'_>,
@@ -76,7 +77,7 @@ impl Ramp<'_> {
         })
     }
 
-    /// Lets `n` stand, if so many may.
+    /// Starts idle processes until there are `n`, if so many are allowed.
     fn grow(
         &self,
         crowd: &mut IdleProcesses<'_>,
@@ -86,7 +87,7 @@ impl Ramp<'_> {
         self.status(&format!("starting {n}"));
         let (all, standing) = (u64::from(n), crowd.len() as u64);
         self.allowed(budget.allow(memory()?, standing, all))?;
-        // One more than will stand is what is measured.
+        // One process in addition to the idle ones is measured.
         let limits = process_limits::read(Path::new("/"));
         self.allowed(process_limits::allow(&limits, all - standing + 1))?;
         crowd.grow_to(n as usize)
@@ -133,7 +134,7 @@ pub(super) fn add(histograms: &mut [Histogram<u64>], values: &[u64]) {
     }
 }
 
-/// MemAvailable of this machine, in bytes.
+/// Returns MemAvailable of this machine, in bytes.
 pub(super) fn memory() -> Result<u64, ForklatError> {
     let file = "/proc/meminfo";
     let text = fs::read_to_string(file).map_err(|e| failed(format!("read '{file}'"), e))?;

@@ -1,4 +1,4 @@
-//! What `forklat scale` measured, as plain data: the part of a report that only `scale` fills.
+//! The results of `forklat scale` as plain data: the part of a report that only `scale` fills.
 
 use std::path::PathBuf;
 
@@ -7,58 +7,58 @@ use serde::{Deserialize, Serialize};
 
 use super::power_law_fit::{PowerLawFit, fit};
 
-/// The tables of one run of `forklat scale`, and the sizes that they were made with.
+/// The tables of one run of `forklat scale`, and the sizes with which they were made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScaleResult {
     /// Bytes of its memory that each process wrote to (1a, 1b).
     pub touch: u64,
-    /// Bytes of the mapped file (2a, 2b).
+    /// The size of the mapped file in bytes (2a, 2b).
     pub file_size: u64,
-    /// Where it lay.
+    /// The directory in which the file was.
     pub on: PathBuf,
-    /// In the order in which they were made.
+    /// The tables, in the order in which they were made.
     pub tables: Vec<CostTable>,
 }
 
-/// One question, and what it costs as N grows.
+/// One table: the cost of an operation as N grows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CostTable {
-    /// `1a`, `1b`, `2a`, `2b`.
+    /// The name: `1a`, `1b`, `2a` or `2b`.
     pub name: String,
-    /// The question in words.
+    /// The title, which describes the operation.
     pub title: String,
-    /// What was timed.
+    /// The things that were timed.
     pub series: Vec<Series>,
 }
 
-/// One thing that was timed.
+/// One thing that was timed, at all steps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Series {
-    /// `start`, `stop`, ...
+    /// The name: `start`, `stop`, ...
     pub name: String,
-    /// One a step.
+    /// The cells, one for each step.
     pub cells: Vec<CostCell>,
-    /// How the median grows; `None` where there is one step only.
+    /// The growth of the median, or `None` if there is only one step.
     pub growth: Option<PowerLawFit>,
 }
 
-/// What was measured while N processes stood. Microseconds.
+/// The measurement at N idle processes. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CostCell {
-    /// The processes that stood.
+    /// The number of idle processes, N.
     pub n: u32,
-    /// How often it was measured.
+    /// The number of measurements in this cell.
     pub count: u64,
-    /// Median.
+    /// The median of the measured times.
     pub p50: f64,
-    /// 99th percentile.
+    /// The 99th percentile of the measured times.
     pub p99: f64,
-    /// Greatest.
+    /// The largest of the measured times.
     pub max: f64,
 }
 
 impl CostCell {
-    /// From nanoseconds.
+    /// Makes a cell from a histogram of nanoseconds.
     #[must_use]
     pub fn new(n: u32, histogram: &Histogram<u64>) -> Self {
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
@@ -73,10 +73,11 @@ impl CostCell {
 }
 
 impl Series {
-    /// The cells, and their growth.
+    /// Makes a series from its cells, and fits their growth.
     #[must_use]
     pub fn new(name: &str, cells: Vec<CostCell>) -> Self {
-        // A clock of nanoseconds gives 0 for nothing but less than one; the logarithm wants more than that.
+        // A median of 0 ns means less than one, since the clock counts nanoseconds. The logarithm needs a positive
+        // value.
         let points: Vec<_> = cells
             .iter()
             .map(|c| (f64::from(c.n), c.p50.max(0.001)))
