@@ -160,7 +160,7 @@ fn read_report(report: &Value) -> Result<RunFigures> {
     let during = subjects.iter().find(|subject| subject["name"] == "during");
     let during = during.context("no span `during`")?;
     Ok(RunFigures {
-        wall: during["elapsed"].as_f64().context("no `elapsed`")?,
+        wall: during["seconds"].as_f64().context("no `seconds`")?,
         fork: percentiles(during, "fork")?,
         wakeup: percentiles(during, "wakeup")?,
     })
