@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::uio::pread;
@@ -40,12 +41,26 @@ impl ProcFile {
     /// # Errors
     /// The error of pread(2); ENOBUFS if the text no longer fits, since half of it would look like missing fields.
     pub fn read(&mut self) -> nix::Result<&[u8]> {
+        self.read_with_pauses(Duration::ZERO)
+    }
+
+    /// Does the same, and sleeps for `pause` between two calls. The kernel makes a page of text in each call, so that a
+    /// text which takes long to make does not keep others from the CPU for all of that time.
+    ///
+    /// # Errors
+    /// The same as of [`read`](Self::read).
+    pub fn read_with_pauses(&mut self, pause: Duration) -> nix::Result<&[u8]> {
         let mut len = 0;
         loop {
             let rest = self.buffer.get_mut(len..).filter(|rest| !rest.is_empty());
             match pread(self.file.as_fd(), rest.ok_or(Errno::ENOBUFS)?, len as i64) {
                 Ok(0) => return Ok(&self.buffer[..len]),
-                Ok(n) => len += n,
+                Ok(n) => {
+                    len += n;
+                    if !pause.is_zero() {
+                        std::thread::sleep(pause);
+                    }
+                }
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }
@@ -74,6 +89,7 @@ pub fn parse_number(word: &[u8]) -> Option<u64> {
 mod tests {
     use std::fs;
     use std::path::Path;
+    use std::time::Duration;
 
     use nix::errno::Errno;
 
@@ -86,6 +102,21 @@ mod tests {
         // The size of the address space is a field of the file.
         let _more = std::hint::black_box(vec![1_u8; 64 << 20]);
         assert_ne!(stat.read().unwrap(), before);
+    }
+
+    #[test]
+    fn a_text_read_with_pauses_is_the_same() {
+        let mut maps = ProcFile::open(Path::new("/proc/cpuinfo")).unwrap();
+        let names = |text: &[u8]| {
+            let lines: Vec<_> = super::lines(text).map(<[u8]>::to_vec).collect();
+            lines
+                .iter()
+                .map(|line| line.split(|b| *b == b':').next().unwrap().to_vec())
+                .collect::<Vec<_>>()
+        };
+        let at_once = names(maps.read().unwrap());
+        let paused = names(maps.read_with_pauses(Duration::from_micros(50)).unwrap());
+        assert_eq!(at_once, paused);
     }
 
     #[test]
