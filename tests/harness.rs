@@ -98,7 +98,9 @@ pub(crate) fn run() -> ExitCode {
     cases.sort_by_key(|case| case.path);
     let trials = cases.into_iter().map(trial).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    print_skipped(conclusion.num_passed, conclusion.num_failed);
+    if !arguments.list {
+        print_skipped(conclusion.num_passed, conclusion.num_failed);
+    }
     conclusion.exit_code()
 }
 
@@ -138,21 +140,14 @@ fn print_skipped(passed: u64, failed: u64) {
     let skipped = SKIPPED_TESTS
         .lock()
         .expect("no test panics while it holds the lock");
+    let count = |extent| skipped.iter().filter(|(_, of, _)| *of == extent).count() as u64;
+    let (whole, part) = (count(Extent::Whole), count(Extent::Part));
+    let passed = passed - part;
+    println!("{passed} passed, {failed} failed, {whole} skipped, {part} passed in part");
     for (extent, heading) in [(Extent::Whole, "skipped"), (Extent::Part, "passed in part")] {
         let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, _, reason) in skipped.iter().filter(|(_, of, _)| *of == extent) {
             by_reason.entry(reason).or_default().push(name);
-        }
-        let count: usize = by_reason.values().map(Vec::len).sum();
-        if extent == Extent::Whole {
-            let whole = passed
-                - (skipped
-                    .iter()
-                    .filter(|(_, of, _)| *of == Extent::Part)
-                    .count() as u64);
-            println!("{whole} passed, {failed} failed, {count} skipped");
-        } else if count > 0 {
-            println!("{count} {heading}");
         }
         let mut by_reason: Vec<_> = by_reason.into_iter().collect();
         by_reason.sort_by_key(|(_, names)| Reverse(names.len()));
