@@ -7,7 +7,7 @@ use super::quote::quote;
 use super::units::{format_bytes, format_rate};
 use crate::transfer::copy_method::{Offload, ReflinkUse, SparseDetection};
 use crate::transfer::rate_limit::{Bottleneck, Rate};
-use crate::transfer::{CopyMethod, CopySummary, Event, PlanSummary};
+use crate::transfer::{CopyMethod, CopySummary, DepthSummary, Event, PlanSummary};
 
 /// Formats the line about what holds the copy back.
 #[must_use]
@@ -61,19 +61,36 @@ pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
                 "{name}: {from} gave up at {at}, {to} goes on: {why}"
             )]
         }
-        Event::Choice { engine, tried } => tried
+        Event::Choice { engine, why, tried } => tried
             .iter()
             .map(|t| {
                 format!(
-                    "{name}: {} took {:.3} CPU s and {:.3} s for a GB",
-                    t.engine, t.cpu_per_gb, t.wall_per_gb
+                    "{name}: {} took {:.3} CPU s and {:.3} s for a GB, at most {:.0} us of CPU in a call",
+                    t.engine,
+                    t.cpu_per_gb,
+                    t.wall_per_gb,
+                    t.longest_call * 1e6
                 )
             })
-            .chain([format!("{name}: {engine} goes on")])
+            .chain([format!("{name}: {engine} goes on: {why}")])
             .collect(),
+        Event::Depth(depth) => depth_lines(&name, depth),
         Event::Note { text } => vec![format!("{name}: {text}")],
         Event::Done(summary) => vec![summary_line(&name, summary)],
     }
+}
+
+fn depth_lines(name: &str, depth: &DepthSummary) -> Vec<String> {
+    let tried = depth.tried.iter().map(|rate| {
+        let noun = if rate.depth == 1 { "piece" } else { "pieces" };
+        format!(
+            "{name}: {} {noun} at once took {:.3} s for a GB",
+            rate.depth, rate.wall_per_gb
+        )
+    });
+    let piece = format_bytes(depth.piece);
+    let decided = format!("{name}: {} at once, each of {piece} or less", depth.depth);
+    tried.chain([decided]).collect()
 }
 
 fn plan_lines(name: &str, plan: &PlanSummary) -> Vec<String> {

@@ -56,6 +56,8 @@ pub struct TransferOptions {
     pub reflink: Reflink,
     /// Bytes of a call instead of the engine's own number; for benches and tests.
     pub chunk: Option<usize>,
+    /// Bytes that may be on their way at once, if the user gave a number; otherwise it is measured.
+    pub in_flight: Option<u64>,
     /// Whether to wait for the writeback of a small file as well. Otherwise a file that fails later would be truncated
     /// after it got its final name.
     pub wait_for_writeback: bool,

@@ -282,6 +282,18 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         },
     )
     .own(),
+    required(
+        "",
+        "in-flight",
+        ("SIZE", Free),
+        "Bytes of one file that may be on their way to the disk at once, from 64K to 64M; \
+         default: as many as make it faster by 5 %, up to 8M",
+        |parsed, size| {
+            size.in_flight()
+                .map(|size| parsed.options.transfer.in_flight = Some(size))
+        },
+    )
+    .own(),
     optional(
         "",
         "progress",
