@@ -5,7 +5,7 @@ use crate::transfer::dest_writer::WriteMode;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "buffered",
-    description: "read and written through the page cache, dropped behind",
+    description: "read and written through the page cache, and dropped from it after writing",
     applies_to: "always there",
     write_mode: WriteMode::Cached,
     chunk: 1 << 20,
