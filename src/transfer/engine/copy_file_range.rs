@@ -11,7 +11,7 @@ use crate::transfer::errno_class::{EngineError, retry};
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "copy-file-range",
-    description: "the kernel copies or shares extents; pages that it caches are dropped afterwards",
+    description: "lets the kernel copy or share extents, and then drops the cached pages",
     applies_to: "source and destination on the same file system",
     write_mode: WriteMode::Cached,
     chunk: 8 << 20,

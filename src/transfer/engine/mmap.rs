@@ -27,7 +27,7 @@ const PINNED_CHUNK: usize = 4 << 20;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "mmap",
-    description: "windows of the mapped source, written with O_DIRECT from the mapping",
+    description: "maps the source window by window, and writes each with O_DIRECT",
     applies_to: "source in memory: tmpfs, ramfs, hugetlbfs",
     write_mode: WriteMode::Direct,
     chunk: MAP_WINDOW_BYTES as usize,

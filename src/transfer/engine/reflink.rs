@@ -15,7 +15,7 @@ use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "reflink",
     description: "shares the blocks of the source and copies nothing",
-    applies_to: "source and destination on the same file system, and it can share blocks (btrfs, xfs and others)",
+    applies_to: "source and destination on the same file system, if it can share blocks (btrfs, xfs)",
     write_mode: WriteMode::Shared,
     chunk: usize::MAX,
     fits,

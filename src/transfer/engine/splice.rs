@@ -18,7 +18,7 @@ const PIPE: i32 = 1 << 20;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "splice",
-    description: "moves references to the pages of the source through a pipe, written with O_DIRECT",
+    description: "passes the pages of the source through a pipe by reference, and writes them with O_DIRECT",
     applies_to: "source in memory: tmpfs, ramfs",
     write_mode: WriteMode::Direct,
     chunk: PIPE as usize,
