@@ -128,9 +128,10 @@ impl Session {
         })
     }
 
-    /// Begins a span of the subject `name` at the present time.
+    /// Ends the current span, reads the slab caches, which others may feel, and then begins a span of the subject `name`.
     pub fn begin(&mut self, name: &str) {
-        self.sampler.request_slab_reading();
+        self.spans.end(monotonic_ns());
+        self.sampler.read_slabs_now();
         self.spans.begin(name, monotonic_ns());
     }
 
