@@ -79,7 +79,7 @@ impl OptionValue<'_> {
     /// # Errors
     /// Returns the usage error where the argument is no rate, or out of bounds.
     pub fn rate(self) -> Result<u64, CliAnswer> {
-        let takes = "bytes a second from 1K to 100G, as 50M";
+        let takes = "bytes per second from 1K to 100G, such as 50M";
         let rate = parse_rate(self.text()).ok();
         let rate = rate.filter(|rate| RATES.contains(rate));
         match suggest_unit(self.text()) {
@@ -104,7 +104,7 @@ impl OptionValue<'_> {
     /// Returns the usage error where the argument is no time, or out of bounds.
     pub fn latency(self) -> Result<Duration, CliAnswer> {
         let time = time(self.text(), MAX_LATENCY);
-        self.or_invalid(time, "a time from 1us to 1h with its unit, as 5ms")
+        self.or_invalid(time, "a time with a unit, from 1us to 1h, such as 5ms")
     }
 
     /// Returns the argument as the time after which a run that misses its limits fails.
@@ -113,7 +113,7 @@ impl OptionValue<'_> {
     /// Returns the usage error where the argument is no time, or out of bounds.
     pub fn give_up_time(self) -> Result<Duration, CliAnswer> {
         let time = time(self.text(), MAX_GIVE_UP_AFTER);
-        self.or_invalid(time, "a time from 1us to 1000h with its unit, as 30s")
+        self.or_invalid(time, "a time with a unit, from 1us to 1000h, such as 30s")
     }
 
     /// Returns the argument as a percentage of time.

@@ -381,7 +381,7 @@ fn limits_are_what_they_say() {
 #[test]
 fn limits_out_of_their_bounds_are_refused() {
     let (huge, many) = ("9".repeat(400), "9".repeat(25));
-    let rate = "bytes a second from 1K to 100G, as 50M";
+    let rate = "bytes per second from 1K to 100G, such as 50M";
     for wrong in [
         "",
         "0",
@@ -405,7 +405,7 @@ fn limits_out_of_their_bounds_are_refused() {
     ] {
         limit_refused("--limit-rate", wrong, rate);
     }
-    let time = "a time from 1us to 1h with its unit, as 5ms";
+    let time = "a time with a unit, from 1us to 1h, such as 5ms";
     for wrong in [
         "",
         "0",
@@ -447,7 +447,7 @@ fn limits_out_of_their_bounds_are_refused() {
         "5m",
         &format!("{many}s"),
     ] {
-        let takes = "a time from 1us to 1000h with its unit, as 30s";
+        let takes = "a time with a unit, from 1us to 1000h, such as 30s";
         limit_refused("--give-up-after", wrong, takes);
     }
 }

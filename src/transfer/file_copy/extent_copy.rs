@@ -73,7 +73,7 @@ fn read_suspect_holes(
         return Ok(());
     };
     let text = format!(
-        "the file system says that there is no data at {}, and counts blocks that are nowhere else: read all the same",
+        "the file system reports no data at {}, but it counts more blocks than it reports data: the range is read anyway",
         first.start
     );
     run.listener.event(&Event::Note { text });

@@ -97,7 +97,7 @@ fn copy_by_engines(
     if let Err(e) = truncatable {
         run.endpoints.dest.is_truncatable = false;
         run.endpoints.notes.push(format!(
-            "the destination cannot be cut to size ({}): its tail goes through the page cache",
+            "the destination cannot be truncated ({}): its tail is written through the page cache",
             strerror(&e)
         ));
     }
