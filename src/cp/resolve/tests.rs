@@ -339,6 +339,33 @@ fn jobs_are_a_number_of_at_least_one() {
 }
 
 #[test]
+fn what_may_be_in_flight_is_a_size_within_bounds() {
+    assert_eq!(options("a b").transfer.in_flight, None);
+    for (value, bytes) in [
+        ("64K", 64 << 10),
+        ("4M", 4 << 20),
+        ("1MB", 1_000_000),
+        ("64MiB", 64 << 20),
+    ] {
+        let line = format!("--in-flight={value} a b");
+        assert_eq!(options(&line).transfer.in_flight, Some(bytes), "{value}");
+    }
+    for wrong in [
+        "",
+        "0",
+        "-1M",
+        "63K",
+        "65M",
+        "1m",
+        "x",
+        "4M/s",
+        "99999999999999999999999",
+    ] {
+        limit_refused("--in-flight", wrong, "a size from 64K to 64M, as 4M");
+    }
+}
+
+#[test]
 fn limits_are_what_they_say() {
     assert_eq!(options("a b").throttle, Limits::default());
     assert!(!options("a b").idle && options("--idle a b").idle);

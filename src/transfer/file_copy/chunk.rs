@@ -9,7 +9,7 @@ use super::super::error::Error;
 use super::super::event::Event;
 use super::super::plan::DirectPolicy;
 use super::super::token_wait;
-use super::in_flight;
+use super::piece_workers;
 use super::unaligned::{verify_direct, write_padded, write_tail};
 use super::{FileCopy, report};
 use crate::sys::file::set_direct;
@@ -173,7 +173,7 @@ pub(super) fn fall_back(
     side: Endpoint,
     error: io::Error,
 ) -> Result<(), Error> {
-    in_flight::retire(run)?;
+    piece_workers::retire(run)?;
     let (from, to) = run.engines.retire_current();
     let Some(to) = to else {
         let options = &run.plan.options;

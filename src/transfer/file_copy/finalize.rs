@@ -15,13 +15,13 @@ use super::super::error::{CopyFailure, Error};
 use super::super::event::{CopyListener, CopySummary, Event};
 use super::super::plan::Plan;
 use super::super::stop_check::interrupted_or;
-use super::{CopyStart, FileCopy, in_flight, report};
+use super::{CopyStart, FileCopy, piece_workers, report};
 use crate::sys::cpu;
 use crate::sys::file::StatxInfo;
 
 /// Ends a copy that came to `copied`: with its account, or with a destination that ends where its good bytes end.
 pub(super) fn end(mut run: FileCopy<'_>, copied: Result<(), Error>) -> Result<(), CopyFailure> {
-    in_flight::end(&mut run);
+    piece_workers::end(&mut run);
     match copied {
         Ok(()) => {
             emit_done(&mut run);

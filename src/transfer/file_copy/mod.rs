@@ -8,8 +8,8 @@ mod chunk;
 mod engine_queue;
 mod extent_copy;
 mod finalize;
-mod in_flight;
 mod piece_queue;
+mod piece_workers;
 mod small_file;
 mod stream_copy;
 mod unaligned;
@@ -40,7 +40,7 @@ use crate::sys::cpu::{self, ThreadUsage};
 use crate::sys::strerror::strerror;
 use engine_queue::EngineQueue;
 pub(super) use finalize::finish_shared;
-use in_flight::InFlight;
+use piece_workers::PieceWorkers;
 
 /// What a thread keeps from one file to the next. `T` is what the caller knows a file by.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ fn copy_by_engines(
     }
     let dest = DestWriter::new(job.dest, &job.dest_caps);
     let mut run = FileCopy::new(&plan, dest, Some(start), listener);
-    run.in_flight = InFlight::for_plan(&plan, is_reserved && truncatable.is_ok());
+    run.workers = PieceWorkers::for_plan(&plan, is_reserved && truncatable.is_ok());
     if let Err(e) = truncatable {
         run.endpoints.dest.is_truncatable = false;
         run.endpoints.notes.push(format!(
@@ -205,7 +205,7 @@ pub(super) struct FileCopy<'a> {
     endpoints: Endpoints<'a>,
     account: CopyAccount,
     /// The threads that help, where several pieces may be on their way at once.
-    in_flight: Option<InFlight>,
+    workers: Option<PieceWorkers>,
     listener: &'a mut dyn CopyListener,
 }
 
@@ -238,7 +238,7 @@ impl<'a> FileCopy<'a> {
                 helpers: ThreadUsage::default(),
                 peak_in_flight: 0,
             },
-            in_flight: None,
+            workers: None,
             listener,
         }
     }
@@ -259,8 +259,8 @@ impl<'a> FileCopy<'a> {
     /// several have pieces on their way.
     fn affordable_bytes(&self) -> usize {
         let (affordable, unit) = (self.engines.affordable_bytes(), self.align().unit());
-        self.in_flight.as_ref().map_or(affordable, |flight| {
-            let share = (flight.piece_bytes() / unit).max(1) * unit;
+        self.workers.as_ref().map_or(affordable, |workers| {
+            let share = (workers.piece_bytes() / unit).max(1) * unit;
             affordable.min(usize::try_from(share).unwrap_or(affordable))
         })
     }
@@ -268,9 +268,9 @@ impl<'a> FileCopy<'a> {
     /// Returns the offset up to which the file is complete.
     fn complete_until(&self) -> u64 {
         let cursor = self.cursor.pos;
-        self.in_flight
+        self.workers
             .as_ref()
-            .map_or(cursor, |flight| flight.complete_until(cursor))
+            .map_or(cursor, |workers| workers.complete_until(cursor))
     }
 
     /// Returns whether blocks of zeros in the data become holes.

@@ -73,6 +73,8 @@ struct State {
     report: PieceReport,
     /// Bytes that the copying thread itself is moving.
     own_bytes: u64,
+    /// Number of threads that may move a piece at once.
+    helpers: usize,
     /// Most bytes that were being moved at once.
     peak: u64,
     closed: bool,
@@ -87,6 +89,7 @@ impl PieceQueue {
         if busy >= 2 * helpers || !state.unfinished.pieces.is_empty() {
             return false;
         }
+        state.helpers = helpers;
         state.waiting.push_back(piece);
         drop(state);
         self.work.notify_one();
@@ -97,7 +100,9 @@ impl PieceQueue {
     pub(super) fn take(&self) -> Option<Piece> {
         let mut state = self.lock();
         loop {
-            if let Some(piece) = state.waiting.pop_front() {
+            if state.moving.len() < state.helpers
+                && let Some(piece) = state.waiting.pop_front()
+            {
                 state.moving.push(piece);
                 state.note_peak();
                 return Some(piece);
@@ -257,8 +262,8 @@ mod tests {
         let queue = PieceQueue::default();
         assert_eq!(queue.complete_until(7), 7);
         assert!(queue.push(piece(0), 1) && queue.push(piece(10), 1));
-        assert!(!queue.push(piece(20), 1), "one moves, one waits");
         assert_eq!(queue.take(), Some(piece(0)));
+        assert!(!queue.push(piece(20), 1), "one moves, one waits");
         assert!(queue.push(piece(20), 2));
         assert_eq!(queue.take(), Some(piece(10)));
         queue.finish(piece(10), moved(10));

@@ -49,7 +49,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 const MAX_STALLS: u32 = 2;
 
 /// The helpers of one copy, and the number of pieces that are on their way at once.
-pub(super) struct InFlight {
+pub(super) struct PieceWorkers {
     queue: Arc<PieceQueue>,
     helpers: Vec<JoinHandle<ThreadUsage>>,
     /// Pieces at once, with the one of the copying thread.
@@ -66,11 +66,13 @@ pub(super) struct InFlight {
 /// The trial of depths, with the current measurement.
 struct Measurement {
     trial: DepthTrial,
-    began: Instant,
-    from: u64,
+    /// When the current measurement began; `None` before the first.
+    began: Option<Instant>,
+    /// Bytes that were given to a thread since then.
+    bytes: u64,
 }
 
-impl InFlight {
+impl PieceWorkers {
     /// Returns the state for a copy that may have more pieces than one on their way, or `None`.
     ///
     /// The blocks must be `reserved`: ext4 and xfs allocate under an exclusive lock. A rate limit or a governor decides
@@ -101,8 +103,8 @@ impl InFlight {
             limit,
             trial: measured.then(|| Measurement {
                 trial: DepthTrial::new(),
-                began: Instant::now(),
-                from: u64::MAX,
+                began: None,
+                bytes: 0,
             }),
             row: None,
             sized_to: 0,
@@ -127,24 +129,28 @@ pub(super) fn copy_piece(run: &mut FileCopy<'_>, len: usize) -> Result<(), Error
         return copy_chunk(run, Chunk::SourceFile(len));
     }
     advance_trial(run)?;
-    let (at, len64) = (run.cursor.pos, len as u64);
-    let piece = Piece { at, len: len64 };
-    if run.in_flight.as_ref().is_some_and(|f| f.depth > 1) {
+    let piece = Piece {
+        at: run.cursor.pos,
+        len: len as u64,
+    };
+    let Some(workers) = &mut run.workers else {
+        return copy_chunk(run, Chunk::SourceFile(len));
+    };
+    let queue = Arc::clone(&workers.queue);
+    if let Some(measured) = &mut workers.trial {
+        measured.bytes += piece.len;
+    }
+    if workers.depth > 1 {
         report(run)?;
         set_size_ahead(run, piece)?;
+        if push(run, piece) {
+            run.cursor.pos = piece.end();
+            return Ok(());
+        }
     }
-    if push(run, piece) {
-        run.cursor.pos = piece.end();
-        return Ok(());
-    }
-    let queue = run
-        .in_flight
-        .as_ref()
-        .map(|flight| Arc::clone(&flight.queue));
-    let note = |bytes| queue.iter().for_each(|queue| queue.set_own_bytes(bytes));
-    note(len64);
+    queue.set_own_bytes(piece.len);
     let copied = copy_chunk(run, Chunk::SourceFile(len));
-    note(0);
+    queue.set_own_bytes(0);
     copied
 }
 
@@ -158,33 +164,33 @@ pub(super) fn finish(run: &mut FileCopy<'_>) -> Result<(), Error> {
 ///
 /// Pieces that wait lie before an error that the copying thread has met, so they are still moved, unless a user waits.
 pub(super) fn end(run: &mut FileCopy<'_>) {
-    let Some(mut flight) = run.in_flight.take() else {
+    let Some(mut workers) = run.workers.take() else {
         return;
     };
-    while !run.listener.interrupted() && !flight.queue.wait_idle(CHECK_INTERVAL) {
-        if flight.helpers.iter().any(JoinHandle::is_finished) {
+    while !run.listener.interrupted() && !workers.queue.wait_idle(CHECK_INTERVAL) {
+        if workers.helpers.iter().any(JoinHandle::is_finished) {
             break;
         }
     }
-    flight.queue.close();
-    for helper in flight.helpers.drain(..) {
+    workers.queue.close();
+    for helper in workers.helpers.drain(..) {
         match helper.join() {
             Ok(usage) => run.account.helpers.add(usage),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
-    apply_report(run, &flight.queue);
-    run.cursor.pos = flight.complete_until(run.cursor.pos);
-    run.account.peak_in_flight = run.account.peak_in_flight.max(flight.queue.peak());
+    apply_report(run, &workers.queue);
+    run.cursor.pos = workers.complete_until(run.cursor.pos);
+    run.account.peak_in_flight = run.account.peak_in_flight.max(workers.queue.peak());
 }
 
 /// Lets the helpers finish, and uses them no more: the next engine works alone.
 pub(super) fn retire(run: &mut FileCopy<'_>) -> Result<(), Error> {
     wait_idle(run)?;
-    if let Some(flight) = &mut run.in_flight {
-        flight.depth = 1;
-        flight.trial = None;
-        let queue = Arc::clone(&flight.queue);
+    if let Some(workers) = &mut run.workers {
+        workers.depth = 1;
+        workers.trial = None;
+        let queue = Arc::clone(&workers.queue);
         apply_report(run, &queue);
     }
     Ok(())
@@ -194,7 +200,7 @@ pub(super) fn retire(run: &mut FileCopy<'_>) -> Result<(), Error> {
 /// the destination, so it waits for the others.
 fn is_ready(run: &mut FileCopy<'_>, len: usize) -> Result<bool, Error> {
     let dest = &run.endpoints.dest;
-    if run.in_flight.is_none()
+    if run.workers.is_none()
         || run.engines.is_on_trial()
         || dest.write_mode() != WriteMode::Direct
         || !dest.is_direct_verified
@@ -210,40 +216,39 @@ fn is_ready(run: &mut FileCopy<'_>, len: usize) -> Result<bool, Error> {
 
 /// Ends the measurement of a depth that is complete, and begins the next one.
 fn advance_trial(run: &mut FileCopy<'_>) -> Result<(), Error> {
-    let pos = run.cursor.pos;
-    let left = run.cursor.size - pos;
-    let Some(flight) = &mut run.in_flight else {
+    let left = run.cursor.size - run.cursor.pos;
+    let Some(workers) = &mut run.workers else {
         return Ok(());
     };
-    let Some(measured) = &mut flight.trial else {
+    let Some(measured) = &mut workers.trial else {
         return Ok(());
     };
-    if measured.from == u64::MAX {
-        if left < depth_trial::MIN_BYTES {
-            flight.trial = None;
-            return Ok(());
-        }
-    } else if pos - measured.from < depth_trial::WINDOW_BYTES {
+    let has_begun = measured.began.is_some();
+    if has_begun && measured.bytes < depth_trial::WINDOW_BYTES {
+        return Ok(());
+    }
+    if !has_begun && left < depth_trial::MIN_BYTES {
+        workers.trial = None;
         return Ok(());
     }
     wait_idle(run)?;
-    let Some(flight) = &mut run.in_flight else {
+    let Some(workers) = &mut run.workers else {
         return Ok(());
     };
-    if let Some(decided) = flight.next_measurement(pos) {
+    if let Some(decided) = workers.next_measurement() {
         run.listener.event(&decided);
     }
     Ok(())
 }
 
-impl InFlight {
-    /// Accounts the measurement that ends at `pos`, and begins the next one. Returns the event of a trial that is over.
-    fn next_measurement(&mut self, pos: u64) -> Option<Event> {
+impl PieceWorkers {
+    /// Accounts the current measurement, and begins the next one. Returns the event of a trial that is over.
+    fn next_measurement(&mut self) -> Option<Event> {
         let measured = self.trial.as_mut()?;
-        let time = measured.began.elapsed();
-        let over = measured.from != u64::MAX && measured.trial.record(pos - measured.from, time);
+        let (bytes, began) = (measured.bytes, measured.began.replace(Instant::now()));
+        measured.bytes = 0;
+        let over = began.is_some_and(|began| measured.trial.record(bytes, began.elapsed()));
         self.depth = measured.trial.depth();
-        (measured.began, measured.from) = (Instant::now(), pos);
         if !over {
             return None;
         }
@@ -259,34 +264,34 @@ impl InFlight {
 
 /// Gives a piece to the helpers, if they do not have enough.
 fn push(run: &mut FileCopy<'_>, piece: Piece) -> bool {
-    let helpers = run.in_flight.as_ref().map_or(0, |flight| flight.depth - 1);
+    let helpers = run.workers.as_ref().map_or(0, |workers| workers.depth - 1);
     start_helpers(run, helpers);
-    let Some(flight) = &mut run.in_flight else {
+    let Some(workers) = &mut run.workers else {
         return false;
     };
-    let helpers = helpers.min(flight.helpers.len());
-    helpers > 0 && flight.queue.push(piece, helpers)
+    let helpers = helpers.min(workers.helpers.len());
+    helpers > 0 && workers.queue.push(piece, helpers)
 }
 
 /// Starts helpers until there are so many. Where no thread can be started, there are as many as there are.
 fn start_helpers(run: &mut FileCopy<'_>, wanted: usize) {
     let row = run.engines.current();
-    let Some(flight) = &mut run.in_flight else {
+    let Some(workers) = &mut run.workers else {
         return;
     };
-    while flight.helpers.len() < wanted {
-        match start_helper(run.plan, row, flight) {
+    while workers.helpers.len() < wanted {
+        match start_helper(run.plan, row, workers) {
             Ok(helper) => {
-                flight.row = Some(row);
-                flight.helpers.push(helper);
+                workers.row = Some(row);
+                workers.helpers.push(helper);
             }
             Err(e) => {
-                flight.depth = flight.helpers.len() + 1;
-                flight.trial = None;
+                workers.depth = workers.helpers.len() + 1;
+                workers.trial = None;
                 run.endpoints.notes.push(format!(
                     "cannot start another thread ({}): {} pieces at once",
                     strerror(&e),
-                    flight.depth
+                    workers.depth
                 ));
                 return;
             }
@@ -307,9 +312,9 @@ struct HelperFiles {
 fn start_helper(
     plan: &Plan<'_>,
     row: &'static EngineSpec,
-    flight: &InFlight,
+    workers: &PieceWorkers,
 ) -> io::Result<JoinHandle<ThreadUsage>> {
-    let chunk = usize::try_from(flight.piece_bytes()).unwrap_or(row.chunk);
+    let chunk = usize::try_from(workers.piece_bytes()).unwrap_or(row.chunk);
     let files = HelperFiles {
         source: plan.job.source.try_clone()?,
         source_info: plan.job.source_info.clone(),
@@ -318,9 +323,9 @@ fn start_helper(
         row,
         chunk: plan.options.chunk.unwrap_or_else(|| chunk.min(row.chunk)),
     };
-    let queue = Arc::clone(&flight.queue);
+    let queue = Arc::clone(&workers.queue);
     std::thread::Builder::new()
-        .name("in-flight".into())
+        .name("piece-worker".into())
         .spawn(move || run_helper(&files, &queue))
 }
 
@@ -383,13 +388,13 @@ fn move_piece(
 /// Waits until no helper moves anything.
 fn wait_idle(run: &mut FileCopy<'_>) -> Result<(), Error> {
     loop {
-        let Some(flight) = &run.in_flight else {
+        let Some(workers) = &run.workers else {
             return Ok(());
         };
-        if flight.queue.wait_idle(CHECK_INTERVAL) {
+        if workers.queue.wait_idle(CHECK_INTERVAL) {
             return Ok(());
         }
-        if flight.helpers.iter().any(JoinHandle::is_finished) {
+        if workers.helpers.iter().any(JoinHandle::is_finished) {
             // A helper ends before the queue is closed only by a panic, which `end` continues.
             end(run);
             return Ok(());
@@ -400,10 +405,10 @@ fn wait_idle(run: &mut FileCopy<'_>) -> Result<(), Error> {
 
 /// Moves with the next engine what helpers could not move, or fails with the error at the smallest offset.
 fn settle_failures(run: &mut FileCopy<'_>) -> Result<(), Error> {
-    let Some(flight) = &run.in_flight else {
+    let Some(workers) = &run.workers else {
         return Ok(());
     };
-    let (queue, row) = (Arc::clone(&flight.queue), flight.row);
+    let (queue, row) = (Arc::clone(&workers.queue), workers.row);
     apply_report(run, &queue);
     if !queue.has_unfinished() {
         return Ok(());
@@ -444,11 +449,15 @@ fn settle_failures(run: &mut FileCopy<'_>) -> Result<(), Error> {
 /// Sets the size of the destination ahead, where a piece would end behind it.
 fn set_size_ahead(run: &mut FileCopy<'_>, piece: Piece) -> Result<(), Error> {
     let size = run.cursor.size;
-    let Some(flight) = run.in_flight.as_mut().filter(|f| f.sized_to < piece.end()) else {
+    let Some(workers) = run
+        .workers
+        .as_mut()
+        .filter(|workers| workers.sized_to < piece.end())
+    else {
         return Ok(());
     };
     let ahead = (piece.end() + SIZE_STEP).min(size);
-    flight.sized_to = ahead;
+    workers.sized_to = ahead;
     if retry(|| ftruncate(run.plan.job.dest, ahead.cast_signed())).is_err() {
         // Without it the pieces wait for each other, which costs time and is no error.
         retire(run)?;
