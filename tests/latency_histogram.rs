@@ -102,7 +102,10 @@ fn a_damaged_histogram_is_an_error() {
     }
     let miscounted = Distribution { count: 4, ..whole };
     let message = miscounted.read().unwrap_err().to_string();
-    assert!(message.contains("holds 3 values, not 4"), "{message}");
+    assert!(
+        message.contains("holds 3 values, but its count says 4"),
+        "{message}"
+    );
 }
 
 #[test]
