@@ -77,14 +77,14 @@ complete -c forklat -n "__fish_forklat_using_subcommand compare" -s v -l verbose
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l exec-cold -d 'Drop the pages of the program before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l max -d 'Go up to N processes that stand, in powers of ten' -r
-complete -c forklat -n "__fish_forklat_using_subcommand scale" -l touch -d 'How much of its memory each process writes to before it stands (1a, 1b)' -r
-complete -c forklat -n "__fish_forklat_using_subcommand scale" -l file-size -d 'Size of the file that is mapped (2a, 2b)' -r
+complete -c forklat -n "__fish_forklat_using_subcommand scale" -l touch -d 'How much of its memory each process writes to before it stands (fork, exec)' -r
+complete -c forklat -n "__fish_forklat_using_subcommand scale" -l file-size -d 'Size of the file that is mapped (join-mapping, write-mapping)' -r
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l on -d 'Where that file lies for the time of the run; it has no name' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l repeat -d 'Measurements a cell. Of fewer than 100, the 99th percentile is the maximum' -r
-complete -c forklat -n "__fish_forklat_using_subcommand scale" -l only -d 'Make only the tables of these names' -r -f -a "1a\t'Fork all processes from one parent'
-1b\t'Fork and exec of one program'
-2a\t'Join and leave those that have one file mapped'
-2b\t'Modify a file that others have mapped'"
+complete -c forklat -n "__fish_forklat_using_subcommand scale" -l only -d 'Make only the tables of these names' -r -f -a "fork\t'Fork all processes from one parent'
+exec\t'Fork and exec of one program'
+join-mapping\t'Join and leave those that have one file mapped'
+write-mapping\t'Modify a file that others have mapped'"
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l export-json -d 'Write the figures, and the facts of the machine, as JSON' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l export-csv -d 'Write the figures as CSV' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l export-markdown -d 'Write the tables as Markdown' -r -F

@@ -73,10 +73,10 @@ pub fn compare() -> String {
 pub fn scale() -> String {
     format!(
         "Tables: while N processes stand,\n  \
-           1a  one more is forked from their parent, writes to its memory, and is killed and reaped\n  \
-           1b  the same by fork and exec of this program\n  \
-           2a  one more maps the file that all have mapped and reads each page (join), and unmaps it (leave)\n  \
-           2b  that file is modified: a store through a mapping, the same and msync, a write, the same and fdatasync\n\
+           fork           one more is forked from their parent, writes to its memory, and is killed and reaped\n  \
+           exec           the same by fork and exec of this program\n  \
+           join-mapping   one more maps the file that all have mapped and reads each page (join), and unmaps it (leave)\n  \
+           write-mapping  that file is modified: a store through a mapping, the same and msync, a write, the same and fdatasync\n\
          Half of the measurements of each N are made on the way up, half on the way down. Below each table stands how its \
          medians grow, fitted as a power of N over all steps, and over the last: ~N^0 is flat, ~N^1 linear.\n\n{STATUS}"
     )
