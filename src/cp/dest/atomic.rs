@@ -141,8 +141,7 @@ fn existing<'a>(
             keep_mode: how.keep_mode,
         },
         Err(OpenExistingError::Open(_)) if how.force => OldFile::Discard(*there),
-        Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, e)),
-        Err(OpenExistingError::Replaced) => return Err(Error::dest_replaced(place.shown)),
+        Err(other) => return Err(other.into_error(place)),
     };
     let entry = ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, e))?;
     match entry.stat() {

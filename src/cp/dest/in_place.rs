@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, fstat};
 
@@ -11,7 +12,7 @@ use super::resolve_link::{create_trusted, open_trusted};
 use super::{DestOptions, Destination, cannot_create, not_through_dangling};
 use crate::cp::at_path::AtPath;
 use crate::cp::by_inode::RemoveOutcome;
-use crate::cp::error::Error;
+use crate::cp::error::{Error, Operation};
 use crate::cp::file_status::{file_id, is_link};
 use crate::cp::lease_wait::wait_for_lease;
 
@@ -37,8 +38,7 @@ pub(super) fn open<'a>(
                     }
                 }
             }
-            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, e)),
-            Err(OpenExistingError::Replaced) => return Err(Error::dest_replaced(place.shown)),
+            Err(other) => return Err(other.into_error(place)),
         }
     }
     create(place, how)
@@ -48,8 +48,21 @@ pub(super) fn open<'a>(
 pub(super) enum OpenExistingError {
     /// The error that open(2) returned.
     Open(io::Error),
+    /// The error of fstat(2): it is not known which file was opened.
+    Examine(Errno),
     /// The file is not the one that was examined.
     Replaced,
+}
+
+impl OpenExistingError {
+    /// Returns the error in the terms of the copy.
+    pub(super) fn into_error(self, place: &AtPath<'_>) -> Error {
+        match self {
+            Self::Open(e) => cannot_create(place, e),
+            Self::Examine(e) => place.error(Operation::Fstat, e),
+            Self::Replaced => Error::dest_replaced(place.shown),
+        }
+    }
 }
 
 /// Opens the file that was examined before, and fails with `Replaced` where another was swapped in. Does not block on
@@ -69,7 +82,7 @@ pub(super) fn open_existing(
         }
     })
     .map_err(OpenExistingError::Open)?;
-    let now = fstat(&file).map_err(|e| OpenExistingError::Open(e.into()))?;
+    let now = fstat(&file).map_err(OpenExistingError::Examine)?;
     if file_id(&now) == file_id(there) {
         Ok(file)
     } else {
@@ -110,8 +123,7 @@ pub fn open_fifo<'a>(
             {
                 std::thread::sleep(FIFO_READER_POLL_INTERVAL);
             }
-            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, e)),
-            Err(OpenExistingError::Replaced) => return Err(Error::dest_replaced(place.shown)),
+            Err(other) => return Err(other.into_error(place)),
         }
     }
 }
