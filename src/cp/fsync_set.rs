@@ -32,14 +32,37 @@ const MAX_SINGLE_FSYNCS: usize = 32;
 /// writeback errors and report them to syncfs"). In older versions it only waits.
 const SYNCFS_REPORTS_ERRORS_SINCE: (u32, u32) = (5, 8);
 
-/// File systems whose syncfs(2) was tested to bring all data to the medium. On FUSE the call ends in the kernel and
-/// does not reach the daemon (measured on 6.18); nothing is known about others, so each of their files is synced by
-/// itself.
-const SYNCFS_TRUSTED_FS: [statfs::FsType; 3] = [
-    statfs::EXT4_SUPER_MAGIC,
-    statfs::XFS_SUPER_MAGIC,
-    statfs::BTRFS_SUPER_MAGIC,
+/// A file system that is known to have fsync(2).
+struct SyncableFs {
+    magic: statfs::FsType,
+    /// Whether syncfs(2) was tested to bring all data to the medium. On FUSE the call ends in the kernel and does not
+    /// reach the daemon (measured on 6.18); nothing is known about others, so each of their files is synced by itself.
+    is_syncfs_trusted: bool,
+}
+
+/// The known file systems. Of all others neither is known.
+const SYNCABLE_FS: [SyncableFs; 5] = [
+    SyncableFs::new(statfs::EXT4_SUPER_MAGIC, true),
+    SyncableFs::new(statfs::XFS_SUPER_MAGIC, true),
+    SyncableFs::new(statfs::BTRFS_SUPER_MAGIC, true),
+    SyncableFs::new(statfs::F2FS_SUPER_MAGIC, false),
+    SyncableFs::new(statfs::TMPFS_MAGIC, false),
 ];
+
+impl SyncableFs {
+    const fn new(magic: statfs::FsType, is_syncfs_trusted: bool) -> Self {
+        Self {
+            magic,
+            is_syncfs_trusted,
+        }
+    }
+
+    /// Returns the row of the file system that a file is on, if it is a known one.
+    fn of(file: BorrowedFd<'_>) -> Option<&'static Self> {
+        let magic = fstatfs(file).ok()?.filesystem_type();
+        SYNCABLE_FS.iter().find(|fs| fs.magic == magic)
+    }
+}
 
 /// The files that must be on the disk in the end. Threads share the set.
 #[derive(Debug)]
@@ -297,14 +320,7 @@ fn is_syncable(stat: &FileStat) -> bool {
 /// Returns whether the file system of a file is known to have fsync(2). Calling fsync(2) would answer that too, but it
 /// would first write out the dirty pages of the old file, only for them to be replaced.
 fn has_fsync(file: &File) -> bool {
-    let known = [
-        statfs::EXT4_SUPER_MAGIC,
-        statfs::XFS_SUPER_MAGIC,
-        statfs::BTRFS_SUPER_MAGIC,
-        statfs::F2FS_SUPER_MAGIC,
-        statfs::TMPFS_MAGIC,
-    ];
-    fstatfs(file).is_ok_and(|stat| known.contains(&stat.filesystem_type()))
+    SyncableFs::of(file.as_fd()).is_some()
 }
 
 /// Returns whether the build of the kernel laboratory is told to skip the sync of parent directories. The error is
@@ -314,7 +330,7 @@ fn lab_skips_parents() -> bool {
 }
 
 fn is_syncfs_trusted(file: BorrowedFd<'_>) -> bool {
-    fstatfs(file).is_ok_and(|stat| SYNCFS_TRUSTED_FS.contains(&stat.filesystem_type()))
+    SyncableFs::of(file).is_some_and(|fs| fs.is_syncfs_trusted)
 }
 
 /// Returns whether a descriptor is an O_PATH one, which fsync(2) and syncfs(2) refuse.
