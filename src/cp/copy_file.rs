@@ -14,7 +14,7 @@ use nix::unistd::ftruncate;
 use super::at_path::{AtPath, sibling_path};
 use super::attrs::{AttrReport, Attributes};
 use super::by_inode::RemoveOutcome;
-use super::dest::resolve_link::ResolvedPath;
+use super::dest::resolve_link::resolve_follow;
 use super::dest::{
     self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
 };
@@ -104,7 +104,7 @@ impl<T: Into<EntryError>> From<T> for FileCopyError {
 pub(super) fn copy(
     cx: &CopyContext<'_>,
     (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
-    (source, dest): (&AtPath<'_>, &AtPath<'_>),
+    (source, dest): (&AtPath, &AtPath),
     from: &FileStat,
     target: &CopyRequest<'_>,
 ) -> Result<FileId, FileCopyError> {
@@ -132,7 +132,7 @@ pub(super) fn copy(
 fn copy_opened(
     cx: &CopyContext<'_>,
     (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
-    (source, opened, dest): (&AtPath<'_>, &File, &AtPath<'_>),
+    (source, opened, dest): (&AtPath, &File, &AtPath),
     from: &FileStat,
     target: &CopyRequest<'_>,
     method: &mut CopyMethod,
@@ -147,7 +147,7 @@ fn copy_opened(
     }
     if let Err(e) = cx
         .fsync_set
-        .register_file_system(&open.file, dest.shown, !open.created)
+        .register_file_system(&open.file, dest.shown(), !open.created)
     {
         abandon(voice, dest, open, None);
         return Err(dest.error(Operation::Sync, e).into());
@@ -201,14 +201,14 @@ fn copy_opened(
 /// a part of open(2).
 fn remove_unwritable(
     voice: &mut OrderedOutput,
-    dest: &AtPath<'_>,
+    dest: &AtPath,
     there: &FileStat,
 ) -> Result<(), FileCopyError> {
     match dest.remove_examined(there)? {
-        RemoveOutcome::Done => voice.print_verbose(&messages::removed(dest.shown)),
+        RemoveOutcome::Done => voice.print_verbose(&messages::removed(dest.shown())),
         RemoveOutcome::Gone => {}
         RemoveOutcome::Other | RemoveOutcome::Aside(_) => {
-            return Err(Error::dest_replaced(dest.shown).into());
+            return Err(Error::dest_replaced(dest.shown()).into());
         }
     }
     Ok(())
@@ -219,7 +219,7 @@ fn remove_unwritable(
 fn newer_dest(
     options: &CopyOptions,
     from: &FileStat,
-    dest: &AtPath<'_>,
+    dest: &AtPath,
     target: &CopyRequest<'_>,
 ) -> Option<FileId> {
     if !options.update || options.durability.atomic || target.existing.is_none() {
@@ -229,13 +229,13 @@ fn newer_dest(
     (is_regular(&now) && !is_older(&now, from)).then(|| file_id(&now))
 }
 
-fn open_dest<'a>(
+fn open_dest(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
-    dest: &AtPath<'a>,
+    dest: &AtPath,
     from: &FileStat,
     target: &CopyRequest<'_>,
-) -> Result<Destination<'a>, Error> {
+) -> Result<Destination, Error> {
     let options = cx.options;
     let there = target.existing;
     let atomic = options.durability.atomic;
@@ -251,7 +251,7 @@ fn open_dest<'a>(
         replace_as_new: target.replace_as_new,
         keep_mode: !options.preserve.mode,
     };
-    let removed = || voice.print_verbose(&messages::removed(dest.shown));
+    let removed = || voice.print_verbose(&messages::removed(dest.shown()));
     dest::open(dest, there, &how, removed)
 }
 
@@ -259,8 +259,8 @@ fn open_dest<'a>(
 fn copy_data(
     cx: &CopyContext<'_>,
     (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
-    (source, opened): (&AtPath<'_>, &File),
-    (dest, open): (&AtPath<'_>, &Destination<'_>),
+    (source, opened): (&AtPath, &File),
+    (dest, open): (&AtPath, &Destination),
     (claim, method): (&Arc<Claim>, &mut CopyMethod),
 ) -> Result<(), Error> {
     let facts = bytes
@@ -271,10 +271,10 @@ fn copy_data(
         wait_for_writeback: open.is_atomic(),
         ..cx.options.transfer
     };
-    let mut observer = FileReporter::new(voice, source.shown, dest.shown);
+    let mut observer = FileReporter::new(voice, source.shown(), dest.shown());
     let tag = WritebackTag {
-        source: source.shown.into(),
-        dest: dest.shown.into(),
+        source: source.shown().into(),
+        dest: dest.shown().into(),
         _claim: Arc::clone(claim),
     };
     let copied = bytes.copy(opened, facts, &open.file, options, &mut observer, tag);
@@ -286,22 +286,22 @@ fn copy_data(
         }
         Err(failure) => Err(Error::Data(Box::new(DataError {
             failure,
-            source: source.shown.into(),
-            dest: dest.shown.into(),
+            source: source.shown().into(),
+            dest: dest.shown().into(),
             is_atomic: open.is_atomic(),
             demand: demand(options),
         }))),
     }
 }
 
-fn touch(file: &File, dest: &AtPath<'_>, options: &CopyOptions) -> Result<(), Error> {
+fn touch(file: &File, dest: &AtPath, options: &CopyOptions) -> Result<(), Error> {
     if options.attributes_only {
         return Ok(());
     }
     retry(|| ftruncate(file, 0)).map_err(|e| dest.error(Operation::Resize, e))
 }
 
-fn stat_of(file: &File, dest: &AtPath<'_>) -> Result<FileStat, Error> {
+fn stat_of(file: &File, dest: &AtPath) -> Result<FileStat, Error> {
     fstat(file).map_err(|e| dest.error(Operation::Fstat, e))
 }
 
@@ -335,17 +335,17 @@ fn diagnose_attributes(voice: &mut OrderedOutput, report: AttrReport) -> Result<
 fn set_attributes(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
-    (source, opened): (&AtPath<'_>, &File),
+    (source, opened): (&AtPath, &File),
     from: &FileStat,
-    (dest, open): (&AtPath<'_>, &Destination<'_>),
+    (dest, open): (&AtPath, &Destination),
 ) -> Result<(), EntryError> {
     open.inherit()?;
-    let paths = (source.shown, dest.shown);
+    let paths = (source.shown(), dest.shown());
     let report = cx
         .attributes
         .finish_file(opened, from, &open.file, open.created, paths);
     for error in &report.errors {
-        voice.error(source.shown, dest.shown, error);
+        voice.error(source.shown(), dest.shown(), error);
     }
     if report.is_incomplete {
         Err(EntryError::Reported)
@@ -356,12 +356,12 @@ fn set_attributes(
 
 /// Sets the attributes and commits. Does not commit if required attributes are missing on a file that would replace
 /// another. Returns the file that keeps the name instead, where it was left alone.
-fn finish<'a>(
+fn finish(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
-    (source, opened): (&AtPath<'_>, &File),
+    (source, opened): (&AtPath, &File),
     from: &FileStat,
-    (dest, mut open): (&AtPath<'a>, Destination<'a>),
+    (dest, mut open): (&AtPath, Destination),
     target: &CopyRequest<'_>,
 ) -> Result<Option<FileId>, EntryError> {
     for _ in 0..MAX_COMMITS {
@@ -388,7 +388,7 @@ fn finish<'a>(
         }
     }
     abandon(voice, dest, open, None);
-    Err(Error::dest_replaced(dest.shown).into())
+    Err(Error::dest_replaced(dest.shown()).into())
 }
 
 /// Number of times that another process may replace the destination while the new file gets the attributes of the old
@@ -397,12 +397,12 @@ const MAX_COMMITS: u32 = 100;
 
 /// Commits the destination. For a file that the walk has not examined, makes the decision that the walk would have
 /// made.
-fn commit<'a>(
+fn commit(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
     from: &FileStat,
-    (dest, open): (&AtPath<'a>, Destination<'a>),
-) -> Result<CommitOutcome, CommitError<'a>> {
+    (dest, open): (&AtPath, Destination),
+) -> Result<CommitOutcome, CommitError> {
     let options = cx.options;
     let asks = options.overwrite == Overwrite::Ask;
     // With -n or --update=none-fail, a file that appears at an empty destination is left alone without a question.
@@ -427,13 +427,13 @@ fn commit<'a>(
 fn report_changed_backup(
     options: &CopyOptions,
     voice: &mut OrderedOutput,
-    dest: &AtPath<'_>,
+    dest: &AtPath,
     told: Option<&OsStr>,
     made: Option<&OsStr>,
 ) {
     if let Some(name) = made.filter(|name| options.report.verbose && told != Some(*name)) {
-        let backup = sibling_path(dest.shown.as_os_str(), name);
-        voice.print_verbose(&messages::backed_up(dest.shown, &backup));
+        let backup = sibling_path(dest.shown().as_os_str(), name);
+        voice.print_verbose(&messages::backed_up(dest.shown(), &backup));
     }
 }
 
@@ -441,19 +441,21 @@ fn report_changed_backup(
 /// before, where that is allowed.
 fn handle_appeared_dest(
     options: &CopyOptions,
-    source: &AtPath<'_>,
-    dest: &AtPath<'_>,
+    source: &AtPath,
+    dest: &AtPath,
 ) -> Result<(), EntryError> {
     match options.overwrite {
         Overwrite::Skip => Ok(()),
-        Overwrite::Fail => Err(Error::refused(Refusal::Exists, source.shown, dest.shown).into()),
+        Overwrite::Fail => {
+            Err(Error::refused(Refusal::Exists, source.shown(), dest.shown()).into())
+        }
         Overwrite::Replace | Overwrite::Ask => {
             Err(dest.error(Operation::OpenDest, Errno::EEXIST).into())
         }
     }
 }
 
-fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<File, Error> {
+fn open_source(source: &AtPath, from: &FileStat, nofollow: bool) -> Result<File, Error> {
     // Without O_NONBLOCK, open(2) would block on a FIFO that was swapped in. For a FIFO, the transfer does the waiting,
     // and a signal can end it; for regular files the flag has no effect.
     let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -464,7 +466,7 @@ fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<F
         .map_err(|e| source.error(Operation::OpenSource, e))?;
     match fstat(&file) {
         Ok(now) if file_id(&now) == file_id(from) => Ok(file),
-        Ok(_) => Err(Error::Replaced(Replaced::Source(source.shown.into()))),
+        Ok(_) => Err(Error::Replaced(Replaced::Source(source.shown().into()))),
         Err(e) => Err(source.error(Operation::Fstat, e)),
     }
 }
@@ -473,8 +475,8 @@ fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<F
 /// made.
 fn abandon(
     voice: &mut OrderedOutput,
-    dest: &AtPath<'_>,
-    open: Destination<'_>,
+    dest: &AtPath,
+    open: Destination,
     failure: Option<&CopyFailure>,
 ) -> Option<FileId> {
     let empty = failure.is_some_and(|failure| {
@@ -495,16 +497,11 @@ fn abandon(
 }
 
 /// Removes a file that this run made, even where the destination is a link that leads to it.
-fn remove_made(dest: &AtPath<'_>, made: FileId) -> Result<(), Error> {
-    let Ok(entry) = ResolvedPath::resolve_follow(dest) else {
+fn remove_made(dest: &AtPath, made: FileId) -> Result<(), Error> {
+    let Ok(entry) = resolve_follow(dest) else {
         return dest.remove_made(made);
     };
-    let behind = AtPath {
-        dir: entry.dir(),
-        path: &entry.name,
-        shown: dest.shown,
-    };
-    behind.remove_made(made)
+    entry.remove_made(made)
 }
 
 /// Returns the option that allows only one way to copy.

@@ -17,7 +17,7 @@ use nix::sys::statfs::{self, fstatfs};
 use nix::unistd::{fsync, syncfs};
 
 use super::at_path::AtPath;
-use super::dest::resolve_link::ResolvedPath;
+use super::dest::resolve_link::{resolve_follow, resolve_nofollow};
 use super::error::{Error, Operation};
 use super::file_status::{FileId, file_id, file_type, is_directory, is_link};
 use crate::transfer::errno_class::retry;
@@ -161,54 +161,60 @@ impl FsyncSet {
         self.note(directory, shown);
     }
 
-    /// Notes the directory that an entry is in. `shown` is the path of the entry.
-    pub fn note_parent(&self, entry: &ResolvedPath<'_>, shown: &Path) {
+    /// Notes the directory that a resolved entry is in.
+    pub fn note_parent(&self, entry: &AtPath) {
         if !self.wanted || lab_skips_parents() {
             return;
         }
-        match entry.open_directory() {
-            Ok(directory) => self.note(&directory, &parent(shown)),
+        match entry.open_parent() {
+            Ok(directory) => self.note(&directory, &parent(entry.shown())),
             // A directory that may not be read cannot be synced alone, and there is no descriptor for its file system.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                self.note_unreadable(entry.dir(), &parent(shown));
+                self.note_unreadable(entry.dir(), &parent(entry.shown()));
             }
-            Err(e) => self.state().failed.push(not_synced(parent(shown), e)),
+            Err(e) => self
+                .state()
+                .failed
+                .push(not_synced(parent(entry.shown()), e)),
         }
     }
 
     /// Notes the directory of a file that was made. If that is a symbolic link, it is not resolved: it leads to nothing
     /// yet, and reading it would change its access time.
-    pub fn note_made(&self, place: &AtPath<'_>) {
-        if !self.wanted || self.uses_syncfs(place.dir) {
+    pub fn note_made(&self, place: &AtPath) {
+        if !self.wanted || self.uses_syncfs(place.dir()) {
             return;
         }
         // A directory may be made by a name with trailing slashes.
-        let bytes = place.path.as_bytes();
+        let bytes = place.path().as_bytes();
         let end = bytes.iter().rposition(|b| *b != b'/');
         let base = OsStr::from_bytes(&bytes[..end.map_or(0, |at| at + 1)]);
-        match ResolvedPath::resolve_nofollow(&AtPath {
-            path: base,
-            ..*place
-        }) {
-            Ok(entry) => self.note_parent(&entry, place.shown),
-            Err(e) => self.state().failed.push(not_synced(parent(place.shown), e)),
+        match resolve_nofollow(&place.with_path(base)) {
+            Ok(entry) => self.note_parent(&entry),
+            Err(e) => self
+                .state()
+                .failed
+                .push(not_synced(parent(place.shown()), e)),
         }
     }
 
     /// Notes the directory of a path that was written to, and the directory of the link's target if it is a link.
-    pub fn note_entry(&self, place: &AtPath<'_>) {
-        if !self.wanted || self.uses_syncfs(place.dir) {
+    pub fn note_entry(&self, place: &AtPath) {
+        if !self.wanted || self.uses_syncfs(place.dir()) {
             return;
         }
-        let entry = ResolvedPath::resolve_nofollow(place);
+        let entry = resolve_nofollow(place);
         let link = entry
             .as_ref()
-            .is_ok_and(|entry| entry.stat().is_ok_and(|stat| is_link(&stat)));
-        let through = link.then(|| ResolvedPath::resolve_follow(place));
+            .is_ok_and(|entry| entry.stat(false).is_ok_and(|stat| is_link(&stat)));
+        let through = link.then(|| resolve_follow(place));
         for entry in [Some(entry), through].into_iter().flatten() {
             match entry {
-                Ok(entry) => self.note_parent(&entry, place.shown),
-                Err(e) => self.state().failed.push(not_synced(parent(place.shown), e)),
+                Ok(entry) => self.note_parent(&entry),
+                Err(e) => self
+                    .state()
+                    .failed
+                    .push(not_synced(parent(place.shown()), e)),
             }
         }
     }

@@ -95,7 +95,7 @@ impl Walk<'_, '_, '_> {
         if self.serial || told || takes_name || transfer.name == NameKey::Ambiguous {
             return true;
         }
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
+        let (source, dest) = (&entry.source, &entry.dest);
         let linked = match &transfer.ready.there {
             // Some file systems show two names of one file as two inodes (FUSE), but still count its links.
             Some(there) => there.st_nlink > 1,
@@ -192,9 +192,9 @@ impl CopyTask {
         }
         if let (true, Some(made)) = (self.named, made) {
             // As in cp, the inode is that of the link itself where the file was written through one.
-            let entry = self.entry.dest.as_at_path().stat(false);
+            let entry = self.entry.dest.stat(false);
             let made = entry.map_or(made, |stat| file_id(&stat));
-            run.note_made(&self.entry.dest.shown, made);
+            run.note_made(self.entry.dest.shown(), made);
         }
     }
 
@@ -219,8 +219,7 @@ impl CopyTask {
             follow: self.transfer.follow,
             backup: ready.planned_backup(),
         };
-        let (source, dest) = (self.entry.source.as_at_path(), self.entry.dest.as_at_path());
-        let places = (&source, &dest);
+        let places = (&self.entry.source, &self.entry.dest);
         copy_file::copy(
             &run.cx,
             (voice, bytes),
@@ -232,7 +231,7 @@ impl CopyTask {
 
     fn failed(&self, failed: FileCopyError, run: &CopyRun<'_>, voice: &mut OrderedOutput) {
         if let EntryError::Unreported(error) = failed.why {
-            voice.error(&self.entry.source.shown, &self.entry.dest.shown, &error);
+            voice.error(self.entry.source.shown(), self.entry.dest.shown(), &error);
         }
         if let Some(backup) = &self.transfer.ready.backup {
             undo_backup(voice, &self.entry, (backup, failed.left), run);

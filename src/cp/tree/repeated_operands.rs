@@ -41,7 +41,7 @@ impl RepeatedOperands {
     /// repeated directories itself.
     pub(super) fn is_repeated(
         &mut self,
-        source: &AtPath<'_>,
+        source: &AtPath,
         from: &FileStat,
         options: &CopyOptions,
     ) -> bool {
