@@ -89,7 +89,7 @@ struct FsyncState {
 struct FileSystemSync {
     /// The first file that was opened on it: syncfs reports errors since then.
     handle: File,
-    shown: PathBuf,
+    path: PathBuf,
     /// The files to sync one by one, in this order: a directory comes after its entries.
     each: Vec<(File, PathBuf)>,
     directories: HashSet<FileId>,
@@ -130,14 +130,16 @@ impl FsyncSet {
     pub fn register_file_system(
         &self,
         file: &File,
-        shown: &Path,
+        place: &AtPath,
         holds_old: bool,
     ) -> io::Result<()> {
         if !self.wanted {
             return Ok(());
         }
         let mut state = self.state();
-        let noted = state.system(file.as_fd(), shown).map(|(_, stat)| stat);
+        let noted = state
+            .system(file.as_fd(), place.shown())
+            .map(|(_, stat)| stat);
         match noted {
             Ok(stat) if holds_old && is_syncable(&stat) && !has_fsync(file) => {
                 drop(state);
@@ -145,20 +147,20 @@ impl FsyncSet {
             }
             Ok(_) => Ok(()),
             Err(e) => {
-                state.failed.push(not_synced(shown, e));
+                state.failed.push(not_synced(place.shown(), e));
                 Ok(())
             }
         }
     }
 
     /// Notes a file that is complete. Devices and FIFOs have nothing to sync.
-    pub fn note_file(&self, file: &File, shown: &Path) {
-        self.note(file, shown);
+    pub fn note_file(&self, file: &File, place: &AtPath) {
+        self.note(file, place.shown());
     }
 
     /// Notes a directory in which a name was made.
-    pub fn note_directory(&self, directory: &File, shown: &Path) {
-        self.note(directory, shown);
+    pub fn note_directory(&self, directory: &File, path: &Path) {
+        self.note(directory, path);
     }
 
     /// Notes the directory that a resolved entry is in.
@@ -228,27 +230,27 @@ impl FsyncSet {
         })
     }
 
-    fn note(&self, file: &File, shown: &Path) {
+    fn note(&self, file: &File, path: &Path) {
         if !self.wanted {
             return;
         }
         if is_o_path(file) {
-            return self.note_unreadable(file.as_fd(), shown);
+            return self.note_unreadable(file.as_fd(), path);
         }
         let mut state = self.state();
-        if let Err(e) = state.note(file, shown, self.syncfs_tells) {
-            state.failed.push(not_synced(shown, e));
+        if let Err(e) = state.note(file, path, self.syncfs_tells) {
+            state.failed.push(not_synced(path, e));
         }
     }
 
     /// Notes a directory that may be written to but not read, which cannot be synced by itself. sync(2) syncs it, where
     /// that is known to reach the medium.
-    fn note_unreadable(&self, directory: BorrowedFd<'_>, shown: &Path) {
+    fn note_unreadable(&self, directory: BorrowedFd<'_>, path: &Path) {
         let mut state = self.state();
         if is_syncfs_trusted(directory) {
             state.needs_sync_all = true;
         } else {
-            state.failed.push(not_synced(shown, Errno::EACCES));
+            state.failed.push(not_synced(path, Errno::EACCES));
         }
     }
 
@@ -258,7 +260,7 @@ impl FsyncSet {
         for system in state.systems.values_mut() {
             if system.use_syncfs {
                 if let Err(e) = retry(|| syncfs(&system.handle)) {
-                    state.failed.push(not_synced(&system.shown, e));
+                    state.failed.push(not_synced(&system.path, e));
                 }
             } else {
                 sync_each(&mut system.each, &mut state.failed);
@@ -281,14 +283,14 @@ impl FsyncState {
     fn system(
         &mut self,
         file: impl AsFd,
-        shown: &Path,
+        path: &Path,
     ) -> io::Result<(&mut FileSystemSync, FileStat)> {
         let stat = fstat(&file)?;
         let system = match self.systems.entry(stat.st_dev) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => new.insert(FileSystemSync {
                 handle: file.as_fd().try_clone_to_owned()?.into(),
-                shown: shown.into(),
+                path: path.into(),
                 each: Vec::new(),
                 directories: HashSet::new(),
                 use_syncfs: false,
@@ -298,13 +300,13 @@ impl FsyncState {
         Ok((system, stat))
     }
 
-    fn note(&mut self, file: &File, shown: &Path, syncfs_tells: bool) -> io::Result<()> {
-        let (system, stat) = self.system(file, shown)?;
+    fn note(&mut self, file: &File, path: &Path, syncfs_tells: bool) -> io::Result<()> {
+        let (system, stat) = self.system(file, path)?;
         let known = is_directory(&stat) && !system.directories.insert(file_id(&stat));
         if !is_syncable(&stat) || system.use_syncfs || known {
             return Ok(());
         }
-        system.each.push((file.try_clone()?, shown.into()));
+        system.each.push((file.try_clone()?, path.into()));
         if system.each.len() <= MAX_SINGLE_FSYNCS {
             return Ok(());
         }
@@ -346,9 +348,9 @@ fn is_o_path(file: &File) -> bool {
 }
 
 fn sync_each(each: &mut Vec<(File, PathBuf)>, failed: &mut Vec<Error>) {
-    for (file, shown) in each.drain(..) {
+    for (file, path) in each.drain(..) {
         if let Err(e) = retry(|| fsync(&file)) {
-            failed.push(not_synced(shown, e));
+            failed.push(not_synced(path, e));
         }
     }
 }
@@ -357,11 +359,11 @@ fn not_synced(path: impl Into<PathBuf>, error: impl Into<io::Error>) -> Error {
     Error::io(Operation::Sync, path, error)
 }
 
-fn parent(shown: &Path) -> PathBuf {
-    match shown.parent() {
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.into(),
         Some(_) => ".".into(),
-        None => shown.into(),
+        None => path.into(),
     }
 }
 
@@ -386,8 +388,9 @@ mod tests {
         for n in 0..files {
             let path = dir.path().join(n.to_string());
             let file = File::create(&path)?;
-            durable.register_file_system(&file, &path, false)?;
-            durable.note_file(&file, &path);
+            let place = AtPath::from_current(&path);
+            durable.register_file_system(&file, &place, false)?;
+            durable.note_file(&file, &place);
             durable.note_directory(&File::open(dir.path())?, dir.path());
         }
         let left = {
@@ -418,7 +421,7 @@ mod tests {
     fn what_has_nothing_to_sync_is_no_failure() -> io::Result<()> {
         let durable = FsyncSet::new(true);
         let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
-        durable.note_file(&null, Path::new("/dev/null"));
+        durable.note_file(&null, &AtPath::from_current(Path::new("/dev/null")));
         assert!(durable.finish().is_empty());
         Ok(())
     }

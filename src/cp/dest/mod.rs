@@ -171,7 +171,7 @@ impl Destination {
         match temporary {
             Some(temporary) => temporary.commit(file, place, terms),
             None => {
-                terms.fsync_set.note_file(&file, place.shown());
+                terms.fsync_set.note_file(&file, &place);
                 terms.fsync_set.note_entry(&place);
                 close(file, &place)?;
                 Ok(CommitOutcome::Done { backup: None })

@@ -211,22 +211,18 @@ impl CopyTask {
         if run.options.report.verbose {
             voice.print_verbose(&copied_line(&self.entry, ready.backup_name()));
         }
-        let target = copy_file::CopyRequest {
-            claim: &self.claim,
+        let request = copy_file::CopyRequest {
+            source: &self.entry.source,
+            from: &self.transfer.from,
+            dest: &self.entry.dest,
             existing: ready.there.as_ref(),
+            claim: &self.claim,
             replace_as_new: ready.replace_as_new,
             is_below_operand: self.transfer.below,
             follow: self.transfer.follow,
             backup: ready.planned_backup(),
         };
-        let places = (&self.entry.source, &self.entry.dest);
-        copy_file::copy(
-            &run.cx,
-            (voice, bytes),
-            places,
-            &self.transfer.from,
-            &target,
-        )
+        copy_file::copy(&run.cx, voice, bytes, &request)
     }
 
     fn failed(&self, failed: FileCopyError, run: &CopyRun<'_>, voice: &mut OrderedOutput) {

@@ -117,26 +117,10 @@ impl Walk<'_, '_, '_> {
             self.wait_in_flight();
         }
         let (source, dest) = (&entry.source, &entry.dest);
-        self.prepare_creation(source)?;
-        let (target, made) = match there {
-            Some(there) => {
-                self.relabel(source, dest)?;
-                (self.open_existing_dest(entry, dest, &there)?, None)
-            }
-            None => {
-                let (target, made) = self.make_directory(entry, from)?;
-                (target, Some(made))
-            }
-        };
+        let (target, made) = self.open_or_make_dest(entry, from, there)?;
         let now = fstat(&target).map_err(|e| dest.error(Operation::Stat, e))?;
         if made.is_some() {
-            // This notes the name; its entries are noted when the directory is complete.
-            if entry.operand() {
-                self.run.cx.fsync_set.note_made(dest);
-            }
-            self.note_first_made(entry, from, &now);
-            self.verbose(|| copied_line(entry, None));
-            self.voice.count_source(SourceOutcome::DirectoryCreated);
+            self.report_made(entry, from, &now);
         }
         let names = self.names_in(entry, &target, made.is_some());
         self.watch_for_repeats(entry, (from, &now), made.is_some(), names);
@@ -169,6 +153,37 @@ impl Walk<'_, '_, '_> {
             self.report_failure(source.shown(), dest.shown(), error.into());
         }
         Ok(level)
+    }
+
+    /// Opens the destination, or makes it if it is missing. Returns the mode that it was made with in that case.
+    fn open_or_make_dest(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        there: Option<FileStat>,
+    ) -> Result<(File, Option<u32>), EntryError> {
+        let (source, dest) = (&entry.source, &entry.dest);
+        self.prepare_creation(source)?;
+        match there {
+            Some(there) => {
+                self.relabel(source, dest)?;
+                Ok((self.open_existing_dest(entry, dest, &there)?, None))
+            }
+            None => {
+                let (target, made) = self.make_directory(entry, from)?;
+                Ok((target, Some(made)))
+            }
+        }
+    }
+
+    /// Notes and reports a directory that was just made. Its entries are noted when it is complete.
+    fn report_made(&mut self, entry: &TreeEntry, from: &FileStat, made: &FileStat) {
+        if entry.operand() {
+            self.run.cx.fsync_set.note_made(&entry.dest);
+        }
+        self.note_first_made(entry, from, made);
+        self.verbose(|| copied_line(entry, None));
+        self.voice.count_source(SourceOutcome::DirectoryCreated);
     }
 
     /// Returns the rule by which names in a destination directory identify files. A new directory folds case where its

@@ -222,7 +222,7 @@ impl Walk<'_, '_, '_> {
         from: &FileStat,
         there: &FileStat,
     ) -> Result<(), EntryError> {
-        let (source, dest) = (entry.source.shown(), entry.dest.shown());
+        let source = entry.source.shown();
         if !is_directory(there) {
             // Since 9.5 cp makes the directory where the other file gets a backup. cp removes the file where the source
             // is "." or "..", which get no backup; here such a file stays.
@@ -233,7 +233,7 @@ impl Walk<'_, '_, '_> {
             let numbered = |b: &crate::cp::options::Backup| b.names == BackupNames::Numbered;
             if entry.operand()
                 && !self.options().backup.as_ref().is_some_and(numbered)
-                && self.is_made_by_earlier_operand(dest, there)
+                && self.is_made_by_earlier_operand(&entry.dest, there)
             {
                 return Err(entry.refused(Refusal::OverNewFile));
             }
@@ -367,7 +367,7 @@ impl Walk<'_, '_, '_> {
             return Ok(());
         }
         match dest.stat(false) {
-            Ok(link) if is_link(&link) && self.is_just_created(&link, dest.shown()) => {
+            Ok(link) if is_link(&link) && self.is_just_created(&link, dest) => {
                 Err(entry.refused(Refusal::ThroughNewSymlink))
             }
             _ => Ok(()),
@@ -376,12 +376,13 @@ impl Walk<'_, '_, '_> {
 
     /// Returns whether this run made a symbolic link, or an earlier operand was copied to the same name through it,
     /// which cp counts as created, too.
-    fn is_just_created(&mut self, link: &FileStat, shown: &Path) -> bool {
-        self.repeats.is_our_link(link) || self.is_made_by_earlier_operand(shown, link)
+    fn is_just_created(&mut self, link: &FileStat, dest: &AtPath) -> bool {
+        self.repeats.is_our_link(link) || self.is_made_by_earlier_operand(dest, link)
     }
 
     /// Returns whether an earlier operand of this run made the file with this name.
-    fn is_made_by_earlier_operand(&mut self, shown: &Path, there: &FileStat) -> bool {
+    fn is_made_by_earlier_operand(&mut self, dest: &AtPath, there: &FileStat) -> bool {
+        let shown = dest.shown();
         if !self.repeats.is_earlier_dest(shown) {
             return false;
         }

@@ -24,19 +24,7 @@ impl Walk<'_, '_, '_> {
         earlier: Option<EarlierCopy>,
     ) -> Result<NextAction, EntryError> {
         if is_directory(from) {
-            if let Some(earlier) = &earlier
-                && let Some(outcome) = self.handle_repeated_directory(entry, earlier, dereference)
-            {
-                if outcome.is_err() {
-                    self.undo_backup(entry, ready.backup.as_ref());
-                }
-                return outcome.map(|()| NextAction::Done);
-            }
-            return Ok(NextAction::Directory(Box::new(DirectoryPlan {
-                from: *from,
-                ready,
-                first: earlier.is_none(),
-            })));
+            return self.plan_directory(entry, from, ready, dereference, earlier.as_ref());
         }
         let data = is_regular(from) || self.options().copy_as_regular && !is_link(from);
         let remembered = self.is_remembered(from);
@@ -52,16 +40,8 @@ impl Walk<'_, '_, '_> {
         }
         self.verbose(|| copied_line(entry, ready.backup_name()));
         let linked = earlier.is_some();
-        let made = match earlier {
-            Some(earlier) => {
-                self.link_earlier(entry, &earlier, from, dereference, &ready)
-                    .map(|replaced| {
-                        // With --atomic, the replaced file was backed up, or its removal is not reported.
-                        if replaced && !ready.replace_as_new {
-                            self.say_removed(entry);
-                        }
-                    })
-            }
+        let made = match &earlier {
+            Some(earlier) => self.make_earlier_link(entry, from, &ready, dereference, earlier),
             None => self
                 .prepare_creation(&entry.source)
                 .and_then(|()| self.make_without_data(entry, from, &ready, dereference)),
@@ -78,6 +58,47 @@ impl Walk<'_, '_, '_> {
             }
         }
         made.map(|()| NextAction::Made)
+    }
+
+    /// Plans the copy of a directory, unless it was met before under a name that leads to the same copy.
+    fn plan_directory(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        ready: DestPlan,
+        dereference: Dereference,
+        earlier: Option<&EarlierCopy>,
+    ) -> Result<NextAction, EntryError> {
+        if let Some(earlier) = earlier
+            && let Some(outcome) = self.handle_repeated_directory(entry, earlier, dereference)
+        {
+            if outcome.is_err() {
+                self.undo_backup(entry, ready.backup.as_ref());
+            }
+            return outcome.map(|()| NextAction::Done);
+        }
+        Ok(NextAction::Directory(Box::new(DirectoryPlan {
+            from: *from,
+            ready,
+            first: earlier.is_none(),
+        })))
+    }
+
+    /// Makes a link to an earlier copy of the same file, and reports an old file that it replaced.
+    fn make_earlier_link(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        ready: &DestPlan,
+        dereference: Dereference,
+        earlier: &EarlierCopy,
+    ) -> EntryResult {
+        let replaced = self.link_earlier(entry, earlier, from, dereference, ready)?;
+        // With --atomic, the replaced file was backed up, or its removal is not reported.
+        if replaced && !ready.replace_as_new {
+            self.say_removed(entry);
+        }
+        Ok(())
     }
 
     /// Sets the security context of the next file that this thread creates to that of `source`, where it is preserved.
