@@ -6,6 +6,8 @@
 
 mod forked_process;
 mod proc_lookup;
+#[path = "../required_lab.rs"]
+mod required_lab;
 
 use std::cell::Cell;
 use std::fs;
@@ -126,8 +128,7 @@ fn main() -> ExitCode {
 /// Runs a case, of which nothing is left then.
 fn run(case: &SupervisorCase) -> Completion {
     if case.name.starts_with("without_processes") && !geteuid().is_root() {
-        let is_required = std::env::var_os("MMAPCP_REQUIRE_LAB").is_some_and(|v| v == "1");
-        assert!(!is_required, "MMAPCP_REQUIRE_LAB=1, but it needs root");
+        required_lab::assert_may_skip("it needs root");
         return Completion::ignored_with("it needs root");
     }
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
