@@ -230,7 +230,7 @@ impl PhaseRunner<'_> {
             Some(_) => Err("no figures: the measurement failed".to_owned().into()),
             None => {
                 self.task.signals.terminate_on_next_signal();
-                self.session.end_at(ended.end_ns);
+                self.session.end_at(ended.end);
                 Ok(shell_status(ended.status))
             }
         }
