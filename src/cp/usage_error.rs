@@ -130,10 +130,12 @@ pub enum ValueKind {
         /// The unit that may be meant, where the given one differs from it in case alone.
         meant: Option<String>,
     },
+    /// A number of bytes of one file.
+    InFlight,
     /// The limit of a latency.
     Latency,
     /// The time after which a run that misses its limits fails.
     GiveUpTime,
-    /// A percentage of time.
+    /// A percentage of the time that passes.
     Pressure,
 }

@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use super::super::usage_error::{UsageError, ValueKind};
 use super::argmatch::argmatch;
-use crate::report::units::{parse_rate, parse_time_with_unit, suggest_unit};
+use crate::report::units::{parse_bytes, parse_rate, parse_time_with_unit, suggest_unit};
 
 /// The accepted rates, in bytes a second. A lower limit would be less than a page in four seconds, and a higher one is
 /// faster than memory.
 const RATES: std::ops::RangeInclusive<u64> = 1 << 10..=100 << 30;
+
+/// The accepted sizes of what is on its way at once. Smaller pieces cost several times the CPU, and more bytes gain
+/// nothing on any disk.
+const IN_FLIGHT_SIZES: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 20;
 
 /// Shortest limit of a latency, since probers measure in microseconds.
 const MIN_LIMIT_TIME: Duration = Duration::from_micros(1);
@@ -81,6 +85,16 @@ impl OptionValue<'_> {
         let rate = rate.filter(|rate| RATES.contains(rate));
         let meant = suggest_unit(self.text());
         self.or_invalid(rate, ValueKind::Rate { meant })
+    }
+
+    /// Returns the argument as the bytes of a file that may be on their way at once.
+    ///
+    /// # Errors
+    /// Returns the usage error where the argument is no size, or out of bounds.
+    pub fn in_flight(self) -> Result<u64, UsageError> {
+        let size = parse_bytes(self.text()).ok();
+        let size = size.filter(|size| IN_FLIGHT_SIZES.contains(size));
+        self.or_invalid(size, ValueKind::InFlight)
     }
 
     /// Returns the argument as the limit of a latency.
