@@ -71,9 +71,9 @@ fn quote_bytes(bytes: &[u8], utf8: bool) -> String {
                     escaping = false;
                 }
                 if c == '\'' {
-                    out.push_str("'\\''")
+                    out.push_str("'\\''");
                 } else {
-                    out.push(c)
+                    out.push(c);
                 }
             }
             QuotedChar::Escaped(b) => {
