@@ -101,6 +101,7 @@ impl Prober {
     }
 
     /// Removes and returns the oldest sample.
+    #[must_use]
     pub fn pop(&self) -> Option<Sample> {
         self.output.ring.pop()
     }

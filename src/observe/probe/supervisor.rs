@@ -135,6 +135,7 @@ impl SupervisedProber {
     }
 
     /// Removes and returns the oldest sample. Samples from before a death remain readable.
+    #[must_use]
     pub fn pop(&self) -> Option<Sample> {
         self.output.ring.pop()
     }
