@@ -186,12 +186,12 @@ impl OpenedCopy<'_> {
     fn prepare_dest(&self, voice: &mut OrderedOutput) -> Result<Destination, EntryError> {
         let Self { cx, request, .. } = *self;
         let (source, dest) = (request.source, request.dest);
-        diagnose_attributes(voice, cx.attributes.prepare_creation(source))?;
+        diagnose_attributes(voice, &cx.attributes.prepare_creation(source))?;
         let open = self.open_dest(voice)?;
         match open.created {
             _ if open.is_atomic() => {}
             true => request.claim.created(file_id(&stat_of(&open.file, dest)?)),
-            false => diagnose_attributes(voice, cx.attributes.relabel(source, dest))?,
+            false => diagnose_attributes(voice, &cx.attributes.relabel(source, dest))?,
         }
         let registered = cx
             .fsync_set
@@ -313,11 +313,7 @@ impl OpenedCopy<'_> {
         for error in &report.errors {
             voice.error(paths.0, paths.1, error);
         }
-        if report.is_incomplete {
-            Err(EntryError::Reported)
-        } else {
-            Ok(())
-        }
+        report.result()
     }
 
     /// Sets the attributes and commits. Does not commit if required attributes are missing on a file that would replace
@@ -437,15 +433,11 @@ pub(super) fn report_deferred_errors(
 }
 
 /// Prints the errors of attributes that are set before the data is written.
-fn diagnose_attributes(voice: &mut OrderedOutput, report: AttrReport) -> Result<(), EntryError> {
+fn diagnose_attributes(voice: &mut OrderedOutput, report: &AttrReport) -> Result<(), EntryError> {
     for error in &report.errors {
         voice.diagnose(error);
     }
-    if report.is_incomplete {
-        Err(EntryError::Reported)
-    } else {
-        Ok(())
-    }
+    report.result()
 }
 
 /// Number of times that another process may replace the destination while the new file gets the attributes of the old

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -20,6 +20,7 @@ use super::at_path::AtPath;
 use super::dest::resolve_link::{resolve_follow, resolve_nofollow};
 use super::error::{Error, Operation};
 use super::file_status::{FileId, file_id, file_type, is_directory, is_link};
+use crate::sys::lock::lock;
 use crate::transfer::errno_class::retry;
 
 /// Number of files and directories of one file system that are synced one by one; above it, the file system is synced.
@@ -275,7 +276,7 @@ impl FsyncSet {
 
     fn state(&self) -> MutexGuard<'_, FsyncState> {
         // Each change of the state is complete in itself.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::counters::RunProgress;
 use super::progress_text;
+use crate::sys::lock::lock;
 use crate::transfer::Progress;
 use crate::transfer::rate_limit::Bottleneck;
 
@@ -47,7 +48,7 @@ impl TerminalBars {
     }
 
     fn lines(&self) -> MutexGuard<'_, BarLines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lines)
     }
 
     fn add(&self, line: ProgressBar, template: &str) -> ProgressBar {

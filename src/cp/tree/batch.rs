@@ -1,7 +1,7 @@
 //! Batches of regular files for the pool: several files at a time, since submitting a job costs as much as a small
 //! file.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use nix::sys::stat::FileStat;
 
@@ -13,6 +13,7 @@ use crate::cp::copy_file::{self, FileCopier, FileCopyError, report_deferred_erro
 use crate::cp::file_status::{FileId, file_id, is_link};
 use crate::cp::in_flight::Claim;
 use crate::report::{OrderedOutput, SourceOutcome};
+use crate::sys::lock::lock;
 
 /// Maximum number of files in one batch.
 const MAX_BATCH_FILES: usize = 32;
@@ -131,10 +132,7 @@ impl Walk<'_, '_, '_> {
 impl CopyRun<'_> {
     /// Returns an idle copier, or a new one, for a thread that copies.
     fn bytes(&self) -> FileCopier {
-        let mut idle = self
-            .idle_copiers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle_copiers);
         idle.pop()
             .unwrap_or_else(|| FileCopier::with_rate_limiter(self.pace.clone()))
     }
@@ -144,19 +142,13 @@ impl CopyRun<'_> {
         if !report_deferred_errors(voice, bytes.take_deferred_errors()) {
             self.fail();
         }
-        let mut idle = self
-            .idle_copiers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle_copiers);
         idle.push(bytes);
     }
 
     /// Waits for the writeback of deferred files. Must be called while no batch is running.
     pub(super) fn wait_for_writeback(&self, voice: &mut OrderedOutput) {
-        let mut idle = self
-            .idle_copiers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle_copiers);
         for bytes in idle.iter_mut() {
             if !report_deferred_errors(voice, bytes.finish_writeback()) {
                 self.fail();

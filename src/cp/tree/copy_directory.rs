@@ -55,11 +55,7 @@ impl Walk<'_, '_, '_> {
     fn relabel(&mut self, source: &AtPath, dest: &AtPath) -> EntryResult {
         let relabelled = self.run.attributes().relabel(source, dest);
         self.diagnose(&relabelled.errors);
-        if relabelled.is_incomplete {
-            Err(EntryError::Reported)
-        } else {
-            Ok(())
-        }
+        relabelled.result()
     }
 
     /// Copies a directory and everything in it.

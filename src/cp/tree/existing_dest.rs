@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 
-use super::same_file::{SameFile, check_same_file};
+use super::same_file::{FilePair, SameFile};
 use super::{DestPlan, EntryBackup, EntryError, TreeEntry, Walk};
 use crate::cp::at_path::{AtPath, last_component, sibling_path};
 use crate::cp::backup::{self, BackupOutcome};
@@ -76,8 +76,15 @@ impl Walk<'_, '_, '_> {
         if matches!(self.options().overwrite, Overwrite::Skip | Overwrite::Fail) {
             return self.replace(entry, from, there, dereference, false);
         }
-        let (source, dest) = (&entry.source, &entry.dest);
-        match check_same_file(source, dest, from, &there, dereference, self.options()) {
+        let pair = FilePair {
+            source: &entry.source,
+            dest: &entry.dest,
+            from,
+            there: &there,
+            dereference,
+            options: self.options(),
+        };
+        match pair.check() {
             SameFile::Conflict => Err(entry.refused(Refusal::SameFile)),
             verdict => {
                 let done = verdict == SameFile::AlreadyDone;

@@ -105,11 +105,7 @@ impl Walk<'_, '_, '_> {
     pub(super) fn prepare_creation(&mut self, source: &AtPath) -> EntryResult {
         let prepared = self.run.attributes().prepare_creation(source);
         self.diagnose(&prepared.errors);
-        if prepared.is_incomplete {
-            Err(EntryError::Reported)
-        } else {
-            Ok(())
-        }
+        prepared.result()
     }
 
     /// Makes an entry whose data is not copied.
