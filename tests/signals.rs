@@ -46,12 +46,7 @@ fn dies_by(signal: Signal) {
         if output.status.success() {
             return false;
         }
-        assert_eq!(
-            output.status.signal(),
-            Some(signal as i32),
-            "{}",
-            describe_output(&output)
-        );
+        assert_signal(&output, signal as i32);
         says_what_was_left(&lossy_string(&output.stderr), &source, &destination);
         true
     });
@@ -109,12 +104,7 @@ fn interrupted_does_not_begin_the_next_file() {
         if disk.path().join("second").exists() {
             return false;
         }
-        assert_eq!(
-            output.status.signal(),
-            Some(Signal::SIGINT as i32),
-            "{}",
-            describe_output(&output)
-        );
+        assert_signal(&output, Signal::SIGINT as i32);
         true
     });
 }
@@ -140,11 +130,7 @@ fn a_signal_ignored_from_the_start_stays_ignored() {
             running.signal(signal);
             running.signal(Signal::SIGCONT);
             let output = running.finish();
-            assert!(
-                output.status.success(),
-                "{signal}: {}",
-                describe_output(&output)
-            );
+            assert_exit_in(&output, 0, signal);
             assert_same_content(&source, &destination, "after an ignored signal");
             true
         });
@@ -167,7 +153,7 @@ fn usr1_prints_one_line_and_the_copy_goes_on() {
         running.signal(Signal::SIGUSR1);
         running.signal(Signal::SIGCONT);
         let output = running.finish();
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         assert_same_content(&source, &destination, "after SIGUSR1");
         let stderr = lossy_string(&output.stderr);
         if stderr.is_empty() {
@@ -245,12 +231,7 @@ fn nothing_vanishes_in_a_closed_stream() {
         command.args(["-c", &script, program]).env("LC_ALL", "C");
         command.env("FORKLAT_STATE_DIR", dir.path().join("state"));
         let output = run(command.current_dir(dir.path()));
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{words}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, code, words);
         let said = lossy_string(&output.stderr);
         assert!(said.contains(message), "{words}: {said}");
         assert!(!dir.path().join("new").exists(), "{words}");
@@ -362,12 +343,7 @@ fn waiting_for_a_reader_ends_by_a_signal() {
     });
     running.signal(Signal::SIGTERM);
     let output = running.finish();
-    assert_eq!(
-        output.status.signal(),
-        Some(Signal::SIGTERM as i32),
-        "{}",
-        describe_output(&output)
-    );
+    assert_signal(&output, Signal::SIGTERM as i32);
 }
 
 /// Directories of all modes, with small files and a large one in each.
@@ -431,12 +407,7 @@ fn a_tree_that_was_interrupted_is_in_order() {
             running.signal(signal);
             running.signal(Signal::SIGCONT);
             let output = running.finish();
-            assert_eq!(
-                output.status.signal(),
-                Some(signal as i32),
-                "{}",
-                describe_output(&output)
-            );
+            assert_signal(&output, signal as i32);
             is_sane(&from, &to, &lossy_string(&output.stderr));
             !to.join("d23/sub/large").exists()
         });
@@ -466,10 +437,5 @@ fn a_second_signal_ends_a_tree_at_once() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     running.signal(Signal::SIGINT);
     let output = running.finish();
-    assert_eq!(
-        output.status.signal(),
-        Some(Signal::SIGINT as i32),
-        "{}",
-        describe_output(&output)
-    );
+    assert_signal(&output, Signal::SIGINT as i32);
 }

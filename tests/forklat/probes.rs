@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{COMMAND_TIME_ONLY, HeldRun, RunFixture, cpus, names, probe, probe_kinds, subject};
-use crate::support::{describe_output, disk_dir, lossy_string};
+use crate::support::{assert_exit, disk_dir, lossy_string};
 
 #[test]
 fn probes_without_a_directory_are_the_default() {
@@ -103,7 +103,7 @@ fn each_directory_probe_runs() {
         assert_eq!(names(disk.path()), [""; 0], "{name}");
         std::thread::sleep(std::time::Duration::from_millis(50));
         let output = held.finish();
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         let report = place.report("json");
         assert_eq!(probe_kinds(subject(&report, "during")), [name]);
         let of = report.facts.on.expect("facts of the directory");
@@ -171,7 +171,7 @@ fn a_probe_that_is_always_late_still_ends() {
         .args(["--probe=fork", "--period=fork=100us", "--rss=64M"])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
 }
 
 /// A place without true(1) has no exec, and everything else.
@@ -185,11 +185,6 @@ fn a_program_is_wanted_by_exec_only() {
             .args(["run", "--baseline=0", "--settle=0", "--for=100ms", probe])
             .output()
             .unwrap();
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, status);
     }
 }
