@@ -73,7 +73,7 @@ pub(super) struct CopyRequest<'a> {
     /// The path of the copy.
     pub(super) dest: &'a AtPath,
     /// The status of the file at the destination.
-    pub(super) existing: Option<&'a FileStat>,
+    pub(super) there: Option<&'a FileStat>,
     /// The inodes that this copy has registered as in use.
     pub(super) claim: &'a Arc<Claim>,
     /// Whether, with --atomic, the old file has been backed up or is to be removed, so that the new file inherits
@@ -110,7 +110,7 @@ impl<T: Into<EntryError>> From<T> for FileCopyError {
 pub(super) fn copy(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
-    bytes: &mut FileCopier,
+    copier: &mut FileCopier,
     request: &CopyRequest<'_>,
 ) -> Result<FileId, FileCopyError> {
     let opened = &open_source(request)?;
@@ -123,7 +123,7 @@ pub(super) fn copy(
         request,
         opened,
     };
-    let copied = copy.run(voice, bytes, &mut method);
+    let copied = copy.run(voice, copier, &mut method);
     // cp prints this line last, once the source was opened, whether or not the copy succeeded.
     if cx.options.report.debug && !cx.options.attributes_only {
         voice.print_verbose(&debug::method_line(&method));
@@ -144,20 +144,20 @@ impl OpenedCopy<'_> {
     fn run(
         &self,
         voice: &mut OrderedOutput,
-        bytes: &mut FileCopier,
+        copier: &mut FileCopier,
         method: &mut CopyMethod,
     ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
         let open = self.prepare_dest(voice)?;
         // A file that replaces the old one atomically has a narrow mode already.
-        let narrowed = request.existing.filter(|there| {
+        let narrowed = request.there.filter(|there| {
             let attributes = &cx.attributes;
             !open.is_atomic() && attributes.narrow_before_write(request.from, &open.file, there)
         });
         if !cx.options.attributes_only
-            && let Err(error) = self.copy_data(voice, bytes, &open, method)
+            && let Err(error) = self.copy_data(voice, copier, &open, method)
         {
-            let unwritable = request.existing.filter(|_| self.must_replace(&error));
+            let unwritable = request.there.filter(|_| self.must_replace(&error));
             let left = self.give_up(voice, open, narrowed, &error);
             let Some(there) = unwritable else {
                 let why = error.into();
@@ -165,13 +165,13 @@ impl OpenedCopy<'_> {
             };
             remove_unwritable(voice, request.dest, there)?;
             let request = &CopyRequest {
-                existing: None,
+                there: None,
                 ..*request
             };
-            return OpenedCopy { request, ..*self }.run(voice, bytes, method);
+            return OpenedCopy { request, ..*self }.run(voice, copier, method);
         }
         let now = stat_of(&open.file, request.dest)?;
-        if now.st_size == 0 && request.existing.is_some_and(is_regular) && !open.is_atomic() {
+        if now.st_size == 0 && request.there.is_some_and(is_regular) && !open.is_atomic() {
             // An old file that is emptied again counts as written, so its times and set-id bits change, as with O_TRUNC.
             touch(&open.file, request.dest, cx.options)?;
         }
@@ -207,7 +207,7 @@ impl OpenedCopy<'_> {
 
     fn open_dest(&self, voice: &mut OrderedOutput) -> Result<Destination, Error> {
         let (options, request) = (self.cx.options, self.request);
-        let (dest, there) = (request.dest, request.existing);
+        let (dest, there) = (request.dest, request.there);
         let atomic = options.durability.atomic;
         if let Some(fifo) = there.filter(|there| !atomic && is_fifo(there)) {
             return dest::open_fifo(
@@ -234,12 +234,12 @@ impl OpenedCopy<'_> {
     fn copy_data(
         &self,
         voice: &mut OrderedOutput,
-        bytes: &mut FileCopier,
+        copier: &mut FileCopier,
         open: &Destination,
         method: &mut CopyMethod,
     ) -> Result<(), Error> {
         let (source, dest) = (self.request.source, self.request.dest);
-        let facts = bytes
+        let source_info = copier
             .facts(self.opened)
             .map_err(|e| source.error(Operation::Fstat, e))?;
         // The old file is kept until the new one is known to be complete.
@@ -253,8 +253,15 @@ impl OpenedCopy<'_> {
             dest: dest.shown().into(),
             _claim: Arc::clone(self.request.claim),
         };
-        let copied = bytes.copy(self.opened, facts, &open.file, options, &mut observer, tag);
-        *method = bytes.method();
+        let copied = copier.copy(
+            self.opened,
+            source_info,
+            &open.file,
+            options,
+            &mut observer,
+            tag,
+        );
+        *method = copier.method();
         match copied {
             Ok(()) => {
                 observer.finish();
@@ -400,7 +407,7 @@ fn remove_unwritable(
 /// Returns the destination if, with -u, it has become newer than its source since the walk examined it; it is then left
 /// alone. With --atomic the commit makes this check.
 fn newer_dest(options: &CopyOptions, request: &CopyRequest<'_>) -> Option<FileId> {
-    if !options.update || options.durability.atomic || request.existing.is_none() {
+    if !options.update || options.durability.atomic || request.there.is_none() {
         return None;
     }
     let now = request.dest.stat(true).ok()?;

@@ -32,7 +32,7 @@ impl Walk<'_, '_, '_> {
             return Ok(NextAction::Transfer(Box::new(FileTransfer {
                 from: *from,
                 ready,
-                below: !entry.operand() || self.target.is_some(),
+                is_below_operand: !entry.operand() || self.target.is_some(),
                 follow: dereference != Dereference::Never,
                 remembered,
                 name,
