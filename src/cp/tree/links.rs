@@ -46,7 +46,6 @@ impl Walk<'_, '_, '_> {
         &mut self,
         entry: &TreeEntry,
         from: &FileStat,
-        dereference: Dereference,
     ) -> Option<EarlierCopy> {
         let options = self.options();
         if options.recursive && is_directory(from) {
@@ -57,8 +56,8 @@ impl Walk<'_, '_, '_> {
             };
         }
         let many = from.st_nlink > 1
-            || entry.operand() && dereference == Dereference::Operands
-            || dereference == Dereference::Always;
+            || entry.operand() && self.dereference(entry) == Dereference::Operands
+            || self.dereference(entry) == Dereference::Always;
         if options.preserve.links && options.copy_mode != CopyMode::HardLink && many {
             self.find_or_note_copy(entry, from)
         } else {
@@ -128,7 +127,6 @@ impl Walk<'_, '_, '_> {
         &mut self,
         entry: &TreeEntry,
         earlier: &EarlierCopy,
-        dereference: Dereference,
     ) -> Option<EntryResult> {
         let (source, dest) = (&entry.source, &entry.dest);
         // cp takes the target of a link for another directory, and repeats until the kernel counts forty links.
@@ -143,8 +141,8 @@ impl Walk<'_, '_, '_> {
             self.flushed_output().diagnose(warning);
             return Some(Ok(()));
         }
-        if dereference == Dereference::Always
-            || entry.operand() && dereference == Dereference::Operands
+        if self.dereference(entry) == Dereference::Always
+            || entry.operand() && self.dereference(entry) == Dereference::Operands
         {
             return None;
         }
@@ -159,7 +157,6 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         earlier: &EarlierCopy,
         from: &FileStat,
-        dereference: Dereference,
         ready: &DestPlan,
     ) -> Result<bool, EntryError> {
         let dest = &entry.dest;
@@ -169,7 +166,7 @@ impl Walk<'_, '_, '_> {
         };
         let made = self.run.copy_result_of(file_id(from)).flatten();
         let linked = earlier
-            .open(dereference != Dereference::Never)
+            .open(self.dereference(entry) != Dereference::Never)
             .and_then(|file| same_file(file, made))
             .and_then(|file| hard_link_fd(&file, &earlier.place(), dest, over));
         linked.map_err(|e| {
