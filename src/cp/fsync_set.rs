@@ -175,10 +175,7 @@ impl FsyncSet {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                 self.note_unreadable(entry.dir(), &parent(entry.shown()));
             }
-            Err(e) => self
-                .state()
-                .failed
-                .push(not_synced(parent(entry.shown()), e)),
+            Err(e) => self.fail(parent(entry.shown()), e),
         }
     }
 
@@ -194,10 +191,7 @@ impl FsyncSet {
         let base = OsStr::from_bytes(&bytes[..end.map_or(0, |at| at + 1)]);
         match resolve_nofollow(&place.with_path(base)) {
             Ok(entry) => self.note_parent(&entry),
-            Err(e) => self
-                .state()
-                .failed
-                .push(not_synced(parent(place.shown()), e)),
+            Err(e) => self.fail(parent(place.shown()), e),
         }
     }
 
@@ -214,10 +208,7 @@ impl FsyncSet {
         for entry in [Some(entry), through].into_iter().flatten() {
             match entry {
                 Ok(entry) => self.note_parent(&entry),
-                Err(e) => self
-                    .state()
-                    .failed
-                    .push(not_synced(parent(place.shown()), e)),
+                Err(e) => self.fail(parent(place.shown()), e),
             }
         }
     }
@@ -272,6 +263,10 @@ impl FsyncSet {
             nix::unistd::sync();
         }
         state.failed
+    }
+
+    fn fail(&self, path: impl Into<PathBuf>, error: impl Into<io::Error>) {
+        self.state().failed.push(not_synced(path, error));
     }
 
     fn state(&self) -> MutexGuard<'_, FsyncState> {
