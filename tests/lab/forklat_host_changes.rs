@@ -28,14 +28,23 @@ const NO_TOOLS: [&str; 0] = [];
 
 const DIRTY_RATIO_FILE: &str = "/proc/sys/vm/dirty_ratio";
 
-/// A value of vm.dirty_ratio that it does not have; `None` after saying why there is none.
-fn changed_dirty_ratio() -> Option<(String, &'static str)> {
+/// The laboratory, vm.dirty_ratio, and the setting of another value; `None` after saying why there is none.
+fn changed_dirty_ratio() -> Option<(Lab, String, &'static str)> {
+    let lab = Lab::acquire_or_skip(&NO_TOOLS)?;
     let before = fs::read_to_string(DIRTY_RATIO_FILE).expect("read vm.dirty_ratio");
     match before.trim() {
         "0" => skip("vm.dirty_bytes is set instead of vm.dirty_ratio"),
-        "15" => Some((before, "vm.dirty_ratio=14")),
-        _ => Some((before, "vm.dirty_ratio=15")),
+        "15" => Some((lab, before, "vm.dirty_ratio=14")),
+        _ => Some((lab, before, "vm.dirty_ratio=15")),
     }
+}
+
+/// Starts a comparison with `options` whose tool hangs, and waits until it does.
+fn start_hanging(place: &CompareFixture, options: &[&str]) -> Running {
+    let mut command = place.compare_once(&[place.tool("hangs", HANGING_TOOL)]);
+    let running = Running::start(command.args(options));
+    wait_for_hanging_tool(place, &running);
+    running
 }
 
 fn read_dirty_ratio() -> String {
@@ -44,10 +53,7 @@ fn read_dirty_ratio() -> String {
 
 #[test]
 fn a_sysctl_is_set_for_the_run_and_restored() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     for (end, status) in [(COPYING_TOOL, 0), ("exit 3", 1)] {
@@ -70,10 +76,7 @@ fn a_sysctl_is_set_for_the_run_and_restored() {
 /// Of two changes of one setting the first knows what the host had.
 #[test]
 fn sysctls_are_restored_in_reverse() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     let place = CompareFixture::new();
@@ -90,16 +93,11 @@ fn sysctls_are_restored_in_reverse() {
 
 #[test]
 fn a_signal_restores_sysctls() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     let place = CompareFixture::new();
-    let mut command = place.compare_once(&[place.tool("hangs", HANGING_TOOL)]);
-    let running = Running::start(command.args(["--sysctl", setting]));
-    wait_for_hanging_tool(&place, &running);
+    let running = start_hanging(&place, &["--sysctl", setting]);
     assert_ne!(read_dirty_ratio(), before);
     running.signal(Signal::SIGTERM);
     let output = place.finish(running);
@@ -110,16 +108,11 @@ fn a_signal_restores_sysctls() {
 /// One at a time: a second would take the settings of the first for those of the host.
 #[test]
 fn killed_the_next_start_restores_sysctls() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     let place = CompareFixture::new();
-    let mut command = place.compare_once(&[place.tool("hangs", HANGING_TOOL)]);
-    let running = Running::start(command.args(["--sysctl", setting]));
-    wait_for_hanging_tool(&place, &running);
+    let running = start_hanging(&place, &["--sysctl", setting]);
     let pid = running.pid();
     let mut second = place.compare_once(&[place.tool("cp", COPYING_TOOL)]);
     let refused = run(second.args(["--sysctl", setting]));
@@ -145,10 +138,7 @@ fn killed_the_next_start_restores_sysctls() {
 
 #[test]
 fn a_sysctl_that_cannot_be_set_is_refused_before_any_run() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     let place = CompareFixture::new();
@@ -435,22 +425,23 @@ fn device(path: &Path) -> String {
     format!("{}:{}", major(dev), minor(dev))
 }
 
-/// A disk of our own and what can hold it; `None` after saying why there is none.
-fn limited_disk(lab: &Lab) -> Option<(Mount, Controller, String)> {
+/// The laboratory, a disk of our own and what can hold it; `None` after saying why there is none.
+fn limited_disk() -> Option<(Lab, Mount, Controller, String)> {
+    limited_disk_of(Lab::acquire_or_skip(&TOOLS)?)
+}
+
+fn limited_disk_of(lab: Lab) -> Option<(Lab, Mount, Controller, String)> {
     let Some(controller) = controller() else {
         return skip("there is neither cgroup v1 blkio nor cgroup v2 io");
     };
     let disk = lab.mount(FsKind::Ext4, 128)?;
     let device = device(&disk.dir);
-    Some((disk, controller, device))
+    Some((lab, disk, controller, device))
 }
 
 #[test]
 fn a_disk_is_held_to_its_rate_and_let_go() {
-    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
-        return;
-    };
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk() else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
@@ -470,10 +461,7 @@ fn a_disk_is_held_to_its_rate_and_let_go() {
 
 #[test]
 fn a_signal_and_a_failing_tool_take_the_limit_off() {
-    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
-        return;
-    };
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk() else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
@@ -493,16 +481,11 @@ fn a_signal_and_a_failing_tool_take_the_limit_off() {
 
 #[test]
 fn killed_the_next_start_takes_the_limit_off() {
-    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
-        return;
-    };
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk() else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
-    let mut command = place.compare_once(&[place.tool("hangs", HANGING_TOOL)]);
-    let running = Running::start(command.arg("--disk-limit=20M"));
-    wait_for_hanging_tool(&place, &running);
+    let running = start_hanging(&place, &["--disk-limit=20M"]);
     let pid = running.pid();
     running.signal(Signal::SIGKILL);
     running.finish();
@@ -517,10 +500,7 @@ fn killed_the_next_start_takes_the_limit_off() {
 /// dirty is held to the rate even when the group has gone. The next start has to see to both.
 #[test]
 fn killed_while_it_waits_for_the_disk_the_next_start_takes_the_limit_off() {
-    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
-        return;
-    };
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk() else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
@@ -550,7 +530,7 @@ fn a_limit_that_cannot_be_is_refused_in_words() {
     assert_exit(&output, FORKLAT_FAILED);
     assert_says(&output, "no block device below");
     assert_says(&output, "its file system is tmpfs");
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk_of(lab) else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
