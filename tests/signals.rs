@@ -59,8 +59,8 @@ fn says_what_was_left(stderr: &str, source: &Path, destination: &Path) {
     let (_, rest) = stderr
         .split_once(&format!("'{}'", destination.display()))
         .expect(stderr);
-    let (before, _) = rest.split_once(" bytes").expect(stderr);
-    let good: u64 = before.rsplit(' ').next().unwrap().parse().expect(stderr);
+    let (_, behind) = rest.split_once(" first ").expect(stderr);
+    let good: u64 = behind.split(' ').next().unwrap().parse().expect(stderr);
     assert!(good < SIZE, "{stderr}");
     File::options()
         .write(true)
