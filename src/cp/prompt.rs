@@ -31,9 +31,7 @@ pub(super) fn ask_overwrite(
     voice.ask(&messages::overwrite_question(
         dest.shown, unwritable, replaces,
     ));
-    let answer = read_answer(voice);
-    voice.end_question();
-    answer.is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
+    read_answer(voice).is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
 }
 
 /// Reads one line of standard input, byte by byte, since the rest belongs to the next question.

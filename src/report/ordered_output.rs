@@ -102,11 +102,6 @@ impl OrderedOutput {
         self.shared.ask(question);
     }
 
-    /// Records that the question was answered, after which the bar may be drawn again.
-    pub fn end_question(&self) {
-        self.shared.display.resume();
-    }
-
     /// Prints a line of `-v` output.
     pub fn print_verbose(&mut self, line: &str) {
         if self.is_verbose() {

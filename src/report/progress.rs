@@ -172,16 +172,6 @@ impl ProgressDisplay {
         }
     }
 
-    /// Removes the bar until [`resume`](Self::resume), for a question whose answer is typed in its line.
-    pub(super) fn pause(&self) {
-        self.bar.set_paused(true);
-    }
-
-    /// Lets the bar be drawn again.
-    pub(super) fn resume(&self) {
-        self.bar.set_paused(false);
-    }
-
     /// Removes the bar at the end of the run, and returns the last line: what a run did that was not stopped and lasted.
     pub(super) fn finish(&self, tally: &Counters, is_complete: bool) -> PendingLine {
         let has_lasted = match self.mode {
@@ -191,7 +181,11 @@ impl ProgressDisplay {
         let summary = tally.summary();
         let has_copied = summary.files > 0 && self.shows_summary();
         (has_lasted && has_copied && is_complete).then(|| {
-            let text = progress_text::summary_text(&summary, tally.has_multiple_files());
+            let width = match self.mode {
+                ProgressMode::Bar => terminal_frame::ScreenSize::of_stderr().line_width(),
+                _ => usize::MAX,
+            };
+            let text = progress_text::summary_text(&summary, tally.has_multiple_files(), width);
             (Stream::Stderr, text)
         })
     }

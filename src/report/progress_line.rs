@@ -210,7 +210,7 @@ mod tests {
 
     fn half_done(files: Option<u64>) -> ProgressFigures {
         ProgressFigures {
-            done: 1_803_886_264,
+            done: 1_808_000_000,
             total: Some(4 << 30),
             files,
             total_files: files.map(|_| 3000),

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::counters::{RunSummary, bytes_per_second};
 use super::progress_figures::ProgressFigures;
 use super::quote::quote;
+use super::text_width::display_width;
 use super::units::{
     format_clock, format_percent, format_rate_short, format_seconds, format_size, format_span,
 };
@@ -42,16 +43,18 @@ pub(super) fn figures_text(figures: &ProgressFigures) -> String {
     parts.join(", ")
 }
 
-/// Formats what a run did, for its last line: `3000 files, 4.00 GiB in 26 s, 157 MiB/s, O_DIRECT by splice`.
-pub(super) fn summary_text(summary: &RunSummary, has_multiple_files: bool) -> String {
-    let mut parts = Vec::new();
+/// Formats what a run did, for its last line: `4.00 GiB in 26 s, 157 MiB/s, 3000 files, O_DIRECT by splice`. What does not
+/// fit into `width` columns is left out, the last first.
+pub(super) fn summary_text(summary: &RunSummary, has_multiple_files: bool, width: usize) -> String {
+    let rate = bytes_per_second(summary.bytes, summary.elapsed) as u64;
+    let (bytes, time) = (format_size(summary.bytes), format_span(summary.elapsed));
+    let mut parts = vec![
+        format!("{bytes} in {time}"),
+        format!("{}/s", format_size(rate)),
+    ];
     if has_multiple_files {
         parts.push(format!("{} files", summary.files));
     }
-    let rate = bytes_per_second(summary.bytes, summary.elapsed) as u64;
-    let (bytes, time) = (format_size(summary.bytes), format_span(summary.elapsed));
-    parts.push(format!("{bytes} in {time}"));
-    parts.push(format!("{}/s", format_size(rate)));
     parts.extend(summary.engine.map(|name| match engine::find(name) {
         Some(spec) if spec.is_direct() => format!("O_DIRECT by {name}"),
         Some(spec) if spec.is_cached() => format!("page cache by {name}"),
@@ -64,6 +67,9 @@ pub(super) fn summary_text(summary: &RunSummary, has_multiple_files: bool) -> St
         0 => {}
         1 => parts.push("1 error".to_owned()),
         errors => parts.push(format!("{errors} errors")),
+    }
+    while parts.len() > 1 && display_width(&parts.join(", ")) > width {
+        parts.pop();
     }
     parts.join(", ")
 }

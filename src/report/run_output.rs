@@ -94,10 +94,11 @@ impl RunOutput {
     }
 
     /// Prints a question without a newline on standard error. A failure is ignored: if standard error is gone, nobody
-    /// can answer. The bar stays away until [`ProgressDisplay::resume`].
+    /// can answer.
     pub(super) fn ask(&self, question: &str) {
-        self.display.pause();
-        let _ = io::stderr().write_all(question.as_bytes());
+        self.display.suspend(|| {
+            let _ = io::stderr().write_all(question.as_bytes());
+        });
     }
 
     /// Writes one whole line to a stream.

@@ -33,8 +33,6 @@ struct BarState {
     frame: TerminalFrame,
     /// Whether anything was drawn in this run.
     was_drawn: bool,
-    /// Whether a question waits for its answer in the place of the frame.
-    is_paused: bool,
     recent_rate: RecentRate,
     /// Whether something has held the copy back. The line about it then stays, because lines that appear and disappear
     /// cannot be read.
@@ -105,9 +103,6 @@ impl TerminalBars {
     /// Draws the run and all files at work.
     pub(super) fn draw(&self, view: RunView<'_>) {
         let mut state = self.state();
-        if state.is_paused {
-            return;
-        }
         state.was_throttled |= view.bottleneck.is_some();
         let rate = state.recent_rate.sample(view.run);
         let size = ScreenSize::of_stderr();
@@ -121,13 +116,6 @@ impl TerminalBars {
         let mut state = self.state();
         state.frame.clear();
         write()
-    }
-
-    /// Removes the lines, and draws none until it is called with `false`.
-    pub(super) fn set_paused(&self, is_paused: bool) {
-        let mut state = self.state();
-        state.is_paused = is_paused;
-        state.frame.clear();
     }
 
     /// Removes all lines at the end of the run, and returns whether there ever were any.
@@ -281,7 +269,7 @@ mod tests {
                 .push(ActiveFile::new(Path::new(name), &progress));
         }
         let all = state.file_lines(false, 39, 3);
-        assert_eq!(all[0], "one    25% 1.00/4.00 MiB 512 KiB/s 0:06", "{all:?}");
+        assert_eq!(all[0], "one    25% 1.00/4.00 MiB 512 KiB/s", "{all:?}");
         assert_eq!(all.len(), 3);
         let some = state.file_lines(true, 79, 2);
         assert!(some[0].ends_with("0:06 left  splice"), "{some:?}");
