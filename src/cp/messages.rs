@@ -10,10 +10,11 @@ use super::error::{
     LinkOperation, Operation, PriorityStep, Refusal, Replaced, ReplacedWhileCopied, RestoreError,
     Warning, XattrOperation,
 };
+use super::space_shortage::SpaceShortage;
 use crate::report::bottleneck_clause;
-use crate::report::program_name;
 use crate::report::quote::{cannot, quote, quote_if_needed, quote_word};
 use crate::report::units;
+use crate::report::{PROGRAM_NAME, program_name};
 use crate::sys::strerror::strerror;
 use crate::transfer::errno_class::Endpoint;
 use crate::transfer::{self, CopyFailure};
@@ -298,6 +299,21 @@ impl Display for Replaced {
 
 impl Display for DataError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.write_sentence(f)?;
+        match self.shortage {
+            // Called as cp, the words are those of cp.
+            Some(SpaceShortage { needed, free }) if program_name() == PROGRAM_NAME => {
+                let (needed, free) = (units::format_size(needed), units::format_size(free));
+                write!(f, "; {needed} needed, {free} free")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl DataError {
+    /// Writes what has failed, in the words of cp where it has some.
+    fn write_sentence(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (from, to) = (quote(&self.source), quote(&self.dest));
         let failure = &self.failure;
         match &failure.error {
@@ -335,9 +351,7 @@ impl Display for DataError {
             transfer::Error::Interrupted => self.write_interrupted(f, &from, &to),
         }
     }
-}
 
-impl DataError {
     /// Writes how far a copy had come when a signal ended it.
     fn write_interrupted(&self, f: &mut Formatter<'_>, from: &str, to: &str) -> fmt::Result {
         let CopyFailure {
@@ -356,12 +370,15 @@ impl DataError {
         } else if size == 0 {
             write!(
                 f,
-                "interrupted: {to} holds the first {copied} bytes of {from}"
+                "interrupted: {to} holds the first {} of {from}",
+                units::format_size(copied)
             )
         } else {
             write!(
                 f,
-                "interrupted: {to} holds the first {copied} bytes of the {size} of {from}"
+                "interrupted: {to} holds the first {} of the {} of {from}",
+                units::format_size(copied),
+                units::format_size(size)
             )
         }
     }

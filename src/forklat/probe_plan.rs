@@ -81,16 +81,24 @@ fn rows(words: &ProbeArgs) -> Result<Vec<(&'static ProbeSpec, Duration)>, Forkla
             _ => chosen(row),
         };
         if wanted && row.needs_directory && words.on.is_none() {
-            return Err(format!("--probe={} needs --on=DIR", row.name).into());
+            return Err(ForklatError::usage(format!(
+                "--probe={} needs --on=DIR",
+                row.name
+            )));
         }
         let given = words.period.iter().rev().find(|(name, _)| name == row.name);
         if given.is_some() && !wanted {
-            return Err(format!("--period={}: that probe is not asked for", row.name).into());
+            return Err(ForklatError::usage(format!(
+                "--period={}: that probe is not asked for",
+                row.name
+            )));
         }
         let period = given.map_or(row.period, |(_, period)| *period);
         if !(MIN_PROBE_PERIOD..=MAX_PROBE_PERIOD).contains(&period) {
             let name = row.name;
-            return Err(format!("--period={name}: between 100us and 1h is possible").into());
+            return Err(ForklatError::usage(format!(
+                "--period={name}: between 100us and 1h is possible"
+            )));
         }
         if wanted {
             rows.push((row, period));
@@ -107,7 +115,9 @@ fn check_option_applies(
     rows: &[(&'static ProbeSpec, Duration)],
 ) -> Result<(), ForklatError> {
     if given && !rows.iter().any(|(row, _)| row.name == probe) {
-        return Err(format!("{option}: the probe {probe} is not asked for").into());
+        return Err(ForklatError::usage(format!(
+            "{option}: the probe {probe} is not asked for"
+        )));
     }
     Ok(())
 }

@@ -65,9 +65,9 @@ impl Workload {
                 })
             }
             (_, None, Some(time)) => Ok(Self::Time(time)),
-            (_, None, None) => Err("no command, and neither --attach nor --for"
-                .to_owned()
-                .into()),
+            (_, None, None) => Err(ForklatError::usage(
+                "no command, and neither --attach nor --for",
+            )),
         }
     }
 

@@ -55,7 +55,7 @@ pub(super) struct RunProgress {
     pub(super) bytes: u64,
     /// Bytes that were copied, skipped and failed files not counted.
     pub(super) copied_bytes: u64,
-    /// These bytes per second.
+    /// The mean rate of these bytes, in bytes per second.
     pub(super) rate: f64,
     /// Time since the run was started.
     pub(super) elapsed: Duration,

@@ -8,15 +8,15 @@ use crate::transfer::Progress;
 /// How far a file or a run is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ProgressFigures {
-    /// Bytes that are done.
+    /// Bytes that are done so far.
     pub(super) done: u64,
-    /// Bytes in all; `None` until they are known.
+    /// Bytes that there are in all; `None` until they are known.
     pub(super) total: Option<u64>,
     /// Files that are done, of a run that has several.
     pub(super) files: Option<u64>,
     /// Files in all; `None` until they are known.
     pub(super) total_files: Option<u64>,
-    /// Bytes per second.
+    /// Rate of the copy in bytes per second.
     pub(super) rate: f64,
     /// Time since the copy was started.
     pub(super) elapsed: Duration,

@@ -2,7 +2,7 @@
 
 use super::progress_figures::ProgressFigures;
 use super::text_width::{display_width, shorten_middle};
-use super::units::{format_clock, format_size, format_size_of};
+use super::units::{format_clock, format_files, format_size, format_size_of};
 
 /// Columns between two fields, and in a line of less than [`WIDE_LINE`] columns.
 const GAP: usize = 2;
@@ -177,8 +177,8 @@ impl ProgressLine<'_> {
             ),
             Field::Files => match (figures.files, figures.total_files) {
                 (None, _) => String::new(),
-                (Some(files), None) => format!("{files} files"),
-                (Some(files), Some(total)) => format!("{files}/{total} files"),
+                (Some(files), None) => format_files(files),
+                (Some(files), Some(total)) => format!("{files}/{}", format_files(total)),
             },
             Field::Rate => format!("{}/s", format_size(figures.rate as u64)),
             Field::Elapsed => format_clock(figures.elapsed),

@@ -7,7 +7,8 @@ use super::progress_figures::ProgressFigures;
 use super::quote::quote;
 use super::text_width::display_width;
 use super::units::{
-    format_clock, format_percent, format_rate_short, format_seconds, format_size, format_span,
+    format_clock, format_files, format_percent, format_rate_short, format_seconds, format_size,
+    format_span,
 };
 use crate::transfer::rate_limit::{Bottleneck, Cause, FIGURE_PLACEHOLDER, FigureUnit, Rate};
 use crate::transfer::{Progress, engine};
@@ -33,8 +34,8 @@ pub(super) fn figures_text(figures: &ProgressFigures) -> String {
         Some(total) => format!("{done} of {}", format_size(total)),
     });
     parts.extend(figures.files.map(|files| match figures.total_files {
-        None => format!("{files} files"),
-        Some(total) => format!("{files} of {total} files"),
+        None => format_files(files),
+        Some(total) => format!("{files} of {}", format_files(total)),
     }));
     parts.push(format!("{}/s", format_size(figures.rate as u64)));
     parts.push(format!("{} elapsed", format_clock(figures.elapsed)));
@@ -53,7 +54,7 @@ pub(super) fn summary_text(summary: &RunSummary, has_multiple_files: bool, width
         format!("{}/s", format_size(rate)),
     ];
     if has_multiple_files {
-        parts.push(format!("{} files", summary.files));
+        parts.push(format_files(summary.files));
     }
     parts.extend(summary.engine.map(|name| match engine::find(name) {
         Some(spec) if spec.is_direct() => format!("O_DIRECT by {name}"),

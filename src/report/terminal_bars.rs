@@ -24,7 +24,7 @@ const RATE_WINDOW: Duration = Duration::from_secs(10);
 /// Least time between two samples of the rate.
 const RATE_SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the terminal shows.
+/// The lines that the terminal shows now.
 #[derive(Debug, Default)]
 pub(super) struct TerminalBars(Mutex<BarState>);
 
@@ -74,7 +74,7 @@ pub(super) struct RunView<'a> {
     pub(super) at_work: Option<(&'a Progress, &'a Path)>,
     /// What holds the copy back, if anything does.
     pub(super) bottleneck: Option<&'a Bottleneck>,
-    /// Whether engines are named.
+    /// Whether the lines name the engines.
     pub(super) names_engines: bool,
 }
 

@@ -65,6 +65,12 @@ pub fn format_rate_short(per_second: f64) -> String {
     format_rate(per_second).replace(".00 ", " ")
 }
 
+/// Formats a number of files: `1 file`, `3000 files`.
+#[must_use]
+pub fn format_files(n: u64) -> String {
+    format!("{n} {}", if n == 1 { "file" } else { "files" })
+}
+
 /// Formats a time as a clock does, with hours where there are any: `1:30`, `2:01:30`.
 #[must_use]
 pub fn format_clock(time: Duration) -> String {
