@@ -367,18 +367,15 @@ impl DataError {
             )
         } else if !begun {
             write!(f, "interrupted before a byte of {from} was copied to {to}")
-        } else if size == 0 {
-            write!(
-                f,
-                "interrupted: {to} holds the first {} of {from}",
-                units::format_size(copied)
-            )
         } else {
+            // The exact number serves to cut off what follows, the other one to read.
+            let shown = match size {
+                0 => units::format_size(copied),
+                _ => units::format_size_of(copied, size),
+            };
             write!(
                 f,
-                "interrupted: {to} holds the first {} of the {} of {from}",
-                units::format_size(copied),
-                units::format_size(size)
+                "interrupted: {to} holds the first {copied} bytes ({shown}) of {from}"
             )
         }
     }
