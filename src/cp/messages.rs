@@ -15,6 +15,7 @@ use crate::report::bottleneck_clause;
 use crate::report::quote::{cannot, quote, quote_if_needed, quote_word};
 use crate::report::units;
 use crate::report::{PROGRAM_NAME, program_name};
+use crate::sys::proc_status::is_proc_mounted;
 use crate::sys::strerror::strerror;
 use crate::transfer::errno_class::Endpoint;
 use crate::transfer::{self, CopyFailure};
@@ -98,7 +99,45 @@ fn write_io(
         Quoting::None => path.display().to_string(),
     };
     let end = phrase_end(operation);
-    write!(f, "{words}{name}{end}: {}", strerror(error))
+    let why = if sets_or_reads_attributes(operation) {
+        attribute_error(error)
+    } else {
+        strerror(error)
+    };
+    write!(f, "{words}{name}{end}: {why}")
+}
+
+/// Returns whether the operation reaches an attribute of an open file through /proc/self/fd, where the file cannot be
+/// opened for reading.
+fn sets_or_reads_attributes(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::SetTimes
+            | Operation::SetParentTimes
+            | Operation::SetMode
+            | Operation::SetParentMode
+            | Operation::SetDefaultMode
+            | Operation::GrantOwnerAccess
+            | Operation::ClearMode
+            | Operation::SetOwner
+            | Operation::ReadAcl
+            | Operation::SetAcl
+            | Operation::ListXattrs
+            | Operation::SetXattrs
+            | Operation::ReadContext
+            | Operation::SetContext
+    )
+}
+
+/// Returns the message of an error of an attribute, and that /proc is missing, where this is the reason for a missing
+/// file.
+fn attribute_error(error: &io::Error) -> String {
+    let why = strerror(error);
+    if error.kind() == io::ErrorKind::NotFound && !is_proc_mounted() {
+        format!("{why}; /proc is not mounted")
+    } else {
+        why
+    }
 }
 
 impl Display for Error {
@@ -132,11 +171,11 @@ impl Display for Error {
                     XattrOperation::Get => ("getting", "of"),
                     XattrOperation::Set => ("setting", "for"),
                 };
-                let (name, path, why) = (quote(name), quote(path), strerror(error));
+                let (name, path, why) = (quote(name), quote(path), attribute_error(error));
                 write!(f, "{words} attribute {name} {preposition} {path}: {why}")
             }
             Self::CreationContext { context, error } => {
-                let (context, why) = (quote_word(context), strerror(error));
+                let (context, why) = (quote_word(context), attribute_error(error));
                 write!(
                     f,
                     "failed to set default file creation context to {context}: {why}"

@@ -20,7 +20,7 @@ use super::{TaskContext, TaskOutcome, print_diagnostic};
 use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::host_info::HostInfo;
 use crate::report::units;
-use crate::sys::proc_status::start_time;
+use crate::sys::proc_status::{is_proc_mounted, start_time};
 
 /// The names of the columns in the table.
 const BASELINE: &str = "baseline";
@@ -56,8 +56,7 @@ impl Workload {
             }
             (_, Some(pid), at_most) => {
                 let pid = Pid::from_raw(pid);
-                let start_ticks =
-                    started(pid).ok_or_else(|| format!("there is no process {pid}"))?;
+                let start_ticks = started(pid).ok_or_else(|| no_process(pid))?;
                 Ok(Self::Process {
                     pid,
                     start_ticks,
@@ -254,6 +253,14 @@ impl PhaseRunner<'_> {
             ));
         }
         Ok(())
+    }
+}
+
+fn no_process(pid: Pid) -> String {
+    if is_proc_mounted() {
+        format!("there is no process {pid}")
+    } else {
+        format!("cannot look for process {pid}: /proc is not mounted")
     }
 }
 

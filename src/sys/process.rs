@@ -107,9 +107,11 @@ pub fn fork_and_run<T: UnwindSafe>(
     }
 }
 
-/// Fails where this process has other threads. The only one is the main thread: a leader that has ended before its process is still counted, as a zombie.
+/// Fails where this process has other threads, or where /proc does not tell. The only one is the main thread: a leader that has ended before its process is still counted, as a zombie.
 fn check_single_threaded() -> io::Result<()> {
-    match std::fs::read_dir("/proc/self/task")?.count() {
+    let threads = std::fs::read_dir("/proc/self/task")
+        .map_err(|e| io::Error::new(e.kind(), "no /proc/self/task: is /proc mounted?"))?;
+    match threads.count() {
         1 => Ok(()),
         _ => Err(io::Error::other("fork from a process that has threads")),
     }

@@ -20,6 +20,7 @@ use crate::cp::dest;
 use crate::cp::error::{Error, LinkOperation, Operation, Refusal, Warning};
 use crate::cp::file_status::{FileId, file_id, is_directory, is_link};
 use crate::cp::options::{Backup, CopyMode, Dereference, Overwrite};
+use crate::sys::proc_status::is_proc_mounted;
 
 /// The name that each source was copied to, by the identity of the source, and the directories that this run made, by
 /// their own identity.
@@ -393,17 +394,13 @@ fn hard_link_fd(
         match linkat(AT_FDCWD, by_descriptor.as_os_str(), dest.dir, base, follow) {
             // Without /proc the path must be used. Where /proc exists, ENOENT means that the file has no name left, and
             // its old name belongs to another file.
-            Err(Errno::ENOENT) if !has_proc() => {
+            Err(Errno::ENOENT) if !is_proc_mounted() => {
                 linkat(named.dir, named.path, dest.dir, base, AtFlags::empty())
             }
             other => other,
         }
     };
     make_over(dest, over, make)
-}
-
-fn has_proc() -> bool {
-    fstatat(AT_FDCWD, "/proc/self/fd", AtFlags::empty()).is_ok()
 }
 
 fn symlink(target: &OsStr, dest: &AtPath<'_>, over: Replacement<'_>) -> nix::Result<bool> {
