@@ -43,7 +43,7 @@ fsync\t''
 read\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l period -d 'How often: fork=2ms; may be given for several, with commas or again' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l rss -d 'Give each forker (there is one a CPU) a heap of this size: its page tables are what fork copies, and there are few where the machine gives huge pages to everyone' -r
-complete -c forklat -n "__fish_forklat_using_subcommand run" -l on -d 'The directory whose file system is asked: write, fsync, read, and exec of a program that lies there' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l on -d 'The directory whose file system is asked: write, fsync, read, and exec of a program that lies there. compare copies to it. Unless given, the current directory' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-json -d 'Everything: facts of the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-csv -d 'A line for each figure' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-markdown -d 'The table in Markdown' -r -F
@@ -68,7 +68,7 @@ fsync\t''
 read\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l period -d 'How often: fork=2ms; may be given for several, with commas or again' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l rss -d 'Give each forker (there is one a CPU) a heap of this size: its page tables are what fork copies, and there are few where the machine gives huge pages to everyone' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l on -d 'The directory whose file system is asked: write, fsync, read, and exec of a program that lies there' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l on -d 'The directory whose file system is asked: write, fsync, read, and exec of a program that lies there. compare copies to it. Unless given, the current directory' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-json -d 'Everything: facts of the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-csv -d 'A line for each figure' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-markdown -d 'The table in Markdown' -r -F

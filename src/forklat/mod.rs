@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod compare;
+mod default_directory;
 pub mod error;
 pub mod export;
 pub mod host;

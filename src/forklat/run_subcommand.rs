@@ -107,7 +107,7 @@ pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, Fo
     let answered = status.is_some() || task.signals.pending_signal().is_some();
     let record = session.stop(&|| !answered && task.signals.pending_signal().is_some())?;
     live.finish();
-    let facts = HostInfo::read(Path::new("/"), words.probes.on.as_deref());
+    let facts = HostInfo::read(Path::new("/"), observing.setup.directory.as_deref());
     let report = assemble("run", &columns(&target), &record, task, facts);
     Ok(TaskOutcome {
         status: status.unwrap_or(0),

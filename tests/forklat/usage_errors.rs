@@ -46,13 +46,16 @@ const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
     ),
     (
         &["--for=1", "--probe=write"],
-        "--probe=write needs --on=DIR",
+        "--probe=write needs --on=DIR, since the current directory lies in memory",
     ),
     (
         &["--for=1", "--probe=fork,fsync"],
-        "--probe=fsync needs --on=DIR",
+        "--probe=fsync needs --on=DIR, since the current directory lies in memory",
     ),
-    (&["--for=1", "--probe=read"], "--probe=read needs --on=DIR"),
+    (
+        &["--for=1", "--probe=read"],
+        "--probe=read needs --on=DIR, since the current directory lies in memory",
+    ),
     (
         &["--for=1", "--on=missing"],
         "cannot access 'missing': No such file or directory",

@@ -27,7 +27,8 @@ pub fn probes() -> String {
         ));
     }
     text.push_str(&format!(
-        "Unless --probe chooses, all of them; those with a DIR only with --on.\n\n{LATENCY}"
+        "Unless --probe chooses, all of them. Those with a DIR ask the file system of --on, or else of the current directory; \
+         `run` leaves them out where that lies in memory or cannot be written to, and says so.\n\n{LATENCY}"
     ));
     text
 }

@@ -29,7 +29,7 @@ pub struct ProbeArgs {
     #[arg(long)]
     pub exec_cold: bool,
 
-    /// The directory whose file system is asked: write, fsync, read, and exec of a program that lies there
+    /// The directory whose file system is asked: write, fsync, read, and exec of a program that lies there. compare copies to it. Unless given, the current directory
     #[arg(long, value_name = "DIR")]
     pub on: Option<PathBuf>,
 }
