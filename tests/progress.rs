@@ -626,6 +626,25 @@ fn lines_of_a_tree_are_of_the_whole_run() {
     });
 }
 
+/// They report no progress while they are copied.
+#[test]
+fn small_files_count_too() {
+    let pair = CopyFixture {
+        shm: shm_dir(),
+        disk: disk_dir(),
+    };
+    fs::create_dir(pair.source()).unwrap();
+    for i in 0..300 {
+        make_dense_dump(&pair.source().join(format!("{i}")), 4096);
+    }
+    let output = run(&mut pair.command(&["--progress=always", "-rT"]));
+    assert!(output.status.success(), "{}", describe_output(&output));
+    let stderr = lossy_string(&output.stderr);
+    let last = stderr.lines().last().unwrap_or_default();
+    assert!(last.starts_with("1.17 MiB in "), "{stderr}");
+    assert!(last.contains(", 300 files"), "{stderr}");
+}
+
 #[test]
 fn the_bar_of_a_tree_is_of_the_whole_run() {
     let pair = tree();

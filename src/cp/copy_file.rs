@@ -272,7 +272,7 @@ fn copy_data(
         wait_for_writeback: open.is_atomic(),
         ..cx.options.transfer
     };
-    let needed = needed_bytes(&facts, &options);
+    let (size, needed) = (facts.size, needed_bytes(&facts, &options));
     let mut observer = FileReporter::new(voice, source.shown, dest.shown);
     let tag = WritebackTag {
         source: source.shown.into(),
@@ -283,7 +283,7 @@ fn copy_data(
     *method = bytes.method();
     match copied {
         Ok(()) => {
-            observer.finish();
+            observer.finish(size);
             Ok(())
         }
         Err(failure) => Err(Error::Data(Box::new(DataError {

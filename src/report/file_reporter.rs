@@ -36,8 +36,10 @@ impl<'a> FileReporter<'a> {
         }
     }
 
-    /// Marks the file as complete, so that its bytes stay counted.
-    pub fn finish(mut self) {
+    /// Marks the file, of `size` bytes, as complete, so that its bytes stay counted. Small files report no progress, and
+    /// the last report of others may be of less than all. The size of a stream is 0.
+    pub fn finish(mut self, size: u64) {
+        self.count(size.max(self.counted_bytes));
         self.is_complete = true;
     }
 
