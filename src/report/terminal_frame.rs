@@ -11,7 +11,9 @@ use std::io::{self, IsTerminal, Write as _};
 
 use terminal_size::{Height, Width, terminal_size_of};
 
+use super::signal_handlers;
 use super::text_width::shorten_end;
+use crate::sys::terminal_stop;
 
 /// The size that is assumed of a terminal that does not know its own.
 const DEFAULT_SIZE: ScreenSize = ScreenSize {
@@ -57,19 +59,26 @@ pub(crate) fn can_redraw() -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct TerminalFrame {
     is_drawn: bool,
+    /// Whether anything was drawn before, so that Ctrl-Z is prepared for.
+    is_prepared: bool,
 }
 
 impl TerminalFrame {
     /// Draws these lines in place of those that are there. Lines that do not fit are cut off.
     pub(crate) fn draw(&mut self, lines: &[String], size: ScreenSize) {
-        write_terminal(&redraw_sequence(lines, size));
+        if !std::mem::replace(&mut self.is_prepared, true) {
+            signal_handlers::erase_before_stop();
+        }
         self.is_drawn = !lines.is_empty();
+        terminal_stop::set_drawn(self.is_drawn);
+        write_terminal(&redraw_sequence(lines, size));
     }
 
     /// Removes the lines, before something else is written there.
     pub(crate) fn clear(&mut self) {
         if std::mem::take(&mut self.is_drawn) {
             write_terminal("\r\x1b[J");
+            terminal_stop::set_drawn(false);
         }
     }
 }

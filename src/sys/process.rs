@@ -25,11 +25,12 @@ const PANIC_STATUS: i32 = 101;
 
 /// Signals whose handlers a worker resets: it did not install them, and they would only set flags that it never reads.
 /// SIGCHLD is among them, because children cannot be waited for while it is ignored.
-const RESET_SIGNALS: [Signal; 7] = [
+const RESET_SIGNALS: [Signal; 8] = [
     Signal::SIGINT,
     Signal::SIGTERM,
     Signal::SIGHUP,
     Signal::SIGUSR1,
+    Signal::SIGTSTP,
     Signal::SIGXFSZ,
     Signal::SIGPIPE,
     Signal::SIGCHLD,

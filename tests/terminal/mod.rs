@@ -8,6 +8,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::support::*;
 use screen::{OnShrink, Screen};
 
@@ -187,7 +189,7 @@ fn what_is_printed_meanwhile_stays_above_the_bar() {
     let mut command = copy_command(&[], &pair.source(), &pair.destination());
     let mut screen = start(&mut command, 120);
     screen.wait_for("a bar", |rows| rows.len() == 3);
-    screen.signal(nix::sys::signal::Signal::SIGUSR1);
+    screen.signal(Signal::SIGUSR1);
     let rows = screen.wait_for("a status line and the bar", |rows| rows.len() == 4);
     let name = format!("'{}': ", pair.source().display());
     let fields = [
@@ -205,6 +207,25 @@ fn what_is_printed_meanwhile_stays_above_the_bar() {
     assert!(rows[2].starts_with("dump  "), "{rows:#?}");
     assert!(screen.finish().success());
     assert_eq!(below_prompt(&screen).len(), 2, "{:#?}", screen.rows());
+}
+
+/// Ctrl-Z leaves an empty row for the shell, and fg draws below what the shell wrote.
+#[test]
+fn a_copy_that_is_stopped_leaves_no_line_behind() {
+    let pair = CopyFixture::new(8 * MIB);
+    let mut command = copy_command(&[], &pair.source(), &pair.destination());
+    let mut screen = start(&mut command, 80);
+    screen.wait_for("a bar", |rows| rows.len() == 3);
+    screen.signal(Signal::SIGTSTP);
+    wait_until("the stop", || screen.is_stopped());
+    screen.wait_for("no bar", |rows| rows == [PROMPT]);
+    screen.print("[1]+  Stopped\r\n$ fg\r\nmmapcp a b\r\n");
+    screen.signal(Signal::SIGCONT);
+    let rows = screen.wait_for("a bar", |rows| rows.len() == 6);
+    assert_eq!(rows[1..4], ["[1]+  Stopped", "$ fg", "mmapcp a b"]);
+    assert_eq!(rows[5], THROTTLE_LINE);
+    assert!(screen.finish().success());
+    assert_eq!(screen.rows().len(), 5, "{:#?}", screen.rows());
 }
 
 // ---------------------------------------------------------------- trees
@@ -329,7 +350,7 @@ fn a_copy_that_is_interrupted_leaves_its_error_alone() {
     let mut command = copy_command(&[], &pair.source(), &pair.destination());
     let mut screen = start(&mut command, 300);
     screen.wait_for("a bar", |rows| rows.len() == 3);
-    screen.signal(nix::sys::signal::Signal::SIGINT);
+    screen.signal(Signal::SIGINT);
     assert!(!screen.finish().success());
     let rows = below_prompt(&screen);
     assert_eq!(rows.len(), 1, "{rows:#?}");

@@ -111,6 +111,19 @@ impl Screen {
         kill(pid, signal).unwrap();
     }
 
+    /// Shows what another program writes.
+    pub(super) fn print(&self, text: &str) {
+        let mut emulator = self.emulator.lock().unwrap();
+        emulator.parser.process(text.as_bytes());
+    }
+
+    /// Returns whether the program is stopped.
+    pub(super) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
     /// Resizes the window.
     pub(super) fn resize(&self, (rows, columns): (u16, u16), on_shrink: OnShrink) {
         let mut emulator = self.emulator.lock().unwrap();
