@@ -63,8 +63,9 @@ fn watch(screen: &mut Screen, lines: usize) -> Vec<Vec<String>> {
     let mut frames = Vec::new();
     while !screen.has_ended() {
         assert!(started.elapsed() < Duration::from_secs(60), "it hangs");
-        let rows = below_prompt(screen);
-        assert!(!screen.has_wrapped_row(), "{rows:#?}");
+        let (mut rows, wraps) = screen.rows_and_wraps();
+        assert!(!wraps, "{rows:#?}");
+        assert_eq!(rows.remove(0), PROMPT, "{rows:#?}");
         assert!(rows.len() <= lines, "{rows:#?}");
         if rows.len() == lines {
             frames.push(rows);
@@ -176,7 +177,8 @@ fn resize_in_mid_copy(on_shrink: OnShrink) {
             assert_eq!(rows[0].contains(']'), columns >= 80, "{rows:#?}");
             assert_eq!(rows[1], THROTTLE_LINE);
         }
-        assert!(!screen.has_wrapped_row(), "{on_shrink:?} to {columns}");
+        let (rows, wraps) = screen.rows_and_wraps();
+        assert!(!wraps, "{on_shrink:?} to {columns}: {rows:#?}");
     }
     assert!(screen.finish().success());
     let left = below_prompt(&screen);
@@ -293,6 +295,57 @@ fn all_files_at_work_are_shown() {
             });
         }
     });
+}
+
+// ---------------------------------------------------------------- forklat
+
+/// Until the table is printed, there is one line, which is cut off where the terminal ends.
+#[test]
+fn the_line_of_a_measurement_fits() {
+    thread::scope(|scope| {
+        for columns in [20, 60, 200] {
+            scope.spawn(move || watch_measurement(columns));
+        }
+    });
+}
+
+fn watch_measurement(columns: u16) {
+    let state = disk_dir();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forklat"));
+    command.args([
+        "run",
+        "--probe=fork",
+        "--baseline=500ms",
+        "--settle=0",
+        "--for=1s",
+    ]);
+    command
+        .env("FORKLAT_STATE_DIR", state.path().join("state"))
+        .env("LC_ALL", "C.UTF-8");
+    let mut screen = start(&mut command, columns);
+    let mut lines = Vec::new();
+    while !screen.has_ended() {
+        let (rows, wraps) = screen.rows_and_wraps();
+        if rows.len() > 2 {
+            let log = lossy_string(&screen.log());
+            assert!(
+                log.contains("machine:"),
+                "{columns}: not the table: {rows:#?}"
+            );
+            break;
+        }
+        assert_eq!(rows[0], PROMPT, "{columns}: {rows:#?}");
+        assert!(!wraps, "{columns}: {rows:#?}");
+        lines.extend(rows.into_iter().skip(1));
+        thread::sleep(LOOK_INTERVAL);
+    }
+    assert!(
+        lines.iter().any(|line| line.starts_with("0:01  ")),
+        "{lines:#?}"
+    );
+    let whole = lines.iter().any(|line| line.contains("max ms: fork "));
+    assert_eq!(whole, columns == 200, "{columns}: {lines:#?}");
+    assert!(screen.finish().success());
 }
 
 // ---------------------------------------------------------------- terminals that cannot redraw

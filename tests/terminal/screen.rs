@@ -87,12 +87,12 @@ impl Screen {
         text_rows(&emulator.parser)
     }
 
-    /// Returns whether a line went on in the next row.
-    pub(super) fn has_wrapped_row(&self) -> bool {
+    /// Returns the same rows as they are at one moment, and whether a line went on in the next row then.
+    pub(super) fn rows_and_wraps(&self) -> (Vec<String>, bool) {
         let emulator = self.emulator.lock().unwrap();
         let screen = emulator.parser.screen();
-        let rows = screen.size().0.get();
-        (0..rows).any(|row| screen.row_wrapped(row))
+        let wraps = (0..screen.size().0.get()).any(|row| screen.row_wrapped(row));
+        (text_rows(&emulator.parser), wraps)
     }
 
     /// Returns all bytes that were written so far.
