@@ -21,11 +21,17 @@ pub(crate) enum DeniedSyscall {
     CopyFileRange,
     Pwritev2,
     Fallocate,
+    /// pwrite64(2) at an offset of 10 MiB or more.
+    PwriteFrom10M,
     /// mmap of a file that other processes see, as the source map must be; the loader's private maps pass.
     Mmap,
     Sendfile,
     Fsync,
     Ftruncate,
+    /// ftruncate(2) to this size alone.
+    FtruncateTo(i32),
+    /// fstat(2) of this descriptor alone.
+    FstatOf(i32),
     Fdatasync,
     SyncFileRange,
     Syncfs,
@@ -49,10 +55,13 @@ impl DeniedSyscall {
             DeniedSyscall::CopyFileRange => libc::SYS_copy_file_range,
             DeniedSyscall::Pwritev2 => libc::SYS_pwritev2,
             DeniedSyscall::Fallocate => libc::SYS_fallocate,
+            DeniedSyscall::PwriteFrom10M => libc::SYS_pwrite64,
             DeniedSyscall::Mmap => libc::SYS_mmap,
             DeniedSyscall::Sendfile => libc::SYS_sendfile,
             DeniedSyscall::Fsync => libc::SYS_fsync,
-            DeniedSyscall::Ftruncate => libc::SYS_ftruncate,
+            DeniedSyscall::Ftruncate | DeniedSyscall::FtruncateTo(_) => libc::SYS_ftruncate,
+            // This is how glibc since 2.33 makes an fstat(2).
+            DeniedSyscall::FstatOf(_) => libc::SYS_newfstatat,
             DeniedSyscall::Fdatasync => libc::SYS_fdatasync,
             DeniedSyscall::SyncFileRange => libc::SYS_sync_file_range,
             DeniedSyscall::Syncfs => libc::SYS_syncfs,
@@ -77,6 +86,10 @@ impl DeniedSyscall {
                     SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Gt, 4).unwrap(),
                 ]
             }
+            DeniedSyscall::PwriteFrom10M => {
+                let (qword, at_least) = (SeccompCmpArgLen::Qword, SeccompCmpOp::Ge);
+                vec![SeccompCondition::new(3, qword, at_least, 10 << 20).unwrap()]
+            }
             DeniedSyscall::OTmpfile => vec![masked_argument_equals(
                 2,
                 libc::O_TMPFILE as u64,
@@ -87,6 +100,10 @@ impl DeniedSyscall {
                 libc::MAP_SHARED as u64,
                 libc::MAP_SHARED,
             )],
+            DeniedSyscall::FtruncateTo(size) => vec![masked_argument_equals(1, u64::MAX, size)],
+            DeniedSyscall::FstatOf(descriptor) => {
+                vec![masked_argument_equals(0, u64::MAX, descriptor)]
+            }
             _ => return vec![],
         };
         vec![SeccompRule::new(conditions).unwrap()]
@@ -125,10 +142,10 @@ pub(crate) fn with_denied_syscalls<T: Send + 'static>(
     errno: i32,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    let rules: BTreeMap<i64, Vec<SeccompRule>> = calls
-        .iter()
-        .map(|call| (call.number(), call.rules()))
-        .collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for call in calls {
+        rules.entry(call.number()).or_default().extend(call.rules());
+    }
     let refuse = SeccompAction::Errno(errno as u32);
     let arch = std::env::consts::ARCH.try_into().unwrap();
     let filter: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)

@@ -53,7 +53,7 @@ impl ProbePlan {
         if execs && let Some(on) = on.as_deref().filter(|_| !on_runs) {
             let (on, program) = (quote(on), quote(&program));
             notes.push(format!(
-                "{on} is mounted noexec: exec runs {program} where it is"
+                "{on} is mounted noexec: exec runs {program} in its own directory"
             ));
         }
         Ok(Self {
@@ -115,7 +115,7 @@ fn rows(
         let given = words.period.iter().rev().find(|(name, _)| name == row.name);
         if given.is_some() && !wanted {
             return Err(ForklatError::usage(format!(
-                "--period={}: that probe is not asked for",
+                "--period={}: that probe is not selected",
                 row.name
             )));
         }
@@ -123,7 +123,7 @@ fn rows(
         if !(MIN_PROBE_PERIOD..=MAX_PROBE_PERIOD).contains(&period) {
             let name = row.name;
             return Err(ForklatError::usage(format!(
-                "--period={name}: between 100us and 1h is possible"
+                "--period={name}: the period must be from 100us to 1h"
             )));
         }
         if wanted {
@@ -142,7 +142,7 @@ fn check_option_applies(
 ) -> Result<(), ForklatError> {
     if given && !rows.iter().any(|(row, _)| row.name == probe) {
         return Err(ForklatError::usage(format!(
-            "{option}: the probe {probe} is not asked for"
+            "{option}: the probe {probe} is not selected"
         )));
     }
     Ok(())
@@ -154,7 +154,7 @@ fn check_heaps_fit(rss: u64, forkers: u64) -> Result<(), ForklatError> {
     let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
     match mem_available(&meminfo) {
         Some(available) if all > available => Err(format!(
-            "--rss: {forkers} forkers of {} take {}, and {} are available",
+            "--rss: {forkers} fork probers of {} take {}, but only {} are available",
             format_bytes(rss),
             format_bytes(all),
             format_bytes(available)

@@ -134,10 +134,10 @@ impl BarState {
         };
         let mut lines = vec![run_line(view, &figures, size.line_width())];
         if self.was_throttled {
-            lines.push(view.bottleneck.map_or_else(
-                || "not held back".to_owned(),
-                progress_text::bottleneck_text,
-            ));
+            lines.push(
+                view.bottleneck
+                    .map_or_else(|| "not limited".to_owned(), progress_text::bottleneck_text),
+            );
         }
         if view.has_multiple_files {
             let room = size.rows.saturating_sub(lines.len() + 1);

@@ -12,7 +12,7 @@ pub enum Error {
     /// A call on one of the files failed.
     Io(Endpoint, io::Error),
     /// An existing destination could not be truncated, with the error that open(2) with O_TRUNC would return. It is
-    /// unchanged.
+    /// unchanged, unless the copy has begun.
     Truncate(io::Error),
     /// The destination could not be truncated or extended to its size.
     Resize(io::Error),
@@ -43,11 +43,14 @@ impl fmt::Display for Error {
             Self::SourceChanged { was, now } if was == now => {
                 write!(
                     f,
-                    "source was modified meanwhile, its size is {now} as before"
+                    "source was modified during the copy (its size is still {now} bytes)"
                 )
             }
             Self::SourceChanged { was, now } => {
-                write!(f, "source changed meanwhile from {was} to {now} bytes")
+                write!(
+                    f,
+                    "source changed during the copy from {was} to {now} bytes"
+                )
             }
             Self::Interrupted => f.write_str("interrupted"),
         }

@@ -26,7 +26,7 @@ use super::{TaskContext, TaskOutcome, print_diagnostic};
 use crate::forklat::error::ForklatError;
 use crate::observe::host_info::HostInfo;
 use crate::observe::memory::{Metric, Reading};
-use crate::sys::clock::monotonic_ns;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::process::MainThread;
 use crate::sys::strerror::strerror;
 use background_work::{ShouldStop, listen, run_while_collecting};
@@ -79,7 +79,7 @@ struct Comparison<'a> {
     doing: String,
     oom_kills: Option<u64>,
     /// When the balloon was found dead, and the error that says how it ended, until it is known who killed it.
-    balloon_death: Option<(u64, ForklatError)>,
+    balloon_death: Option<(MonotonicNs, ForklatError)>,
 }
 
 impl Comparison<'_> {
@@ -105,7 +105,7 @@ impl Comparison<'_> {
     fn collect(&mut self) -> Result<(), ForklatError> {
         listen(&mut self.session, &self.task.signals)?;
         if let Err(message) = self.fixture.check() {
-            self.balloon_death = Some((monotonic_ns(), message));
+            self.balloon_death = Some((MonotonicNs::now(), message));
         }
         self.explain_balloon_death()
     }
@@ -118,14 +118,14 @@ impl Comparison<'_> {
         let (Some((at, message)), Some(latest)) = (&self.balloon_death, latest) else {
             return Ok(());
         };
-        if latest.at_ns <= *at {
+        if latest.at <= *at {
             return Ok(());
         }
         if latest.get(Metric::OomKill) <= self.oom_kills {
             return Err(message.clone());
         }
         self.session.notes.push(format!(
-            "{}: the machine ran out of memory, and the OOM killer took the squeeze: the rest of this run had free memory",
+            "{}: the machine ran out of memory, and the OOM killer killed the balloon of --squeeze: the rest of this run had free memory",
             self.doing
         ));
         self.balloon_death = None;
@@ -163,7 +163,7 @@ impl Comparison<'_> {
             if started.elapsed() > fixture::WRITEBACK_TIMEOUT {
                 let left = crate::report::units::format_bytes(self.session.unwritten());
                 self.session.notes.push(format!(
-                    "{doing}: began while others had {left} to write out"
+                    "{doing}: the run started while other programs still had {left} to write back"
                 ));
                 break;
             }
@@ -195,7 +195,7 @@ impl Comparison<'_> {
     fn note_squeeze(&mut self, doing: &str) {
         if self.fixture.has_released_memory() {
             self.session.notes.push(format!(
-                "{doing}: less than half of the squeeze was left, so it let go: the rest of this run had free memory"
+                "{doing}: less than half of the memory asked for by --squeeze was available, so the balloon released its memory: the rest of this run had free memory"
             ));
         }
     }
@@ -212,12 +212,12 @@ impl Comparison<'_> {
             .map_err(|e| ForklatError::cannot_run(tool.name.as_ref(), e))?;
         let ended = self.watch(&running, doing);
         let ended = ended.inspect_err(|_| self.kill_tool(&running))?;
-        self.session.end_at(ended.durable_or_ended_ns());
+        self.session.end_at(ended.durable_or_ended());
         self.fixture.lift_disk_limit()?;
         self.note_squeeze(doing);
         if ended.left_running {
             self.session.notes.push(format!(
-                "{doing}: it left processes running, which were killed"
+                "{doing}: the tool left processes running, which were killed"
             ));
         }
         self.read_once_more(&ended)?;
@@ -256,12 +256,11 @@ impl Comparison<'_> {
 
     /// Waits for a reading that was taken after the copy, since a short copy may lie between two readings.
     fn read_once_more(&mut self, ended: &FinishedCommand) -> Result<(), ForklatError> {
-        let until = ended.durable_or_ended_ns();
+        let until = ended.durable_or_ended();
         loop {
             self.collect()?;
             let latest = self.session.sampler.latest();
-            if self.balloon_death.is_none() && latest.is_some_and(|reading| reading.at_ns >= until)
-            {
+            if self.balloon_death.is_none() && latest.is_some_and(|reading| reading.at >= until) {
                 return Ok(());
             }
             std::thread::sleep(COLLECT_INTERVAL);

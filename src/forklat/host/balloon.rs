@@ -18,6 +18,7 @@ use crate::observe::kernel_file::{path_below, read_trimmed};
 use crate::observe::observer_process::{ObserverProcess, ProcessControl};
 use crate::report::units::format_bytes;
 use crate::sys::buffer::AlignedBuffer;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::key_value::{self, find_value, parse_kilobytes};
 use crate::sys::shared_memory::SharedWords;
 use crate::sys::strerror::strerror;
@@ -29,8 +30,8 @@ const MAX_STEP_BYTES: u64 = 64 << 20;
 /// Tolerance around SIZE: one part in this many on either side, 2 %.
 const TOLERANCE_DIVISOR: u64 = 50;
 
-/// Interval between two readings of MemAvailable, in nanoseconds (20 ms).
-const POLL_INTERVAL_NS: u64 = 20_000_000;
+/// Interval between two readings of MemAvailable.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Bytes that must remain available in addition to the watermarks (64 MiB).
 const MIN_RESERVE_BYTES: u64 = 64 << 20;
@@ -123,12 +124,11 @@ impl Balloon {
         self.wait(&|| false).map(drop)
     }
 
-    /// Returns when the balloon released its memory by itself since it was last inflated, in nanoseconds of
-    /// CLOCK_MONOTONIC.
+    /// Returns when the balloon released its memory by itself since it was last inflated.
     #[must_use]
-    pub fn released_at_ns(&self) -> Option<u64> {
+    pub fn released_at(&self) -> Option<MonotonicNs> {
         let at = self.words[SLOT_RELEASED_AT].load(Ordering::Acquire);
-        (at != 0).then_some(at)
+        (at != 0).then_some(MonotonicNs::from_nanos(at))
     }
 
     /// Returns the bytes of memory that the balloon holds.
@@ -169,7 +169,7 @@ impl Balloon {
             if self.held() != last.0 {
                 last = (self.held(), Instant::now());
             } else if last.1.elapsed() > STALL_TIMEOUT {
-                return Err("balloon: neither grows nor shrinks".into());
+                return Err("balloon: it neither grows nor shrinks".into());
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -182,7 +182,7 @@ fn failure(outcome: u64, available: &str) -> Option<String> {
         OUTCOME_REACHED => None,
         OUTCOME_NOTHING_HELD => Some(format!("only {available} are available, with nothing held")),
         OUTCOME_RELEASED => Some(format!(
-            "something else took memory: {available} were available, less than half, and all was let go"
+            "something else took memory: only {available} were available, less than half of the target, so the balloon released its memory"
         )),
         errno => {
             let e = std::io::Error::from_raw_os_error(errno as i32);
@@ -245,7 +245,7 @@ impl HostMemory {
         if size < self.min_available() {
             let (least, high) = (format_bytes(self.min_available()), format_bytes(self.high));
             return refuse(format!(
-                "it needs at least {least} to live (twice its high watermarks of {high}, and {})",
+                "it needs at least {least} to keep working (twice its high watermarks of {high}, and {})",
                 format_bytes(MIN_RESERVE_BYTES)
             ));
         }
@@ -254,7 +254,7 @@ impl HostMemory {
             .filter(|room| take.saturating_sub(held) > *room)
         {
             return refuse(format!(
-                "that takes {} more, and the memory limit of our control group leaves {}",
+                "that takes {} more, but the memory limit of our control group leaves only {}",
                 format_bytes(take - held),
                 format_bytes(room)
             ));
@@ -376,7 +376,7 @@ fn run_balloon_process(
         .reserve((available(meminfo)? / MAX_STEP_BYTES) as usize + 1024);
     control.lock_memory();
     control.set_ready();
-    let mut deadline = clock::monotonic_ns();
+    let mut deadline = MonotonicNs::now();
     while !control.is_stopping() {
         let order = words[SLOT_ORDER].load(Ordering::Acquire);
         let filling = order != words[SLOT_DONE].load(Ordering::Relaxed);
@@ -387,7 +387,7 @@ fn run_balloon_process(
             words[SLOT_DONE].store(order, Ordering::Release);
         }
         if outcome.is_some() {
-            deadline = clock::monotonic_ns().max(deadline + POLL_INTERVAL_NS);
+            deadline = MonotonicNs::now().max(deadline.after(POLL_INTERVAL));
             clock::sleep_until(deadline);
         }
     }
@@ -412,7 +412,7 @@ fn step(
         BalloonStep::Stay => Some(OUTCOME_REACHED),
         BalloonStep::Insufficient => Some(OUTCOME_NOTHING_HELD),
         BalloonStep::ReleaseAll => {
-            words[SLOT_RELEASED_AT].store(clock::monotonic_ns(), Ordering::Release);
+            words[SLOT_RELEASED_AT].store(MonotonicNs::now().as_nanos(), Ordering::Release);
             held.give(words, u64::MAX);
             Some(OUTCOME_RELEASED)
         }
@@ -470,7 +470,7 @@ mod tests {
         assert_eq!(HOST.accepts(264 * MIB, 0), Ok(true));
         for (host, size, words) in [
             (HOST, 1001 * MIB, "only 1000.00 MiB are available now"),
-            (HOST, 263 * MIB, "at least 264.00 MiB to live"),
+            (HOST, 263 * MIB, "at least 264.00 MiB to keep working"),
             (
                 HostMemory {
                     group_room: Some(500 * MIB),

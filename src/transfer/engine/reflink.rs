@@ -2,7 +2,6 @@
 
 use std::io;
 
-use nix::errno::Errno;
 use nix::sys::statfs::EXT4_SUPER_MAGIC;
 use nix::unistd::ftruncate;
 
@@ -14,8 +13,8 @@ use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "reflink",
-    description: "shares the blocks of the source, copies nothing",
-    applies_to: "source and destination on one btrfs, xfs or other file system that can",
+    description: "shares the blocks of the source and copies nothing",
+    applies_to: "source and destination on the same file system, if it can share blocks (btrfs, xfs)",
     write_mode: WriteMode::Shared,
     chunk: usize::MAX,
     fits,
@@ -31,14 +30,14 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     }
     if source.fs != dest.fs {
         return Err(format!(
-            "from {} to {} nothing can be shared",
+            "no blocks can be shared between {} and {}",
             fs_name(source.fs),
             fs_name(dest.fs)
         ));
     }
     // Whether others can share blocks depends on how they were made and mounted, so the kernel is asked.
     if dest.fs == EXT4_SUPER_MAGIC {
-        return Err("ext4 shares no blocks".into());
+        return Err("ext4 cannot share blocks".into());
     }
     Ok(())
 }
@@ -58,23 +57,16 @@ impl Engine for ReflinkEngine {
     }
 }
 
+/// Shares the blocks. The destination keeps what it has beyond the size of the source.
 fn share(pair: &Endpoints<'_>) -> io::Result<()> {
     let (dest, size) = (pair.dest.file, pair.source_info.size);
-    let dest_size = dest.metadata()?.len();
-    let longer = dest_size > size;
-    let cut = || retry(|| ftruncate(dest, size.cast_signed()));
-    if longer {
-        // If the rest of the old file cannot be truncated, shared blocks before it would make a mixture of both files.
-        retry(|| ftruncate(dest, dest_size.cast_signed()))?;
-    }
     match retry(|| clone_file(pair.source, dest)) {
         // A last block that is not full can be shared only where the destination ends as well. It is cut then, and not
         // before: most refusals come first.
-        Err(e) if longer && e.raw_os_error() == Some(Errno::EINVAL as i32) => {
-            cut()?;
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) && dest.metadata()?.len() > size => {
+            retry(|| ftruncate(dest, size.cast_signed()))?;
             retry(|| clone_file(pair.source, dest))
         }
-        Ok(()) if longer => cut(),
         other => other,
     }
 }

@@ -1,5 +1,7 @@
 //! The sentences of errors, warnings, -v lines and questions. Only this module contains GNU cp's words and its quoting.
 
+pub(super) mod usage;
+
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 use std::io;
@@ -12,7 +14,7 @@ use super::error::{
 };
 use super::space_shortage::SpaceShortage;
 use crate::report::bottleneck_clause;
-use crate::report::quote::{cannot, quote, quote_if_needed, quote_word};
+use crate::report::quote::{quote, quote_if_needed, quote_word};
 use crate::report::units;
 use crate::report::{PROGRAM_NAME, program_name};
 use crate::sys::proc_status::is_proc_mounted;
@@ -79,7 +81,7 @@ fn phrase_end(operation: Operation) -> &'static str {
     match operation {
         Operation::OpenSource => " for reading",
         Operation::BackUpAtomically => {
-            " atomically, as names can neither be exchanged nor linked there"
+            " atomically, since names can be neither exchanged nor linked there"
         }
         _ => "",
     }
@@ -140,6 +142,25 @@ fn attribute_error(error: &io::Error) -> String {
     }
 }
 
+impl LinkOperation {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::HardLink => "hard",
+            Self::Symlink => "symbolic",
+        }
+    }
+}
+
+impl XattrOperation {
+    /// Returns the verb, and the preposition before the path.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Get => ("getting", "of"),
+            Self::Set => ("setting", "for"),
+        }
+    }
+}
+
 impl Display for Error {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -154,11 +175,8 @@ impl Display for Error {
                 target,
                 error,
             } => {
+                let kind = operation.kind();
                 let (dest, target, why) = (quote(dest), quote(target), strerror(error));
-                let kind = match operation {
-                    LinkOperation::HardLink => "hard",
-                    LinkOperation::Symlink => "symbolic",
-                };
                 write!(f, "cannot create {kind} link {dest} to {target}: {why}")
             }
             Self::Xattr {
@@ -167,10 +185,7 @@ impl Display for Error {
                 path,
                 error,
             } => {
-                let (words, preposition) = match operation {
-                    XattrOperation::Get => ("getting", "of"),
-                    XattrOperation::Set => ("setting", "for"),
-                };
+                let (words, preposition) = operation.words();
                 let (name, path, why) = (quote(name), quote(path), attribute_error(error));
                 write!(f, "{words} attribute {name} {preposition} {path}: {why}")
             }
@@ -198,7 +213,7 @@ impl Display for Error {
             }
             Self::GaveUp { bottleneck, after } => write!(
                 f,
-                "giving up: for {} at {}, {}",
+                "giving up after {} at {}: {}",
                 humantime::format_duration(*after),
                 units::format_rate(bottleneck.rate.as_f64()),
                 bottleneck_clause(bottleneck)
@@ -329,7 +344,7 @@ impl Display for Replaced {
                 let (path, aside) = (quote(path), quote(aside));
                 write!(
                     f,
-                    "{path} was replaced while being removed: the file that was there for a moment is {aside} now"
+                    "{path} was replaced while being removed: the file that replaced it is now {aside}"
                 )
             }
         }
@@ -373,10 +388,10 @@ impl DataError {
                 write!(f, "cannot copy {from} to {to}: ")?;
                 match self.demand {
                     Some(Demand::Engine(engine)) => {
-                        write!(f, "engine {} cannot do it: {why}", engine.name)
+                        write!(f, "engine {} cannot copy it: {why}", engine.name)
                     }
                     Some(Demand::Direct) => {
-                        write!(f, "--direct=always cannot be kept: {why}")
+                        write!(f, "--direct=always is not possible: {why}")
                     }
                     None => f.write_str(why),
                 }
@@ -428,9 +443,13 @@ impl Display for LimitError {
                 write!(f, "cannot start a prober: {}", strerror(error))
             }
             Self::NoFileSystem(path) => {
-                write!(f, "{} lies on no file system to write on", quote(path))
+                write!(
+                    f,
+                    "{} is a pipe or a device, which has no file system to measure",
+                    quote(path)
+                )
             }
-            Self::Stat(path, error) => f.write_str(&cannot("stat", path, error)),
+            Self::Stat(path, error) => write_io(f, Operation::Stat, path, error),
         }
     }
 }
@@ -474,28 +493,28 @@ impl Display for LimitWarning {
                 file_system,
             } => write!(
                 f,
-                "warning: {option}: {} is on {file_system}, in memory, where no write waits for a disk: this limit holds nothing back",
+                "warning: {option}: {} is on {file_system}, which is in memory: no write waits for a disk there, so this limit has no effect",
                 quote(directory)
             ),
             Self::ProbersNotLocked(error) => write!(
                 f,
-                "warning: cannot lock the probers in memory ({}): raise RLIMIT_MEMLOCK; stalls of their own may be counted",
+                "warning: cannot lock the probers in memory ({}): their own page faults may count as latency; raise RLIMIT_MEMLOCK",
                 strerror(error)
             ),
             Self::MissedBeforeStart(bottleneck) => write!(
                 f,
-                "warning: before a byte is copied, {}: going on at {} until it is better",
+                "warning: even before the copy starts, {}; the copy runs at {} until this improves",
                 bottleneck_clause(bottleneck),
                 units::format_rate(bottleneck.rate.as_f64())
             ),
             Self::ProberDied { option, why } => write!(
                 f,
-                "warning: {option}: the prober died ({why}); braking until another answers"
+                "warning: {option}: the prober died ({why}); the copy slows down until a new prober answers"
             ),
-            Self::ProberRestarted(option) => write!(f, "{option}: another prober answers"),
+            Self::ProberRestarted(option) => write!(f, "{option}: a new prober answers"),
             Self::SupervisorDied { option, why } => write!(
                 f,
-                "warning: {option}: no prober can be started any more ({why}); going on at the slowest rate"
+                "warning: {option}: no prober can be started any more ({why}); the copy continues at the slowest rate"
             ),
             Self::IdlePriority { step, error } => {
                 let what = match step {
@@ -553,6 +572,18 @@ fn mode_letters(mode: u32) -> String {
     .concat()
     .into_iter()
     .collect()
+}
+
+/// Returns the error of writing to standard output.
+#[must_use]
+pub(super) fn write_error(error: &io::Error) -> String {
+    format!("write error: {}", strerror(error))
+}
+
+/// Returns the error of installing the signal handlers.
+#[must_use]
+pub(super) fn signals_not_handled(error: &io::Error) -> String {
+    format!("cannot handle signals: {error}")
 }
 
 /// Returns the line of -v for a file that is copied, with the name of its backup.
