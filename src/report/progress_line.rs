@@ -237,16 +237,17 @@ mod tests {
             (39, " 42% 1.68/4.00 GiB 157 MiB/s 0:15 left"),
             (
                 79,
-                "dump   42%  [=======>          ]  1.68/4.00 GiB  157 MiB/s  0:11  0:15 left",
+                "dump   42%  [=========>            ]  1.68/4.00 GiB  157 MiB/s  0:11  0:15 left",
             ),
         ] {
             assert_eq!(fit(None, "dump", false, width), want, "{width}");
         }
-        let run = " 42%  [===>       ]  1.68/4.00 GiB  1234/3000 files  157 MiB/s  0:11  0:15 left";
+        let run =
+            " 42%  [=====>      ]  1.68/4.00 GiB  1234/3000 files  157 MiB/s  0:11  0:15 left";
         assert_eq!(fit(Some(1234), "", false, 80), run);
-        let name = "a-long-archive.tar.gz";
-        let line = fit(None, name, true, 17);
-        assert_eq!(line, "a-…r.gz");
+        // Of several files the name comes first, and then how far the file is.
+        assert_eq!(fit(None, "r.gz", true, 19), "r.gz  42%");
+        assert_eq!(fit(None, "r.gz", true, 23), "r.gz  42% 1.68/4.00 GiB");
     }
 
     proptest! {
