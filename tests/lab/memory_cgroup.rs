@@ -114,8 +114,8 @@ fn a_copy_in_a_small_container_is_charged_next_to_nothing() {
     let source = shm.path().join("source");
     make_dump(&source, 64 << 20, &[(0, 64 << 20)]);
     for (tool, args) in [
-        (MMAPCP, &[][..]),
-        (MMAPCP, &["--engine=splice"]),
+        (&*MMAPCP, &[][..]),
+        (&*MMAPCP, &["--engine=splice"]),
         ("cp", &[]),
     ] {
         let group = match MemoryGroup::new("mmapcp-test") {

@@ -9,6 +9,7 @@ use std::process::Command;
 use super::program_run::{CopyOutcome, copy_arguments, cp, mmapcp, newest_cp};
 use super::test_filesystem::{FsKind, Mount};
 use super::{Lab, newest_cp, run_tool};
+use crate::tested_programs::MMAPCP;
 
 const TOOLS: [&str; 4] = ["filefrag", "losetup", "mount", "umount"];
 
@@ -170,7 +171,7 @@ fn an_error_of_the_medium_is_no_reason_to_copy_in_another_way() {
             let inject = format!("inject=ioctl:error={errno}");
             let output = Command::new("strace")
                 .args(["-f", "-qq", "-o", "/dev/null", "-e", &inject])
-                .arg(env!("CARGO_BIN_EXE_mmapcp"))
+                .arg(&*MMAPCP)
                 .args([&place.source, &dest])
                 .env("LC_ALL", "C")
                 .output()
