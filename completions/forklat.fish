@@ -48,6 +48,7 @@ complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-json -d '
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-csv -d 'A line for each figure' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-markdown -d 'The table in Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-hlog -d 'HdrHistogram V2 interval log of the latencies in nanoseconds, a line a second for each probe' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -s v -l verbose -d 'Each CPU, the service times, and what the observers cost, too'
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l exec-cold -d 'Drop the pages of the program before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -73,6 +74,7 @@ complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-json 
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-csv -d 'A line for each figure' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-markdown -d 'The table in Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-hlog -d 'HdrHistogram V2 interval log of the latencies in nanoseconds, a line a second for each probe' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s v -l verbose -d 'Each CPU, the service times, and what the observers cost, too'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l exec-cold -d 'Drop the pages of the program before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -93,5 +95,6 @@ complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-json -d
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-csv -d 'A line for each figure' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-markdown -d 'The table in Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-hlog -d 'HdrHistogram V2 interval log of the latencies in nanoseconds, a line a second for each probe' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -s v -l verbose -d 'Each CPU and the service times, too'
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -s h -l help -d 'Print help (see more with \'--help\')'
