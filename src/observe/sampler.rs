@@ -391,8 +391,10 @@ mod tests {
         assert_eq!(slabs.names, ["dentry", "btrfs_path"]);
         let bytes: Vec<_> = slabs.readings.iter().map(|r| &*r.bytes).collect();
         assert_eq!(bytes, [&[384, 0][..], &[576, 112]]);
-        assert!(!side.take_request());
+        assert!(!side.is_requested());
         rows.request_flag().store(1, Ordering::Relaxed);
-        assert!(side.take_request() && !side.take_request());
+        assert!(side.is_requested());
+        side.read();
+        assert!(!side.is_requested(), "whether it could be read or not");
     }
 }
