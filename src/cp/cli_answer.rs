@@ -1,64 +1,44 @@
-//! Answers to the command line itself: help, version, and usage errors in cp's words.
+//! Answers to the command line itself: help, version, and usage errors.
 
 use std::process::ExitCode;
 
-use crate::report::program_name;
-use crate::sys::strerror::strerror;
+use super::messages::{self, usage};
+use super::usage_error::UsageError;
+use crate::report::{diagnose, write_stdout};
 
-/// The text that is printed instead of copying.
+/// What is printed instead of copying.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CliAnswer {
     /// An answer that was asked for: standard output, exit status 0.
     Text(String),
-    /// An error: standard error, exit status 1, with the hint to --help where cp gives it. The text is bytes, since
-    /// arguments may contain any.
-    Mistake(Vec<u8>),
+    /// An error: standard error, exit status 1.
+    Mistake(UsageError),
 }
 
-/// Returns the second line of cp's usage errors.
-#[must_use]
-pub fn hint() -> String {
-    format!("Try '{} --help' for more information.", program_name())
+impl From<UsageError> for CliAnswer {
+    fn from(error: UsageError) -> Self {
+        Self::Mistake(error)
+    }
 }
 
 impl CliAnswer {
-    /// Makes an error that is not a usage error.
-    #[must_use]
-    pub fn error(text: &str) -> Self {
-        Self::Mistake(format!("{}: {text}\n", program_name()).into_bytes())
-    }
-
-    /// Makes a usage error, with cp's second line.
-    #[must_use]
-    pub fn usage_error(text: &str) -> Self {
-        Self::usage_of_bytes(text.as_bytes())
-    }
-
-    /// Makes a usage error from bytes, so that arguments are shown as they were given.
-    #[must_use]
-    pub fn usage_of_bytes(text: &[u8]) -> Self {
-        let hint = hint();
-        let (before, behind) = (program_name().as_bytes(), hint.as_bytes());
-        Self::Mistake([before, b": ", text, b"\n", behind, b"\n"].concat())
-    }
-
     /// Prints the answer and returns its exit status.
     #[must_use]
     pub fn print(self) -> ExitCode {
         use std::io::Write;
-        let (result, code) = match &self {
-            Self::Text(text) => (
-                crate::report::write_stdout(text.as_bytes()),
-                ExitCode::SUCCESS,
-            ),
-            Self::Mistake(text) => (std::io::stderr().write_all(text), ExitCode::FAILURE),
-        };
-        match (result, &self) {
-            (Ok(()), _) => code,
-            (Err(e), Self::Text(_)) => {
-                Self::error(&format!("write error: {}", strerror(&e))).print()
+        match self {
+            Self::Text(text) => match write_stdout(text.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(e) => {
+                    diagnose(&messages::write_error(&e));
+                    ExitCode::FAILURE
+                }
+            },
+            Self::Mistake(error) => {
+                // Where standard error cannot be written to, the exit status is all that is left to tell.
+                let _ = std::io::stderr().write_all(&usage::usage_error(&error));
+                ExitCode::FAILURE
             }
-            (Err(_), Self::Mistake(_)) => ExitCode::FAILURE,
         }
     }
 }

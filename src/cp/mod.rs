@@ -25,6 +25,7 @@ pub mod thread_pool;
 mod throttle;
 mod total_scan;
 pub mod tree;
+pub mod usage_error;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,8 +49,8 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         set_program_name(&word);
     }
     let resolved = resolve::resolve(words, &Environment::of_process());
-    for warning in &resolved.warnings {
-        diagnose(warning);
+    for warning in resolved.warnings {
+        diagnose(messages::usage::usage_warning(warning));
     }
     let options = match resolved.options {
         Ok(options) => options,
@@ -58,7 +59,8 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(e) => {
-            return cli_answer::CliAnswer::error(&format!("cannot handle signals: {e}")).print();
+            diagnose(&messages::signals_not_handled(&e));
+            return ExitCode::FAILURE;
         }
     };
     raise_descriptor_limit();
@@ -69,7 +71,7 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Err(error) => {
             voice.error_without_file(&error);
             if error.is_usage_error() {
-                voice.print_hint(&cli_answer::hint());
+                voice.print_hint(&messages::usage::hint());
             }
             false
         }
