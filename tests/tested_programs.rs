@@ -123,6 +123,28 @@ mod tests {
         }
     }
 
+    /// A test that ran what cargo built would pass whatever the directory has.
+    #[test]
+    fn no_test_finds_the_programs_in_another_way() {
+        let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")];
+        let mut files = 0;
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    dirs.push(path);
+                } else if path.extension().is_some_and(|name| name == "rs")
+                    && !path.ends_with(file!())
+                {
+                    let text = fs::read_to_string(&path).unwrap();
+                    assert!(!text.contains("CARGO_BIN_EXE"), "{}", path.display());
+                    files += 1;
+                }
+            }
+        }
+        assert!(files > 50, "{files} files");
+    }
+
     fn put_program(dir: &Path, name: &str, script: &str) {
         let path = dir.join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();

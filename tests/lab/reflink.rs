@@ -221,7 +221,7 @@ fn check_uncut_dest(source: &Path, dest: &Path, wanted: &[u8]) {
     let old = old_contents()[2].clone();
     let copy = |options: &[&str], denied: &[DeniedSyscall], errno: Errno| {
         prepare(dest, old.as_deref());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mmapcp"));
+        let mut command = Command::new(&*MMAPCP);
         command.args(options).args([source, dest]);
         let output = run_with_denied(denied, errno as i32, command);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
