@@ -48,6 +48,7 @@ complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-json -d '
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-markdown -d 'Write the table as Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-hlog -d 'Write the latencies in nanoseconds as an HdrHistogram V2 interval log, with one line per second and probe' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -s v -l verbose -d 'Show also each CPU, the service times, and what the observers cost'
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l exec-cold -d 'Drop the pages of the program from the page cache before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -73,6 +74,7 @@ complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-json 
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-markdown -d 'Write the table as Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-hlog -d 'Write the latencies in nanoseconds as an HdrHistogram V2 interval log, with one line per second and probe' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s v -l verbose -d 'Show also each CPU, the service times, and what the observers cost'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l exec-cold -d 'Drop the pages of the program from the page cache before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -93,5 +95,6 @@ complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-json -d
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-markdown -d 'Write the table as Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-hlog -d 'Write the latencies in nanoseconds as an HdrHistogram V2 interval log, with one line per second and probe' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -s v -l verbose -d 'Show also each CPU and the service times'
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -6,6 +6,7 @@ extern crate mmapcp_test_attribute;
 mod harness;
 mod support;
 mod syscall_cpu_tracer;
+mod tested_programs;
 
 mod atomic;
 mod attributes;

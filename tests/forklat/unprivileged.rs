@@ -16,8 +16,8 @@ fn open_place() -> RunFixture {
     let place = RunFixture::of_programs();
     let program = place.path("program");
     // A copy that is being written cannot be run, and a test beside this one may have forked in between.
-    fs::hard_link(FORKLAT, &program)
-        .or_else(|_| fs::copy(FORKLAT, &program).map(drop))
+    fs::hard_link(&*FORKLAT, &program)
+        .or_else(|_| fs::copy(&*FORKLAT, &program).map(drop))
         .unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     place
