@@ -126,7 +126,7 @@ fn a_full_disk_tells_what_is_missing() {
     let said = format!("error writing '{}': {NO_SPACE}", dest.display());
     let links = crate::support::shm_dir();
     let cp = links.path().join("cp");
-    std::os::unix::fs::symlink(crate::support::MMAPCP, &cp).expect("link");
+    std::os::unix::fs::symlink(&*crate::support::MMAPCP, &cp).expect("link");
     for option in ["--engine=buffered", "--sparse=auto"] {
         // The space of a file that is overwritten counts as free, and an old one is there after a failure.
         for old_size in [0, 4 << 20] {
@@ -140,7 +140,7 @@ fn a_full_disk_tells_what_is_missing() {
                     .expect("run the copy");
                 String::from_utf8(output.stderr).expect("a text")
             };
-            let ours = message(Path::new(crate::support::MMAPCP));
+            let ours = message(Path::new(&*crate::support::MMAPCP));
             let figures = "; 32.0 MiB needed, 16.0 MiB free";
             assert_eq!(
                 ours,

@@ -49,12 +49,12 @@ fn what_a_copy_lacks_without_proc_is_named() {
     make_dense_dump(&place.path().join("dump"), 3 * MIB);
     mkfifo(&place.path().join("fifo"), Mode::from_bits_retain(0o644)).expect("make a fifo");
     for (words, said) in COPIES_THAT_FAIL {
-        let output = run_without_proc(MMAPCP, words, place.path());
+        let output = run_without_proc(&MMAPCP, words, place.path());
         assert_eq!(output.status.code(), Some(1), "{words:?}");
         assert_eq!(lossy_string(&output.stderr), *said, "{words:?}");
     }
     // A missing file is no matter of /proc.
-    let output = run_without_proc(MMAPCP, &["missing", "copy"], place.path());
+    let output = run_without_proc(&MMAPCP, &["missing", "copy"], place.path());
     let said = "mmapcp: cannot stat 'missing': No such file or directory\n";
     assert_eq!(lossy_string(&output.stderr), said);
 }
@@ -73,7 +73,7 @@ fn a_tree_is_copied_without_proc() {
     std::os::unix::fs::symlink("nowhere", tree.join("link")).expect("make a link");
     for option in ["--fsync", "--atomic", "--limit-rate=100M"] {
         let copy = place.path().join("copy");
-        let output = run_without_proc(MMAPCP, &["-aT", option, "tree", "copy"], place.path());
+        let output = run_without_proc(&MMAPCP, &["-aT", option, "tree", "copy"], place.path());
         assert!(output.status.success(), "{}", describe_output(&output));
         assert!(output.stderr.is_empty(), "{}", describe_output(&output));
         assert_same_content(&tree.join("sub/dump"), &copy.join("sub/dump"), option);
@@ -93,7 +93,7 @@ fn what_forklat_lacks_without_proc_is_named() {
         return;
     };
     let place = disk_dir();
-    let forklat = env!("CARGO_BIN_EXE_forklat");
+    let forklat = &*crate::compare_fixtures::FORKLAT;
     for words in [
         &["run", "--for=1"][..],
         &["run", "--", "true"],

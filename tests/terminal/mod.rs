@@ -319,7 +319,7 @@ fn the_line_of_a_measurement_fits() {
 
 fn watch_measurement(columns: u16) {
     let state = disk_dir();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_forklat"));
+    let mut command = Command::new(&*crate::compare_fixtures::FORKLAT);
     command.args([
         "run",
         "--probe=fork",
