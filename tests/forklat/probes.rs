@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{COMMAND_TIME_ONLY, HeldRun, RunFixture, cpus, names, probe, probe_kinds, subject};
-use crate::support::{assert_exit, disk_dir, lossy_string};
+use crate::support::{describe_output, disk_dir, lossy_string, run};
 
 #[test]
 fn probes_without_a_directory_are_the_default() {
@@ -103,7 +103,7 @@ fn each_directory_probe_runs() {
         assert_eq!(names(disk.path()), [""; 0], "{name}");
         std::thread::sleep(std::time::Duration::from_millis(50));
         let output = held.finish();
-        assert_exit(&output, 0);
+        assert!(output.status.success(), "{}", describe_output(&output));
         let report = place.report("json");
         assert_eq!(probe_kinds(subject(&report, "during")), [name]);
         let of = report.facts.on.expect("facts of the directory");
@@ -171,7 +171,7 @@ fn a_probe_that_is_always_late_still_ends() {
         .args(["--probe=fork", "--period=fork=100us", "--rss=64M"])
         .output()
         .unwrap();
-    assert_exit(&output, 0);
+    assert!(output.status.success(), "{}", describe_output(&output));
 }
 
 /// A place without true(1) has no exec, and everything else.
@@ -185,6 +185,43 @@ fn a_program_is_wanted_by_exec_only() {
             .args(["run", "--baseline=0", "--settle=0", "--for=100ms", probe])
             .output()
             .unwrap();
-        assert_exit(&output, status);
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{}",
+            describe_output(&output)
+        );
     }
+}
+
+/// As for compare, the current directory, if it is a disk; in memory a note says that none was measured.
+#[test]
+fn without_on_the_current_directory_is_measured() {
+    let place = RunFixture::new();
+    let disk = disk_dir();
+    let output = run(place
+        .forklat()
+        .current_dir(disk.path())
+        .args(["run", "--for=300ms"])
+        .args(COMMAND_TIME_ONLY)
+        .arg("--export-json")
+        .arg(place.path("json")));
+    assert!(output.status.success(), "{}", describe_output(&output));
+    let report = place.report("json");
+    let all = [
+        "wakeup",
+        "fork",
+        "fork-child",
+        "exec",
+        "touch",
+        "write",
+        "fsync",
+        "read",
+    ];
+    assert_eq!(probe_kinds(subject(&report, "during")), all);
+    assert!(report.facts.on.is_some(), "the file system is told");
+    assert_eq!(names(disk.path()), [""; 0], "nothing is left");
+    let (_, in_memory) = place.run_and_report(&[&COMMAND_TIME_ONLY[..], &["--for=200ms"]].concat());
+    let note = "no disk was measured: the current directory lies in memory, and there is no --on";
+    assert_eq!(in_memory.notes.last().map(String::as_str), Some(note));
 }
