@@ -43,7 +43,7 @@ fsync\t''
 read\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l period -d 'Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l rss -d 'Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs' -r
-complete -c forklat -n "__fish_forklat_using_subcommand run" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-json -d 'Write everything as JSON: facts about the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-markdown -d 'Write the table as Markdown' -r -F
@@ -69,7 +69,7 @@ fsync\t''
 read\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l period -d 'Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l rss -d 'Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-json -d 'Write everything as JSON: facts about the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-markdown -d 'Write the table as Markdown' -r -F

@@ -148,7 +148,8 @@ fn a_full_file_system() {
         describe_output(&output)
     );
     assert!(
-        lossy_string(&output.stderr).ends_with("copy': No space left on device\n"),
+        lossy_string(&output.stderr)
+            .ends_with("copy': No space left on device; 20.0 MiB needed, 8.00 MiB free\n"),
         "{}",
         describe_output(&output)
     );

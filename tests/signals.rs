@@ -67,6 +67,7 @@ fn says_what_was_left(stderr: &str, source: &Path, destination: &Path) {
     let (before, _) = rest.split_once(" bytes").expect(stderr);
     let good: u64 = before.rsplit(' ').next().unwrap().parse().expect(stderr);
     assert!(good < SIZE, "{stderr}");
+    assert!(rest.contains("/200 MiB) of '"), "for people, too: {stderr}");
     File::options()
         .write(true)
         .open(destination)

@@ -53,6 +53,7 @@ mod small_files;
 mod source_edge_cases;
 mod special_files;
 mod syscall_fallbacks;
+mod terminal;
 mod toctou_attacks;
 mod transient_permissions;
 mod unusual_names;
