@@ -59,6 +59,7 @@ impl ProbePlan {
         Ok(Self {
             probes: rows,
             setup: ProbeSetup {
+                period: None,
                 heap_bytes: usize::try_from(words.rss).map_err(|e| format!("--rss: {e}"))?,
                 directory: on,
                 keep_log_small: false,

@@ -77,7 +77,7 @@ proptest! {
                 feed_input(&mut governor, what, numbers);
                 continue;
             }
-            let done = CopyTotals { moved: numbers.1, waited: Duration::from_nanos(numbers.2) };
+            let done = CopyTotals { moved: numbers.1, waited: Duration::from_nanos(numbers.2), };
             let orders = governor.decide(moment(numbers.0), done);
             let limit = limits.rate.unwrap_or(u64::MAX);
             let rate = per_second(orders.rate);

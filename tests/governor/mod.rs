@@ -191,7 +191,7 @@ fn best_fixed(machine: &SimulatedMachine, limits: &Limits) -> Option<f64> {
 #[test]
 fn the_best_fixed_rate_is_not_given_away() {
     let mut shares = Vec::new();
-    for seed in (0..2000).step_by(10) {
+    for seed in (0..2000).step_by(8) {
         let (machine, limits) = SimulatedMachine::random(seed);
         if machine.load.is_empty() && machine.cached.is_none() && limits.pressure.is_none() {
             let record = machine.simulate_copy(&limits, SIMULATED_TIME);

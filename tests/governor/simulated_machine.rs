@@ -19,7 +19,13 @@ const GOVERNOR_INTERVAL: u64 = 20 * NANOS_PER_MS;
 const PSI_INTERVAL: u64 = 100 * NANOS_PER_MS;
 
 pub(crate) const FORK_PERIOD: u64 = 25 * NANOS_PER_MS;
-pub(crate) const WRITE_PERIOD: u64 = 100 * NANOS_PER_MS;
+pub(crate) const WRITE_PERIOD: u64 = 40 * NANOS_PER_MS;
+
+/// How often, on average, the bystander writes who is no prober of the governor.
+const BYSTANDER_PERIOD: u64 = 50 * NANOS_PER_MS;
+
+/// Bytes a second of a disk behind a limit, and its nanoseconds for a request.
+const UNLIMITED_DISK: f64 = 1e9;
 
 /// Returns a moment of the simulated clock.
 pub(crate) fn moment(nanoseconds: u64) -> MonotonicNs {
@@ -57,6 +63,9 @@ pub(crate) struct SimulatedMachine {
     pub(crate) source: f64,
     /// Nanoseconds of each request.
     pub(crate) request: f64,
+    /// The disk is held to its rate by a limit that gives each slice of so many nanoseconds its bytes at once, as
+    /// blk-throttle does: there is no queue until they are used up, and then everybody waits for the next slice.
+    pub(crate) slice: Option<u64>,
     /// Requests of a bystander's write with fdatasync, one after the other.
     pub(crate) writes: u32,
     /// Nanoseconds of a fork alone, and what is added when all threads run at full speed.
@@ -83,6 +92,7 @@ impl SimulatedMachine {
             disk: 1e9,
             source: 4e9,
             request: 50_000.0,
+            slice: None,
             writes: 3,
             fork: 0.5e6,
             contention: 20e6,
@@ -168,6 +178,8 @@ pub(crate) struct SimulationLog {
     /// Intended moment, latency, and the rate ordered at that moment.
     pub(crate) forks: Vec<(u64, u64, u64)>,
     pub(crate) writes: Vec<(u64, u64, u64)>,
+    /// The same of the bystander, whom the governor does not see.
+    pub(crate) bystander: Vec<(u64, u64, u64)>,
     /// Bytes moved in each second.
     pub(crate) seconds: Vec<f64>,
     /// Nanoseconds in which tasks have waited for io, and for memory, by the end of each second.
@@ -218,11 +230,37 @@ pub(crate) fn fraction_above(
 
 #[derive(Debug)]
 struct SimulatedProber {
+    period: u64,
+    /// The start of the period in which it asks next, and when it does.
+    slot: u64,
     next: u64,
     /// When it can ask again, or when its request is back.
     ready: u64,
     /// The question under way: first moment, how many, requests left.
     asked: Option<(u64, u64, u32)>,
+}
+
+impl SimulatedProber {
+    fn new(period: u64) -> Self {
+        Self {
+            period,
+            slot: 0,
+            next: period / 3,
+            ready: period / 3,
+            asked: None,
+        }
+    }
+
+    /// The question that is due at `at`: its first moment, and how many moments have come.
+    fn take_due(&self, at: u64) -> (u64, u64) {
+        (self.next, 1 + (at - self.next) / self.period)
+    }
+
+    /// Goes on behind `count` moments, at a random moment of the next period.
+    fn advance(&mut self, count: u64, dice: &mut SeededRng) {
+        self.slot += count * self.period;
+        self.next = self.slot + dice.below(self.period);
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -242,6 +280,9 @@ struct Simulation<'m> {
     done: CopyTotals,
     fork: SimulatedProber,
     write: SimulatedProber,
+    bystander: SimulatedProber,
+    /// The slice of the limit, and the bytes that were used of it.
+    slice: (u64, f64),
     answers: Vec<(Cause, LatencySample)>,
     tick: u64,
     reading: u64,
@@ -261,11 +302,6 @@ struct Simulation<'m> {
 
 impl<'m> Simulation<'m> {
     fn new(machine: &'m SimulatedMachine, limits: &Limits) -> Self {
-        let prober = |next| SimulatedProber {
-            next,
-            ready: next,
-            asked: None,
-        };
         let idle = SimulatedCopier {
             ready: 0,
             carries: 0,
@@ -280,8 +316,17 @@ impl<'m> Simulation<'m> {
             orders,
             workers: vec![idle; machine.threads],
             done: CopyTotals::default(),
-            fork: prober(3 * NANOS_PER_MS),
-            write: prober(7 * NANOS_PER_MS),
+            fork: SimulatedProber::new(FORK_PERIOD),
+            write: SimulatedProber::new(WRITE_PERIOD),
+            bystander: SimulatedProber {
+                ready: if machine.slice.is_some() {
+                    BYSTANDER_PERIOD
+                } else {
+                    u64::MAX
+                },
+                ..SimulatedProber::new(BYSTANDER_PERIOD)
+            },
+            slice: (0, 0.0),
             answers: Vec::new(),
             tick: 0,
             reading: 0,
@@ -305,13 +350,16 @@ impl<'m> Simulation<'m> {
         let at = worker_at
             .min(self.tick)
             .min(self.fork.ready)
-            .min(self.write.ready);
+            .min(self.write.ready)
+            .min(self.bystander.ready);
         if at == self.tick {
             self.decide(at);
         } else if at == self.fork.ready {
             self.ask_fork(at);
         } else if at == self.write.ready {
-            self.ask_write(at);
+            self.ask_write(at, false);
+        } else if at == self.bystander.ready {
+            self.ask_write(at, true);
         } else {
             self.work(worker, at);
         }
@@ -389,9 +437,23 @@ impl<'m> Simulation<'m> {
 
     /// Nanoseconds that the disk needs for a request, and when it is back.
     fn request(&mut self, bytes: f64, at: u64) -> u64 {
-        let takes = self.machine.request + bytes * 1e9 / (self.machine.disk * self.left(at));
-        self.queue = self.queue.max(at) + takes as u64;
-        self.queue
+        let Some(length) = self.machine.slice else {
+            let takes = self.machine.request + bytes * 1e9 / (self.machine.disk * self.left(at));
+            self.queue = self.queue.max(at) + takes as u64;
+            return self.queue;
+        };
+        let mut starts = self.queue.max(at);
+        let share = self.machine.disk * self.left(at) * length as f64 / 1e9;
+        if starts / length != self.slice.0 {
+            self.slice = (starts / length, 0.0);
+        }
+        while self.slice.1 + bytes > share.max(bytes) {
+            self.slice = (self.slice.0 + 1, 0.0);
+            starts = self.slice.0 * length;
+        }
+        self.slice.1 += bytes;
+        self.queue = starts;
+        starts + (self.machine.request + bytes * 1e9 / UNLIMITED_DISK) as u64
     }
 
     fn work(&mut self, index: usize, at: u64) {
@@ -461,9 +523,11 @@ impl<'m> Simulation<'m> {
             && silence.contains(&at)
         {
             // Nobody asks; a successor begins anew.
-            self.fork.ready = silence.end;
+            self.fork.ready = silence.end.max(self.fork.next);
             if *told {
+                self.fork.slot = silence.end;
                 self.fork.next = silence.end;
+                self.fork.ready = silence.end;
             }
             return;
         }
@@ -481,17 +545,22 @@ impl<'m> Simulation<'m> {
             }
         }
         latency += self.noise();
-        let count = 1 + (at - self.fork.next) / FORK_PERIOD;
+        let (first, count) = self.fork.take_due(at);
         let end = at + latency as u64;
-        self.answered(Cause::ForkLatency, self.fork.next, count, end);
-        self.fork.next += count * FORK_PERIOD;
+        self.answered(Cause::ForkLatency, first, count, end);
+        self.fork.advance(count, &mut self.dice);
         self.fork.ready = self.fork.next.max(end);
     }
 
-    fn ask_write(&mut self, at: u64) {
-        let (first, count, left) = self.write.asked.unwrap_or_else(|| {
-            let count = 1 + (at - self.write.next) / WRITE_PERIOD;
-            (self.write.next, count, self.machine.writes)
+    fn ask_write(&mut self, at: u64, is_bystander: bool) {
+        let prober = if is_bystander {
+            &self.bystander
+        } else {
+            &self.write
+        };
+        let (first, count, left) = prober.asked.unwrap_or_else(|| {
+            let (first, count) = prober.take_due(at);
+            (first, count, self.machine.writes)
         });
         if left > 0 {
             let mut before = 0.0;
@@ -499,15 +568,35 @@ impl<'m> Simulation<'m> {
                 // The flusher keeps 50 ms of requests in the queue.
                 before = self.drain(at).min(0.05 * self.machine.disk);
             }
-            self.write.ready = self.request(4096.0 + before, at);
-            self.write.asked = Some((first, count, left - 1));
+            let ready = self.request(4096.0 + before, at);
+            let prober = self.write_asker(is_bystander);
+            prober.ready = ready;
+            prober.asked = Some((first, count, left - 1));
             return;
         }
         let end = at + self.noise() as u64;
-        self.answered(Cause::WriteLatency, first, count, end);
-        self.write.next = first + count * WRITE_PERIOD;
-        self.write.ready = self.write.next.max(end);
-        self.write.asked = None;
+        if is_bystander {
+            let rate = self.record.rate_at(first);
+            let moments = (0..count).map(|step| first + step * BYSTANDER_PERIOD);
+            let moments = moments.map(|moment| (moment, end.saturating_sub(moment), rate));
+            self.record.bystander.extend(moments);
+        } else {
+            self.answered(Cause::WriteLatency, first, count, end);
+        }
+        let mut dice = self.dice.clone();
+        let prober = self.write_asker(is_bystander);
+        prober.advance(count, &mut dice);
+        prober.ready = prober.next.max(end);
+        prober.asked = None;
+        self.dice = dice;
+    }
+
+    fn write_asker(&mut self, is_bystander: bool) -> &mut SimulatedProber {
+        if is_bystander {
+            &mut self.bystander
+        } else {
+            &mut self.write
+        }
     }
 
     fn answered(&mut self, cause: Cause, intended: u64, moments: u64, end: u64) {

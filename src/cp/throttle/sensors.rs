@@ -113,13 +113,16 @@ impl SensorSet {
 
 /// Returns the time between two samples of a signal whose feed is a probe, else zero.
 pub(super) fn sample_period(cause: Cause) -> Duration {
-    probe_of(cause.spec()).map_or(Duration::ZERO, |row| row.period)
+    match cause.spec().feed {
+        Feed::Probe { period, .. } => period,
+        Feed::Stall(_) | Feed::None => Duration::ZERO,
+    }
 }
 
 /// Returns the probe that samples a signal, if one does.
 fn probe_of(signal: &SignalSpec) -> Option<&'static ProbeSpec> {
     match signal.feed {
-        Feed::Probe(name) => {
+        Feed::Probe { name, .. } => {
             let row = probe::find_spec(name);
             Some(row.unwrap_or_else(|| unreachable!("a row of the table")))
         }
@@ -134,7 +137,10 @@ fn start_prober(
     find_dir: impl FnOnce() -> Result<PathBuf, LimitError>,
     voice: &mut OrderedOutput,
 ) -> Result<SupervisedProber, LimitError> {
-    let mut setup = ProbeSetup::default();
+    let mut setup = ProbeSetup {
+        period: Some(sample_period(signal.cause)),
+        ..ProbeSetup::default()
+    };
     if row.needs_directory {
         let dir = find_dir()?;
         if let Some(file_system) = memory_file_system(&dir) {

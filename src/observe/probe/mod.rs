@@ -13,6 +13,7 @@ mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::observe::error::{ObserveError, cannot};
 use crate::sys::clock::MonotonicNs;
@@ -49,6 +50,8 @@ fn create_unnamed_file(dir: &Path) -> Result<File, ObserveError> {
 pub struct ProbeSetup {
     /// Size in bytes of the heap of the process that forks.
     pub heap_bytes: usize,
+    /// The mean time between two operations, if it is not that of the probe.
+    pub period: Option<Duration>,
     /// The directory whose file system is measured.
     pub directory: Option<PathBuf>,
     /// Whether the file that is appended to must stay small.

@@ -88,7 +88,8 @@ impl Prober {
             bind_to_cpu(cpu)?;
             run_prober(row, setup, answers, control, || {
                 control.set_ready();
-                Schedule::new(MonotonicNs::now().after(offset), period)
+                let first = MonotonicNs::now().after(offset);
+                Schedule::new(first, period, first.as_nanos())
             })
         });
         Ok(Self {

@@ -1,17 +1,24 @@
 //! The intended times of a prober, fixed beforehand, however long the operations take (an open loop).
+//!
+//! Each period has one, at a random moment: times at a fixed distance would miss a disturbance whose period is a multiple
+//! or a fraction of theirs.
 
 use std::time::Duration;
 
 use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
-/// Times that are a period apart. It is pure arithmetic: the current time is an argument.
+/// Times that are a period apart on average. It is pure arithmetic: the current time and the seed are arguments.
 #[derive(Debug, Clone)]
 pub struct Schedule {
+    /// The start of the period in which the next intended time lies.
+    slot: MonotonicNs,
     next: MonotonicNs,
     period_ns: u64,
+    dice: fastrand::Rng,
 }
 
-/// The intended times that one operation serves: `first`, that plus a period, ..., `count` of them.
+/// The intended times that one operation serves: `first`, that plus a period, ..., `count` of them. The later ones are
+/// taken to be a period apart, which they are on average.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueTimes {
     /// The oldest of the intended times.
@@ -21,16 +28,18 @@ pub struct DueTimes {
 }
 
 impl Schedule {
-    /// Makes a schedule from `first` on, with times `period` apart.
+    /// Makes a schedule whose first time is `first`. The others are drawn from `seed`.
     ///
     /// # Panics
     /// If `period` is zero.
     #[must_use]
-    pub fn new(first: MonotonicNs, period: Duration) -> Self {
+    pub fn new(first: MonotonicNs, period: Duration, seed: u64) -> Self {
         assert!(!period.is_zero(), "a period of nothing");
         Self {
+            slot: first,
             next: first,
             period_ns: saturating_nanos(period),
+            dice: fastrand::Rng::with_seed(seed),
         }
     }
 
@@ -53,7 +62,11 @@ impl Schedule {
     pub fn take_due(&mut self, now: MonotonicNs) -> DueTimes {
         let count = 1 + now.nanos_since(self.next) / self.period_ns;
         let first = self.next;
-        self.next = first.after(Duration::from_nanos(count * self.period_ns));
+        self.slot = self
+            .slot
+            .after(Duration::from_nanos(count * self.period_ns));
+        let offset = self.dice.u64(..self.period_ns);
+        self.next = self.slot.after(Duration::from_nanos(offset));
         DueTimes { first, count }
     }
 
@@ -79,60 +92,82 @@ mod tests {
     }
 
     fn schedule(first: u64, period: u64) -> Schedule {
-        Schedule::new(at(first), Duration::from_nanos(period))
+        Schedule::new(at(first), Duration::from_nanos(period), 1)
     }
 
     #[test]
-    fn in_time_each_moment_is_its_own_question() {
+    fn each_period_has_one_moment() {
         let mut schedule = schedule(100, 10);
-        for moment in [100, 110, 120] {
-            assert!(!schedule.is_due(at(moment - 1)));
-            assert_eq!(
-                schedule.take_due(at(moment + 1)),
-                DueTimes {
-                    first: at(moment),
-                    count: 1
-                }
+        for period in 0..1000 {
+            let next = schedule.next_due();
+            let from = 100 + period * 10;
+            assert!(
+                (from..from + 10).contains(&next.as_nanos()),
+                "{period}: {next:?}"
             );
+            assert!(!schedule.is_due(at(next.as_nanos() - 1)));
+            let due = DueTimes {
+                first: next,
+                count: 1,
+            };
+            assert_eq!(schedule.take_due(next), due);
         }
+    }
+
+    /// A disturbance that comes once in a period is met as often as it lasts.
+    #[test]
+    fn no_part_of_a_period_is_left_out() {
+        let mut schedule = schedule(0, 100);
+        let met = (0..10_000).filter(|_| {
+            let due = schedule.next_due();
+            schedule.take_due(due);
+            due.as_nanos() % 100 >= 70
+        });
+        let met = met.count();
+        assert!((2800..3200).contains(&met), "{met} of 3000");
     }
 
     #[test]
     fn after_a_stall_all_moments_that_passed_are_asked_at_once() {
         let mut schedule = schedule(100, 10);
-        schedule.take_due(at(100));
-        assert_eq!(
-            schedule.take_due(at(155)),
-            DueTimes {
-                first: at(110),
-                count: 5
-            }
-        );
-        assert_eq!(schedule.next_due(), at(160));
+        let due = DueTimes {
+            first: at(100),
+            count: 6,
+        };
+        assert_eq!(schedule.take_due(at(155)), due);
+        assert!((160..170).contains(&schedule.next_due().as_nanos()));
     }
 
     #[test]
     fn housekeeping_counts_against_nobody_unless_someone_waits() {
         let mut schedule = schedule(100, 10);
         assert_eq!(schedule.skip_between(at(95), at(125)), 3);
-        assert_eq!(schedule.next_due(), at(130));
-        assert_eq!(schedule.skip_between(at(131), at(200)), 0);
-        assert_eq!(schedule.next_due(), at(130));
+        let next = schedule.next_due();
+        assert!((130..140).contains(&next.as_nanos()));
+        assert_eq!(schedule.skip_between(next, at(200)), 0);
+        assert_eq!(schedule.next_due(), next);
     }
 
     proptest! {
-        /// However long the operations take, no intended time is left out or taken twice.
+        /// However long the operations take, each period has one moment, and none is taken before it has come.
         #[test]
-        fn every_moment_is_asked_once(period in 1_u64..1000, stalls in prop::collection::vec(0_u64..5000, 1..50)) {
-            let mut schedule = schedule(7, period);
-            let (mut now, mut expected) = (7, 7);
+        fn every_moment_is_asked_once(
+            period in 1_u64..1000,
+            stalls in prop::collection::vec(0_u64..5000, 1..50),
+            seed: u64,
+        ) {
+            let mut schedule = Schedule::new(at(7), Duration::from_nanos(period), seed);
+            let (mut now, mut periods) = (7, 0);
             for stall in stalls {
-                now = schedule.next_due().as_nanos().max(now);
+                let next = schedule.next_due().as_nanos();
+                let from = 7 + periods * period;
+                prop_assert!((from..from + period).contains(&next));
+                now = next.max(now);
                 let due = schedule.take_due(at(now));
-                prop_assert_eq!(due.first, at(expected));
-                prop_assert!(due.first.as_nanos() + (due.count - 1) * period <= now);
-                expected += due.count * period;
-                prop_assert!(expected > now);
+                prop_assert_eq!(due.first.as_nanos(), next);
+                prop_assert!(next + (due.count - 1) * period <= now);
+                periods += due.count;
+                prop_assert!(7 + (periods + 1) * period > now);
                 now += stall;
             }
         }

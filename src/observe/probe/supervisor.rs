@@ -81,7 +81,7 @@ struct ReportedState {
 }
 
 impl SupervisedProber {
-    /// Starts a supervisor with a prober that runs every `row.period`. This process must have one thread, and both end
+    /// Starts a supervisor with a prober that runs once in each period of the setup, or of the row. This process must have one thread, and both end
     /// when that thread does.
     ///
     /// # Errors
@@ -290,7 +290,9 @@ fn supervise(
                 control.set_ready();
                 lives.record_ready(number, control);
                 drop(lives);
-                Schedule::new(MonotonicNs::now(), row.period)
+                let period = setup.period.unwrap_or(row.period);
+                let now = MonotonicNs::now();
+                Schedule::new(now, period, now.as_nanos())
             })
         });
         let lives = &shared.1;

@@ -29,6 +29,13 @@ const EASE: f64 = 0.9;
 /// The factor of a rate cut if the latency was twice the target.
 const DEEP_CUT: f64 = 0.5;
 
+/// The factor of the first cut where a disk is saturated: below its knee nobody waits, so a little less is enough.
+const BELOW_KNEE: f64 = 0.8;
+
+/// Longest time after a cut in which samples are not judged, since they wait in a queue from before it. A limit of
+/// blk-throttle gives out the bytes of the next slice after 100 ms.
+const MAX_SETTLING: Duration = Duration::from_millis(100);
+
 /// Slow start is used below this fraction of the rate at which congestion last began.
 const KNOWN_GOOD: f64 = 0.5;
 
@@ -145,7 +152,11 @@ impl LatencyController {
         let over = self.window.over(self.allowed());
         if over > self.budget() {
             let deep = latency / 2 > self.target;
-            self.slow_down(if deep { DEEP_CUT } else { CUT }, pace);
+            self.slow_down(if deep { self.deep_cut() } else { CUT }, pace);
+            self.settle();
+        } else if self.nearly_spent() && self.tuning.delayed_by == ChunkDelay::Disk {
+            self.slow_down(BELOW_KNEE, pace);
+            self.settle();
         } else if self.nearly_spent() {
             // This cut does not count for later samples, which may be worse.
             let cut = self.cut;
@@ -180,7 +191,11 @@ impl LatencyController {
 
     /// Returns how many intended times have no sample although it is due.
     fn late(&self, now: MonotonicNs) -> u64 {
-        let patience = self.target.saturating_add(SLACK);
+        // The next intended time is a random moment of a period, which may begin a period later.
+        let patience = self
+            .target
+            .saturating_add(SLACK)
+            .saturating_add(self.period);
         let waits = now.since(self.expected);
         match waits.checked_sub(patience) {
             Some(beyond) => 1 + saturating_nanos(beyond) / saturating_nanos(self.period),
@@ -208,12 +223,33 @@ impl LatencyController {
     }
 
     fn slow_down(&mut self, part: f64, pace: &CopyPace) {
-        let felt = pace.effective_rate(self.rate).max(MIN_RATE);
+        let mut felt = pace.effective_rate(self.rate);
+        if self.tuning.delayed_by == ChunkDelay::Disk {
+            // Beyond the knee of a disk the rate that is ordered is not the rate that it takes.
+            felt = felt.min(pace.taken.max(pace.reached));
+        }
+        let felt = felt.max(MIN_RATE);
         self.last_congestion_rate = Some(felt);
         self.rate = felt * part;
         self.cut = pace.now;
         self.changed = pace.now;
         self.good = 0;
+    }
+
+    /// Returns the factor of a cut after a latency of twice the target. Where a disk is saturated, others wait as long as
+    /// its queue is, however little it is saturated, so that says nothing about the rate.
+    fn deep_cut(&self) -> f64 {
+        match self.tuning.delayed_by {
+            ChunkDelay::Disk => CUT,
+            ChunkDelay::Cpu => DEEP_CUT,
+        }
+    }
+
+    /// Judges no sample that waited in a queue from before the last cut.
+    fn settle(&mut self) {
+        if self.tuning.delayed_by == ChunkDelay::Disk {
+            self.cut = self.cut.after(MAX_SETTLING);
+        }
     }
 
     fn may_grow(&self, pace: &CopyPace) -> bool {

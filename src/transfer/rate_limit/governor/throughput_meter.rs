@@ -13,6 +13,9 @@ const REACHED: Duration = Duration::from_millis(500);
 /// Span in nanoseconds over which the recent rate is taken: in slow start the rate doubles in hardly less.
 const RECENT: Duration = Duration::from_millis(100);
 
+/// Span over which the rate is taken that a disk has reached: two slices of 100 ms of blk-throttle and a half.
+const TAKEN: Duration = Duration::from_millis(250);
+
 /// Time in nanoseconds without a byte, and without waiting for the bucket, after which the copy is idle.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
@@ -41,6 +44,8 @@ pub(super) struct CopyPace {
     pub(super) reached: f64,
     /// Bytes per second over the shortest meaningful time.
     pub(super) recent: f64,
+    /// Bytes per second over a quarter of a second: what a disk has taken, where it takes bytes in bursts.
+    pub(super) taken: f64,
     /// Whether the copy waits for the bucket: if not, something else holds it back.
     pub(super) is_throttled: bool,
     /// Whether it has waited for the bucket for a while.
@@ -97,6 +102,7 @@ impl ThroughputMeter {
     pub(super) fn pace(&self, now: MonotonicNs, passed: f64, ordered: f64) -> CopyPace {
         let (reached, held) = self.over(now, REACHED);
         let (recent, waits) = self.over(now, RECENT);
+        let (taken, _) = self.over(now, TAKEN);
         let (moved, waited) = self.over(now, IDLE_AFTER);
         let long = self
             .marks
@@ -108,6 +114,7 @@ impl ThroughputMeter {
             ordered,
             reached,
             recent,
+            taken,
             is_throttled: waits > THROTTLED_SHARE,
             was_throttled: held > THROTTLED_SHARE,
             is_idle: long && ordered > 0.0 && moved == 0.0 && waited <= THROTTLED_SHARE,
