@@ -1,9 +1,13 @@
 //! Answers to the command line itself: help, version, and usage errors in cp's words.
 
-use std::process::ExitCode;
-
 use crate::report::program_name;
 use crate::sys::strerror::strerror;
+
+/// The exit status if everything was copied, or the question was answered.
+pub const EXIT_SUCCESS: u8 = 0;
+
+/// The exit status after any error.
+pub const EXIT_FAILURE: u8 = 1;
 
 /// The text that is printed instead of copying.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,21 +48,18 @@ impl CliAnswer {
 
     /// Prints the answer and returns its exit status.
     #[must_use]
-    pub fn print(self) -> ExitCode {
+    pub fn print(self) -> u8 {
         use std::io::Write;
         let (result, code) = match &self {
-            Self::Text(text) => (
-                crate::report::write_stdout(text.as_bytes()),
-                ExitCode::SUCCESS,
-            ),
-            Self::Mistake(text) => (std::io::stderr().write_all(text), ExitCode::FAILURE),
+            Self::Text(text) => (crate::report::write_stdout(text.as_bytes()), EXIT_SUCCESS),
+            Self::Mistake(text) => (std::io::stderr().write_all(text), EXIT_FAILURE),
         };
         match (result, &self) {
             (Ok(()), _) => code,
             (Err(e), Self::Text(_)) => {
                 Self::error(&format!("write error: {}", strerror(&e))).print()
             }
-            (Err(_), Self::Mistake(_)) => ExitCode::FAILURE,
+            (Err(_), Self::Mistake(_)) => EXIT_FAILURE,
         }
     }
 }

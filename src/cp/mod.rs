@@ -26,8 +26,8 @@ mod throttle;
 mod total_scan;
 pub mod tree;
 
+use std::ffi::OsString;
 use std::path::Path;
-use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -40,9 +40,9 @@ use operands::OperandJobs;
 use options::CopyOptions;
 use throttle::Throttle;
 
-/// Runs `mmapcp` with the arguments of the command line, program name first.
+/// Runs `mmapcp` with the arguments of the command line, program name first, and returns its exit status.
 #[must_use]
-pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+pub fn main(words: Vec<OsString>) -> u8 {
     let mut words = words.into_iter();
     if let Some(word) = words.next() {
         set_program_name(&word);
@@ -77,9 +77,9 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     drop(voice);
     let told = reporter.finish();
     if copied && told {
-        ExitCode::SUCCESS
+        cli_answer::EXIT_SUCCESS
     } else {
-        ExitCode::FAILURE
+        cli_answer::EXIT_FAILURE
     }
 }
 

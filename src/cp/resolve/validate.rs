@@ -159,7 +159,7 @@ fn check_contexts(parsed: &mut ParsedOptions) -> Result<(), CliAnswer> {
             ));
         }
     }
-    if parsed.options.preserve.context_required && !parsed.environment.selinux {
+    if parsed.options.preserve.context_required && !(parsed.environment.is_selinux_enabled)() {
         return Err(CliAnswer::error(
             "cannot preserve security context without an SELinux-enabled kernel",
         ));
