@@ -48,6 +48,7 @@ mod signals;
 mod small_files;
 mod source_edge_cases;
 mod special_files;
+mod startup;
 mod syscall_fallbacks;
 mod toctou_attacks;
 mod transient_permissions;

@@ -1,7 +1,7 @@
 //! The C function `main` of `mmapcp`, in place of the one of the Rust runtime.
 //!
 //! Before it calls `main`, the Rust runtime reads /proc/self/maps to find the end of the stack, installs handlers for SIGSEGV and
-//! SIGBUS on a stack of their own, and polls the standard streams: 22 of the 115 system calls of the copy of a small file. A
+//! SIGBUS on a stack of their own, and polls the standard streams: 22 of 178 system calls of the copy of a small file. A
 //! stack overflow ends the program with SIGSEGV in either case; only the runtime's sentence about it is missing.
 #![allow(unsafe_code)]
 

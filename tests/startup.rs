@@ -1,0 +1,62 @@
+//! What the program does before it copies: every start pays for it, and scripts start a copy for each file.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+use nix::libc;
+
+use crate::support::{KIB, MMAPCP, assert_same_content, disk_dir, mmapcp, run, shm_dir};
+use crate::syscall_cpu_tracer::trace;
+
+/// The most system calls of the copy of a file of 1 KiB, those of the dynamic linker and of the shell before it included.
+/// There were 178 with the Rust runtime and with questions to /proc; there are 111, and cp 9.1 makes 174.
+const MOST_CALLS: u64 = 140;
+
+/// A read is the header of a library for the dynamic linker: libc and, for the progress bar, libm. Before, /proc/self/maps took 4
+/// more, /proc/self/status 8 for each of four questions, and libgcc_s one.
+const MOST_READS: u64 = 2;
+
+#[test]
+fn a_small_copy_asks_nothing_that_it_does_not_need() {
+    let (shm, disk) = (shm_dir(), disk_dir());
+    let (source, destination) = (shm.path().join("small"), disk.path().join("copy"));
+    fs::write(&source, vec![7; KIB as usize]).unwrap();
+    let mut command = mmapcp();
+    command.arg(&source).arg(&destination);
+    let traced = trace(&command);
+    assert_eq!(traced.code, Some(0));
+    assert_same_content(&source, &destination, "under the tracer");
+    let reads = traced.calls(libc::SYS_read);
+    assert!(reads <= MOST_READS, "{reads} reads");
+    // The end of the stack, a stack for signals, and whether there is SELinux.
+    for call in [
+        libc::SYS_sched_getaffinity,
+        libc::SYS_sigaltstack,
+        libc::SYS_poll,
+        libc::SYS_statfs,
+    ] {
+        assert_eq!(traced.calls(call), 0, "system call {call}");
+    }
+    let calls: u64 = traced.spent.values().map(|spent| spent.calls).sum();
+    assert!(calls <= MOST_CALLS, "{calls} system calls");
+}
+
+/// The program has a C `main` of its own, which must pass on what the runtime's would.
+#[test]
+fn arguments_and_exit_status_go_through_the_c_main() {
+    let output = run(mmapcp().arg("--version"));
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout.starts_with(b"mmapcp "));
+    let output = run(mmapcp().arg("/nonexistent").arg("/nonexistent/copy"));
+    assert_eq!(
+        (output.status.code(), output.status.signal()),
+        (Some(1), None)
+    );
+    // Without even the program's name: execve(2) allows it, and the kernel adds an empty one.
+    let output = run(std::process::Command::new("/bin/sh")
+        .args(["-c", "exec -a '' \"$0\"", MMAPCP])
+        .stdin(Stdio::null()));
+    assert_ne!(output.status.code(), Some(0));
+    assert_eq!(output.status.signal(), None);
+}
