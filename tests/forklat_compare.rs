@@ -484,12 +484,12 @@ fn what_cannot_be_compared_is_refused_in_words() {
                 "--tool=a=dd if={source} of={dest}",
             ],
             125,
-            "the name 'a' is taken",
+            "the name 'a' is already used",
         ),
         (
             &["--tool=idle=cp {source} {dest}"],
             125,
-            "the name 'idle' is taken",
+            "the name 'idle' is already used",
         ),
         (
             &["--on=no/such/directory"],

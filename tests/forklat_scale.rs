@@ -84,7 +84,7 @@ fn what_cannot_be_is_refused_before_anything_is_measured() {
         (&["--file-size", "100T"], "more than half of the"),
         (
             &["--file-size", "100"],
-            "--file-size: a file of 100 is less than a page",
+            "--file-size: a file of 100 is smaller than a page",
         ),
         (&["--only", "3"], "invalid value '3' for '--only"),
         (
@@ -193,7 +193,7 @@ fn a_run_that_lost_an_idle_process_fails() {
     let output = forklat.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(125));
     assert!(output.stdout.is_empty());
-    says(&output, "one of the processes that stand was killed");
+    says(&output, "one of the idle processes was killed");
 }
 
 #[test]

@@ -115,8 +115,8 @@ fn a_prober_that_dies_is_said_and_another_takes_its_place() {
         assert_eq!(
             said(&output),
             format!(
-                "mmapcp: warning: {option}: the prober died ({name}: was killed by signal 9); braking until another answers\n\
-                 mmapcp: {option}: another prober answers\n"
+                "mmapcp: warning: {option}: the prober died ({name}: was killed by signal 9); the copy slows down until a new prober answers\n\
+                 mmapcp: {option}: a new prober answers\n"
             )
         );
         assert_same_content(&pair.source(), &pair.destination(), option);
@@ -139,7 +139,7 @@ fn without_a_supervisor_the_copy_goes_on_at_the_minimum_rate_or_is_given_up() {
         kill(found[0].0, Signal::SIGKILL).unwrap();
         let output = running.finish();
         let stderr = said(&output);
-        let lost = "mmapcp: warning: --max-fork-latency: no prober can be started any more (fork keeper: was killed by signal 9); going on at the slowest rate\n";
+        let lost = "mmapcp: warning: --max-fork-latency: no prober can be started any more (fork keeper: was killed by signal 9); the copy continues at the slowest rate\n";
         assert!(stderr.starts_with(lost), "{stderr}");
         match patience {
             None => {
@@ -149,7 +149,7 @@ fn without_a_supervisor_the_copy_goes_on_at_the_minimum_rate_or_is_given_up() {
             Some(_) => {
                 assert_eq!(output.status.code(), Some(1), "{stderr}");
                 assert!(
-                    stderr.contains("mmapcp: giving up: for 200ms at "),
+                    stderr.contains("mmapcp: giving up after 200ms at "),
                     "{stderr}"
                 );
             }
@@ -209,7 +209,7 @@ fn probers_that_may_be_swapped_out_are_said_once() {
     let output = run(command.args([pair.source(), pair.destination()]));
     assert!(output.status.success(), "{}", describe_output(&output));
     let want = format!(
-        "mmapcp: {UNLOCKED_WARNING} (Cannot allocate memory): raise RLIMIT_MEMLOCK; stalls of their own may be counted\n"
+        "mmapcp: {UNLOCKED_WARNING} (Cannot allocate memory): their own page faults may count as latency; raise RLIMIT_MEMLOCK\n"
     );
     assert_eq!(lossy_string(&output.stderr), want);
     if may_lock() {
@@ -261,7 +261,7 @@ fn a_destination_without_a_file_system_has_no_write_latency() {
     command.arg("--max-write-latency=5ms").arg(pair.source());
     pair.assert_refused(
         command.arg("/dev/null"),
-        "--max-write-latency: '/dev/null' lies on no file system to write on",
+        "--max-write-latency: '/dev/null' is a pipe or a device, which has no file system to measure",
     );
     let fifo = pair.disk.path().join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).unwrap();
@@ -272,7 +272,7 @@ fn a_destination_without_a_file_system_has_no_write_latency() {
         pair.assert_refused(
             command.arg(dest),
             &format!(
-                "--max-write-latency: '{}' lies on no file system to write on",
+                "--max-write-latency: '{}' is a pipe or a device, which has no file system to measure",
                 dest.display()
             ),
         );
@@ -315,7 +315,7 @@ fn that_writes_wait_for_nothing_in_memory_is_said() {
         assert!(output.status.success(), "{}", describe_output(&output));
         let want = if is_told {
             format!(
-                "mmapcp: warning: --max-write-latency: '{}' is on tmpfs, in memory, where no write waits for a disk: this limit holds nothing back\n",
+                "mmapcp: warning: --max-write-latency: '{}' is on tmpfs, which is in memory: no write waits for a disk there, so this limit has no effect\n",
                 memory.display()
             )
         } else {

@@ -57,7 +57,7 @@ fn debug_says_the_rate_and_why() {
     let line = stdout.lines().find(|line| line.starts_with("throttle: "));
     let line = line.unwrap_or_else(|| panic!("{stdout}"));
     assert!(line.starts_with("throttle: 4.00 MiB/s: "), "{line}");
-    assert!(line.ends_with(", 4 MiB/s are allowed"), "{line}");
+    assert!(line.ends_with(" (limit: 4 MiB/s)"), "{line}");
 }
 
 #[test]
@@ -176,8 +176,11 @@ fn a_copy_that_is_given_up_says_why_and_fails() {
     );
     let stderr = lossy_string(&output.stderr);
     assert!(stderr.contains("mmapcp: warning: "), "{stderr}");
-    assert!(stderr.contains("mmapcp: giving up: "), "{stderr}");
-    assert!(stderr.contains("1 us are allowed"), "{stderr}");
+    assert!(
+        stderr.contains("mmapcp: giving up after 1s at "),
+        "{stderr}"
+    );
+    assert!(stderr.contains("(limit: 1 us)"), "{stderr}");
     assert!(!stderr.contains("--help"), "no usage: {stderr}");
     let events = parse_events(&output);
     let held = throttles(&events);
@@ -189,7 +192,7 @@ fn a_copy_that_is_given_up_says_why_and_fails() {
     );
     let given_up = |event: &Value| {
         let text = event["error"].as_str().unwrap_or_default();
-        event["event"] == "error" && text.starts_with("giving up: ")
+        event["event"] == "error" && text.starts_with("giving up after 1s at ")
     };
     assert!(events.iter().any(given_up), "{events:#?}");
     assert!(only_event(&events, "total")["errors"].as_u64() >= Some(1));

@@ -124,9 +124,9 @@ fork  count             9       4             2
       mean   us       200     500   2.50    210
 
 notes:
-  a maximum grows with the number of answers: compare those of like counts
-  p99.9 of less than 1000 answers is their maximum: fork
-  p99 of less than 100 answers is, too: fork
+  a maximum grows with the number of samples: compare only maxima of similar counts
+  p99.9 of fewer than 1000 samples is their maximum: fork
+  p99 of fewer than 100 samples is their maximum: fork
 ";
     assert_eq!(terminal_report::render(&run(), Detail::Short), want);
     let want = "| | baseline | during | ratio | after |";
@@ -575,7 +575,7 @@ fn merging_adds_what_has_the_same_name() {
         merged.notes,
         [
             "a note",
-            "during is of different commands: mmapcp and cp 'a b'"
+            "during was measured with different commands: mmapcp and cp 'a b'"
         ]
     );
     // What was merged can be merged.
@@ -603,7 +603,7 @@ fn merging_says_where_the_machines_differ() {
     assert_eq!(merged.facts.kernel.as_deref(), Some("6.18"));
     let other = dir.path().join("5.10");
     let note = format!(
-        "'{}' is of another machine than the first: kernel 5.10, not 6.18",
+        "'{}' was measured on another machine than the first file: kernel 5.10, not 6.18",
         other.display()
     );
     assert_eq!(merged.notes, [note]);
@@ -722,7 +722,7 @@ fn another_programs_log_is_read_with_a_note() {
     let merged = merge(&[path]).unwrap();
     assert_eq!(merged.subjects[0].name, "merged");
     assert_eq!(merged.subjects[0].probes[0].name, "untagged");
-    assert!(merged.notes[0].ends_with("its values are taken for nanoseconds"));
+    assert!(merged.notes[0].ends_with("its values are assumed to be nanoseconds"));
 }
 
 #[test]
@@ -741,9 +741,9 @@ fn a_file_that_cannot_be_merged_is_named() {
         ),
         (
             &miscounted,
-            "is damaged: fork: a histogram holds 9 values, not 8",
+            "is damaged: fork: a histogram holds 9 values, but its count says 8",
         ),
-        ("{\"a\": 1}", "is JSON, but no report of forklat"),
+        ("{\"a\": 1}", "is JSON, but not a report of forklat"),
         (
             "{\"v\": 1, \"kind\": \"scale\", \"forklat\": \"0\"}",
             "is a report of forklat scale",
@@ -756,7 +756,7 @@ fn a_file_that_cannot_be_merged_is_named() {
             "",
             "is neither a JSON export of forklat nor an HdrHistogram log",
         ),
-        (&cut, "is truncated or damaged: line 2 is no interval"),
+        (&cut, "is truncated or damaged: line 2 is not an interval"),
         (
             "Tag=a/b,0.0,1.0,1.0,AAAA\n",
             "is damaged: a histogram is damaged",

@@ -21,6 +21,8 @@ pub(crate) enum DeniedSyscall {
     CopyFileRange,
     Pwritev2,
     Fallocate,
+    /// pwrite64(2) at an offset of 10 MiB or more.
+    PwriteFrom10M,
     /// mmap of a file that other processes see, as the source map must be; the loader's private maps pass.
     Mmap,
     Sendfile,
@@ -49,6 +51,7 @@ impl DeniedSyscall {
             DeniedSyscall::CopyFileRange => libc::SYS_copy_file_range,
             DeniedSyscall::Pwritev2 => libc::SYS_pwritev2,
             DeniedSyscall::Fallocate => libc::SYS_fallocate,
+            DeniedSyscall::PwriteFrom10M => libc::SYS_pwrite64,
             DeniedSyscall::Mmap => libc::SYS_mmap,
             DeniedSyscall::Sendfile => libc::SYS_sendfile,
             DeniedSyscall::Fsync => libc::SYS_fsync,
@@ -76,6 +79,10 @@ impl DeniedSyscall {
                 vec![
                     SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Gt, 4).unwrap(),
                 ]
+            }
+            DeniedSyscall::PwriteFrom10M => {
+                let (qword, at_least) = (SeccompCmpArgLen::Qword, SeccompCmpOp::Ge);
+                vec![SeccompCondition::new(3, qword, at_least, 10 << 20).unwrap()]
             }
             DeniedSyscall::OTmpfile => vec![masked_argument_equals(
                 2,

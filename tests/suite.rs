@@ -28,6 +28,7 @@ mod forklat_compare;
 mod forklat_scale;
 mod governed_copies;
 mod governor;
+mod in_flight;
 mod lab;
 mod language;
 mod latency_histogram;

@@ -18,7 +18,7 @@ const COLUMNS: [Column; 7] = [
 
 /// Renders Markdown: medians with ranges, then in how many rounds each tool was not above the first, then all rounds.
 pub(crate) fn render(tools: &[Tool], figures: &[Vec<RunFigures>]) -> String {
-    let mut text = String::from("Median (least to most) of all rounds, latencies in ms:\n\n");
+    let mut text = String::from("Median (minimum to maximum) of all rounds, latencies in ms:\n\n");
     head(&mut text);
     for (tool, rounds) in tools.iter().zip(figures) {
         let cell = |(_, value): &Column| summary(rounds, *value);

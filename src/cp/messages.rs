@@ -77,7 +77,7 @@ fn phrase_end(operation: Operation) -> &'static str {
     match operation {
         Operation::OpenSource => " for reading",
         Operation::BackUpAtomically => {
-            " atomically, as names can neither be exchanged nor linked there"
+            " atomically, since names can be neither exchanged nor linked there"
         }
         _ => "",
     }
@@ -158,7 +158,7 @@ impl Display for Error {
             }
             Self::GaveUp { bottleneck, after } => write!(
                 f,
-                "giving up: for {} at {}, {}",
+                "giving up after {} at {}: {}",
                 humantime::format_duration(*after),
                 units::format_rate(bottleneck.rate.as_f64()),
                 bottleneck_clause(bottleneck)
@@ -289,7 +289,7 @@ impl Display for Replaced {
                 let (path, aside) = (quote(path), quote(aside));
                 write!(
                     f,
-                    "{path} was replaced while being removed: the file that was there for a moment is {aside} now"
+                    "{path} was replaced while being removed: the file that replaced it is now {aside}"
                 )
             }
         }
@@ -318,10 +318,10 @@ impl Display for DataError {
                 write!(f, "cannot copy {from} to {to}: ")?;
                 match self.demand {
                     Some(Demand::Engine(engine)) => {
-                        write!(f, "engine {} cannot do it: {why}", engine.name)
+                        write!(f, "engine {} cannot copy it: {why}", engine.name)
                     }
                     Some(Demand::Direct) => {
-                        write!(f, "--direct=always cannot be kept: {why}")
+                        write!(f, "--direct=always is not possible: {why}")
                     }
                     None => f.write_str(why),
                 }
@@ -361,7 +361,7 @@ impl DataError {
         } else {
             write!(
                 f,
-                "interrupted: {to} holds the first {copied} bytes of the {size} of {from}"
+                "interrupted: {to} holds the first {copied} of the {size} bytes of {from}"
             )
         }
     }
@@ -375,7 +375,11 @@ impl Display for LimitError {
                 write!(f, "cannot start a prober: {}", strerror(error))
             }
             Self::NoFileSystem(path) => {
-                write!(f, "{} lies on no file system to write on", quote(path))
+                write!(
+                    f,
+                    "{} is a pipe or a device, which has no file system to measure",
+                    quote(path)
+                )
             }
             Self::Stat(path, error) => f.write_str(&cannot("stat", path, error)),
         }
@@ -421,28 +425,28 @@ impl Display for LimitWarning {
                 file_system,
             } => write!(
                 f,
-                "warning: {option}: {} is on {file_system}, in memory, where no write waits for a disk: this limit holds nothing back",
+                "warning: {option}: {} is on {file_system}, which is in memory: no write waits for a disk there, so this limit has no effect",
                 quote(directory)
             ),
             Self::ProbersNotLocked(error) => write!(
                 f,
-                "warning: cannot lock the probers in memory ({}): raise RLIMIT_MEMLOCK; stalls of their own may be counted",
+                "warning: cannot lock the probers in memory ({}): their own page faults may count as latency; raise RLIMIT_MEMLOCK",
                 strerror(error)
             ),
             Self::MissedBeforeStart(bottleneck) => write!(
                 f,
-                "warning: before a byte is copied, {}: going on at {} until it is better",
+                "warning: even before the copy starts, {}; the copy runs at {} until this improves",
                 bottleneck_clause(bottleneck),
                 units::format_rate(bottleneck.rate.as_f64())
             ),
             Self::ProberDied { option, why } => write!(
                 f,
-                "warning: {option}: the prober died ({why}); braking until another answers"
+                "warning: {option}: the prober died ({why}); the copy slows down until a new prober answers"
             ),
-            Self::ProberRestarted(option) => write!(f, "{option}: another prober answers"),
+            Self::ProberRestarted(option) => write!(f, "{option}: a new prober answers"),
             Self::SupervisorDied { option, why } => write!(
                 f,
-                "warning: {option}: no prober can be started any more ({why}); going on at the slowest rate"
+                "warning: {option}: no prober can be started any more ({why}); the copy continues at the slowest rate"
             ),
             Self::IdlePriority { step, error } => {
                 let what = match step {

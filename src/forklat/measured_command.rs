@@ -92,7 +92,9 @@ impl RunningCommand {
         match self.ended.recv_timeout(at_most) {
             Ok(ended) => ended.map(Some),
             Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("its waiter is gone")),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(io::Error::other("the thread that waits for it has ended"))
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ fn from_log(file: &Path, log: &[u8]) -> Result<Report, ForklatError> {
     let mut report = empty(&[]);
     if !hlog::is_ours(log) {
         report.notes.push(format!(
-            "{} was not written by forklat: its values are taken for nanoseconds",
+            "{} was not written by forklat: its values are assumed to be nanoseconds",
             quote(file)
         ));
     }
@@ -134,7 +134,7 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), ForklatError
         if same.period.zip(probe.period).is_some_and(|(a, b)| a != b) {
             let (name, probe) = (&known.name, &probe.name);
             let note = format!(
-                "{name}: {probe} was asked with different periods: who asked more often counts for more"
+                "{name}: {probe} was measured with different periods: a file with a shorter period counts for more"
             );
             add_note_once(&mut merged.notes, note);
         }
@@ -143,7 +143,7 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), ForklatError
     let differ = !known.command.is_empty() && !subject.command.is_empty();
     if differ && known.command != subject.command {
         let note = format!(
-            "{} is of different commands: {} and {}",
+            "{} was measured with different commands: {} and {}",
             known.name,
             shell_words::join(&known.command),
             shell_words::join(&subject.command)
@@ -196,7 +196,7 @@ fn other_machine(first: &HostInfo, other: &HostInfo, file: &Path) -> Option<Stri
         .collect();
     (!differ.is_empty()).then(|| {
         format!(
-            "{} is of another machine than the first: {}",
+            "{} was measured on another machine than the first file: {}",
             quote(file),
             differ.join("; ")
         )

@@ -290,7 +290,7 @@ impl Distribution {
             Ok(histogram)
         } else {
             Err(damaged(format!(
-                "a histogram holds {} values, not {} as is said beside it",
+                "a histogram holds {} values, but its count says {}",
                 histogram.len(),
                 self.count
             )))

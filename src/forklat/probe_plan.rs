@@ -51,7 +51,7 @@ impl ProbePlan {
         if execs && let Some(on) = words.on.as_deref().filter(|_| !on_runs) {
             let (on, program) = (quote(on), quote(&program));
             notes.push(format!(
-                "{on} is mounted noexec: exec runs {program} where it is"
+                "{on} is mounted noexec: exec runs {program} in its own directory"
             ));
         }
         Ok(Self {
@@ -85,12 +85,12 @@ fn rows(words: &ProbeArgs) -> Result<Vec<(&'static ProbeSpec, Duration)>, Forkla
         }
         let given = words.period.iter().rev().find(|(name, _)| name == row.name);
         if given.is_some() && !wanted {
-            return Err(format!("--period={}: that probe is not asked for", row.name).into());
+            return Err(format!("--period={}: that probe is not selected", row.name).into());
         }
         let period = given.map_or(row.period, |(_, period)| *period);
         if !(MIN_PROBE_PERIOD..=MAX_PROBE_PERIOD).contains(&period) {
             let name = row.name;
-            return Err(format!("--period={name}: between 100us and 1h is possible").into());
+            return Err(format!("--period={name}: the period must be from 100us to 1h").into());
         }
         if wanted {
             rows.push((row, period));
@@ -107,7 +107,7 @@ fn check_option_applies(
     rows: &[(&'static ProbeSpec, Duration)],
 ) -> Result<(), ForklatError> {
     if given && !rows.iter().any(|(row, _)| row.name == probe) {
-        return Err(format!("{option}: the probe {probe} is not asked for").into());
+        return Err(format!("{option}: the probe {probe} is not selected").into());
     }
     Ok(())
 }
@@ -118,7 +118,7 @@ fn check_heaps_fit(rss: u64, forkers: u64) -> Result<(), ForklatError> {
     let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
     match mem_available(&meminfo) {
         Some(available) if all > available => Err(format!(
-            "--rss: {forkers} forkers of {} take {}, and {} are available",
+            "--rss: {forkers} fork probers of {} take {}, but only {} are available",
             format_bytes(rss),
             format_bytes(all),
             format_bytes(available)

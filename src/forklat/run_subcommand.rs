@@ -65,9 +65,7 @@ impl Workload {
                 })
             }
             (_, None, Some(time)) => Ok(Self::Time(time)),
-            (_, None, None) => Err("no command, and neither --attach nor --for"
-                .to_owned()
-                .into()),
+            (_, None, None) => Err("a command, --attach or --for is required".to_owned().into()),
         }
     }
 
@@ -215,7 +213,7 @@ impl PhaseRunner<'_> {
                 failed = self.session.collect().err();
                 match &failed {
                     Some(message) => print_diagnostic(&format!(
-                        "{message}; the command goes on, without figures"
+                        "{message}; the command continues, but is not measured any more"
                     )),
                     None => self.live.show("running", self.session),
                 }
@@ -227,7 +225,9 @@ impl PhaseRunner<'_> {
             );
         };
         match failed {
-            Some(_) => Err("no figures: the measurement failed".to_owned().into()),
+            Some(_) => Err("there are no figures, because the measurement failed"
+                .to_owned()
+                .into()),
             None => {
                 self.task.signals.terminate_on_next_signal();
                 self.session.end_at(ended.end_ns);
@@ -244,13 +244,13 @@ impl PhaseRunner<'_> {
         self.session.begin(AFTER);
         // Data that other processes had to write out before is not waited for.
         let mut quiet = WritebackIdle::ignoring(self.session.most_unwritten(BASELINE));
-        self.watch("until writeback has settled", at_most, |session| {
+        self.watch("waiting until writeback has settled", at_most, |session| {
             quiet.has_settled(session)
         })?;
         if !quiet.is_below_limit(self.session) {
             let left = units::format_bytes(self.session.unwritten());
             self.session.notes.push(format!(
-                "writeback had not settled: {left} were left to write"
+                "writeback had not settled: {left} were still to be written"
             ));
         }
         Ok(())

@@ -171,7 +171,7 @@ impl Session {
         match prober.lost() - self.lost_before[index] {
             0 => Ok(()),
             lost => Err(format!(
-                "{}: {lost} answers were lost, because forklat did not come to count them: it was stopped, or the period is too short",
+                "{}: {lost} samples were lost, because forklat did not read them in time: it was stopped, or the period is too short",
                 prober.process.name()
             ).into()),
         }
@@ -250,7 +250,7 @@ impl Session {
         if self.sampler.lost() > 0 {
             let lost = self.sampler.lost();
             self.notes.push(format!(
-                "{lost} readings of the machine were lost, because forklat did not come to fetch them"
+                "{lost} readings of the machine were lost, because forklat did not read them in time"
             ));
         }
         Ok(SessionResult {
@@ -278,7 +278,7 @@ impl Session {
         let (name, passed) = (prober.process.name(), prober.skipped_moments());
         if passed > 0 {
             self.notes.push(format!(
-                "{name}: {passed} moments were passed over, while the prober itself was busy between two questions"
+                "{name}: {passed} measurements were skipped, because the prober itself was busy between two of them"
             ));
         }
     }
@@ -380,7 +380,7 @@ fn unlocked<'a>(workers: impl Iterator<Item = &'a ObserverProcess>) -> Option<St
     let (_, error) = failed.first()?;
     let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
     Some(format!(
-        "cannot lock the observers in memory ({}): raise RLIMIT_MEMLOCK; stalls of their own may be counted: {}",
+        "cannot lock these observers in memory ({}), so their own page faults may count as latency; raise RLIMIT_MEMLOCK: {}",
         strerror(error),
         names.join(", ")
     ))

@@ -71,10 +71,10 @@ impl Disk {
         // btrfs, overlay and all file systems without a device have a device number that no device has.
         if mount.file_system == "overlay" {
             let Some(upper) = overlay_upper_dir(mount).filter(|_| depth < MAX_OVERLAY_DEPTH) else {
-                return Err(unavailable("an overlay without an upper directory"));
+                return Err(unavailable("it is an overlay without an upper directory"));
             };
             return Self::find_at_depth(root, &upper, depth + 1)
-                .map_err(|e| unavailable(format!("an overlay, and {e}")));
+                .map_err(|e| unavailable(format!("it is an overlay, and {e}")));
         }
         let name = fs::canonicalize(path_below(root, &mount.source));
         let name = name.as_deref().unwrap_or(&mount.source).file_name();

@@ -284,7 +284,7 @@ fn set_process_name(name: &str) {
 fn panic_message(panic: &dyn Any) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("without a word"))
+    format!("panicked: {}", text.unwrap_or("without a message"))
 }
 
 fn describe_exit(status: ExitStatus) -> String {

@@ -7,7 +7,7 @@ use super::quote::quote;
 use super::units::{format_bytes, format_rate};
 use crate::transfer::copy_method::{Offload, ReflinkUse, SparseDetection};
 use crate::transfer::rate_limit::{Bottleneck, Rate};
-use crate::transfer::{CopyMethod, CopySummary, Event, PlanSummary};
+use crate::transfer::{CopyMethod, CopySummary, DepthSummary, Event, PlanSummary};
 
 /// Formats the line about what holds the copy back.
 #[must_use]
@@ -15,12 +15,12 @@ pub(super) fn throttle(holding: Option<&Bottleneck>) -> String {
     match holding {
         Some(holding) => {
             let rate = match holding.rate {
-                Rate::Stopped => "nothing moves yet".to_owned(),
+                Rate::Stopped => "the copy has not started".to_owned(),
                 rate => format_rate(rate.as_f64()),
             };
             format!("throttle: {rate}: {}", bottleneck_clause(holding))
         }
-        None => "throttle: nobody holds the copy back".to_owned(),
+        None => "throttle: nothing limits the copy".to_owned(),
     }
 }
 
@@ -58,22 +58,39 @@ pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
         Event::Plan(plan) => plan_lines(&name, plan),
         Event::Fallback { from, to, why, at } => {
             vec![format!(
-                "{name}: {from} gave up at {at}, {to} goes on: {why}"
+                "{name}: {from} failed at offset {at}, {to} continues: {why}"
             )]
         }
-        Event::Choice { engine, tried } => tried
+        Event::Choice { engine, why, tried } => tried
             .iter()
             .map(|t| {
                 format!(
-                    "{name}: {} took {:.3} CPU s and {:.3} s for a GB",
-                    t.engine, t.cpu_per_gb, t.wall_per_gb
+                    "{name}: {} took {:.3} s of CPU time and {:.3} s of wall time for a GB, at most {:.0} us of CPU in a call",
+                    t.engine,
+                    t.cpu_per_gb,
+                    t.wall_per_gb,
+                    t.longest_call * 1e6
                 )
             })
-            .chain([format!("{name}: {engine} goes on")])
+            .chain([format!("{name}: {engine} copies the rest: {why}")])
             .collect(),
+        Event::Depth(depth) => depth_lines(&name, depth),
         Event::Note { text } => vec![format!("{name}: {text}")],
         Event::Done(summary) => vec![summary_line(&name, summary)],
     }
+}
+
+fn depth_lines(name: &str, depth: &DepthSummary) -> Vec<String> {
+    let tried = depth.tried.iter().map(|rate| {
+        let noun = if rate.depth == 1 { "piece" } else { "pieces" };
+        format!(
+            "{name}: {} {noun} at once took {:.3} s for a GB",
+            rate.depth, rate.wall_per_gb
+        )
+    });
+    let piece = format_bytes(depth.piece);
+    let decided = format!("{name}: {} at once, each of {piece} or less", depth.depth);
+    tried.chain([decided]).collect()
 }
 
 fn plan_lines(name: &str, plan: &PlanSummary) -> Vec<String> {
@@ -81,12 +98,12 @@ fn plan_lines(name: &str, plan: &PlanSummary) -> Vec<String> {
         format!("{name}: size {}, allocated {}", plan.size, plan.data),
         format!("{name}: engine {}", plan.engine.unwrap_or("none")),
         format!(
-            "{name}: O_DIRECT {}, alignment {} of memory, {} of offset",
+            "{name}: O_DIRECT {}, alignment {} for memory, {} for offsets",
             plan.direct, plan.mem_align, plan.offset_align
         ),
     ];
     let refused = plan.refused.iter();
-    lines.extend(refused.map(|r| format!("{name}: not {}: {}", r.engine, r.why)));
+    lines.extend(refused.map(|r| format!("{name}: engine {} cannot be used: {}", r.engine, r.why)));
     lines.push(match &plan.unreserved {
         Some(why) => format!("{name}: space not reserved: {why}"),
         None => format!("{name}: space reserved"),
@@ -96,7 +113,7 @@ fn plan_lines(name: &str, plan: &PlanSummary) -> Vec<String> {
 
 fn summary_line(name: &str, summary: &CopySummary) -> String {
     format!(
-        "{name}: {} by {}, {} of data in {} extents, {}, {:.3} CPU s, peak {} resident",
+        "{name}: {} by {}, {} of data in {} extents, {}, {:.3} s of CPU time, peak memory {}",
         format_bytes(summary.bytes),
         summary.engine.unwrap_or("none"),
         format_bytes(summary.data_bytes),
@@ -120,14 +137,14 @@ mod tests {
             target: 0.005,
             rate: Rate::from_bytes_per_sec(35 << 20),
         };
-        let line = "throttle: 35.00 MiB/s: fork takes 6.2 ms, 5 ms are allowed";
+        let line = "throttle: 35.00 MiB/s: fork takes 6.2 ms (limit: 5 ms)";
         assert_eq!(throttle(Some(&holding)), line);
         let before = Bottleneck {
             rate: Rate::Stopped,
             ..holding
         };
-        let line = "throttle: nothing moves yet: fork takes 6.2 ms, 5 ms are allowed";
+        let line = "throttle: the copy has not started: fork takes 6.2 ms (limit: 5 ms)";
         assert_eq!(throttle(Some(&before)), line);
-        assert_eq!(throttle(None), "throttle: nobody holds the copy back");
+        assert_eq!(throttle(None), "throttle: nothing limits the copy");
     }
 }

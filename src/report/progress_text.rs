@@ -80,14 +80,14 @@ pub(super) fn bottleneck_text(holding: &Bottleneck) -> String {
     }
 }
 
-/// Formats what holds the copy back as a clause: `fork takes 6.2 ms, 5 ms are allowed`.
+/// Formats what holds the copy back as a clause: `fork takes 6.2 ms (limit: 5 ms)`.
 #[must_use]
 pub fn bottleneck_clause(holding: &Bottleneck) -> String {
     let figure = format_figure(holding, holding.figure);
     let target = format_figure(holding, holding.target);
     let now = holding.cause.spec().phrase;
     let now = now.replace(FIGURE_PLACEHOLDER, &figure);
-    format!("{now}, {target} are allowed")
+    format!("{now} (limit: {target})")
 }
 
 /// Formats a figure or a target in the unit of its signal.
@@ -120,31 +120,31 @@ mod tests {
             Cause::ForkLatency,
             (0.0062, 0.005),
             "held to 35 MiB/s by fork-latency 6.2 ms (5 ms)",
-            "fork takes 6.2 ms, 5 ms are allowed",
+            "fork takes 6.2 ms (limit: 5 ms)",
         );
         says(
             Cause::WriteLatency,
             (1.25, 0.05),
             "held to 35 MiB/s by write-latency 1.25 s (50 ms)",
-            "a write with fdatasync takes 1.25 s, 50 ms are allowed",
+            "a write with fdatasync takes 1.25 s (limit: 50 ms)",
         );
         says(
             Cause::MemoryPressure,
             (12.34, 5.0),
             "held to 35 MiB/s by memory-pressure 12.3 % (5 %)",
-            "tasks wait for memory 12.3 % of the time, 5 % are allowed",
+            "tasks wait for memory 12.3 % of the time (limit: 5 %)",
         );
         says(
             Cause::IoPressure,
             (100.0, 0.5),
             "held to 35 MiB/s by io-pressure 100 % (0.5 %)",
-            "tasks wait for disks 100 % of the time, 0.5 % are allowed",
+            "tasks wait for disks 100 % of the time (limit: 0.5 %)",
         );
         says(
             Cause::LimitRate,
             (3e7, 36_700_160.0),
             "limited to 35 MiB/s",
-            "the copy goes at 28.61 MiB/s, 35 MiB/s are allowed",
+            "the copy runs at 28.61 MiB/s (limit: 35 MiB/s)",
         );
     }
 

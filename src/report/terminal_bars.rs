@@ -108,10 +108,9 @@ impl TerminalBars {
             line.set_style(bar_style("{wide_msg}"));
             line
         });
-        line.set_message(holding.map_or_else(
-            || "not held back".to_owned(),
-            progress_text::bottleneck_text,
-        ));
+        line.set_message(
+            holding.map_or_else(|| "not limited".to_owned(), progress_text::bottleneck_text),
+        );
     }
 
     fn draw_run_line(&self, lines: &mut BarLines, so_far: &RunProgress) {

@@ -23,6 +23,14 @@ pub struct ThreadUsage {
     pub system: f64,
 }
 
+impl ThreadUsage {
+    /// Adds the CPU time of another thread.
+    pub fn add(&mut self, other: Self) {
+        self.user += other.user;
+        self.system += other.system;
+    }
+}
+
 /// Reads getrusage(2) for the calling thread only, since other threads copy other files.
 #[must_use]
 pub fn thread_usage() -> ThreadUsage {

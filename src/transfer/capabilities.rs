@@ -284,13 +284,10 @@ fn direct_of(stream: bool, regular: bool, fs: FsType, dio: DioAlign) -> Direct {
         return Direct::No("destination is neither a file nor a block device".into());
     }
     if regular && is_memory(fs) {
-        return Direct::No(format!(
-            "{} is memory: its files are page cache",
-            fs_name(fs)
-        ));
+        return Direct::No(format!("{} keeps its files in the page cache", fs_name(fs)));
     }
     if fs == statfs::FUSE_SUPER_MAGIC {
-        return Direct::No("FUSE: the daemon behind caches what it is given".into());
+        return Direct::No("FUSE: the daemon may cache what is written".into());
     }
     match dio {
         DioAlign::Unsupported => Direct::No(format!(
@@ -298,7 +295,7 @@ fn direct_of(stream: bool, regular: bool, fs: FsType, dio: DioAlign) -> Direct {
             fs_name(fs)
         )),
         DioAlign::Bytes { mem, .. } if u64::from(mem) > residency::page_size() => Direct::No(
-            format!("direct I/O here wants memory aligned to {mem} bytes"),
+            format!("direct I/O needs memory aligned to {mem} bytes here"),
         ),
         DioAlign::Bytes { .. } => Direct::Genuine,
         DioAlign::Unknown => Direct::Unproven,
@@ -320,9 +317,9 @@ fn dontcache_of(stream: bool, fs: FsType, dio: DioAlign) -> Result<(), String> {
 fn reserve_of(fs: FsType) -> Result<(), &'static str> {
     match fs {
         statfs::EXT4_SUPER_MAGIC | statfs::XFS_SUPER_MAGIC | statfs::F2FS_SUPER_MAGIC => Ok(()),
-        statfs::BTRFS_SUPER_MAGIC => Err("on btrfs any fallocate switches compression off"),
+        statfs::BTRFS_SUPER_MAGIC => Err("on btrfs fallocate switches compression off"),
         fs if is_memory(fs) => Err("on tmpfs fallocate costs as much as writing"),
-        _ => Err("unknown what fallocate does on this file system"),
+        _ => Err("it is unknown what fallocate does on this file system"),
     }
 }
 

@@ -73,6 +73,16 @@ impl<'a> DestWriter<'a> {
         }
     }
 
+    /// Makes a writer for a destination that another writer has brought into the direct mode, where that is verified.
+    #[must_use]
+    pub(super) fn already_direct(file: &'a File, facts: &DestCaps) -> Self {
+        Self {
+            write_mode: WriteMode::Direct,
+            is_direct_verified: true,
+            ..Self::new(file, facts)
+        }
+    }
+
     /// Returns the write mode in force.
     #[must_use]
     pub fn write_mode(&self) -> WriteMode {

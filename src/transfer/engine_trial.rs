@@ -19,9 +19,12 @@ pub const MIN_TRIAL_FILE_BYTES: u64 = 16 * STRETCH;
 /// 4 KiB.
 pub const HUGE: u64 = 2 << 20;
 
-/// CPU costs whose ratio is below this are taken for equal, and wall time decides: medians of the same engine differed
-/// by as much from one bench to the next, and no choice may cost over 15 % more CPU than the other.
+/// CPU costs whose ratio is below this are taken for equal: medians of the same engine differed by as much from one
+/// bench to the next, and no choice may cost over 15 % more CPU than the other.
 const CPU_TIE_RATIO: f64 = 1.10;
+
+/// Longest calls whose ratio is below this are taken for equal: the size of a call adapts in steps of two.
+const CALL_TIE_RATIO: f64 = 2.0;
 
 /// The cost of one engine's trial so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +32,8 @@ pub struct EngineCost {
     bytes: u64,
     cpu: Duration,
     wall: Duration,
+    /// CPU time of the longest call.
+    longest_call: Duration,
 }
 
 impl EngineCost {
@@ -38,6 +43,7 @@ impl EngineCost {
             bytes,
             cpu: cost.cpu,
             wall: cost.wall,
+            longest_call: cost.cpu,
         }
     }
 
@@ -50,6 +56,7 @@ impl EngineCost {
             engine,
             cpu_per_gb: self.per_gb(self.cpu),
             wall_per_gb: self.per_gb(self.wall),
+            longest_call: self.longest_call.as_secs_f64(),
         }
     }
 }
@@ -67,8 +74,8 @@ pub enum TrialStep {
     Same,
     /// The trial of the other engine begins.
     Other,
-    /// The trial is over, and this engine copies the rest.
-    Decided(&'static str),
+    /// The trial is over, and this engine copies the rest, for this reason.
+    Decided(&'static str, &'static str),
 }
 
 impl EngineTrial {
@@ -84,27 +91,47 @@ impl EngineTrial {
         cost.bytes += more.bytes;
         cost.cpu += more.cpu;
         cost.wall += more.wall;
+        cost.longest_call = cost.longest_call.max(more.longest_call);
         match (cost.bytes >= STRETCH, tried) {
             (false, _) => TrialStep::Same,
             (true, 1) => TrialStep::Other,
-            (true, _) => TrialStep::Decided(self.cheaper()),
+            (true, _) => {
+                let (engine, why) = self.decide();
+                TrialStep::Decided(engine, why)
+            }
         }
     }
 
-    fn cheaper(&self) -> &'static str {
-        let by = |time: fn(&EngineCost) -> Duration| {
-            let mut all: Vec<_> = self
-                .costs
-                .iter()
-                .map(|(n, c)| (c.per_gb(time(c)), *n))
-                .collect();
-            all.sort_by(|a, b| a.0.total_cmp(&b.0));
-            all
+    /// Returns the engine that copies the rest, and what decided: the CPU time; if that is about the same, how long a
+    /// single call holds a CPU, which is what other programs feel; if that is, too, the wall time.
+    fn decide(&self) -> (&'static str, &'static str) {
+        let [first, second] = match self.costs.as_slice() {
+            [first, second, ..] => [first, second],
+            all => {
+                return (
+                    all.first().map_or("", |(name, _)| name),
+                    "it alone was tried",
+                );
+            }
         };
-        let cpu = by(|c| c.cpu);
-        match cpu.as_slice() {
-            [best, second, ..] if second.0 <= best.0 * CPU_TIE_RATIO => by(|c| c.wall)[0].1,
-            all => all.first().map_or("", |best| best.1),
+        let smaller = |of: fn(&EngineCost) -> f64, tie: f64| {
+            let (a, b) = (of(&first.1), of(&second.1));
+            let best = if a <= b { first.0 } else { second.0 };
+            (a.max(b) > a.min(b) * tie).then_some(best)
+        };
+        let by_cpu = smaller(|cost| cost.per_gb(cost.cpu), CPU_TIE_RATIO);
+        let by_call = || smaller(|cost| cost.longest_call.as_secs_f64(), CALL_TIE_RATIO);
+        let by_wall = || smaller(|cost| cost.per_gb(cost.wall), 1.0);
+        if let Some(engine) = by_cpu {
+            (engine, "it takes less CPU")
+        } else if let Some(engine) = by_call() {
+            (
+                engine,
+                "both take the same CPU, and its calls hold a CPU for a shorter time",
+            )
+        } else {
+            let why = "both take the same CPU and hold it as long, and it is faster";
+            (by_wall().unwrap_or(first.0), why)
         }
     }
 
@@ -122,42 +149,41 @@ impl EngineTrial {
 mod tests {
     use super::*;
 
-    fn cost(cpu: u64, wall: u64) -> EngineCost {
+    fn cost(cpu: u64, wall: u64, longest_call: u64) -> EngineCost {
         EngineCost {
             bytes: STRETCH,
             cpu: Duration::from_millis(cpu),
             wall: Duration::from_millis(wall),
+            longest_call: Duration::from_micros(longest_call),
         }
     }
 
-    fn decide(mmap: EngineCost, splice: EngineCost) -> TrialStep {
+    /// Returns the engine that goes on after a trial with these costs.
+    fn decide(mmap: EngineCost, splice: EngineCost) -> &'static str {
         let mut choice = EngineTrial::default();
         assert_eq!(choice.moved("mmap", mmap), TrialStep::Other);
-        choice.moved("splice", splice)
+        match choice.moved("splice", splice) {
+            TrialStep::Decided(engine, _) => engine,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn the_one_with_less_cpu_goes_on() {
-        assert_eq!(
-            decide(cost(40, 50), cost(10, 90)),
-            TrialStep::Decided("splice")
-        );
-        assert_eq!(
-            decide(cost(10, 90), cost(40, 50)),
-            TrialStep::Decided("mmap")
-        );
+        assert_eq!(decide(cost(40, 50, 90), cost(10, 90, 400)), "splice");
+        assert_eq!(decide(cost(10, 90, 400), cost(40, 50, 90)), "mmap");
     }
 
     #[test]
-    fn wall_time_decides_when_cpu_is_close() {
-        assert_eq!(
-            decide(cost(100, 90), cost(108, 50)),
-            TrialStep::Decided("splice")
-        );
-        assert_eq!(
-            decide(cost(108, 50), cost(100, 90)),
-            TrialStep::Decided("mmap")
-        );
+    fn the_one_with_shorter_calls_goes_on_when_cpu_is_close() {
+        assert_eq!(decide(cost(100, 50, 300), cost(108, 90, 140)), "splice");
+        assert_eq!(decide(cost(108, 90, 140), cost(100, 50, 300)), "mmap");
+    }
+
+    #[test]
+    fn wall_time_decides_when_the_rest_is_close() {
+        assert_eq!(decide(cost(100, 90, 300), cost(108, 50, 200)), "splice");
+        assert_eq!(decide(cost(108, 50, 200), cost(100, 90, 300)), "mmap");
     }
 
     #[test]
@@ -165,7 +191,7 @@ mod tests {
         let mut choice = EngineTrial::default();
         let part = EngineCost {
             bytes: STRETCH / 2,
-            ..cost(1, 1)
+            ..cost(1, 1, 1)
         };
         assert_eq!(choice.moved("mmap", part), TrialStep::Same);
         assert_eq!(choice.moved("mmap", part), TrialStep::Other);

@@ -43,11 +43,14 @@ impl fmt::Display for Error {
             Self::SourceChanged { was, now } if was == now => {
                 write!(
                     f,
-                    "source was modified meanwhile, its size is {now} as before"
+                    "source was modified during the copy (its size is still {now} bytes)"
                 )
             }
             Self::SourceChanged { was, now } => {
-                write!(f, "source changed meanwhile from {was} to {now} bytes")
+                write!(
+                    f,
+                    "source changed during the copy from {was} to {now} bytes"
+                )
             }
             Self::Interrupted => f.write_str("interrupted"),
         }

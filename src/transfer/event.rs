@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::depth_trial::DepthRate;
+
 /// An engine that cannot copy a file, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -21,6 +23,19 @@ pub struct Trial {
     pub cpu_per_gb: f64,
     /// Wall time in seconds for 10^9 bytes.
     pub wall_per_gb: f64,
+    /// CPU time in seconds of its longest call.
+    pub longest_call: f64,
+}
+
+/// How many pieces of a file are on their way at once, found by measurement.
+#[derive(Debug, Clone)]
+pub struct DepthSummary {
+    /// Number of pieces on their way at once.
+    pub depth: usize,
+    /// Bytes that one piece may have.
+    pub piece: u64,
+    /// The rates that were measured.
+    pub tried: Vec<DepthRate>,
 }
 
 /// What is decided about one file before its first byte is copied.
@@ -65,6 +80,8 @@ pub struct CopySummary {
     pub cpu_user: f64,
     /// CPU time in the kernel that this file took, in seconds.
     pub cpu_system: f64,
+    /// Most bytes of the file that were on their way at once.
+    pub in_flight: u64,
     /// Peak resident set size of the process so far, in bytes.
     pub max_rss: u64,
 }
@@ -89,9 +106,13 @@ pub enum Event {
     Choice {
         /// The name of the engine that continues.
         engine: &'static str,
+        /// What decided, in words.
+        why: &'static str,
         /// What each engine cost in its trial.
         tried: Vec<Trial>,
     },
+    /// The number of pieces on their way at once was found by measurement.
+    Depth(DepthSummary),
     /// A degradation that does not change the engine.
     Note {
         /// The degradation and its reason, in words.

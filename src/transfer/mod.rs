@@ -12,6 +12,7 @@ mod copy_job;
 pub mod copy_method;
 mod cpu_budget;
 mod deferred_writeback;
+mod depth_trial;
 mod dest_writer;
 mod dirty_window;
 pub mod engine;
@@ -36,6 +37,9 @@ mod token_wait;
 pub use copier::{Copier, copy};
 pub use copy_method::CopyMethod;
 pub use deferred_writeback::DeferredError;
+pub use depth_trial::DepthRate;
 pub use error::{CopyFailure, Error};
-pub use event::{CopyListener, CopySummary, Event, PlanSummary, Progress, Refusal, Trial};
+pub use event::{
+    CopyListener, CopySummary, DepthSummary, Event, PlanSummary, Progress, Refusal, Trial,
+};
 pub use plan::{DirectPolicy, Reflink, Sparse, TransferOptions};

@@ -56,6 +56,8 @@ pub struct TransferOptions {
     pub reflink: Reflink,
     /// Bytes of a call instead of the engine's own number; for benches and tests.
     pub chunk: Option<usize>,
+    /// Bytes that may be on their way at once, if the user gave a number; otherwise it is measured.
+    pub in_flight: Option<u64>,
     /// Whether to wait for the writeback of a small file as well. Otherwise a file that fails later would be truncated
     /// after it got its final name.
     pub wait_for_writeback: bool,
@@ -122,9 +124,9 @@ impl<'a> Plan<'a> {
                 continue;
             }
             let why = if other == DONTCACHE {
-                "was refused on this mount before, or nothing is to be flushed there"
+                "was refused on this file system before, or data is not flushed there"
             } else {
-                "dearer than the page cache for so small a file"
+                "costs more than the page cache for a file this small"
             };
             self.refused.push(Refusal {
                 engine: other.name,
@@ -175,7 +177,7 @@ impl<'a> Plan<'a> {
     pub fn why_not(&self) -> String {
         let engine = self.options.engine.map_or("direct", |row| row.name);
         let refusal = self.refused.iter().find(|r| r.engine == engine);
-        refusal.map_or_else(|| "no engine fits".into(), |r| r.why.clone())
+        refusal.map_or_else(|| "no engine can be used".into(), |r| r.why.clone())
     }
 }
 
@@ -190,18 +192,20 @@ fn small_file_rows(row: &'static EngineSpec) -> Vec<&'static EngineSpec> {
 
 fn wanted(row: &EngineSpec, options: &TransferOptions) -> Result<(), String> {
     if options.engine.is_some_and(|only| only != row) {
-        return Err("not the engine asked for".into());
+        return Err("another engine was requested".into());
     }
     match (options.reflink, row.write_mode) {
-        (Reflink::Never, WriteMode::Shared) => return Err("sharing blocks is not wanted".into()),
+        (Reflink::Never, WriteMode::Shared) => {
+            return Err("sharing blocks was not requested".into());
+        }
         (Reflink::Always, leaving) if leaving != WriteMode::Shared => {
-            return Err("blocks shall be shared, not copied".into());
+            return Err("blocks must be shared, and not copied".into());
         }
         _ => {}
     }
     match (options.direct, row.write_mode) {
         (DirectPolicy::Never, WriteMode::Direct) => {
-            Err("writes with O_DIRECT, which is not wanted".into())
+            Err("writes with O_DIRECT, which is switched off".into())
         }
         (DirectPolicy::Always, WriteMode::DontCache | WriteMode::Cached) => {
             Err("uses the page cache, which is not allowed".into())

@@ -92,7 +92,9 @@ fn preallocate(
         return Ok(Some(why.into()));
     }
     if plan.job.source_info.data < MIN_PREALLOCATE_BYTES || plan.options.sparse == Sparse::Always {
-        return Ok(Some("little data, or zeros that may become holes".into()));
+        return Ok(Some(
+            "there is little data, or zeros may become holes".into(),
+        ));
     }
     let error = match preallocate_extents(plan, extents, check_stop) {
         Ok(why) => return Ok(why),
@@ -133,7 +135,12 @@ fn preallocate_extents(
         let stretch = match extents.next(pos) {
             Ok(stretch) => stretch,
             // The copy itself queries again, and reports the error.
-            Err(e) => return Ok(Some(format!("the source's extents: {}", strerror(&e)))),
+            Err(e) => {
+                return Ok(Some(format!(
+                    "cannot find the extents of the source: {}",
+                    strerror(&e)
+                )));
+            }
         };
         match &stretch {
             Some(Segment::Data(data))
@@ -159,7 +166,7 @@ fn preallocate_extents(
         if extents.found() >= MAX_PREALLOCATED_EXTENTS {
             incremental_alloc::fallocate_in_steps(dest, run.start, run.end, check_stop)?;
             return Ok(Some(format!(
-                "only for the first {MAX_PREALLOCATED_EXTENTS} extents"
+                "it is reserved only for the first {MAX_PREALLOCATED_EXTENTS} extents"
             )));
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn read_at(
                 Err(EngineError::Unsupported(_, e)) => {
                     *direct = None;
                     notes.push(format!(
-                        "source refuses O_DIRECT ({}): read through the page cache",
+                        "source refuses O_DIRECT ({}): it is read through the page cache",
                         strerror(&e)
                     ));
                 }

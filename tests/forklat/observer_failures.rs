@@ -34,9 +34,12 @@ fn an_observer_that_is_killed_costs_the_figures_not_the_command() {
             lines[0].starts_with(&format!("forklat: {name}")),
             "{stderr}"
         );
-        let how = ": was killed by signal 9; the command goes on, without figures";
+        let how = ": was killed by signal 9; the command continues, but is not measured any more";
         assert!(lines[0].ends_with(how), "{stderr}");
-        assert_eq!(lines[1], "forklat: no figures: the measurement failed");
+        assert_eq!(
+            lines[1],
+            "forklat: there are no figures, because the measurement failed"
+        );
         place.assert_only(&["done", "go", "started"]);
     }
 }
@@ -154,7 +157,7 @@ fn a_full_disk_ends_the_observer_with_an_error() {
         let said = format!("forklat: {}", no_room(name));
         let stderr = lossy_string(&output.stderr);
         let going_on = format!(
-            "{said}; the command goes on, without figures\nforklat: no figures: the measurement failed\n"
+            "{said}; the command continues, but is not measured any more\nforklat: there are no figures, because the measurement failed\n"
         );
         assert!(
             stderr == format!("{said}\n") || stderr == going_on,

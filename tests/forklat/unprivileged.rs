@@ -72,7 +72,9 @@ fn observers_that_cannot_be_locked_in_memory() {
             "{}",
             describe_output(&output)
         );
-        let said = format!("cannot lock the observers in memory ({why}): raise RLIMIT_MEMLOCK; ");
+        let said = format!(
+            "cannot lock these observers in memory ({why}), so their own page faults may count as latency; raise RLIMIT_MEMLOCK: "
+        );
         let notes = place.report("json").notes;
         let note = notes
             .iter()

@@ -7,19 +7,19 @@ use crate::support::{Running, describe_output, lossy_string, run};
 
 /// Words of `run`, and what is said about them.
 const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
-    (&[], "no command, and neither --attach nor --for"),
-    (&["--"], "no command, and neither --attach nor --for"),
+    (&[], "a command, --attach or --for is required"),
+    (&["--"], "a command, --attach or --for is required"),
     (
         &["--for=1", "--period=fork=0"],
-        "--period=fork: between 100us and 1h is possible",
+        "--period=fork: the period must be from 100us to 1h",
     ),
     (
         &["--for=1", "--period=fork=1us"],
-        "--period=fork: between 100us and 1h is possible",
+        "--period=fork: the period must be from 100us to 1h",
     ),
     (
         &["--for=1", "--period=exec=2h"],
-        "--period=exec: between 100us and 1h is possible",
+        "--period=exec: the period must be from 100us to 1h",
     ),
     (&["--for=1", "--period=fork"], "'fork' is not NAME=TIME"),
     (&["--for=1", "--period=fork=soon"], "'soon' is not a time"),
@@ -35,11 +35,11 @@ const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
     (&["--for=1", "--probe="], "possible values: wakeup, fork"),
     (
         &["--for=1", "--probe=fork", "--period=exec=9ms"],
-        "--period=exec: that probe is not asked for",
+        "--period=exec: that probe is not selected",
     ),
     (
         &["--for=1", "--period=write=9ms"],
-        "--period=write: that probe is not asked for",
+        "--period=write: that probe is not selected",
     ),
     (
         &["--for=1", "--probe=write"],
@@ -62,11 +62,11 @@ const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
     ),
     (
         &["--for=1", "--rss=1M", "--probe=touch"],
-        "--rss: the probe fork is not asked for",
+        "--rss: the probe fork is not selected",
     ),
     (
         &["--for=1", "--exec-cold", "--probe=fork"],
-        "--exec-cold: the probe exec is not asked for",
+        "--exec-cold: the probe exec is not selected",
     ),
     (&["--for=never"], "'never' is not a time"),
     (&["--baseline=-1", "true"], "value is negative"),

@@ -302,7 +302,7 @@ impl MatrixResult {
         ensure!(self.status == "1", "status {}", self.status);
         let error = self.event("error")?["error"].as_str().unwrap_or_default();
         ensure!(
-            error.contains("source changed meanwhile"),
+            error.contains("source changed during the copy"),
             "another reason: {error}"
         );
         Ok(())

@@ -8,11 +8,12 @@ pub(super) const ABOUT: &str =
 pub(super) const LONG_ABOUT: &str = "\
 Copy SOURCE to DEST, or several SOURCEs to DIRECTORY, past the page cache.
 
-Made for dumps in /dev/shm: the source is written with O_DIRECT from where it is in memory, so that neither the page cache nor \
-the memory of the machine grows. Where a file system does not allow that, another way is used, and --debug and --json report it.
+The program is made for dumps in /dev/shm: it writes the source to the disk with O_DIRECT from where it is in memory, so that \
+the copy fills neither the page cache nor other memory. Where a file system does not allow that, the program uses another way, \
+and --debug and --json report it.
 
-The options, messages and exit status are those of GNU cp. Called by the name cp, as through a symbolic link, it uses that name \
-in its messages; --version names mmapcp.";
+The options, messages and exit status are those of GNU cp. If the program is called by the name cp, for example through a \
+symbolic link, it uses that name in its messages; --version still prints mmapcp.";
 
 /// Returns the three forms of the command line.
 pub(super) fn usage(name: &str) -> String {
@@ -24,35 +25,40 @@ pub(super) fn usage(name: &str) -> String {
 }
 
 const BACKUPS: &str = "\
-Backups end with SUFFIX, else with SIMPLE_BACKUP_SUFFIX of the environment, else with ~. Their CONTROL is, unless --backup says \
-it, VERSION_CONTROL of the environment, else existing:
-  none, off      no backups, even with --backup
-  numbered, t    numbered ones: NAME.~1~
-  existing, nil  numbered where there are numbered ones, else simple
-  simple, never  simple ones: NAME~
-With -f and --backup, a file copied onto its own name is copied to its backup.";
+The name of a backup ends with SUFFIX, or with the value of the environment variable SIMPLE_BACKUP_SUFFIX, or with ~. CONTROL \
+is the argument of --backup, or the value of the environment variable VERSION_CONTROL, or existing:
+  none, off      make no backups, even with --backup
+  numbered, t    make numbered backups: NAME.~1~
+  existing, nil  numbered if numbered backups exist, otherwise simple
+  simple, never  make simple backups: NAME~
+With -f and --backup, a file that is copied onto itself is copied to its backup.";
 
 const CRASH_GUARANTEES: &str = "\
-What is at a destination when the copy is killed (kill -9), and after a power cut:
-  neither            a part; a part or nothing, even some time after exit 0
-  --fsync            a part; after exit 0 the whole new file, before that a part
-  --atomic           the old file or the whole new one; after a power cut no promise
-  --atomic --fsync   the old file or the whole new one, and after exit 0 the new one
-This is so for each file, not for a tree as a whole. A kill may leave .NAME.mmapcp-N beside NAME, which the next copy to \
-NAME with --atomic removes.";
+What is at the destination after the copy was killed (kill -9), and after a power cut:
+  neither            killed: a part of the new file
+                     power cut: a part or an empty file, even some time after exit 0
+  --fsync            killed: a part of the new file
+                     power cut: the new file after exit 0, a part before that
+  --atomic           killed: the old file or the complete new one
+                     power cut: no promise
+  --atomic --fsync   killed: the old file or the complete new one
+                     power cut: the same, and after exit 0 the new one
+This holds for each file, not for a tree as a whole. A kill may leave the file .NAME.mmapcp-N beside NAME; the next copy to \
+NAME with --atomic removes it.";
 
 const THROTTLE: &str = "\
-TIME has a unit: us, ms, s, min, h. --max-fork-latency, --max-write-latency and --max-pressure measure while the copy runs \
-what others feel; the latencies also before it, for 0.4 to 2 s. It begins with a trickle of 2 MiB/s, gets faster as long as they \
-stay below, and slower when not (at once, for pressure once a second), down to the trickle. --max-write-latency writes a file \
-without a name next to DEST, in a directory that must be writable. Of several limits the strictest counts; bar, status, --json \
-and --debug name it. Limits count bytes of data that are moved: holes and shared blocks are free, but a file counts for \
-4 KiB at least where one of those three is given. PSI counts the copy's own waiting for the disk, too.";
+TIME needs a unit: us, ms, s, min or h. --max-fork-latency, --max-write-latency and --max-pressure measure what other programs \
+feel while the copy runs. The two latencies are also measured before the copy starts, which takes 0.4 to 2 s. The copy starts at \
+2 MiB/s. It gets faster while the measured value is below the limit, and slower while it is above it (for a latency at once, for \
+pressure once a second), but not slower than 2 MiB/s. --max-write-latency writes to a file without a name in the directory of \
+DEST, which must be writable. If several limits are given, the strictest one applies; the progress bar, the status line, --json \
+and --debug name it. Limits count the bytes of data that are moved, and not holes or shared blocks. With one of these three \
+options a file counts for at least 4 KiB. PSI also counts the time in which the copy itself waits for the disk.";
 
 const ORDER: &str = "\
-Of options that say different things the last counts. Long options may be abbreviated, and so may the words that they take. \
-Options may stand behind operands, unless POSIXLY_CORRECT is set; -- ends them. An abbreviation means what it means to cp, \
-whatever options are added here.";
+If options contradict each other, the last one counts. Long options and the keywords that they take may be abbreviated; an \
+abbreviation that cp accepts means the same as in cp. Options may follow operands, unless POSIXLY_CORRECT is set; -- ends the \
+options.";
 
 /// Returns the text after the options: backups, crash guarantees, limits, abbreviations and the table of engines.
 pub(super) fn after() -> String {
@@ -66,9 +72,10 @@ pub(super) fn after() -> String {
         ));
     }
     text.push_str(
-        "\nFrom 256 MiB on, mmap and splice are measured against each other on the first 32 MiB of a file. Smaller files in \
-         memory are copied by splice, in huge pages by mmap. Files up to 64 KiB are written by dontcache or buffered.\n\
-         SIGUSR1 prints a line of status. Exit status is 0 when all was copied, else 1.",
+        "\nFor files of at least 256 MiB, mmap and splice are measured against each other on the first 32 MiB, and the cheaper \
+         one copies the rest. Smaller files in memory are copied by splice, or by mmap if they are in huge pages. Files of up \
+         to 64 KiB are written by dontcache or buffered.\n\
+         SIGUSR1 prints a line of status. The exit status is 0 if everything was copied, and otherwise 1.",
     );
     text
 }

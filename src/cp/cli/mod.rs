@@ -70,7 +70,7 @@ fn argument(row: &OptionSpec, order: usize) -> Arg {
         .help(row.help)
         .help_heading(match row.origin {
             Origin::Cp => "Options, as in cp",
-            Origin::Own => "Options of its own",
+            Origin::Own => "Options that cp does not have",
         });
     if let Some(long) = row.long {
         arg = arg.long(long);

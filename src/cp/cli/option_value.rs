@@ -9,11 +9,15 @@ use std::time::Duration;
 use super::super::cli_answer::CliAnswer;
 use super::argmatch::argmatch;
 use crate::report::quote::quote_word;
-use crate::report::units::{parse_rate, parse_time_with_unit, suggest_unit};
+use crate::report::units::{parse_bytes, parse_rate, parse_time_with_unit, suggest_unit};
 
 /// The accepted rates, in bytes a second. A lower limit would be less than a page in four seconds, and a higher one is
 /// faster than memory.
 const RATES: std::ops::RangeInclusive<u64> = 1 << 10..=100 << 30;
+
+/// The accepted sizes of what is on its way at once. Smaller pieces cost several times the CPU, and more bytes gain
+/// nothing on any disk.
+const IN_FLIGHT_SIZES: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 20;
 
 /// Shortest limit of a latency, since probers measure in microseconds.
 const MIN_LIMIT_TIME: Duration = Duration::from_micros(1);
@@ -75,7 +79,7 @@ impl OptionValue<'_> {
     /// # Errors
     /// Returns the usage error where the argument is no rate, or out of bounds.
     pub fn rate(self) -> Result<u64, CliAnswer> {
-        let takes = "bytes a second from 1K to 100G, as 50M";
+        let takes = "bytes per second from 1K to 100G, such as 50M";
         let rate = parse_rate(self.text()).ok();
         let rate = rate.filter(|rate| RATES.contains(rate));
         match suggest_unit(self.text()) {
@@ -84,13 +88,23 @@ impl OptionValue<'_> {
         }
     }
 
+    /// Returns the argument as the bytes of a file that may be on their way at once.
+    ///
+    /// # Errors
+    /// Returns the usage error where the argument is no size, or out of bounds.
+    pub fn in_flight(self) -> Result<u64, CliAnswer> {
+        let size = parse_bytes(self.text()).ok();
+        let size = size.filter(|size| IN_FLIGHT_SIZES.contains(size));
+        self.or_invalid(size, "a size from 64K to 64M, as 4M")
+    }
+
     /// Returns the argument as the limit of a latency.
     ///
     /// # Errors
     /// Returns the usage error where the argument is no time, or out of bounds.
     pub fn latency(self) -> Result<Duration, CliAnswer> {
         let time = time(self.text(), MAX_LATENCY);
-        self.or_invalid(time, "a time from 1us to 1h with its unit, as 5ms")
+        self.or_invalid(time, "a time with a unit, from 1us to 1h, such as 5ms")
     }
 
     /// Returns the argument as the time after which a run that misses its limits fails.
@@ -99,7 +113,7 @@ impl OptionValue<'_> {
     /// Returns the usage error where the argument is no time, or out of bounds.
     pub fn give_up_time(self) -> Result<Duration, CliAnswer> {
         let time = time(self.text(), MAX_GIVE_UP_AFTER);
-        self.or_invalid(time, "a time from 1us to 1000h with its unit, as 30s")
+        self.or_invalid(time, "a time with a unit, from 1us to 1000h, such as 30s")
     }
 
     /// Returns the argument as a percentage of time.

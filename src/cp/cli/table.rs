@@ -27,7 +27,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "backup",
         ("CONTROL", Words(keywords::backup)),
-        "Keep what is overwritten under another name (see below)",
+        "Make a backup of each existing destination file (see below)",
         |parsed, control| {
             parsed.enable_backups(control);
             Ok(())
@@ -39,13 +39,13 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     switch(
         "",
         "copy-contents",
-        "Copy what FIFOs and devices yield when recursive, not the special files",
+        "When recursive, copy the contents of FIFOs and devices instead of making new ones",
         |parsed| parsed.copy_contents = true,
     ),
     switch(
         "",
         "debug",
-        "Say which engine is taken and why no other, alignment, extents and cost; \
+        "Print which engine is used and why others cannot be, alignment, extents and cost; \
          implies -v",
         |parsed| (parsed.options.report.debug, parsed.options.report.verbose) = (true, true),
     ),
@@ -80,7 +80,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     switch(
         "n",
         "no-clobber",
-        "Leave existing files alone, silently (overrides an earlier -i, and -u)",
+        "Silently skip existing files (overrides -u and an earlier -i)",
         |parsed| parsed.interactive = Some(Overwrite::Skip),
     ),
     switch(
@@ -131,7 +131,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     switch(
         "Rr",
         "recursive",
-        "Copy directories with all that is in them",
+        "Copy directories with everything in them",
         |parsed| parsed.options.recursive = true,
     ),
     switch(
@@ -144,7 +144,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "sparse",
         ("WHEN", Words(keywords::sparse)),
-        "Holes: keep them (auto), make more of zeros (always), fill them (never)",
+        "Keep holes (auto), also turn zeros into holes (always), or fill holes (never)",
         |parsed, when| {
             when.keyword(keywords::SPARSE)
                 .map(|sparse| parsed.options.transfer.sparse = sparse)
@@ -154,8 +154,8 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "reflink",
         ("WHEN", Words(keywords::reflink)),
-        "Share blocks with SOURCE: where it can be (auto), or fail (always, the default \
-         of the option), or not (never)",
+        "Share blocks with SOURCE if possible (auto), share them or fail (always, the \
+         default without WHEN), or never share them (never)",
         |parsed, when| {
             when.map_or(Ok(Reflink::Always), |when| when.keyword(keywords::REFLINK))
                 .map(|reflink| parsed.options.transfer.reflink = reflink)
@@ -171,7 +171,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "S",
         "suffix",
         ("SUFFIX", Free),
-        "What a backup's name ends with; implies --backup",
+        "End the names of backups with SUFFIX; implies --backup",
         |parsed, suffix| {
             parsed.set_suffix(suffix.value);
             Ok(())
@@ -194,8 +194,8 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "update",
         ("UPDATE", Words(keywords::update)),
-        "Which existing files are replaced: all, none, none-fail (none, and that is an \
-         error), older (the default of the option)",
+        "Choose which existing files are replaced: all, none, none-fail (none, and each is \
+         an error), older (those older than SOURCE, the default without UPDATE)",
         |parsed, which| {
             which
                 .map_or(Ok(Update::Older), |which| which.keyword(keywords::UPDATE))
@@ -204,28 +204,28 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     ),
     letter(
         "u",
-        "Same as --update=older: only what is newer than its destination, or has none",
+        "Same as --update=older: copy only if SOURCE is newer or the destination is missing",
         |parsed| parsed.update = Update::Older,
     ),
-    switch("v", "verbose", "Say what is copied", |parsed| {
+    switch("v", "verbose", "Print what is copied", |parsed| {
         parsed.options.report.verbose = true
     }),
     switch(
         "",
         "keep-directory-symlink",
-        "Follow an existing symbolic link to a directory where a directory goes",
+        "Follow existing symbolic links to directories in the destination",
         |parsed| parsed.options.keep_directory_symlink = true,
     ),
     letter(
         "Z",
-        "SELinux's default context for new files: this build cannot look it up, and warns",
+        "Set the default SELinux context of new files; this build cannot, and warns",
         |parsed| parsed.set_context(None),
     ),
     optional(
         "",
         "context",
         ("CTX", Free),
-        "Set the SELinux context of new files to CTX; without CTX the same as -Z",
+        "Set the SELinux context of new files to CTX; without CTX, same as -Z",
         |parsed, context| {
             parsed.set_context(context);
             Ok(())
@@ -236,15 +236,15 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     switch(
         "",
         "fsync",
-        "Exit with 0 only when data, attributes and names are on the disk",
+        "Exit with 0 only after data, attributes and names are on the disk",
         |parsed| parsed.options.durability.fsync = true,
     )
     .own(),
     switch(
         "",
         "atomic",
-        "Leave at each destination the old file or the whole new one, never a part; not \
-         with -l, -s, --attributes-only",
+        "Leave the old file or the complete new one at each destination, never a part; \
+         cannot be combined with -l, -s or --attributes-only",
         |parsed| parsed.options.durability.atomic = true,
     )
     .own(),
@@ -252,7 +252,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "jobs",
         ("N", Free),
-        "Files at once; default: as many as serve this machine",
+        "Copy N files at once; the default depends on the machine",
         |parsed, number| {
             number
                 .job_count()
@@ -264,7 +264,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "engine",
         ("NAME", Words(keywords::engine)),
-        "Use this engine only, and fail where it cannot do it",
+        "Use only this engine, and fail if it cannot copy a file",
         |parsed, name| {
             name.keyword(&keywords::engines())
                 .map(|engine| parsed.options.transfer.engine = Some(engine))
@@ -275,10 +275,23 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "direct",
         ("WHEN", Words(keywords::when)),
-        "O_DIRECT: where it is real (auto), or fail (always), or not at all (never)",
+        "Use O_DIRECT where it bypasses the page cache (auto), use it or fail (always), or \
+         do not use it (never)",
         |parsed, when| {
             when.keyword(keywords::DIRECT)
                 .map(|direct| parsed.options.transfer.direct = direct)
+        },
+    )
+    .own(),
+    required(
+        "",
+        "in-flight",
+        ("SIZE", Free),
+        "Bytes of one file that may be on their way to the disk at once, from 64K to 64M; \
+         default: as many as make it faster by 5 %, up to 8M",
+        |parsed, size| {
+            size.in_flight()
+                .map(|size| parsed.options.transfer.in_flight = Some(size))
         },
     )
     .own(),
@@ -286,8 +299,8 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "progress",
         ("WHEN", Words(keywords::when)),
-        "A bar on a terminal for copies that last (auto), lines elsewhere too (always, \
-         which is meant without WHEN), nothing (never)",
+        "Show a bar on a terminal for copies that take long (auto), lines also without a \
+         terminal (always, the default without WHEN), or nothing (never)",
         |parsed, when| {
             let progress = when.map_or(Ok(ShowProgress::Always), |when| {
                 when.keyword(keywords::PROGRESS)
@@ -300,8 +313,8 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     switch(
         "",
         "json",
-        "One JSON object a line on standard output for each event; -v and --debug then \
-         write to standard error",
+        "Write each event as a JSON object on a line of standard output; -v and --debug \
+         then write to standard error",
         |parsed| parsed.options.report.json = true,
     )
     .own(),
@@ -309,8 +322,8 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "limit-rate",
         ("RATE", Free),
-        "Copy at most RATE bytes of data a second: K, M, G are powers of 1024, KB, MB, \
-         GB of 1000; 1K to 100G",
+        "Copy at most RATE bytes of data per second, from 1K to 100G; K, M, G are powers \
+         of 1024, and KB, MB, GB are powers of 1000",
         |parsed, rate| {
             rate.rate()
                 .map(|rate| parsed.options.throttle.rate = Some(rate))
@@ -321,8 +334,8 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "max-fork-latency",
         ("TIME", Free),
-        "Go only so fast that the 99th percentile of fork on this machine stays below \
-         TIME, as 5ms",
+        "Copy only so fast that the 99th percentile of the time of a fork on this machine \
+         stays below TIME, for example 5ms",
         |parsed, time| {
             time.latency()
                 .map(|time| parsed.options.throttle.fork_latency = Some(time))
@@ -333,8 +346,8 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "max-write-latency",
         ("TIME", Free),
-        "The same for a write of 4 KiB with fdatasync by others, on the file system of \
-         DEST",
+        "Copy only so fast that the 99th percentile of the time of a 4 KiB write with \
+         fdatasync, by another program on the file system of DEST, stays below TIME",
         |parsed, time| {
             time.latency()
                 .map(|time| parsed.options.throttle.write_latency = Some(time))
@@ -345,7 +358,8 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "max-pressure",
         ("PERCENT", Free),
-        "The same for the time in which some task waits for memory or for a disk (PSI)",
+        "Copy only so fast that the time in which some task waits for memory, or for a \
+         disk, stays below PERCENT (PSI)",
         |parsed, percent| {
             percent
                 .pressure()
@@ -357,8 +371,8 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "",
         "give-up-after",
         ("TIME", Free),
-        "Fail when at the slowest rate one of these is missed for TIME; without it the \
-         copy goes on at that rate",
+        "Fail if one of these three limits is exceeded for TIME at the slowest rate; \
+         without this option the copy continues at that rate",
         |parsed, time| {
             time.give_up_time()
                 .map(|time| parsed.options.throttle.give_up_after = Some(time))
@@ -368,7 +382,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     switch(
         "",
         "idle",
-        "Take disk and CPU only when nobody else wants them: idle I/O class, nice 19, \
+        "Use disk and CPU only when no other program wants them: idle I/O class, nice 19, \
          SCHED_IDLE",
         |parsed| parsed.options.idle = true,
     )

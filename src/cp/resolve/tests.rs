@@ -339,6 +339,33 @@ fn jobs_are_a_number_of_at_least_one() {
 }
 
 #[test]
+fn what_may_be_in_flight_is_a_size_within_bounds() {
+    assert_eq!(options("a b").transfer.in_flight, None);
+    for (value, bytes) in [
+        ("64K", 64 << 10),
+        ("4M", 4 << 20),
+        ("1MB", 1_000_000),
+        ("64MiB", 64 << 20),
+    ] {
+        let line = format!("--in-flight={value} a b");
+        assert_eq!(options(&line).transfer.in_flight, Some(bytes), "{value}");
+    }
+    for wrong in [
+        "",
+        "0",
+        "-1M",
+        "63K",
+        "65M",
+        "1m",
+        "x",
+        "4M/s",
+        "99999999999999999999999",
+    ] {
+        limit_refused("--in-flight", wrong, "a size from 64K to 64M, as 4M");
+    }
+}
+
+#[test]
 fn limits_are_what_they_say() {
     assert_eq!(options("a b").throttle, Limits::default());
     assert!(!options("a b").idle && options("--idle a b").idle);
@@ -381,7 +408,7 @@ fn limits_are_what_they_say() {
 #[test]
 fn limits_out_of_their_bounds_are_refused() {
     let (huge, many) = ("9".repeat(400), "9".repeat(25));
-    let rate = "bytes a second from 1K to 100G, as 50M";
+    let rate = "bytes per second from 1K to 100G, such as 50M";
     for wrong in [
         "",
         "0",
@@ -405,7 +432,7 @@ fn limits_out_of_their_bounds_are_refused() {
     ] {
         limit_refused("--limit-rate", wrong, rate);
     }
-    let time = "a time from 1us to 1h with its unit, as 5ms";
+    let time = "a time with a unit, from 1us to 1h, such as 5ms";
     for wrong in [
         "",
         "0",
@@ -447,7 +474,7 @@ fn limits_out_of_their_bounds_are_refused() {
         "5m",
         &format!("{many}s"),
     ] {
-        let takes = "a time from 1us to 1000h with its unit, as 30s";
+        let takes = "a time with a unit, from 1us to 1000h, such as 30s";
         limit_refused("--give-up-after", wrong, takes);
     }
 }

@@ -17,11 +17,11 @@ use crate::report::units::{parse_bytes, parse_time};
     after_long_help = long_help::compare()
 )]
 pub struct CompareArgs {
-    /// How often each tool copies; their order turns round each time
+    /// Let each tool copy N times; the order of the tools is reversed from run to run
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
 
-    /// Size of the dump that is made in /dev/shm and copied, holes included; unless given, from the memory and disk at hand, at most 1G
+    /// Set the size of the dump that is made in /dev/shm and copied, holes included; the default depends on free memory and disk space, and is at most 1G
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, conflicts_with = "source")]
     pub size: Option<u64>,
 
@@ -29,27 +29,27 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE")]
     pub source: Option<PathBuf>,
 
-    /// A tool to compare, the first being what ratios refer to; {source} and {dest} in CMD are replaced, no shell is involved. Unless given: cp, dd oflag=direct, mmapcp
+    /// Compare this tool; ratios refer to the first one. {source} and {dest} in CMD are replaced, and no shell is used. The default tools are cp, dd oflag=direct and mmapcp
     #[arg(long, value_name = "NAME=CMD")]
     pub tool: Vec<String>,
 
-    /// How long the machine is measured before
+    /// Measure the machine for TIME before the copies
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "3s")]
     pub baseline: Duration,
 
-    /// Fill memory until only SIZE is available, as on a full host; let go when the machine needs it
+    /// Fill memory until only SIZE is available, as on a full host; release it if the machine needs it
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "The host")]
     pub squeeze: Option<u64>,
 
-    /// Hold the device under --on to RATE bytes a second, reading and writing
+    /// Limit the disk of the directory of --on to RATE bytes per second, for reads and for writes
     #[arg(long, value_name = "RATE", value_parser = parse_bytes, help_heading = "The host")]
     pub disk_limit: Option<u64>,
 
-    /// Set a sysctl for the run; may be given again
+    /// Set a sysctl for the run; may be given several times
     #[arg(long, value_name = "NAME=VALUE", help_heading = "The host")]
     pub sysctl: Vec<String>,
 
-    /// Each CPU, the service times, and what the observers cost, too
+    /// Show also each CPU, the service times, and what the observers cost
     #[arg(short, long)]
     pub verbose: bool,
 

@@ -6,14 +6,15 @@ use crate::report::units::format_milliseconds;
 
 /// Explains how latency is counted. Every reader of a table needs it.
 const LATENCY: &str = "\
-Each prober is a process of its own, locked in memory, that wakes at moments fixed beforehand (CLOCK_MONOTONIC, absolute). \
-Latency counts from the moment to the answer, so that a late answer hides no stall (no coordinated omission): the moments that \
-passed meanwhile are asked together, once, and each waits from its own moment. Service time counts from the asking; it is in \
-the exports and with -v.";
+Each prober is a process of its own that is locked in memory. It wakes at moments that are fixed beforehand (CLOCK_MONOTONIC, \
+absolute). Latency counts from that moment until the request is done, so that a stall counts for its whole length (no \
+coordinated omission). The moments that pass during a slow request are served together by the next request, and the latency of \
+each counts from its own moment. Service time counts from the start of the request; it is in the exports and, with -v, in the \
+table.";
 
 /// The exit status of the subcommands that run no other program.
 const STATUS: &str = "\
-Exit status: 125 when forklat itself failed; then no table is printed.";
+Exit status: 0 if all went well, 125 if forklat itself failed; then no table is printed.";
 
 /// Returns the list of probes, with how latency is counted.
 #[must_use]
@@ -27,7 +28,7 @@ pub fn probes() -> String {
         ));
     }
     text.push_str(&format!(
-        "Unless --probe chooses, all of them; those with a DIR only with --on.\n\n{LATENCY}"
+        "All of them run unless --probe selects some; those that use DIR run only with --on.\n\n{LATENCY}"
     ));
     text
 }
@@ -37,12 +38,12 @@ pub fn probes() -> String {
 pub fn run() -> String {
     format!(
         "{}\n\n\
-         The table goes to standard error when there is a COMMAND, which has standard output for itself, else to standard \
-         output. SIGTERM, and an interrupt that does not come from a terminal, are passed on to COMMAND; with --attach and \
-         --for they end the measurement, and what was measured is shown. With -v the forkers are first measured without the other \
-         observers, to show what these cost. A prober that dies ends the measurement, not COMMAND.\n\n\
-         Exit status: that of COMMAND (128 and the signal that killed it), 127 when it is not found, 126 when it cannot be \
-         run, 125 when forklat itself failed; then no table is printed.",
+         If there is a COMMAND, standard output belongs to it and the table goes to standard error; otherwise the table goes to \
+         standard output. SIGTERM, and SIGINT that does not come from a terminal, are passed on to COMMAND. With --attach and \
+         --for they end the measurement, and the result so far is shown. With -v, the first kind of prober is first measured \
+         without the other observers, to show what these cost. A prober that dies ends the measurement, but not COMMAND.\n\n\
+         Exit status: that of COMMAND, or 128 plus the number of the signal that killed it; 127 if COMMAND is not found; 126 if \
+         it cannot be run; 125 if forklat itself failed, and then no table is printed.",
         probes()
     )
 }
@@ -51,19 +52,21 @@ pub fn run() -> String {
 #[must_use]
 pub fn compare() -> String {
     format!(
-        "Each run begins without the last copy, with next to nothing to write out, and with memory and disk as asked for. What is \
-         measured goes on until fsync of the copy has come back: a tool that leaves it in the page cache has not spared the \
-         machine from writing it. Then the copy is compared with its source, byte for byte, past the page cache. CPU time is \
-         the tool's own; what kernel threads write back for it is on nobody's account. Cache growth is that of the whole machine: \
-         on a full host others' pages make room, and it is less than what the tool left there. The tool `mmapcp` is the code of this very \
-         build. Medians are over the runs that succeeded; latencies are those of all runs together.\n\n{}\n\n\
-         What is changed for the time of a run (a limit, a sysctl, scratch directories) is written down first, in /run/forklat \
-         (FORKLAT_STATE_DIR names another directory; other users: $XDG_RUNTIME_DIR/forklat or /tmp/forklat-UID), and undone on every way out; after SIGKILL, by the next \
-         start of forklat. Memory that was filled is free as soon as forklat has gone.\n\n\
-         --squeeze wants nothing special where there is no swap; --disk-limit and --sysctl want root, --disk-limit the block \
-         controller, too: blkio of cgroup v1, or io of cgroup v2.\n\n\
-         Exit status: 0, or 1 when a tool failed or made a copy that is not its source, 127 or 126 when a tool is not found or \
-         cannot be run, 125 when forklat itself failed; then no table is printed.",
+        "Each run starts without the previous copy, with almost no data to write back, and with the requested memory and disk rate. \
+         The measurement of a run continues until fsync of the copy has returned, because a tool that leaves its copy in the page \
+         cache has not spared the machine the writing. Then the copy is compared with its source, byte by byte, past the page cache. \
+         CPU time is that of the tool alone; it does not include what kernel threads write back for it. Cache growth is that of the \
+         whole machine: on a full host pages of other programs are dropped, so it is less than what the tool left in the cache. The \
+         tool `mmapcp` is the code of this build of forklat. Medians are over the runs that succeeded; latencies are those of all runs \
+         together.\n\n{}\n\n\
+         Changes of the machine for a run (a limit, a sysctl, scratch directories) are first written to a journal in /run/forklat \
+         (for users other than root in $XDG_RUNTIME_DIR/forklat or /tmp/forklat-UID; FORKLAT_STATE_DIR sets another directory). They \
+         are undone when forklat ends, or after SIGKILL by the next start of forklat. Memory that --squeeze filled is free as soon as \
+         forklat has ended.\n\n\
+         --squeeze needs no privileges if there is no swap. --disk-limit and --sysctl need root. --disk-limit also needs the \
+         controller blkio of cgroup v1 or io of cgroup v2.\n\n\
+         Exit status: 0 if all copies are equal to the source; 1 if a tool failed or made a different copy; 127 if a tool is not \
+         found; 126 if it cannot be run; 125 if forklat itself failed, and then no table is printed.",
         probes()
     )
 }
@@ -72,13 +75,13 @@ pub fn compare() -> String {
 #[must_use]
 pub fn scale() -> String {
     format!(
-        "Tables: while N processes stand,\n  \
-           1a  one more is forked from their parent, writes to its memory, and is killed and reaped\n  \
-           1b  the same by fork and exec of this program\n  \
-           2a  one more maps the file that all have mapped and reads each page (join), and unmaps it (leave)\n  \
-           2b  that file is modified: a store through a mapping, the same and msync, a write, the same and fdatasync\n\
-         Half of the measurements of each N are made on the way up, half on the way down. Below each table stands how its \
-         medians grow, fitted as a power of N over all steps, and over the last: ~N^0 is flat, ~N^1 linear.\n\n{STATUS}"
+        "Tables (beside N idle processes):\n  \
+           1a  one more process is forked from their parent, writes to its memory, and is killed and reaped\n  \
+           1b  the same, started by fork and exec of this program\n  \
+           2a  one more process maps the file that all have mapped and reads each page (join), and unmaps it (leave)\n  \
+           2b  that file is modified by a store through a mapping, by a store and msync, by a write, and by a write and fdatasync\n\
+         Half of the measurements of each N are made while N grows, and half while it shrinks. The lines below each table say how \
+         the medians grow, fitted as a power of N, over all steps and over the last one: ~N^0 is flat, ~N^1 is linear.\n\n{STATUS}"
     )
 }
 
@@ -86,7 +89,7 @@ pub fn scale() -> String {
 #[must_use]
 pub fn merge() -> String {
     format!(
-        "Histograms of the same subject, probe and CPU are added: percentiles are those of all values, not averages of \
-         percentiles.\n\n{STATUS}"
+        "Histograms of the same subject, probe and CPU are added, so that percentiles are those of all values, and not averages \
+         of percentiles.\n\n{STATUS}"
     )
 }

@@ -14,9 +14,9 @@ use export_args::ExportArgs;
 
 /// Measure what a machine feels while something runs.
 ///
-/// Small processes ask the machine for one thing each, over and over, at moments fixed beforehand: a fork, an exec, fresh
-/// memory, a small write, an fsync, a read. How long each answer took, counted from its moment, is what anyone else on this
-/// machine would have waited.
+/// Small processes request one thing each from the machine, over and over, at moments that are fixed beforehand: a fork, an
+/// exec, fresh memory, a small write, an fsync, a read. The time from such a moment until the request is done is the time that
+/// any other program on this machine would have waited.
 #[derive(Debug, Parser)]
 #[command(
     name = "forklat",
@@ -37,7 +37,7 @@ pub enum ForklatCommand {
     Run(run_args::RunArgs),
     /// Compare tools that copy: cp, dd and mmapcp, or those given
     Compare(compare::CompareArgs),
-    /// How the cost of one more process grows
+    /// Measure how the cost of one more process grows with their number
     Scale(scale::ScaleArgs),
     /// Add up the histograms of several exports
     Merge(MergeArgs),
@@ -54,7 +54,7 @@ pub struct MergeArgs {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// Each CPU and the service times, too
+    /// Show also each CPU and the service times
     #[arg(short, long)]
     pub verbose: bool,
 

@@ -13,23 +13,23 @@ use crate::report::units::{parse_bytes, parse_time};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Probes")]
 pub struct ProbeArgs {
-    /// Ask only for the probes of these names
+    /// Run only the probes with these names
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = names())]
     pub probe: Vec<String>,
 
-    /// How often: fork=2ms; may be given for several, with commas or again
+    /// Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option
     #[arg(long, value_name = "NAME=TIME", value_delimiter = ',', value_parser = parse_period)]
     pub period: Vec<(String, Duration)>,
 
-    /// Give each forker (there is one a CPU) a heap of this size: its page tables are what fork copies, and there are few where the machine gives huge pages to everyone
+    /// Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, default_value = "0")]
     pub rss: u64,
 
-    /// Drop the pages of the program before each exec
+    /// Drop the pages of the program from the page cache before each exec
     #[arg(long)]
     pub exec_cold: bool,
 
-    /// The directory whose file system is asked: write, fsync, read, and exec of a program that lies there
+    /// Run the probes write, fsync and read in DIR, and exec with a program that lies there
     #[arg(long, value_name = "DIR")]
     pub on: Option<PathBuf>,
 }

@@ -21,23 +21,23 @@ pub struct RunArgs {
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 
-    /// Instead of a command: until the process PID has ended
+    /// Measure until the process PID has ended, instead of running a command
     #[arg(long, value_name = "PID", conflicts_with = "command", value_parser = clap::value_parser!(i32).range(1..))]
     pub attach: Option<i32>,
 
-    /// Instead of a command: for so long; with --attach, at most so long
+    /// Measure for TIME, instead of running a command; with --attach, for at most TIME
     #[arg(long = "for", value_name = "TIME", conflicts_with = "command", value_parser = parse_time)]
     pub time: Option<Duration>,
 
-    /// How long the machine is measured before
+    /// Measure the machine for TIME before the command
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "3s")]
     pub baseline: Duration,
 
-    /// How long it is measured afterwards at most, until writeback has settled
+    /// Measure the machine after the command until writeback has settled, for at most TIME
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "60s")]
     pub settle: Duration,
 
-    /// Each CPU, the service times, and what the observers cost, too
+    /// Show also each CPU, the service times, and what the observers cost
     #[arg(short, long)]
     pub verbose: bool,
 

@@ -18,7 +18,7 @@ pub enum ScaleTable {
     /// Fork and exec of one program
     #[value(name = "1b")]
     Exec,
-    /// Join and leave those that have one file mapped
+    /// Map a file that others have mapped, and unmap it
     #[value(name = "2a")]
     JoinMapping,
     /// Modify a file that others have mapped
@@ -33,23 +33,23 @@ pub enum ScaleTable {
     after_long_help = long_help::scale()
 )]
 pub struct ScaleArgs {
-    /// Go up to N processes that stand, in powers of ten
+    /// Start up to N idle processes, in powers of ten
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max: u32,
 
-    /// How much of its memory each process writes to before it stands (1a, 1b)
+    /// Let each process write to SIZE of its memory before it becomes idle (1a, 1b)
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_bytes)]
     pub touch: u64,
 
-    /// Size of the file that is mapped (2a, 2b)
+    /// Set the size of the mapped file (2a, 2b)
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_bytes)]
     pub file_size: u64,
 
-    /// Where that file lies for the time of the run; it has no name
+    /// Put the mapped file, which has no name, into DIR for the time of the run
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub on: PathBuf,
 
-    /// Measurements a cell. Of fewer than 100, the 99th percentile is the maximum
+    /// Make N measurements for each line of a table. With fewer than 100, the 99th percentile is the maximum
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub repeat: u32,
 

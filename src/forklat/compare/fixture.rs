@@ -212,7 +212,7 @@ impl Fixture {
         let unlocked = self.balloon.as_ref().and_then(Balloon::unlocked);
         let unlocked = unlocked.map(|e| {
             format!(
-                "cannot lock the code of the squeeze in memory: {}",
+                "cannot lock the code of the balloon in memory: {}",
                 strerror(&e)
             )
         });
@@ -238,7 +238,7 @@ fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), ForklatE
     }
     let (size, room) = (format_bytes(size), format_bytes(room));
     Err(format!(
-        "no room for {what} of {size} in {}: {room} are free",
+        "no room for {what} of {size} in {}: only {room} are free",
         quote(dir)
     )
     .into())
@@ -247,7 +247,8 @@ fn has_room(what: &str, size: u64, dir: &Path, room: u64) -> Result<(), ForklatE
 /// Returns the bytes of memory that are available now.
 fn available() -> Result<u64, ForklatError> {
     let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
-    key_value::mem_available(&meminfo).ok_or_else(|| "the kernel does not say MemAvailable".into())
+    key_value::mem_available(&meminfo)
+        .ok_or_else(|| "the kernel does not report MemAvailable".into())
 }
 
 /// Checks that a source is a regular file that is not empty. Returns whether it has to be read into the page cache.

@@ -128,7 +128,7 @@ impl Comparison<'_> {
             return Err(message.clone());
         }
         self.session.notes.push(format!(
-            "{}: the machine ran out of memory, and the OOM killer took the squeeze: the rest of this run had free memory",
+            "{}: the machine ran out of memory, and the OOM killer killed the balloon of --squeeze: the rest of this run had free memory",
             self.doing
         ));
         self.balloon_death = None;
@@ -166,7 +166,7 @@ impl Comparison<'_> {
             if started.elapsed() > fixture::WRITEBACK_TIMEOUT {
                 let left = crate::report::units::format_bytes(self.session.unwritten());
                 self.session.notes.push(format!(
-                    "{doing}: began while others had {left} to write out"
+                    "{doing}: the run started while other programs still had {left} to write back"
                 ));
                 break;
             }
@@ -198,7 +198,7 @@ impl Comparison<'_> {
     fn note_squeeze(&mut self, doing: &str) {
         if self.fixture.has_released_memory() {
             self.session.notes.push(format!(
-                "{doing}: less than half of the squeeze was left, so it let go: the rest of this run had free memory"
+                "{doing}: less than half of the memory asked for by --squeeze was available, so the balloon released its memory: the rest of this run had free memory"
             ));
         }
     }
@@ -220,7 +220,7 @@ impl Comparison<'_> {
         self.note_squeeze(doing);
         if ended.left_running {
             self.session.notes.push(format!(
-                "{doing}: it left processes running, which were killed"
+                "{doing}: the tool left processes running, which were killed"
             ));
         }
         self.read_once_more(&ended)?;

@@ -41,7 +41,7 @@ pub(super) fn default_size(
     let size = MAX_DEFAULT_SIZE.min(available / 8).min(room);
     if size < MIN_DEFAULT_SIZE {
         return Err(format!(
-            "a dump of {MIN_DEFAULT_SIZE} bytes is the least that can be measured, and there is room for {size}: give --size or --source"
+            "there is room for a dump of {size} bytes, but at least {MIN_DEFAULT_SIZE} are needed: use --size or --source"
         ).into());
     }
     Ok(size - size % HOLE_ALIGNMENT - UNALIGNED_TAIL_BYTES)

@@ -53,7 +53,7 @@ impl Tool {
         };
         for (n, tool) in tools.iter().enumerate() {
             if tool.name == IDLE || tools[..n].iter().any(|other| other.name == tool.name) {
-                return Err(format!("--tool: the name '{}' is taken", tool.name).into());
+                return Err(format!("--tool: the name '{}' is already used", tool.name).into());
             }
         }
         Ok(tools)

@@ -12,7 +12,7 @@ use crate::forklat::model::Report;
 /// The row of `--export-csv` in the table of formats.
 pub const FORMAT: Format = Format {
     name: "csv",
-    help: "A line for each figure",
+    help: "Write the figures as CSV, one on each line",
     scale_help: Some("Write the figures as CSV"),
     render: |report, _| Ok(render(report)),
 };

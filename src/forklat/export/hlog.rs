@@ -18,7 +18,7 @@ use crate::observe::latency_histograms::new_histogram;
 /// The row of `--export-hlog` in the table of formats. Without an interval log, each probe is one interval.
 pub const FORMAT: Format = Format {
     name: "hlog",
-    help: "HdrHistogram V2 interval log of the latencies in nanoseconds, a line a second for each probe",
+    help: "Write the latencies in nanoseconds as an HdrHistogram V2 interval log, with one line per second and probe",
     scale_help: None,
     render: |report, log| match log {
         Some(log) => Ok(log.to_owned()),
@@ -152,7 +152,7 @@ pub fn parse(log: &[u8]) -> Result<Vec<TagTotal>, ForklatError> {
             }) => {
                 let line = log[..offset].iter().filter(|b| **b == b'\n').count() + 1;
                 return Err(damaged(format!(
-                    "is truncated or damaged: line {line} is no interval"
+                    "is truncated or damaged: line {line} is not an interval"
                 )));
             }
         };

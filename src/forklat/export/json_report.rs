@@ -9,8 +9,8 @@ use crate::forklat::model::{REPORT_VERSION, Report};
 /// The row of `--export-json` in the table of formats.
 pub const FORMAT: Format = Format {
     name: "json",
-    help: "Everything: facts of the machine, histograms, timeline",
-    scale_help: Some("Write the figures, and the facts of the machine, as JSON"),
+    help: "Write everything as JSON: facts about the machine, histograms, timeline",
+    scale_help: Some("Write the figures and the facts about the machine as JSON"),
     render: |report, _| render(report).map_err(|e| ForklatError::Refused(e.to_string())),
 };
 
@@ -42,7 +42,7 @@ const KINDS: [&str; 3] = ["run", "compare", "merge"];
 /// before the words.
 pub fn parse(text: &[u8]) -> Result<Report, ForklatError> {
     let head: Head = serde_json::from_slice(text).map_err(|e| match e.classify() {
-        serde_json::error::Category::Data => damaged("is JSON, but no report of forklat"),
+        serde_json::error::Category::Data => damaged("is JSON, but not a report of forklat"),
         _ => unreadable(&e),
     })?;
     if head.v > REPORT_VERSION {

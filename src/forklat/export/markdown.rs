@@ -8,7 +8,7 @@ use crate::forklat::model::Report;
 /// The row of `--export-markdown` in the table of formats.
 pub const FORMAT: Format = Format {
     name: "markdown",
-    help: "The table in Markdown",
+    help: "Write the table as Markdown",
     scale_help: Some("Write the tables as Markdown"),
     render: |report, _| Ok(render(report)),
 };

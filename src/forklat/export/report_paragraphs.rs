@@ -61,14 +61,17 @@ fn small_sample_notes(subjects: &[Subject]) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(names) = names(1000) {
         lines.push(
-            "a maximum grows with the number of answers: compare those of like counts".into(),
+            "a maximum grows with the number of samples: compare only maxima of similar counts"
+                .into(),
         );
         lines.push(format!(
-            "p99.9 of less than 1000 answers is their maximum: {names}"
+            "p99.9 of fewer than 1000 samples is their maximum: {names}"
         ));
     }
     if let Some(names) = names(100) {
-        lines.push(format!("p99 of less than 100 answers is, too: {names}"));
+        lines.push(format!(
+            "p99 of fewer than 100 samples is their maximum: {names}"
+        ));
     }
     lines
 }

@@ -41,13 +41,13 @@ pub(super) fn all_cells(scale: &ScaleResult) -> TextTable {
 
 fn head(scale: &ScaleResult) -> [String; 3] {
     [
-        "The cost of one more process while N stand, in microseconds.".into(),
+        "The cost of one more process beside N idle ones, in microseconds.".into(),
         format!(
-            "1a, 1b: each has written to {} of its memory.",
+            "1a, 1b: each process has written to {} of its memory.",
             format_bytes(scale.touch)
         ),
         format!(
-            "2a, 2b: each has a file of {} in {} mapped, and has read each page.",
+            "2a, 2b: each process has mapped a file of {} in {}, and has read each page.",
             format_bytes(scale.file_size),
             quote(&scale.on)
         ),

@@ -169,7 +169,7 @@ impl Balloon {
             if self.held() != last.0 {
                 last = (self.held(), Instant::now());
             } else if last.1.elapsed() > STALL_TIMEOUT {
-                return Err("balloon: neither grows nor shrinks".into());
+                return Err("balloon: it neither grows nor shrinks".into());
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -182,7 +182,7 @@ fn failure(outcome: u64, available: &str) -> Option<String> {
         OUTCOME_REACHED => None,
         OUTCOME_NOTHING_HELD => Some(format!("only {available} are available, with nothing held")),
         OUTCOME_RELEASED => Some(format!(
-            "something else took memory: {available} were available, less than half, and all was let go"
+            "something else took memory: only {available} were available, less than half of the target, so the balloon released its memory"
         )),
         errno => {
             let e = std::io::Error::from_raw_os_error(errno as i32);
@@ -245,7 +245,7 @@ impl HostMemory {
         if size < self.min_available() {
             let (least, high) = (format_bytes(self.min_available()), format_bytes(self.high));
             return refuse(format!(
-                "it needs at least {least} to live (twice its high watermarks of {high}, and {})",
+                "it needs at least {least} to keep working (twice its high watermarks of {high}, and {})",
                 format_bytes(MIN_RESERVE_BYTES)
             ));
         }
@@ -254,7 +254,7 @@ impl HostMemory {
             .filter(|room| take.saturating_sub(held) > *room)
         {
             return refuse(format!(
-                "that takes {} more, and the memory limit of our control group leaves {}",
+                "that takes {} more, but the memory limit of our control group leaves only {}",
                 format_bytes(take - held),
                 format_bytes(room)
             ));
@@ -470,7 +470,7 @@ mod tests {
         assert_eq!(HOST.accepts(264 * MIB, 0), Ok(true));
         for (host, size, words) in [
             (HOST, 1001 * MIB, "only 1000.00 MiB are available now"),
-            (HOST, 263 * MIB, "at least 264.00 MiB to live"),
+            (HOST, 263 * MIB, "at least 264.00 MiB to keep working"),
             (
                 HostMemory {
                     group_room: Some(500 * MIB),

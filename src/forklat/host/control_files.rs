@@ -33,6 +33,10 @@ pub(super) fn verify(file: &Path, value: &str) -> Result<(), ForklatError> {
     if now.split_whitespace().eq(value.split_whitespace()) {
         Ok(())
     } else {
-        Err(format!("wrote '{value}' to {}, but it says '{now}'", quote(file)).into())
+        Err(format!(
+            "wrote '{value}' to {}, but it now contains '{now}'",
+            quote(file)
+        )
+        .into())
     }
 }

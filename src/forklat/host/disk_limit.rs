@@ -143,7 +143,10 @@ impl DiskLimit {
         };
         if path.symlink_metadata().is_ok() {
             let path = path.display();
-            return Err(format!("control group {path} is there, and another's").into());
+            return Err(format!(
+                "control group {path} exists already, and this run did not make it"
+            )
+            .into());
         }
         record.add(entry.clone())?;
         let mut known = entry;
@@ -172,7 +175,7 @@ impl DiskLimit {
     pub fn note(&self) -> Option<String> {
         let kind = &self.device.file_system;
         (self.version == 2 && !CGROUP_WRITEBACK_FILE_SYSTEMS.contains(&kind.as_str())).then(|| {
-            format!("writeback of {kind} is not charged to who wrote: the limit holds direct writes and reads only")
+            format!("writeback on {kind} is not charged to the process that wrote: the limit applies only to reads and direct writes")
         })
     }
 
@@ -192,7 +195,7 @@ impl DiskLimit {
             let now = read_trimmed(&switch.file)?;
             if !now.lines().any(|line| line.starts_with(&switch.on)) {
                 let wrote = format!("wrote '{}' to {}", switch.on, switch.file.display());
-                return Err(format!("{wrote}, but it says '{now}'").into());
+                return Err(format!("{wrote}, but it now contains '{now}'").into());
             }
         }
         Ok(())

@@ -303,7 +303,7 @@ mod tests {
         });
         let stuck = stuck.unwrap_err().to_string();
         assert!(stuck.starts_with("wrote '2' to "), "{stuck}");
-        assert!(stuck.ends_with("vm/b', but it says '9'"), "{stuck}");
+        assert!(stuck.ends_with("vm/b', but it now contains '9'"), "{stuck}");
         let refused = change.undo_by(&|_, _| Err(io::ErrorKind::PermissionDenied.into()));
         assert!(
             refused

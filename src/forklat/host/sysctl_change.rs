@@ -116,7 +116,10 @@ impl SysctlChange {
         let mut text = format!("set {} back to '{}'", quote(&self.file), self.old);
         if self.others.len() > NAMED {
             let around = self.around.as_deref().unwrap_or(Path::new("/proc/sys"));
-            text += &format!(", and what else had changed in {}", quote(around));
+            text += &format!(
+                ", and restored everything else that had changed in {}",
+                quote(around)
+            );
         } else {
             for (file, old) in &self.others {
                 text += &format!(", {} to '{old}'", quote(file));

@@ -205,7 +205,7 @@ impl UndoJournal {
             self.lock = None;
         } else if let Some(last) = failed.last_mut() {
             *last += &format!(
-                "; the next start tries again, by the record {}",
+                "; the next start of forklat tries again, using the journal {}",
                 quote(&self.file)
             );
         }

@@ -26,7 +26,7 @@ pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> 
         bench,
         question: ScaleTable::Exec,
         title: format!(
-            "One more of N that run one program by fork and exec, {} written to",
+            "One more process is started by fork and exec beside N; each has written to {}",
             format_bytes(bench.touch)
         ),
         series: &["start", "stop"],

@@ -20,7 +20,7 @@ pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> 
         bench,
         question: ScaleTable::Fork,
         title: format!(
-            "One more of N forked from one parent, {} written to after fork",
+            "One more process is forked beside N from the same parent; each has written to {} since",
             format_bytes(bench.touch)
         ),
         series: &["start", "stop"],

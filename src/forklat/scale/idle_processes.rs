@@ -122,10 +122,10 @@ impl<'a> IdleProcesses<'a> {
         match waitid(Id::All, flags) {
             Ok(WaitStatus::StillAlive) => Ok(()),
             Ok(_) => {
-                let message = "one of the processes that stand was killed (by the OOM killer?)";
+                let message = "one of the idle processes was killed (by the OOM killer?)";
                 Err(ForklatError::Refused(message.into()))
             }
-            Err(errno) => Err(failed("look after the processes that stand", errno)),
+            Err(errno) => Err(failed("check the idle processes", errno)),
         }
     }
 
@@ -162,18 +162,18 @@ impl<'a> IdleProcesses<'a> {
                 return Err(self.failed(&died(status)));
             }
             if since.elapsed() > START_TIMEOUT {
-                return Err(self.failed("it does not stand after a minute"));
+                return Err(self.failed("it is not ready after a minute"));
             }
         }
         let mut time = [0; 8];
         let read = self.reader.read_exact(&mut time);
-        read.map_err(|e| failed("hear from a process", e))?;
+        read.map_err(|e| failed("read from a process", e))?;
         Ok(u64::from_ne_bytes(time))
     }
 
     fn failed(&self, why: &str) -> ForklatError {
         ForklatError::Refused(format!(
-            "process {} did not come to stand: {why}",
+            "process {} did not become ready: {why}",
             self.len() + 1
         ))
     }

@@ -29,7 +29,7 @@ pub(super) fn join(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
     let ladder = ladder(
         bench,
         ScaleTable::JoinMapping,
-        "One more joins N that have a file mapped (mmap, read each page), and leaves (munmap)",
+        "One more process joins N that have a file mapped (mmap, read each page), and leaves (munmap)",
         &["join", "leave"],
     );
     let (file, len) = scratch(bench)?;
@@ -52,7 +52,7 @@ pub(super) fn modify(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError>
     let ladder = ladder(
         bench,
         ScaleTable::WriteMapping,
-        "A page of a file is changed that N have mapped: through a mapping, and by write",
+        "A page of a file that N processes have mapped is modified, through a mapping and by write",
         &["store", "store+msync", "write", "write+fdatasync"],
     );
     let (file, len) = scratch(bench)?;

@@ -128,7 +128,7 @@ fn bench<'a>(
 ) -> Result<ScaleConfig<'a>, ForklatError> {
     if words.file_size < page_size() {
         let message = format!(
-            "--file-size: a file of {} is less than a page",
+            "--file-size: a file of {} is smaller than a page",
             words.file_size
         );
         return Err(ForklatError::Refused(message));
@@ -164,7 +164,7 @@ fn may_stand(words: &ScaleArgs, questions: &[ScaleTable]) -> Result<(), ForklatE
     if asked([ScaleTable::JoinMapping, ScaleTable::WriteMapping]) && words.file_size > before / 2 {
         let (size, half) = (format_bytes(words.file_size), format_bytes(before / 2));
         let message =
-            format!("--file-size: {size} are more than half of the memory available, {half}");
+            format!("--file-size: {size} is more than half of the available memory ({half})");
         return Err(ForklatError::Refused(message));
     }
     Ok(())

@@ -42,7 +42,7 @@ pub(super) fn reached(limits: &[ProcessLimit]) -> String {
         .find(|l| l.used.saturating_add(NEAR_LIMIT_MARGIN) >= l.max);
     match close {
         Some(ProcessLimit { name, max, used }) => format!("{name} is {max}, and {used} are in use"),
-        None => "none of the limits that can be seen is reached".into(),
+        None => "no limit that forklat can see is reached".into(),
     }
 }
 

@@ -98,7 +98,7 @@ impl Ramp<'_> {
         crowd: &mut IdleProcesses<'_>,
         measure: impl FnOnce(&mut IdleProcesses<'_>) -> Result<(), ForklatError>,
     ) -> Result<(), ForklatError> {
-        self.status(&format!("measuring while {} stand", crowd.len()));
+        self.status(&format!("measuring beside {} idle processes", crowd.len()));
         measure(crowd)?;
         crowd.check_all_alive()
     }

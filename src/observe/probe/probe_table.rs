@@ -30,7 +30,7 @@ pub struct ProbeSpec {
 pub const PROBE_SPECS: [ProbeSpec; 7] = [
     ProbeSpec {
         name: "wakeup",
-        description: "sleep, and run again at the moment that was asked for; one prober on each CPU",
+        description: "sleep until a given moment and run again; one prober on each CPU",
         period: Duration::from_millis(1),
         needs_directory: false,
         per_cpu: true,
@@ -38,7 +38,7 @@ pub const PROBE_SPECS: [ProbeSpec; 7] = [
     },
     ProbeSpec {
         name: "fork",
-        description: "fork, child exits at once, reaped; one prober on each CPU",
+        description: "fork a child that exits at once, and reap it; one prober on each CPU",
         period: Duration::from_millis(25),
         needs_directory: false,
         per_cpu: true,
@@ -46,7 +46,7 @@ pub const PROBE_SPECS: [ProbeSpec; 7] = [
     },
     ProbeSpec {
         name: "exec",
-        description: "start true(1) with posix_spawn, and its exit; a copy of it on DIR",
+        description: "start true(1) with posix_spawn and wait for its exit; with --on, a copy of it on DIR",
         period: Duration::from_millis(50),
         needs_directory: false,
         per_cpu: false,
@@ -70,7 +70,7 @@ pub const PROBE_SPECS: [ProbeSpec; 7] = [
     },
     ProbeSpec {
         name: "fsync",
-        description: "append 4 KiB to a file on DIR, and fdatasync",
+        description: "append 4 KiB to a file on DIR, and call fdatasync",
         period: Duration::from_millis(100),
         needs_directory: true,
         per_cpu: false,

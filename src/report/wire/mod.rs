@@ -45,6 +45,8 @@ pub enum Event<'a> {
     Fallback(Fallback<'a>),
     /// The faster of two engines was found by measurement and copies the rest of the file.
     Choice(Choice<'a>),
+    /// The number of pieces of a file that are on their way at once was found by measurement.
+    Depth(Depth),
     /// The throttle holds the copy to a rate, or stops doing so: then all fields are null.
     Throttle(Throttle),
     /// How far the current file and the whole run are. At most one is written per second.
@@ -135,6 +137,8 @@ pub struct Fallback<'a> {
 pub struct Choice<'a> {
     /// The name of the engine that continues.
     engine: &'a str,
+    /// What decided, in words.
+    why: &'a str,
     /// What each engine cost in its trial.
     tried: Vec<Trial<'a>>,
 }
@@ -147,6 +151,30 @@ pub struct Trial<'a> {
     engine: &'a str,
     /// CPU time in seconds for 10^9 bytes.
     cpu_per_gb: f64,
+    /// Wall time in seconds for 10^9 bytes.
+    wall_per_gb: f64,
+    /// CPU time in seconds of its longest system call.
+    longest_call: f64,
+}
+
+/// The number of pieces of the file that are on their way at once was found by measurement.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Depth {
+    /// Number of pieces on their way at once from now on.
+    pieces: usize,
+    /// Most bytes of one piece.
+    piece_bytes: u64,
+    /// The rates that were measured, the smallest number of pieces first.
+    tried: Vec<DepthTrial>,
+}
+
+/// The rate that was measured with a number of pieces on their way at once.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DepthTrial {
+    /// Number of pieces on their way at once.
+    pieces: usize,
     /// Wall time in seconds for 10^9 bytes.
     wall_per_gb: f64,
 }
@@ -213,6 +241,8 @@ pub struct Done<'a> {
     cpu_system: f64,
     /// Peak resident set size of the process so far, in bytes.
     max_rss: u64,
+    /// Most bytes of the file that were on their way at once.
+    in_flight: u64,
 }
 
 /// Something could not be copied, or not completely. The paths are absent if the error belongs to no file.
@@ -294,10 +324,12 @@ impl<'a> Event<'a> {
                 why,
                 at: *at,
             })),
-            Inner::Choice { engine, tried } => Some(Self::Choice(Choice {
+            Inner::Choice { engine, why, tried } => Some(Self::Choice(Choice {
                 engine,
+                why,
                 tried: tried.iter().map(Trial::from).collect(),
             })),
+            Inner::Depth(depth) => Some(Self::Depth(depth.into())),
             Inner::Note { .. } => None,
             Inner::Done(summary) => Some(Self::Done(Done::new(summary, paths()))),
         }
@@ -396,6 +428,21 @@ impl From<&transfer::Trial> for Trial<'_> {
             engine: trial.engine,
             cpu_per_gb: trial.cpu_per_gb,
             wall_per_gb: trial.wall_per_gb,
+            longest_call: trial.longest_call,
+        }
+    }
+}
+
+impl From<&transfer::DepthSummary> for Depth {
+    fn from(depth: &transfer::DepthSummary) -> Self {
+        let tried = depth.tried.iter().map(|rate| DepthTrial {
+            pieces: rate.depth,
+            wall_per_gb: rate.wall_per_gb,
+        });
+        Self {
+            pieces: depth.depth,
+            piece_bytes: depth.piece,
+            tried: tried.collect(),
         }
     }
 }
@@ -439,6 +486,7 @@ impl<'a> Done<'a> {
             rate: summary.rate,
             cpu_user: summary.cpu_user,
             cpu_system: summary.cpu_system,
+            in_flight: summary.in_flight,
             max_rss: summary.max_rss,
         }
     }

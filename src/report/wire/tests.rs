@@ -58,11 +58,22 @@ fn choice_event() -> transfer::Event {
         engine,
         cpu_per_gb,
         wall_per_gb: 0.75,
+        longest_call: 0.0003,
     };
     transfer::Event::Choice {
         engine: "splice",
+        why: "it takes less CPU",
         tried: vec![trial("mmap", 0.125), trial("splice", 0.1)],
     }
+}
+
+fn depth_event() -> transfer::Event {
+    let rate = |depth, wall_per_gb| transfer::DepthRate { depth, wall_per_gb };
+    transfer::Event::Depth(transfer::DepthSummary {
+        depth: 2,
+        piece: 1 << 20,
+        tried: vec![rate(1, 0.75), rate(2, 0.625)],
+    })
 }
 
 fn done_event() -> transfer::Event {
@@ -76,6 +87,7 @@ fn done_event() -> transfer::Event {
         rate: 2_000_000.0,
         cpu_user: 0.001,
         cpu_system: 0.01,
+        in_flight: 2 << 20,
         max_rss: 5 << 20,
     })
 }
@@ -89,6 +101,7 @@ fn file_lines() -> Vec<String> {
         empty_plan_event(),
         fallback_event(),
         choice_event(),
+        depth_event(),
         done_event(),
     ];
     let lines = events.iter().map(|event| {

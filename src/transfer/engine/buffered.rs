@@ -5,8 +5,8 @@ use crate::transfer::dest_writer::WriteMode;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "buffered",
-    description: "read and written through the page cache, dropped behind",
-    applies_to: "always there",
+    description: "reads and writes through the page cache, and then drops the cached pages",
+    applies_to: "always",
     write_mode: WriteMode::Cached,
     chunk: 1 << 20,
     fits: |_, _| Ok(()),

@@ -11,8 +11,8 @@ use crate::transfer::errno_class::{EngineError, retry};
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "copy-file-range",
-    description: "the kernel copies or shares extents; page cache dropped behind",
-    applies_to: "source and destination on one file system",
+    description: "lets the kernel copy or share extents, and then drops the cached pages",
+    applies_to: "source and destination on the same file system",
     write_mode: WriteMode::Cached,
     chunk: 8 << 20,
     fits,
@@ -38,7 +38,7 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "from {} to {} is EXDEV",
+            "copying from {} to {} fails with EXDEV",
             fs_name(source.fs),
             fs_name(dest.fs)
         ))

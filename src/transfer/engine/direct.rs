@@ -5,7 +5,7 @@ use crate::transfer::dest_writer::WriteMode;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "direct",
-    description: "read into an aligned buffer, written with O_DIRECT",
+    description: "reads into an aligned buffer, and writes it with O_DIRECT",
     applies_to: "any source",
     write_mode: WriteMode::Direct,
     chunk: 1 << 20,

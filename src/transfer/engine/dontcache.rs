@@ -5,7 +5,7 @@ use crate::transfer::dest_writer::WriteMode;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "dontcache",
-    description: "read into a buffer, written with RWF_DONTCACHE",
+    description: "reads into a buffer, and writes it with RWF_DONTCACHE",
     applies_to: "no O_DIRECT at the destination; xfs since Linux 6.16, ext4 since 6.17",
     write_mode: WriteMode::DontCache,
     chunk: 1 << 20,

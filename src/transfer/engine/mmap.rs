@@ -27,7 +27,7 @@ const PINNED_CHUNK: usize = 4 << 20;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "mmap",
-    description: "windows of the mapped source, written with O_DIRECT from the mapping",
+    description: "maps the source window by window, and writes each with O_DIRECT",
     applies_to: "source in memory: tmpfs, ramfs, hugetlbfs",
     write_mode: WriteMode::Direct,
     chunk: MAP_WINDOW_BYTES as usize,
@@ -54,13 +54,11 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     needs_file(source, dest)?;
     if dest.align.unit() > residency::page_size() && !source.is_dense() {
         // Extents are widened to whole units of the destination, into the adjacent holes.
-        return Err("destination wants units larger than a page, and the source has holes".into());
+        return Err("destination needs writes larger than a page, and the source has holes".into());
     }
     if !source.finder.is_exact() {
         // The kernel reports nothing about a file of another user: a hole may be taken for data.
-        return Err(
-            "source is another user's, so that its holes cannot be told for certain".into(),
-        );
+        return Err("source belongs to another user, so its holes cannot be found reliably".into());
     }
     if source.kind == SourceKind::Hugetlbfs && !source.is_dense() {
         // The file system reports everything as data, so the holes cannot be skipped.

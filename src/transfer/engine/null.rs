@@ -8,7 +8,7 @@ use crate::transfer::errno_class::EngineError;
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "null",
     description: "moves nothing",
-    applies_to: "never taken by the program",
+    applies_to: "never chosen by the program",
     write_mode: WriteMode::Cached,
     chunk: 1 << 20,
     fits: |_, _| Ok(()),

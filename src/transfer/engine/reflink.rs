@@ -14,8 +14,8 @@ use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "reflink",
-    description: "shares the blocks of the source, copies nothing",
-    applies_to: "source and destination on one btrfs, xfs or other file system that can",
+    description: "shares the blocks of the source and copies nothing",
+    applies_to: "source and destination on the same file system, if it can share blocks (btrfs, xfs)",
     write_mode: WriteMode::Shared,
     chunk: usize::MAX,
     fits,
@@ -31,14 +31,14 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
     }
     if source.fs != dest.fs {
         return Err(format!(
-            "from {} to {} nothing can be shared",
+            "no blocks can be shared between {} and {}",
             fs_name(source.fs),
             fs_name(dest.fs)
         ));
     }
     // Whether others can share blocks depends on how they were made and mounted, so the kernel is asked.
     if dest.fs == EXT4_SUPER_MAGIC {
-        return Err("ext4 shares no blocks".into());
+        return Err("ext4 cannot share blocks".into());
     }
     Ok(())
 }

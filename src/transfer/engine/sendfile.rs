@@ -9,7 +9,7 @@ use crate::transfer::errno_class::{Endpoint, EngineError, retry};
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "sendfile",
-    description: "the kernel copies through the page cache, dropped behind",
+    description: "lets the kernel copy through the page cache, and then drops the cached pages",
     applies_to: "any source but a stream",
     write_mode: WriteMode::Cached,
     chunk: 1 << 20,

@@ -18,7 +18,7 @@ const PIPE: i32 = 1 << 20;
 
 pub(super) static SPEC: EngineSpec = EngineSpec {
     name: "splice",
-    description: "source to pipe to O_DIRECT destination, by page reference",
+    description: "passes the pages of the source through a pipe by reference, and writes them with O_DIRECT",
     applies_to: "source in memory: tmpfs, ramfs",
     write_mode: WriteMode::Direct,
     chunk: PIPE as usize,
@@ -68,7 +68,7 @@ impl Splice {
         let pipe = Pipe::new()?;
         if pipe.size < unit {
             return Err(io::Error::other(format!(
-                "a pipe of {} bytes is all there is, and the destination wants {unit}",
+                "the pipe holds only {} bytes, but the destination needs writes of {unit}",
                 pipe.size
             )));
         }

@@ -9,6 +9,7 @@ use super::super::error::Error;
 use super::super::event::Event;
 use super::super::plan::DirectPolicy;
 use super::super::token_wait;
+use super::piece_workers;
 use super::unaligned::{verify_direct, write_padded, write_tail};
 use super::{FileCopy, report};
 use crate::sys::file::set_direct;
@@ -74,6 +75,7 @@ pub(super) fn write_admitted(run: &mut FileCopy<'_>, chunk: Chunk<'_>) -> Result
         run.listener.event(&Event::Note { text });
     }
     run.account.add(run.engines.current(), moved);
+    run.account.peak_in_flight = run.account.peak_in_flight.max(moved);
     run.cursor.pos += moved;
     if let Some(cost) = cost
         && let Some(decided) = run.engines.note_trial_chunk(moved, cost)
@@ -87,9 +89,10 @@ pub(super) fn write_admitted(run: &mut FileCopy<'_>, chunk: Chunk<'_>) -> Result
 fn wait_for_tokens(run: &mut FileCopy<'_>, bytes: u64) -> Result<u64, Error> {
     let (pace, unit) = (run.plan.job.pace, run.align().unit());
     let taken = token_wait::wait_for_tokens(pace, bytes, unit, || report(run))?;
+    let in_flight = run.plan.options.in_flight.unwrap_or(u64::MAX);
     run.endpoints
         .dest
-        .limit_dirty_window(|most| token_wait::limit_dirty_bytes(pace, most));
+        .limit_dirty_window(|most| token_wait::limit_dirty_bytes(pace, most).min(in_flight));
     Ok(taken)
 }
 
@@ -103,7 +106,7 @@ fn attempt_measured(
         return (attempt(run, chunk), None);
     }
     let (moved, cost) = measure_call(|| attempt(run, chunk));
-    run.engines.adapt(chunk.len(), cost);
+    run.engines.adapt(chunk.len(), cost.cpu);
     (moved, Some(cost))
 }
 
@@ -165,7 +168,12 @@ fn check_progress(run: &mut FileCopy<'_>, n: usize) -> Result<usize, EngineError
 }
 
 /// Lets the next row go on, or fails where none is left.
-fn fall_back(run: &mut FileCopy<'_>, side: Endpoint, error: io::Error) -> Result<(), Error> {
+pub(super) fn fall_back(
+    run: &mut FileCopy<'_>,
+    side: Endpoint,
+    error: io::Error,
+) -> Result<(), Error> {
+    piece_workers::retire(run)?;
     let (from, to) = run.engines.retire_current();
     let Some(to) = to else {
         let options = &run.plan.options;

@@ -1,5 +1,7 @@
 //! The engines that fit one copy: the one at work, those that may follow it, and the trial of two.
 
+use std::time::Duration;
+
 use super::super::cpu_budget::{AdaptiveCallSize, CallCost};
 use super::super::dest_writer::WriteMode;
 use super::super::engine::{Engine, EngineSpec};
@@ -63,9 +65,14 @@ impl EngineQueue {
         self.current().chunk.min(affordable)
     }
 
-    /// Adapts the size of the next call to the cost of one that was to move `bytes`.
-    pub(super) fn adapt(&mut self, bytes: u64, cost: CallCost) {
-        self.call_size.adapt(bytes, cost.cpu);
+    /// Adapts the size of the next call to the CPU time of one that was to move `bytes`.
+    pub(super) fn adapt(&mut self, bytes: u64, cpu: Duration) {
+        self.call_size.adapt(bytes, cpu);
+    }
+
+    /// Returns whether two engines are being compared.
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
     }
 
     /// Counts calls in a row that moved nothing. Returns whether they are too many.
@@ -98,13 +105,13 @@ impl EngineQueue {
                 self.swap();
                 None
             }
-            TrialStep::Decided(engine) => {
+            TrialStep::Decided(engine, why) => {
                 if name != engine {
                     self.swap();
                 }
                 let trial = self.trial.take();
                 let tried = trial.map(|trial| trial.tried()).unwrap_or_default();
-                Some(Event::Choice { engine, tried })
+                Some(Event::Choice { engine, why, tried })
             }
         }
     }

@@ -10,6 +10,7 @@ use super::super::extent_scanner::{ExtentScanner, Segment, nonzero_runs};
 use super::super::plan::Sparse;
 use super::super::source_reader;
 use super::chunk::{Chunk, copy_chunk};
+use super::piece_workers;
 use super::{FileCopy, charge_skipped_zeros, report};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
@@ -41,6 +42,7 @@ pub(super) fn copy(run: &mut FileCopy<'_>, extents: &mut ExtentScanner<'_>) -> R
             }
         }
     }
+    piece_workers::finish(run)?;
     run.account.extents = extents.found();
     skip_or_zero_until(run, run.cursor.size)?;
     let suspects = extents.take_suspect_holes(|| report(run))?;
@@ -55,7 +57,7 @@ fn copy_data_until(run: &mut FileCopy<'_>, end: u64, scan: &mut ScanBuffer) -> R
         if skips_zeros {
             copy_skipping_zeros(run, len, scan)?;
         } else {
-            copy_chunk(run, Chunk::SourceFile(len))?;
+            piece_workers::copy_piece(run, len)?;
         }
     }
     Ok(())
@@ -71,7 +73,7 @@ fn read_suspect_holes(
         return Ok(());
     };
     let text = format!(
-        "the file system says that there is no data at {}, and counts blocks that are nowhere else: read all the same",
+        "the file system reports no data at {}, but it counts more blocks than it reports data: the range is read anyway",
         first.start
     );
     run.listener.event(&Event::Note { text });
@@ -97,7 +99,7 @@ fn read_suspect_holes(
 fn next_chunk_len(run: &FileCopy<'_>, end: u64) -> usize {
     let (pos, row) = (run.cursor.pos, run.engines.current());
     let chunk = run.plan.options.chunk;
-    let chunk = chunk.unwrap_or_else(|| run.engines.affordable_bytes());
+    let chunk = chunk.unwrap_or_else(|| run.affordable_bytes());
     let chunk = run.limit_chunk(chunk) as u64;
     let end = end.min((pos / chunk + 1) * chunk);
     let body = run.align().down(run.cursor.size);

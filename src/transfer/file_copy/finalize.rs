@@ -15,12 +15,13 @@ use super::super::error::{CopyFailure, Error};
 use super::super::event::{CopyListener, CopySummary, Event};
 use super::super::plan::Plan;
 use super::super::stop_check::interrupted_or;
-use super::{CopyStart, FileCopy, report};
+use super::{CopyStart, FileCopy, piece_workers, report};
 use crate::sys::cpu;
 use crate::sys::file::StatxInfo;
 
 /// Ends a copy that came to `copied`: with its account, or with a destination that ends where its good bytes end.
 pub(super) fn end(mut run: FileCopy<'_>, copied: Result<(), Error>) -> Result<(), CopyFailure> {
+    piece_workers::end(&mut run);
     match copied {
         Ok(()) => {
             emit_done(&mut run);
@@ -87,6 +88,7 @@ fn emit_done(run: &mut FileCopy<'_>) {
 fn done_event(run: &mut FileCopy<'_>, start: CopyStart) -> Event {
     let (after, elapsed) = (cpu::thread_usage(), run.account.elapsed().as_secs_f64());
     let (bytes, moved) = (run.cursor.size, std::mem::take(&mut run.account.moved));
+    let helpers = run.account.helpers;
     let most = moved.iter().max_by_key(|(_, bytes)| **bytes);
     Event::Done(CopySummary {
         bytes,
@@ -96,8 +98,9 @@ fn done_event(run: &mut FileCopy<'_>, start: CopyStart) -> Event {
         extents: run.account.extents,
         elapsed,
         rate: bytes as f64 / elapsed.max(1e-9),
-        cpu_user: after.user - start.before.user,
-        cpu_system: after.system - start.before.system,
+        cpu_user: after.user - start.before.user + helpers.user,
+        cpu_system: after.system - start.before.system + helpers.system,
+        in_flight: run.account.peak_in_flight,
         max_rss: cpu::max_rss(),
     })
 }

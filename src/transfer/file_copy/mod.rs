@@ -8,6 +8,8 @@ mod chunk;
 mod engine_queue;
 mod extent_copy;
 mod finalize;
+mod piece_queue;
+mod piece_workers;
 mod small_file;
 mod stream_copy;
 mod unaligned;
@@ -38,6 +40,7 @@ use crate::sys::cpu::{self, ThreadUsage};
 use crate::sys::strerror::strerror;
 use engine_queue::EngineQueue;
 pub(super) use finalize::finish_shared;
+use piece_workers::PieceWorkers;
 
 /// What a thread keeps from one file to the next. `T` is what the caller knows a file by.
 #[derive(Debug)]
@@ -82,6 +85,7 @@ fn copy_by_engines(
     let truncatable = check_truncatable(&plan, job.dest);
     let room = preallocate::prepare_dest(&plan, &mut extents, &mut || check_stop(listener));
     extents.rewind();
+    let is_reserved = matches!(room, Ok(None));
     listener.event(&plan.event(room.as_ref().ok().cloned().flatten()));
     if let Err(error) = room {
         let error = interrupted_or(error, listener);
@@ -89,10 +93,11 @@ fn copy_by_engines(
     }
     let dest = DestWriter::new(job.dest, &job.dest_caps);
     let mut run = FileCopy::new(&plan, dest, Some(start), listener);
+    run.workers = PieceWorkers::for_plan(&plan, is_reserved && truncatable.is_ok());
     if let Err(e) = truncatable {
         run.endpoints.dest.is_truncatable = false;
         run.endpoints.notes.push(format!(
-            "the destination cannot be cut to size ({}): its tail goes through the page cache",
+            "the destination cannot be truncated ({}): its tail is written through the page cache",
             strerror(&e)
         ));
     }
@@ -174,6 +179,10 @@ pub(super) struct CopyAccount {
     moved: BTreeMap<&'static str, u64>,
     /// Extents found in the source.
     extents: u64,
+    /// CPU time of threads that helped.
+    helpers: ThreadUsage,
+    /// Most bytes that were on their way at once.
+    peak_in_flight: u64,
 }
 
 impl CopyAccount {
@@ -195,6 +204,8 @@ pub(super) struct FileCopy<'a> {
     /// The source, and the writer of the destination.
     endpoints: Endpoints<'a>,
     account: CopyAccount,
+    /// The threads that help, where several pieces may be on their way at once.
+    workers: Option<PieceWorkers>,
     listener: &'a mut dyn CopyListener,
 }
 
@@ -224,7 +235,10 @@ impl<'a> FileCopy<'a> {
                 start,
                 moved: BTreeMap::new(),
                 extents: 0,
+                helpers: ThreadUsage::default(),
+                peak_in_flight: 0,
             },
+            workers: None,
             listener,
         }
     }
@@ -233,9 +247,30 @@ impl<'a> FileCopy<'a> {
         self.plan.job.dest_caps.align
     }
 
-    /// Returns `most` bytes, or as many as may go at once.
+    /// Returns `most` bytes, or as many as may go at once; whole units in any case.
     fn limit_chunk(&self, most: usize) -> usize {
-        token_wait::limit_chunk(self.plan.job.pace, most, self.align().unit())
+        let unit = self.align().unit();
+        let in_flight = self.plan.options.in_flight.unwrap_or(u64::MAX);
+        let most = most.min(usize::try_from(in_flight.max(unit) / unit * unit).unwrap_or(most));
+        token_wait::limit_chunk(self.plan.job.pace, most, unit)
+    }
+
+    /// Returns how many bytes the next call may move: what holds a CPU only shortly, and the share of one thread where
+    /// several have pieces on their way.
+    fn affordable_bytes(&self) -> usize {
+        let (affordable, unit) = (self.engines.affordable_bytes(), self.align().unit());
+        self.workers.as_ref().map_or(affordable, |workers| {
+            let share = (workers.piece_bytes() / unit).max(1) * unit;
+            affordable.min(usize::try_from(share).unwrap_or(affordable))
+        })
+    }
+
+    /// Returns the offset up to which the file is complete.
+    fn complete_until(&self) -> u64 {
+        let cursor = self.cursor.pos;
+        self.workers
+            .as_ref()
+            .map_or(cursor, |workers| workers.complete_until(cursor))
     }
 
     /// Returns whether blocks of zeros in the data become holes.
@@ -267,7 +302,7 @@ impl<'a> FileCopy<'a> {
 /// Reports how far the device is, and fails once the listener asks to stop.
 fn report(run: &mut FileCopy<'_>) -> Result<(), Error> {
     let progress = Progress {
-        copied: run.endpoints.dest.confirmed(run.cursor.pos),
+        copied: run.endpoints.dest.confirmed(run.complete_until()),
         size: run.cursor.size,
         engine: run.engines.current_name(),
         elapsed: run.account.elapsed(),

@@ -76,12 +76,12 @@ pub(super) fn verify_direct(run: &mut FileCopy<'_>, n: usize) -> Result<(), Engi
         }
         Ok(_) => Ok(()),
         Err(e) if run.plan.options.direct == DirectPolicy::Always => Err(refuse_direct(format!(
-            "nothing tells whether O_DIRECT is real here: {}",
+            "cannot check whether O_DIRECT bypasses the page cache here, so it is not used: {}",
             strerror(&e)
         ))),
         Err(e) => {
             run.endpoints.notes.push(format!(
-                "cannot see whether O_DIRECT is real here: {}",
+                "cannot check whether O_DIRECT bypasses the page cache here: {}",
                 strerror(&e)
             ));
             Ok(())

@@ -164,7 +164,7 @@ pub static SIGNALS: [SignalSpec; 5] = [
         cause: Cause::LimitRate,
         name: "limit-rate",
         option: "--limit-rate",
-        phrase: "the copy goes at {figure}",
+        phrase: "the copy runs at {figure}",
         unit: FigureUnit::BytesPerSec,
         feed: Feed::None,
         control: Control::FixedRate,

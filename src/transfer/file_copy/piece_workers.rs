@@ -1,0 +1,478 @@
+//! Keeps several pieces of one file on their way at once, so that the device does not wait for the next request.
+//!
+//! Helper threads, each with an engine of its own, move pieces that the copying thread puts into a [`PieceQueue`]. The
+//! copying thread moves a piece itself whenever the helpers have enough, so that no thread sleeps while there is work.
+//! The order in which pieces arrive is not the order of the file: what is reported, and what is left after an error, is
+//! the contiguous part.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::unistd::ftruncate;
+
+use super::super::capabilities::{DestCaps, SourceInfo, SourceKind};
+use super::super::cpu_budget::measure_call;
+use super::super::depth_trial::{self, DepthTrial};
+use super::super::dest_writer::{DestWriter, WriteMode};
+use super::super::engine::{Endpoints, Engine, EngineSpec};
+use super::super::errno_class::{Endpoint, EngineError, retry};
+use super::super::error::Error;
+use super::super::event::{DepthSummary, Event};
+use super::super::plan::{Plan, Sparse};
+use super::chunk::{Chunk, copy_chunk, fall_back};
+use super::piece_queue::{Piece, PieceQueue, PieceResult};
+use super::{FileCopy, report};
+use crate::sys::cpu::{self, ThreadUsage};
+use crate::sys::strerror::strerror;
+
+/// Bytes of one file that may be on their way at once, unless the user gives another number. At 1 GB/s the request of
+/// another program waits 8 ms behind them.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Bytes of one piece where the user gives the number of bytes: no disk that was measured was faster with larger ones.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// Largest number of pieces at once.
+const MAX_DEPTH: usize = 16;
+
+/// Bytes by which the size of the destination is set ahead of the copy. ext4 and xfs write beyond the end of a file
+/// under an exclusive lock, one piece at a time; each such step waits until all pieces are written.
+const SIZE_STEP: u64 = 64 << 20;
+
+/// Longest wait for a helper between two checks for signals and progress.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Calls in a row that may move nothing, as for the copying thread.
+const MAX_STALLS: u32 = 2;
+
+/// The helpers of one copy, and the number of pieces that are on their way at once.
+pub(super) struct PieceWorkers {
+    queue: Arc<PieceQueue>,
+    helpers: Vec<JoinHandle<ThreadUsage>>,
+    /// Pieces at once, with the one of the copying thread.
+    depth: usize,
+    /// Bytes at once.
+    limit: u64,
+    trial: Option<Measurement>,
+    /// The engine of the helpers, once there are some.
+    row: Option<&'static EngineSpec>,
+    /// Offset up to which the size of the destination has been set.
+    sized_to: u64,
+}
+
+/// The trial of depths, with the current measurement.
+struct Measurement {
+    trial: DepthTrial,
+    /// When the current measurement began; `None` before the first.
+    began: Option<Instant>,
+    /// Bytes that were given to a thread since then.
+    bytes: u64,
+}
+
+impl PieceWorkers {
+    /// Returns the state for a copy that may have more pieces than one on their way, or `None`.
+    ///
+    /// The blocks must be `reserved`: ext4 and xfs allocate under an exclusive lock. A rate limit or a governor decides
+    /// itself how much may be on its way.
+    pub(super) fn for_plan(plan: &Plan<'_>, reserved: bool) -> Option<Self> {
+        let (job, options) = (plan.job, &plan.options);
+        let suited = reserved
+            && job.pace.is_none()
+            && job.dest_caps.regular
+            && job.source_info.kind != SourceKind::Stream
+            && options.sparse != Sparse::Always
+            && plan.rows.iter().any(|row| row.is_direct());
+        let measured = options.in_flight.is_none();
+        let enough = job.source_info.data >= depth_trial::MIN_BYTES && options.chunk.is_none();
+        if !suited || measured && !enough {
+            return None;
+        }
+        let limit = options.in_flight.unwrap_or(MAX_BYTES);
+        let depth = usize::try_from(limit / PIECE_BYTES).unwrap_or(MAX_DEPTH);
+        Some(Self {
+            queue: Arc::default(),
+            helpers: Vec::new(),
+            depth: if measured {
+                1
+            } else {
+                depth.clamp(1, MAX_DEPTH)
+            },
+            limit,
+            trial: measured.then(|| Measurement {
+                trial: DepthTrial::new(),
+                began: None,
+                bytes: 0,
+            }),
+            row: None,
+            sized_to: 0,
+        })
+    }
+
+    /// Returns the bytes that one piece may have.
+    pub(super) fn piece_bytes(&self) -> u64 {
+        self.limit / self.depth as u64
+    }
+
+    /// Returns the offset up to which the file is complete, if the copying thread is at `cursor`.
+    pub(super) fn complete_until(&self, cursor: u64) -> u64 {
+        self.queue.complete_until(cursor)
+    }
+}
+
+/// Copies the next `len` bytes of the source, or gives them to a helper.
+pub(super) fn copy_piece(run: &mut FileCopy<'_>, len: usize) -> Result<(), Error> {
+    settle_failures(run)?;
+    if !is_ready(run, len)? {
+        return copy_chunk(run, Chunk::SourceFile(len));
+    }
+    advance_trial(run)?;
+    let piece = Piece {
+        at: run.cursor.pos,
+        len: len as u64,
+    };
+    let Some(workers) = &mut run.workers else {
+        return copy_chunk(run, Chunk::SourceFile(len));
+    };
+    let queue = Arc::clone(&workers.queue);
+    if let Some(measured) = &mut workers.trial {
+        measured.bytes += piece.len;
+    }
+    if workers.depth > 1 {
+        report(run)?;
+        set_size_ahead(run, piece)?;
+        if push(run, piece) {
+            run.cursor.pos = piece.end();
+            return Ok(());
+        }
+    }
+    queue.set_own_bytes(piece.len);
+    let copied = copy_chunk(run, Chunk::SourceFile(len));
+    queue.set_own_bytes(0);
+    copied
+}
+
+/// Waits until no helper moves anything, and moves what they could not.
+pub(super) fn finish(run: &mut FileCopy<'_>) -> Result<(), Error> {
+    wait_idle(run)?;
+    settle_failures(run)
+}
+
+/// Ends the helpers, whatever the copy came to. Afterwards the cursor is where the contiguous part of the file ends.
+///
+/// Pieces that wait lie before an error that the copying thread has met, so they are still moved, unless a user waits.
+pub(super) fn end(run: &mut FileCopy<'_>) {
+    let Some(mut workers) = run.workers.take() else {
+        return;
+    };
+    while !run.listener.interrupted() && !workers.queue.wait_idle(CHECK_INTERVAL) {
+        if workers.helpers.iter().any(JoinHandle::is_finished) {
+            break;
+        }
+    }
+    workers.queue.close();
+    for helper in workers.helpers.drain(..) {
+        match helper.join() {
+            Ok(usage) => run.account.helpers.add(usage),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    apply_report(run, &workers.queue);
+    run.cursor.pos = workers.complete_until(run.cursor.pos);
+    run.account.peak_in_flight = run.account.peak_in_flight.max(workers.queue.peak());
+}
+
+/// Lets the helpers finish, and uses them no more: the next engine works alone.
+pub(super) fn retire(run: &mut FileCopy<'_>) -> Result<(), Error> {
+    wait_idle(run)?;
+    if let Some(workers) = &mut run.workers {
+        workers.depth = 1;
+        workers.trial = None;
+        let queue = Arc::clone(&workers.queue);
+        apply_report(run, &queue);
+    }
+    Ok(())
+}
+
+/// Returns whether a piece may be moved beside others. A last one that is no whole unit may not: it changes the mode of
+/// the destination, so it waits for the others.
+fn is_ready(run: &mut FileCopy<'_>, len: usize) -> Result<bool, Error> {
+    let dest = &run.endpoints.dest;
+    if run.workers.is_none()
+        || run.engines.is_on_trial()
+        || dest.write_mode() != WriteMode::Direct
+        || !dest.is_direct_verified
+    {
+        return Ok(false);
+    }
+    if (len as u64).is_multiple_of(run.align().unit()) {
+        return Ok(true);
+    }
+    finish(run)?;
+    Ok(false)
+}
+
+/// Ends the measurement of a depth that is complete, and begins the next one.
+fn advance_trial(run: &mut FileCopy<'_>) -> Result<(), Error> {
+    let left = run.cursor.size - run.cursor.pos;
+    let Some(workers) = &mut run.workers else {
+        return Ok(());
+    };
+    let Some(measured) = &mut workers.trial else {
+        return Ok(());
+    };
+    let has_begun = measured.began.is_some();
+    if has_begun && measured.bytes < depth_trial::WINDOW_BYTES {
+        return Ok(());
+    }
+    if !has_begun && left < depth_trial::MIN_BYTES {
+        workers.trial = None;
+        return Ok(());
+    }
+    wait_idle(run)?;
+    let Some(workers) = &mut run.workers else {
+        return Ok(());
+    };
+    if let Some(decided) = workers.next_measurement() {
+        run.listener.event(&decided);
+    }
+    Ok(())
+}
+
+impl PieceWorkers {
+    /// Accounts the current measurement, and begins the next one. Returns the event of a trial that is over.
+    fn next_measurement(&mut self) -> Option<Event> {
+        let measured = self.trial.as_mut()?;
+        let (bytes, began) = (measured.bytes, measured.began.replace(Instant::now()));
+        measured.bytes = 0;
+        let over = began.is_some_and(|began| measured.trial.record(bytes, began.elapsed()));
+        self.depth = measured.trial.depth();
+        if !over {
+            return None;
+        }
+        let tried = measured.trial.tried();
+        self.trial = None;
+        Some(Event::Depth(DepthSummary {
+            depth: self.depth,
+            piece: self.piece_bytes(),
+            tried,
+        }))
+    }
+}
+
+/// Gives a piece to the helpers, if they do not have enough.
+fn push(run: &mut FileCopy<'_>, piece: Piece) -> bool {
+    let helpers = run.workers.as_ref().map_or(0, |workers| workers.depth - 1);
+    start_helpers(run, helpers);
+    let Some(workers) = &mut run.workers else {
+        return false;
+    };
+    let helpers = helpers.min(workers.helpers.len());
+    helpers > 0 && workers.queue.push(piece, helpers)
+}
+
+/// Starts helpers until there are so many. Where no thread can be started, there are as many as there are.
+fn start_helpers(run: &mut FileCopy<'_>, wanted: usize) {
+    let row = run.engines.current();
+    let Some(workers) = &mut run.workers else {
+        return;
+    };
+    while workers.helpers.len() < wanted {
+        match start_helper(run.plan, row, workers) {
+            Ok(helper) => {
+                workers.row = Some(row);
+                workers.helpers.push(helper);
+            }
+            Err(e) => {
+                workers.depth = workers.helpers.len() + 1;
+                workers.trial = None;
+                run.endpoints.notes.push(format!(
+                    "cannot start another thread ({}): {} pieces at once",
+                    strerror(&e),
+                    workers.depth
+                ));
+                return;
+            }
+        }
+    }
+}
+
+/// What a helper needs, in descriptors of its own that share the open files.
+struct HelperFiles {
+    source: File,
+    source_info: SourceInfo,
+    dest: File,
+    dest_caps: DestCaps,
+    row: &'static EngineSpec,
+    chunk: usize,
+}
+
+fn start_helper(
+    plan: &Plan<'_>,
+    row: &'static EngineSpec,
+    workers: &PieceWorkers,
+) -> io::Result<JoinHandle<ThreadUsage>> {
+    let chunk = usize::try_from(workers.piece_bytes()).unwrap_or(row.chunk);
+    let files = HelperFiles {
+        source: plan.job.source.try_clone()?,
+        source_info: plan.job.source_info.clone(),
+        dest: plan.job.dest.try_clone()?,
+        dest_caps: plan.job.dest_caps.clone(),
+        row,
+        chunk: plan.options.chunk.unwrap_or_else(|| chunk.min(row.chunk)),
+    };
+    let queue = Arc::clone(&workers.queue);
+    std::thread::Builder::new()
+        .name("piece-worker".into())
+        .spawn(move || run_helper(&files, &queue))
+}
+
+/// Moves pieces until the queue is closed. Returns the CPU time that this took.
+fn run_helper(files: &HelperFiles, queue: &PieceQueue) -> ThreadUsage {
+    let mut endpoints = Endpoints {
+        source: &files.source,
+        source_info: &files.source_info,
+        dest: DestWriter::already_direct(&files.dest, &files.dest_caps),
+        notes: Vec::new(),
+    };
+    let mut engine = None;
+    while let Some(piece) = queue.take() {
+        let mut result = PieceResult::default();
+        if let Err(error) = move_piece(files, &mut endpoints, &mut engine, piece, &mut result) {
+            result.error = Some(error);
+        }
+        result.notes = std::mem::take(&mut endpoints.notes);
+        queue.finish(piece, result);
+    }
+    cpu::thread_usage()
+}
+
+/// Moves a piece of whole units, and accounts in `result` how far it came.
+fn move_piece(
+    files: &HelperFiles,
+    endpoints: &mut Endpoints<'_>,
+    engine: &mut Option<Box<dyn Engine>>,
+    piece: Piece,
+    result: &mut PieceResult,
+) -> Result<(), EngineError> {
+    let engine = match engine {
+        Some(engine) => engine,
+        none => {
+            let made = files
+                .row
+                .make(files.chunk, &files.source_info, &files.dest_caps);
+            none.insert(made.map_err(|e| EngineError::Unsupported(Endpoint::Source, e))?)
+        }
+    };
+    let unit = files.dest_caps.align.unit();
+    let mut stalls = 0;
+    while result.moved < piece.len {
+        let (at, rest) = (piece.at + result.moved, piece.len - result.moved);
+        let (moved, cost) = measure_call(|| engine.transfer(at, rest as usize, endpoints));
+        let costliest = result.costliest.filter(|(_, cpu)| *cpu > cost.cpu);
+        result.costliest = costliest.or(Some((rest, cost.cpu)));
+        // A short direct write may end inside a unit: that unit is written again.
+        let moved = moved? as u64 / unit * unit;
+        result.moved += moved;
+        stalls = if moved == 0 { stalls + 1 } else { 0 };
+        if stalls > MAX_STALLS {
+            let error = io::ErrorKind::WriteZero.into();
+            return Err(EngineError::Fatal(Endpoint::Dest, error));
+        }
+    }
+    Ok(())
+}
+
+/// Waits until no helper moves anything.
+fn wait_idle(run: &mut FileCopy<'_>) -> Result<(), Error> {
+    loop {
+        let Some(workers) = &run.workers else {
+            return Ok(());
+        };
+        if workers.queue.wait_idle(CHECK_INTERVAL) {
+            return Ok(());
+        }
+        if workers.helpers.iter().any(JoinHandle::is_finished) {
+            // A helper ends before the queue is closed only by a panic, which `end` continues.
+            end(run);
+            return Ok(());
+        }
+        report(run)?;
+    }
+}
+
+/// Moves with the next engine what helpers could not move, or fails with the error at the smallest offset.
+fn settle_failures(run: &mut FileCopy<'_>) -> Result<(), Error> {
+    let Some(workers) = &run.workers else {
+        return Ok(());
+    };
+    let (queue, row) = (Arc::clone(&workers.queue), workers.row);
+    apply_report(run, &queue);
+    if !queue.has_unfinished() {
+        return Ok(());
+    }
+    queue.cancel_waiting();
+    wait_idle(run)?;
+    apply_report(run, &queue);
+    let reached = run.cursor.pos;
+    let left = queue.take_unfinished();
+    let Some(first) = left.pieces.first() else {
+        return Ok(());
+    };
+    run.cursor.pos = first.at;
+    match left.error {
+        // The copying thread may have met the same refusal, and gone on with the next engine.
+        Some(EngineError::Unsupported(side, error)) if row == Some(run.engines.current()) => {
+            fall_back(run, side, error)?;
+        }
+        Some(EngineError::Unsupported(..)) | None => {}
+        Some(fault) => return Err(run.to_error(fault)),
+    }
+    for piece in left.pieces {
+        // What goes through the cache is followed by its offsets, which may not step back while it is dirty.
+        let flushed = run.endpoints.dest.finish();
+        flushed.map_err(|e| Error::Io(Endpoint::Dest, e))?;
+        run.cursor.pos = piece.at;
+        while run.cursor.pos < piece.end() {
+            let len = (piece.end() - run.cursor.pos) as usize;
+            copy_chunk(run, Chunk::SourceFile(len))?;
+        }
+    }
+    let flushed = run.endpoints.dest.finish();
+    flushed.map_err(|e| Error::Io(Endpoint::Dest, e))?;
+    run.cursor.pos = reached;
+    Ok(())
+}
+
+/// Sets the size of the destination ahead, where a piece would end behind it.
+fn set_size_ahead(run: &mut FileCopy<'_>, piece: Piece) -> Result<(), Error> {
+    let size = run.cursor.size;
+    let Some(workers) = run
+        .workers
+        .as_mut()
+        .filter(|workers| workers.sized_to < piece.end())
+    else {
+        return Ok(());
+    };
+    let ahead = (piece.end() + SIZE_STEP).min(size);
+    workers.sized_to = ahead;
+    if retry(|| ftruncate(run.plan.job.dest, ahead.cast_signed())).is_err() {
+        // Without it the pieces wait for each other, which costs time and is no error.
+        retire(run)?;
+    }
+    Ok(())
+}
+
+/// Accounts what the helpers did since the last call.
+fn apply_report(run: &mut FileCopy<'_>, queue: &PieceQueue) {
+    let done = queue.take_report();
+    if let Some((bytes, cpu)) = done.costliest {
+        run.engines.adapt(bytes, cpu);
+    }
+    run.account.add(run.engines.current(), done.moved);
+    for text in done.notes {
+        run.listener.event(&Event::Note { text });
+    }
+}
