@@ -38,6 +38,7 @@ mod limit_reporting;
 mod links;
 mod open_semantics;
 mod overwriting;
+mod pipe_sources;
 mod progress;
 mod random_differential;
 mod rate_limit;

@@ -16,16 +16,14 @@ pub(super) fn file_text(progress: &Progress, source: &Path) -> String {
     let source = quote(source);
     let speed = bytes_per_second(progress.copied, progress.elapsed);
     let copied = format_bytes(progress.copied);
-    let mut line = match progress.size {
-        0 => format!("{source}: {copied}"),
-        size => format!("{source}: {copied} of {}", format_bytes(size)),
+    let size = progress.size.filter(|size| *size > 0);
+    let mut line = match size {
+        None => format!("{source}: {copied}"),
+        Some(size) => format!("{source}: {copied} of {}", format_bytes(size)),
     };
     line.push_str(&format!(", {}", format_rate(speed)));
-    if progress.size > 0 {
-        line.push_str(&time_left(
-            progress.size.saturating_sub(progress.copied),
-            speed,
-        ));
+    if let Some(size) = size {
+        line.push_str(&time_left(size.saturating_sub(progress.copied), speed));
     }
     if !progress.engine.is_empty() {
         line.push_str(&format!(", {}", progress.engine));

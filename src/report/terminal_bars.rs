@@ -69,7 +69,7 @@ impl TerminalBars {
                 "{bytes}/{total_bytes} {bar:24} {binary_bytes_per_sec}, {eta} left, {msg}";
             self.add(bar, template)
         });
-        bar.set_length(progress.size);
+        bar.set_length(progress.size.unwrap_or_default());
         bar.set_position(progress.copied);
         bar.set_message(progress.engine);
     }
