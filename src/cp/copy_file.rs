@@ -139,8 +139,12 @@ fn copy_opened(
 ) -> Result<FileId, FileCopyError> {
     diagnose_attributes(voice, cx.attributes.prepare_creation(source))?;
     let open = open_dest(cx, voice, dest, from, target)?;
+    let mut created = None;
     if open.created && !open.is_atomic() {
-        target.claim.created(file_id(&stat_of(&open.file, dest)?));
+        let now = stat_of(&open.file, dest)?;
+        target.claim.created(file_id(&now));
+        // It is asked again where it matters whether anything was written.
+        created = target.existing.is_none().then_some(now);
     }
     if !open.created && !open.is_atomic() {
         diagnose_attributes(voice, cx.attributes.relabel(source, dest))?;
@@ -185,7 +189,7 @@ fn copy_opened(
         let why = error.into();
         return Err(FileCopyError { why, left });
     }
-    let now = stat_of(&open.file, dest)?;
+    let now = created.map_or_else(|| stat_of(&open.file, dest), Ok)?;
     if now.st_size == 0 && target.existing.is_some_and(is_regular) && !open.is_atomic() {
         // An old file that is emptied again counts as written, so its times and set-id bits change, as with O_TRUNC.
         touch(&open.file, dest, cx.options)?;

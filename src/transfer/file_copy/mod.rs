@@ -50,6 +50,8 @@ pub(super) struct ThreadState<T> {
     /// The bytes of a small file.
     pub(super) buffer: Vec<u8>,
     pub(super) writeback_queue: WritebackQueue<T>,
+    /// The limit RLIMIT_FSIZE in bytes, asked once for all small files.
+    pub(super) file_size_limit: u64,
     /// How the last file was copied.
     pub(super) method: CopyMethod,
 }
