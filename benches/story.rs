@@ -20,6 +20,9 @@ mod table;
 #[path = "../tests/lab/kernel/mod.rs"]
 #[allow(dead_code)]
 mod kernel;
+#[path = "../tests/seeded_rng.rs"]
+#[allow(dead_code)]
+mod seeded_rng;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -246,7 +246,7 @@ _forklat() {
                     return 0
                     ;;
                 --only)
-                    COMPREPLY=($(compgen -W "1a 1b 2a 2b" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "fork exec join-mapping write-mapping" -- "${cur}"))
                     return 0
                     ;;
                 --export-json)

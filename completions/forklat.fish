@@ -77,14 +77,14 @@ complete -c forklat -n "__fish_forklat_using_subcommand compare" -s v -l verbose
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l exec-cold -d 'Drop the pages of the program from the page cache before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l max -d 'Start up to N idle processes, in powers of ten' -r
-complete -c forklat -n "__fish_forklat_using_subcommand scale" -l touch -d 'Let each process write to SIZE of its memory before it becomes idle (1a, 1b)' -r
-complete -c forklat -n "__fish_forklat_using_subcommand scale" -l file-size -d 'Set the size of the mapped file (2a, 2b)' -r
+complete -c forklat -n "__fish_forklat_using_subcommand scale" -l touch -d 'Let each process write to SIZE of its memory before it becomes idle (fork, exec)' -r
+complete -c forklat -n "__fish_forklat_using_subcommand scale" -l file-size -d 'Set the size of the mapped file (join-mapping, write-mapping)' -r
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l on -d 'Put the mapped file, which has no name, into DIR for the time of the run' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l repeat -d 'Make N measurements for each line of a table. With fewer than 100, the 99th percentile is the maximum' -r
-complete -c forklat -n "__fish_forklat_using_subcommand scale" -l only -d 'Make only the tables of these names' -r -f -a "1a\t'Fork all processes from one parent'
-1b\t'Fork and exec of one program'
-2a\t'Map a file that others have mapped, and unmap it'
-2b\t'Modify a file that others have mapped'"
+complete -c forklat -n "__fish_forklat_using_subcommand scale" -l only -d 'Make only the tables of these names' -r -f -a "fork\t'Fork all processes from one parent'
+exec\t'Fork and exec of one program'
+join-mapping\t'Map a file that others have mapped, and unmap it'
+write-mapping\t'Modify a file that others have mapped'"
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l export-json -d 'Write the figures and the facts about the machine as JSON' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l export-csv -d 'Write the figures as CSV' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -l export-markdown -d 'Write the tables as Markdown' -r -F

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use crate::seccomp_filter::{
     DeniedSyscall, run_with_denied, start_with_denied, with_denied_syscalls,
 };
+use crate::seeded_rng::SeededRng;
 use crate::support::*;
 
 /// Several chunks and a tail that is no whole block.
@@ -499,14 +500,7 @@ fn killed_at_any_moment() {
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_nanos() as u64;
-    let mut random = seed | 1;
-    let mut below = move |limit: u64| {
-        // xorshift64
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % limit
-    };
+    let mut dice = SeededRng(seed);
     let scenes = [AtomicFixture::on_disk(), AtomicFixture::new(shm_dir())];
     let started = Instant::now();
     assert_ok(&run(&mut scenes[0].command()), "to learn how long it takes");
@@ -525,7 +519,7 @@ fn killed_at_any_moment() {
         let mut command = scene.command();
         command.args(fsync.then_some("--fsync"));
         let running = start(way, command);
-        sleep(Duration::from_micros(below(usual * 3 / 2)));
+        sleep(Duration::from_micros(dice.below(usual * 3 / 2)));
         running.signal(Signal::SIGKILL);
         running.finish();
         match fs::read(scene.dest()) {

@@ -173,6 +173,13 @@ pub(crate) fn oracles() -> Vec<Oracle> {
     [Oracle::System].into_iter().chain(newest).collect()
 }
 
+/// Runs the cases of a table once for each of `words`, which stands in place of WORD.
+pub(crate) fn assert_each_same_as_cp(table: &str, words: &[&str], style: ComparisonOptions) {
+    for word in words {
+        assert_same_as_cp(&table.replace("WORD", word), style);
+    }
+}
+
 /// Runs every case of a table, one a line, and reports all that disagree at once.
 pub(crate) fn assert_same_as_cp(table: &str, style: ComparisonOptions) {
     let cases: Vec<TableCase> = table

@@ -614,7 +614,7 @@ fn what_can_neither_be_exchanged_nor_linked_is_an_error() {
         };
         let before = look();
         let output = start(&[DeniedSyscall::Renameat2], command()).finish();
-        let words = "cannot backup 'b' atomically, as names can neither be exchanged nor linked \
+        let words = "cannot backup 'b' atomically, since names can be neither exchanged nor linked \
                      there: Operation not permitted";
         assert_fails_with(&output, words, "neither");
         assert_eq!(look(), before);

@@ -1,6 +1,6 @@
 //! Directories beside cp: into themselves, twice, with their parents, closed ones, and those in the way of files.
 
-use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
+use crate::cp_differential::{ComparisonOptions, assert_each_same_as_cp};
 use crate::support::*;
 
 #[test]
@@ -31,12 +31,12 @@ fn a_directory_into_itself() {
         with a backup, WORD :: $CP WORD -b dir dir
         told, WORD :: $CP WORD -v dir dir
     "#;
-    for words in ["-R", "-a", "-RH", "-Rl", "-Ru", "-Rn", "-R --copy-contents"] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::ANY_COPIED_AMOUNT.in_memory(),
-        );
-    }
+    let words = ["-R", "-a", "-RH", "-Rl", "-Ru", "-Rn", "-R --copy-contents"];
+    assert_each_same_as_cp(
+        table,
+        &words,
+        ComparisonOptions::ANY_COPIED_AMOUNT.in_memory(),
+    );
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_same_source_twice() {
         two contents, WORD :: mkdir two; printf 2 > two/x :: $CP WORD dir/. two/. other
         two FIFOs of one name, WORD :: mkdir two; cp -a sock two :: $CP WORD sock two/sock other
     "#;
-    for words in [
+    let words = [
         "",
         "-R",
         "-a",
@@ -81,12 +81,8 @@ fn the_same_source_twice() {
         "-R --remove-destination",
         "-R --parents",
         "-R --attributes-only",
-    ] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::ANY_ORDER.in_memory(),
-        );
-    }
+    ];
+    assert_each_same_as_cp(table, &words, ComparisonOptions::ANY_ORDER.in_memory());
 }
 
 #[test]
@@ -130,7 +126,7 @@ fn parents_option() {
         into itself, WORD :: $CP WORD --parents dir/sub/y dir
         a tree into itself, WORD :: $CP WORD --parents dir dir
     "#;
-    for words in [
+    let words = [
         "",
         "-R",
         "-a",
@@ -143,12 +139,8 @@ fn parents_option() {
         "-u",
         "--preserve=mode",
         "--no-preserve=mode",
-    ] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::ANY_ORDER.in_memory(),
-        );
-    }
+    ];
+    assert_each_same_as_cp(table, &words, ComparisonOptions::ANY_ORDER.in_memory());
 }
 
 /// What is in the way of a walk.
@@ -174,7 +166,7 @@ fn files_and_directories_in_each_others_way() {
         inside, a file over a socket, WORD :: mkdir other/dir; cp -a sock other/dir/x :: $CP WORD dir other
         the others go on, WORD :: mkdir -p other/dir/x other/a; printf f > other/b :: $CP WORD dir a b other
     "#;
-    for words in [
+    let words = [
         "-R",
         "-a",
         "-Rf",
@@ -188,12 +180,8 @@ fn files_and_directories_in_each_others_way() {
         "-Rs",
         "-RT",
         "-Rv",
-    ] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::ANY_ORDER.in_memory(),
-        );
-    }
+    ];
+    assert_each_same_as_cp(table, &words, ComparisonOptions::ANY_ORDER.in_memory());
 }
 
 #[test]
@@ -217,7 +205,7 @@ fn directories_without_permission() {
         set-id, WORD :: chmod 777 other; chmod 2755 dir/sub; chmod 6755 dir/x :: $CP WORD dir other
         umask, WORD :: chmod 777 other :: umask 277; $CP WORD dir other
     "#;
-    for words in [
+    let words = [
         "-R",
         "-a",
         "-Rp",
@@ -226,10 +214,6 @@ fn directories_without_permission() {
         "-Rb",
         "-R --parents",
         "-Ri",
-    ] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::NOBODY_ANY_ORDER,
-        );
-    }
+    ];
+    assert_each_same_as_cp(table, &words, ComparisonOptions::NOBODY_ANY_ORDER);
 }

@@ -270,7 +270,7 @@ fn what_a_tool_leaves_running_is_killed_and_told() {
     });
     let notes = report["notes"].to_string();
     assert!(
-        notes.contains("leaves (1 of 1): it left processes running"),
+        notes.contains("leaves (1 of 1): the tool left processes running"),
         "{notes}"
     );
     assert!(!notes.contains("next (1 of 1): it left"), "{notes}");
@@ -511,7 +511,7 @@ fn what_cannot_be_compared_is_refused_in_words() {
         (&["--runs=0"], 125, "--runs"),
         (&["--runs=-1"], 125, "--runs"),
         (&["--export-json=no/such/dir/file"], 125, "no/such/dir/file"),
-        (&["--period=fork=0"], 125, "between 100us and 1h"),
+        (&["--period=fork=0"], 125, "from 100us to 1h"),
         (&["operand"], 125, "operand"),
     ];
     for (words, status, said) in cases {

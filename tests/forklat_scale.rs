@@ -15,6 +15,8 @@ const FORKLAT: &str = env!("CARGO_BIN_EXE_forklat");
 /// More measurements than end before a test stops them.
 const UNREACHABLE_COUNT: &str = "1000000";
 
+const TABLES: [&str; 4] = ["fork", "exec", "join-mapping", "write-mapping"];
+
 fn scale(words: &[&str]) -> Output {
     let mut command = Command::new(FORKLAT);
     command.env("LC_ALL", "C").arg("scale").args(words);
@@ -42,7 +44,7 @@ fn four_tables_and_the_same_in_json_and_csv() {
     let record: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
     let tables = record["tables"].as_array().unwrap();
     let names: Vec<_> = tables.iter().map(|t| t["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["1a", "1b", "2a", "2b"]);
+    assert_eq!(names, TABLES);
     for table in tables {
         assert!(text.contains(table["title"].as_str().unwrap()));
         for series in table["series"].as_array().unwrap() {
@@ -103,6 +105,22 @@ fn what_cannot_be_is_refused_before_anything_is_measured() {
     );
 }
 
+#[test]
+fn tables_also_go_by_their_old_names() {
+    let dir = disk_dir();
+    let on = dir.path().to_str().unwrap();
+    let words = ["--max", "1", "--repeat", "1", "--on", on, "--only"];
+    for (old, name) in ["1a", "1b", "2a", "2b"].into_iter().zip(TABLES) {
+        let output = scale(&[&words[..], &[old]].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        let title = format!("\n{name}  ");
+        assert!(
+            output.status.success() && text.contains(&title),
+            "{old}: {output:?}"
+        );
+    }
+}
+
 /// The processes that `pid` has started and that are there.
 fn children(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -161,7 +179,7 @@ fn ends_with_all(table: &str, signal: Signal) {
 
 #[test]
 fn nothing_is_left_whatever_ends_it() {
-    for table in ["1a", "1b", "2a", "2b"] {
+    for table in TABLES {
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             ends_with_all(table, signal);
         }
@@ -173,7 +191,14 @@ fn a_run_that_lost_an_idle_process_fails() {
     let dir = disk_dir();
     let forklat = Command::new(FORKLAT)
         .args([
-            "scale", "--max", "1", "--only", "2b", "--repeat", "3000", "--on",
+            "scale",
+            "--max",
+            "1",
+            "--only",
+            "write-mapping",
+            "--repeat",
+            "3000",
+            "--on",
         ])
         .arg(dir.path())
         .stdout(Stdio::piped())
@@ -200,7 +225,8 @@ fn a_run_that_lost_an_idle_process_fails() {
 fn a_file_that_cannot_be_written_is_said() {
     let dir = disk_dir();
     let mut command = Command::new("bash");
-    let script = format!("ulimit -f 100; exec {FORKLAT} scale --max 2 --only 2a --on \"$0\"");
+    let script =
+        format!("ulimit -f 100; exec {FORKLAT} scale --max 2 --only join-mapping --on \"$0\"");
     let output = command
         .args(["-c", &script])
         .arg(dir.path())

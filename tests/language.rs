@@ -1,5 +1,5 @@
 //! The language of doc comments in `src`: none has fewer than five words, and that of a function begins with a verb in the
-//! third person.
+//! third person. No function has more lines than fit a screen.
 
 use std::fs;
 
@@ -116,6 +116,67 @@ fn folders_that_are_clean_are_not_excepted() {
         );
         println!("{folder}: {} doc comments to mend", faults.len());
     }
+}
+
+/// Lines of the longest function. Where more is needed, a part of it has a name of its own.
+const MAX_FUNCTION_LINES: usize = 60;
+
+/// Returns the name and the number of lines of each function of a file, which `cargo fmt` has indented.
+fn function_lengths(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let length = |start: usize| {
+        let line = lines[start];
+        let indent = line.len() - line.trim_start().len();
+        let (before, name) = line.trim_start().split_once("fn ")?;
+        let is_modifier = |word| {
+            let known = ["pub", "const", "async", "unsafe", "extern", "\"C\""];
+            known.contains(&word) || word.starts_with("pub(")
+        };
+        if !before
+            .replace("in ", "in")
+            .split(' ')
+            .all(|word| word.is_empty() || is_modifier(word))
+        {
+            return None;
+        }
+        // A declaration without a body ends with a semicolon, and an empty body with the line.
+        let signature = lines[start..]
+            .iter()
+            .find(|line| line.ends_with(['{', '}', ';']))?;
+        if !signature.ends_with('{') {
+            return None;
+        }
+        let end = format!("{}}}", " ".repeat(indent));
+        let length = 1 + lines[start..].iter().position(|line| *line == end)?;
+        let name = name.split(['(', '<']).next()?;
+        Some((name, length))
+    };
+    (0..lines.len()).filter_map(length).collect()
+}
+
+#[test]
+fn functions_fit_a_screen() {
+    let root = layers::source_root();
+    let mut files = Vec::new();
+    layers::find_sources(&root, &mut files);
+    let (mut count, mut long) = (0, Vec::new());
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for (name, lines) in function_lengths(&text) {
+            count += 1;
+            if lines > MAX_FUNCTION_LINES {
+                long.push(format!("{}: {name} has {lines} lines", file.display()));
+            }
+        }
+    }
+    assert!(count > 1000, "only {count} functions were found");
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn lengths_of_functions_are_counted() {
+    let text = "pub(in crate::x) const fn a<T>() {\n    one();\n}\n\nimpl X {\n    fn b(\n        self,\n    ) {\n        fn c() {\n        }\n    }\n    fn d(\n    );\n}\n";
+    assert_eq!(function_lengths(text), [("a", 3), ("b", 6), ("c", 2)]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mmapcp::forklat::model::{Distribution, ProbeResult, SummaryStats};
 use mmapcp::observe::latency_histograms::{LatencyHistograms, new_histogram, record_ns};
+use mmapcp::sys::clock::MonotonicNs;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -102,14 +103,17 @@ fn a_damaged_histogram_is_an_error() {
     }
     let miscounted = Distribution { count: 4, ..whole };
     let message = miscounted.read().unwrap_err().to_string();
-    assert!(message.contains("holds 3 values, not 4"), "{message}");
+    assert!(
+        message.contains("holds 3 values, but its count says 4"),
+        "{message}"
+    );
 }
 
 #[test]
 fn a_probe_knows_its_worst_moments_exactly_and_by_the_clock() {
     let mut latency = LatencyHistograms::default();
-    latency.record(5_000_000_000, 200_123);
-    latency.record(6_500_000_000, 641_234_567);
+    latency.record(MonotonicNs::from_nanos(5_000_000_000), 200_123);
+    latency.record(MonotonicNs::from_nanos(6_500_000_000), 641_234_567);
     latency.record_service(200_000);
     let boot = Duration::from_secs(1_700_000_000);
     let probe = ProbeResult::of(
@@ -117,7 +121,7 @@ fn a_probe_knows_its_worst_moments_exactly_and_by_the_clock() {
         None,
         Duration::from_millis(2),
         &latency,
-        5_000_000_000,
+        MonotonicNs::from_nanos(5_000_000_000),
         boot,
     );
     assert_eq!(probe.period, Some(0.002));

@@ -1,6 +1,6 @@
 //! Links, hard and symbolic, beside cp: which are followed, which are kept, what becomes of those in the way, and -l and -s.
 
-use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
+use crate::cp_differential::{ComparisonOptions, assert_each_same_as_cp, assert_same_as_cp};
 
 #[test]
 fn hard_links_are_kept() {
@@ -77,15 +77,11 @@ fn symbolic_links_are_followed_or_not() {
         directories over links, WORD :: mkdir -p other/dir; ln -s ../.. other/dir/sub :: $CP WORD dir other
         several links of one name, WORD :: mkdir l; ln -s ../b l/link :: $CP WORD link l/link other
     "#;
-    for words in [
+    let words = [
         "", "-P", "-d", "-R", "-RP", "-RH", "-RL", "-a", "-aH", "-aL", "-RLP", "-H", "-L", "-dL",
         "-Ld",
-    ] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::ANY_ORDER.in_memory(),
-        );
-    }
+    ];
+    assert_each_same_as_cp(table, &words, ComparisonOptions::ANY_ORDER.in_memory());
 }
 
 #[test]
@@ -107,7 +103,7 @@ fn dangling_destinations() {
         WORD, in a tree :: mkdir other/dir; ln -s nowhere other/dir/x :: $CP WORD -R dir other
         WORD, in a tree, POSIXLY_CORRECT :: mkdir other/dir; ln -s nowhere other/dir/x :: POSIXLY_CORRECT=1 $CP WORD -R dir other
     "#;
-    for words in [
+    let words = [
         "",
         "-f",
         "-n",
@@ -119,12 +115,8 @@ fn dangling_destinations() {
         "-fs",
         "-p",
         "--attributes-only",
-    ] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::ANY_ORDER.in_memory(),
-        );
-    }
+    ];
+    assert_each_same_as_cp(table, &words, ComparisonOptions::ANY_ORDER.in_memory());
 }
 
 #[test]
@@ -148,7 +140,7 @@ fn a_link_to_a_directory_as_destination() {
         into it with -t, WORD :: $CP WORD -t dlink a
         with -t and a slash, WORD :: $CP WORD -t dlink/ a
     "#;
-    for words in [
+    let words = [
         "",
         "-f",
         "-n",
@@ -160,12 +152,8 @@ fn a_link_to_a_directory_as_destination() {
         "-l",
         "-s",
         "-p",
-    ] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::ANY_ORDER.in_memory(),
-        );
-    }
+    ];
+    assert_each_same_as_cp(table, &words, ComparisonOptions::ANY_ORDER.in_memory());
 }
 
 /// Names that end in what is no name.
@@ -204,7 +192,7 @@ fn slashes_and_dots() {
         exactly, dots, WORD :: $CP WORD -T dir/. other/.
     "#;
     let table = table.replace("$CP / WORD_LESS", "$CP / new");
-    for words in [
+    let words = [
         "",
         "-R",
         "-R --strip-trailing-slashes",
@@ -215,12 +203,12 @@ fn slashes_and_dots() {
         "-Rl",
         "-Rb",
         "-Rv",
-    ] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::ANY_COPIED_AMOUNT.in_memory(),
-        );
-    }
+    ];
+    assert_each_same_as_cp(
+        &table,
+        &words,
+        ComparisonOptions::ANY_COPIED_AMOUNT.in_memory(),
+    );
 }
 
 #[test]
@@ -297,12 +285,8 @@ fn links_instead_of_copies() {
         reflinks, WORD :: $CP WORD --reflink=always a new
         sparse, WORD :: $CP WORD --sparse=always a new
     "#;
-    for words in ["-l", "-s"] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::ANY_ORDER.in_memory(),
-        );
-    }
+    let words = ["-l", "-s"];
+    assert_each_same_as_cp(table, &words, ComparisonOptions::ANY_ORDER.in_memory());
     let cases = r#"
         -s of an absolute name :: $CP -s "$PWD/a" other; readlink other/a | sed "s|$PWD|PWD|"; rm other/a
         -s of a tree by an absolute name :: $CP -Rs "$PWD/dir" new; find new -type l -printf '%l\n' | sed "s|$PWD|PWD|" | sort; rm -r new
@@ -323,10 +307,6 @@ fn links_instead_of_copies_without_permission() {
         over a file in a directory that is not writable, WORD :: printf o > other/a :: $CP WORD -f a other
         told, WORD :: chmod 777 other :: $CP WORD -v a b other
     "#;
-    for words in ["-l", "-s"] {
-        assert_same_as_cp(
-            &table.replace("WORD", words),
-            ComparisonOptions::NOBODY_ANY_ORDER,
-        );
-    }
+    let words = ["-l", "-s"];
+    assert_each_same_as_cp(table, &words, ComparisonOptions::NOBODY_ANY_ORDER);
 }

@@ -182,3 +182,34 @@ fn force_makes_a_file_anew_that_cannot_be_emptied() {
         assert_ne!(fs::metadata(&dest).unwrap().ino(), before);
     }
 }
+
+/// `-f` replaces a file that cannot be opened, and not one that was opened and could not be examined.
+#[test]
+fn force_removes_no_file_that_was_opened() {
+    let disk = disk_dir();
+    let (source, dest) = (disk.path().join("source"), disk.path().join("dest"));
+    fs::write(&source, "new").unwrap();
+    for options in [&["-f"][..], &["-f", "--atomic"]] {
+        let mut refused = 0;
+        // The descriptor of the destination is one of these.
+        for descriptor in 3..16 {
+            fs::write(&dest, "old").unwrap();
+            let inode = fs::metadata(&dest).unwrap().ino();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_mmapcp"));
+            command.args(options).args([&source, &dest]);
+            let denied = [DeniedSyscall::FstatOf(descriptor)];
+            let output = run_with_denied(&denied, libc::EIO, command);
+            let said = String::from_utf8_lossy(&output.stderr);
+            if said.contains("cannot fstat") && said.contains("dest") {
+                refused += 1;
+                assert_eq!(output.status.code(), Some(1), "{said}");
+                assert_eq!(fs::metadata(&dest).unwrap().ino(), inode, "{said}");
+                assert_eq!(fs::read(&dest).unwrap(), b"old", "{said}");
+            }
+        }
+        assert_eq!(
+            refused, 1,
+            "{options:?}: no copy failed to examine its destination"
+        );
+    }
+}

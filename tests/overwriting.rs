@@ -1,6 +1,6 @@
 //! What becomes of a file that is there, beside cp: -n, -i, -u, -f, --remove-destination, backups, attributes without data.
 
-use crate::cp_differential::{ComparisonOptions, assert_same_as_cp};
+use crate::cp_differential::{ComparisonOptions, assert_each_same_as_cp, assert_same_as_cp};
 
 /// What can be in the way, and what can come to it.
 const EXISTING_FILES_SCRIPT: &str = r#"
@@ -40,10 +40,8 @@ const EXISTING_FILES_SCRIPT: &str = r#"
 "#;
 
 fn beside_cp(words: &[&str]) {
-    for words in words {
-        let cases = EXISTING_FILES_SCRIPT.replace("WORD", words);
-        assert_same_as_cp(&cases, ComparisonOptions::ANY_ORDER.in_memory());
-    }
+    let style = ComparisonOptions::ANY_ORDER.in_memory();
+    assert_each_same_as_cp(EXISTING_FILES_SCRIPT, words, style);
 }
 
 #[test]

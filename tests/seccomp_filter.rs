@@ -28,6 +28,10 @@ pub(crate) enum DeniedSyscall {
     Sendfile,
     Fsync,
     Ftruncate,
+    /// ftruncate(2) to this size alone.
+    FtruncateTo(i32),
+    /// fstat(2) of this descriptor alone.
+    FstatOf(i32),
     Fdatasync,
     SyncFileRange,
     Syncfs,
@@ -57,7 +61,9 @@ impl DeniedSyscall {
             DeniedSyscall::Mmap => libc::SYS_mmap,
             DeniedSyscall::Sendfile => libc::SYS_sendfile,
             DeniedSyscall::Fsync => libc::SYS_fsync,
-            DeniedSyscall::Ftruncate => libc::SYS_ftruncate,
+            DeniedSyscall::Ftruncate | DeniedSyscall::FtruncateTo(_) => libc::SYS_ftruncate,
+            // This is how glibc since 2.33 makes an fstat(2).
+            DeniedSyscall::FstatOf(_) => libc::SYS_newfstatat,
             DeniedSyscall::Fdatasync => libc::SYS_fdatasync,
             DeniedSyscall::SyncFileRange => libc::SYS_sync_file_range,
             DeniedSyscall::Syncfs => libc::SYS_syncfs,
@@ -99,6 +105,10 @@ impl DeniedSyscall {
                 libc::MAP_SHARED as u64,
                 libc::MAP_SHARED,
             )],
+            DeniedSyscall::FtruncateTo(size) => vec![masked_argument_equals(1, u64::MAX, size)],
+            DeniedSyscall::FstatOf(descriptor) => {
+                vec![masked_argument_equals(0, u64::MAX, descriptor)]
+            }
             _ => return vec![],
         };
         vec![SeccompRule::new(conditions).unwrap()]
@@ -137,10 +147,10 @@ pub(crate) fn with_denied_syscalls<T: Send + 'static>(
     errno: i32,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    let rules: BTreeMap<i64, Vec<SeccompRule>> = calls
-        .iter()
-        .map(|call| (call.number(), call.rules()))
-        .collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for call in calls {
+        rules.entry(call.number()).or_default().extend(call.rules());
+    }
     let refuse = SeccompAction::Errno(errno as u32);
     let arch = std::env::consts::ARCH.try_into().unwrap();
     let filter: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::event_schema;
+use crate::seeded_rng::scramble;
 
 /// Every row of the engine table that `--engine` takes and that writes bytes.
 pub(crate) const ENGINES: [&str; 7] = [
@@ -153,7 +154,7 @@ fn noise(offset: u64, len: u64) -> Vec<u8> {
     static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
     let pattern = PATTERN.get_or_init(|| {
         (0..MIB / 8)
-            .flat_map(|word| splitmix64(word).to_ne_bytes())
+            .flat_map(|word| scramble(word).to_ne_bytes())
             .collect()
     });
     let first = offset / SECTOR;
@@ -161,20 +162,12 @@ fn noise(offset: u64, len: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(((end - first) * SECTOR) as usize);
     for sector in first..end {
         let at = (sector * SECTOR % MIB) as usize;
-        bytes.extend_from_slice(&splitmix64(!sector).to_ne_bytes());
+        bytes.extend_from_slice(&scramble(!sector).to_ne_bytes());
         bytes.extend_from_slice(&pattern[at + 8..at + SECTOR as usize]);
     }
     bytes.drain(..(offset % SECTOR) as usize);
     bytes.truncate(len as usize);
     bytes
-}
-
-/// splitmix64: enough to make every sector differ from all others.
-fn splitmix64(word: u64) -> u64 {
-    let mut z = word.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// Where two files first differ, in words; `None` when they hold the same bytes.

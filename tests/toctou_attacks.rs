@@ -14,6 +14,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, mkfifo, setfsgid, setfsuid};
 
+use crate::seeded_rng::SeededRng;
 use crate::support::*;
 
 /// Enough that every race was met before the copier was mended, and some ten seconds.
@@ -27,22 +28,6 @@ fn copies() -> u64 {
     asked.map_or(DEFAULT_COPIES, |n| {
         n.parse().expect("MMAPCP_ATTACKS is a number")
     })
-}
-
-/// xorshift64: which name, and what it becomes.
-struct SeededRng(u64);
-
-impl SeededRng {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
-
-    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
 }
 
 /// Runs `copy` for as often as was asked, while threads that are nobody to the file system swap names. Returns their swaps.

@@ -20,140 +20,6 @@ use super::path_parts::split;
 pub use super::path_parts::{last_component, sibling_path};
 use crate::transfer::errno_class::retry;
 
-/// A path relative to an open directory, with the path that messages show for it.
-#[derive(Debug, Clone, Copy)]
-pub struct AtPath<'a> {
-    /// The directory that `path` is relative to; AT_FDCWD for operands.
-    pub dir: BorrowedFd<'a>,
-    /// The path relative to that directory.
-    pub path: &'a OsStr,
-    /// The path that messages show.
-    pub shown: &'a Path,
-}
-
-impl AtPath<'_> {
-    /// Returns the status of the file at this path, or of the link itself where `follow` is false.
-    ///
-    /// # Errors
-    /// Returns the error of fstatat(2).
-    pub fn stat(&self, follow: bool) -> nix::Result<FileStat> {
-        let flags = if follow {
-            AtFlags::empty()
-        } else {
-            AtFlags::AT_SYMLINK_NOFOLLOW
-        };
-        fstatat(self.dir, self.path, flags)
-    }
-
-    /// Opens the file at this path, with O_CLOEXEC.
-    ///
-    /// # Errors
-    /// Returns the error of openat(2).
-    pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<File> {
-        retry(|| {
-            openat(
-                self.dir,
-                self.path,
-                flags | OFlag::O_CLOEXEC,
-                Mode::from_bits_truncate(mode),
-            )
-        })
-        .map(File::from)
-    }
-
-    /// Removes the file at this path, if it is the file that was examined or a symbolic link to that file.
-    ///
-    /// # Errors
-    /// Returns the system's error for the removal.
-    pub fn remove_examined(&self, examined: &FileStat) -> Result<RemoveOutcome, Error> {
-        let remove = || {
-            let link = by_inode::lstat_at(self.dir, self.path)?;
-            let leads_to = self.stat(true).unwrap_or(link);
-            if ![link, leads_to]
-                .iter()
-                .any(|now| file_id(now) == file_id(examined))
-            {
-                return Ok(RemoveOutcome::Other);
-            }
-            by_inode::remove_checked(self.dir, self.path, file_id(&link))
-        };
-        match remove() {
-            Err(Errno::ENOENT) => Ok(RemoveOutcome::Gone),
-            other => other.map_err(|e| self.error(Operation::Remove, e)),
-        }
-    }
-
-    /// Removes the file at this path if this run made it, and no other file.
-    ///
-    /// # Errors
-    /// Returns the system's error for the removal, or [`Error::Replaced`] where a file of another process was moved
-    /// aside.
-    pub fn remove_made(&self, made: FileId) -> Result<(), Error> {
-        match by_inode::remove_made(self.dir, self.path, made) {
-            Ok(RemoveOutcome::Aside(name)) => Err(Error::Replaced(Replaced::Removed {
-                path: self.shown.into(),
-                aside: sibling_path(self.shown.as_os_str(), &name).into(),
-            })),
-            Ok(_) => Ok(()),
-            Err(e) => Err(self.error(Operation::Remove, e)),
-        }
-    }
-
-    /// Returns the error of an operation on this file.
-    pub fn error(&self, operation: Operation, error: impl Into<io::Error>) -> Error {
-        Error::io(operation, self.shown, error)
-    }
-}
-
-impl AtPath<'_> {
-    /// Returns the identity of the directory that the name is in, and the name without its trailing slashes. The pair
-    /// identifies a directory entry: two hard links to one file have different pairs.
-    ///
-    /// # Errors
-    /// Returns the error of fstatat(2).
-    pub fn entry(&self) -> nix::Result<(FileId, &[u8])> {
-        let bytes = self.path.as_bytes();
-        let (above, name) = split(bytes);
-        let stat = match above {
-            b"" => fstatat(self.dir, ".", AtFlags::empty())?,
-            above => fstatat(self.dir, OsStr::from_bytes(above), AtFlags::empty())?,
-        };
-        Ok((file_id(&stat), name))
-    }
-
-    /// Returns whether both paths lead to the same entry of the same directory, as far as that can be determined.
-    #[must_use]
-    pub fn is_same_entry(&self, other: &AtPath<'_>) -> bool {
-        let name = |place: &AtPath<'_>| split(place.path.as_bytes()).1.to_vec();
-        name(self) == name(other)
-            && matches!((self.entry(), other.entry()), (Ok((a, _)), Ok((b, _))) if a == b)
-    }
-
-    /// Returns whether both paths are the same source for cp: the same directory entry, and the directory of this path
-    /// is not reached through a symbolic link.
-    #[must_use]
-    pub fn is_same_source(&self, other: &AtPath<'_>) -> bool {
-        self.is_same_entry(other) && self.entry().is_ok_and(|(above, _)| self.is_straight(above))
-    }
-
-    /// Returns whether the parent in the shown path is `directory` itself and not a symbolic link to it. Returns true
-    /// where the shown path cannot be examined, for instance because it is too long.
-    fn is_straight(&self, directory: FileId) -> bool {
-        let above = match split(self.shown.as_os_str().as_bytes()).0 {
-            b"" => b".",
-            above => &above[..above.iter().rposition(|b| *b != b'/').map_or(1, |i| i + 1)],
-        };
-        match fstatat(
-            AT_FDCWD,
-            OsStr::from_bytes(above),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        ) {
-            Ok(stat) => file_id(&stat) == directory,
-            Err(_) => true,
-        }
-    }
-}
-
 /// An open directory, or the current directory of the process.
 #[derive(Debug)]
 pub enum DirHandle {
@@ -172,28 +38,40 @@ impl AsFd for DirHandle {
     }
 }
 
-/// An [`AtPath`] that owns its directory descriptor and keeps it open.
+/// A path relative to a directory that is kept open, with the path that messages show for it.
 #[derive(Debug, Clone)]
-pub struct OwnedAtPath {
-    /// The directory that `path` is relative to.
-    pub folder: Arc<DirHandle>,
-    /// The path relative to that directory.
-    pub path: OsString,
-    /// The path that messages show.
-    pub shown: PathBuf,
+pub struct AtPath {
+    folder: Arc<DirHandle>,
+    path: OsString,
+    shown: PathBuf,
 }
 
-impl OwnedAtPath {
+impl AtPath {
+    /// Makes a path relative to `folder`. Messages show it as `shown`.
+    pub fn new(
+        folder: Arc<DirHandle>,
+        path: impl Into<OsString>,
+        shown: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            folder,
+            path: path.into(),
+            shown: shown.into(),
+        }
+    }
+
+    /// Makes a path relative to the current directory, with all its directories.
+    #[must_use]
+    pub fn from_current(path: &Path) -> Self {
+        Self::new(Arc::new(DirHandle::Current), path, path)
+    }
+
     /// Opens the parent directory of an operand once, so that a later rename or symlink above it cannot redirect the
     /// access. Where the parent cannot be opened, the path stays whole, and the kernel reports the same error as it
     /// does to cp.
     #[must_use]
     pub fn with_open_parent(path: &Path) -> Self {
-        let whole = Self {
-            folder: Arc::new(DirHandle::Current),
-            path: path.into(),
-            shown: path.into(),
-        };
+        let whole = Self::from_current(path);
         let bytes = path.as_os_str().as_bytes();
         let above = split(bytes).0;
         if above.is_empty() || above.len() == bytes.len() {
@@ -201,22 +79,177 @@ impl OwnedAtPath {
         }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         match openat(AT_FDCWD, OsStr::from_bytes(above), flags, Mode::empty()) {
-            Ok(fd) => Self {
-                folder: Arc::new(DirHandle::Open(fd.into())),
-                path: OsStr::from_bytes(&bytes[above.len()..]).to_owned(),
-                ..whole
-            },
+            Ok(fd) => {
+                let parent = Arc::new(DirHandle::Open(fd.into()));
+                Self::new(parent, OsStr::from_bytes(&bytes[above.len()..]), path)
+            }
             Err(_) => whole,
         }
     }
 
-    /// Borrows this path as an [`AtPath`].
+    /// Returns another path relative to the same directory. Messages show it as this one.
     #[must_use]
-    pub fn as_at_path(&self) -> AtPath<'_> {
-        AtPath {
-            dir: self.folder.as_fd(),
-            path: &self.path,
-            shown: &self.shown,
+    pub fn with_path(&self, path: impl Into<OsString>) -> Self {
+        Self::new(Arc::clone(&self.folder), path, &*self.shown)
+    }
+
+    /// Returns a path relative to another directory. Messages show it as this one.
+    #[must_use]
+    pub fn below(&self, folder: Arc<DirHandle>, path: impl Into<OsString>) -> Self {
+        Self::new(folder, path, &*self.shown)
+    }
+
+    /// Returns the directory that the path is relative to; AT_FDCWD for the current one.
+    #[must_use]
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+
+    /// Returns the handle that keeps this directory open.
+    #[must_use]
+    pub fn folder(&self) -> &Arc<DirHandle> {
+        &self.folder
+    }
+
+    /// Returns the path relative to that directory.
+    #[must_use]
+    pub fn path(&self) -> &OsStr {
+        &self.path
+    }
+
+    /// Returns the path that messages show.
+    #[must_use]
+    pub fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// Returns the status of the file at this path, or of the link itself where `follow` is false.
+    ///
+    /// # Errors
+    /// Returns the error of fstatat(2).
+    pub fn stat(&self, follow: bool) -> nix::Result<FileStat> {
+        let flags = if follow {
+            AtFlags::empty()
+        } else {
+            AtFlags::AT_SYMLINK_NOFOLLOW
+        };
+        fstatat(self.dir(), self.path(), flags)
+    }
+
+    /// Opens the file at this path, with O_CLOEXEC.
+    ///
+    /// # Errors
+    /// Returns the error of openat(2).
+    pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<File> {
+        retry(|| {
+            openat(
+                self.dir(),
+                self.path(),
+                flags | OFlag::O_CLOEXEC,
+                Mode::from_bits_truncate(mode),
+            )
+        })
+        .map(File::from)
+    }
+
+    /// Opens the directory that the path is relative to, for reading and fsync(2).
+    ///
+    /// # Errors
+    /// Returns EACCES where the directory may not be read.
+    pub fn open_parent(&self) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        retry(|| openat(self.dir(), ".", flags, Mode::empty())).map(File::from)
+    }
+
+    /// Removes the file at this path, if it is the file that was examined or a symbolic link to that file.
+    ///
+    /// # Errors
+    /// Returns the system's error for the removal.
+    pub fn remove_examined(&self, examined: &FileStat) -> Result<RemoveOutcome, Error> {
+        let remove = || {
+            let link = by_inode::lstat_at(self.dir(), &self.path)?;
+            let leads_to = self.stat(true).unwrap_or(link);
+            if ![link, leads_to]
+                .iter()
+                .any(|now| file_id(now) == file_id(examined))
+            {
+                return Ok(RemoveOutcome::Other);
+            }
+            by_inode::remove_checked(self.dir(), self.path(), file_id(&link))
+        };
+        match remove() {
+            Err(Errno::ENOENT) => Ok(RemoveOutcome::Gone),
+            other => other.map_err(|e| self.error(Operation::Remove, e)),
+        }
+    }
+
+    /// Removes the file at this path if this run made it, and no other file.
+    ///
+    /// # Errors
+    /// Returns the system's error for the removal, or [`Error::Replaced`] where a file of another process was moved
+    /// aside.
+    pub fn remove_made(&self, made: FileId) -> Result<(), Error> {
+        match by_inode::remove_made(self.dir(), self.path(), made) {
+            Ok(RemoveOutcome::Aside(name)) => Err(Error::Replaced(Replaced::Removed {
+                path: self.shown.clone(),
+                aside: sibling_path(self.shown.as_os_str(), &name).into(),
+            })),
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.error(Operation::Remove, e)),
+        }
+    }
+
+    /// Returns the error of an operation on this file.
+    pub fn error(&self, operation: Operation, error: impl Into<io::Error>) -> Error {
+        Error::io(operation, self.shown(), error)
+    }
+}
+
+impl AtPath {
+    /// Returns the identity of the directory that the name is in, and the name without its trailing slashes. The pair
+    /// identifies a directory entry: two hard links to one file have different pairs.
+    ///
+    /// # Errors
+    /// Returns the error of fstatat(2).
+    pub fn entry(&self) -> nix::Result<(FileId, &[u8])> {
+        let bytes = self.path.as_bytes();
+        let (above, name) = split(bytes);
+        let stat = match above {
+            b"" => fstatat(self.dir(), ".", AtFlags::empty())?,
+            above => fstatat(self.dir(), OsStr::from_bytes(above), AtFlags::empty())?,
+        };
+        Ok((file_id(&stat), name))
+    }
+
+    /// Returns whether both paths lead to the same entry of the same directory, as far as that can be determined.
+    #[must_use]
+    pub fn is_same_entry(&self, other: &AtPath) -> bool {
+        let name = |place: &AtPath| split(place.path.as_bytes()).1.to_vec();
+        name(self) == name(other)
+            && matches!((self.entry(), other.entry()), (Ok((a, _)), Ok((b, _))) if a == b)
+    }
+
+    /// Returns whether both paths are the same source for cp: the same directory entry, and the directory of this path
+    /// is not reached through a symbolic link.
+    #[must_use]
+    pub fn is_same_source(&self, other: &AtPath) -> bool {
+        self.is_same_entry(other) && self.entry().is_ok_and(|(above, _)| self.is_straight(above))
+    }
+
+    /// Returns whether the parent in the shown path is `directory` itself and not a symbolic link to it. Returns true
+    /// where the shown path cannot be examined, for instance because it is too long.
+    fn is_straight(&self, directory: FileId) -> bool {
+        let above = match split(self.shown.as_os_str().as_bytes()).0 {
+            b"" => b".",
+            above => &above[..above.iter().rposition(|b| *b != b'/').map_or(1, |i| i + 1)],
+        };
+        match fstatat(
+            AT_FDCWD,
+            OsStr::from_bytes(above),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        ) {
+            Ok(stat) => file_id(&stat) == directory,
+            Err(_) => true,
         }
     }
 }

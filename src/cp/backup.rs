@@ -16,7 +16,7 @@ use nix::unistd::{AccessFlags, faccessat, linkat};
 
 use super::at_path::AtPath;
 use super::by_inode::{self, ExchangeOutcome};
-use super::dest::resolve_link::ResolvedPath;
+use super::dest::resolve_link::resolve_nofollow;
 use super::error::RestoreError;
 use super::file_status::{FileId, file_id, is_directory};
 use super::options::{Backup, BackupNames};
@@ -45,9 +45,9 @@ pub enum BackupOutcome {
 ///
 /// # Errors
 /// Returns the error of renameat(2), linkat(2) or of reading the directory.
-pub fn make(place: &AtPath<'_>, backup: &Backup, examined: FileId) -> Result<BackupOutcome, Errno> {
+pub fn make(place: &AtPath, backup: &Backup, examined: FileId) -> Result<BackupOutcome, Errno> {
     let entry = entry(place)?;
-    let (dir, from) = (entry.dir(), entry.name.as_os_str());
+    let (dir, from) = (entry.dir(), entry.path());
     let mut taken = None;
     for _ in 0..MAX_NAME_ATTEMPTS {
         match by_inode::lstat_at(dir, from) {
@@ -74,16 +74,12 @@ pub fn make(place: &AtPath<'_>, backup: &Backup, examined: FileId) -> Result<Bac
 }
 
 /// Renames a file back if it replaced the examined file between the check and the rename.
-fn verify_made(
-    entry: &ResolvedPath<'_>,
-    name: OsString,
-    examined: FileId,
-) -> Result<BackupOutcome, Errno> {
+fn verify_made(entry: &AtPath, name: OsString, examined: FileId) -> Result<BackupOutcome, Errno> {
     let renamed = file_id(&by_inode::lstat_at(entry.dir(), &name)?);
     if renamed == examined {
         return Ok(BackupOutcome::Renamed(name, renamed));
     }
-    match by_inode::rename_noreplace(entry.dir(), &name, &entry.name) {
+    match by_inode::rename_noreplace(entry.dir(), &name, entry.path()) {
         // A newer file has the name already, so this one stays as a backup.
         Ok(()) | Err(Errno::EEXIST) => Ok(BackupOutcome::Other),
         Err(e) => Err(e),
@@ -96,7 +92,7 @@ fn verify_made(
 /// # Errors
 /// Returns the failures that are known in advance: a directory has the name, or the parent directory may not be
 /// changed.
-pub fn plan(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
+pub fn plan(place: &AtPath, backup: &Backup) -> Result<OsString, Errno> {
     let entry = entry(place)?;
     let next = next_name(&entry, backup, None);
     refuse_directory(&entry, &next)?;
@@ -107,7 +103,7 @@ pub fn plan(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
 
 /// Fails with EISDIR if a directory has the simple backup name, since a backup never replaces a directory, as with
 /// rename(2).
-fn refuse_directory(entry: &ResolvedPath<'_>, next: &BackupName) -> Result<(), Errno> {
+fn refuse_directory(entry: &AtPath, next: &BackupName) -> Result<(), Errno> {
     if next.number.is_none()
         && by_inode::lstat_at(entry.dir(), &next.name).is_ok_and(|stat| is_directory(&stat))
     {
@@ -147,12 +143,12 @@ pub enum BackupError {
 /// # Errors
 /// Returns a [`BackupError`]; the new file still has its temporary name.
 pub fn exchange_with_backup(
-    entry: &ResolvedPath<'_>,
+    entry: &AtPath,
     (new, mine): (&OsStr, FileId),
     backup: &Backup,
     acceptable: impl Fn(&FileStat) -> bool,
 ) -> Result<BackupReplaceOutcome, BackupError> {
-    let (dir, name) = (entry.dir(), entry.name.as_os_str());
+    let (dir, name) = (entry.dir(), entry.path());
     let mut taken = None;
     for _ in 0..MAX_NAME_ATTEMPTS {
         let next = next_name(entry, backup, taken.clone());
@@ -227,12 +223,12 @@ fn give_back(
 /// directory. If another program puts a file at the name in the microsecond between the check and the rename, that file
 /// is lost.
 fn replace_by_link(
-    entry: &ResolvedPath<'_>,
+    entry: &AtPath,
     new: &OsStr,
     backup: &Backup,
     acceptable: impl Fn(&FileStat) -> bool,
 ) -> Result<BackupReplaceOutcome, BackupError> {
-    let (dir, name) = (entry.dir(), entry.name.as_os_str());
+    let (dir, name) = (entry.dir(), entry.path());
     let _turn = lock_directory(entry);
     let mut taken = None;
     for _ in 0..MAX_NAME_ATTEMPTS {
@@ -274,8 +270,8 @@ fn replace_by_link(
 
 /// Returns the directory, locked until it is dropped. A lock that another user holds delays this by 80 attempts at
 /// most, and where the file system has no locks, none is taken.
-fn lock_directory(entry: &ResolvedPath<'_>) -> Option<File> {
-    let directory = entry.open_directory().ok()?;
+fn lock_directory(entry: &AtPath) -> Option<File> {
+    let directory = entry.open_parent().ok()?;
     for _ in 0..LOCK_ATTEMPTS {
         match try_lock(&directory) {
             Err(e) if e.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOCK_PAUSE),
@@ -297,7 +293,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// Returns the error of renameat2(2) or linkat(2).
-pub fn keep_as_numbered(entry: &ResolvedPath<'_>, new: &OsStr) -> Result<OsString, Errno> {
+pub fn keep_as_numbered(entry: &AtPath, new: &OsStr) -> Result<OsString, Errno> {
     let backup = Backup {
         names: BackupNames::Numbered,
         suffix: OsString::new(),
@@ -318,7 +314,7 @@ pub fn keep_as_numbered(entry: &ResolvedPath<'_>, new: &OsStr) -> Result<OsStrin
 ///
 /// # Errors
 /// Returns the error of opening the directory.
-pub fn name(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
+pub fn name(place: &AtPath, backup: &Backup) -> Result<OsString, Errno> {
     Ok(next_name(&entry(place)?, backup, None).name)
 }
 
@@ -328,12 +324,12 @@ pub fn name(place: &AtPath<'_>, backup: &Backup) -> Result<OsString, Errno> {
 /// # Errors
 /// Returns a [`RestoreError`]; both names are left as they are.
 pub fn restore_original(
-    place: &AtPath<'_>,
+    place: &AtPath,
     (backup, old): (&OsStr, FileId),
     made: Option<FileId>,
 ) -> Result<(), RestoreError> {
     let entry = entry(place)?;
-    let (dir, name) = (entry.dir(), entry.name.as_os_str());
+    let (dir, name) = (entry.dir(), entry.path());
     if !by_inode::is_name_of_inode(dir, backup, old) {
         return Err(RestoreError::Moved);
     }
@@ -363,9 +359,8 @@ pub fn restore_original(
     Ok(())
 }
 
-fn entry<'a>(place: &AtPath<'a>) -> Result<ResolvedPath<'a>, Errno> {
-    ResolvedPath::resolve_nofollow(place)
-        .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+fn entry(place: &AtPath) -> Result<AtPath, Errno> {
+    resolve_nofollow(place).map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
 /// The name that a backup gets.
@@ -380,8 +375,8 @@ struct BackupName {
 
 /// Returns the name that the next backup gets. `taken` is a number that is not used, even if the directory does not
 /// contain it.
-fn next_name(entry: &ResolvedPath<'_>, backup: &Backup, taken: Option<String>) -> BackupName {
-    let simple = || with_suffix(&entry.name, &backup.suffix);
+fn next_name(entry: &AtPath, backup: &Backup, taken: Option<String>) -> BackupName {
+    let simple = || with_suffix(entry.path(), &backup.suffix);
     if backup.names == BackupNames::Simple {
         // As in cp, a name that is too long is an error here.
         return BackupName {
@@ -390,20 +385,20 @@ fn next_name(entry: &ResolvedPath<'_>, backup: &Backup, taken: Option<String>) -
             cut: false,
         };
     }
-    let highest = higher(taken, highest(entry.dir(), &entry.name));
+    let highest = higher(taken, highest(entry.dir(), entry.path()));
     let number = match &highest {
         Some(highest) => Some(successor(highest)),
         None => (backup.names == BackupNames::Numbered).then(|| "1".into()),
     };
     let name = match &number {
-        Some(number) => with_suffix(&entry.name, format!(".~{number}~").as_ref()),
+        Some(number) => with_suffix(entry.path(), format!(".~{number}~").as_ref()),
         None => simple(),
     };
     // A name as long as an existing one is known to be accepted.
     let proven = number.as_ref().map(String::len) == highest.as_ref().map(String::len);
     let cut = name.len() > MAX_BACKUP_NAME_BYTES && !(proven && number.is_some());
     BackupName {
-        name: if cut { shortened(&entry.name) } else { name },
+        name: if cut { shortened(entry.path()) } else { name },
         number,
         cut,
     }
@@ -468,21 +463,21 @@ fn successor(number: &str) -> String {
     digits.into_iter().map(char::from).collect()
 }
 
-fn link(entry: &ResolvedPath<'_>, to: &OsStr) -> Result<(), Errno> {
+fn link(entry: &AtPath, to: &OsStr) -> Result<(), Errno> {
     let dir = entry.dir();
-    linkat(dir, entry.name.as_os_str(), dir, to, AtFlags::empty())
+    linkat(dir, entry.path(), dir, to, AtFlags::empty())
 }
 
 /// Links the entry to a name that may already exist, and replaces what has it by way of a third name. Returns whether a
 /// file was replaced.
-fn link_over(entry: &ResolvedPath<'_>, to: &OsStr) -> Result<bool, Errno> {
+fn link_over(entry: &AtPath, to: &OsStr) -> Result<bool, Errno> {
     match link(entry, to) {
         Err(Errno::EEXIST) => {}
         other => return other.map(|()| false),
     }
     let dir = entry.dir();
     let inode = |name: &OsStr| by_inode::lstat_at(dir, name).map(|stat| file_id(&stat));
-    if inode(&entry.name)? == inode(to)? {
+    if inode(entry.path())? == inode(to)? {
         return Ok(true);
     }
     let between = link_random_name(entry)?;
@@ -494,7 +489,7 @@ fn link_over(entry: &ResolvedPath<'_>, to: &OsStr) -> Result<bool, Errno> {
 }
 
 /// Links the entry to a new random name in the same directory.
-fn link_random_name(entry: &ResolvedPath<'_>) -> Result<OsString, Errno> {
+fn link_random_name(entry: &AtPath) -> Result<OsString, Errno> {
     for _ in 0..MAX_NAME_ATTEMPTS {
         let name = OsString::from(format!(".mmapcp-backup-{}", by_inode::random_digits()));
         match link(entry, &name) {
@@ -508,7 +503,6 @@ fn link_random_name(entry: &ResolvedPath<'_>) -> Result<OsString, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::fcntl::AT_FDCWD;
     use std::collections::BTreeMap;
     use std::error::Error;
     use std::fs;
@@ -538,12 +532,8 @@ mod tests {
         (&["a~"], "a~", "~"),
     ];
 
-    fn place(path: &Path) -> AtPath<'_> {
-        AtPath {
-            dir: AT_FDCWD,
-            path: path.as_os_str(),
-            shown: path,
-        }
+    fn place(path: &Path) -> AtPath {
+        AtPath::from_current(path)
     }
 
     /// Returns the files in a directory by name, with their contents. Each file contains its original name.
@@ -595,7 +585,7 @@ mod tests {
         }
         let new = path.with_file_name(".new");
         fs::write(&new, "")?;
-        let entry = ResolvedPath::resolve_nofollow(&place)?;
+        let entry = resolve_nofollow(&place)?;
         let pair = (OsStr::new(".new"), inode(&new)?);
         let acceptable = |now: &FileStat| file_id(now) == old;
         let replaced = match way {

@@ -63,6 +63,7 @@ pub fn is_name_of_inode(dir: BorrowedFd<'_>, name: &OsStr, inode: FileId) -> boo
 }
 
 /// Returns a name that nobody can guess, for a temporary file or a file that is moved aside.
+#[must_use]
 pub fn random_digits() -> String {
     // The kernel provides the random keys of each state.
     format!("{:016x}", RandomState::new().build_hasher().finish())

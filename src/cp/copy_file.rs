@@ -14,7 +14,7 @@ use nix::unistd::ftruncate;
 use super::at_path::{AtPath, sibling_path};
 use super::attrs::{AttrReport, Attributes};
 use super::by_inode::RemoveOutcome;
-use super::dest::resolve_link::ResolvedPath;
+use super::dest::resolve_link::resolve_follow;
 use super::dest::{
     self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
 };
@@ -63,13 +63,19 @@ impl<'a> CopyContext<'a> {
     }
 }
 
-/// The facts about one file that the walk has determined, in addition to its paths.
+/// A file to copy: its paths, and the facts that the walk has determined.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyRequest<'a> {
-    /// The inodes that this copy has registered as in use.
-    pub(super) claim: &'a Arc<Claim>,
+    /// The path of the file to copy.
+    pub(super) source: &'a AtPath,
+    /// The status of that file.
+    pub(super) from: &'a FileStat,
+    /// The path of the copy.
+    pub(super) dest: &'a AtPath,
     /// The status of the file at the destination.
     pub(super) existing: Option<&'a FileStat>,
+    /// The inodes that this copy has registered as in use.
+    pub(super) claim: &'a Arc<Claim>,
     /// Whether, with --atomic, the old file has been backed up or is to be removed, so that the new file inherits
     /// nothing from it.
     pub(super) replace_as_new: bool,
@@ -103,24 +109,21 @@ impl<T: Into<EntryError>> From<T> for FileCopyError {
 /// it was.
 pub(super) fn copy(
     cx: &CopyContext<'_>,
-    (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
-    (source, dest): (&AtPath<'_>, &AtPath<'_>),
-    from: &FileStat,
-    target: &CopyRequest<'_>,
+    voice: &mut OrderedOutput,
+    bytes: &mut FileCopier,
+    request: &CopyRequest<'_>,
 ) -> Result<FileId, FileCopyError> {
-    let opened = open_source(source, from, !target.follow)?;
-    if let Some(newer) = newer_dest(cx.options, from, dest, target) {
+    let opened = &open_source(request)?;
+    if let Some(newer) = newer_dest(cx.options, request) {
         return Ok(newer);
     }
     let mut method = CopyMethod::before(&cx.options.transfer);
-    let copied = copy_opened(
+    let copy = OpenedCopy {
         cx,
-        (voice, bytes),
-        (source, &opened, dest),
-        from,
-        target,
-        &mut method,
-    );
+        request,
+        opened,
+    };
+    let copied = copy.run(voice, bytes, &mut method);
     // cp prints this line last, once the source was opened, whether or not the copy succeeded.
     if cx.options.report.debug && !cx.options.attributes_only {
         voice.print_verbose(&debug::method_line(&method));
@@ -128,91 +131,283 @@ pub(super) fn copy(
     copied
 }
 
-/// Copies a file whose source is open. `method` is set once the transfer of data has begun.
-fn copy_opened(
-    cx: &CopyContext<'_>,
-    (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
-    (source, opened, dest): (&AtPath<'_>, &File, &AtPath<'_>),
-    from: &FileStat,
-    target: &CopyRequest<'_>,
-    method: &mut CopyMethod,
-) -> Result<FileId, FileCopyError> {
-    diagnose_attributes(voice, cx.attributes.prepare_creation(source))?;
-    let open = open_dest(cx, voice, dest, from, target)?;
-    let mut created = None;
-    if open.created && !open.is_atomic() {
-        let now = stat_of(&open.file, dest)?;
-        target.claim.created(file_id(&now));
-        // It is asked again where it matters whether anything was written.
-        created = target.existing.is_none().then_some(now);
+/// A copy whose source is open.
+#[derive(Clone, Copy)]
+struct OpenedCopy<'a> {
+    cx: &'a CopyContext<'a>,
+    request: &'a CopyRequest<'a>,
+    opened: &'a File,
+}
+
+impl OpenedCopy<'_> {
+    /// Copies data and attributes. `method` is set once the transfer of data has begun.
+    fn run(
+        &self,
+        voice: &mut OrderedOutput,
+        bytes: &mut FileCopier,
+        method: &mut CopyMethod,
+    ) -> Result<FileId, FileCopyError> {
+        let Self { cx, request, .. } = *self;
+        let (open, created) = self.prepare_dest(voice)?;
+        // A file that replaces the old one atomically has a narrow mode already.
+        let narrowed = request.existing.filter(|there| {
+            let attributes = &cx.attributes;
+            !open.is_atomic() && attributes.narrow_before_write(request.from, &open.file, there)
+        });
+        if !cx.options.attributes_only
+            && let Err(error) = self.copy_data(voice, bytes, &open, method)
+        {
+            let unwritable = request.existing.filter(|_| self.must_replace(&error));
+            let left = self.give_up(voice, open, narrowed, &error);
+            let Some(there) = unwritable else {
+                let why = error.into();
+                return Err(FileCopyError { why, left });
+            };
+            remove_unwritable(voice, request.dest, there)?;
+            let request = &CopyRequest {
+                existing: None,
+                ..*request
+            };
+            return OpenedCopy { request, ..*self }.run(voice, bytes, method);
+        }
+        let now = match created {
+            Some(created) => created,
+            None => stat_of(&open.file, request.dest)?,
+        };
+        if now.st_size == 0 && request.existing.is_some_and(is_regular) && !open.is_atomic() {
+            // An old file that is emptied again counts as written, so its times and set-id bits change, as with O_TRUNC.
+            touch(&open.file, request.dest, cx.options)?;
+        }
+        let made = file_id(&now);
+        let left = (open.created && !open.is_atomic()).then_some(made);
+        self.finish(voice, open)
+            .map(|stays| stays.unwrap_or(made))
+            .map_err(|why| FileCopyError { why, left })
     }
-    if !open.created && !open.is_atomic() {
-        diagnose_attributes(voice, cx.attributes.relabel(source, dest))?;
+
+    /// Opens the destination and registers it with all that must know of it before the first byte is written. Returns it with the
+    /// status of a new file where nothing was before, which needs not be asked again for its identity.
+    fn prepare_dest(
+        &self,
+        voice: &mut OrderedOutput,
+    ) -> Result<(Destination, Option<FileStat>), EntryError> {
+        let Self { cx, request, .. } = *self;
+        let (source, dest) = (request.source, request.dest);
+        diagnose_attributes(voice, cx.attributes.prepare_creation(source))?;
+        let open = self.open_dest(voice)?;
+        let mut created = None;
+        match open.created {
+            _ if open.is_atomic() => {}
+            true => {
+                let now = stat_of(&open.file, dest)?;
+                request.claim.created(file_id(&now));
+                created = request.existing.is_none().then_some(now);
+            }
+            false => diagnose_attributes(voice, cx.attributes.relabel(source, dest))?,
+        }
+        let registered = cx
+            .fsync_set
+            .register_file_system(&open.file, dest, !open.created);
+        match registered {
+            Ok(()) => Ok((open, created)),
+            Err(e) => {
+                abandon(voice, dest, open, None);
+                Err(dest.error(Operation::Sync, e).into())
+            }
+        }
     }
-    if let Err(e) = cx
-        .fsync_set
-        .register_file_system(&open.file, dest.shown, !open.created)
-    {
-        abandon(voice, dest, open, None);
-        return Err(dest.error(Operation::Sync, e).into());
+
+    fn open_dest(&self, voice: &mut OrderedOutput) -> Result<Destination, Error> {
+        let (options, request) = (self.cx.options, self.request);
+        let (dest, there) = (request.dest, request.existing);
+        let atomic = options.durability.atomic;
+        if let Some(fifo) = there.filter(|there| !atomic && is_fifo(there)) {
+            return dest::open_fifo(
+                dest,
+                fifo,
+                request.is_below_operand,
+                voice.interrupt_check(),
+            );
+        }
+        let how = DestOptions {
+            mode: self.cx.attributes.file_mode(request.from),
+            is_below_operand: request.is_below_operand,
+            force: options.force,
+            through_dangling: options.through_dangling,
+            atomic,
+            replace_as_new: request.replace_as_new,
+            keep_mode: !options.preserve.mode,
+        };
+        let removed = || voice.print_verbose(&messages::removed(dest.shown()));
+        dest::open(dest, there, &how, removed)
     }
-    // A file that replaces the old one atomically has a narrow mode already.
-    let held_back = target.existing.filter(|there| {
-        !open.is_atomic() && cx.attributes.narrow_before_write(from, &open.file, there)
-    });
-    if !cx.options.attributes_only
-        && let Err(error) = copy_data(
-            cx,
-            (voice, bytes),
-            (source, opened),
-            (dest, &open),
-            (target.claim, method),
-        )
-    {
+
+    /// Transfers the bytes. The error says how far the copy came, where it had begun.
+    fn copy_data(
+        &self,
+        voice: &mut OrderedOutput,
+        bytes: &mut FileCopier,
+        open: &Destination,
+        method: &mut CopyMethod,
+    ) -> Result<(), Error> {
+        let (source, dest) = (self.request.source, self.request.dest);
+        let facts = bytes
+            .facts(self.opened)
+            .map_err(|e| source.error(Operation::Fstat, e))?;
+        // The old file is kept until the new one is known to be complete.
+        let options = transfer::TransferOptions {
+            wait_for_writeback: open.is_atomic(),
+            ..self.cx.options.transfer
+        };
+        let mut observer = FileReporter::new(voice, source.shown(), dest.shown());
+        let tag = WritebackTag {
+            source: source.shown().into(),
+            dest: dest.shown().into(),
+            _claim: Arc::clone(self.request.claim),
+        };
+        let copied = bytes.copy(self.opened, facts, &open.file, options, &mut observer, tag);
+        *method = bytes.method();
+        match copied {
+            Ok(()) => {
+                observer.finish();
+                Ok(())
+            }
+            Err(failure) => Err(Error::Data(Box::new(DataError {
+                failure,
+                source: source.shown().into(),
+                dest: dest.shown().into(),
+                is_atomic: open.is_atomic(),
+                demand: demand(options),
+            }))),
+        }
+    }
+
+    /// Returns whether, with -f, an old file is to be removed because it cannot be emptied.
+    fn must_replace(&self, error: &Error) -> bool {
+        let failure = error.copy_failure();
+        let refuses = failure.is_some_and(|f| matches!(f.error, transfer::Error::Truncate(_)));
+        refuses && self.cx.options.force
+    }
+
+    /// Ends a copy whose data was not transferred. `narrowed` is the old file whose mode this run has narrowed. Returns
+    /// the file that this run made and left.
+    fn give_up(
+        &self,
+        voice: &mut OrderedOutput,
+        open: Destination,
+        narrowed: Option<&FileStat>,
+        error: &Error,
+    ) -> Option<FileId> {
         let failure = error.copy_failure();
         let changed = failure.is_some_and(|failure| failure.begun);
-        if let (Some(there), false) = (held_back, changed) {
+        if let (Some(there), false) = (narrowed, changed) {
             // This run narrowed the mode a moment ago, so it restores it.
-            let _ = cx.attributes.restore_mode(&open.file, there);
+            let _ = self.cx.attributes.restore_mode(&open.file, there);
         }
-        let refuses = failure.is_some_and(|f| matches!(f.error, transfer::Error::Truncate(_)));
-        let left = abandon(voice, dest, open, failure);
-        if let Some(there) = target.existing.filter(|_| refuses && cx.options.force) {
-            remove_unwritable(voice, dest, there)?;
-            let anew = CopyRequest {
-                existing: None,
-                ..*target
-            };
-            let files = (source, opened, dest);
-            return copy_opened(cx, (voice, bytes), files, from, &anew, method);
+        abandon(voice, self.request.dest, open, failure)
+    }
+
+    /// Sets the attributes that the file inherits from the one it replaces, and then those of its source.
+    fn set_attributes(
+        &self,
+        voice: &mut OrderedOutput,
+        open: &Destination,
+    ) -> Result<(), EntryError> {
+        open.inherit()?;
+        let paths = (self.request.source.shown(), self.request.dest.shown());
+        let report = self.cx.attributes.finish_file(
+            self.opened,
+            self.request.from,
+            &open.file,
+            open.created,
+            paths,
+        );
+        for error in &report.errors {
+            voice.error(paths.0, paths.1, error);
         }
-        let why = error.into();
-        return Err(FileCopyError { why, left });
+        if report.is_incomplete {
+            Err(EntryError::Reported)
+        } else {
+            Ok(())
+        }
     }
-    let now = created.map_or_else(|| stat_of(&open.file, dest), Ok)?;
-    if now.st_size == 0 && target.existing.is_some_and(is_regular) && !open.is_atomic() {
-        // An old file that is emptied again counts as written, so its times and set-id bits change, as with O_TRUNC.
-        touch(&open.file, dest, cx.options)?;
+
+    /// Sets the attributes and commits. Does not commit if required attributes are missing on a file that would replace
+    /// another. Returns the file that keeps the name instead, where it was left alone.
+    fn finish(
+        &self,
+        voice: &mut OrderedOutput,
+        mut open: Destination,
+    ) -> Result<Option<FileId>, EntryError> {
+        let (options, request) = (self.cx.options, self.request);
+        for _ in 0..MAX_COMMITS {
+            let attributes = self.set_attributes(voice, &open);
+            if open.is_atomic() && attributes.is_err() {
+                abandon(voice, request.dest, open, None);
+                return attributes.map(|()| None);
+            }
+            // A file that was written is closed even if its attributes could not be set; the first error is the one to
+            // report.
+            let committed = self.commit(voice, open);
+            attributes?;
+            match committed {
+                Ok(CommitOutcome::Done { backup }) => {
+                    report_changed_backup(options, voice, request, backup.as_deref());
+                    return Ok(None);
+                }
+                Ok(CommitOutcome::Left(stays)) => return Ok(Some(stays)),
+                Err(CommitError::Exists) => {
+                    return handle_appeared_dest(options, request).map(|()| None);
+                }
+                Err(CommitError::Changed(again)) => open = *again,
+                Err(CommitError::Failed(error)) => return Err(error.into()),
+            }
+        }
+        abandon(voice, request.dest, open, None);
+        Err(Error::dest_replaced(request.dest.shown()).into())
     }
-    let made = file_id(&now);
-    let left = (open.created && !open.is_atomic()).then_some(made);
-    finish(cx, voice, (source, opened), from, (dest, open), target)
-        .map(|stays| stays.unwrap_or(made))
-        .map_err(|why| FileCopyError { why, left })
+
+    /// Commits the destination. For a file that the walk has not examined, makes the decision that the walk would have
+    /// made.
+    fn commit(
+        &self,
+        voice: &mut OrderedOutput,
+        open: Destination,
+    ) -> Result<CommitOutcome, CommitError> {
+        let Self { cx, request, .. } = *self;
+        let options = cx.options;
+        let asks = options.overwrite == Overwrite::Ask;
+        // With -n or --update=none-fail, a file that appears at an empty destination is left alone without a question.
+        let never = matches!(options.overwrite, Overwrite::Skip | Overwrite::Fail);
+        let mut decide = |now: &FileStat, examined: bool| {
+            let newer = options.update && !is_older(now, request.from);
+            if newer || asks && !examined && !ask_overwrite(voice, options, request.dest, now) {
+                CommitDecision::Leave
+            } else {
+                CommitDecision::Replace
+            }
+        };
+        open.commit(&mut CommitRules {
+            fsync_set: &cx.fsync_set,
+            backup: options.backup.as_ref().filter(|_| !never),
+            may_leave: !never && (options.update || asks),
+            decide: &mut decide,
+        })
+    }
 }
 
 /// Removes an old file that can be opened but not emptied, as -f removes one that cannot be opened: for cp, emptying is
 /// a part of open(2).
 fn remove_unwritable(
     voice: &mut OrderedOutput,
-    dest: &AtPath<'_>,
+    dest: &AtPath,
     there: &FileStat,
 ) -> Result<(), FileCopyError> {
     match dest.remove_examined(there)? {
-        RemoveOutcome::Done => voice.print_verbose(&messages::removed(dest.shown)),
+        RemoveOutcome::Done => voice.print_verbose(&messages::removed(dest.shown())),
         RemoveOutcome::Gone => {}
         RemoveOutcome::Other | RemoveOutcome::Aside(_) => {
-            return Err(Error::dest_replaced(dest.shown).into());
+            return Err(Error::dest_replaced(dest.shown()).into());
         }
     }
     Ok(())
@@ -220,92 +415,22 @@ fn remove_unwritable(
 
 /// Returns the destination if, with -u, it has become newer than its source since the walk examined it; it is then left
 /// alone. With --atomic the commit makes this check.
-fn newer_dest(
-    options: &CopyOptions,
-    from: &FileStat,
-    dest: &AtPath<'_>,
-    target: &CopyRequest<'_>,
-) -> Option<FileId> {
-    if !options.update || options.durability.atomic || target.existing.is_none() {
+fn newer_dest(options: &CopyOptions, request: &CopyRequest<'_>) -> Option<FileId> {
+    if !options.update || options.durability.atomic || request.existing.is_none() {
         return None;
     }
-    let now = dest.stat(true).ok()?;
-    (is_regular(&now) && !is_older(&now, from)).then(|| file_id(&now))
+    let now = request.dest.stat(true).ok()?;
+    (is_regular(&now) && !is_older(&now, request.from)).then(|| file_id(&now))
 }
 
-fn open_dest<'a>(
-    cx: &CopyContext<'_>,
-    voice: &mut OrderedOutput,
-    dest: &AtPath<'a>,
-    from: &FileStat,
-    target: &CopyRequest<'_>,
-) -> Result<Destination<'a>, Error> {
-    let options = cx.options;
-    let there = target.existing;
-    let atomic = options.durability.atomic;
-    if let Some(fifo) = there.filter(|there| !atomic && is_fifo(there)) {
-        return dest::open_fifo(dest, fifo, target.is_below_operand, voice.interrupt_check());
-    }
-    let how = DestOptions {
-        mode: cx.attributes.file_mode(from),
-        is_below_operand: target.is_below_operand,
-        force: options.force,
-        through_dangling: options.through_dangling,
-        atomic,
-        replace_as_new: target.replace_as_new,
-        keep_mode: !options.preserve.mode,
-    };
-    let removed = || voice.print_verbose(&messages::removed(dest.shown));
-    dest::open(dest, there, &how, removed)
-}
-
-/// Transfers the bytes. The error says how far the copy came, where it had begun.
-fn copy_data(
-    cx: &CopyContext<'_>,
-    (voice, bytes): (&mut OrderedOutput, &mut FileCopier),
-    (source, opened): (&AtPath<'_>, &File),
-    (dest, open): (&AtPath<'_>, &Destination<'_>),
-    (claim, method): (&Arc<Claim>, &mut CopyMethod),
-) -> Result<(), Error> {
-    let facts = bytes
-        .facts(opened)
-        .map_err(|e| source.error(Operation::Fstat, e))?;
-    // The old file is kept until the new one is known to be complete.
-    let options = transfer::TransferOptions {
-        wait_for_writeback: open.is_atomic(),
-        ..cx.options.transfer
-    };
-    let mut observer = FileReporter::new(voice, source.shown, dest.shown);
-    let tag = WritebackTag {
-        source: source.shown.into(),
-        dest: dest.shown.into(),
-        _claim: Arc::clone(claim),
-    };
-    let copied = bytes.copy(opened, facts, &open.file, options, &mut observer, tag);
-    *method = bytes.method();
-    match copied {
-        Ok(()) => {
-            observer.finish();
-            Ok(())
-        }
-        Err(failure) => Err(Error::Data(Box::new(DataError {
-            failure,
-            source: source.shown.into(),
-            dest: dest.shown.into(),
-            is_atomic: open.is_atomic(),
-            demand: demand(options),
-        }))),
-    }
-}
-
-fn touch(file: &File, dest: &AtPath<'_>, options: &CopyOptions) -> Result<(), Error> {
+fn touch(file: &File, dest: &AtPath, options: &CopyOptions) -> Result<(), Error> {
     if options.attributes_only {
         return Ok(());
     }
     retry(|| ftruncate(file, 0)).map_err(|e| dest.error(Operation::Resize, e))
 }
 
-fn stat_of(file: &File, dest: &AtPath<'_>) -> Result<FileStat, Error> {
+fn stat_of(file: &File, dest: &AtPath) -> Result<FileStat, Error> {
     fstat(file).map_err(|e| dest.error(Operation::Fstat, e))
 }
 
@@ -335,109 +460,22 @@ fn diagnose_attributes(voice: &mut OrderedOutput, report: AttrReport) -> Result<
     }
 }
 
-/// Sets the attributes that the file inherits from the one it replaces, and then those of its source.
-fn set_attributes(
-    cx: &CopyContext<'_>,
-    voice: &mut OrderedOutput,
-    (source, opened): (&AtPath<'_>, &File),
-    from: &FileStat,
-    (dest, open): (&AtPath<'_>, &Destination<'_>),
-) -> Result<(), EntryError> {
-    open.inherit()?;
-    let paths = (source.shown, dest.shown);
-    let report = cx
-        .attributes
-        .finish_file(opened, from, &open.file, open.created, paths);
-    for error in &report.errors {
-        voice.error(source.shown, dest.shown, error);
-    }
-    if report.is_incomplete {
-        Err(EntryError::Reported)
-    } else {
-        Ok(())
-    }
-}
-
-/// Sets the attributes and commits. Does not commit if required attributes are missing on a file that would replace
-/// another. Returns the file that keeps the name instead, where it was left alone.
-fn finish<'a>(
-    cx: &CopyContext<'_>,
-    voice: &mut OrderedOutput,
-    (source, opened): (&AtPath<'_>, &File),
-    from: &FileStat,
-    (dest, mut open): (&AtPath<'a>, Destination<'a>),
-    target: &CopyRequest<'_>,
-) -> Result<Option<FileId>, EntryError> {
-    for _ in 0..MAX_COMMITS {
-        let attributes = set_attributes(cx, voice, (source, opened), from, (dest, &open));
-        if open.is_atomic() && attributes.is_err() {
-            abandon(voice, dest, open, None);
-            return attributes.map(|()| None);
-        }
-        // A file that was written is closed even if its attributes could not be set; the first error is the one to
-        // report.
-        let committed = commit(cx, voice, from, (dest, open));
-        attributes?;
-        match committed {
-            Ok(CommitOutcome::Done { backup }) => {
-                report_changed_backup(cx.options, voice, dest, target.backup, backup.as_deref());
-                return Ok(None);
-            }
-            Ok(CommitOutcome::Left(stays)) => return Ok(Some(stays)),
-            Err(CommitError::Exists) => {
-                return handle_appeared_dest(cx.options, source, dest).map(|()| None);
-            }
-            Err(CommitError::Changed(again)) => open = *again,
-            Err(CommitError::Failed(error)) => return Err(error.into()),
-        }
-    }
-    abandon(voice, dest, open, None);
-    Err(Error::dest_replaced(dest.shown).into())
-}
-
 /// Number of times that another process may replace the destination while the new file gets the attributes of the old
 /// one, which takes less than a millisecond.
 const MAX_COMMITS: u32 = 100;
-
-/// Commits the destination. For a file that the walk has not examined, makes the decision that the walk would have
-/// made.
-fn commit<'a>(
-    cx: &CopyContext<'_>,
-    voice: &mut OrderedOutput,
-    from: &FileStat,
-    (dest, open): (&AtPath<'a>, Destination<'a>),
-) -> Result<CommitOutcome, CommitError<'a>> {
-    let options = cx.options;
-    let asks = options.overwrite == Overwrite::Ask;
-    // With -n or --update=none-fail, a file that appears at an empty destination is left alone without a question.
-    let never = matches!(options.overwrite, Overwrite::Skip | Overwrite::Fail);
-    let mut decide = |now: &FileStat, examined: bool| {
-        let newer = options.update && !is_older(now, from);
-        if newer || asks && !examined && !ask_overwrite(voice, options, dest, now) {
-            CommitDecision::Leave
-        } else {
-            CommitDecision::Replace
-        }
-    };
-    open.commit(&mut CommitRules {
-        fsync_set: &cx.fsync_set,
-        backup: options.backup.as_ref().filter(|_| !never),
-        may_leave: !never && (options.update || asks),
-        decide: &mut decide,
-    })
-}
 
 /// Prints the name of a backup, with -v, where it differs from the name reported before the copy.
 fn report_changed_backup(
     options: &CopyOptions,
     voice: &mut OrderedOutput,
-    dest: &AtPath<'_>,
-    told: Option<&OsStr>,
+    request: &CopyRequest<'_>,
     made: Option<&OsStr>,
 ) {
-    if let Some(name) = made.filter(|name| options.report.verbose && told != Some(*name)) {
-        let backup = sibling_path(dest.shown.as_os_str(), name);
-        voice.print_verbose(&messages::backed_up(dest.shown, &backup));
+    if let Some(name) = made.filter(|name| options.report.verbose && request.backup != Some(*name))
+    {
+        let dest = request.dest.shown();
+        let backup = sibling_path(dest.as_os_str(), name);
+        voice.print_verbose(&messages::backed_up(dest, &backup));
     }
 }
 
@@ -445,30 +483,32 @@ fn report_changed_backup(
 /// before, where that is allowed.
 fn handle_appeared_dest(
     options: &CopyOptions,
-    source: &AtPath<'_>,
-    dest: &AtPath<'_>,
+    request: &CopyRequest<'_>,
 ) -> Result<(), EntryError> {
+    let (source, dest) = (request.source.shown(), request.dest.shown());
     match options.overwrite {
         Overwrite::Skip => Ok(()),
-        Overwrite::Fail => Err(Error::refused(Refusal::Exists, source.shown, dest.shown).into()),
+        Overwrite::Fail => Err(Error::refused(Refusal::Exists, source, dest).into()),
         Overwrite::Replace | Overwrite::Ask => {
-            Err(dest.error(Operation::OpenDest, Errno::EEXIST).into())
+            let error = request.dest.error(Operation::OpenDest, Errno::EEXIST);
+            Err(error.into())
         }
     }
 }
 
-fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<File, Error> {
+fn open_source(request: &CopyRequest<'_>) -> Result<File, Error> {
+    let source = request.source;
     // Without O_NONBLOCK, open(2) would block on a FIFO that was swapped in. For a FIFO, the transfer does the waiting,
     // and a signal can end it; for regular files the flag has no effect.
     let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    if nofollow {
+    if !request.follow {
         flags |= OFlag::O_NOFOLLOW;
     }
     let file = wait_for_lease(|| source.open(flags, 0))
         .map_err(|e| source.error(Operation::OpenSource, e))?;
     match fstat(&file) {
-        Ok(now) if file_id(&now) == file_id(from) => Ok(file),
-        Ok(_) => Err(Error::Replaced(Replaced::Source(source.shown.into()))),
+        Ok(now) if file_id(&now) == file_id(request.from) => Ok(file),
+        Ok(_) => Err(Error::Replaced(Replaced::Source(source.shown().into()))),
         Err(e) => Err(source.error(Operation::Fstat, e)),
     }
 }
@@ -477,8 +517,8 @@ fn open_source(source: &AtPath<'_>, from: &FileStat, nofollow: bool) -> Result<F
 /// made.
 fn abandon(
     voice: &mut OrderedOutput,
-    dest: &AtPath<'_>,
-    open: Destination<'_>,
+    dest: &AtPath,
+    open: Destination,
     failure: Option<&CopyFailure>,
 ) -> Option<FileId> {
     let empty = failure.is_some_and(|failure| {
@@ -499,16 +539,11 @@ fn abandon(
 }
 
 /// Removes a file that this run made, even where the destination is a link that leads to it.
-fn remove_made(dest: &AtPath<'_>, made: FileId) -> Result<(), Error> {
-    let Ok(entry) = ResolvedPath::resolve_follow(dest) else {
+fn remove_made(dest: &AtPath, made: FileId) -> Result<(), Error> {
+    let Ok(entry) = resolve_follow(dest) else {
         return dest.remove_made(made);
     };
-    let behind = AtPath {
-        dir: entry.dir(),
-        path: &entry.name,
-        shown: dest.shown,
-    };
-    behind.remove_made(made)
+    entry.remove_made(made)
 }
 
 /// Returns the option that allows only one way to copy.

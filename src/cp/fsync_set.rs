@@ -17,7 +17,7 @@ use nix::sys::statfs::{self, fstatfs};
 use nix::unistd::{fsync, syncfs};
 
 use super::at_path::AtPath;
-use super::dest::resolve_link::ResolvedPath;
+use super::dest::resolve_link::{resolve_follow, resolve_nofollow};
 use super::error::{Error, Operation};
 use super::file_status::{FileId, file_id, file_type, is_directory, is_link};
 use crate::transfer::errno_class::retry;
@@ -32,14 +32,37 @@ const MAX_SINGLE_FSYNCS: usize = 32;
 /// writeback errors and report them to syncfs"). In older versions it only waits.
 const SYNCFS_REPORTS_ERRORS_SINCE: (u32, u32) = (5, 8);
 
-/// File systems whose syncfs(2) was tested to bring all data to the medium. On FUSE the call ends in the kernel and
-/// does not reach the daemon (measured on 6.18); nothing is known about others, so each of their files is synced by
-/// itself.
-const SYNCFS_TRUSTED_FS: [statfs::FsType; 3] = [
-    statfs::EXT4_SUPER_MAGIC,
-    statfs::XFS_SUPER_MAGIC,
-    statfs::BTRFS_SUPER_MAGIC,
+/// A file system that is known to have fsync(2).
+struct SyncableFs {
+    magic: statfs::FsType,
+    /// Whether syncfs(2) was tested to bring all data to the medium. On FUSE the call ends in the kernel and does not
+    /// reach the daemon (measured on 6.18); nothing is known about others, so each of their files is synced by itself.
+    is_syncfs_trusted: bool,
+}
+
+/// The known file systems. Of all others neither is known.
+const SYNCABLE_FS: [SyncableFs; 5] = [
+    SyncableFs::new(statfs::EXT4_SUPER_MAGIC, true),
+    SyncableFs::new(statfs::XFS_SUPER_MAGIC, true),
+    SyncableFs::new(statfs::BTRFS_SUPER_MAGIC, true),
+    SyncableFs::new(statfs::F2FS_SUPER_MAGIC, false),
+    SyncableFs::new(statfs::TMPFS_MAGIC, false),
 ];
+
+impl SyncableFs {
+    const fn new(magic: statfs::FsType, is_syncfs_trusted: bool) -> Self {
+        Self {
+            magic,
+            is_syncfs_trusted,
+        }
+    }
+
+    /// Returns the row of the file system that a file is on, if it is a known one.
+    fn of(file: BorrowedFd<'_>) -> Option<&'static Self> {
+        let magic = fstatfs(file).ok()?.filesystem_type();
+        SYNCABLE_FS.iter().find(|fs| fs.magic == magic)
+    }
+}
 
 /// The files that must be on the disk in the end. Threads share the set.
 #[derive(Debug)]
@@ -66,7 +89,7 @@ struct FsyncState {
 struct FileSystemSync {
     /// The first file that was opened on it: syncfs reports errors since then.
     handle: File,
-    shown: PathBuf,
+    path: PathBuf,
     /// The files to sync one by one, in this order: a directory comes after its entries.
     each: Vec<(File, PathBuf)>,
     directories: HashSet<FileId>,
@@ -107,14 +130,16 @@ impl FsyncSet {
     pub fn register_file_system(
         &self,
         file: &File,
-        shown: &Path,
+        place: &AtPath,
         holds_old: bool,
     ) -> io::Result<()> {
         if !self.wanted {
             return Ok(());
         }
         let mut state = self.state();
-        let noted = state.system(file.as_fd(), shown).map(|(_, stat)| stat);
+        let noted = state
+            .system(file.as_fd(), place.shown())
+            .map(|(_, stat)| stat);
         match noted {
             Ok(stat) if holds_old && is_syncable(&stat) && !has_fsync(file) => {
                 drop(state);
@@ -122,70 +147,76 @@ impl FsyncSet {
             }
             Ok(_) => Ok(()),
             Err(e) => {
-                state.failed.push(not_synced(shown, e));
+                state.failed.push(not_synced(place.shown(), e));
                 Ok(())
             }
         }
     }
 
     /// Notes a file that is complete. Devices and FIFOs have nothing to sync.
-    pub fn note_file(&self, file: &File, shown: &Path) {
-        self.note(file, shown);
+    pub fn note_file(&self, file: &File, place: &AtPath) {
+        self.note(file, place.shown());
     }
 
     /// Notes a directory in which a name was made.
-    pub fn note_directory(&self, directory: &File, shown: &Path) {
-        self.note(directory, shown);
+    pub fn note_directory(&self, directory: &File, path: &Path) {
+        self.note(directory, path);
     }
 
-    /// Notes the directory that an entry is in. `shown` is the path of the entry.
-    pub fn note_parent(&self, entry: &ResolvedPath<'_>, shown: &Path) {
+    /// Notes the directory that a resolved entry is in.
+    pub fn note_parent(&self, entry: &AtPath) {
         if !self.wanted || lab_skips_parents() {
             return;
         }
-        match entry.open_directory() {
-            Ok(directory) => self.note(&directory, &parent(shown)),
+        match entry.open_parent() {
+            Ok(directory) => self.note(&directory, &parent(entry.shown())),
             // A directory that may not be read cannot be synced alone, and there is no descriptor for its file system.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                self.note_unreadable(entry.dir(), &parent(shown));
+                self.note_unreadable(entry.dir(), &parent(entry.shown()));
             }
-            Err(e) => self.state().failed.push(not_synced(parent(shown), e)),
+            Err(e) => self
+                .state()
+                .failed
+                .push(not_synced(parent(entry.shown()), e)),
         }
     }
 
     /// Notes the directory of a file that was made. If that is a symbolic link, it is not resolved: it leads to nothing
     /// yet, and reading it would change its access time.
-    pub fn note_made(&self, place: &AtPath<'_>) {
-        if !self.wanted || self.uses_syncfs(place.dir) {
+    pub fn note_made(&self, place: &AtPath) {
+        if !self.wanted || self.uses_syncfs(place.dir()) {
             return;
         }
         // A directory may be made by a name with trailing slashes.
-        let bytes = place.path.as_bytes();
+        let bytes = place.path().as_bytes();
         let end = bytes.iter().rposition(|b| *b != b'/');
         let base = OsStr::from_bytes(&bytes[..end.map_or(0, |at| at + 1)]);
-        match ResolvedPath::resolve_nofollow(&AtPath {
-            path: base,
-            ..*place
-        }) {
-            Ok(entry) => self.note_parent(&entry, place.shown),
-            Err(e) => self.state().failed.push(not_synced(parent(place.shown), e)),
+        match resolve_nofollow(&place.with_path(base)) {
+            Ok(entry) => self.note_parent(&entry),
+            Err(e) => self
+                .state()
+                .failed
+                .push(not_synced(parent(place.shown()), e)),
         }
     }
 
     /// Notes the directory of a path that was written to, and the directory of the link's target if it is a link.
-    pub fn note_entry(&self, place: &AtPath<'_>) {
-        if !self.wanted || self.uses_syncfs(place.dir) {
+    pub fn note_entry(&self, place: &AtPath) {
+        if !self.wanted || self.uses_syncfs(place.dir()) {
             return;
         }
-        let entry = ResolvedPath::resolve_nofollow(place);
+        let entry = resolve_nofollow(place);
         let link = entry
             .as_ref()
-            .is_ok_and(|entry| entry.stat().is_ok_and(|stat| is_link(&stat)));
-        let through = link.then(|| ResolvedPath::resolve_follow(place));
+            .is_ok_and(|entry| entry.stat(false).is_ok_and(|stat| is_link(&stat)));
+        let through = link.then(|| resolve_follow(place));
         for entry in [Some(entry), through].into_iter().flatten() {
             match entry {
-                Ok(entry) => self.note_parent(&entry, place.shown),
-                Err(e) => self.state().failed.push(not_synced(parent(place.shown), e)),
+                Ok(entry) => self.note_parent(&entry),
+                Err(e) => self
+                    .state()
+                    .failed
+                    .push(not_synced(parent(place.shown()), e)),
             }
         }
     }
@@ -199,27 +230,27 @@ impl FsyncSet {
         })
     }
 
-    fn note(&self, file: &File, shown: &Path) {
+    fn note(&self, file: &File, path: &Path) {
         if !self.wanted {
             return;
         }
         if is_o_path(file) {
-            return self.note_unreadable(file.as_fd(), shown);
+            return self.note_unreadable(file.as_fd(), path);
         }
         let mut state = self.state();
-        if let Err(e) = state.note(file, shown, self.syncfs_tells) {
-            state.failed.push(not_synced(shown, e));
+        if let Err(e) = state.note(file, path, self.syncfs_tells) {
+            state.failed.push(not_synced(path, e));
         }
     }
 
     /// Notes a directory that may be written to but not read, which cannot be synced by itself. sync(2) syncs it, where
     /// that is known to reach the medium.
-    fn note_unreadable(&self, directory: BorrowedFd<'_>, shown: &Path) {
+    fn note_unreadable(&self, directory: BorrowedFd<'_>, path: &Path) {
         let mut state = self.state();
         if is_syncfs_trusted(directory) {
             state.needs_sync_all = true;
         } else {
-            state.failed.push(not_synced(shown, Errno::EACCES));
+            state.failed.push(not_synced(path, Errno::EACCES));
         }
     }
 
@@ -229,7 +260,7 @@ impl FsyncSet {
         for system in state.systems.values_mut() {
             if system.use_syncfs {
                 if let Err(e) = retry(|| syncfs(&system.handle)) {
-                    state.failed.push(not_synced(&system.shown, e));
+                    state.failed.push(not_synced(&system.path, e));
                 }
             } else {
                 sync_each(&mut system.each, &mut state.failed);
@@ -252,14 +283,14 @@ impl FsyncState {
     fn system(
         &mut self,
         file: impl AsFd,
-        shown: &Path,
+        path: &Path,
     ) -> io::Result<(&mut FileSystemSync, FileStat)> {
         let stat = fstat(&file)?;
         let system = match self.systems.entry(stat.st_dev) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => new.insert(FileSystemSync {
                 handle: file.as_fd().try_clone_to_owned()?.into(),
-                shown: shown.into(),
+                path: path.into(),
                 each: Vec::new(),
                 directories: HashSet::new(),
                 use_syncfs: false,
@@ -269,13 +300,13 @@ impl FsyncState {
         Ok((system, stat))
     }
 
-    fn note(&mut self, file: &File, shown: &Path, syncfs_tells: bool) -> io::Result<()> {
-        let (system, stat) = self.system(file, shown)?;
+    fn note(&mut self, file: &File, path: &Path, syncfs_tells: bool) -> io::Result<()> {
+        let (system, stat) = self.system(file, path)?;
         let known = is_directory(&stat) && !system.directories.insert(file_id(&stat));
         if !is_syncable(&stat) || system.use_syncfs || known {
             return Ok(());
         }
-        system.each.push((file.try_clone()?, shown.into()));
+        system.each.push((file.try_clone()?, path.into()));
         if system.each.len() <= MAX_SINGLE_FSYNCS {
             return Ok(());
         }
@@ -297,14 +328,7 @@ fn is_syncable(stat: &FileStat) -> bool {
 /// Returns whether the file system of a file is known to have fsync(2). Calling fsync(2) would answer that too, but it
 /// would first write out the dirty pages of the old file, only for them to be replaced.
 fn has_fsync(file: &File) -> bool {
-    let known = [
-        statfs::EXT4_SUPER_MAGIC,
-        statfs::XFS_SUPER_MAGIC,
-        statfs::BTRFS_SUPER_MAGIC,
-        statfs::F2FS_SUPER_MAGIC,
-        statfs::TMPFS_MAGIC,
-    ];
-    fstatfs(file).is_ok_and(|stat| known.contains(&stat.filesystem_type()))
+    SyncableFs::of(file.as_fd()).is_some()
 }
 
 /// Returns whether the build of the kernel laboratory is told to skip the sync of parent directories. The error is
@@ -314,7 +338,7 @@ fn lab_skips_parents() -> bool {
 }
 
 fn is_syncfs_trusted(file: BorrowedFd<'_>) -> bool {
-    fstatfs(file).is_ok_and(|stat| SYNCFS_TRUSTED_FS.contains(&stat.filesystem_type()))
+    SyncableFs::of(file).is_some_and(|fs| fs.is_syncfs_trusted)
 }
 
 /// Returns whether a descriptor is an O_PATH one, which fsync(2) and syncfs(2) refuse.
@@ -324,9 +348,9 @@ fn is_o_path(file: &File) -> bool {
 }
 
 fn sync_each(each: &mut Vec<(File, PathBuf)>, failed: &mut Vec<Error>) {
-    for (file, shown) in each.drain(..) {
+    for (file, path) in each.drain(..) {
         if let Err(e) = retry(|| fsync(&file)) {
-            failed.push(not_synced(shown, e));
+            failed.push(not_synced(path, e));
         }
     }
 }
@@ -335,11 +359,11 @@ fn not_synced(path: impl Into<PathBuf>, error: impl Into<io::Error>) -> Error {
     Error::io(Operation::Sync, path, error)
 }
 
-fn parent(shown: &Path) -> PathBuf {
-    match shown.parent() {
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.into(),
         Some(_) => ".".into(),
-        None => shown.into(),
+        None => path.into(),
     }
 }
 
@@ -364,8 +388,9 @@ mod tests {
         for n in 0..files {
             let path = dir.path().join(n.to_string());
             let file = File::create(&path)?;
-            durable.register_file_system(&file, &path, false)?;
-            durable.note_file(&file, &path);
+            let place = AtPath::from_current(&path);
+            durable.register_file_system(&file, &place, false)?;
+            durable.note_file(&file, &place);
             durable.note_directory(&File::open(dir.path())?, dir.path());
         }
         let left = {
@@ -396,7 +421,7 @@ mod tests {
     fn what_has_nothing_to_sync_is_no_failure() -> io::Result<()> {
         let durable = FsyncSet::new(true);
         let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
-        durable.note_file(&null, Path::new("/dev/null"));
+        durable.note_file(&null, &AtPath::from_current(Path::new("/dev/null")));
         assert!(durable.finish().is_empty());
         Ok(())
     }

@@ -25,6 +25,7 @@ pub mod thread_pool;
 mod throttle;
 mod total_scan;
 pub mod tree;
+pub mod usage_error;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -48,8 +49,8 @@ pub fn main(words: Vec<OsString>) -> u8 {
         set_program_name(&word);
     }
     let resolved = resolve::resolve(words, &Environment::of_process());
-    for warning in &resolved.warnings {
-        diagnose(warning);
+    for warning in resolved.warnings {
+        diagnose(messages::usage::usage_warning(warning));
     }
     let options = match resolved.options {
         Ok(options) => options,
@@ -58,7 +59,8 @@ pub fn main(words: Vec<OsString>) -> u8 {
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(e) => {
-            return cli_answer::CliAnswer::error(&format!("cannot handle signals: {e}")).print();
+            diagnose(&messages::signals_not_handled(&e));
+            return cli_answer::EXIT_FAILURE;
         }
     };
     raise_descriptor_limit();
@@ -69,7 +71,7 @@ pub fn main(words: Vec<OsString>) -> u8 {
         Err(error) => {
             voice.error_without_file(&error);
             if error.is_usage_error() {
-                voice.print_hint(&cli_answer::hint());
+                voice.print_hint(&messages::usage::hint());
             }
             false
         }

@@ -19,17 +19,19 @@ const SIGNAL_CHECK_INTERVAL_MS: u16 = 100;
 pub(super) fn ask_overwrite(
     voice: &mut OrderedOutput,
     options: &CopyOptions,
-    dest: &AtPath<'_>,
+    dest: &AtPath,
     there: &FileStat,
 ) -> bool {
     let flags = nix::fcntl::AtFlags::AT_EACCESS;
     let writable = is_link(there)
         || nix::unistd::geteuid().is_root()
-        || nix::unistd::faccessat(dest.dir, dest.path, AccessFlags::W_OK, flags).is_ok();
+        || nix::unistd::faccessat(dest.dir(), dest.path(), AccessFlags::W_OK, flags).is_ok();
     let unwritable = (!writable).then_some(there.st_mode);
     let replaces = options.remove_destination || options.force;
     voice.ask(&messages::overwrite_question(
-        dest.shown, unwritable, replaces,
+        dest.shown(),
+        unwritable,
+        replaces,
     ));
     read_answer(voice).is_some_and(|line| matches!(line.first(), Some(b'y' | b'Y')))
 }

@@ -7,9 +7,10 @@ use hdrhistogram::Histogram;
 
 use super::export::hlog::HistogramLog;
 use crate::observe::latency_histograms::{new_histogram, record_ns};
+use crate::sys::clock::MonotonicNs;
 
-/// The length of an interval, in nanoseconds.
-const INTERVAL_NS: u64 = 1_000_000_000;
+/// The length of an interval.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// An interval log that is being written. An interval holds the samples that arrived in it, as in every log of this
 /// kind. Its tag is the subject to which their intended times belong and the kind of prober, with all CPUs together.
@@ -17,21 +18,20 @@ const INTERVAL_NS: u64 = 1_000_000_000;
 pub struct IntervalLog {
     log: HistogramLog,
     current: BTreeMap<(String, &'static str), Histogram<u64>>,
-    start_ns: u64,
-    interval_start_ns: u64,
+    start: MonotonicNs,
+    interval_start: MonotonicNs,
 }
 
 impl IntervalLog {
-    /// Returns an empty log that begins at `start_ns` of CLOCK_MONOTONIC. `epoch` is the time since 1970 at which that
-    /// clock was zero.
+    /// Returns an empty log that begins at `start`. `epoch` is the time since 1970 at which CLOCK_MONOTONIC was zero.
     #[must_use]
-    pub fn new(start_ns: u64, epoch: Duration) -> Self {
-        let wall = SystemTime::UNIX_EPOCH + epoch + Duration::from_nanos(start_ns);
+    pub fn new(start: MonotonicNs, epoch: Duration) -> Self {
+        let wall = SystemTime::UNIX_EPOCH + epoch + Duration::from_nanos(start.as_nanos());
         Self {
             log: HistogramLog::new(wall),
             current: BTreeMap::new(),
-            start_ns,
-            interval_start_ns: start_ns,
+            start,
+            interval_start: start,
         }
     }
 
@@ -45,26 +45,26 @@ impl IntervalLog {
     }
 
     /// Ends the interval if a second has passed since it began.
-    pub fn end_interval_if_due(&mut self, now_ns: u64) {
-        if now_ns - self.interval_start_ns >= INTERVAL_NS {
-            self.end(now_ns);
+    pub fn end_interval_if_due(&mut self, now: MonotonicNs) {
+        if now.since(self.interval_start) >= INTERVAL {
+            self.end(now);
         }
     }
 
-    fn end(&mut self, now_ns: u64) {
-        let offset = Duration::from_nanos(self.interval_start_ns - self.start_ns);
-        let length = Duration::from_nanos(now_ns - self.interval_start_ns);
+    fn end(&mut self, now: MonotonicNs) {
+        let offset = self.interval_start.since(self.start);
+        let length = now.since(self.interval_start);
         for ((subject, probe), histogram) in std::mem::take(&mut self.current) {
             self.log
                 .interval(&subject, probe, offset, length, &histogram);
         }
-        self.interval_start_ns = now_ns;
+        self.interval_start = now;
     }
 
     /// Ends the last interval and returns the whole log.
     #[must_use]
-    pub fn into_log(mut self, now_ns: u64) -> HistogramLog {
-        self.end(now_ns);
+    pub fn into_log(mut self, now: MonotonicNs) -> HistogramLog {
+        self.end(now);
         self.log
     }
 }

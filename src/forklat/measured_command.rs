@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{AccessFlags, Pid, access};
 
-use crate::sys::clock::monotonic_ns;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::proc_status;
 use crate::sys::process::{ProcessUsage, reap};
 
@@ -33,12 +33,12 @@ pub struct FinishedCommand {
     /// The CPU time and the peak memory of the command.
     pub cost: ProcessUsage,
     /// The time just before the command was started.
-    pub start_ns: u64,
+    pub start: MonotonicNs,
     /// The time at which the command had ended.
-    pub end_ns: u64,
+    pub end: MonotonicNs,
     /// The time at which fsync(2) of the file that the command made returned, or its error. Without a file, this is
-    /// `end_ns`.
-    pub durable: Result<u64, io::Error>,
+    /// `end`.
+    pub durable: Result<MonotonicNs, io::Error>,
     /// The text that the command wrote to standard error, if it was piped.
     pub stderr_text: String,
     /// Whether processes of its group still ran when it ended. They were killed. This is checked only if the command
@@ -49,8 +49,8 @@ pub struct FinishedCommand {
 impl FinishedCommand {
     /// Returns the time at which the file was durable, or at which the command ended if fsync(2) failed.
     #[must_use]
-    pub fn durable_or_ended_ns(&self) -> u64 {
-        *self.durable.as_ref().unwrap_or(&self.end_ns)
+    pub fn durable_or_ended(&self) -> MonotonicNs {
+        *self.durable.as_ref().unwrap_or(&self.end)
     }
 }
 
@@ -70,14 +70,14 @@ impl RunningCommand {
     /// # Errors
     /// The errors of fork(2) and execve(2).
     pub fn start(command: &mut Command, made: Option<PathBuf>) -> io::Result<Self> {
-        let start_ns = monotonic_ns();
+        let start = MonotonicNs::now();
         let mut child = command.spawn()?;
         let pid = Pid::from_raw(child.id().cast_signed());
         let said = child.stderr.take().map(listen);
         let (send, ended) = channel();
         let watch = watch_size(pid);
         thread::spawn(move || {
-            let result = wait(pid, start_ns, made, said, watch);
+            let result = wait(pid, start, made, said, watch);
             // The receiver is gone if the measurement was given up, so the error is ignored.
             let _ = send.send(result);
         });
@@ -101,19 +101,19 @@ impl RunningCommand {
 
 fn wait(
     pid: Pid,
-    start_ns: u64,
+    start: MonotonicNs,
     made: Option<PathBuf>,
     said: Option<Receiver<Vec<u8>>>,
     watch: JoinHandle<u64>,
 ) -> io::Result<FinishedCommand> {
     // The process is not reaped yet, so that its number, and that of its group, cannot be reused meanwhile.
     waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
-    let end_ns = monotonic_ns();
+    let end = MonotonicNs::now();
     let durable = match &made {
         Some(path) => File::open(path)
             .and_then(|file| file.sync_all())
-            .map(|()| monotonic_ns()),
-        None => Ok(end_ns),
+            .map(|()| MonotonicNs::now()),
+        None => Ok(end),
     };
     let left_running = made.is_some() && end_group(pid);
     let (status, mut cost) = reap(pid)?;
@@ -126,8 +126,8 @@ fn wait(
     Ok(FinishedCommand {
         status,
         cost,
-        start_ns,
-        end_ns,
+        start,
+        end,
         durable,
         stderr_text: said.map(collect_stderr).unwrap_or_default(),
         left_running,

@@ -15,6 +15,7 @@ use crate::forklat::error::{ForklatError, damaged};
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::{self, LatencyHistograms};
 use crate::observe::memory::Timeline;
+use crate::sys::clock::MonotonicNs;
 
 /// The version of the JSON format.
 pub const REPORT_VERSION: u32 = 1;
@@ -210,7 +211,7 @@ impl CopyResult {
 }
 
 impl ProbeResult {
-    /// Returns the result of one probe, from its latencies. The subject began at `start_ns` of CLOCK_MONOTONIC, and
+    /// Returns the result of one probe, from its latencies. The subject began at `start`, and
     /// `epoch` is the time since 1970 at which that clock was zero.
     #[must_use]
     pub fn of(
@@ -218,13 +219,13 @@ impl ProbeResult {
         cpu: Option<u32>,
         period: Duration,
         latency: &LatencyHistograms,
-        start_ns: u64,
+        start: MonotonicNs,
         epoch: Duration,
     ) -> Self {
         let moment = |moment: &latency_histograms::TimedLatency| WorstMoment {
             latency: microseconds(moment.latency_ns as f64),
-            time: (epoch + Duration::from_nanos(moment.intended_ns)).as_secs_f64(),
-            offset: Duration::from_nanos(moment.intended_ns.saturating_sub(start_ns)).as_secs_f64(),
+            time: (epoch + Duration::from_nanos(moment.intended.as_nanos())).as_secs_f64(),
+            offset: moment.intended.since(start).as_secs_f64(),
         };
         let mut probe = Self {
             name: name.to_owned(),

@@ -18,8 +18,8 @@ pub fn measure(probers: &[Prober], length: Duration) -> Option<IsolatedProbe> {
     let mut latency = LatencyHistograms::default();
     for prober in probers {
         while let Some(sample) = prober.pop() {
-            for moment in intended_times(&sample, prober.period_ns) {
-                latency.record(moment, sample.end_ns - moment);
+            for moment in intended_times(&sample, prober.period) {
+                latency.record(moment, sample.end.nanos_since(moment));
             }
         }
     }

@@ -1,7 +1,10 @@
 //! Sorts samples into the spans of a measurement, by their intended time, not by when they ended.
 
+use std::time::Duration;
+
 use crate::observe::latency_histograms::{LatencyHistograms, intended_times};
 use crate::observe::ring::Sample;
+use crate::sys::clock::MonotonicNs;
 
 /// The latencies that one prober measured in all spans of a subject.
 #[derive(Debug, Clone, Default)]
@@ -20,13 +23,13 @@ struct PhaseGroup {
     prober_latencies: Vec<ProberLatencies>,
 }
 
-/// One span, in nanoseconds of CLOCK_MONOTONIC. It is open as long as `end_ns` is `u64::MAX`.
+/// One span. It is open as long as `end` is [`MonotonicNs::MAX`].
 #[derive(Debug, Clone, Copy)]
 pub struct Phase {
     /// The first nanosecond of the span.
-    pub start_ns: u64,
+    pub start: MonotonicNs,
     /// The first nanosecond after the span.
-    pub end_ns: u64,
+    pub end: MonotonicNs,
     subject: usize,
 }
 
@@ -49,9 +52,9 @@ impl Phases {
         }
     }
 
-    /// Begins a span of the subject `name` at `at_ns`, and ends the one before.
-    pub fn begin(&mut self, name: &str, at_ns: u64) {
-        self.end(at_ns);
+    /// Begins a span of the subject `name` at `at`, and ends the one before.
+    pub fn begin(&mut self, name: &str, at: MonotonicNs) {
+        self.end(at);
         let known = self.subjects.iter().position(|s| s.name == name);
         let subject = known.unwrap_or_else(|| {
             self.subjects.push(PhaseGroup {
@@ -61,59 +64,54 @@ impl Phases {
             self.subjects.len() - 1
         });
         self.spans.push(Phase {
-            start_ns: at_ns,
-            end_ns: u64::MAX,
+            start: at,
+            end: MonotonicNs::MAX,
             subject,
         });
     }
 
     /// Ends the open span, if there is one.
-    pub fn end(&mut self, at_ns: u64) {
+    pub fn end(&mut self, at: MonotonicNs) {
         if let Some(last) = self.spans.last_mut() {
-            last.end_ns = last.end_ns.min(at_ns);
+            last.end = last.end.min(at);
         }
     }
 
     /// Counts a sample, which may arrive long after its span. Each of its intended times is counted in the span to
     /// which it belongs, or not at all.
-    pub fn record(&mut self, prober: usize, period_ns: u64, sample: &Sample) {
-        if let Some(heard) = self.latencies_at(prober, sample.first_intended_ns) {
-            heard.answer.record_service(sample.end_ns - sample.start_ns);
-            if sample.child_start_ns != 0 {
-                let service = sample.child_start_ns.saturating_sub(sample.start_ns);
-                heard.child.record_service(service);
+    pub fn record(&mut self, prober: usize, period: Duration, sample: &Sample) {
+        if let Some(heard) = self.latencies_at(prober, sample.first_intended) {
+            let service = sample.end.nanos_since(sample.start);
+            heard.answer.record_service(service);
+            if let Some(child) = sample.child_start {
+                heard.child.record_service(child.nanos_since(sample.start));
             }
         }
-        for moment in intended_times(sample, period_ns) {
+        for moment in intended_times(sample, period) {
             if let Some(heard) = self.latencies_at(prober, moment) {
-                heard.answer.record(moment, sample.end_ns - moment);
-                if sample.child_start_ns != 0 {
-                    heard
-                        .child
-                        .record(moment, sample.child_start_ns.saturating_sub(moment));
+                let latency_ns = sample.end.nanos_since(moment);
+                heard.answer.record(moment, latency_ns);
+                if let Some(child) = sample.child_start {
+                    heard.child.record(moment, child.nanos_since(moment));
                 }
             }
         }
     }
 
-    fn latencies_at(&mut self, prober: usize, moment_ns: u64) -> Option<&mut ProberLatencies> {
-        let span = self.span_at(moment_ns)?;
+    fn latencies_at(&mut self, prober: usize, moment: MonotonicNs) -> Option<&mut ProberLatencies> {
+        let span = self.span_at(moment)?;
         Some(&mut self.subjects[span.subject].prober_latencies[prober])
     }
 
-    fn span_at(&self, moment_ns: u64) -> Option<Phase> {
-        let span = self
-            .spans
-            .iter()
-            .rev()
-            .find(|span| span.start_ns <= moment_ns)?;
-        (moment_ns < span.end_ns).then_some(*span)
+    fn span_at(&self, moment: MonotonicNs) -> Option<Phase> {
+        let span = self.spans.iter().rev().find(|span| span.start <= moment)?;
+        (moment < span.end).then_some(*span)
     }
 
     /// Returns the subject to which a time belongs.
     #[must_use]
-    pub fn subject_at(&self, moment_ns: u64) -> Option<&str> {
-        let span = self.span_at(moment_ns)?;
+    pub fn subject_at(&self, moment: MonotonicNs) -> Option<&str> {
+        let span = self.span_at(moment)?;
         Some(&self.subjects[span.subject].name)
     }
 
@@ -148,32 +146,38 @@ impl Phases {
 
 #[cfg(test)]
 mod tests {
-    use super::Phases;
+    use super::{Duration, MonotonicNs, Phases};
     use crate::observe::ring::Sample;
+
+    const PERIOD: Duration = Duration::from_nanos(10);
+
+    fn at(nanoseconds: u64) -> MonotonicNs {
+        MonotonicNs::from_nanos(nanoseconds)
+    }
 
     fn answer(intended: u64, moments: u64, end: u64) -> Sample {
         Sample {
-            first_intended_ns: intended,
+            first_intended: at(intended),
             intended_count: moments,
-            start_ns: intended,
-            end_ns: end,
-            child_start_ns: 0,
+            start: at(intended),
+            end: at(end),
+            child_start: None,
         }
     }
 
     #[test]
     fn an_answer_counts_where_it_was_wanted_however_late_it_comes() {
         let mut spans = Phases::new(1);
-        spans.record(0, 10, &answer(90, 1, 95));
-        spans.begin("idle", 100);
-        spans.begin("cp", 200);
-        spans.record(0, 10, &answer(150, 1, 160));
+        spans.record(0, PERIOD, &answer(90, 1, 95));
+        spans.begin("idle", at(100));
+        spans.begin("cp", at(200));
+        spans.record(0, PERIOD, &answer(150, 1, 160));
         // A stall across the border of two spans: three intended times before it, two after it.
-        spans.record(0, 10, &answer(170, 5, 400));
-        spans.end(300);
-        spans.record(0, 10, &answer(300, 1, 301));
-        spans.begin("idle", 500);
-        spans.record(0, 10, &answer(500, 1, 501));
+        spans.record(0, PERIOD, &answer(170, 5, 400));
+        spans.end(at(300));
+        spans.record(0, PERIOD, &answer(300, 1, 301));
+        spans.begin("idle", at(500));
+        spans.record(0, PERIOD, &answer(500, 1, 501));
         assert_eq!(spans.names().collect::<Vec<_>>(), ["idle", "cp"]);
         assert_eq!(spans.prober_latencies("idle")[0].answer.latency.len(), 5);
         assert_eq!(spans.prober_latencies("cp")[0].answer.latency.len(), 2);
@@ -182,9 +186,9 @@ mod tests {
         assert_eq!(
             spans
                 .of("idle")
-                .map(|s| (s.start_ns, s.end_ns))
+                .map(|s| (s.start, s.end))
                 .collect::<Vec<_>>(),
-            [(100, 200), (500, u64::MAX)]
+            [(at(100), at(200)), (at(500), MonotonicNs::MAX)]
         );
         assert!(spans.prober_latencies("dd").is_empty());
     }

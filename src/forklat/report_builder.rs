@@ -9,6 +9,7 @@ use super::session::{ProberId, SessionResult};
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::LatencyHistograms;
 use crate::observe::memory::Timeline;
+use crate::sys::clock::MonotonicNs;
 
 /// The facts about a subject that the session does not have.
 #[derive(Debug)]
@@ -43,28 +44,22 @@ pub(super) fn assemble(
 
 fn subject(column: &SubjectSpec, record: &SessionResult) -> Subject {
     let spans: Vec<Phase> = record.spans.of(&column.name).collect();
-    let start_ns = spans.first().map_or(0, |span| span.start_ns);
-    let nanoseconds = spans.iter().map(|span| span.end_ns - span.start_ns).sum();
+    let start = spans.first().map_or(MonotonicNs::ZERO, |span| span.start);
+    let nanoseconds = spans
+        .iter()
+        .map(|span| span.end.nanos_since(span.start))
+        .sum();
     Subject {
         name: column.name.clone(),
         aside: column.excluded_from_ratios,
         command: column.command.clone(),
         seconds: Duration::from_nanos(nanoseconds).as_secs_f64(),
         copies: column.copies.clone(),
-        probes: probes(
-            record.spans.prober_latencies(&column.name),
-            record,
-            start_ns,
-        ),
+        probes: probes(record.spans.prober_latencies(&column.name), record, start),
         timelines: spans
             .iter()
             .map(|span| {
-                Timeline::between(
-                    record.sampler.history(),
-                    span.start_ns,
-                    span.end_ns,
-                    record.epoch,
-                )
+                Timeline::between(record.sampler.history(), span.start, span.end, record.epoch)
             })
             .collect(),
     }
@@ -72,14 +67,18 @@ fn subject(column: &SubjectSpec, record: &SessionResult) -> Subject {
 
 /// Returns the results of each kind of probe, first for all its probers together, then for each prober if there are
 /// several. The child of `fork` is a probe of its own.
-fn probes(heard: &[ProberLatencies], record: &SessionResult, start_ns: u64) -> Vec<ProbeResult> {
+fn probes(
+    heard: &[ProberLatencies],
+    record: &SessionResult,
+    start: MonotonicNs,
+) -> Vec<ProbeResult> {
     let mut probes = Vec::new();
     let all: Vec<_> = record.probers.iter().zip(heard).collect();
     for kind in all.chunk_by(|a, b| a.0.name == b.0.name) {
         let ProberId { name, period, .. } = kind[0].0;
         let mut add = |name: &str, pick: fn(&ProberLatencies) -> &LatencyHistograms| {
             let make = |cpu, latency: &LatencyHistograms| {
-                ProbeResult::of(name, cpu, *period, latency, start_ns, record.epoch)
+                ProbeResult::of(name, cpu, *period, latency, start, record.epoch)
             };
             let mut together = LatencyHistograms::default();
             for (_, heard) in kind {

@@ -230,7 +230,7 @@ impl PhaseRunner<'_> {
                 .into()),
             None => {
                 self.task.signals.terminate_on_next_signal();
-                self.session.end_at(ended.end_ns);
+                self.session.end_at(ended.end);
                 Ok(shell_status(ended.status))
             }
         }

@@ -17,7 +17,7 @@ use crate::observe::observer_process::ObserverProcess;
 use crate::observe::probe::Prober;
 use crate::observe::ring::Sample;
 use crate::observe::sampler::Sampler;
-use crate::sys::clock::monotonic_ns;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::proc_status;
 use crate::sys::process::ProcessUsage;
 use crate::sys::strerror::strerror;
@@ -25,10 +25,10 @@ use crate::sys::strerror::strerror;
 /// Interval between two checks of the ring buffers (50 ms). They hold 40 s.
 pub const COLLECT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Delay, in nanoseconds, after which a sample is assigned to a span (500 ms). By then the end of the span is known,
+/// Delay after which a sample is assigned to a span (500 ms). By then the end of the span is known,
 /// although the end of a command is reported a little later than it happened (20 ms for its size, a tick, and the delay
 /// of a busy machine).
-const ATTRIBUTION_DELAY_NS: u64 = 500_000_000;
+const ATTRIBUTION_DELAY: Duration = Duration::from_millis(500);
 
 /// Delay after which a message says that a late sample is waited for (5 s).
 const SLOW_ANSWER_NOTICE_DELAY: Duration = Duration::from_secs(5);
@@ -110,13 +110,14 @@ impl Session {
         for prober in &probers {
             while prober.pop().is_some() {}
         }
-        let epoch = wall_clock().saturating_sub(Duration::from_nanos(monotonic_ns()));
+        let epoch =
+            wall_clock().saturating_sub(Duration::from_nanos(MonotonicNs::now().as_nanos()));
         let mut notes = observing.notes.clone();
         let workers = probers.iter().map(|prober| &prober.process);
         notes.extend(unlocked(workers.chain([sampler.process()])));
         Ok(Self {
             spans: Phases::new(probers.len()),
-            seconds: log.then(|| IntervalLog::new(monotonic_ns(), epoch)),
+            seconds: log.then(|| IntervalLog::new(MonotonicNs::now(), epoch)),
             unattributed_samples: VecDeque::new(),
             lost_before: probers.iter().map(Prober::lost).collect(),
             probers,
@@ -130,20 +131,20 @@ impl Session {
 
     /// Ends the current span, reads the slab caches, which others may feel, and then begins a span of the subject `name`.
     pub fn begin(&mut self, name: &str) {
-        self.spans.end(monotonic_ns());
+        self.spans.end(MonotonicNs::now());
         self.sampler.read_slabs_now();
-        self.spans.begin(name, monotonic_ns());
+        self.spans.begin(name, MonotonicNs::now());
     }
 
     /// Ends the current span at the present time.
     pub fn end(&mut self) {
-        self.end_at(monotonic_ns());
+        self.end_at(MonotonicNs::now());
     }
 
-    /// Ends the current span at `at_ns` of CLOCK_MONOTONIC, a moment ago.
-    pub fn end_at(&mut self, at_ns: u64) {
+    /// Ends the current span at `at`, a moment ago.
+    pub fn end_at(&mut self, at: MonotonicNs) {
         self.sampler.request_slab_reading();
-        self.spans.end(at_ns);
+        self.spans.end(at);
     }
 
     /// Takes the new samples from the ring buffers of the observers.
@@ -156,9 +157,9 @@ impl Session {
             self.probers[index].process.check_alive()?;
             self.check_no_loss(index)?;
         }
-        self.attribute_samples(monotonic_ns().saturating_sub(ATTRIBUTION_DELAY_NS));
+        self.attribute_samples(MonotonicNs::now().before(ATTRIBUTION_DELAY));
         if let Some(seconds) = &mut self.seconds {
-            seconds.end_interval_if_due(monotonic_ns());
+            seconds.end_interval_if_due(MonotonicNs::now());
         }
         self.sampler.drain();
         Ok(self.sampler.check_alive()?)
@@ -183,14 +184,14 @@ impl Session {
         }
     }
 
-    /// Assigns the samples that started before `until_ns` to spans. A prober whose sample is late does not hold up the
+    /// Assigns the samples that started before `until` to spans. A prober whose sample is late does not hold up the
     /// others.
-    fn attribute_samples(&mut self, until_ns: u64) {
+    fn attribute_samples(&mut self, until: MonotonicNs) {
         for _ in 0..self.unattributed_samples.len() {
             let Some((index, sample)) = self.unattributed_samples.pop_front() else {
                 return;
             };
-            if sample.start_ns < until_ns {
+            if sample.start < until {
                 self.record(index, &sample);
             } else {
                 self.unattributed_samples.push_back((index, sample));
@@ -200,9 +201,7 @@ impl Session {
 
     fn record(&mut self, index: usize, sample: &Sample) {
         let Prober {
-            spec: row,
-            period_ns: period,
-            ..
+            spec: row, period, ..
         } = &self.probers[index];
         self.spans.record(index, *period, sample);
         let Some(seconds) = &mut self.seconds else {
@@ -210,7 +209,7 @@ impl Session {
         };
         for moment in intended_times(sample, *period) {
             if let Some(subject) = self.spans.subject_at(moment) {
-                seconds.record(subject, row.name, sample.end_ns - moment);
+                seconds.record(subject, row.name, sample.end.nanos_since(moment));
             }
         }
     }
@@ -224,7 +223,7 @@ impl Session {
     /// Returns the largest sum of Dirty and Writeback in the spans of a subject.
     #[must_use]
     pub fn most_unwritten(&self, subject: &str) -> u64 {
-        let within = |reading: &&Reading| self.spans.subject_at(reading.at_ns) == Some(subject);
+        let within = |reading: &&Reading| self.spans.subject_at(reading.at) == Some(subject);
         let readings = self.sampler.readings().iter().filter(within);
         readings.map(unwritten).max().unwrap_or(0)
     }
@@ -234,7 +233,7 @@ impl Session {
     /// # Errors
     /// An observer that died; `interrupted` returned true while a sample was waited for.
     pub fn stop(mut self, interrupted: &dyn Fn() -> bool) -> Result<SessionResult, ForklatError> {
-        self.spans.end(monotonic_ns());
+        self.spans.end(MonotonicNs::now());
         for prober in &self.probers {
             prober.process.ask_to_stop();
         }
@@ -243,7 +242,7 @@ impl Session {
         for index in 0..self.probers.len() {
             observers.push(self.finish(index, ran, interrupted)?);
         }
-        self.attribute_samples(u64::MAX);
+        self.attribute_samples(MonotonicNs::MAX);
         let max_rss = resident(self.sampler.process());
         let cost = self.sampler.stop()?;
         observers.push(observer(self.sampler.process(), ran, cost, max_rss));
@@ -260,7 +259,7 @@ impl Session {
                 .map(|prober| ProberId {
                     name: prober.spec.name,
                     cpu: prober.cpu,
-                    period: Duration::from_nanos(prober.period_ns),
+                    period: prober.period,
                 })
                 .collect(),
             spans: self.spans,
@@ -269,7 +268,9 @@ impl Session {
             epoch: self.epoch,
             observers,
             isolated_probe: self.isolated_probe,
-            log: self.seconds.map(|seconds| seconds.into_log(monotonic_ns())),
+            log: self
+                .seconds
+                .map(|seconds| seconds.into_log(MonotonicNs::now())),
         })
     }
 

@@ -1,8 +1,11 @@
 //! Keeps latencies in HdrHistograms, which give percentiles, and the worst latencies with their times.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 
 use super::ring::Sample;
+use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
 /// Three significant digits: a value read back is within 0.1 % of what was recorded.
 const SIGNIFICANT_DIGITS: u8 = 3;
@@ -10,13 +13,13 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 /// Number of the worst latencies that are kept.
 pub const MAX_WORST_LATENCIES: usize = 10;
 
-/// A latency with its intended time, in nanoseconds.
+/// A latency with its intended time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimedLatency {
-    /// Time from the intended time to the answer.
+    /// Nanoseconds from the intended time to the answer.
     pub latency_ns: u64,
-    /// The intended time, in nanoseconds of CLOCK_MONOTONIC.
-    pub intended_ns: u64,
+    /// The time at which the answer was wanted.
+    pub intended: MonotonicNs,
 }
 
 /// All answers of one kind of probe in one span of time, in nanoseconds.
@@ -59,11 +62,11 @@ pub fn record_ns(histogram: &mut Histogram<u64>, nanoseconds: u64) {
 
 impl LatencyHistograms {
     /// Adds the latency of one intended time.
-    pub fn record(&mut self, intended_ns: u64, latency_ns: u64) {
+    pub fn record(&mut self, intended: MonotonicNs, latency_ns: u64) {
         record_ns(&mut self.latency, latency_ns);
         let moment = TimedLatency {
             latency_ns,
-            intended_ns,
+            intended,
         };
         if self.worst.len() < MAX_WORST_LATENCIES
             || self.worst.last().is_some_and(|last| *last < moment)
@@ -95,8 +98,11 @@ impl LatencyHistograms {
     }
 }
 
-/// Returns the intended times of a sample, each with its latency: one after the other, `period_ns` apart.
-pub fn intended_times(sample: &Sample, period_ns: u64) -> impl Iterator<Item = u64> + use<> {
-    let first = sample.first_intended_ns;
-    (0..sample.intended_count).map(move |n| first + n * period_ns)
+/// Returns the intended times of a sample: one after the other, `period` apart.
+pub fn intended_times(
+    sample: &Sample,
+    period: Duration,
+) -> impl Iterator<Item = MonotonicNs> + use<> {
+    let (first, period_ns) = (sample.first_intended, saturating_nanos(period));
+    (0..sample.intended_count).map(move |n| first.after(Duration::from_nanos(n * period_ns)))
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
+use crate::sys::clock::MonotonicNs;
 use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 
 /// Index of the number of rows written. The number of rows read and the weight of the lost rows follow, and then the
@@ -85,19 +86,19 @@ impl<W: AtomicWords> WordRing<W> {
     }
 }
 
-/// The result of one operation, for one or more intended times. Times are CLOCK_MONOTONIC in nanoseconds.
+/// The result of one operation, for one or more intended times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
     /// The first intended time that it serves.
-    pub first_intended_ns: u64,
+    pub first_intended: MonotonicNs,
     /// How many intended times, a period apart, it serves: more than one after a stall.
     pub intended_count: u64,
     /// When the operation was really started.
-    pub start_ns: u64,
+    pub start: MonotonicNs,
     /// When the operation was complete.
-    pub end_ns: u64,
-    /// When the child ran its first instruction for `fork`, and 0 for others.
-    pub child_start_ns: u64,
+    pub end: MonotonicNs,
+    /// When the child ran its first instruction, for `fork` alone.
+    pub child_start: Option<MonotonicNs>,
 }
 
 const SAMPLE_WORDS: usize = 5;
@@ -126,28 +127,26 @@ impl<W: AtomicWords> SampleRing<W> {
     /// Adds a sample; the writer calls it. If the ring buffer is full, the sample is lost, and [`lost`](Self::lost)
     /// counts its intended times.
     pub fn push(&self, sample: Sample) {
-        let Sample {
-            first_intended_ns: intended,
-            intended_count: moments,
-            start_ns: start,
-            end_ns: end,
-            child_start_ns: first,
-        } = sample;
+        let moments = sample.intended_count;
+        // No child starts at the moment 0, before anything has booted.
+        let child = sample.child_start.unwrap_or(MonotonicNs::ZERO);
+        let times = [sample.first_intended, sample.start, sample.end, child];
+        let [intended, start, end, child] = times.map(MonotonicNs::as_nanos);
         self.0
-            .push(&[intended, moments, start, end, first], moments);
+            .push(&[intended, moments, start, end, child], moments);
     }
 
     /// Removes and returns the oldest sample; the reader calls it.
     pub fn pop(&self) -> Option<Sample> {
         let mut row = [0; SAMPLE_WORDS];
         self.0.pop(&mut row).then(|| {
-            let [intended, moments, start, end, first] = row;
+            let [intended, moments, start, end, child] = row;
             Sample {
-                first_intended_ns: intended,
+                first_intended: MonotonicNs::from_nanos(intended),
                 intended_count: moments,
-                start_ns: start,
-                end_ns: end,
-                child_start_ns: first,
+                start: MonotonicNs::from_nanos(start),
+                end: MonotonicNs::from_nanos(end),
+                child_start: (child != 0).then_some(MonotonicNs::from_nanos(child)),
             }
         })
     }
@@ -165,11 +164,11 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Sample, SampleRing, WordRing};
+    use super::{MonotonicNs, Sample, SampleRing, WordRing};
 
     fn sample(n: u64) -> Sample {
         Sample {
-            first_intended_ns: n,
+            first_intended: MonotonicNs::from_nanos(n),
             intended_count: 2,
             ..Sample::default()
         }

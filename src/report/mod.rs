@@ -178,6 +178,7 @@ impl Reporter {
     /// Ends the run after all [`OrderedOutput`] are dropped: removes the bar, raises the signal that stopped the run
     /// again, and reports an error of standard output. Returns whether all output was written and the run was not
     /// stopped.
+    #[must_use]
     pub fn finish(self) -> bool {
         let shared = &self.shared;
         shared.write_pending(shared.display.finish(&shared.counters));

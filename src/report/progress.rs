@@ -147,7 +147,7 @@ impl ProgressDisplay {
             }
             // Only a file that took long has a line.
             ProgressMode::Bar if last.elapsed >= PROGRESS_DELAY => {
-                self.bar.remove_file_line(source)
+                self.bar.remove_file_line(source);
             }
             _ => {}
         }

@@ -1,12 +1,8 @@
 //! Quotes file names in messages as cp quotes them: always, for a shell, with escapes for unprintable characters.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::OnceLock;
-
-use crate::sys::strerror::strerror;
 
 /// Quotes a file name in gnulib's style `shell-escape-always`.
 #[must_use]
@@ -45,12 +41,6 @@ pub fn quote_if_needed(name: impl AsRef<OsStr>) -> String {
     }
 }
 
-/// Formats which operation failed on which file, and why: "cannot read '/proc/sys/vm/x': Permission denied".
-#[must_use]
-pub fn cannot(verb: &str, path: &Path, error: &io::Error) -> String {
-    format!("cannot {verb} {}: {}", quote(path), strerror(error))
-}
-
 /// Returns whether the locale uses UTF-8. As in setlocale(3), the first variable that is set decides.
 fn locale_is_utf8() -> bool {
     ["LC_ALL", "LC_CTYPE", "LANG"]
@@ -81,9 +71,9 @@ fn quote_bytes(bytes: &[u8], utf8: bool) -> String {
                     escaping = false;
                 }
                 if c == '\'' {
-                    out.push_str("'\\''")
+                    out.push_str("'\\''");
                 } else {
-                    out.push(c)
+                    out.push(c);
                 }
             }
             QuotedChar::Escaped(b) => {

@@ -60,10 +60,16 @@ impl MonotonicNs {
         Self(self.0.saturating_sub(saturating_nanos(time)))
     }
 
+    /// Returns the nanoseconds since `earlier`, zero if that is later.
+    #[must_use]
+    pub const fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// Returns the time since `earlier`, zero if that is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
     }
 }
 
@@ -73,10 +79,10 @@ pub fn saturating_nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Sleeps until `deadline`, in nanoseconds of CLOCK_MONOTONIC (`TIMER_ABSTIME`: neither a signal nor a late start moves
+/// Sleeps until `deadline` (`TIMER_ABSTIME`: neither a signal nor a late start moves
 /// it). Returns at once if it has passed.
-pub fn sleep_until(deadline: u64) {
-    let at = TimeSpec::from(Duration::from_nanos(deadline));
+pub fn sleep_until(deadline: MonotonicNs) {
+    let at = TimeSpec::from(Duration::from_nanos(deadline.0));
     let sleep = || {
         clock_nanosleep(
             ClockId::CLOCK_MONOTONIC,

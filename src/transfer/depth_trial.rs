@@ -36,7 +36,7 @@ pub(super) struct DepthTrial {
     best: usize,
     /// Bytes and time by depth, in the order of their first measurement.
     measured: Vec<(usize, u64, Duration)>,
-    /// Measurements of this comparison.
+    /// Number of measurements in the current comparison.
     windows: u32,
 }
 

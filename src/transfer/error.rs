@@ -12,7 +12,7 @@ pub enum Error {
     /// A call on one of the files failed.
     Io(Endpoint, io::Error),
     /// An existing destination could not be truncated, with the error that open(2) with O_TRUNC would return. It is
-    /// unchanged.
+    /// unchanged, unless the copy has begun.
     Truncate(io::Error),
     /// The destination could not be truncated or extended to its size.
     Resize(io::Error),

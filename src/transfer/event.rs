@@ -106,7 +106,7 @@ pub enum Event {
     Choice {
         /// The name of the engine that continues.
         engine: &'static str,
-        /// What decided, in words.
+        /// What decided between the two, in words.
         why: &'static str,
         /// What each engine cost in its trial.
         tried: Vec<Trial>,

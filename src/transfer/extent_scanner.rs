@@ -324,6 +324,7 @@ fn stamp(file: &File) -> io::Result<Stamp> {
 }
 
 /// Returns the runs of `data` that are not all zero, in whole blocks, for `--sparse=always`.
+#[must_use]
 pub fn nonzero_runs(data: &[u8], block: usize) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (i, part) in data.chunks(block).enumerate() {

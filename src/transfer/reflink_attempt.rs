@@ -3,11 +3,12 @@
 use std::io;
 
 use nix::errno::Errno;
+use nix::unistd::ftruncate;
 
 use super::copy_job::CopyJob;
 use super::dest_writer::DestWriter;
 use super::engine::{Endpoints, REFLINK};
-use super::errno_class::EngineError;
+use super::errno_class::{EngineError, retry};
 use super::error::{CopyFailure, Error};
 use super::event::CopyListener;
 use super::file_copy::{CopyStart, finish_shared};
@@ -16,12 +17,21 @@ use super::preallocate;
 use super::stop_check::check_stop;
 use crate::sys::strerror::strerror;
 
+/// Why blocks were not shared, or not faithfully.
+struct ShareError {
+    error: io::Error,
+    /// Whether the blocks are shared, but the rest of a longer old file behind them could not be cut off.
+    is_mixture: bool,
+}
+
 /// Shares the blocks of the source, if that is wanted and may be possible. Returns whether it did; if not, the reason
-/// is recorded, and the destination is unchanged, except that it may have been truncated to the size of the source.
+/// is recorded, and the destination is unchanged, except that it may have been truncated to the size of the source, or
+/// emptied.
 ///
 /// # Errors
 /// Why it cannot, if the options allow nothing else: then the destination is empty, as cp leaves it. Also, whatever was
-/// asked for, an error of the medium: then the destination is unchanged.
+/// asked for, an error of the medium: then the destination is unchanged or empty. Also the error of truncating a
+/// destination that holds a mixture of both files: then the copy has begun.
 pub(super) fn try_reflink(
     files: &mut CopyJob<'_>,
     options: TransferOptions,
@@ -31,33 +41,29 @@ pub(super) fn try_reflink(
         return Ok(false);
     }
     let start = CopyStart::now();
-    let Err(error) = clone_blocks(files) else {
+    let Err(refusal) = share_blocks(files) else {
         let plan = Plan::of(files, options);
         listener.event(&plan.event(Some("blocks are shared".into())));
         return finish_shared(&plan, start, listener).map(|()| true);
     };
-    let fail = |error| {
-        Err(CopyFailure::before(
-            Error::Clone(error),
-            files.source_info.size,
-        ))
-    };
-    if options.reflink == Reflink::Always {
+    let fail = |error| CopyFailure::before(error, files.source_info.size);
+    let is_demanded = options.reflink == Reflink::Always;
+    if (is_demanded || refusal.is_mixture) && files.dest_caps.regular {
         let mut heard = || check_stop(listener);
-        let emptied = match files.dest_caps.regular {
-            true => preallocate::truncate_dest(files.dest, &files.dest_caps, &mut heard),
-            false => Ok(()),
-        };
-        return match emptied {
-            Ok(()) => fail(error),
-            Err(Error::Io(_, e) | Error::Truncate(e)) => fail(e),
-            Err(stopped) => Err(CopyFailure::before(stopped, files.source_info.size)),
-        };
+        let emptied = preallocate::truncate_dest(files.dest, &files.dest_caps, &mut heard);
+        emptied.map_err(|error| match error {
+            _ if refusal.is_mixture => CopyFailure {
+                begun: true,
+                ..fail(error)
+            },
+            Error::Io(_, e) | Error::Truncate(e) => fail(Error::Clone(e)),
+            stopped => fail(stopped),
+        })?;
     }
-    if is_media_error(&error) {
-        return fail(error);
+    if is_demanded || is_media_error(&refusal.error) {
+        return Err(fail(Error::Clone(refusal.error)));
     }
-    files.reflink_refusal = Some(strerror(&error));
+    files.reflink_refusal = Some(strerror(&refusal.error));
     Ok(false)
 }
 
@@ -69,6 +75,25 @@ fn is_media_error(error: &io::Error) -> bool {
         errno,
         Some(Errno::EIO | Errno::ENOMEM | Errno::ENOSPC | Errno::EDQUOT)
     )
+}
+
+/// Shares the blocks, and cuts off the rest of a longer old file. Before that it checks that this file can be truncated.
+fn share_blocks(files: &CopyJob<'_>) -> Result<(), ShareError> {
+    let refused = |error| ShareError {
+        error,
+        is_mixture: false,
+    };
+    let (old_size, size) = (files.dest_caps.size, files.source_info.size);
+    let truncate = |size: u64| retry(|| ftruncate(files.dest, size.cast_signed()));
+    if old_size <= size {
+        return clone_blocks(files).map_err(refused);
+    }
+    truncate(old_size).map_err(refused)?;
+    clone_blocks(files).map_err(refused)?;
+    truncate(size).map_err(|error| ShareError {
+        error,
+        is_mixture: true,
+    })
 }
 
 fn clone_blocks(files: &CopyJob<'_>) -> io::Result<()> {

@@ -8,21 +8,25 @@ use mmapcp::forklat::model::{ProbeResult, REPORT_VERSION, Report, Subject};
 use mmapcp::forklat::phases::Phases;
 use mmapcp::observe::host_info::HostInfo;
 use mmapcp::observe::ring::Sample;
+use mmapcp::sys::clock::MonotonicNs;
 
-const NANOS_PER_MS: u64 = 1_000_000;
-const PERIOD_NS: u64 = 10 * NANOS_PER_MS;
+const PERIOD: Duration = Duration::from_millis(10);
 
 /// The time of day at which the fake clock was zero.
 const START_SINCE_EPOCH: Duration = Duration::from_secs(1_795_262_400);
 
-/// An answer to a question asked in time, after `took`.
-fn answer(intended: u64, took: u64) -> Sample {
+fn at(milliseconds: u64) -> MonotonicNs {
+    MonotonicNs::ZERO.after(Duration::from_millis(milliseconds))
+}
+
+/// An answer to a question asked in time, after a millisecond.
+fn answer(intended: MonotonicNs) -> Sample {
     Sample {
-        first_intended_ns: intended,
+        first_intended: intended,
         intended_count: 1,
-        start_ns: intended,
-        end_ns: intended + took,
-        child_start_ns: 0,
+        start: intended,
+        end: intended.after(Duration::from_millis(1)),
+        child_start: None,
     }
 }
 
@@ -30,22 +34,22 @@ fn answer(intended: u64, took: u64) -> Sample {
 /// takes 2 ms.
 fn measured() -> Phases {
     let mut spans = Phases::new(1);
-    spans.begin("baseline", 0);
-    spans.begin("during", 1000 * NANOS_PER_MS);
-    spans.end(2000 * NANOS_PER_MS);
+    spans.begin("baseline", at(0));
+    spans.begin("during", at(1000));
+    spans.end(at(2000));
     for n in 0..200 {
         if !(130..150).contains(&n) {
-            spans.record(0, PERIOD_NS, &answer(n * PERIOD_NS, NANOS_PER_MS));
+            spans.record(0, PERIOD, &answer(at(10 * n)));
         }
     }
     let stalled = Sample {
-        first_intended_ns: 1300 * NANOS_PER_MS,
+        first_intended: at(1300),
         intended_count: 20,
-        start_ns: 1498 * NANOS_PER_MS,
-        end_ns: 1500 * NANOS_PER_MS,
-        child_start_ns: 0,
+        start: at(1498),
+        end: at(1500),
+        child_start: None,
     };
-    spans.record(0, PERIOD_NS, &stalled);
+    spans.record(0, PERIOD, &stalled);
     spans
 }
 
@@ -57,14 +61,14 @@ fn report(spans: &Phases) -> Report {
             name: name.into(),
             aside: false,
             command: Vec::new(),
-            seconds: Duration::from_nanos(span.end_ns - span.start_ns).as_secs_f64(),
+            seconds: span.end.since(span.start).as_secs_f64(),
             copies: Vec::new(),
             probes: vec![ProbeResult::of(
                 "write",
                 None,
-                Duration::from_nanos(PERIOD_NS),
+                PERIOD,
                 heard,
-                span.start_ns,
+                span.start,
                 START_SINCE_EPOCH,
             )],
             timelines: Vec::new(),

@@ -6,10 +6,9 @@ mod simulated_machine;
 
 use std::time::Duration;
 
+use crate::seeded_rng::SeededRng;
 use mmapcp::transfer::rate_limit::Limits;
-use simulated_machine::{
-    NANOS_PER_SECOND, SeededRng, SimulatedMachine, SimulationLog, fraction_above,
-};
+use simulated_machine::{NANOS_PER_SECOND, SimulatedMachine, SimulationLog, fraction_above};
 
 pub(crate) const MIN_RATE: u64 = 2 << 20;
 

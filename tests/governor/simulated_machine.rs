@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::seeded_rng::SeededRng;
 use mmapcp::sys::clock::MonotonicNs;
 use mmapcp::transfer::rate_limit::{
     Cause, CopyTotals, Governor, LatencySample, Limits, Notice, Rate, RateSettings, Sample,
@@ -36,38 +37,6 @@ pub(crate) fn sample_period(cause: Cause) -> Duration {
         Cause::ForkLatency => FORK_PERIOD,
         _ => WRITE_PERIOD,
     })
-}
-
-/// Dice (splitmix64).
-#[derive(Debug, Clone)]
-pub(crate) struct SeededRng(pub(crate) u64);
-
-impl SeededRng {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    /// From 0 to 1.
-    pub(crate) fn unit_f64(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    pub(crate) fn chance(&mut self, part: f64) -> bool {
-        self.unit_f64() < part
-    }
-
-    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
-        low + (high - low) * self.unit_f64()
-    }
-
-    /// Each order of magnitude as likely as the next.
-    pub(crate) fn log_uniform(&mut self, low: f64, high: f64) -> f64 {
-        low * (high / low).powf(self.unit_f64())
-    }
 }
 
 /// What a copy through the page cache does to memory.

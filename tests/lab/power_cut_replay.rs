@@ -13,10 +13,11 @@ use anyhow::{Context, Result, bail, ensure};
 use mmapcp::sys::process::die_with_thread;
 
 use super::kernel::nbd_server::{DiskLogEntry, LoggedOperation, Server};
-use super::kernel::power_cut::{PowerCut, Replay, SeededRng};
+use super::kernel::power_cut::{PowerCut, Replay};
 use super::kernel::tool_command;
 use super::kernel::virtual_machine::{Disk, VirtualMachine};
 use super::kernel_versions::{KernelLab, image, scratch, selected_series};
+use crate::seeded_rng::SeededRng;
 
 const TOOLS: [&str; 11] = [
     "apt-get",
@@ -255,14 +256,14 @@ impl DiskRecording {
         let mut dice = SeededRng(seed());
         let cuts = (0..n).map(|n| {
             let at = if n % 2 == 0 {
-                start + 1 + dice.below(self.log.len() - start)
+                start + 1 + dice.index(self.log.len() - start)
             } else {
-                done[dice.below(done.len())].at + 1 + dice.below(4)
+                done[dice.index(done.len())].at + 1 + dice.index(4)
             };
             PowerCut {
                 at: at.min(self.log.len()),
-                survive: [0, 2, 8, 14, 16][dice.below(5)],
-                dice: SeededRng(dice.roll()),
+                survive: [0, 2, 8, 14, 16][dice.index(5)],
+                dice: SeededRng(dice.bits()),
             }
         });
         Ok(cuts.collect())

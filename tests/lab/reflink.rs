@@ -6,9 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::errno::Errno;
+
 use super::program_run::{CopyOutcome, copy_arguments, cp, mmapcp, newest_cp};
 use super::test_filesystem::{FsKind, Mount};
 use super::{Lab, newest_cp, run_tool};
+use crate::seccomp_filter::{DeniedSyscall, run_with_denied};
 
 const TOOLS: [&str; 4] = ["filefrag", "losetup", "mount", "umount"];
 
@@ -191,6 +194,58 @@ fn an_error_of_the_medium_is_no_reason_to_copy_in_another_way() {
     // What only means that blocks cannot be shared is no such error.
     let (outcome, _) = place.copy(&["--reflink=auto"], None);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
+}
+
+/// A longer old file whose rest cannot be cut off is emptied: shared blocks before that rest are a file of nobody. A last
+/// block that is not full is refused before anything is shared, so that such an old file stays.
+#[test]
+fn no_mixture_is_left_of_a_longer_file_that_cannot_be_cut() {
+    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
+        return;
+    };
+    let Some(place) = ReflinkFixture::on(&lab, FsKind::Xfs) else {
+        return;
+    };
+    for size in [SIZE, 2 << 20] {
+        let source = place.disk.path("part");
+        let wanted = &bytes()[..size as usize];
+        fs::write(&source, wanted).expect("write the source");
+        check_uncut_dest(&source, &place.disk.path("copy"), wanted);
+    }
+}
+
+fn check_uncut_dest(source: &Path, dest: &Path, wanted: &[u8]) {
+    let cut = DeniedSyscall::FtruncateTo(wanted.len() as i32);
+    let empty = DeniedSyscall::FtruncateTo(0);
+    let old = old_contents()[2].clone();
+    let copy = |options: &[&str], denied: &[DeniedSyscall], errno: Errno| {
+        prepare(dest, old.as_deref());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mmapcp"));
+        command.args(options).args([source, dest]);
+        let output = run_with_denied(denied, errno as i32, command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said, fs::read(dest).expect("read"))
+    };
+    // Without a demand to share, the bytes are copied. A direct copy would have to cut off the padding of its last block.
+    let (code, said, left) = copy(&["--direct=never"], &[cut], Errno::EPERM);
+    assert_eq!((code, &*said), (Some(0), ""));
+    assert!(left == wanted);
+    for (options, errno) in [(&["--reflink"][..], Errno::EPERM), (&[], Errno::EIO)] {
+        let (code, said, left) = copy(options, &[cut], errno);
+        assert_eq!(code, Some(1), "{options:?}: {said}");
+        assert!(said.contains("failed to clone "), "{options:?}: {said}");
+        assert!(
+            left.is_empty() || Some(&left) == old.as_ref(),
+            "{options:?}: a mixture"
+        );
+    }
+    // What can be neither cut nor emptied is removed with -f, as a file that cannot be opened.
+    let (code, said, left) = copy(&["-f"], &[cut, empty], Errno::EPERM);
+    assert_eq!((code, &*said), (Some(0), ""));
+    assert!(left == wanted);
+    let (code, said, _) = copy(&[], &[cut, empty], Errno::EPERM);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot create regular file "), "{said}");
 }
 
 #[test]

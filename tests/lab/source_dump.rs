@@ -12,6 +12,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Whence, lseek};
 
 use super::tool_command::search_path;
+use crate::seeded_rng::scramble;
 
 /// The size of a huge page here; holes and data start and end on it, or a huge page would fill the hole.
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
@@ -164,14 +165,6 @@ fn fill(bytes: &mut [u8], at: u64) {
         };
         word.copy_from_slice(&value.to_le_bytes()[..word.len()]);
     }
-}
-
-/// The step of splitmix64: neighbours become strangers.
-pub(super) fn scramble(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// The content of a big dump without holes, a MiB at a time: one pattern, with each page's place stamped into it.

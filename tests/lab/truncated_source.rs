@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Lab;
 use super::program_run::{CopyOutcome, PORTABLE_ENGINES, copy_arguments, mmapcp};
-use super::source_dump::{dense, scramble, write_dense};
+use super::source_dump::{dense, write_dense};
 use super::test_filesystem::{FsKind, Mount};
+use crate::seeded_rng::scramble;
 
 const TOOLS: [&str; 3] = ["losetup", "mount", "umount"];
 

@@ -6,6 +6,8 @@
 
 mod forked_process;
 mod proc_lookup;
+#[path = "../required_lab.rs"]
+mod required_lab;
 
 use std::cell::Cell;
 use std::fs;
@@ -21,7 +23,7 @@ use mmapcp::observe::error::ObserveError;
 use mmapcp::observe::observer_process::{ObserverProcess, ProcessControl};
 use mmapcp::observe::probe::{ProbeSetup, ProberEvent, SupervisedProber, find_spec};
 use mmapcp::observe::ring::Sample;
-use mmapcp::sys::clock::monotonic_ns;
+use mmapcp::sys::clock::MonotonicNs;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid, getpid};
@@ -126,8 +128,7 @@ fn main() -> ExitCode {
 /// Runs a case, of which nothing is left then.
 fn run(case: &SupervisorCase) -> Completion {
     if case.name.starts_with("without_processes") && !geteuid().is_root() {
-        let is_required = std::env::var_os("MMAPCP_REQUIRE_LAB").is_some_and(|v| v == "1");
-        assert!(!is_required, "MMAPCP_REQUIRE_LAB=1, but it needs root");
+        required_lab::assert_may_skip("it needs root");
         return Completion::ignored_with("it needs root");
     }
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -191,10 +192,10 @@ fn wait_for_news(kept: &mut SupervisedProber) -> ProberEvent {
     news.unwrap()
 }
 
-fn wait_for_sample(kept: &SupervisedProber, after: u64) -> Sample {
+fn wait_for_sample(kept: &SupervisedProber, after: MonotonicNs) -> Sample {
     let mut sample = None;
     wait_until("an answer", || {
-        sample = kept.pop().filter(|sample| sample.start_ns > after);
+        sample = kept.pop().filter(|sample| sample.start > after);
         sample.is_some()
     });
     sample.unwrap()
@@ -212,18 +213,18 @@ fn three_deaths(dir: &Path) {
         let heard = thread::spawn(move || {
             for _ in 0..3 {
                 let prober = supervisor_and_prober_pids(name).1;
-                wait_for_sample(&kept, 0);
-                let killed = monotonic_ns();
+                wait_for_sample(&kept, MonotonicNs::ZERO);
+                let killed = MonotonicNs::now();
                 kill(prober, Signal::SIGKILL).unwrap();
                 let why = format!("{name}: was killed by signal 9");
                 assert_eq!(wait_for_news(&mut kept), died(why));
-                let dead = monotonic_ns();
+                let dead = MonotonicNs::now();
                 assert_eq!(wait_for_news(&mut kept), ProberEvent::Restarted);
                 assert_eq!(kept.next_event(), None);
                 assert_ne!(supervisor_and_prober_pids(name), (keeper, prober));
                 // Asked by the new one, which has a schedule of its own: nothing is made up for.
                 let sample = wait_for_sample(&kept, dead);
-                assert!(sample.first_intended_ns > killed, "{sample:?}");
+                assert!(sample.first_intended > killed, "{sample:?}");
                 assert_eq!(kept.lost(), 0);
             }
             kept
@@ -362,7 +363,7 @@ fn no_next(dir: &Path) {
     // More starts fail meanwhile: the pauses are 0.1, 0.2 and 0.4 s by now.
     thread::sleep(Duration::from_millis(500));
     assert_eq!(kept.next_event(), None);
-    let since = monotonic_ns();
+    let since = MonotonicNs::now();
     fs::create_dir(&on).unwrap();
     assert_eq!(wait_for_news(&mut kept), ProberEvent::Restarted);
     wait_for_sample(&kept, since);

@@ -105,6 +105,7 @@ impl Attributes {
 
     /// Narrows the mode of an existing regular file before private data is written to it. Returns whether the mode was
     /// changed; if nothing is written in the end, [`restore_mode`](Self::restore_mode) undoes the change.
+    #[must_use]
     pub fn narrow_before_write(&self, from: &FileStat, dest: &File, before: &FileStat) -> bool {
         if !self.preserve.mode || self.attributes_only || file_type(before) != SFlag::S_IFREG {
             return false;

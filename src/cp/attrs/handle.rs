@@ -42,7 +42,7 @@ impl AttrHandle<'_> {
     }
 
     /// Opens the file at this path with `O_PATH`, or the link itself where `follow` is false.
-    pub(super) fn open_o_path(place: &AtPath<'_>, follow: bool) -> io::Result<AttrHandle<'static>> {
+    pub(super) fn open_o_path(place: &AtPath, follow: bool) -> io::Result<AttrHandle<'static>> {
         let mut flags = OFlag::O_PATH;
         flags.set(OFlag::O_NOFOLLOW, !follow);
         Ok(Self::pinned(place.open(flags, 0)?))

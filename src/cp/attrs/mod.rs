@@ -103,38 +103,28 @@ impl Attributes {
     /// destination.
     pub fn finish_directory(
         &self,
-        (place, listing): (&AtPath<'_>, Option<&File>),
+        (place, listing): (&AtPath, Option<&File>),
         from: &FileStat,
         (dest, dest_path): (&File, &Path),
         made: Option<u32>,
     ) -> AttrReport {
-        let mut copy = AttrCopy::new(self, from, place.shown, dest_path);
+        let mut copy = AttrCopy::new(self, from, place.shown(), dest_path);
         let made = made.map(|made| self.complete_directory(made, from));
         let result = copy.finish_directory(place, listing, dest, made);
         copy.report(result)
     }
 
     /// Sets all attributes of a FIFO, a socket or a device that this run made, unless another file has replaced it.
-    pub fn finish_special(
-        &self,
-        source: &AtPath<'_>,
-        from: &FileStat,
-        dest: &AtPath<'_>,
-    ) -> AttrReport {
-        let mut copy = AttrCopy::new(self, from, source.shown, dest.shown);
+    pub fn finish_special(&self, source: &AtPath, from: &FileStat, dest: &AtPath) -> AttrReport {
+        let mut copy = AttrCopy::new(self, from, source.shown(), dest.shown());
         let result = copy.finish_special(source, dest);
         copy.report(result)
     }
 
     /// Sets times, owner and extended attributes of a symbolic link that this run made, unless another file has
     /// replaced it. If `from` is not a symbolic link, -s made the link, and its owner is not changed.
-    pub fn finish_symlink(
-        &self,
-        source: &AtPath<'_>,
-        from: &FileStat,
-        dest: &AtPath<'_>,
-    ) -> AttrReport {
-        let mut copy = AttrCopy::new(self, from, source.shown, dest.shown);
+    pub fn finish_symlink(&self, source: &AtPath, from: &FileStat, dest: &AtPath) -> AttrReport {
+        let mut copy = AttrCopy::new(self, from, source.shown(), dest.shown());
         let result = copy.finish_symlink(source, dest);
         copy.report(result)
     }
@@ -143,12 +133,12 @@ impl Attributes {
     /// [`finish_directory`](Self::finish_directory).
     pub fn finish_parent(
         &self,
-        source: &AtPath<'_>,
+        source: &AtPath,
         from: &FileStat,
         (dest, dest_path): (&File, &Path),
         made: Option<u32>,
     ) -> AttrReport {
-        let mut copy = AttrCopy::new(self, from, source.shown, dest_path);
+        let mut copy = AttrCopy::new(self, from, source.shown(), dest_path);
         let result = copy.finish_parent(source, dest, made);
         copy.report(result)
     }
@@ -247,7 +237,7 @@ impl<'a> AttrCopy<'a> {
 
     fn finish_directory(
         &mut self,
-        place: &AtPath<'_>,
+        place: &AtPath,
         listing: Option<&File>,
         dest: &File,
         made: Option<PendingMode>,
@@ -260,7 +250,7 @@ impl<'a> AttrCopy<'a> {
         self.finish(&source, &to, made)
     }
 
-    fn finish_special(&mut self, source: &AtPath<'_>, dest: &AtPath<'_>) -> AttrResult {
+    fn finish_special(&mut self, source: &AtPath, dest: &AtPath) -> AttrResult {
         let (attributes, from) = (self.attributes, self.from);
         let preserve = attributes.preserve;
         let later = preserve.timestamps || preserve.xattr || attributes.changes_mode();
@@ -276,7 +266,7 @@ impl<'a> AttrCopy<'a> {
         self.finish(&held, &to, made)
     }
 
-    fn finish_symlink(&mut self, source: &AtPath<'_>, dest: &AtPath<'_>) -> AttrResult {
+    fn finish_symlink(&mut self, source: &AtPath, dest: &AtPath) -> AttrResult {
         let preserve = self.attributes.preserve;
         if !(preserve.ownership || preserve.timestamps || preserve.xattr) {
             return Ok(());
@@ -297,7 +287,7 @@ impl<'a> AttrCopy<'a> {
         self.extended(&link, &to)
     }
 
-    fn finish_parent(&mut self, source: &AtPath<'_>, dest: &File, made: Option<u32>) -> AttrResult {
+    fn finish_parent(&mut self, source: &AtPath, dest: &File, made: Option<u32>) -> AttrResult {
         let (attributes, from) = (self.attributes, self.from);
         let preserve = attributes.preserve;
         let to = AttrHandle::from_clone(dest).map_err(|e| self.fail(Operation::Access, e))?;
@@ -428,7 +418,7 @@ impl<'a> AttrCopy<'a> {
 
     /// Opens a source that cannot be opened for reading: the link at this path, or the file that it leads to. Fails
     /// where another file was swapped in, so that nothing is read from it.
-    fn source_at(&mut self, place: &AtPath<'_>) -> Result<AttrHandle<'static>, Unpreserved> {
+    fn source_at(&mut self, place: &AtPath) -> Result<AttrHandle<'static>, Unpreserved> {
         let itself = |stat: FileStat| file_id(&stat) == file_id(self.from);
         let held = AttrHandle::open_o_path(place, false).and_then(|held| {
             if itself(held.stat()?) {
@@ -451,7 +441,7 @@ impl<'a> AttrCopy<'a> {
     /// left alone.
     fn pin_made(
         &mut self,
-        place: &AtPath<'_>,
+        place: &AtPath,
         made: SFlag,
     ) -> Result<(AttrHandle<'static>, FileStat), Unpreserved> {
         let held = AttrHandle::open_o_path(place, false).and_then(|held| Ok((held.stat()?, held)));

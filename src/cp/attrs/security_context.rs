@@ -44,7 +44,7 @@ pub fn has_security_contexts() -> bool {
 impl Attributes {
     /// Sets the security context of the next file that the calling thread creates, so that the copy of `source` has its
     /// context from the beginning.
-    pub fn prepare_creation(&self, source: &AtPath<'_>) -> AttrReport {
+    pub fn prepare_creation(&self, source: &AtPath) -> AttrReport {
         let mut errors = Vec::new();
         let result = if let Some(context) = &self.context {
             set_creation_context(context.as_bytes(), ReportLevel::All, &mut errors)
@@ -60,7 +60,7 @@ impl Attributes {
     }
 
     /// Gives an existing destination the security context of the source.
-    pub fn relabel(&self, source: &AtPath<'_>, dest: &AtPath<'_>) -> AttrReport {
+    pub fn relabel(&self, source: &AtPath, dest: &AtPath) -> AttrReport {
         let mut errors = Vec::new();
         let mut set = Ok(());
         if self.preserve.context {
@@ -76,7 +76,7 @@ impl Attributes {
         }
     }
 
-    fn prepare_context_of(&self, source: &AtPath<'_>, errors: &mut Vec<Error>) -> AttrResult {
+    fn prepare_context_of(&self, source: &AtPath, errors: &mut Vec<Error>) -> AttrResult {
         match context_of(source) {
             Ok(context) => set_creation_context(&context, self.context_told(), errors)
                 .or_else(|Unpreserved| self.fail_if_context_required()),
@@ -122,7 +122,7 @@ fn set_creation_context(context: &[u8], told: ReportLevel, errors: &mut Vec<Erro
     })
 }
 
-fn context_of(source: &AtPath<'_>) -> io::Result<Vec<u8>> {
+fn context_of(source: &AtPath) -> io::Result<Vec<u8>> {
     let context = AttrHandle::open_o_path(source, false)?.get(SELINUX.as_ref())?;
     context.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODATA))
 }

@@ -3,8 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::super::cli_answer::CliAnswer;
-use crate::report::quote::quote_word;
+use super::super::usage_error::{KeywordError, UsageError};
 
 /// Keywords and their meanings; keywords with one meaning are adjacent.
 pub type KeywordTable<T> = &'static [(&'static str, T)];
@@ -17,12 +16,12 @@ pub(super) fn names<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
 /// Returns the meaning of `given` in `table`. `context` is the option or the variable that messages name.
 ///
 /// # Errors
-/// Returns cp's usage error where the word has no meaning, or several.
+/// Returns the error where the word has no meaning, or several.
 pub fn argmatch<T: Copy + PartialEq>(
     context: &str,
     given: &OsStr,
     table: &[(&'static str, T)],
-) -> Result<T, CliAnswer> {
+) -> Result<T, UsageError> {
     if let Some((_, exact)) = table.iter().find(|(name, _)| *name == given) {
         return Ok(*exact);
     }
@@ -30,31 +29,17 @@ pub fn argmatch<T: Copy + PartialEq>(
         .iter()
         .filter(|(name, _)| name.as_bytes().starts_with(given.as_bytes()))
         .map(|(_, meaning)| *meaning);
-    let problem = match begun.next() {
+    let is_ambiguous = match begun.next() {
         Some(first) if begun.all(|other| other == first) => return Ok(first),
-        Some(_) => "ambiguous",
-        None => "invalid",
+        first => first.is_some(),
     };
-    Err(CliAnswer::usage_error(&format!(
-        "{problem} argument {} for {}\nValid arguments are:{}",
-        quote_word(given),
-        quote_word(context),
-        listed(table)
-    )))
-}
-
-/// Lists the words, with each meaning on a line of its own.
-fn listed<T: PartialEq>(table: &[(&'static str, T)]) -> String {
-    let mut text = String::new();
-    let mut last = None;
-    for (name, meaning) in table {
-        text.push_str(if last == Some(meaning) {
-            ", "
-        } else {
-            "\n  - "
-        });
-        text.push_str(&quote_word(name));
-        last = Some(meaning);
-    }
-    text
+    Err(UsageError::Keyword(KeywordError {
+        is_ambiguous,
+        given: given.to_owned(),
+        context: context.to_owned(),
+        valid: table
+            .chunk_by(|one, next| one.1 == next.1)
+            .map(names)
+            .collect(),
+    }))
 }

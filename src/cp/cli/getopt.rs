@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::super::cli_answer::CliAnswer;
+use super::super::usage_error::GetoptError;
 use super::option_spec::{GivenOption, OptionAction, OptionSpec, Origin};
 use super::table::OPTION_TABLE;
-use crate::report::program_name;
 
 /// Reads options in their order and collects the operands.
 #[derive(Debug)]
@@ -41,8 +40,8 @@ impl OptionReader {
     /// Returns the next option, or `None` after the last one.
     ///
     /// # Errors
-    /// Returns a usage error in the words of getopt.
-    pub fn next_option(&mut self) -> Result<Option<GivenOption>, CliAnswer> {
+    /// Returns the error where getopt finds one.
+    pub fn next_option(&mut self) -> Result<Option<GivenOption>, GetoptError> {
         if let Some(letter) = self.letters.pop_front() {
             return self.letter(letter).map(Some);
         }
@@ -65,20 +64,18 @@ impl OptionReader {
         Ok(None)
     }
 
-    fn letter(&mut self, letter: u8) -> Result<GivenOption, CliAnswer> {
+    fn letter(&mut self, letter: u8) -> Result<GivenOption, GetoptError> {
         let Some(row) = OPTION_TABLE
             .iter()
             .find(|row| row.letters.as_bytes().contains(&letter))
         else {
-            return Err(mistake(&[b"invalid option -- '", &[letter], b"'"]));
+            return Err(GetoptError::UnknownLetter(letter));
         };
         let value = match row.action {
             OptionAction::Answer(_) | OptionAction::Switch(_) | OptionAction::Optional(..) => None,
             OptionAction::Required(..) if self.letters.is_empty() => {
                 let next = self.words.pop_front();
-                Some(next.ok_or_else(|| {
-                    mistake(&[b"option requires an argument -- '", &[letter], b"'"])
-                })?)
+                Some(next.ok_or(GetoptError::LetterWithoutArgument(letter))?)
             }
             OptionAction::Required(..) => {
                 Some(OsString::from_vec(self.letters.drain(..).collect()))
@@ -87,7 +84,7 @@ impl OptionReader {
         Ok(GivenOption { spec: row, value })
     }
 
-    fn long(&mut self, given: &[u8]) -> Result<GivenOption, CliAnswer> {
+    fn long(&mut self, given: &[u8]) -> Result<GivenOption, GetoptError> {
         let (name, value) = match given.iter().position(|b| *b == b'=') {
             Some(at) => (&given[..at], Some(OsStr::from_bytes(&given[at + 1..]))),
             None => (given, None),
@@ -95,16 +92,11 @@ impl OptionReader {
         let (name, row) = find(name, given)?;
         let value = match (row.action, value) {
             (OptionAction::Answer(_) | OptionAction::Switch(_), Some(_)) => {
-                let text = format!("option '--{name}' doesn't allow an argument");
-                return Err(CliAnswer::usage_error(&text));
+                return Err(GetoptError::UnwantedArgument(name));
             }
             (OptionAction::Required(..), None) => {
-                let text = format!("option '--{name}' requires an argument");
-                Some(
-                    self.words
-                        .pop_front()
-                        .ok_or_else(|| CliAnswer::usage_error(&text))?,
-                )
+                let next = self.words.pop_front();
+                Some(next.ok_or(GetoptError::MissingArgument(name))?)
             }
             (_, value) => value.map(OsStr::to_owned),
         };
@@ -132,7 +124,7 @@ fn names(origin: Origin) -> impl Iterator<Item = Named> {
 }
 
 /// Finds the option whose name is `name` or begins with it. `given` is the whole argument without its dashes.
-fn find(name: &[u8], given: &[u8]) -> Result<Named, CliAnswer> {
+fn find(name: &[u8], given: &[u8]) -> Result<Named, GetoptError> {
     const ORIGINS: [Origin; 2] = [Origin::Cp, Origin::Own];
     let mut all = ORIGINS.into_iter().flat_map(names);
     if let Some(exact) = all.find(|(long, _)| long.as_bytes() == name) {
@@ -147,37 +139,25 @@ fn find(name: &[u8], given: &[u8]) -> Result<Named, CliAnswer> {
         if others.is_empty() {
             return Ok(first);
         }
-        let mut possible = String::new();
-        for (long, _) in std::iter::once(&first).chain(&others) {
-            possible.push_str(&format!(" '--{long}'"));
-        }
-        return Err(mistake(&[
-            b"option '--",
-            given,
-            b"' is ambiguous; possibilities:",
-            possible.as_bytes(),
-        ]));
+        let possible = std::iter::once(&first).chain(&others);
+        return Err(GetoptError::AmbiguousOption {
+            given: OsStr::from_bytes(given).to_owned(),
+            possible: possible.map(|(long, _)| *long).collect(),
+        });
     }
     Err(unrecognized(name, given))
 }
 
 /// Makes the usage error for a name that no option has or begins with. It suggests an option that cp does not have, if its
 /// name is similar; for cp's own options the message is that of cp.
-fn unrecognized(name: &[u8], given: &[u8]) -> CliAnswer {
-    let mut message = [b"unrecognized option '--", given, b"'"].concat();
+fn unrecognized(name: &[u8], given: &[u8]) -> GetoptError {
     let similar = std::str::from_utf8(name).ok().and_then(|name| {
         let scored = names(Origin::Own).map(|(long, _)| (strsim::jaro_winkler(name, long), long));
         let close = scored.filter(|(score, _)| *score >= MIN_SIMILARITY);
         close.max_by(|one, other| one.0.total_cmp(&other.0))
     });
-    if let Some((_, long)) = similar {
-        let line = format!("\n{}: did you mean '--{long}'?", program_name());
-        message.extend(line.into_bytes());
+    GetoptError::UnknownOption {
+        given: OsStr::from_bytes(given).to_owned(),
+        similar: similar.map(|(_, long)| long),
     }
-    CliAnswer::usage_of_bytes(&message)
-}
-
-/// Makes a usage error that shows arguments with their original bytes, as getopt does.
-fn mistake(parts: &[&[u8]]) -> CliAnswer {
-    CliAnswer::usage_of_bytes(&parts.concat())
 }

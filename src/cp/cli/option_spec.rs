@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ValueHint};
 
-use super::super::cli_answer::CliAnswer;
 use super::super::resolve::parsed_options::ParsedOptions;
+use super::super::usage_error::UsageError;
 use super::option_value::OptionValue;
 
 /// The values that a shell may complete for an argument.
@@ -50,10 +50,10 @@ pub enum Question {
 pub type ApplySwitch = fn(&mut ParsedOptions);
 
 /// Records the argument of an option in the parsed options, or returns the usage error that it causes.
-pub type ApplyRequired = fn(&mut ParsedOptions, OptionValue<'_>) -> Result<(), CliAnswer>;
+pub type ApplyRequired = fn(&mut ParsedOptions, OptionValue<'_>) -> Result<(), UsageError>;
 
 /// Records an optional argument in the parsed options, or returns the usage error that it causes.
-pub type ApplyOptional = fn(&mut ParsedOptions, Option<OptionValue<'_>>) -> Result<(), CliAnswer>;
+pub type ApplyOptional = fn(&mut ParsedOptions, Option<OptionValue<'_>>) -> Result<(), UsageError>;
 
 /// The argument that an option takes, and the effect of the option on the parsed options.
 #[derive(Debug, Clone, Copy)]
@@ -196,7 +196,7 @@ impl GivenOption {
     ///
     /// # Errors
     /// Returns the usage error where the option does not accept the argument.
-    pub fn apply(&self, parsed: &mut ParsedOptions) -> Result<Option<Question>, CliAnswer> {
+    pub fn apply(&self, parsed: &mut ParsedOptions) -> Result<Option<Question>, UsageError> {
         let option = self.spec.long.unwrap_or(self.spec.letters);
         let value = |value| OptionValue { option, value };
         match self.spec.action {

@@ -6,9 +6,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use super::super::cli_answer::CliAnswer;
+use super::super::usage_error::{UsageError, ValueKind};
 use super::argmatch::argmatch;
-use crate::report::quote::quote_word;
 use crate::report::units::{parse_bytes, parse_rate, parse_time_with_unit, suggest_unit};
 
 /// The accepted rates, in bytes a second. A lower limit would be less than a page in four seconds, and a higher one is
@@ -48,8 +47,11 @@ impl OptionValue<'_> {
     /// Returns the meaning of the argument in `table`.
     ///
     /// # Errors
-    /// Returns the usage error, in cp's words, where the argument has no meaning or several.
-    pub fn keyword<T: Copy + PartialEq>(self, table: &[(&'static str, T)]) -> Result<T, CliAnswer> {
+    /// Returns the usage error where the argument has no meaning or several.
+    pub fn keyword<T: Copy + PartialEq>(
+        self,
+        table: &[(&'static str, T)],
+    ) -> Result<T, UsageError> {
         argmatch(&self.option_name(), self.value, table)
     }
 
@@ -61,7 +63,7 @@ impl OptionValue<'_> {
         self,
         member: &[u8],
         table: &[(&'static str, T)],
-    ) -> Result<T, CliAnswer> {
+    ) -> Result<T, UsageError> {
         let value = OsStr::from_bytes(member);
         OptionValue { value, ..self }.keyword(table)
     }
@@ -70,58 +72,55 @@ impl OptionValue<'_> {
     ///
     /// # Errors
     /// Returns the usage error where the argument is no such number.
-    pub fn job_count(self) -> Result<NonZeroUsize, CliAnswer> {
-        self.or_invalid(self.text().parse().ok(), "a number of at least 1")
+    pub fn job_count(self) -> Result<NonZeroUsize, UsageError> {
+        self.or_invalid(self.text().parse().ok(), ValueKind::JobCount)
     }
 
     /// Returns the argument as bytes a second.
     ///
     /// # Errors
     /// Returns the usage error where the argument is no rate, or out of bounds.
-    pub fn rate(self) -> Result<u64, CliAnswer> {
-        let takes = "bytes per second from 1K to 100G, such as 50M";
+    pub fn rate(self) -> Result<u64, UsageError> {
         let rate = parse_rate(self.text()).ok();
         let rate = rate.filter(|rate| RATES.contains(rate));
-        match suggest_unit(self.text()) {
-            Some(unit) => self.or_invalid(rate, &format!("{takes}; did you mean {unit}?")),
-            None => self.or_invalid(rate, takes),
-        }
+        let meant = suggest_unit(self.text());
+        self.or_invalid(rate, ValueKind::Rate { meant })
     }
 
     /// Returns the argument as the bytes of a file that may be on their way at once.
     ///
     /// # Errors
     /// Returns the usage error where the argument is no size, or out of bounds.
-    pub fn in_flight(self) -> Result<u64, CliAnswer> {
+    pub fn in_flight(self) -> Result<u64, UsageError> {
         let size = parse_bytes(self.text()).ok();
         let size = size.filter(|size| IN_FLIGHT_SIZES.contains(size));
-        self.or_invalid(size, "a size from 64K to 64M, as 4M")
+        self.or_invalid(size, ValueKind::InFlight)
     }
 
     /// Returns the argument as the limit of a latency.
     ///
     /// # Errors
     /// Returns the usage error where the argument is no time, or out of bounds.
-    pub fn latency(self) -> Result<Duration, CliAnswer> {
+    pub fn latency(self) -> Result<Duration, UsageError> {
         let time = time(self.text(), MAX_LATENCY);
-        self.or_invalid(time, "a time with a unit, from 1us to 1h, such as 5ms")
+        self.or_invalid(time, ValueKind::Latency)
     }
 
     /// Returns the argument as the time after which a run that misses its limits fails.
     ///
     /// # Errors
     /// Returns the usage error where the argument is no time, or out of bounds.
-    pub fn give_up_time(self) -> Result<Duration, CliAnswer> {
+    pub fn give_up_time(self) -> Result<Duration, UsageError> {
         let time = time(self.text(), MAX_GIVE_UP_AFTER);
-        self.or_invalid(time, "a time with a unit, from 1us to 1000h, such as 30s")
+        self.or_invalid(time, ValueKind::GiveUpTime)
     }
 
     /// Returns the argument as a percentage of time.
     ///
     /// # Errors
     /// Returns the usage error where the argument is no percentage, or out of bounds.
-    pub fn pressure(self) -> Result<f64, CliAnswer> {
-        self.or_invalid(percent(self.text()), "a percentage from 0.01 to 100")
+    pub fn pressure(self) -> Result<f64, UsageError> {
+        self.or_invalid(percent(self.text()), ValueKind::Pressure)
     }
 
     fn option_name(self) -> String {
@@ -133,13 +132,11 @@ impl OptionValue<'_> {
         self.value.to_str().unwrap_or_default()
     }
 
-    fn or_invalid<T>(self, value: Option<T>, takes: &str) -> Result<T, CliAnswer> {
-        value.ok_or_else(|| {
-            CliAnswer::usage_error(&format!(
-                "invalid argument {} for {}: it takes {takes}",
-                quote_word(self.value),
-                quote_word(self.option_name())
-            ))
+    fn or_invalid<T>(self, value: Option<T>, takes: ValueKind) -> Result<T, UsageError> {
+        value.ok_or_else(|| UsageError::Value {
+            option: self.option,
+            value: self.value.to_owned(),
+            takes,
         })
     }
 }

@@ -34,7 +34,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         },
     ),
     letter("b", "Same as --backup without an argument", |parsed| {
-        parsed.enable_backups(None)
+        parsed.enable_backups(None);
     }),
     switch(
         "",
@@ -72,10 +72,10 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         |parsed| parsed.interactive = Some(Overwrite::Ask),
     ),
     letter("H", "Follow symbolic links that are operands", |parsed| {
-        parsed.dereference = Some(Dereference::Operands)
+        parsed.dereference = Some(Dereference::Operands);
     }),
     switch("l", "link", "Make hard links instead of copies", |parsed| {
-        parsed.hard_link = true
+        parsed.hard_link = true;
     }),
     switch(
         "n",
@@ -208,7 +208,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         |parsed| parsed.update = Update::Older,
     ),
     switch("v", "verbose", "Print what is copied", |parsed| {
-        parsed.options.report.verbose = true
+        parsed.options.report.verbose = true;
     }),
     switch(
         "",

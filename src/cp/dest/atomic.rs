@@ -18,7 +18,7 @@ use nix::unistd::linkat;
 
 use super::in_place::{OpenExistingError, open_existing};
 use super::inherit::inherit;
-use super::resolve_link::ResolvedPath;
+use super::resolve_link::{resolve_follow, resolve_nofollow};
 use super::{
     CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
     cannot_create, check_close_error, close, not_through_dangling, temp_name,
@@ -33,8 +33,8 @@ use crate::transfer::errno_class::{ErrnoClass, classify, retry};
 
 /// A new file without its final name, and the entry that it will get.
 #[derive(Debug)]
-pub(super) struct TempFile<'a> {
-    entry: ResolvedPath<'a>,
+pub(super) struct TempFile {
+    entry: AtPath,
     /// The temporary name that the file has until then.
     temp_name: Option<OsString>,
     /// The inode of the new file.
@@ -75,15 +75,14 @@ enum OldFile {
     },
 }
 
-pub(super) fn open<'a>(
-    place: &AtPath<'a>,
+pub(super) fn open(
+    place: &AtPath,
     there: Option<&FileStat>,
     how: &DestOptions,
-) -> Result<Destination<'a>, Error> {
+) -> Result<Destination, Error> {
     let (entry, over) = match there {
         Some(there) if how.replace_as_new => {
-            let entry =
-                ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
+            let entry = resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
             (entry, OldFile::Discard(*there))
         }
         Some(there) => existing(place, there, how)?,
@@ -100,7 +99,7 @@ pub(super) fn open<'a>(
     let (file, beside) = temporary(&entry, mode).map_err(|e| cannot_create(place, e))?;
     let mine = fstat(&file).map_err(|e| cannot_create(place, e))?;
     Ok(Destination {
-        place: *place,
+        place: place.clone(),
         created: !matches!(over, OldFile::Inherit { .. }),
         temporary: Some(TempFile {
             entry,
@@ -115,16 +114,16 @@ pub(super) fn open<'a>(
 }
 
 /// Returns the entry of an existing file, and the file.
-fn existing<'a>(
-    place: &AtPath<'a>,
+fn existing(
+    place: &AtPath,
     there: &FileStat,
     how: &DestOptions,
-) -> Result<(ResolvedPath<'a>, OldFile), Error> {
+) -> Result<(AtPath, OldFile), Error> {
     if is_directory(there) {
         return Err(cannot_create(place, Errno::EISDIR));
     }
     if !is_regular(there) {
-        return Err(Error::atomic(place.shown, AtomicObstacle::NotRegular));
+        return Err(Error::atomic(place.shown(), AtomicObstacle::NotRegular));
     }
     // A user who may not write to the file may not replace it either, as in cp. The file of a running program is not
     // written to here, so it is opened for reading.
@@ -141,24 +140,23 @@ fn existing<'a>(
             keep_mode: how.keep_mode,
         },
         Err(OpenExistingError::Open(_)) if how.force => OldFile::Discard(*there),
-        Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, e)),
-        Err(OpenExistingError::Replaced) => return Err(Error::dest_replaced(place.shown)),
+        Err(other) => return Err(other.into_error(place)),
     };
-    let entry = ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, e))?;
-    match entry.stat() {
+    let entry = resolve_follow(place).map_err(|e| cannot_create(place, e))?;
+    match entry.stat(false) {
         Ok(now) if file_id(&now) == file_id(there) => Ok((entry, over)),
-        Ok(_) | Err(Errno::ENOENT) => Err(Error::dest_replaced(place.shown)),
+        Ok(_) | Err(Errno::ENOENT) => Err(Error::dest_replaced(place.shown())),
         Err(e) => Err(cannot_create(place, e)),
     }
 }
 
 /// Returns the entry of a file that does not exist yet.
-fn new<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<ResolvedPath<'a>, Error> {
-    let entry = ResolvedPath::resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
-    match entry.stat() {
+fn new(place: &AtPath, how: &DestOptions) -> Result<AtPath, Error> {
+    let entry = resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
+    match entry.stat(false) {
         Ok(stat) if is_link(&stat) => {
             if how.through_dangling && !how.is_below_operand {
-                ResolvedPath::resolve_follow(place).map_err(|e| cannot_create(place, e))
+                resolve_follow(place).map_err(|e| cannot_create(place, e))
             } else {
                 Err(not_through_dangling(place))
             }
@@ -169,7 +167,7 @@ fn new<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<ResolvedPath<'a>, Er
 }
 
 /// Makes a file without a name, or with a temporary name.
-fn temporary(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(File, Option<OsString>)> {
+fn temporary(entry: &AtPath, mode: u32) -> io::Result<(File, Option<OsString>)> {
     let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let bits = Mode::from_bits_truncate(mode);
     match retry(|| openat(entry.dir(), ".", flags, bits)).map(File::from) {
@@ -185,19 +183,19 @@ fn temporary(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(File, Option<Os
 
 /// Returns whether an unnamed file can be given a name later, which fails without /proc, or where linkat(2) is
 /// forbidden. EEXIST for the name `.` shows that nothing else prevents it.
-fn can_be_named(entry: &ResolvedPath<'_>, file: &File) -> bool {
+fn can_be_named(entry: &AtPath, file: &File) -> bool {
     temp_name::name_open_file(file, entry.dir(), ".".as_ref()) == Err(Errno::EEXIST)
 }
 
-impl<'a> TempFile<'a> {
-    pub(super) fn inherit(&self, file: &File, place: &AtPath<'_>) -> Result<(), Error> {
+impl TempFile {
+    pub(super) fn inherit(&self, file: &File, place: &AtPath) -> Result<(), Error> {
         match &self.old_file {
             OldFile::Inherit {
                 old,
                 there,
                 keep_mode,
             } => inherit(old, there, file, *keep_mode)
-                .map_err(|obstacle| Error::atomic(place.shown, obstacle)),
+                .map_err(|obstacle| Error::atomic(place.shown(), obstacle)),
             OldFile::Discard(_) | OldFile::Absent => Ok(()),
         }
     }
@@ -207,9 +205,9 @@ impl<'a> TempFile<'a> {
     pub(super) fn commit(
         mut self,
         file: File,
-        place: AtPath<'a>,
+        place: AtPath,
         terms: &mut CommitRules<'_>,
-    ) -> Result<CommitOutcome, CommitError<'a>> {
+    ) -> Result<CommitOutcome, CommitError> {
         let done = match self.make_final(&file, &place, terms) {
             Ok(Some(committed)) => Ok(committed),
             Ok(None) => {
@@ -227,7 +225,7 @@ impl<'a> TempFile<'a> {
         let committed = done?;
         left?;
         if matches!(committed, CommitOutcome::Done { .. }) {
-            terms.fsync_set.note_parent(&self.entry, place.shown);
+            terms.fsync_set.note_parent(&self.entry);
         }
         close(file, &place)?;
         Ok(committed)
@@ -237,9 +235,9 @@ impl<'a> TempFile<'a> {
     fn make_final(
         &mut self,
         file: &File,
-        place: &AtPath<'_>,
+        place: &AtPath,
         terms: &mut CommitRules<'_>,
-    ) -> Result<Option<CommitOutcome>, CommitError<'a>> {
+    ) -> Result<Option<CommitOutcome>, CommitError> {
         if terms.fsync_set.is_wanted() {
             retry(|| nix::unistd::fsync(file)).map_err(|e| place.error(Operation::Sync, e))?;
         }
@@ -251,16 +249,16 @@ impl<'a> TempFile<'a> {
                 AttemptOutcome::Again => {}
             }
         }
-        Err(Error::dest_replaced(place.shown).into())
+        Err(Error::dest_replaced(place.shown()).into())
     }
 
     /// Examines the file at the name, decides about it as the walk did, and replaces that file and no other.
     fn attempt(
         &mut self,
         file: &File,
-        place: &AtPath<'_>,
+        place: &AtPath,
         terms: &mut CommitRules<'_>,
-    ) -> Result<AttemptOutcome, CommitError<'a>> {
+    ) -> Result<AttemptOutcome, CommitError> {
         if matches!(self.old_file, OldFile::Absent) {
             match self.name_new(file) {
                 Err(Errno::EEXIST) if terms.decides() => {}
@@ -268,7 +266,7 @@ impl<'a> TempFile<'a> {
                 named => return named_first(named, place),
             }
         }
-        let now = match self.entry.stat() {
+        let now = match self.entry.stat(false) {
             Ok(now) => now,
             Err(Errno::ENOENT) => {
                 return match self.name_new(file) {
@@ -281,7 +279,7 @@ impl<'a> TempFile<'a> {
         let examined = self.old_file.is_same_file(&now);
         let may_be_any = examined && matches!(self.old_file, OldFile::Discard(_));
         if is_directory(&now) || !(is_regular(&now) || may_be_any || terms.backup.is_some()) {
-            return Err(Error::dest_replaced(place.shown).into());
+            return Err(Error::dest_replaced(place.shown()).into());
         }
         match (terms.decide)(&now, examined) {
             CommitDecision::Replace => {}
@@ -289,7 +287,7 @@ impl<'a> TempFile<'a> {
                 return Ok(AttemptOutcome::Over(CommitOutcome::Left(file_id(&now))));
             }
         }
-        if !examined && self.look_anew(&now, place, terms.backup.is_some())? {
+        if !examined && self.look_anew(&now, terms.backup.is_some())? {
             return Ok(AttemptOutcome::Changed);
         }
         match terms.backup {
@@ -305,22 +303,12 @@ impl<'a> TempFile<'a> {
     }
 
     /// Makes another file the one to be replaced. Returns whether the new file shall inherit its attributes.
-    fn look_anew(
-        &mut self,
-        now: &FileStat,
-        place: &AtPath<'_>,
-        backup: bool,
-    ) -> Result<bool, Error> {
+    fn look_anew(&mut self, now: &FileStat, backup: bool) -> Result<bool, Error> {
         if backup || matches!(self.old_file, OldFile::Discard(_)) {
             self.old_file = OldFile::Discard(*now);
             return Ok(false);
         }
-        let here = AtPath {
-            dir: self.entry.dir(),
-            path: &self.entry.name,
-            shown: place.shown,
-        };
-        let (_, over) = existing(&here, now, &self.how)?;
+        let (_, over) = existing(&self.entry, now, &self.how)?;
         let kept = matches!(over, OldFile::Inherit { .. });
         self.old_file = over;
         Ok(kept)
@@ -330,11 +318,11 @@ impl<'a> TempFile<'a> {
     fn exchange(
         &mut self,
         file: &File,
-        place: &AtPath<'_>,
+        place: &AtPath,
         now: &FileStat,
-    ) -> Result<AttemptOutcome, CommitError<'a>> {
+    ) -> Result<AttemptOutcome, CommitError> {
         let beside = self.take_random_name(file, place)?;
-        let (dir, name) = (self.entry.dir(), self.entry.name.as_os_str());
+        let (dir, name) = (self.entry.dir(), self.entry.path());
         let unchanged = |old: &FileStat| is_unchanged(old, now);
         match by_inode::exchange_checked(dir, (&beside, self.file_id), name, unchanged) {
             Ok(ExchangeOutcome::Done) => {
@@ -352,7 +340,7 @@ impl<'a> TempFile<'a> {
             }
             Err(e) if by_inode::is_unsupported(e) => {
                 // A file that gets the name in the microsecond between this check and the rename is lost.
-                match self.entry.stat() {
+                match self.entry.stat(false) {
                     Ok(again) if is_unchanged(&again, now) => self.name_over(file, place),
                     _ => Ok(AttemptOutcome::Again),
                 }
@@ -365,10 +353,10 @@ impl<'a> TempFile<'a> {
     fn back_up(
         &mut self,
         file: &File,
-        place: &AtPath<'_>,
+        place: &AtPath,
         seen: Option<&FileStat>,
         how: &Backup,
-    ) -> Result<AttemptOutcome, CommitError<'a>> {
+    ) -> Result<AttemptOutcome, CommitError> {
         let beside = self.take_random_name(file, place)?;
         let acceptable = |old: &FileStat| match seen {
             Some(seen) => is_unchanged(old, seen),
@@ -395,7 +383,7 @@ impl<'a> TempFile<'a> {
     }
 
     /// Gives the file a random name, which no search for leftovers examines, and returns the name.
-    fn take_random_name(&mut self, file: &File, place: &AtPath<'_>) -> Result<OsString, Error> {
+    fn take_random_name(&mut self, file: &File, place: &AtPath) -> Result<OsString, Error> {
         let name = match self.temp_name.take() {
             Some(name) if self.left_slot => name,
             named => {
@@ -413,7 +401,7 @@ impl<'a> TempFile<'a> {
 
     /// Gives the new file the name of the destination, if no file has it.
     fn name_new(&mut self, file: &File) -> nix::Result<()> {
-        let (dir, name) = (self.entry.dir(), self.entry.name.as_os_str());
+        let (dir, name) = (self.entry.dir(), self.entry.path());
         let Some(beside) = &self.temp_name else {
             return temp_name::name_open_file(file, dir, name);
         };
@@ -439,16 +427,12 @@ impl<'a> TempFile<'a> {
     }
 
     /// Replaces the file that has the name by then, whichever file that is.
-    fn name_over(
-        &mut self,
-        file: &File,
-        place: &AtPath<'_>,
-    ) -> Result<AttemptOutcome, CommitError<'a>> {
+    fn name_over(&mut self, file: &File, place: &AtPath) -> Result<AttemptOutcome, CommitError> {
         let beside = match self.temp_name.take() {
             Some(beside) => beside,
             None => temp_name::link(&self.entry, file).map_err(|e| cannot_rename(place, e))?,
         };
-        let (dir, name) = (self.entry.dir(), self.entry.name.as_os_str());
+        let (dir, name) = (self.entry.dir(), self.entry.path());
         let renamed = renameat(dir, beside.as_os_str(), dir, name);
         if renamed.is_err() {
             self.temp_name = Some(beside);
@@ -457,12 +441,12 @@ impl<'a> TempFile<'a> {
         Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None }))
     }
 
-    pub(super) fn abandon(mut self, place: &AtPath<'_>) -> Result<(), Error> {
+    pub(super) fn abandon(mut self, place: &AtPath) -> Result<(), Error> {
         self.discard(place)
     }
 
     /// Removes the temporary name, if it still leads to the file.
-    fn discard(&mut self, place: &AtPath<'_>) -> Result<(), Error> {
+    fn discard(&mut self, place: &AtPath) -> Result<(), Error> {
         self.remove_temp_name()
             .map_err(|(beside, e)| cannot_remove(place, &beside, e))
     }
@@ -480,7 +464,7 @@ impl<'a> TempFile<'a> {
 }
 
 /// Cleans up after a panic; all other ways lead through [`TempFile::commit`] and [`TempFile::abandon`].
-impl Drop for TempFile<'_> {
+impl Drop for TempFile {
     fn drop(&mut self) {
         let _ = self.remove_temp_name();
     }
@@ -496,10 +480,7 @@ impl OldFile {
     }
 }
 
-fn named_first<'a>(
-    named: nix::Result<()>,
-    place: &AtPath<'_>,
-) -> Result<AttemptOutcome, CommitError<'a>> {
+fn named_first(named: nix::Result<()>, place: &AtPath) -> Result<AttemptOutcome, CommitError> {
     match named {
         Ok(()) => Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None })),
         Err(e) => Err(cannot_create(place, e).into()),
@@ -513,19 +494,19 @@ fn is_unchanged(old: &FileStat, looked_at: &FileStat) -> bool {
 }
 
 /// Returns the error for a destination that another process replaced at the moment of the exchange.
-fn displaced(place: &AtPath<'_>, kept: Option<OsString>) -> Error {
-    let kept = kept.map(|name| at_path::sibling_path(place.shown.as_os_str(), &name).into());
+fn displaced(place: &AtPath, kept: Option<OsString>) -> Error {
+    let kept = kept.map(|name| at_path::sibling_path(place.shown().as_os_str(), &name).into());
     Error::Replaced(Replaced::Dest {
-        path: place.shown.into(),
+        path: place.shown().into(),
         kept,
     })
 }
 
-fn cannot_remove(place: &AtPath<'_>, beside: &OsStr, e: Errno) -> Error {
-    let path = at_path::sibling_path(place.shown.as_os_str(), beside);
+fn cannot_remove(place: &AtPath, beside: &OsStr, e: Errno) -> Error {
+    let path = at_path::sibling_path(place.shown().as_os_str(), beside);
     Error::io(Operation::Remove, path, e)
 }
 
-fn cannot_rename(place: &AtPath<'_>, error: impl Into<io::Error>) -> Error {
-    Error::atomic(place.shown, AtomicObstacle::Rename(error.into()))
+fn cannot_rename(place: &AtPath, error: impl Into<io::Error>) -> Error {
+    Error::atomic(place.shown(), AtomicObstacle::Rename(error.into()))
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{FileStat, fstat};
 
@@ -11,16 +12,16 @@ use super::resolve_link::{create_trusted, open_trusted};
 use super::{DestOptions, Destination, cannot_create, not_through_dangling};
 use crate::cp::at_path::AtPath;
 use crate::cp::by_inode::RemoveOutcome;
-use crate::cp::error::Error;
+use crate::cp::error::{Error, Operation};
 use crate::cp::file_status::{file_id, is_link};
 use crate::cp::lease_wait::wait_for_lease;
 
-pub(super) fn open<'a>(
-    place: &AtPath<'a>,
+pub(super) fn open(
+    place: &AtPath,
     there: Option<&FileStat>,
     how: &DestOptions,
     mut removed: impl FnMut(),
-) -> Result<Destination<'a>, Error> {
+) -> Result<Destination, Error> {
     if let Some(there) = there {
         match open_existing(place, there, OFlag::O_WRONLY, how.is_below_operand) {
             Ok(file) => return blocking(file, place),
@@ -33,12 +34,11 @@ pub(super) fn open<'a>(
                     RemoveOutcome::Done => removed(),
                     RemoveOutcome::Gone => {}
                     RemoveOutcome::Other | RemoveOutcome::Aside(_) => {
-                        return Err(Error::dest_replaced(place.shown));
+                        return Err(Error::dest_replaced(place.shown()));
                     }
                 }
             }
-            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, e)),
-            Err(OpenExistingError::Replaced) => return Err(Error::dest_replaced(place.shown)),
+            Err(other) => return Err(other.into_error(place)),
         }
     }
     create(place, how)
@@ -48,14 +48,27 @@ pub(super) fn open<'a>(
 pub(super) enum OpenExistingError {
     /// The error that open(2) returned.
     Open(io::Error),
+    /// The error of fstat(2): it is not known which file was opened.
+    Examine(Errno),
     /// The file is not the one that was examined.
     Replaced,
+}
+
+impl OpenExistingError {
+    /// Returns the error in the terms of the copy.
+    pub(super) fn into_error(self, place: &AtPath) -> Error {
+        match self {
+            Self::Open(e) => cannot_create(place, e),
+            Self::Examine(e) => place.error(Operation::Fstat, e),
+            Self::Replaced => Error::dest_replaced(place.shown()),
+        }
+    }
 }
 
 /// Opens the file that was examined before, and fails with `Replaced` where another was swapped in. Does not block on
 /// such a file, and does not use O_TRUNC, which would destroy data before there is known to be room.
 pub(super) fn open_existing(
-    place: &AtPath<'_>,
+    place: &AtPath,
     there: &FileStat,
     access: OFlag,
     below: bool,
@@ -69,7 +82,7 @@ pub(super) fn open_existing(
         }
     })
     .map_err(OpenExistingError::Open)?;
-    let now = fstat(&file).map_err(|e| OpenExistingError::Open(e.into()))?;
+    let now = fstat(&file).map_err(OpenExistingError::Examine)?;
     if file_id(&now) == file_id(there) {
         Ok(file)
     } else {
@@ -78,10 +91,10 @@ pub(super) fn open_existing(
 }
 
 /// Makes an open file blocking again, now that it is known to be the right one.
-fn blocking<'a>(file: File, place: &AtPath<'a>) -> Result<Destination<'a>, Error> {
+fn blocking(file: File, place: &AtPath) -> Result<Destination, Error> {
     fcntl(&file, FcntlArg::F_SETFL(OFlag::O_WRONLY)).map_err(|e| cannot_create(place, e))?;
     Ok(Destination {
-        place: *place,
+        place: place.clone(),
         file,
         created: false,
         temporary: None,
@@ -96,12 +109,12 @@ const FIFO_READER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// Returns the error of open(2), or that another file has the name.
-pub fn open_fifo<'a>(
-    place: &AtPath<'a>,
+pub fn open_fifo(
+    place: &AtPath,
     there: &FileStat,
     below: bool,
     interrupted: impl Fn() -> bool,
-) -> Result<Destination<'a>, Error> {
+) -> Result<Destination, Error> {
     loop {
         match open_existing(place, there, OFlag::O_WRONLY, below) {
             Ok(file) => return blocking(file, place),
@@ -110,13 +123,12 @@ pub fn open_fifo<'a>(
             {
                 std::thread::sleep(FIFO_READER_POLL_INTERVAL);
             }
-            Err(OpenExistingError::Open(e)) => return Err(cannot_create(place, e)),
-            Err(OpenExistingError::Replaced) => return Err(Error::dest_replaced(place.shown)),
+            Err(other) => return Err(other.into_error(place)),
         }
     }
 }
 
-fn create<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<Destination<'a>, Error> {
+fn create(place: &AtPath, how: &DestOptions) -> Result<Destination, Error> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
     let mut opened = place.open(flags | OFlag::O_EXCL, how.mode);
     let exists = |e: &io::Error| e.raw_os_error() == Some(libc::EEXIST);
@@ -132,7 +144,7 @@ fn create<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<Destination<'a>, 
     }
     match opened {
         Ok(file) => Ok(Destination {
-            place: *place,
+            place: place.clone(),
             file,
             created: true,
             temporary: None,
@@ -141,14 +153,13 @@ fn create<'a>(place: &AtPath<'a>, how: &DestOptions) -> Result<Destination<'a>, 
     }
 }
 
-fn is_symlink_at(place: &AtPath<'_>) -> bool {
+fn is_symlink_at(place: &AtPath) -> bool {
     place.stat(false).is_ok_and(|stat| is_link(&stat))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::fcntl::AT_FDCWD;
     use std::fs;
 
     #[test]
@@ -157,11 +168,7 @@ mod tests {
         let (path, victim) = (dir.path().join("dest"), dir.path().join("victim"));
         fs::write(&path, "old")?;
         fs::write(&victim, "precious")?;
-        let place = AtPath {
-            dir: AT_FDCWD,
-            path: path.as_os_str(),
-            shown: &path,
-        };
+        let place = AtPath::from_current(&path);
         let there = place.stat(true)?;
         fs::remove_file(&path)?;
         std::os::unix::fs::symlink(&victim, &path)?;

@@ -46,14 +46,14 @@ pub struct DestOptions {
 
 /// The open destination of one copy.
 #[derive(Debug)]
-pub struct Destination<'a> {
+pub struct Destination {
     /// The path of the destination.
-    place: AtPath<'a>,
+    place: AtPath,
     /// Whether this run made the file, and may remove it.
     pub created: bool,
     /// A file that does not have its final name yet. This field is before `file`, whose lock protects the temporary
     /// name, so that it is dropped first.
-    temporary: Option<atomic::TempFile<'a>>,
+    temporary: Option<atomic::TempFile>,
     /// The file, open for writing.
     pub file: File,
 }
@@ -101,17 +101,17 @@ pub enum CommitOutcome {
 
 /// The reason why a destination did not get its name.
 #[derive(Debug)]
-pub enum CommitError<'a> {
+pub enum CommitError {
     /// Another process made a file of that name meanwhile.
     Exists,
     /// Another process replaced the file meanwhile. The new file shall inherit the attributes of that one, and then be
     /// committed again.
-    Changed(Box<Destination<'a>>),
+    Changed(Box<Destination>),
     /// The file could not be made durable, named or closed.
     Failed(Error),
 }
 
-impl From<Error> for CommitError<'_> {
+impl From<Error> for CommitError {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
@@ -125,12 +125,12 @@ impl From<Error> for CommitError<'_> {
 /// # Errors
 /// Returns the error of opening or creating the file. Nothing was changed then, except for a file that `removed`
 /// reported.
-pub fn open<'a>(
-    place: &AtPath<'a>,
+pub fn open(
+    place: &AtPath,
     there: Option<&FileStat>,
     how: &DestOptions,
     removed: impl FnMut(),
-) -> Result<Destination<'a>, Error> {
+) -> Result<Destination, Error> {
     if how.atomic {
         atomic::open(place, there, how)
     } else {
@@ -138,7 +138,7 @@ pub fn open<'a>(
     }
 }
 
-impl<'a> Destination<'a> {
+impl Destination {
     /// Gives a temporary file the attributes of the file that it replaces. Must be called when the data is complete,
     /// before the attributes of the source are set.
     ///
@@ -161,7 +161,7 @@ impl<'a> Destination<'a> {
     ///
     /// # Errors
     /// The file could not be made durable, named or closed; a temporary file is removed then.
-    pub fn commit(self, terms: &mut CommitRules<'_>) -> Result<CommitOutcome, CommitError<'a>> {
+    pub fn commit(self, terms: &mut CommitRules<'_>) -> Result<CommitOutcome, CommitError> {
         let Self {
             place,
             file,
@@ -171,7 +171,7 @@ impl<'a> Destination<'a> {
         match temporary {
             Some(temporary) => temporary.commit(file, place, terms),
             None => {
-                terms.fsync_set.note_file(&file, place.shown);
+                terms.fsync_set.note_file(&file, &place);
                 terms.fsync_set.note_entry(&place);
                 close(file, &place)?;
                 Ok(CommitOutcome::Done { backup: None })
@@ -194,9 +194,9 @@ impl<'a> Destination<'a> {
 
 /// Returns the error of opening or creating a destination. For a name with a trailing slash that is no directory, the
 /// error is ENOTDIR, as in cp.
-fn cannot_create(place: &AtPath<'_>, error: impl Into<io::Error>) -> Error {
+fn cannot_create(place: &AtPath, error: impl Into<io::Error>) -> Error {
     let error = error.into();
-    let slash = place.path.as_encoded_bytes().ends_with(b"/");
+    let slash = place.path().as_encoded_bytes().ends_with(b"/");
     match error.raw_os_error() {
         Some(libc::EISDIR) if slash => place.error(Operation::OpenDest, Errno::ENOTDIR),
         _ => place.error(Operation::OpenDest, error),
@@ -204,13 +204,13 @@ fn cannot_create(place: &AtPath<'_>, error: impl Into<io::Error>) -> Error {
 }
 
 /// Returns the error for a destination that is a dangling symbolic link.
-fn not_through_dangling(place: &AtPath<'_>) -> Error {
-    Error::refused(Refusal::DanglingSymlink, Path::new(""), place.shown)
+fn not_through_dangling(place: &AtPath) -> Error {
+    Error::refused(Refusal::DanglingSymlink, Path::new(""), place.shown())
 }
 
 /// Returns an error that only close(2) reports (NFS, FUSE) while the file stays open: closing any of its descriptors
 /// asks the file system.
-fn check_close_error(file: &File, place: &AtPath<'_>) -> Result<(), Error> {
+fn check_close_error(file: &File, place: &AtPath) -> Result<(), Error> {
     let again = file
         .as_fd()
         .try_clone_to_owned()
@@ -219,7 +219,7 @@ fn check_close_error(file: &File, place: &AtPath<'_>) -> Result<(), Error> {
 }
 
 /// Closes a file, and returns an error that only close(2) reports (NFS, FUSE).
-fn close(file: File, place: &AtPath<'_>) -> Result<(), Error> {
+fn close(file: File, place: &AtPath) -> Result<(), Error> {
     match nix::unistd::close(file.into_raw_fd()) {
         // On Linux the descriptor is closed even after EINTR.
         Ok(()) | Err(Errno::EINTR) => Ok(()),

@@ -21,7 +21,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::linkat;
 
-use super::resolve_link::ResolvedPath;
+use crate::cp::at_path::AtPath;
 use crate::cp::by_inode;
 use crate::cp::file_status::{file_id, is_regular};
 use crate::sys::file::try_lock;
@@ -62,7 +62,7 @@ fn name(of: &OsStr, n: impl Display, limit: usize) -> OsString {
 }
 
 /// Creates a temporary file and locks it. Returns its name, too.
-pub(super) fn create(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(OsString, File)> {
+pub(super) fn create(entry: &AtPath, mode: u32) -> io::Result<(OsString, File)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(mode);
     claim(entry, |name| {
@@ -78,7 +78,7 @@ pub(super) fn create(entry: &ResolvedPath<'_>, mode: u32) -> io::Result<(OsStrin
 }
 
 /// Gives an unnamed file a temporary name. Returns the name.
-pub(super) fn link(entry: &ResolvedPath<'_>, file: &File) -> io::Result<OsString> {
+pub(super) fn link(entry: &AtPath, file: &File) -> io::Result<OsString> {
     // Where a file system has no locks, no other run can find the file unlocked either.
     let _ = try_lock(file);
     claim(entry, |name| Ok(name_open_file(file, entry.dir(), name)?)).map(|(name, ())| name)
@@ -87,7 +87,7 @@ pub(super) fn link(entry: &ResolvedPath<'_>, file: &File) -> io::Result<OsString
 /// Gives a file a random name in place of its temporary name, if it has one. No search for leftovers examines a random
 /// name, which leads to the old file for a moment when the two are exchanged. Returns the name.
 pub(super) fn take_random_name(
-    entry: &ResolvedPath<'_>,
+    entry: &AtPath,
     file: &File,
     named: Option<&OsStr>,
 ) -> io::Result<OsString> {
@@ -117,7 +117,7 @@ pub(super) fn name_open_file(file: &File, dir: BorrowedFd<'_>, name: &OsStr) -> 
 
 /// Calls `make` with the first name that is free or can be freed.
 fn claim<T>(
-    entry: &ResolvedPath<'_>,
+    entry: &AtPath,
     make: impl FnMut(&OsStr) -> io::Result<T>,
 ) -> io::Result<(OsString, T)> {
     claim_from(1, entry, make)
@@ -126,14 +126,14 @@ fn claim<T>(
 /// Does the same as [`claim`], beginning at a number. Each number above [`NUMBERED_SLOTS`] stands for a random name.
 fn claim_from<T>(
     mut n: u32,
-    entry: &ResolvedPath<'_>,
+    entry: &AtPath,
     mut make: impl FnMut(&OsStr) -> io::Result<T>,
 ) -> io::Result<(OsString, T)> {
     let mut limit = NAME_MAX;
     for _ in 0..MAX_ATTEMPTS {
         let name = match n {
-            1..=NUMBERED_SLOTS => name(&entry.name, n, limit),
-            _ => name(&entry.name, by_inode::random_digits(), limit),
+            1..=NUMBERED_SLOTS => name(entry.path(), n, limit),
+            _ => name(entry.path(), by_inode::random_digits(), limit),
         };
         let error = match make(&name) {
             Ok(made) => return Ok((name, made)),
@@ -156,10 +156,10 @@ fn claim_from<T>(
 const MAX_ATTEMPTS: u32 = 1000;
 
 /// Removes the leftovers of killed runs for an entry.
-pub(super) fn remove_leftovers(entry: &ResolvedPath<'_>) {
+pub(super) fn remove_leftovers(entry: &AtPath) {
     let mut free = 0;
     for n in 1..=NUMBERED_SLOTS {
-        match clear_if_leftover(entry.dir(), &name(&entry.name, n, NAME_MAX)) {
+        match clear_if_leftover(entry.dir(), &name(entry.path(), n, NAME_MAX)) {
             SlotState::Used => free = 0,
             SlotState::Cleared => {}
             SlotState::Nothing => free += 1,
@@ -205,7 +205,7 @@ fn clear_if_leftover(dir: BorrowedFd<'_>, name: &OsStr) -> SlotState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cp::at_path::AtPath;
+    use crate::cp::dest::resolve_link::resolve_nofollow;
     use std::fs;
 
     #[test]
@@ -225,12 +225,8 @@ mod tests {
     fn what_is_locked_is_left_and_what_is_not_is_cleared() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("dest");
-        let place = AtPath {
-            dir: AT_FDCWD,
-            path: path.as_os_str(),
-            shown: &path,
-        };
-        let entry = ResolvedPath::resolve_nofollow(&place)?;
+        let place = AtPath::from_current(&path);
+        let entry = resolve_nofollow(&place)?;
         let (first, held) = create(&entry, 0o600)?;
         let (second, _also) = create(&entry, 0o600)?;
         assert_eq!(first, ".dest.mmapcp-1");
@@ -257,12 +253,8 @@ mod tests {
                 Ok(file)
             })
             .collect::<io::Result<_>>()?;
-        let place = AtPath {
-            dir: AT_FDCWD,
-            path: path.as_os_str(),
-            shown: &path,
-        };
-        let entry = ResolvedPath::resolve_nofollow(&place)?;
+        let place = AtPath::from_current(&path);
+        let entry = resolve_nofollow(&place)?;
         let (named, _file) = create(&entry, 0o600)?;
         assert_eq!(named.len(), ".dest.mmapcp-".len() + 16);
         remove_leftovers(&entry);
@@ -277,12 +269,8 @@ mod tests {
         let path = dir.path().join("dest");
         std::os::unix::fs::symlink("elsewhere", dir.path().join(".dest.mmapcp-1"))?;
         fs::create_dir(dir.path().join(".dest.mmapcp-2"))?;
-        let place = AtPath {
-            dir: AT_FDCWD,
-            path: path.as_os_str(),
-            shown: &path,
-        };
-        let entry = ResolvedPath::resolve_nofollow(&place)?;
+        let place = AtPath::from_current(&path);
+        let entry = resolve_nofollow(&place)?;
         remove_leftovers(&entry);
         let (name, _file) = create(&entry, 0o600)?;
         assert_eq!(name, ".dest.mmapcp-3");

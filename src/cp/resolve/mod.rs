@@ -14,13 +14,14 @@ use super::cli::option_spec::Question;
 use super::cli_answer::CliAnswer;
 use super::environment::Environment;
 use super::options::CopyOptions;
+use super::usage_error::{UsageError, UsageWarning};
 use parsed_options::ParsedOptions;
 
 /// The result of reading the command line.
 #[derive(Debug)]
 pub struct Resolved {
     /// The warnings, which are printed first in any case.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<UsageWarning>,
     /// The decisions, or the answer that is given instead.
     pub options: Result<CopyOptions, CliAnswer>,
 }
@@ -32,7 +33,7 @@ pub fn resolve(words: impl IntoIterator<Item = OsString>, environment: &Environm
     let operands = read_options(&mut parsed, words);
     let warnings = std::mem::take(&mut parsed.warnings);
     Resolved {
-        options: operands.and_then(|operands| validate::validate(parsed, operands)),
+        options: operands.and_then(|operands| Ok(validate::validate(parsed, operands)?)),
         warnings,
     }
 }
@@ -43,7 +44,7 @@ fn read_options(
     words: impl IntoIterator<Item = OsString>,
 ) -> Result<Vec<OsString>, CliAnswer> {
     let mut reader = OptionReader::new(words, parsed.environment.posixly_correct);
-    while let Some(given) = reader.next_option()? {
+    while let Some(given) = reader.next_option().map_err(UsageError::from)? {
         match given.apply(parsed)? {
             None => {}
             Some(Question::Help) => return Err(CliAnswer::Text(cli::help_text())),

@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::super::cli::keywords::{self, Attribute, Update};
 use super::super::cli::option_value::OptionValue;
-use super::super::cli_answer::CliAnswer;
 use super::super::environment::Environment;
 use super::super::options::{CopyOptions, Dereference, Overwrite};
+use super::super::usage_error::{UsageError, UsageWarning};
 
 /// The options read so far. A row of the option table changes it; [`super::validate`] completes it.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct ParsedOptions {
     /// The variables and features that options depend on.
     pub environment: Environment,
     /// Warnings that the user gets in any case.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<UsageWarning>,
     /// Whether any option asks for backups.
     pub backups: bool,
     /// The CONTROL of --backup, empty where none was given.
@@ -86,10 +86,10 @@ impl ParsedOptions {
     ///
     /// # Errors
     /// Returns an error where the option was given before.
-    pub fn set_target_directory(&mut self, directory: &OsStr) -> Result<(), CliAnswer> {
+    pub fn set_target_directory(&mut self, directory: &OsStr) -> Result<(), UsageError> {
         match self.target_directory.replace(directory.to_owned()) {
             None => Ok(()),
-            Some(_) => Err(CliAnswer::error("multiple target directories specified")),
+            Some(_) => Err(UsageError::SeveralTargetDirectories),
         }
     }
 
@@ -118,7 +118,7 @@ impl ParsedOptions {
     ///
     /// # Errors
     /// Returns the usage error where a member of the list is no attribute.
-    pub fn preserve(&mut self, list: Option<OptionValue<'_>>) -> Result<(), CliAnswer> {
+    pub fn preserve(&mut self, list: Option<OptionValue<'_>>) -> Result<(), UsageError> {
         let Some(list) = list else {
             self.preserve_ownership_mode_and_times();
             return Ok(());
@@ -132,7 +132,7 @@ impl ParsedOptions {
     ///
     /// # Errors
     /// Returns the usage error where a member of the list is no attribute. The members before it have been switched.
-    pub fn set_attributes(&mut self, list: OptionValue<'_>, on: bool) -> Result<(), CliAnswer> {
+    pub fn set_attributes(&mut self, list: OptionValue<'_>, on: bool) -> Result<(), UsageError> {
         for name in list.value.as_bytes().split(|b| *b == b',') {
             self.set_attribute(list.list_keyword(name, keywords::ATTRIBUTES)?, on);
         }
@@ -169,13 +169,9 @@ impl ParsedOptions {
                 return;
             }
             (false, None) => return,
-            (true, None) => {
-                "warning: ignoring --context; this build cannot look up the default type of a file"
-            }
-            (false, Some(_)) => {
-                "warning: ignoring --context; it requires an SELinux-enabled kernel"
-            }
+            (true, None) => UsageWarning::ContextWithoutPolicy,
+            (false, Some(_)) => UsageWarning::ContextWithoutSelinux,
         };
-        self.warnings.push(warning.to_owned());
+        self.warnings.push(warning);
     }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::cp::messages::usage;
 use crate::cp::options::{Backup, BackupNames, CopyMode, DestOperand};
 use crate::cp::options::{Dereference, Overwrite, Preserve};
 use crate::report::progress;
@@ -28,9 +29,9 @@ fn mistake_in(environment: &Environment, line: &str) -> String {
 
 fn first_line(options: Result<CopyOptions, CliAnswer>, line: &str) -> String {
     match options {
-        Err(CliAnswer::Mistake(text)) => {
+        Err(CliAnswer::Mistake(error)) => {
             // The quotation marks depend on the locale of the tester.
-            let text = String::from_utf8(text).unwrap();
+            let text = String::from_utf8(usage::usage_error(&error)).unwrap();
             let text = text.replace(['\u{2018}', '\u{2019}'], "'");
             let first = text.lines().next().unwrap_or_default();
             first.strip_prefix("mmapcp: ").unwrap_or(first).to_owned()
@@ -100,21 +101,30 @@ fn update_ask_and_no_clobber_rank_as_in_cp() {
     }
 }
 
-#[test]
-fn preserved_attributes_add_up_in_their_order() {
-    let p = Preserve {
+/// Returns the attributes that -p preserves.
+fn preserved_by_p() -> Preserve {
+    Preserve {
         mode: true,
         ownership: true,
         timestamps: true,
         required: true,
         ..Preserve::default()
-    };
-    let a = Preserve {
+    }
+}
+
+/// Returns the attributes that -a preserves.
+fn preserved_by_a() -> Preserve {
+    Preserve {
         links: true,
         xattr: true,
         quiet: true,
-        ..p
-    };
+        ..preserved_by_p()
+    }
+}
+
+#[test]
+fn preserved_attributes_add_up_in_their_order() {
+    let (p, a) = (preserved_by_p(), preserved_by_a());
     for (line, want) in [
         ("a b", Preserve::default()),
         ("-p a b", p),
@@ -138,6 +148,15 @@ fn preserved_attributes_add_up_in_their_order() {
                 ..Preserve::default()
             },
         ),
+    ] {
+        assert_eq!(options(line).preserve, want, "{line}");
+    }
+}
+
+#[test]
+fn attributes_that_are_not_preserved_are_taken_away_in_their_order() {
+    let (p, a) = (preserved_by_p(), preserved_by_a());
+    for (line, want) in [
         (
             "-p --no-preserve=mode a b",
             Preserve {
@@ -195,6 +214,7 @@ fn contexts_are_as_the_kernel_has_them() {
     );
     assert!(resolved_in(&none, "-Z a b").warnings.is_empty());
     let warned = resolved_in(&none, "--context=x --foo").warnings;
+    let warned: Vec<_> = warned.into_iter().map(usage::usage_warning).collect();
     assert_eq!(
         warned,
         ["warning: ignoring --context; it requires an SELinux-enabled kernel"]
@@ -405,9 +425,14 @@ fn limits_are_what_they_say() {
     assert_eq!(twice.throttle.rate, Some(2 << 20), "the last counts");
 }
 
+/// Digits of a number that no integer holds, and of one that no float holds either.
+fn numbers_too_high() -> (String, String) {
+    ("9".repeat(25), "9".repeat(400))
+}
+
 #[test]
-fn limits_out_of_their_bounds_are_refused() {
-    let (huge, many) = ("9".repeat(400), "9".repeat(25));
+fn rates_and_percentages_out_of_their_bounds_are_refused() {
+    let (_, huge) = numbers_too_high();
     let rate = "bytes per second from 1K to 100G, such as 50M";
     for wrong in [
         "",
@@ -432,6 +457,18 @@ fn limits_out_of_their_bounds_are_refused() {
     ] {
         limit_refused("--limit-rate", wrong, rate);
     }
+    for wrong in [
+        "", "0", "0%", "0.0", "-1", "+1", "100.1", "101%", "%", "5%%", "5 %", "1e1", "nan", "inf",
+        ".", &huge,
+    ] {
+        let takes = "a percentage from 0.01 to 100";
+        limit_refused("--max-pressure", wrong, takes);
+    }
+}
+
+#[test]
+fn times_out_of_their_bounds_are_refused() {
+    let (many, huge) = numbers_too_high();
     let time = "a time with a unit, from 1us to 1h, such as 5ms";
     for wrong in [
         "",
@@ -454,13 +491,6 @@ fn limits_out_of_their_bounds_are_refused() {
     ] {
         limit_refused("--max-fork-latency", wrong, time);
         limit_refused("--max-write-latency", wrong, time);
-    }
-    for wrong in [
-        "", "0", "0%", "0.0", "-1", "+1", "100.1", "101%", "%", "5%%", "5 %", "1e1", "nan", "inf",
-        ".", &huge,
-    ] {
-        let takes = "a percentage from 0.01 to 100";
-        limit_refused("--max-pressure", wrong, takes);
     }
     for wrong in [
         "",
@@ -524,6 +554,20 @@ fn conflicting_options_are_refused() {
             "--atomic --attributes-only a b",
             "options --atomic and --attributes-only are mutually exclusive",
         ),
+    ] {
+        assert_eq!(mistake(line), want, "{line}");
+    }
+    assert_eq!(
+        options("-bni a b").overwrite,
+        Overwrite::Ask,
+        "-i took -n back"
+    );
+    assert!(options("--atomic -pb --fsync a b").durability.atomic);
+}
+
+#[test]
+fn engines_that_other_options_forbid_are_refused() {
+    for (line, want) in [
         (
             "--engine=mmap --direct=never a b",
             "cannot combine --engine=mmap and --direct=never",
@@ -545,12 +589,6 @@ fn conflicting_options_are_refused() {
     );
     let both = options("--engine=reflink --reflink a b").transfer;
     assert_eq!(both.reflink, Reflink::Always);
-    assert_eq!(
-        options("-bni a b").overwrite,
-        Overwrite::Ask,
-        "-i took -n back"
-    );
-    assert!(options("--atomic -pb --fsync a b").durability.atomic);
 }
 
 #[test]

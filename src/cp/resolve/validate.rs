@@ -6,12 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::super::cli::argmatch::argmatch;
 use super::super::cli::keywords::{self, Update};
-use super::super::cli_answer::CliAnswer;
 use super::super::options::{
     Backup, BackupNames, CopyMode, CopyOptions, Dereference, DestOperand, Overwrite,
 };
+use super::super::usage_error::UsageError;
 use super::parsed_options::ParsedOptions;
-use crate::report::quote::quote;
 use crate::transfer::{DirectPolicy, Reflink, Sparse, TransferOptions as Transfer};
 
 /// Completes the options, checking for contradictions in cp's order.
@@ -21,7 +20,7 @@ use crate::transfer::{DirectPolicy, Reflink, Sparse, TransferOptions as Transfer
 pub(super) fn validate(
     mut parsed: ParsedOptions,
     operands: Vec<OsString>,
-) -> Result<CopyOptions, CliAnswer> {
+) -> Result<CopyOptions, UsageError> {
     let overwrite = resolve_overwrite(&parsed);
     check_conflicts(&parsed, overwrite)?;
     let backup = resolve_backup(&parsed)?;
@@ -62,24 +61,23 @@ fn resolve_overwrite(parsed: &ParsedOptions) -> Overwrite {
     }
 }
 
-fn check_conflicts(parsed: &ParsedOptions, existing: Overwrite) -> Result<(), CliAnswer> {
-    let wrong = |text: &str| Err(CliAnswer::usage_error(text));
+fn check_conflicts(parsed: &ParsedOptions, existing: Overwrite) -> Result<(), UsageError> {
     if parsed.hard_link && parsed.symbolic_link {
-        return wrong("cannot make both hard and symbolic links");
+        return Err(UsageError::HardAndSymbolicLinks);
     }
     if parsed.backups && matches!(existing, Overwrite::Skip | Overwrite::Fail) {
-        return wrong("--backup is mutually exclusive with -n or --update=none-fail");
+        return Err(UsageError::BackupOfNothing);
     }
     let Transfer {
         reflink, sparse, ..
     } = parsed.options.transfer;
     if reflink == Reflink::Always && sparse != Sparse::Auto {
-        return wrong("--reflink can be used only with --sparse=auto");
+        return Err(UsageError::ReflinkWithSparse);
     }
     check_atomic_conflicts(parsed)
 }
 
-fn check_atomic_conflicts(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
+fn check_atomic_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
     // A link, or the attributes of an existing file, are not written to a temporary file first.
     let options = [
         (parsed.hard_link, "--link"),
@@ -87,29 +85,27 @@ fn check_atomic_conflicts(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
         (parsed.options.attributes_only, "--attributes-only"),
     ];
     match options.iter().find(|(given, _)| *given) {
-        Some((_, option)) if parsed.options.durability.atomic => Err(CliAnswer::usage_error(
-            &format!("options --atomic and {option} are mutually exclusive"),
-        )),
+        Some((_, option)) if parsed.options.durability.atomic => {
+            Err(UsageError::AtomicWith(option))
+        }
         _ => check_give_up_after(parsed),
     }
 }
 
 /// Rejects --give-up-after together with a rate alone, since a rate is always kept and cannot be missed.
-fn check_give_up_after(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
+fn check_give_up_after(parsed: &ParsedOptions) -> Result<(), UsageError> {
     if parsed.options.throttle.give_up_after.is_some() && !parsed.options.throttle.governed() {
-        return Err(CliAnswer::usage_error(
-            "--give-up-after can be used only with --max-fork-latency, --max-write-latency or --max-pressure",
-        ));
+        return Err(UsageError::GiveUpWithoutLimit);
     }
     check_engine_conflicts(parsed)
 }
 
-fn check_engine_conflicts(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
+fn check_engine_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
     let Some(row) = parsed.options.transfer.engine else {
         return Ok(());
     };
     let shares = !row.is_direct() && !row.is_cached();
-    let other = match (
+    let option = match (
         parsed.options.transfer.direct,
         parsed.options.transfer.reflink,
     ) {
@@ -119,13 +115,13 @@ fn check_engine_conflicts(parsed: &ParsedOptions) -> Result<(), CliAnswer> {
         (_, Reflink::Never) if shares => "--reflink=never",
         _ => return Ok(()),
     };
-    let name = row.name;
-    Err(CliAnswer::usage_error(&format!(
-        "cannot combine --engine={name} and {other}"
-    )))
+    Err(UsageError::EngineWith {
+        engine: row.name,
+        option,
+    })
 }
 
-fn resolve_backup(parsed: &ParsedOptions) -> Result<Option<Backup>, CliAnswer> {
+fn resolve_backup(parsed: &ParsedOptions) -> Result<Option<Backup>, UsageError> {
     if !parsed.backups {
         return Ok(None);
     }
@@ -149,20 +145,16 @@ fn resolve_backup(parsed: &ParsedOptions) -> Result<Option<Backup>, CliAnswer> {
 }
 
 /// Rejects a security context that is set and also preserved.
-fn check_contexts(parsed: &mut ParsedOptions) -> Result<(), CliAnswer> {
+fn check_contexts(parsed: &mut ParsedOptions) -> Result<(), UsageError> {
     // CTX overrides -a, and contradicts --preserve=context.
     if parsed.options.context.is_some() {
         parsed.options.preserve.context &= parsed.options.preserve.context_required;
         if parsed.options.preserve.context {
-            return Err(CliAnswer::error(
-                "cannot set target context and preserve it",
-            ));
+            return Err(UsageError::ContextSetAndPreserved);
         }
     }
     if parsed.options.preserve.context_required && !(parsed.environment.is_selinux_enabled)() {
-        return Err(CliAnswer::error(
-            "cannot preserve security context without an SELinux-enabled kernel",
-        ));
+        return Err(UsageError::ContextWithoutSelinux);
     }
     Ok(())
 }
@@ -170,33 +162,26 @@ fn check_contexts(parsed: &mut ParsedOptions) -> Result<(), CliAnswer> {
 fn pair_operands(
     parsed: &mut ParsedOptions,
     mut operands: Vec<OsString>,
-) -> Result<(Vec<OsString>, DestOperand), CliAnswer> {
-    let missing = || CliAnswer::usage_error("missing file operand");
+) -> Result<(Vec<OsString>, DestOperand), UsageError> {
     if let Some(directory) = parsed.target_directory.take() {
         if operands.is_empty() {
-            return Err(missing());
+            return Err(UsageError::MissingOperand);
         }
         if parsed.no_target_directory {
-            return Err(CliAnswer::error(
-                "cannot combine --target-directory (-t) and --no-target-directory (-T)",
-            ));
+            return Err(UsageError::TargetDirectoryAndNone);
         }
         return Ok((operands, DestOperand::Directory(directory.into())));
     }
-    let last = operands.pop().ok_or_else(missing)?;
+    let last = operands.pop().ok_or(UsageError::MissingOperand)?;
     if operands.is_empty() {
-        let text = format!("missing destination file operand after {}", quote(last));
-        return Err(CliAnswer::usage_error(&text));
+        return Err(UsageError::MissingDest(last));
     }
     if !parsed.no_target_directory {
         return Ok((operands, DestOperand::Either(last.into())));
     }
     // With -T cp names the third operand, whatever follows it.
     match operands.get(2).or((operands.len() == 2).then_some(&last)) {
-        Some(extra) => Err(CliAnswer::usage_error(&format!(
-            "extra operand {}",
-            quote(extra)
-        ))),
+        Some(extra) => Err(UsageError::ExtraOperand(extra.clone())),
         None => Ok((operands, DestOperand::Exact(last.into()))),
     }
 }

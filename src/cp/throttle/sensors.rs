@@ -88,9 +88,9 @@ impl SensorSet {
         for (signal, prober) in &mut self.probers {
             while let Some(sample) = prober.pop() {
                 let sample = Sample::Latency(LatencySample {
-                    intended: MonotonicNs::from_nanos(sample.first_intended_ns),
+                    intended: sample.first_intended,
                     moments: sample.intended_count,
-                    end: MonotonicNs::from_nanos(sample.end_ns),
+                    end: sample.end,
                 });
                 tell(SensorEvent::Sample(signal.cause, sample));
             }

@@ -4,7 +4,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +14,7 @@ use nix::sys::stat::{FileStat, fstat};
 
 use super::CopyRun;
 use super::name_folding::NameRule;
-use crate::cp::at_path::{AtPath, DirHandle, OwnedAtPath};
+use crate::cp::at_path::{AtPath, DirHandle};
 use crate::cp::error::ReplacedWhileCopied;
 use crate::cp::file_status::{FileId, file_id};
 use crate::cp::operands::join;
@@ -26,7 +25,7 @@ pub(super) struct ActiveDirectory {
     source: DirectorySide,
     dest: DirectorySide,
     /// The path of the source, if it could not be opened for listing. The directory then has no children.
-    unlisted: Option<OwnedAtPath>,
+    unlisted: Option<AtPath>,
     open: Mutex<DirectoryHandles>,
     names: NameRule,
     from: FileStat,
@@ -57,8 +56,8 @@ pub(super) struct DirectoryHandles {
 
 /// The facts about a directory that the walk enters.
 pub(super) struct Entered<'a> {
-    pub(super) source: &'a OwnedAtPath,
-    pub(super) dest: &'a OwnedAtPath,
+    pub(super) source: &'a AtPath,
+    pub(super) dest: &'a AtPath,
     /// Whether the name of the source, and that of the destination, are followed if they are symbolic links.
     pub(super) follow: (bool, bool),
     /// The source, open; `None` where it could not be opened.
@@ -78,9 +77,9 @@ impl ActiveDirectory {
         if let Some(above) = &entered.above {
             above.add_user();
         }
-        let side = |anchor: &OwnedAtPath, identity, follow| DirectorySide {
-            name: anchor.path.clone(),
-            shown: anchor.shown.clone(),
+        let side = |anchor: &AtPath, identity, follow| DirectorySide {
+            name: anchor.path().to_owned(),
+            shown: anchor.shown().to_owned(),
             identity,
             follow,
         };
@@ -126,8 +125,8 @@ impl ActiveDirectory {
     pub(super) fn reopen_from_below(&self, below: &Self) -> io::Result<()> {
         let below = below.folders();
         let up = |folder: &Option<Arc<DirHandle>>, side: &DirectorySide, place_only| {
-            let folder = folder.as_deref().ok_or(Errno::EBADF)?;
-            open_same(folder.as_fd(), OsStr::new(".."), side, false, place_only)
+            let folder = folder.as_ref().ok_or(Errno::EBADF)?;
+            open_same(folder, OsStr::new(".."), side, false, place_only)
         };
         let listing = up(&below.listing, &self.source, false)?;
         let dest = up(&below.dest, &self.dest, true)?;
@@ -142,8 +141,8 @@ impl ActiveDirectory {
     pub(super) fn reopen_by_name(&self) -> io::Result<()> {
         let above = self.above.as_ref().ok_or(Errno::EBADF)?.folders();
         let down = |folder: &Option<Arc<DirHandle>>, side: &DirectorySide, place_only| {
-            let folder = folder.as_deref().ok_or(Errno::EBADF)?;
-            open_same(folder.as_fd(), &side.name, side, side.follow, place_only)
+            let folder = folder.as_ref().ok_or(Errno::EBADF)?;
+            open_same(folder, &side.name, side, side.follow, place_only)
         };
         let listing = down(&above.listing, &self.source, false)?;
         let dest = down(&above.dest, &self.dest, true)?;
@@ -200,11 +199,9 @@ impl ActiveDirectory {
     }
 
     /// Returns the paths of an entry in the directory, on both sides.
-    pub(super) fn child(&self, name: &OsStr) -> Option<(OwnedAtPath, OwnedAtPath)> {
-        let side = |folder: &Arc<DirHandle>, shown: &Path| OwnedAtPath {
-            folder: Arc::clone(folder),
-            path: name.to_owned(),
-            shown: join(shown, name),
+    pub(super) fn child(&self, name: &OsStr) -> Option<(AtPath, AtPath)> {
+        let side = |folder: &Arc<DirHandle>, shown: &Path| {
+            AtPath::new(Arc::clone(folder), name, join(shown, name))
         };
         let open = self.open();
         let source = side(open.listing.as_ref()?, &self.source.shown);
@@ -247,13 +244,10 @@ impl ActiveDirectory {
             return;
         };
         let listing = open.listing.as_deref().and_then(file);
-        let place = match &self.unlisted {
-            Some(anchor) => anchor.as_at_path(),
-            None => AtPath {
-                dir: listing.map_or(dest.as_fd(), AsFd::as_fd),
-                path: OsStr::new("."),
-                shown: &self.source.shown,
-            },
+        let place = match (&self.unlisted, open.listing.as_ref().or(open.dest.as_ref())) {
+            (None, Some(folder)) => AtPath::new(Arc::clone(folder), ".", &*self.source.shown),
+            (Some(anchor), _) => anchor.clone(),
+            (None, None) => return,
         };
         let source = (&place, listing);
         let target = (dest, &*self.dest.shown);
@@ -273,18 +267,13 @@ impl ActiveDirectory {
 
 /// Opens a directory that was open before, and no other.
 fn open_same(
-    dir: BorrowedFd<'_>,
+    dir: &Arc<DirHandle>,
     base: &OsStr,
     side: &DirectorySide,
     follow: bool,
     place_only: bool,
 ) -> io::Result<File> {
-    let shown = &side.shown;
-    let place = AtPath {
-        dir,
-        path: base,
-        shown,
-    };
+    let place = AtPath::new(Arc::clone(dir), base, &*side.shown);
     let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     flags.set(OFlag::O_NOFOLLOW, !follow);
     let file = match place.open(flags, 0) {

@@ -95,7 +95,7 @@ impl Walk<'_, '_, '_> {
         if self.serial || told || takes_name || transfer.name == NameKey::Ambiguous {
             return true;
         }
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
+        let (source, dest) = (&entry.source, &entry.dest);
         let linked = match &transfer.ready.there {
             // Some file systems show two names of one file as two inodes (FUSE), but still count its links.
             Some(there) => there.st_nlink > 1,
@@ -192,9 +192,9 @@ impl CopyTask {
         }
         if let (true, Some(made)) = (self.named, made) {
             // As in cp, the inode is that of the link itself where the file was written through one.
-            let entry = self.entry.dest.as_at_path().stat(false);
+            let entry = self.entry.dest.stat(false);
             let made = entry.map_or(made, |stat| file_id(&stat));
-            run.note_made(&self.entry.dest.shown, made);
+            run.note_made(self.entry.dest.shown(), made);
         }
     }
 
@@ -211,28 +211,23 @@ impl CopyTask {
         if run.options.report.verbose {
             voice.print_verbose(&copied_line(&self.entry, ready.backup_name()));
         }
-        let target = copy_file::CopyRequest {
-            claim: &self.claim,
+        let request = copy_file::CopyRequest {
+            source: &self.entry.source,
+            from: &self.transfer.from,
+            dest: &self.entry.dest,
             existing: ready.there.as_ref(),
+            claim: &self.claim,
             replace_as_new: ready.replace_as_new,
             is_below_operand: self.transfer.below,
             follow: self.transfer.follow,
             backup: ready.planned_backup(),
         };
-        let (source, dest) = (self.entry.source.as_at_path(), self.entry.dest.as_at_path());
-        let places = (&source, &dest);
-        copy_file::copy(
-            &run.cx,
-            (voice, bytes),
-            places,
-            &self.transfer.from,
-            &target,
-        )
+        copy_file::copy(&run.cx, voice, bytes, &request)
     }
 
     fn failed(&self, failed: FileCopyError, run: &CopyRun<'_>, voice: &mut OrderedOutput) {
         if let EntryError::Unreported(error) = failed.why {
-            voice.error(&self.entry.source.shown, &self.entry.dest.shown, &error);
+            voice.error(self.entry.source.shown(), self.entry.dest.shown(), &error);
         }
         if let Some(backup) = &self.transfer.ready.backup {
             undo_backup(voice, &self.entry, (backup, failed.left), run);

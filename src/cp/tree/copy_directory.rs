@@ -37,11 +37,7 @@ impl Walk<'_, '_, '_> {
         let mut repeated = self.options().keep_directory_symlink
             && !new
             && !entry.operand()
-            && entry
-                .dest
-                .as_at_path()
-                .stat(false)
-                .is_ok_and(|s| is_link(&s));
+            && entry.dest.stat(false).is_ok_and(|s| is_link(&s));
         // Where names may fold, a new directory may be met again under another name.
         if !new || names != NameRule::Exact || links != Dereference::Never {
             repeated |= !self.seen_directories.insert(file_id(now));
@@ -56,7 +52,7 @@ impl Walk<'_, '_, '_> {
     }
 
     /// Gives an existing directory the security context of the source, where that is preserved.
-    fn relabel(&mut self, source: &AtPath<'_>, dest: &AtPath<'_>) -> EntryResult {
+    fn relabel(&mut self, source: &AtPath, dest: &AtPath) -> EntryResult {
         let relabelled = self.run.attributes().relabel(source, dest);
         self.diagnose(&relabelled.errors);
         if relabelled.is_incomplete {
@@ -81,7 +77,7 @@ impl Walk<'_, '_, '_> {
                     self.forget(from);
                 }
                 self.undo_backup(&entry, descent.ready.backup.as_ref());
-                return self.report_failure(&entry.source.shown, &entry.dest.shown, failed);
+                return self.report_failure(entry.source.shown(), entry.dest.shown(), failed);
             }
         };
         // The entry would keep the parent directory open.
@@ -120,34 +116,18 @@ impl Walk<'_, '_, '_> {
         if self.open.are_too_many() {
             self.wait_in_flight();
         }
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
-        self.prepare_creation(&source)?;
-        let (target, made) = match there {
-            Some(there) => {
-                self.relabel(&source, &dest)?;
-                (self.open_existing_dest(entry, &dest, &there)?, None)
-            }
-            None => {
-                let (target, made) = self.make_directory(entry, from)?;
-                (target, Some(made))
-            }
-        };
+        let (source, dest) = (&entry.source, &entry.dest);
+        let (target, made) = self.open_or_make_dest(entry, from, there)?;
         let now = fstat(&target).map_err(|e| dest.error(Operation::Stat, e))?;
         if made.is_some() {
-            // This notes the name; its entries are noted when the directory is complete.
-            if entry.operand() {
-                self.run.cx.fsync_set.note_made(&dest);
-            }
-            self.note_first_made(entry, from, &now);
-            self.verbose(|| copied_line(entry, None));
-            self.voice.count_source(SourceOutcome::DirectoryCreated);
+            self.report_made(entry, from, &now);
         }
         let names = self.names_in(entry, &target, made.is_some());
         self.watch_for_repeats(entry, (from, &now), made.is_some(), names);
         let opened = if self.ancestors.len() >= MAX_TREE_DEPTH {
             Err(std::io::Error::from_raw_os_error(libc::ELOOP))
         } else {
-            self.open_listed(entry, &source, from)
+            self.open_listed(entry, source, from)
         };
         let (listing, unlisted) = match opened {
             Ok(listing) => (Some(listing), None),
@@ -170,9 +150,40 @@ impl Walk<'_, '_, '_> {
         });
         if let Some(e) = unlisted {
             let error = source.error(Operation::Access, e);
-            self.report_failure(source.shown, dest.shown, error.into());
+            self.report_failure(source.shown(), dest.shown(), error.into());
         }
         Ok(level)
+    }
+
+    /// Opens the destination, or makes it if it is missing. Returns the mode that it was made with in that case.
+    fn open_or_make_dest(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        there: Option<FileStat>,
+    ) -> Result<(File, Option<u32>), EntryError> {
+        let (source, dest) = (&entry.source, &entry.dest);
+        self.prepare_creation(source)?;
+        match there {
+            Some(there) => {
+                self.relabel(source, dest)?;
+                Ok((self.open_existing_dest(entry, dest, &there)?, None))
+            }
+            None => {
+                let (target, made) = self.make_directory(entry, from)?;
+                Ok((target, Some(made)))
+            }
+        }
+    }
+
+    /// Notes and reports a directory that was just made. Its entries are noted when it is complete.
+    fn report_made(&mut self, entry: &TreeEntry, from: &FileStat, made: &FileStat) {
+        if entry.operand() {
+            self.run.cx.fsync_set.note_made(&entry.dest);
+        }
+        self.note_first_made(entry, from, made);
+        self.verbose(|| copied_line(entry, None));
+        self.voice.count_source(SourceOutcome::DirectoryCreated);
     }
 
     /// Returns the rule by which names in a destination directory identify files. A new directory folds case where its
@@ -192,12 +203,13 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
     ) -> Result<(File, u32), EntryError> {
-        let dest = entry.dest.as_at_path();
+        let dest = &entry.dest;
         let mode = self.run.attributes().directory_mode(from);
         let bits = Mode::from_bits_truncate(mode);
-        mkdirat(dest.dir, dest.path, bits).map_err(|e| dest.error(Operation::MakeDirectory, e))?;
+        mkdirat(dest.dir(), dest.path(), bits)
+            .map_err(|e| dest.error(Operation::MakeDirectory, e))?;
         let exposed = entry.level.as_ref().is_none_or(|level| !level.is_new());
-        self.open_new(&dest, mode, exposed)
+        self.open_new(dest, mode, exposed)
     }
 
     /// Opens an existing destination directory, which must be the one that was examined: a link that was swapped in is
@@ -205,7 +217,7 @@ impl Walk<'_, '_, '_> {
     fn open_existing_dest(
         &self,
         entry: &TreeEntry,
-        dest: &AtPath<'_>,
+        dest: &AtPath,
         there: &FileStat,
     ) -> Result<File, EntryError> {
         let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
@@ -231,7 +243,7 @@ impl Walk<'_, '_, '_> {
     fn open_listed(
         &self,
         entry: &TreeEntry,
-        source: &AtPath<'_>,
+        source: &AtPath,
         from: &FileStat,
     ) -> std::io::Result<File> {
         let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;

@@ -63,7 +63,7 @@ impl Walk<'_, '_, '_> {
                 DestLook::Changed => {}
             }
         }
-        Err(Error::dest_replaced(&entry.dest.shown).into())
+        Err(Error::dest_replaced(entry.dest.shown()).into())
     }
 
     fn meet_once(
@@ -76,8 +76,8 @@ impl Walk<'_, '_, '_> {
         if matches!(self.options().overwrite, Overwrite::Skip | Overwrite::Fail) {
             return self.replace(entry, from, there, dereference, false);
         }
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
-        match check_same_file(&source, &dest, from, &there, dereference, self.options()) {
+        let (source, dest) = (&entry.source, &entry.dest);
+        match check_same_file(source, dest, from, &there, dereference, self.options()) {
             SameFile::Conflict => Err(entry.refused(Refusal::SameFile)),
             verdict => {
                 let done = verdict == SameFile::AlreadyDone;
@@ -105,7 +105,7 @@ impl Walk<'_, '_, '_> {
             DestKnowledge::MissingOrDangling if through => return Ok(None),
             _ => {}
         }
-        let dest = entry.dest.as_at_path();
+        let dest = &entry.dest;
         let mut there = dest.stat(false);
         if through && there.is_ok_and(|stat| is_link(&stat)) {
             // The link may lead to a file that is still to be made.
@@ -113,7 +113,7 @@ impl Walk<'_, '_, '_> {
             there = dest.stat(true);
         }
         match there {
-            Ok(stat) if is_link(&stat) => Ok(Some(self.directory_behind(&dest, from, stat))),
+            Ok(stat) if is_link(&stat) => Ok(Some(self.directory_behind(dest, from, stat))),
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::ENOENT) => Ok(None),
             // With -f a loop of links is replaced like a file that cannot be opened.
@@ -124,7 +124,7 @@ impl Walk<'_, '_, '_> {
 
     /// Returns the status of the target, with --keep-directory-symlink, where the source is a directory and the
     /// destination is a link to one.
-    fn directory_behind(&self, dest: &AtPath<'_>, from: &FileStat, link: FileStat) -> FileStat {
+    fn directory_behind(&self, dest: &AtPath, from: &FileStat, link: FileStat) -> FileStat {
         if self.options().keep_directory_symlink
             && is_directory(from)
             && let Ok(behind) = dest.stat(true)
@@ -147,9 +147,7 @@ impl Walk<'_, '_, '_> {
             return Ok(DestLook::Nothing);
         }
         // The user's answer takes long, and it was given about one file.
-        if self.options().overwrite == Overwrite::Ask
-            && !still_there(&entry.dest.as_at_path(), &there)
-        {
+        if self.options().overwrite == Overwrite::Ask && !still_there(&entry.dest, &there) {
             return Ok(DestLook::Changed);
         }
         if done {
@@ -180,11 +178,11 @@ impl Walk<'_, '_, '_> {
                         if self.link_earlier(entry, &earlier, from, dereference, &ready)? {
                             self.say_removed(entry);
                         }
-                        self.run.cx.fsync_set.note_made(&entry.dest.as_at_path());
+                        self.run.cx.fsync_set.note_made(&entry.dest);
                     }
                     None => {
                         let follow = dereference != Dereference::Never;
-                        let made = entry.dest.as_at_path().stat(follow).unwrap_or(*there);
+                        let made = entry.dest.stat(follow).unwrap_or(*there);
                         self.run.copied_as(from, Some(file_id(&made)));
                     }
                 }
@@ -214,7 +212,7 @@ impl Walk<'_, '_, '_> {
     /// Prints the line of --debug for a destination that is left as it is, in the words of cp since 9.4.
     fn say_skipped(&mut self, entry: &TreeEntry) {
         if self.options().report.debug {
-            self.verbose(|| messages::skipped(&entry.dest.shown));
+            self.verbose(|| messages::skipped(entry.dest.shown()));
         }
     }
 
@@ -224,7 +222,7 @@ impl Walk<'_, '_, '_> {
         from: &FileStat,
         there: &FileStat,
     ) -> Result<(), EntryError> {
-        let (source, dest) = (&entry.source.shown, &entry.dest.shown);
+        let source = entry.source.shown();
         if !is_directory(there) {
             // Since 9.5 cp makes the directory where the other file gets a backup. cp removes the file where the source
             // is "." or "..", which get no backup; here such a file stays.
@@ -235,7 +233,7 @@ impl Walk<'_, '_, '_> {
             let numbered = |b: &crate::cp::options::Backup| b.names == BackupNames::Numbered;
             if entry.operand()
                 && !self.options().backup.as_ref().is_some_and(numbered)
-                && self.is_made_by_earlier_operand(dest, there)
+                && self.is_made_by_earlier_operand(&entry.dest, there)
             {
                 return Err(entry.refused(Refusal::OverNewFile));
             }
@@ -269,7 +267,7 @@ impl Walk<'_, '_, '_> {
             && options.copy_mode == CopyMode::Copy
             && (is_regular(from) || options.copy_as_regular && !is_link(from));
         if let Some(how) = &options.backup
-            && !is_dots(&entry.source.shown)
+            && !is_dots(entry.source.shown())
         {
             return self.back_up(entry, from, there, (how, atomic));
         }
@@ -278,7 +276,7 @@ impl Walk<'_, '_, '_> {
         if !(options.remove_destination || !options.attributes_only && (linked || other)) {
             return Ok(keep.met());
         }
-        let dest = entry.dest.as_at_path();
+        let dest = &entry.dest;
         if atomic {
             // If the status was read through a link, the link is the file to be replaced.
             let there = dest.stat(false).ok().or(keep.there);
@@ -302,11 +300,11 @@ impl Walk<'_, '_, '_> {
     pub(super) fn may_overwrite(&mut self, entry: &TreeEntry, there: &FileStat) -> bool {
         self.wait_in_flight();
         let options = self.options();
-        prompt::ask_overwrite(&mut self.voice, options, &entry.dest.as_at_path(), there)
+        prompt::ask_overwrite(&mut self.voice, options, &entry.dest, there)
     }
 
     pub(super) fn say_removed(&mut self, entry: &TreeEntry) {
-        self.verbose(|| messages::removed(&entry.dest.shown));
+        self.verbose(|| messages::removed(entry.dest.shown()));
     }
 
     /// Renames the old file to its backup name, or determines that name where the commit renames the file (`atomic`).
@@ -317,14 +315,14 @@ impl Walk<'_, '_, '_> {
         there: FileStat,
         (how, atomic): (&Backup, bool),
     ) -> Result<DestLook, EntryError> {
-        let dest = entry.dest.as_at_path();
+        let dest = &entry.dest;
         if how.names != BackupNames::Numbered && is_backup_of(entry, from, &how.suffix) {
             return Err(entry.refused(Refusal::BackupOverSource));
         }
         // The renamed file may still be in flight.
         self.wait_in_flight();
         if atomic {
-            let name = backup::plan(&dest, how).map_err(|e| dest.error(Operation::BackUp, e))?;
+            let name = backup::plan(dest, how).map_err(|e| dest.error(Operation::BackUp, e))?;
             return Ok(DestPlan {
                 there: Some(there),
                 replace_as_new: true,
@@ -332,7 +330,7 @@ impl Walk<'_, '_, '_> {
             }
             .met());
         }
-        match backup::make(&dest, how, file_id(&there)) {
+        match backup::make(dest, how, file_id(&there)) {
             Ok(BackupOutcome::Renamed(name, old)) => Ok(DestPlan {
                 backup: Some(EntryBackup {
                     name,
@@ -362,14 +360,14 @@ impl Walk<'_, '_, '_> {
     pub(super) fn check_not_through_made_link(
         &mut self,
         entry: &TreeEntry,
-        dest: &AtPath<'_>,
+        dest: &AtPath,
     ) -> Result<(), EntryError> {
-        let links = self.repeats.has_links() || self.repeats.is_earlier_dest(dest.shown);
+        let links = self.repeats.has_links() || self.repeats.is_earlier_dest(dest.shown());
         if self.options().backup.is_some() || !links {
             return Ok(());
         }
         match dest.stat(false) {
-            Ok(link) if is_link(&link) && self.is_just_created(&link, dest.shown) => {
+            Ok(link) if is_link(&link) && self.is_just_created(&link, dest) => {
                 Err(entry.refused(Refusal::ThroughNewSymlink))
             }
             _ => Ok(()),
@@ -378,12 +376,13 @@ impl Walk<'_, '_, '_> {
 
     /// Returns whether this run made a symbolic link, or an earlier operand was copied to the same name through it,
     /// which cp counts as created, too.
-    fn is_just_created(&mut self, link: &FileStat, shown: &Path) -> bool {
-        self.repeats.is_our_link(link) || self.is_made_by_earlier_operand(shown, link)
+    fn is_just_created(&mut self, link: &FileStat, dest: &AtPath) -> bool {
+        self.repeats.is_our_link(link) || self.is_made_by_earlier_operand(dest, link)
     }
 
     /// Returns whether an earlier operand of this run made the file with this name.
-    fn is_made_by_earlier_operand(&mut self, shown: &Path, there: &FileStat) -> bool {
+    fn is_made_by_earlier_operand(&mut self, dest: &AtPath, there: &FileStat) -> bool {
+        let shown = dest.shown();
         if !self.repeats.is_earlier_dest(shown) {
             return false;
         }
@@ -399,29 +398,29 @@ pub(super) fn undo_backup(
     (backup, left): (&EntryBackup, Option<FileId>),
     run: &super::CopyRun<'_>,
 ) {
-    let dest = entry.dest.as_at_path();
+    let dest = &entry.dest;
     let undone = match backup.old {
-        Some(old) => backup::restore_original(&dest, (&backup.name, old), left),
+        Some(old) => backup::restore_original(dest, (&backup.name, old), left),
         // The commit did not rename the file.
         None => Ok(()),
     };
-    let kept = sibling_path(dest.shown.as_os_str(), &backup.name);
+    let kept = sibling_path(dest.shown().as_os_str(), &backup.name);
     let why = match undone {
         Ok(()) if run.options.report.verbose => {
-            return voice.print_verbose(&messages::restored(&kept, dest.shown));
+            return voice.print_verbose(&messages::restored(&kept, dest.shown()));
         }
         Ok(()) => return,
         Err(why) => why,
     };
     voice.diagnose(Warning::Restore {
-        path: dest.shown.into(),
+        path: dest.shown().into(),
         backup: kept.into(),
         why,
     });
 }
 
 /// Returns whether a name still leads to a file, through a link or not.
-fn still_there(dest: &AtPath<'_>, there: &FileStat) -> bool {
+fn still_there(dest: &AtPath, there: &FileStat) -> bool {
     [false, true].into_iter().any(|follow| {
         dest.stat(follow)
             .is_ok_and(|now| file_id(&now) == file_id(there))
@@ -430,18 +429,15 @@ fn still_there(dest: &AtPath<'_>, there: &FileStat) -> bool {
 
 /// Returns whether the source looks like the simple backup that the destination is about to get.
 fn is_backup_of(entry: &TreeEntry, from: &FileStat, suffix: &OsStr) -> bool {
-    let mut name = entry.dest.path.clone();
+    let mut name = entry.dest.path().to_owned();
     name.push(suffix);
     let (source, dest) = (
-        last_component(&entry.source.shown),
-        last_component(&entry.dest.shown),
+        last_component(entry.source.shown()),
+        last_component(entry.dest.shown()),
     );
     let mut wanted = dest.to_owned();
     wanted.push(suffix);
-    let place = AtPath {
-        path: &name,
-        ..entry.dest.as_at_path()
-    };
+    let place = entry.dest.with_path(name);
     source == wanted
         && place
             .stat(true)

@@ -13,7 +13,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{linkat, symlinkat};
 
 use super::{CopyRun, DestPlan, EntryError, EntryResult, TreeEntry, Walk};
-use crate::cp::at_path::{AtPath, OwnedAtPath, last_component, sibling_path};
+use crate::cp::at_path::{AtPath, last_component, sibling_path};
 use crate::cp::backup;
 use crate::cp::by_inode::{self, ExchangeOutcome, random_digits};
 use crate::cp::dest;
@@ -32,7 +32,7 @@ pub(super) struct EarlierCopies {
 #[derive(Debug, Clone)]
 pub(super) struct EarlierCopy {
     /// The operand that the copy belongs to, whose name is a prefix of all names below it.
-    top: Arc<OwnedAtPath>,
+    top: Arc<AtPath>,
     /// The path for messages. Its part below the operand is also used for opening the file.
     shown: PathBuf,
 }
@@ -98,7 +98,7 @@ impl Walk<'_, '_, '_> {
     fn earlier(&self, entry: &TreeEntry) -> EarlierCopy {
         EarlierCopy {
             top: Arc::clone(&self.top.dest),
-            shown: entry.dest.shown.clone(),
+            shown: entry.dest.shown().to_owned(),
         }
     }
 
@@ -128,15 +128,15 @@ impl Walk<'_, '_, '_> {
         earlier: &EarlierCopy,
         dereference: Dereference,
     ) -> Option<EntryResult> {
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
+        let (source, dest) = (&entry.source, &entry.dest);
         // cp takes the target of a link for another directory, and repeats until the kernel counts forty links.
-        if earlier.with_place(|before| source.is_same_entry(before)) {
+        if source.is_same_entry(&earlier.place()) {
             self.top.met_itself = true;
-            let (from, to) = (&self.top.source, &self.top.dest.shown);
+            let (from, to) = (&self.top.source, self.top.dest.shown());
             let error = Error::refused(Refusal::IntoItself, from, to);
             return Some(Err(error.into()));
         }
-        if earlier.with_place(|before| dest.is_same_entry(before)) {
+        if dest.is_same_entry(&earlier.place()) {
             let warning = Warning::RepeatedDirectory(self.top.source.clone());
             self.flushed_output().diagnose(warning);
             return Some(Ok(()));
@@ -146,7 +146,7 @@ impl Walk<'_, '_, '_> {
         {
             return None;
         }
-        let error = Error::refused(Refusal::LinkToDirectory, &earlier.shown, dest.shown);
+        let error = Error::refused(Refusal::LinkToDirectory, &earlier.shown, dest.shown());
         Some(Err(error.into()))
     }
 
@@ -160,7 +160,7 @@ impl Walk<'_, '_, '_> {
         dereference: Dereference,
         ready: &DestPlan,
     ) -> Result<bool, EntryError> {
-        let dest = entry.dest.as_at_path();
+        let dest = &entry.dest;
         let over = Replacement {
             backup: ready.planned_backup().and(self.options().backup.as_ref()),
             ..self.replacement(true, ready.there.as_ref())
@@ -169,9 +169,10 @@ impl Walk<'_, '_, '_> {
         let linked = earlier
             .open(dereference != Dereference::Never)
             .and_then(|file| same_file(file, made))
-            .and_then(|file| earlier.with_place(|before| hard_link_fd(&file, before, &dest, over)));
-        linked
-            .map_err(|e| cannot_link(LinkOperation::HardLink, dest.shown, &earlier.shown, e).into())
+            .and_then(|file| hard_link_fd(&file, &earlier.place(), dest, over));
+        linked.map_err(|e| {
+            cannot_link(LinkOperation::HardLink, dest.shown(), &earlier.shown, e).into()
+        })
     }
 
     /// Makes a hard link to the source itself (-l).
@@ -182,7 +183,7 @@ impl Walk<'_, '_, '_> {
         follow: bool,
         there: Option<&FileStat>,
     ) -> EntryResult {
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
+        let (source, dest) = (&entry.source, &entry.dest);
         let options = self.options();
         let replace = options.force || options.overwrite == super::Overwrite::Ask;
         let over = self.replacement(replace, there);
@@ -195,10 +196,10 @@ impl Walk<'_, '_, '_> {
             .open(flags, 0)
             .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
             .and_then(|file| same_file(file.into(), Some(file_id(from))))
-            .and_then(|file| hard_link_fd(&file, &source, &dest, over));
-        linked
-            .map(drop)
-            .map_err(|e| cannot_link(LinkOperation::HardLink, dest.shown, source.shown, e).into())
+            .and_then(|file| hard_link_fd(&file, source, dest, over));
+        linked.map(drop).map_err(|e| {
+            cannot_link(LinkOperation::HardLink, dest.shown(), source.shown(), e).into()
+        })
     }
 
     /// Makes a symbolic link to the source, with the name that was given (-s).
@@ -208,14 +209,14 @@ impl Walk<'_, '_, '_> {
         from: &FileStat,
         there: Option<&FileStat>,
     ) -> EntryResult {
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
-        let relative = !source.shown.as_os_str().as_bytes().starts_with(b"/");
-        if relative && !is_in_current_directory(&dest) {
+        let (source, dest) = (&entry.source, &entry.dest);
+        let relative = !source.shown().as_os_str().as_bytes().starts_with(b"/");
+        if relative && !is_in_current_directory(dest) {
             return Err(entry.refused(Refusal::RelativeSymlink));
         }
         let over = self.replacement(self.options().force, there);
-        let made = symlink(source.shown.as_os_str(), &dest, over);
-        made.map_err(|e| cannot_link(LinkOperation::Symlink, dest.shown, source.shown, e))?;
+        let made = symlink(source.shown().as_os_str(), dest, over);
+        made.map_err(|e| cannot_link(LinkOperation::Symlink, dest.shown(), source.shown(), e))?;
         self.finish_link(entry, from)
     }
 
@@ -226,14 +227,14 @@ impl Walk<'_, '_, '_> {
         from: &FileStat,
         there: Option<&FileStat>,
     ) -> EntryResult {
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
-        let target = readlinkat(source.dir, source.path)
+        let (source, dest) = (&entry.source, &entry.dest);
+        let target = readlinkat(source.dir(), source.path())
             .map_err(|e| source.error(Operation::ReadLink, e))?;
         let over = self.replacement(self.options().force, there);
-        if let Err(e) = symlink(&target, &dest, over) {
+        if let Err(e) = symlink(&target, dest, over) {
             let same = self.options().update
                 && there.is_some_and(is_link)
-                && readlinkat(dest.dir, dest.path).is_ok_and(|old| old == target);
+                && readlinkat(dest.dir(), dest.path()).is_ok_and(|old| old == target);
             if !same {
                 return Err(dest.error(Operation::CopySymlink, e).into());
             }
@@ -259,8 +260,8 @@ impl Walk<'_, '_, '_> {
     }
 
     fn finish_link(&mut self, entry: &TreeEntry, from: &FileStat) -> EntryResult {
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
-        let finished = self.run.attributes().finish_symlink(&source, from, &dest);
+        let (source, dest) = (&entry.source, &entry.dest);
+        let finished = self.run.attributes().finish_symlink(source, from, dest);
         self.report_attributes(&finished);
         Ok(())
     }
@@ -288,7 +289,7 @@ impl CopyRun<'_> {
 impl EarlierCopy {
     /// Returns the path below the directory that the operand is in.
     fn path(&self) -> PathBuf {
-        let top = self.top.shown.as_os_str().as_bytes();
+        let top = self.top.shown().as_os_str().as_bytes();
         // Paths below an operand are joined without the trailing slashes of the operand, except for the root.
         let end = top
             .iter()
@@ -296,7 +297,7 @@ impl EarlierCopy {
             .map_or(top.len(), |i| i + 1);
         let shown = self.shown.as_os_str().as_bytes();
         let below = shown.get(end..).unwrap_or_default();
-        let mut path = self.top.path.clone();
+        let mut path = self.top.path().to_owned();
         path.push(OsStr::from_bytes(below));
         path.into()
     }
@@ -308,7 +309,7 @@ impl EarlierCopy {
         let mut parts = path.components().peekable();
         let mut at: Option<OwnedFd> = None;
         while let Some(part) = parts.next() {
-            let dir = at.as_ref().map_or(self.top.folder.as_fd(), |fd| fd.as_fd());
+            let dir = at.as_ref().map_or(self.top.dir(), |fd| fd.as_fd());
             let last = parts.peek().is_none();
             let nofollow = if last && follow {
                 OFlag::empty()
@@ -325,14 +326,9 @@ impl EarlierCopy {
         at.ok_or(Errno::ENOENT)
     }
 
-    /// Calls `work` with the path of the copy.
-    fn with_place<T>(&self, work: impl FnOnce(&AtPath<'_>) -> T) -> T {
-        let path = self.path();
-        work(&AtPath {
-            dir: self.top.folder.as_fd(),
-            path: path.as_os_str(),
-            shown: &self.shown,
-        })
+    /// Returns the path of the copy.
+    fn place(&self) -> AtPath {
+        AtPath::new(Arc::clone(self.top.folder()), self.path(), &*self.shown)
     }
 }
 
@@ -383,19 +379,29 @@ impl Replaceable {
 /// Gives an open file another name, in place of a file that may be replaced. Returns whether there was one.
 fn hard_link_fd(
     file: &OwnedFd,
-    named: &AtPath<'_>,
-    dest: &AtPath<'_>,
+    named: &AtPath,
+    dest: &AtPath,
     over: Replacement<'_>,
 ) -> nix::Result<bool> {
     let by_descriptor = OsString::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let make = |base: &OsStr| {
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
-        match linkat(AT_FDCWD, by_descriptor.as_os_str(), dest.dir, base, follow) {
+        match linkat(
+            AT_FDCWD,
+            by_descriptor.as_os_str(),
+            dest.dir(),
+            base,
+            follow,
+        ) {
             // Without /proc the path must be used. Where /proc exists, ENOENT means that the file has no name left, and
             // its old name belongs to another file.
-            Err(Errno::ENOENT) if !has_proc() => {
-                linkat(named.dir, named.path, dest.dir, base, AtFlags::empty())
-            }
+            Err(Errno::ENOENT) if !has_proc() => linkat(
+                named.dir(),
+                named.path(),
+                dest.dir(),
+                base,
+                AtFlags::empty(),
+            ),
             other => other,
         }
     };
@@ -406,32 +412,32 @@ fn has_proc() -> bool {
     fstatat(AT_FDCWD, "/proc/self/fd", AtFlags::empty()).is_ok()
 }
 
-fn symlink(target: &OsStr, dest: &AtPath<'_>, over: Replacement<'_>) -> nix::Result<bool> {
-    make_over(dest, over, |base| symlinkat(target, dest.dir, base))
+fn symlink(target: &OsStr, dest: &AtPath, over: Replacement<'_>) -> nix::Result<bool> {
+    make_over(dest, over, |base| symlinkat(target, dest.dir(), base))
 }
 
 /// Makes a file under a name, in place of one that may be replaced. Returns whether there was one.
 fn make_over(
-    dest: &AtPath<'_>,
+    dest: &AtPath,
     over: Replacement<'_>,
     make: impl Fn(&OsStr) -> nix::Result<()>,
 ) -> nix::Result<bool> {
     for _ in 0..MAX_ROUNDS {
-        match make(dest.path) {
+        match make(dest.path()) {
             Err(Errno::EEXIST) if !matches!(over.replaced, Replaceable::Nothing) => {}
             other => return other.map(|()| false),
         }
-        let old = match by_inode::lstat_at(dest.dir, dest.path) {
+        let old = match by_inode::lstat_at(dest.dir(), dest.path()) {
             Ok(old) if over.replaced.may_be(&old) => old,
             Ok(_) => return Err(Errno::EEXIST),
             // This is a dangling link with a trailing slash after its name; otherwise the file was removed meanwhile.
-            Err(Errno::ENOENT) if dest.path.as_bytes().ends_with(b"/") => {
+            Err(Errno::ENOENT) if dest.path().as_bytes().ends_with(b"/") => {
                 return Err(Errno::ENOTDIR);
             }
             Err(Errno::ENOENT) => continue,
             Err(e) => return Err(e),
         };
-        let other = sibling_path(dest.path, format!(".mmapcp-{}", random_digits()).as_ref());
+        let other = sibling_path(dest.path(), format!(".mmapcp-{}", random_digits()).as_ref());
         make(&other)?;
         let replaced = replace_by_name(dest, &other, over.backup, &old);
         match replaced {
@@ -448,13 +454,13 @@ const MAX_ROUNDS: u32 = 100;
 /// Gives the name of the old file to the one that has just been made as `new`, in one step. Returns `None` if the old
 /// file has been replaced meanwhile; the new file is removed then.
 fn replace_by_name(
-    dest: &AtPath<'_>,
+    dest: &AtPath,
     new: &OsStr,
     backup: Option<&Backup>,
     old: &FileStat,
 ) -> nix::Result<Option<bool>> {
-    let mine = file_id(&by_inode::lstat_at(dest.dir, new)?);
-    let remove_new = || by_inode::remove_checked(dest.dir, new, mine).map(drop);
+    let mine = file_id(&by_inode::lstat_at(dest.dir(), new)?);
+    let remove_new = || by_inode::remove_checked(dest.dir(), new, mine).map(drop);
     if mine == file_id(old) {
         // The file has the name already.
         return remove_new().map(|()| Some(true));
@@ -467,17 +473,17 @@ fn replace_by_name(
         }
         return replaced;
     }
-    match by_inode::exchange_checked(dest.dir, (new, mine), dest.path, is_old) {
+    match by_inode::exchange_checked(dest.dir(), (new, mine), dest.path(), is_old) {
         Ok(ExchangeOutcome::Done) => {
-            by_inode::remove_checked(dest.dir, new, file_id(old)).map(|_| Some(true))
+            by_inode::remove_checked(dest.dir(), new, file_id(old)).map(|_| Some(true))
         }
         Ok(ExchangeOutcome::Refused | ExchangeOutcome::Gone) => remove_new().map(|()| None),
         // The file that was there before the third one keeps the random name.
         Ok(ExchangeOutcome::Displaced) => Err(Errno::EEXIST),
         Err(e) if by_inode::is_unsupported(e) => {
-            let renamed = match by_inode::lstat_at(dest.dir, dest.path) {
+            let renamed = match by_inode::lstat_at(dest.dir(), dest.path()) {
                 Ok(now) if is_old(&now) => {
-                    renameat(dest.dir, new, dest.dir, dest.path).map(|()| Some(true))
+                    renameat(dest.dir(), new, dest.dir(), dest.path()).map(|()| Some(true))
                 }
                 _ => Ok(None),
             };
@@ -491,13 +497,13 @@ fn replace_by_name(
 }
 
 fn replace_with_backup(
-    dest: &AtPath<'_>,
+    dest: &AtPath,
     (new, mine): (&OsStr, FileId),
     how: &Backup,
     is_old: impl Fn(&FileStat) -> bool,
 ) -> nix::Result<Option<bool>> {
     let errno = |e: std::io::Error| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-    let entry = dest::resolve_link::ResolvedPath::resolve_nofollow(dest).map_err(errno)?;
+    let entry = dest::resolve_link::resolve_nofollow(dest).map_err(errno)?;
     let name = last_component(new.as_ref());
     match backup::exchange_with_backup(&entry, (name, mine), how, is_old) {
         Ok(backup::BackupReplaceOutcome::Done(_)) => Ok(Some(true)),
@@ -513,7 +519,7 @@ fn replace_with_backup(
 
 /// Returns whether a name is in the current directory, as far as that can be determined. Where it cannot, the link
 /// fails later.
-fn is_in_current_directory(dest: &AtPath<'_>) -> bool {
+fn is_in_current_directory(dest: &AtPath) -> bool {
     let here = fstatat(AT_FDCWD, ".", AtFlags::empty());
     match (here, dest.entry()) {
         (Ok(here), Ok((above, _))) => file_id(&here) == above,
@@ -534,11 +540,7 @@ mod tests {
         let (path, other) = (dir.path().join("dest"), dir.path().join("other"));
         fs::write(&path, "old")?;
         fs::write(&other, "another process's")?;
-        let dest = AtPath {
-            dir: AT_FDCWD,
-            path: path.as_os_str(),
-            shown: &path,
-        };
+        let dest = AtPath::from_current(&path);
         let examined = Replaceable::Examined(file_id(&dest.stat(false)?));
         let make = |replaced, backup| {
             let over = Replacement { replaced, backup };

@@ -24,19 +24,7 @@ impl Walk<'_, '_, '_> {
         earlier: Option<EarlierCopy>,
     ) -> Result<NextAction, EntryError> {
         if is_directory(from) {
-            if let Some(earlier) = &earlier
-                && let Some(outcome) = self.handle_repeated_directory(entry, earlier, dereference)
-            {
-                if outcome.is_err() {
-                    self.undo_backup(entry, ready.backup.as_ref());
-                }
-                return outcome.map(|()| NextAction::Done);
-            }
-            return Ok(NextAction::Directory(Box::new(DirectoryPlan {
-                from: *from,
-                ready,
-                first: earlier.is_none(),
-            })));
+            return self.plan_directory(entry, from, ready, dereference, earlier.as_ref());
         }
         let data = is_regular(from) || self.options().copy_as_regular && !is_link(from);
         let remembered = self.is_remembered(from);
@@ -52,23 +40,15 @@ impl Walk<'_, '_, '_> {
         }
         self.verbose(|| copied_line(entry, ready.backup_name()));
         let linked = earlier.is_some();
-        let made = match earlier {
-            Some(earlier) => {
-                self.link_earlier(entry, &earlier, from, dereference, &ready)
-                    .map(|replaced| {
-                        // With --atomic, the replaced file was backed up, or its removal is not reported.
-                        if replaced && !ready.replace_as_new {
-                            self.say_removed(entry);
-                        }
-                    })
-            }
+        let made = match &earlier {
+            Some(earlier) => self.make_earlier_link(entry, from, &ready, dereference, earlier),
             None => self
-                .prepare_creation(&entry.source.as_at_path())
+                .prepare_creation(&entry.source)
                 .and_then(|()| self.make_without_data(entry, from, &ready, dereference)),
         };
         match made {
             // As in cp, a later operand may overwrite another link of a file that was made before.
-            Ok(()) if linked => self.run.cx.fsync_set.note_entry(&entry.dest.as_at_path()),
+            Ok(()) if linked => self.run.cx.fsync_set.note_entry(&entry.dest),
             Ok(()) => self.note_made(entry, from, remembered),
             Err(_) => {
                 if remembered && !linked {
@@ -80,8 +60,49 @@ impl Walk<'_, '_, '_> {
         made.map(|()| NextAction::Made)
     }
 
+    /// Plans the copy of a directory, unless it was met before under a name that leads to the same copy.
+    fn plan_directory(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        ready: DestPlan,
+        dereference: Dereference,
+        earlier: Option<&EarlierCopy>,
+    ) -> Result<NextAction, EntryError> {
+        if let Some(earlier) = earlier
+            && let Some(outcome) = self.handle_repeated_directory(entry, earlier, dereference)
+        {
+            if outcome.is_err() {
+                self.undo_backup(entry, ready.backup.as_ref());
+            }
+            return outcome.map(|()| NextAction::Done);
+        }
+        Ok(NextAction::Directory(Box::new(DirectoryPlan {
+            from: *from,
+            ready,
+            first: earlier.is_none(),
+        })))
+    }
+
+    /// Makes a link to an earlier copy of the same file, and reports an old file that it replaced.
+    fn make_earlier_link(
+        &mut self,
+        entry: &TreeEntry,
+        from: &FileStat,
+        ready: &DestPlan,
+        dereference: Dereference,
+        earlier: &EarlierCopy,
+    ) -> EntryResult {
+        let replaced = self.link_earlier(entry, earlier, from, dereference, ready)?;
+        // With --atomic, the replaced file was backed up, or its removal is not reported.
+        if replaced && !ready.replace_as_new {
+            self.say_removed(entry);
+        }
+        Ok(())
+    }
+
     /// Sets the security context of the next file that this thread creates to that of `source`, where it is preserved.
-    pub(super) fn prepare_creation(&mut self, source: &AtPath<'_>) -> EntryResult {
+    pub(super) fn prepare_creation(&mut self, source: &AtPath) -> EntryResult {
         let prepared = self.run.attributes().prepare_creation(source);
         self.diagnose(&prepared.errors);
         if prepared.is_incomplete {
@@ -112,17 +133,17 @@ impl Walk<'_, '_, '_> {
 
     /// Makes a FIFO, a socket or a device like the source, as with -R.
     fn special(&mut self, entry: &TreeEntry, from: &FileStat) -> EntryResult {
-        let dest = entry.dest.as_at_path();
+        let dest = &entry.dest;
         let operation = match file_type(from) {
             SFlag::S_IFIFO => Operation::MakeFifo,
             SFlag::S_IFBLK | SFlag::S_IFCHR | SFlag::S_IFSOCK => Operation::MakeSpecial,
             _ => return Err(entry.refused(Refusal::UnknownType)),
         };
         let mode = Mode::from_bits_truncate(self.run.attributes().special_mode(from));
-        mknodat(dest.dir, dest.path, file_type(from), mode, from.st_rdev)
+        mknodat(dest.dir(), dest.path(), file_type(from), mode, from.st_rdev)
             .map_err(|e| dest.error(operation, e))?;
-        let source = entry.source.as_at_path();
-        let finished = self.run.attributes().finish_special(&source, from, &dest);
+        let source = &entry.source;
+        let finished = self.run.attributes().finish_special(source, from, dest);
         self.report_attributes(&finished);
         Ok(())
     }
@@ -138,23 +159,23 @@ impl Walk<'_, '_, '_> {
     /// Notes a file that was made without data, for later links and later operands.
     fn note_made(&mut self, entry: &TreeEntry, from: &FileStat, remembered: bool) {
         let named = entry.operand() && self.repeats.several();
-        self.run.cx.fsync_set.note_made(&entry.dest.as_at_path());
+        self.run.cx.fsync_set.note_made(&entry.dest);
         if !(remembered || self.repeats.several()) {
             return;
         }
         if remembered && self.run.copy_result_of(file_id(from)).flatten().is_none() {
             // With -s and -L, further links lead to the source.
             let follow = self.dereference(entry) != Dereference::Never;
-            if let Ok(made) = entry.dest.as_at_path().stat(follow) {
+            if let Ok(made) = entry.dest.stat(follow) {
                 self.run.copied_as(from, Some(file_id(&made)));
             }
         }
-        if let Ok(made) = entry.dest.as_at_path().stat(false) {
+        if let Ok(made) = entry.dest.stat(false) {
             if is_link(&made) {
                 self.repeats.note_symlink(&made);
             }
             if named {
-                self.run.note_made(&entry.dest.shown, file_id(&made));
+                self.run.note_made(entry.dest.shown(), file_id(&made));
             }
         }
     }

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 
-use super::at_path::{AtPath, DirHandle, OwnedAtPath, sibling_path};
+use super::at_path::{AtPath, DirHandle, sibling_path};
 use super::attrs::Attributes;
 use super::backup;
 use super::copy_file::{CopyContext, FileCopier};
@@ -91,9 +91,9 @@ fn to_own_backup(
     if !job.to_own_backup {
         return Ok(None);
     }
-    let place = OwnedAtPath::with_open_parent(&job.dest);
-    let name = backup::name(&place.as_at_path(), backup)
-        .map_err(|e| Error::io(Operation::BackUp, &job.dest, e))?;
+    let place = AtPath::with_open_parent(&job.dest);
+    let name =
+        backup::name(&place, backup).map_err(|e| Error::io(Operation::BackUp, &job.dest, e))?;
     let job = OperandJob {
         dest: sibling_path(job.dest.as_os_str(), &name).into(),
         source: job.source.clone(),
@@ -212,8 +212,8 @@ pub(super) struct CopyRun<'a> {
 
 /// One entry of the walk, with its source and its destination.
 pub(super) struct TreeEntry {
-    source: OwnedAtPath,
-    dest: OwnedAtPath,
+    source: AtPath,
+    dest: AtPath,
     /// The directory that the entry is in; `None` for operands.
     level: Option<Arc<ActiveDirectory>>,
     /// The facts about the destination that are known before it is examined.
@@ -227,7 +227,7 @@ impl TreeEntry {
 
     /// Returns the error for an entry that is not copied, without any attempt.
     fn refused(&self, refusal: Refusal) -> EntryError {
-        Error::refused(refusal, &self.source.shown, &self.dest.shown).into()
+        Error::refused(refusal, self.source.shown(), self.dest.shown()).into()
     }
 }
 
@@ -259,7 +259,7 @@ pub(super) struct Walk<'a, 'p, 's> {
 /// The operand that is being copied, for messages that name it, and for names below it.
 struct CurrentOperand {
     source: PathBuf,
-    dest: Arc<OwnedAtPath>,
+    dest: Arc<AtPath>,
     /// Whether the walk met the copy as a source.
     met_itself: bool,
 }
@@ -344,7 +344,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             names: NameRule::Exact,
             top: CurrentOperand {
                 source: PathBuf::new(),
-                dest: Arc::new(OwnedAtPath::with_open_parent(Path::new("."))),
+                dest: Arc::new(AtPath::with_open_parent(Path::new("."))),
                 met_itself: false,
             },
         }
@@ -357,12 +357,11 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
     /// Copies one operand and everything below it.
     fn operand(&mut self, job: &OperandJob) {
         let dest = match &self.target {
-            Some(folder) => OwnedAtPath {
-                folder: Arc::clone(folder),
-                path: OsStr::from_bytes(&job.dest.as_os_str().as_bytes()[job.below..]).into(),
-                shown: job.dest.clone(),
-            },
-            None => OwnedAtPath::with_open_parent(&job.dest),
+            Some(folder) => {
+                let below = &job.dest.as_os_str().as_bytes()[job.below..];
+                AtPath::new(Arc::clone(folder), OsStr::from_bytes(below), &*job.dest)
+            }
+            None => AtPath::with_open_parent(&job.dest),
         };
         self.top = CurrentOperand {
             source: job.source.clone(),
@@ -375,25 +374,25 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             Err(failed) => return self.report_failure(&job.source, &job.dest, failed),
         };
         let entry = TreeEntry {
-            source: OwnedAtPath::with_open_parent(&job.source),
+            source: AtPath::with_open_parent(&job.source),
             dest: parents.dest_below(dest),
             level: None,
             known: parents.known(job.known),
         };
         // Examining the target of a link that is not followed would change its access time.
         let follow = self.dereference(&entry) != Dereference::Never;
-        let source = entry.source.as_at_path().stat(follow);
+        let source = entry.source.stat(follow);
         let source = source
             .ok()
             .filter(|stat| self.options().recursive && is_directory(stat));
         let directory = source.is_some();
         // A copy that meets itself must have made its files in the order of one thread.
         self.serial = self.pool.threads() == 1
-            || source.is_some_and(|stat| lies_within(&entry.dest.folder, file_id(&stat)));
+            || source.is_some_and(|stat| lies_within(entry.dest.folder(), file_id(&stat)));
         self.names = if self.pool.threads() == 1 {
             NameRule::Exact
         } else {
-            NameRule::of_folder(&entry.dest.folder)
+            NameRule::of_folder(entry.dest.folder())
         };
         if directory || self.repeats.is_earlier_dest(&job.dest) {
             // Two trees may be merged, and the result of the first file with a name decides about the second.
@@ -414,7 +413,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             Ok(NextAction::Transfer(transfer)) => self.submit_transfer(entry, *transfer),
             Ok(NextAction::Directory(descent)) => self.directory(entry, &descent),
             Err(failed) => {
-                let (source, dest) = (&entry.source.shown, &entry.dest.shown);
+                let (source, dest) = (entry.source.shown(), entry.dest.shown());
                 self.report_failure(source, dest, failed);
             }
         }
@@ -448,16 +447,16 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         entry: &TreeEntry,
         bytes: &mut Option<u64>,
     ) -> Result<NextAction, EntryError> {
-        let (source, dest) = (entry.source.as_at_path(), entry.dest.as_at_path());
+        let (source, dest) = (&entry.source, &entry.dest);
         let dereference = self.dereference(entry);
         let follow = dereference != Dereference::Never;
-        let from = self.look_at_source(&source, follow)?;
+        let from = self.look_at_source(source, follow)?;
         *bytes = (!is_directory(&from)).then(|| size(&from));
         if is_directory(&from) && !self.options().recursive {
             return Err(entry.refused(Refusal::Directory));
         }
-        if entry.operand() && self.repeats.is_repeated(&source, &from, self.options()) {
-            let warning = Warning::RepeatedFile(source.shown.into());
+        if entry.operand() && self.repeats.is_repeated(source, &from, self.options()) {
+            let warning = Warning::RepeatedFile(source.shown().into());
             self.flushed_output().diagnose(warning);
             return Ok(NextAction::Done);
         }
@@ -465,17 +464,13 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         let Some(ready) = self.prepare_dest(entry, &from, dereference)? else {
             return Ok(NextAction::Done);
         };
-        self.check_not_through_made_link(entry, &dest)?;
+        self.check_not_through_made_link(entry, dest)?;
         let earlier = self.find_earlier_copy(entry, &from, dereference);
         self.make(entry, &from, (ready, name), dereference, earlier)
     }
 
     /// Returns the status of the source after all earlier files of the walk that write to it are complete.
-    fn look_at_source(
-        &mut self,
-        source: &AtPath<'_>,
-        follow: bool,
-    ) -> Result<FileStat, EntryError> {
+    fn look_at_source(&mut self, source: &AtPath, follow: bool) -> Result<FileStat, EntryError> {
         let from = source.stat(follow).or_else(|_| {
             // The path of an operand may lead through a file that is still to be made.
             self.wait_in_flight();
@@ -498,7 +493,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             Some(level) => level.names(),
             None => self.names,
         };
-        let key = names.key(&entry.dest.shown);
+        let key = names.key(entry.dest.shown());
         match key {
             NameKey::Exact => {}
             NameKey::Folded(name) => {
@@ -597,8 +592,8 @@ pub(super) fn size(stat: &FileStat) -> u64 {
 
 /// Returns the line of -v for an entry, given the backup name that the old destination has or will have.
 fn copied_line(entry: &TreeEntry, backup: Option<&OsStr>) -> String {
-    let backup = backup.map(|name| sibling_path(entry.dest.shown.as_os_str(), name));
-    messages::copied(&entry.source.shown, &entry.dest.shown, backup.as_deref())
+    let backup = backup.map(|name| sibling_path(entry.dest.shown().as_os_str(), name));
+    messages::copied(entry.source.shown(), entry.dest.shown(), backup.as_deref())
 }
 
 /// Returns the file mode creation mask.

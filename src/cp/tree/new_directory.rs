@@ -3,11 +3,10 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::unistd::geteuid;
 
@@ -16,6 +15,7 @@ use crate::cp::at_path::{AtPath, sibling_path};
 use crate::cp::by_inode;
 use crate::cp::error::{Error, Operation, Replaced};
 use crate::cp::file_status::file_id;
+use crate::transfer::errno_class::retry;
 
 impl Walk<'_, '_, '_> {
     /// Opens a directory that was made with the mode `asked`, and makes it usable for its owner. Returns the mode that
@@ -23,7 +23,7 @@ impl Walk<'_, '_, '_> {
     /// rename entries there.
     pub(super) fn open_new(
         &self,
-        dest: &AtPath<'_>,
+        dest: &AtPath,
         asked: u32,
         exposed: bool,
     ) -> Result<(File, u32), EntryError> {
@@ -48,26 +48,22 @@ impl Walk<'_, '_, '_> {
         if listed {
             return Ok((file, made));
         }
-        let listed = AtPath {
-            dir: file.as_fd(),
-            path: ".".as_ref(),
-            ..*dest
-        };
-        match listed.open(flags | OFlag::O_RDONLY, 0) {
-            Ok(listed) => Ok((listed, made)),
+        let listed = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match retry(|| openat(&file, ".", listed, Mode::empty())) {
+            Ok(listed) => Ok((listed.into(), made)),
             Err(_) => Ok((file, made)),
         }
     }
 }
 
 /// Returns the error for a directory whose name leads to another one now.
-pub(super) fn replaced(dest: &AtPath<'_>) -> EntryError {
-    Error::Replaced(Replaced::Directory(dest.shown.into())).into()
+pub(super) fn replaced(dest: &AtPath) -> EntryError {
+    Error::Replaced(Replaced::Directory(dest.shown().into())).into()
 }
 
 /// Returns whether this process has just made a directory: it belongs to this user, and where others could have moved
 /// another one there, it is empty and on the same file system.
-fn is_new(dir: &File, dest: &AtPath<'_>, exposed: bool) -> io::Result<bool> {
+fn is_new(dir: &File, dest: &AtPath, exposed: bool) -> io::Result<bool> {
     let now = fstat(dir)?;
     if now.st_uid != geteuid().as_raw() && !has_owner_of_new_files(dest, &now) {
         return Ok(false);
@@ -82,19 +78,16 @@ fn is_new(dir: &File, dest: &AtPath<'_>, exposed: bool) -> io::Result<bool> {
 /// Returns whether a new file of this process in that place gets the owner of the directory, whoever that is. This is
 /// so on file systems that keep no owners (FAT), and where a server replaces them (NFS). A file cannot be confused as a
 /// directory can, since it is open from the moment when it is made.
-fn has_owner_of_new_files(dest: &AtPath<'_>, now: &FileStat) -> bool {
+fn has_owner_of_new_files(dest: &AtPath, now: &FileStat) -> bool {
     let name = OsString::from(format!(".mmapcp-{}", std::process::id()));
-    let probe = AtPath {
-        path: &sibling_path(dest.path, &name),
-        ..*dest
-    };
+    let probe = dest.with_path(sibling_path(dest.path(), &name));
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
     let Ok(file) = probe.open(flags, 0) else {
         return false;
     };
     let made = fstat(&file);
     if let Ok(made) = &made {
-        let _ = by_inode::remove_checked(probe.dir, probe.path, file_id(made));
+        let _ = by_inode::remove_checked(probe.dir(), probe.path(), file_id(made));
     }
     made.is_ok_and(|made| (made.st_dev, made.st_uid) == (now.st_dev, now.st_uid))
 }
@@ -118,7 +111,6 @@ fn is_empty(dir: &File) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::fcntl::AT_FDCWD;
     use std::fs;
     use std::os::unix::fs::chown;
 
@@ -127,11 +119,7 @@ mod tests {
         let above = tempfile::tempdir()?;
         let path = above.path().join("dir");
         fs::create_dir(&path)?;
-        let dest = AtPath {
-            dir: AT_FDCWD,
-            path: path.as_os_str(),
-            shown: &path,
-        };
+        let dest = AtPath::from_current(&path);
         let dir = File::open(&path)?;
         assert!(is_new(&dir, &dest, true)?);
         assert!(has_owner_of_new_files(&dest, &fstat(&dir)?));

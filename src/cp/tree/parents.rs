@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, mkdirat, stat};
 
 use super::new_directory::replaced;
 use super::{EntryError, Walk};
-use crate::cp::at_path::{AtPath, DirHandle, OwnedAtPath};
+use crate::cp::at_path::{AtPath, DirHandle};
 use crate::cp::dest::resolve_link::open_trusted;
 use crate::cp::error::{Error, Operation, Refusal};
 use crate::cp::file_status::{file_id, is_directory};
@@ -33,8 +32,8 @@ pub(super) struct Parents {
 
 /// One directory of the path.
 struct Parent {
-    source: OwnedAtPath,
-    dest: OwnedAtPath,
+    source: AtPath,
+    dest: AtPath,
     from: FileStat,
     /// The destination directory, open for setting attributes.
     file: File,
@@ -44,13 +43,9 @@ struct Parent {
 
 impl Parents {
     /// Returns the destination of the operand, once the directories above it exist.
-    pub(super) fn dest_below(&self, dest: OwnedAtPath) -> OwnedAtPath {
+    pub(super) fn dest_below(&self, dest: AtPath) -> AtPath {
         match &self.folder {
-            Some(folder) => OwnedAtPath {
-                folder: Arc::clone(folder),
-                path: base(dest.path.as_bytes()).to_owned(),
-                shown: dest.shown,
-            },
+            Some(folder) => dest.below(Arc::clone(folder), base(dest.path().as_bytes())),
             None => dest,
         }
     }
@@ -89,17 +84,14 @@ impl Walk<'_, '_, '_> {
         if above.iter().all(|b| *b == b'/') {
             return Ok(Parents::default());
         }
-        let whole = AtPath {
-            dir: target.as_fd(),
-            path: relative(above),
-            shown: Path::new(OsStr::from_bytes(trimmed(&dest[..at + above.len()]))),
-        };
+        let shown = OsStr::from_bytes(trimmed(&dest[..at + above.len()]));
+        let whole = AtPath::new(Arc::clone(&target), relative(above), shown);
         match whole.stat(true) {
             Ok(stat) if is_directory(&stat) => Ok(Parents {
-                folder: Some(Arc::new(open_each(&target, &whole, &stat)?)),
+                folder: Some(Arc::new(open_each(&whole, &stat)?)),
                 ..Parents::default()
             }),
-            Ok(_) => Err(not_a_directory(whole.shown)),
+            Ok(_) => Err(not_a_directory(whole.shown())),
             Err(_) => self.make_each(&target, &dest[..at], above),
         }
     }
@@ -120,11 +112,7 @@ impl Walk<'_, '_, '_> {
             let source = &above[..end - 1];
             let shown = PathBuf::from(OsStr::from_bytes(&[prefix, source].concat()));
             let folder = parents.folder.as_ref().unwrap_or(target);
-            let dest = OwnedAtPath {
-                folder: Arc::clone(folder),
-                path: OsStr::from_bytes(part).into(),
-                shown,
-            };
+            let dest = AtPath::new(Arc::clone(folder), OsStr::from_bytes(part), shown);
             let file = self.parent(dest, Path::new(OsStr::from_bytes(source)), &mut parents)?;
             parents.folder = Some(Arc::new(DirHandle::Open(file)));
         }
@@ -134,11 +122,11 @@ impl Walk<'_, '_, '_> {
     /// Handles one component: makes it if it is missing, notes it if it is to get attributes, and opens it.
     fn parent(
         &mut self,
-        dest: OwnedAtPath,
+        dest: AtPath,
         source: &Path,
         parents: &mut Parents,
     ) -> Result<File, EntryError> {
-        let place = &dest.as_at_path();
+        let place = &dest;
         let there = place.stat(true).ok();
         let preserve = self.options().preserve;
         let missing = there.is_none();
@@ -153,11 +141,11 @@ impl Walk<'_, '_, '_> {
                 (file, Some(made))
             }
             (_, Some(there)) if is_directory(there) => (open(place, there)?, None),
-            _ => return Err(not_a_directory(place.shown)),
+            _ => return Err(not_a_directory(place.shown())),
         };
         if let Some(from) = from {
             parents.list.push(Parent {
-                source: OwnedAtPath::with_open_parent(source),
+                source: AtPath::with_open_parent(source),
                 file: file
                     .try_clone()
                     .map_err(|e| place.error(Operation::Access, e))?,
@@ -172,16 +160,17 @@ impl Walk<'_, '_, '_> {
     /// Makes one directory that its owner can use. Returns the mode that it was made with, too.
     fn make_parent(
         &mut self,
-        place: &AtPath<'_>,
+        place: &AtPath,
         source: &Path,
         from: &FileStat,
     ) -> Result<(File, u32), EntryError> {
-        self.prepare_creation(&OwnedAtPath::with_open_parent(source).as_at_path())?;
+        self.prepare_creation(&AtPath::with_open_parent(source))?;
         let mode = self.run.attributes().parent_mode(from);
         let bits = Mode::from_bits_truncate(mode);
-        mkdirat(place.dir, place.path, bits).map_err(|e| place.error(Operation::MakeParent, e))?;
+        mkdirat(place.dir(), place.path(), bits)
+            .map_err(|e| place.error(Operation::MakeParent, e))?;
         if self.options().report.verbose {
-            let line = messages::parent_made(source, place.shown);
+            let line = messages::parent_made(source, place.shown());
             self.flushed_output().print_verbose(&line);
         }
         self.open_new(place, mode, true)
@@ -195,12 +184,12 @@ impl Walk<'_, '_, '_> {
         self.wait_in_flight();
         for parent in parents.list.iter().rev() {
             let finished = self.run.attributes().finish_parent(
-                &parent.source.as_at_path(),
+                &parent.source,
                 &parent.from,
-                (&parent.file, &parent.dest.shown),
+                (&parent.file, parent.dest.shown()),
                 parent.made,
             );
-            self.run.cx.fsync_set.note_entry(&parent.dest.as_at_path());
+            self.run.cx.fsync_set.note_entry(&parent.dest);
             self.report_attributes(&finished);
             if finished.is_incomplete {
                 return;
@@ -218,35 +207,22 @@ fn attributes_of(source: &Path) -> Result<FileStat, EntryError> {
 }
 
 /// Opens the last of several existing directories, one component at a time.
-fn open_each(
-    target: &DirHandle,
-    whole: &AtPath<'_>,
-    there: &FileStat,
-) -> Result<DirHandle, EntryError> {
-    let mut at: Option<File> = None;
-    for part in whole.path.as_bytes().split(|b| *b == b'/') {
+fn open_each(whole: &AtPath, there: &FileStat) -> Result<DirHandle, EntryError> {
+    let mut folder = Arc::clone(whole.folder());
+    for part in whole.path().as_bytes().split(|b| *b == b'/') {
         if part.is_empty() {
             continue;
         }
-        let place = AtPath {
-            dir: at.as_ref().map_or(target.as_fd(), AsFd::as_fd),
-            path: OsStr::from_bytes(part),
-            ..*whole
-        };
+        let place = whole.below(folder, OsStr::from_bytes(part));
         let next = open_trusted(&place, OFlag::O_PATH | OFlag::O_DIRECTORY);
-        at = Some(next.map_err(|e| whole.error(Operation::Access, e))?);
+        let next = next.map_err(|e| whole.error(Operation::Access, e))?;
+        folder = Arc::new(DirHandle::Open(next));
     }
-    let dir = at.as_ref().map_or(target.as_fd(), AsFd::as_fd);
-    let last = AtPath {
-        dir,
-        path: ".".as_ref(),
-        ..*whole
-    };
-    Ok(DirHandle::Open(open(&last, there)?))
+    Ok(DirHandle::Open(open(&whole.below(folder, "."), there)?))
 }
 
 /// Opens an existing directory, which may be reached through a trusted link, and must be the one that was examined.
-fn open(place: &AtPath<'_>, there: &FileStat) -> Result<File, EntryError> {
+fn open(place: &AtPath, there: &FileStat) -> Result<File, EntryError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     let file = match open_trusted(place, flags) {
         // A directory that may be searched but not listed is enough for making files in it.

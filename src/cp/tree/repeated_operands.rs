@@ -41,7 +41,7 @@ impl RepeatedOperands {
     /// repeated directories itself.
     pub(super) fn is_repeated(
         &mut self,
-        source: &AtPath<'_>,
+        source: &AtPath,
         from: &FileStat,
         options: &CopyOptions,
     ) -> bool {
@@ -73,28 +73,28 @@ impl RepeatedOperands {
     }
 
     /// Returns whether an earlier operand led to this name.
-    pub(super) fn is_earlier_dest(&self, shown: &Path) -> bool {
-        self.several && self.names.contains(shown.as_os_str())
+    pub(super) fn is_earlier_dest(&self, dest: &Path) -> bool {
+        self.several && self.names.contains(dest.as_os_str())
     }
 
     /// Notes that an operand leads to this name.
-    pub(super) fn note_dest(&mut self, shown: &Path) {
+    pub(super) fn note_dest(&mut self, dest: &Path) {
         if self.several {
-            self.names.insert(shown.into());
+            self.names.insert(dest.into());
         }
     }
 }
 
 impl CopyRun<'_> {
     /// Notes the name that an operand was copied to, and the inode of the copy.
-    pub(super) fn note_made(&self, shown: &Path, made: FileId) {
+    pub(super) fn note_made(&self, dest: &Path, made: FileId) {
         let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(shown.into(), made);
+        all.insert(dest.into(), made);
     }
 
     /// Returns the inode of the copy that an operand made at this name.
-    pub(super) fn operand_dest_id(&self, shown: &Path) -> Option<FileId> {
+    pub(super) fn operand_dest_id(&self, dest: &Path) -> Option<FileId> {
         let all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(shown.as_os_str()).copied()
+        all.get(dest.as_os_str()).copied()
     }
 }

@@ -21,8 +21,8 @@ pub(super) enum SameFile {
 /// rules are cp's: two names of one file are an error, unless the destination is a link, or is removed before anything
 /// is written.
 pub(super) fn check_same_file(
-    source: &AtPath<'_>,
-    dest: &AtPath<'_>,
+    source: &AtPath,
+    dest: &AtPath,
     from: &FileStat,
     there: &FileStat,
     dereference: Dereference,
@@ -54,12 +54,7 @@ pub(super) fn check_same_file(
 }
 
 /// Compares two symbolic links that are not followed: each may be copied over the other.
-fn two_links(
-    source: &AtPath<'_>,
-    dest: &AtPath<'_>,
-    equal: bool,
-    options: &CopyOptions,
-) -> SameFile {
+fn two_links(source: &AtPath, dest: &AtPath, equal: bool, options: &CopyOptions) -> SameFile {
     if source.is_same_source(dest) {
         SameFile::Conflict
     } else if equal && options.backup.is_none() {
@@ -71,8 +66,8 @@ fn two_links(
 
 /// Compares entries that are not both links, by their statuses from lstat(2).
 fn entries(
-    source: &AtPath<'_>,
-    dest: &AtPath<'_>,
+    source: &AtPath,
+    dest: &AtPath,
     from: &FileStat,
     there: &FileStat,
     dereference: Dereference,
@@ -110,8 +105,8 @@ fn entries(
 /// Compares source and destination where the destination is renamed first: there is a conflict only if it is the very
 /// entry of the source, or the target of the source.
 fn check_with_backup(
-    source: &AtPath<'_>,
-    dest: &AtPath<'_>,
+    source: &AtPath,
+    dest: &AtPath,
     (from, there): (&FileStat, &FileStat),
     equal: bool,
     dereference: Dereference,
@@ -131,13 +126,13 @@ fn check_with_backup(
 
 /// Compares a link with its target, where one would be copied over the other.
 fn through_links(
-    source: &AtPath<'_>,
-    dest: &AtPath<'_>,
+    source: &AtPath,
+    dest: &AtPath,
     from: &FileStat,
     there: &FileStat,
     options: &CopyOptions,
 ) -> SameFile {
-    let target = |place: &AtPath<'_>, stat: &FileStat| {
+    let target = |place: &AtPath, stat: &FileStat| {
         if is_link(stat) {
             place.stat(true).ok()
         } else {

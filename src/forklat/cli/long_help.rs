@@ -76,10 +76,10 @@ pub fn compare() -> String {
 pub fn scale() -> String {
     format!(
         "Tables (beside N idle processes):\n  \
-           1a  one more process is forked from their parent, writes to its memory, and is killed and reaped\n  \
-           1b  the same, started by fork and exec of this program\n  \
-           2a  one more process maps the file that all have mapped and reads each page (join), and unmaps it (leave)\n  \
-           2b  that file is modified by a store through a mapping, by a store and msync, by a write, and by a write and fdatasync\n\
+           fork           one more process is forked from their parent, writes to its memory, and is killed and reaped\n  \
+           exec           the same, started by fork and exec of this program\n  \
+           join-mapping   one more process maps the file that all have mapped and reads each page (join), and unmaps it (leave)\n  \
+           write-mapping  that file is modified by a store through a mapping, by a store and msync, by a write, and by a write and fdatasync\n\
          Half of the measurements of each N are made while N grows, and half while it shrinks. The lines below each table say how \
          the medians grow, fitted as a power of N, over all steps and over the last one: ~N^0 is flat, ~N^1 is linear.\n\n{STATUS}"
     )

@@ -13,16 +13,16 @@ use crate::report::units::parse_bytes;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ScaleTable {
     /// Fork all processes from one parent
-    #[value(name = "1a")]
+    #[value(alias = "1a")]
     Fork,
     /// Fork and exec of one program
-    #[value(name = "1b")]
+    #[value(alias = "1b")]
     Exec,
     /// Map a file that others have mapped, and unmap it
-    #[value(name = "2a")]
+    #[value(alias = "2a")]
     JoinMapping,
     /// Modify a file that others have mapped
-    #[value(name = "2b")]
+    #[value(alias = "2b")]
     WriteMapping,
 }
 
@@ -37,11 +37,11 @@ pub struct ScaleArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max: u32,
 
-    /// Let each process write to SIZE of its memory before it becomes idle (1a, 1b)
+    /// Let each process write to SIZE of its memory before it becomes idle (fork, exec)
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_bytes)]
     pub touch: u64,
 
-    /// Set the size of the mapped file (2a, 2b)
+    /// Set the size of the mapped file (join-mapping, write-mapping)
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_bytes)]
     pub file_size: u64,
 

@@ -1,10 +1,9 @@
 //! The figures of one copy: wall time and CPU time of the tool, and the page cache of the machine meanwhile.
 
-use std::time::Duration;
-
 use super::super::measured_command::{FinishedCommand, shell_status};
 use super::super::model::CopyResult;
 use crate::observe::memory::{Metric, Reading};
+use crate::sys::clock::MonotonicNs;
 
 /// Computes the figures of a copy from the last reading `before` it and the `readings` taken during it.
 pub(super) fn copy_result(
@@ -16,10 +15,10 @@ pub(super) fn copy_result(
     let during = during(ended, readings);
     let peak = |value: fn(&Reading) -> Option<u64>| during.iter().filter_map(value).max();
     let at_start = before.as_ref().and_then(cached).unwrap_or(0);
-    let seconds = |until_ns: u64| Duration::from_nanos(until_ns - ended.start_ns).as_secs_f64();
+    let seconds = |until: MonotonicNs| until.since(ended.start).as_secs_f64();
     CopyResult {
-        wall: seconds(ended.end_ns),
-        durable: seconds(ended.durable_or_ended_ns()),
+        wall: seconds(ended.end),
+        durable: seconds(ended.durable_or_ended()),
         user: ended.cost.user,
         system: ended.cost.system,
         cache_growth: peak(cached).unwrap_or(0).saturating_sub(at_start),
@@ -33,8 +32,8 @@ pub(super) fn copy_result(
 /// Returns the readings from the start to the end of a copy and the first one after it, since the cached data is still
 /// there then.
 fn during<'a>(ended: &FinishedCommand, readings: &'a [Reading]) -> &'a [Reading] {
-    let from = readings.partition_point(|reading| reading.at_ns < ended.start_ns);
-    let to = readings.partition_point(|reading| reading.at_ns < ended.durable_or_ended_ns());
+    let from = readings.partition_point(|reading| reading.at < ended.start);
+    let to = readings.partition_point(|reading| reading.at < ended.durable_or_ended());
     &readings[from..readings.len().min(to + 1)]
 }
 
@@ -48,13 +47,16 @@ fn cached(reading: &Reading) -> Option<u64> {
 mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
+    use std::time::Duration;
 
-    use super::copy_result;
+    use super::{MonotonicNs, copy_result};
     use crate::forklat::measured_command::FinishedCommand;
     use crate::observe::memory::{METRIC_COUNT, Metric, Reading};
     use crate::sys::process::ProcessUsage;
 
-    const SECOND: u64 = 1_000_000_000;
+    fn second(n: u64) -> MonotonicNs {
+        MonotonicNs::ZERO.after(Duration::from_secs(n))
+    }
 
     fn reading(at: u64, cached: u64, dirty: u64) -> Reading {
         let mut values = [None; METRIC_COUNT];
@@ -62,8 +64,8 @@ mod tests {
         values[Metric::Shmem as usize] = Some(10);
         values[Metric::Dirty as usize] = Some(dirty);
         Reading {
-            at_ns: at * SECOND,
-            delay_ns: 0,
+            at: second(at),
+            delay: Duration::ZERO,
             values,
         }
     }
@@ -77,9 +79,9 @@ mod tests {
                 system: 2.0,
                 max_rss: 7,
             },
-            start_ns: 2 * SECOND,
-            end_ns: 4 * SECOND,
-            durable: Ok(6 * SECOND),
+            start: second(2),
+            end: second(4),
+            durable: Ok(second(6)),
             stderr_text: String::new(),
             left_running: false,
         };

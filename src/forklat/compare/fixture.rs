@@ -204,7 +204,7 @@ impl Fixture {
     pub(super) fn has_released_memory(&self) -> bool {
         self.balloon
             .as_ref()
-            .is_some_and(|balloon| balloon.released_at_ns().is_some())
+            .is_some_and(|balloon| balloon.released_at().is_some())
     }
 
     /// Returns notes on the host that a reader of the figures must know.

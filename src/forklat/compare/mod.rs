@@ -25,7 +25,7 @@ use super::{TaskContext, TaskOutcome, print_diagnostic};
 use crate::forklat::error::ForklatError;
 use crate::observe::host_info::HostInfo;
 use crate::observe::memory::{Metric, Reading};
-use crate::sys::clock::monotonic_ns;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::process::MainThread;
 use crate::sys::strerror::strerror;
 use background_work::{ShouldStop, listen, run_while_collecting};
@@ -82,7 +82,7 @@ struct Comparison<'a> {
     doing: String,
     oom_kills: Option<u64>,
     /// When the balloon was found dead, and the error that says how it ended, until it is known who killed it.
-    balloon_death: Option<(u64, ForklatError)>,
+    balloon_death: Option<(MonotonicNs, ForklatError)>,
 }
 
 impl Comparison<'_> {
@@ -108,7 +108,7 @@ impl Comparison<'_> {
     fn collect(&mut self) -> Result<(), ForklatError> {
         listen(&mut self.session, &self.task.signals)?;
         if let Err(message) = self.fixture.check() {
-            self.balloon_death = Some((monotonic_ns(), message));
+            self.balloon_death = Some((MonotonicNs::now(), message));
         }
         self.explain_balloon_death()
     }
@@ -121,7 +121,7 @@ impl Comparison<'_> {
         let (Some((at, message)), Some(latest)) = (&self.balloon_death, latest) else {
             return Ok(());
         };
-        if latest.at_ns <= *at {
+        if latest.at <= *at {
             return Ok(());
         }
         if latest.get(Metric::OomKill) <= self.oom_kills {
@@ -215,7 +215,7 @@ impl Comparison<'_> {
             .map_err(|e| ForklatError::cannot_run(tool.name.as_ref(), e))?;
         let ended = self.watch(&running, doing);
         let ended = ended.inspect_err(|_| self.kill_tool(&running))?;
-        self.session.end_at(ended.durable_or_ended_ns());
+        self.session.end_at(ended.durable_or_ended());
         self.fixture.lift_disk_limit()?;
         self.note_squeeze(doing);
         if ended.left_running {
@@ -259,12 +259,11 @@ impl Comparison<'_> {
 
     /// Waits for a reading that was taken after the copy, since a short copy may lie between two readings.
     fn read_once_more(&mut self, ended: &FinishedCommand) -> Result<(), ForklatError> {
-        let until = ended.durable_or_ended_ns();
+        let until = ended.durable_or_ended();
         loop {
             self.collect()?;
             let latest = self.session.sampler.latest();
-            if self.balloon_death.is_none() && latest.is_some_and(|reading| reading.at_ns >= until)
-            {
+            if self.balloon_death.is_none() && latest.is_some_and(|reading| reading.at >= until) {
                 return Ok(());
             }
             std::thread::sleep(COLLECT_INTERVAL);

@@ -193,6 +193,11 @@ mod tests {
             "a=cat {source} {dest}".to_owned(),
             "a=cp {source} {dest}".to_owned(),
         ];
-        assert!(Tool::all(&twice).unwrap_err().to_string().contains("taken"));
+        assert!(
+            Tool::all(&twice)
+                .unwrap_err()
+                .to_string()
+                .contains("already used")
+        );
     }
 }

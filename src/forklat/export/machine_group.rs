@@ -38,7 +38,7 @@ pub(super) fn group(subjects: &[Subject]) -> Option<Group> {
                 }));
             }
             MetricKind::Gauge => {
-                rows.push(row(format!("{name} max"), Unit::Bytes, &|s| most(s, field)))
+                rows.push(row(format!("{name} max"), Unit::Bytes, &|s| most(s, field)));
             }
             MetricKind::Counter => rows.push(row(name.into(), Unit::Count, &|s| events(s, field))),
             MetricKind::Stall => {

@@ -43,11 +43,11 @@ fn head(scale: &ScaleResult) -> [String; 3] {
     [
         "The cost of one more process beside N idle ones, in microseconds.".into(),
         format!(
-            "1a, 1b: each process has written to {} of its memory.",
+            "fork, exec: each process has written to {} of its memory.",
             format_bytes(scale.touch)
         ),
         format!(
-            "2a, 2b: each process has mapped a file of {} in {}, and has read each page.",
+            "join-mapping, write-mapping: each process has mapped a file of {} in {}, and has read each page.",
             format_bytes(scale.file_size),
             quote(&scale.on)
         ),
@@ -108,7 +108,7 @@ mod tests {
             max: p50 * 10.0,
         };
         let table = CostTable {
-            name: "1a".into(),
+            name: "fork".into(),
             title: "Forked".into(),
             series: vec![
                 Series::new(
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn text_has_the_growth_under_the_table() {
-        let want = "\n1a  Forked\n         N   p50   p99   max\nstart    1  1.50  3.00  15.0\n        10  15.0  30.0   150\n       100   150   300  1500\nstop     1  2.00  4.00  20.0\n        10  2.00  4.00  20.0\n       100  2.00  4.00  20.0\nstart: ~N^1.00 (linear)\nstop: ~N^0.00 (flat)\n\nNote: nothing.\n";
+        let want = "\nfork  Forked\n         N   p50   p99   max\nstart    1  1.50  3.00  15.0\n        10  15.0  30.0   150\n       100   150   300  1500\nstop     1  2.00  4.00  20.0\n        10  2.00  4.00  20.0\n       100  2.00  4.00  20.0\nstart: ~N^1.00 (linear)\nstop: ~N^0.00 (flat)\n\nNote: nothing.\n";
         let text = terminal_report::render(&scale(), Detail::Short);
         assert_eq!(&text[text.find("\n\n").unwrap() + 1..], want);
     }
@@ -141,7 +141,7 @@ mod tests {
     fn csv_has_a_line_a_cell() {
         let csv = csv::render(&scale());
         assert_eq!(csv.lines().count(), 7);
-        assert_eq!(csv.lines().nth(1), Some("1a,start,1,9,1.5,3,15"));
+        assert_eq!(csv.lines().nth(1), Some("fork,start,1,9,1.5,3,15"));
     }
 
     #[test]

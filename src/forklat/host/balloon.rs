@@ -18,6 +18,7 @@ use crate::observe::kernel_file::{path_below, read_trimmed};
 use crate::observe::observer_process::{ObserverProcess, ProcessControl};
 use crate::report::units::format_bytes;
 use crate::sys::buffer::AlignedBuffer;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::key_value::{self, find_value, parse_kilobytes};
 use crate::sys::shared_memory::SharedWords;
 use crate::sys::strerror::strerror;
@@ -29,8 +30,8 @@ const MAX_STEP_BYTES: u64 = 64 << 20;
 /// Tolerance around SIZE: one part in this many on either side, 2 %.
 const TOLERANCE_DIVISOR: u64 = 50;
 
-/// Interval between two readings of MemAvailable, in nanoseconds (20 ms).
-const POLL_INTERVAL_NS: u64 = 20_000_000;
+/// Interval between two readings of MemAvailable.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Bytes that must remain available in addition to the watermarks (64 MiB).
 const MIN_RESERVE_BYTES: u64 = 64 << 20;
@@ -123,12 +124,11 @@ impl Balloon {
         self.wait(&|| false).map(drop)
     }
 
-    /// Returns when the balloon released its memory by itself since it was last inflated, in nanoseconds of
-    /// CLOCK_MONOTONIC.
+    /// Returns when the balloon released its memory by itself since it was last inflated.
     #[must_use]
-    pub fn released_at_ns(&self) -> Option<u64> {
+    pub fn released_at(&self) -> Option<MonotonicNs> {
         let at = self.words[SLOT_RELEASED_AT].load(Ordering::Acquire);
-        (at != 0).then_some(at)
+        (at != 0).then_some(MonotonicNs::from_nanos(at))
     }
 
     /// Returns the bytes of memory that the balloon holds.
@@ -376,7 +376,7 @@ fn run_balloon_process(
         .reserve((available(meminfo)? / MAX_STEP_BYTES) as usize + 1024);
     control.lock_memory();
     control.set_ready();
-    let mut deadline = clock::monotonic_ns();
+    let mut deadline = MonotonicNs::now();
     while !control.is_stopping() {
         let order = words[SLOT_ORDER].load(Ordering::Acquire);
         let filling = order != words[SLOT_DONE].load(Ordering::Relaxed);
@@ -387,7 +387,7 @@ fn run_balloon_process(
             words[SLOT_DONE].store(order, Ordering::Release);
         }
         if outcome.is_some() {
-            deadline = clock::monotonic_ns().max(deadline + POLL_INTERVAL_NS);
+            deadline = MonotonicNs::now().max(deadline.after(POLL_INTERVAL));
             clock::sleep_until(deadline);
         }
     }
@@ -412,7 +412,7 @@ fn step(
         BalloonStep::Stay => Some(OUTCOME_REACHED),
         BalloonStep::Insufficient => Some(OUTCOME_NOTHING_HELD),
         BalloonStep::ReleaseAll => {
-            words[SLOT_RELEASED_AT].store(clock::monotonic_ns(), Ordering::Release);
+            words[SLOT_RELEASED_AT].store(MonotonicNs::now().as_nanos(), Ordering::Release);
             held.give(words, u64::MAX);
             Some(OUTCOME_RELEASED)
         }

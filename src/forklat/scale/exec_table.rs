@@ -1,4 +1,4 @@
-//! Table 1b: processes that run one program, which is this one. Each has written to a part of its memory.
+//! The table `exec`: processes that run one program, which is this one. Each has written to a part of its memory.
 
 use std::ffi::OsString;
 use std::io;

@@ -1,4 +1,4 @@
-//! Table 1a: processes forked from one parent. Each has written to a part of its memory.
+//! The table `fork`: processes forked from one parent. Each has written to a part of its memory.
 
 use std::os::fd::AsFd;
 

@@ -1,5 +1,5 @@
-//! Tables 2a and 2b: processes that have one file mapped. 2a measures one more of them, and 2b a process that changes
-//! the file.
+//! The tables `join-mapping` and `write-mapping`: processes that have one file mapped. The first measures one more of
+//! them, the second a process that changes the file.
 
 use std::fs::File;
 use std::io;

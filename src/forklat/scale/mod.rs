@@ -71,13 +71,13 @@ impl ScaleTable {
         Self::WriteMapping,
     ];
 
-    /// Returns the name of the table, such as `1a`.
+    /// Returns the name of the table, such as `fork`.
     fn name(self) -> &'static str {
         match self {
-            Self::Fork => "1a",
-            Self::Exec => "1b",
-            Self::JoinMapping => "2a",
-            Self::WriteMapping => "2b",
+            Self::Fork => "fork",
+            Self::Exec => "exec",
+            Self::JoinMapping => "join-mapping",
+            Self::WriteMapping => "write-mapping",
         }
     }
 

@@ -199,6 +199,6 @@ mod tests {
             "{refused}"
         );
         assert!(reached(&limits).contains("ulimit"));
-        assert!(reached(&limits[..2]).contains("none"));
+        assert!(reached(&limits[..2]).contains("no limit"));
     }
 }

@@ -10,9 +10,9 @@ use super::power_law_fit::{PowerLawFit, fit};
 /// The tables of one run of `forklat scale`, and the sizes with which they were made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScaleResult {
-    /// Bytes of its memory that each process wrote to (1a, 1b).
+    /// Bytes of its memory that each process wrote to (fork, exec).
     pub touch: u64,
-    /// The size of the mapped file in bytes (2a, 2b).
+    /// The size of the mapped file in bytes (join-mapping, write-mapping).
     pub file_size: u64,
     /// The directory in which the file was.
     pub on: PathBuf,
@@ -23,7 +23,7 @@ pub struct ScaleResult {
 /// One table: the cost of an operation as N grows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CostTable {
-    /// The name: `1a`, `1b`, `2a` or `2b`.
+    /// The name: `fork`, `exec`, `join-mapping` or `write-mapping`.
     pub name: String,
     /// The title, which describes the operation.
     pub title: String,

@@ -9,6 +9,7 @@ pub mod timeline;
 pub use psi::StallCounter;
 
 use crate::observe::error::{ObserveError, cannot};
+use crate::sys::clock::MonotonicNs;
 pub use timeline::Timeline;
 
 mod meminfo;
@@ -103,13 +104,13 @@ pub const METRIC_COUNT: usize = Metric::IoFull as usize + 1;
 /// A value for each metric; `None` if this kernel does not report it.
 pub type MetricValues = [Option<u64>; METRIC_COUNT];
 
-/// The values that were read at one time. Times are CLOCK_MONOTONIC in nanoseconds.
+/// The values that were read at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// When the values were read.
-    pub at_ns: u64,
+    pub at: MonotonicNs,
     /// Delay of the reading after its intended time.
-    pub delay_ns: u64,
+    pub delay: Duration,
     /// The values in the order of [`Metric`].
     pub values: MetricValues,
 }
@@ -125,8 +126,8 @@ impl Reading {
 /// The sizes of the slab caches at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlabReading {
-    /// When they were read, in nanoseconds of CLOCK_MONOTONIC.
-    pub at_ns: u64,
+    /// The time at which they were read.
+    pub at: MonotonicNs,
     /// Bytes of each cache. A cache that appeared later has no entry yet and held nothing.
     pub bytes: Vec<u64>,
 }

@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::{History, Metric, MetricKind, Reading, SlabReading};
 
 use crate::observe::error::ObserveError;
+use crate::sys::clock::MonotonicNs;
 
-const NANOS_PER_SECOND: f64 = 1e9;
 const MICROS_PER_SECOND: f64 = 1e6;
 
 /// Number of slab caches that are listed.
 const MAX_LISTED_CACHES: usize = 5;
 
-/// Tolerance in nanoseconds: a reading of the slab caches that was requested at the end of a span comes with the next
+/// Tolerance at the end of a span: a reading of the slab caches that was requested then comes with the next
 /// reading or the one after it.
-const SLAB_GRACE_NS: u64 = 200_000_000;
+const SLAB_GRACE: Duration = Duration::from_millis(200);
 
 /// The window of the worst second, less half of the time between two readings, which are never exactly a second apart.
 const WORST_WINDOW_SECONDS: f64 = 0.95;
@@ -120,16 +120,21 @@ pub struct StallPercent {
 }
 
 impl Timeline {
-    /// Returns the span from `from` to `to`, both in nanoseconds of CLOCK_MONOTONIC and in the past. `epoch` is the
+    /// Returns the span from `from` to `to`, both in the past. `epoch` is the
     /// time of day at which that clock was zero, since 1970.
     #[must_use]
-    pub fn between(history: &History, from: u64, to: u64, epoch: Duration) -> Self {
-        let readings = readings_in_span(&history.readings, |reading| reading.at_ns, from, to);
+    pub fn between(history: &History, from: MonotonicNs, to: MonotonicNs, epoch: Duration) -> Self {
+        let readings = readings_in_span(&history.readings, |reading| reading.at, from, to);
         let column = |field: Metric| readings.iter().map(move |reading| reading.get(field));
         Self {
-            start: (epoch + Duration::from_nanos(from)).as_secs_f64(),
-            seconds: readings.iter().map(|r| seconds(from, r.at_ns)).collect(),
-            late: readings.iter().map(|r| r.delay_ns).max().unwrap_or(0) as f64 / NANOS_PER_SECOND,
+            start: (epoch + Duration::from_nanos(from.as_nanos())).as_secs_f64(),
+            seconds: readings.iter().map(|r| seconds(from, r.at)).collect(),
+            late: readings
+                .iter()
+                .map(|r| r.delay)
+                .max()
+                .unwrap_or_default()
+                .as_secs_f64(),
             series: Metric::ALL
                 .into_iter()
                 .filter(|field| field.kind() != MetricKind::Stall)
@@ -264,7 +269,7 @@ fn stalled_since_first(readings: &[Reading], field: Metric) -> Vec<Option<f64>> 
 }
 
 impl SlabGrowth {
-    fn between(history: &History, from: u64, to: u64) -> Self {
+    fn between(history: &History, from: MonotonicNs, to: MonotonicNs) -> Self {
         let slabs = match &history.slabs {
             Ok(slabs) => slabs,
             Err(why) => {
@@ -276,9 +281,9 @@ impl SlabGrowth {
         };
         let readings = readings_in_span(
             &slabs.readings,
-            |reading| reading.at_ns,
+            |reading| reading.at,
             from,
-            to + SLAB_GRACE_NS,
+            to.after(SLAB_GRACE),
         );
         let mut grown: Vec<CacheGrowth> = slabs
             .names
@@ -310,7 +315,12 @@ fn cache_growth(name: &str, place: usize, readings: &[SlabReading]) -> Option<Ca
 }
 
 /// Returns the last reading not after `from`, and the later ones not after `to`.
-fn readings_in_span<T>(readings: &[T], at: impl Fn(&T) -> u64, from: u64, to: u64) -> &[T] {
+fn readings_in_span<T>(
+    readings: &[T],
+    at: impl Fn(&T) -> MonotonicNs,
+    from: MonotonicNs,
+    to: MonotonicNs,
+) -> &[T] {
     let end = readings.partition_point(|reading| at(reading) <= to);
     let begin = readings
         .partition_point(|reading| at(reading) <= from)
@@ -318,9 +328,9 @@ fn readings_in_span<T>(readings: &[T], at: impl Fn(&T) -> u64, from: u64, to: u6
     &readings[begin.min(end)..end]
 }
 
-/// Returns the seconds between two times in nanoseconds, negative if `to` is earlier.
-fn seconds(from: u64, to: u64) -> f64 {
-    to.wrapping_sub(from).cast_signed() as f64 / NANOS_PER_SECOND
+/// Returns the seconds between two times, negative if `to` is earlier.
+fn seconds(from: MonotonicNs, to: MonotonicNs) -> f64 {
+    to.since(from).as_secs_f64() - from.since(to).as_secs_f64()
 }
 
 #[cfg(test)]
@@ -330,6 +340,10 @@ mod tests {
     use crate::observe::error::unavailable;
 
     const MS: u64 = 1_000_000;
+
+    fn moment(nanoseconds: u64) -> MonotonicNs {
+        MonotonicNs::from_nanos(nanoseconds)
+    }
 
     /// Makes a reading for every 100 ms from 0 on: MemFree falls, Dirty is missing, allocstall counts, io stalls fully
     /// from 1 to 2 s.
@@ -341,8 +355,8 @@ mod tests {
             values[Metric::IoSome as usize] = Some(7 + n.clamp(10, 20) * 100_000);
             values[Metric::IoFull as usize] = Some(7);
             Reading {
-                at_ns: n * 100 * MS,
-                delay_ns: n,
+                at: moment(n * 100 * MS),
+                delay: Duration::from_nanos(n),
                 values,
             }
         };
@@ -356,7 +370,12 @@ mod tests {
     }
 
     fn between(history: &History, from: u64, to: u64) -> Timeline {
-        Timeline::between(history, from, to, Duration::from_secs(1_795_262_400))
+        Timeline::between(
+            history,
+            moment(from),
+            moment(to),
+            Duration::from_secs(1_795_262_400),
+        )
     }
 
     fn find<T: Copy>(list: &[(Metric, T)], field: Metric) -> Option<T> {
@@ -459,10 +478,10 @@ mod tests {
             vec![6, 7, 8, 99, 5, 5, 5, 40],
         ];
         let at = [0, 900 * MS, 2100 * MS];
-        let readings = at
-            .into_iter()
-            .zip(readings)
-            .map(|(at, bytes)| SlabReading { at_ns: at, bytes });
+        let readings = at.into_iter().zip(readings).map(|(ns, bytes)| SlabReading {
+            at: moment(ns),
+            bytes,
+        });
         let mut history = history(0);
         history.slabs = Ok(SlabHistory {
             names: ('a'..='h').map(String::from).collect(),

@@ -11,6 +11,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use super::{Probe, ProbeSetup, create_unnamed_file};
 use crate::observe::error::{ObserveError, cannot, failed, unavailable};
 use crate::report::quote::quote;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::process::Program;
 
 struct Exec {
@@ -68,9 +69,9 @@ impl Probe for Exec {
         Ok(self.drop_page_cache)
     }
 
-    fn run_once(&mut self) -> Result<u64, ObserveError> {
+    fn run_once(&mut self) -> Result<Option<MonotonicNs>, ObserveError> {
         match self.program.run() {
-            Ok(status) if status.success() => Ok(0),
+            Ok(status) if status.success() => Ok(None),
             Ok(status) => Err(unavailable(format!(
                 "{} failed: {status}",
                 quote(&self.name)

@@ -6,6 +6,7 @@ use memmap2::MmapMut;
 
 use super::{Probe, ProbeSetup};
 use crate::observe::error::{ObserveError, failed};
+use crate::sys::clock::MonotonicNs;
 use crate::sys::process::fork_once;
 use crate::sys::residency::page_size;
 use crate::sys::shared_memory::SharedWords;
@@ -42,8 +43,9 @@ pub(super) fn touch_pages(memory: &mut [u8]) {
 }
 
 impl Probe for Fork {
-    fn run_once(&mut self) -> Result<u64, ObserveError> {
+    fn run_once(&mut self) -> Result<Option<MonotonicNs>, ObserveError> {
         fork_once(self.child_start.word(0)).map_err(|e| failed("fork", e))?;
-        Ok(self.child_start[0].load(Ordering::Acquire))
+        let start = self.child_start[0].load(Ordering::Acquire);
+        Ok((start != 0).then_some(MonotonicNs::from_nanos(start)))
     }
 }

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::observe::error::{ObserveError, cannot};
+use crate::sys::clock::MonotonicNs;
 
 pub use probe_table::{PROBE_SPECS, ProbeSpec, find_spec};
 pub use prober::Prober;
@@ -31,11 +32,11 @@ pub trait Probe {
         Ok(false)
     }
 
-    /// Does the operation once. Returns the time of the child's first instruction for `fork`, and 0 for others.
+    /// Does the operation once. Returns the time of the child's first instruction for `fork`, and `None` for others.
     ///
     /// # Errors
     /// What failed and why; the prober then ends.
-    fn run_once(&mut self) -> Result<u64, ObserveError>;
+    fn run_once(&mut self) -> Result<Option<MonotonicNs>, ObserveError>;
 }
 
 /// Creates a file without a name in `dir`, so that no file remains however a prober ends.

@@ -5,6 +5,7 @@ use memmap2::MmapMut;
 use super::fork::touch_pages;
 use super::{Probe, ProbeSetup};
 use crate::observe::error::{ObserveError, failed};
+use crate::sys::clock::MonotonicNs;
 
 /// Bytes that are written: 512 pages of 4 KiB, or one huge page if the machine uses those for all memory, like the
 /// first allocations of a thread.
@@ -25,10 +26,10 @@ impl Probe for PageFault {
         Ok(false)
     }
 
-    fn run_once(&mut self) -> Result<u64, ObserveError> {
+    fn run_once(&mut self) -> Result<Option<MonotonicNs>, ObserveError> {
         let mut memory = MmapMut::map_anon(TOUCHED_BYTES).map_err(|e| failed("map memory", e))?;
         touch_pages(&mut memory);
         self.mapping = Some(memory);
-        Ok(0)
+        Ok(None)
     }
 }

@@ -13,7 +13,7 @@ use super::{Probe, ProbeSetup, ProbeSpec};
 use crate::observe::error::{ObserveError, failed};
 use crate::observe::observer_process::{ObserverProcess, ProcessControl};
 use crate::observe::ring::{Sample, SampleRing};
-use crate::sys::clock::{monotonic_ns, sleep_until};
+use crate::sys::clock::{MonotonicNs, sleep_until};
 use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 
 /// Number of samples that may wait for the reader: 40 s of the shortest default period. After a stall one sample serves
@@ -23,8 +23,8 @@ const SAMPLE_RING_CAPACITY: usize = 4096;
 /// Number of operations before the first that counts, so that code and page tables are warm.
 const WARM_UP_ROUNDS: u32 = 3;
 
-/// Longest time in nanoseconds until a prober with a long period notices that it shall stop.
-const STOP_CHECK_INTERVAL_NS: u64 = 100_000_000;
+/// Longest time until a prober with a long period notices that it shall stop.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A running prober, as seen by its parent.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Prober {
     /// The kind of the prober.
     pub spec: &'static ProbeSpec,
     /// Nanoseconds between two intended times.
-    pub period_ns: u64,
+    pub period: Duration,
     /// The CPU that it is bound to.
     pub cpu: Option<u32>,
     /// The process of the prober.
@@ -80,8 +80,6 @@ impl Prober {
         setup: &ProbeSetup,
     ) -> io::Result<Self> {
         let answers = ProberOutput::new()?;
-        let period = period.as_nanos() as u64;
-        let offset = offset.as_nanos() as u64;
         let name = match cpu {
             Some(cpu) => format!("{} on CPU {cpu}", row.name),
             None => row.name.to_owned(),
@@ -90,12 +88,12 @@ impl Prober {
             bind_to_cpu(cpu)?;
             run_prober(row, setup, answers, control, || {
                 control.set_ready();
-                Schedule::new(monotonic_ns() + offset, period)
+                Schedule::new(MonotonicNs::now().after(offset), period)
             })
         });
         Ok(Self {
             spec: row,
-            period_ns: period,
+            period,
             cpu,
             process: worker?,
             output: answers.set_dontfork(),
@@ -103,6 +101,7 @@ impl Prober {
     }
 
     /// Removes and returns the oldest sample.
+    #[must_use]
     pub fn pop(&self) -> Option<Sample> {
         self.output.ring.pop()
     }
@@ -150,15 +149,15 @@ fn run_probe_loop(
     control: &ProcessControl,
 ) -> Result<(), ObserveError> {
     loop {
-        let before = monotonic_ns();
+        let before = MonotonicNs::now();
         if probe.prepare()? {
-            let passed = schedule.skip_between(before, monotonic_ns());
+            let passed = schedule.skip_between(before, MonotonicNs::now());
             answers.skipped.fetch_add(0, passed, Ordering::Relaxed);
         }
         // The stop flag is read before the clock, so that an intended time before the request to stop is not left out.
         let stopping = loop {
             let stopping = control.is_stopping();
-            if schedule.is_due(monotonic_ns()) {
+            if schedule.is_due(MonotonicNs::now()) {
                 break stopping;
             }
             if stopping {
@@ -167,19 +166,19 @@ fn run_probe_loop(
             sleep_until(
                 schedule
                     .next_due()
-                    .min(monotonic_ns() + STOP_CHECK_INTERVAL_NS),
+                    .min(MonotonicNs::now().after(STOP_CHECK_INTERVAL)),
             );
         };
-        let start = monotonic_ns();
+        let start = MonotonicNs::now();
         let due = schedule.take_due(start);
-        let first = probe.run_once()?;
-        let end = monotonic_ns();
+        let child_start = probe.run_once()?;
+        let end = MonotonicNs::now();
         answers.ring.push(Sample {
-            first_intended_ns: due.first_ns,
+            first_intended: due.first,
             intended_count: due.count,
-            start_ns: start,
-            end_ns: end,
-            child_start_ns: first,
+            start,
+            end,
+            child_start,
         });
         if stopping {
             return Ok(());

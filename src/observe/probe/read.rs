@@ -9,6 +9,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use super::{Probe, ProbeSetup, create_unnamed_file};
 use crate::observe::error::{ObserveError, cannot, unavailable};
 use crate::sys::buffer::AlignedBuffer;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::file::set_direct;
 
 const READ_BYTES: usize = 4096;
@@ -61,10 +62,10 @@ impl Read {
 }
 
 impl Probe for Read {
-    fn run_once(&mut self) -> Result<u64, ObserveError> {
+    fn run_once(&mut self) -> Result<Option<MonotonicNs>, ObserveError> {
         let offset = self.next_block() * READ_BYTES as u64;
         let read = self.file.read_exact_at(&mut self.block, offset);
         read.map_err(|e| cannot("read with O_DIRECT in", &self.dir, e))?;
-        Ok(0)
+        Ok(None)
     }
 }

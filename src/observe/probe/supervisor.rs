@@ -18,7 +18,7 @@ use crate::observe::observer_process::{
     MESSAGE_WORDS, ObserverProcess, ProcessControl, READY_TIMEOUT, pack_message, unpack_message,
 };
 use crate::observe::ring::{Sample, WordRing};
-use crate::sys::clock::monotonic_ns;
+use crate::sys::clock::MonotonicNs;
 use crate::sys::shared_memory::{AtomicWords, DontForkWords, SharedWords};
 use crate::sys::signal_waiter::SignalWaiter;
 use crate::sys::strerror::strerror;
@@ -28,8 +28,8 @@ use crate::sys::strerror::strerror;
 const MIN_RESTART_DELAY: Duration = Duration::from_millis(50);
 const MAX_RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// A prober that ran this long, in nanoseconds, did not fail to start.
-const MIN_STABLE_LIFE_NS: u64 = 1_000_000_000;
+/// A prober that ran this long did not fail to start.
+const MIN_STABLE_LIFE: Duration = Duration::from_secs(1);
 
 /// Longest time to wait for the end of a supervisor. Its prober cannot be killed while a disk does not answer.
 const SUPERVISOR_STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -135,6 +135,7 @@ impl SupervisedProber {
     }
 
     /// Removes and returns the oldest sample. Samples from before a death remain readable.
+    #[must_use]
     pub fn pop(&self) -> Option<Sample> {
         self.output.ring.pop()
     }
@@ -280,7 +281,7 @@ fn supervise(
     let signals = SignalWaiter::block(&[Signal::SIGCHLD, Signal::SIGTERM]).map_err(failed)?;
     let mut pause = MIN_RESTART_DELAY;
     for number in 1.. {
-        let began = monotonic_ns();
+        let began = MonotonicNs::now();
         let prober;
         (shared, prober) = ObserverProcess::start(row.name, shared, |(answers, lives), control| {
             signals.restore().map_err(failed)?;
@@ -289,7 +290,7 @@ fn supervise(
                 control.set_ready();
                 lives.record_ready(number, control);
                 drop(lives);
-                Schedule::new(monotonic_ns(), row.period.as_nanos() as u64)
+                Schedule::new(MonotonicNs::now(), row.period)
             })
         });
         let lives = &shared.1;
@@ -305,7 +306,7 @@ fn supervise(
         if number == 1 && !was_ready {
             return Ok(());
         }
-        if monotonic_ns() - began > MIN_STABLE_LIFE_NS {
+        if MonotonicNs::now().since(began) > MIN_STABLE_LIFE {
             pause = MIN_RESTART_DELAY;
         }
         if !sleep_unless_stopped(pause, &signals).map_err(failed)? {

@@ -4,6 +4,7 @@
 
 use super::{Probe, ProbeSetup};
 use crate::observe::error::ObserveError;
+use crate::sys::clock::MonotonicNs;
 
 struct Wakeup;
 
@@ -12,7 +13,7 @@ pub(super) fn make(_: &ProbeSetup) -> Result<Box<dyn Probe>, ObserveError> {
 }
 
 impl Probe for Wakeup {
-    fn run_once(&mut self) -> Result<u64, ObserveError> {
-        Ok(0)
+    fn run_once(&mut self) -> Result<Option<MonotonicNs>, ObserveError> {
+        Ok(None)
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::{Probe, ProbeSetup, create_unnamed_file};
 
 use crate::observe::error::{ObserveError, cannot, unavailable};
+use crate::sys::clock::MonotonicNs;
 
 /// Bytes of an append: one page, as a log line or a small record costs in the page cache.
 const APPEND_BYTES: usize = 4096;
@@ -72,7 +73,7 @@ impl Probe for Append {
         Ok(full)
     }
 
-    fn run_once(&mut self) -> Result<u64, ObserveError> {
+    fn run_once(&mut self) -> Result<Option<MonotonicNs>, ObserveError> {
         let written = self.file.write_all(self.block.as_slice());
         written.map_err(|e| self.failed("write", e))?;
         self.written += APPEND_BYTES as u64;
@@ -80,7 +81,7 @@ impl Probe for Append {
             let synced = self.file.sync_data();
             synced.map_err(|e| self.failed("fdatasync", e))?;
         }
-        Ok(0)
+        Ok(None)
     }
 }
 

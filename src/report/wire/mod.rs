@@ -137,7 +137,7 @@ pub struct Fallback<'a> {
 pub struct Choice<'a> {
     /// The name of the engine that continues.
     engine: &'a str,
-    /// What decided, in words.
+    /// What decided between the two, in words.
     why: &'a str,
     /// What each engine cost in its trial.
     tried: Vec<Trial<'a>>,

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use nix::errno::Errno;
 use nix::sys::statfs::EXT4_SUPER_MAGIC;
 use nix::unistd::ftruncate;
 
@@ -58,23 +57,16 @@ impl Engine for ReflinkEngine {
     }
 }
 
+/// Shares the blocks. The destination keeps what it has beyond the size of the source.
 fn share(pair: &Endpoints<'_>) -> io::Result<()> {
     let (dest, size) = (pair.dest.file, pair.source_info.size);
-    let dest_size = dest.metadata()?.len();
-    let longer = dest_size > size;
-    let cut = || retry(|| ftruncate(dest, size.cast_signed()));
-    if longer {
-        // If the rest of the old file cannot be truncated, shared blocks before it would make a mixture of both files.
-        retry(|| ftruncate(dest, dest_size.cast_signed()))?;
-    }
     match retry(|| clone_file(pair.source, dest)) {
         // A last block that is not full can be shared only where the destination ends as well. It is cut then, and not
         // before: most refusals come first.
-        Err(e) if longer && e.raw_os_error() == Some(Errno::EINVAL as i32) => {
-            cut()?;
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) && dest.metadata()?.len() > size => {
+            retry(|| ftruncate(dest, size.cast_signed()))?;
             retry(|| clone_file(pair.source, dest))
         }
-        Ok(()) if longer => cut(),
         other => other,
     }
 }

@@ -10,7 +10,7 @@ use super::super::extent_scanner::{ExtentScanner, Segment, nonzero_runs};
 use super::super::plan::Sparse;
 use super::super::source_reader;
 use super::chunk::{Chunk, copy_chunk};
-use super::piece_workers;
+use super::concurrent_copy;
 use super::{FileCopy, charge_skipped_zeros, report};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
@@ -42,7 +42,7 @@ pub(super) fn copy(run: &mut FileCopy<'_>, extents: &mut ExtentScanner<'_>) -> R
             }
         }
     }
-    piece_workers::finish(run)?;
+    concurrent_copy::finish(run)?;
     run.account.extents = extents.found();
     skip_or_zero_until(run, run.cursor.size)?;
     let suspects = extents.take_suspect_holes(|| report(run))?;
@@ -57,7 +57,7 @@ fn copy_data_until(run: &mut FileCopy<'_>, end: u64, scan: &mut ScanBuffer) -> R
         if skips_zeros {
             copy_skipping_zeros(run, len, scan)?;
         } else {
-            piece_workers::copy_piece(run, len)?;
+            concurrent_copy::copy_piece(run, len)?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! differ in how they come by the next chunk; `chunk` writes all of them, and `finalize` ends all of them.
 
 mod chunk;
+mod concurrent_copy;
 mod engine_queue;
 mod extent_copy;
 mod finalize;

@@ -31,18 +31,18 @@ pub(super) struct PieceResult {
     pub(super) costliest: Option<(u64, Duration)>,
     /// Why the rest was not moved.
     pub(super) error: Option<EngineError>,
-    /// Degradations to be reported.
+    /// Degradations that are to be reported.
     pub(super) notes: Vec<String>,
 }
 
 /// What the threads have done since it was last taken.
 #[derive(Debug, Default)]
 pub(super) struct PieceReport {
-    /// Bytes that were moved.
+    /// Number of bytes that were moved.
     pub(super) moved: u64,
     /// The size and the CPU time of the most expensive call.
     pub(super) costliest: Option<(u64, Duration)>,
-    /// Degradations to be reported.
+    /// Degradations that are to be reported.
     pub(super) notes: Vec<String>,
 }
 

@@ -16,13 +16,12 @@ use nix::unistd::ftruncate;
 use super::super::capabilities::{DestCaps, SourceInfo, SourceKind};
 use super::super::cpu_budget::measure_call;
 use super::super::depth_trial::{self, DepthTrial};
-use super::super::dest_writer::{DestWriter, WriteMode};
+use super::super::dest_writer::DestWriter;
 use super::super::engine::{Endpoints, Engine, EngineSpec};
 use super::super::errno_class::{Endpoint, EngineError, retry};
 use super::super::error::Error;
 use super::super::event::{DepthSummary, Event};
 use super::super::plan::{Plan, Sparse};
-use super::chunk::{Chunk, copy_chunk, fall_back};
 use super::piece_queue::{Piece, PieceQueue, PieceResult};
 use super::{FileCopy, report};
 use crate::sys::cpu::{self, ThreadUsage};
@@ -54,7 +53,7 @@ pub(super) struct PieceWorkers {
     helpers: Vec<JoinHandle<ThreadUsage>>,
     /// Pieces at once, with the one of the copying thread.
     depth: usize,
-    /// Bytes at once.
+    /// Bytes that may be on their way at once.
     limit: u64,
     trial: Option<Measurement>,
     /// The engine of the helpers, once there are some.
@@ -120,44 +119,62 @@ impl PieceWorkers {
     pub(super) fn complete_until(&self, cursor: u64) -> u64 {
         self.queue.complete_until(cursor)
     }
-}
 
-/// Copies the next `len` bytes of the source, or gives them to a helper.
-pub(super) fn copy_piece(run: &mut FileCopy<'_>, len: usize) -> Result<(), Error> {
-    settle_failures(run)?;
-    if !is_ready(run, len)? {
-        return copy_chunk(run, Chunk::SourceFile(len));
+    /// Returns the queue of the pieces.
+    pub(super) fn queue(&self) -> Arc<PieceQueue> {
+        Arc::clone(&self.queue)
     }
-    advance_trial(run)?;
-    let piece = Piece {
-        at: run.cursor.pos,
-        len: len as u64,
-    };
-    let Some(workers) = &mut run.workers else {
-        return copy_chunk(run, Chunk::SourceFile(len));
-    };
-    let queue = Arc::clone(&workers.queue);
-    if let Some(measured) = &mut workers.trial {
-        measured.bytes += piece.len;
+
+    /// Returns the engine of the helpers, once there are some.
+    pub(super) fn row(&self) -> Option<&'static EngineSpec> {
+        self.row
     }
-    if workers.depth > 1 {
-        report(run)?;
-        set_size_ahead(run, piece)?;
-        if push(run, piece) {
-            run.cursor.pos = piece.end();
-            return Ok(());
+
+    /// Returns the number of pieces that are on their way at once.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Counts bytes that were given to a thread.
+    pub(super) fn count_measured(&mut self, bytes: u64) {
+        if let Some(measured) = &mut self.trial {
+            measured.bytes += bytes;
         }
     }
-    queue.set_own_bytes(piece.len);
-    let copied = copy_chunk(run, Chunk::SourceFile(len));
-    queue.set_own_bytes(0);
-    copied
-}
 
-/// Waits until no helper moves anything, and moves what they could not.
-pub(super) fn finish(run: &mut FileCopy<'_>) -> Result<(), Error> {
-    wait_idle(run)?;
-    settle_failures(run)
+    /// Returns whether a measurement is to be ended or begun, if so many bytes are `left`. Where they are too few for a
+    /// trial, there will be none.
+    pub(super) fn is_measurement_due(&mut self, left: u64) -> bool {
+        let Some(measured) = &self.trial else {
+            return false;
+        };
+        if measured.began.is_some() {
+            return measured.bytes >= depth_trial::WINDOW_BYTES;
+        }
+        if left < depth_trial::MIN_BYTES {
+            self.trial = None;
+        }
+        self.trial.is_some()
+    }
+
+    /// Accounts the current measurement, and begins the next one. Returns the event of a trial that is over.
+    pub(super) fn next_measurement(&mut self) -> Option<Event> {
+        let measured = self.trial.as_mut()?;
+        let (bytes, began) = (measured.bytes, measured.began.replace(Instant::now()));
+        measured.bytes = 0;
+        let over = began.is_some_and(|began| measured.trial.record(bytes, began.elapsed()));
+        self.depth = measured.trial.depth();
+        if !over {
+            return None;
+        }
+        let tried = measured.trial.tried();
+        self.trial = None;
+        Some(Event::Depth(DepthSummary {
+            depth: self.depth,
+            piece: self.piece_bytes(),
+            tried,
+        }))
+    }
 }
 
 /// Ends the helpers, whatever the copy came to. Afterwards the cursor is where the contiguous part of the file ends.
@@ -196,74 +213,8 @@ pub(super) fn retire(run: &mut FileCopy<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns whether a piece may be moved beside others. A last one that is no whole unit may not: it changes the mode of
-/// the destination, so it waits for the others.
-fn is_ready(run: &mut FileCopy<'_>, len: usize) -> Result<bool, Error> {
-    let dest = &run.endpoints.dest;
-    if run.workers.is_none()
-        || run.engines.is_on_trial()
-        || dest.write_mode() != WriteMode::Direct
-        || !dest.is_direct_verified
-    {
-        return Ok(false);
-    }
-    if (len as u64).is_multiple_of(run.align().unit()) {
-        return Ok(true);
-    }
-    finish(run)?;
-    Ok(false)
-}
-
-/// Ends the measurement of a depth that is complete, and begins the next one.
-fn advance_trial(run: &mut FileCopy<'_>) -> Result<(), Error> {
-    let left = run.cursor.size - run.cursor.pos;
-    let Some(workers) = &mut run.workers else {
-        return Ok(());
-    };
-    let Some(measured) = &mut workers.trial else {
-        return Ok(());
-    };
-    let has_begun = measured.began.is_some();
-    if has_begun && measured.bytes < depth_trial::WINDOW_BYTES {
-        return Ok(());
-    }
-    if !has_begun && left < depth_trial::MIN_BYTES {
-        workers.trial = None;
-        return Ok(());
-    }
-    wait_idle(run)?;
-    let Some(workers) = &mut run.workers else {
-        return Ok(());
-    };
-    if let Some(decided) = workers.next_measurement() {
-        run.listener.event(&decided);
-    }
-    Ok(())
-}
-
-impl PieceWorkers {
-    /// Accounts the current measurement, and begins the next one. Returns the event of a trial that is over.
-    fn next_measurement(&mut self) -> Option<Event> {
-        let measured = self.trial.as_mut()?;
-        let (bytes, began) = (measured.bytes, measured.began.replace(Instant::now()));
-        measured.bytes = 0;
-        let over = began.is_some_and(|began| measured.trial.record(bytes, began.elapsed()));
-        self.depth = measured.trial.depth();
-        if !over {
-            return None;
-        }
-        let tried = measured.trial.tried();
-        self.trial = None;
-        Some(Event::Depth(DepthSummary {
-            depth: self.depth,
-            piece: self.piece_bytes(),
-            tried,
-        }))
-    }
-}
-
 /// Gives a piece to the helpers, if they do not have enough.
-fn push(run: &mut FileCopy<'_>, piece: Piece) -> bool {
+pub(super) fn push(run: &mut FileCopy<'_>, piece: Piece) -> bool {
     let helpers = run.workers.as_ref().map_or(0, |workers| workers.depth - 1);
     start_helpers(run, helpers);
     let Some(workers) = &mut run.workers else {
@@ -386,7 +337,7 @@ fn move_piece(
 }
 
 /// Waits until no helper moves anything.
-fn wait_idle(run: &mut FileCopy<'_>) -> Result<(), Error> {
+pub(super) fn wait_idle(run: &mut FileCopy<'_>) -> Result<(), Error> {
     loop {
         let Some(workers) = &run.workers else {
             return Ok(());
@@ -403,51 +354,8 @@ fn wait_idle(run: &mut FileCopy<'_>) -> Result<(), Error> {
     }
 }
 
-/// Moves with the next engine what helpers could not move, or fails with the error at the smallest offset.
-fn settle_failures(run: &mut FileCopy<'_>) -> Result<(), Error> {
-    let Some(workers) = &run.workers else {
-        return Ok(());
-    };
-    let (queue, row) = (Arc::clone(&workers.queue), workers.row);
-    apply_report(run, &queue);
-    if !queue.has_unfinished() {
-        return Ok(());
-    }
-    queue.cancel_waiting();
-    wait_idle(run)?;
-    apply_report(run, &queue);
-    let reached = run.cursor.pos;
-    let left = queue.take_unfinished();
-    let Some(first) = left.pieces.first() else {
-        return Ok(());
-    };
-    run.cursor.pos = first.at;
-    match left.error {
-        // The copying thread may have met the same refusal, and gone on with the next engine.
-        Some(EngineError::Unsupported(side, error)) if row == Some(run.engines.current()) => {
-            fall_back(run, side, error)?;
-        }
-        Some(EngineError::Unsupported(..)) | None => {}
-        Some(fault) => return Err(run.to_error(fault)),
-    }
-    for piece in left.pieces {
-        // What goes through the cache is followed by its offsets, which may not step back while it is dirty.
-        let flushed = run.endpoints.dest.finish();
-        flushed.map_err(|e| Error::Io(Endpoint::Dest, e))?;
-        run.cursor.pos = piece.at;
-        while run.cursor.pos < piece.end() {
-            let len = (piece.end() - run.cursor.pos) as usize;
-            copy_chunk(run, Chunk::SourceFile(len))?;
-        }
-    }
-    let flushed = run.endpoints.dest.finish();
-    flushed.map_err(|e| Error::Io(Endpoint::Dest, e))?;
-    run.cursor.pos = reached;
-    Ok(())
-}
-
 /// Sets the size of the destination ahead, where a piece would end behind it.
-fn set_size_ahead(run: &mut FileCopy<'_>, piece: Piece) -> Result<(), Error> {
+pub(super) fn set_size_ahead(run: &mut FileCopy<'_>, piece: Piece) -> Result<(), Error> {
     let size = run.cursor.size;
     let Some(workers) = run
         .workers
@@ -466,7 +374,7 @@ fn set_size_ahead(run: &mut FileCopy<'_>, piece: Piece) -> Result<(), Error> {
 }
 
 /// Accounts what the helpers did since the last call.
-fn apply_report(run: &mut FileCopy<'_>, queue: &PieceQueue) {
+pub(super) fn apply_report(run: &mut FileCopy<'_>, queue: &PieceQueue) {
     let done = queue.take_report();
     if let Some((bytes, cpu)) = done.costliest {
         run.engines.adapt(bytes, cpu);

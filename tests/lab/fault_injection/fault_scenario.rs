@@ -36,11 +36,13 @@ pub(super) enum CopyVariant {
     Archive,
     Limit,
     Sparse,
+    /// Over an old file, with four pieces on their way at once.
+    InFlight,
     /// From a pipe.
     Stream,
 }
 
-pub(super) const COPY_VARIANTS: [CopyVariant; 14] = [
+pub(super) const COPY_VARIANTS: [CopyVariant; 15] = [
     CopyVariant::New,
     CopyVariant::Over,
     CopyVariant::Fsync,
@@ -54,6 +56,7 @@ pub(super) const COPY_VARIANTS: [CopyVariant; 14] = [
     CopyVariant::Archive,
     CopyVariant::Limit,
     CopyVariant::Sparse,
+    CopyVariant::InFlight,
     CopyVariant::Stream,
 ];
 
@@ -71,6 +74,7 @@ impl CopyVariant {
             // Every piece asks for leave, and none waits for long.
             Self::Limit => &["--limit-rate=8G"],
             Self::Sparse => &["--sparse=always"],
+            Self::InFlight => &["--in-flight=4M"],
         }
     }
 

@@ -22,6 +22,7 @@ use nix::errno::Errno;
 
 use super::Lab;
 use super::test_filesystem::FsKind;
+use crate::seeded_rng::SeededRng;
 use fault_scenario::{FaultScenario, ScenarioFiles};
 use fault_tracer::{FaultEffect, FaultTrace, FaultTrigger, Injection, TraceeEnd};
 
@@ -304,18 +305,4 @@ fn count_case(score: &mut FaultTally, number: u64, case: &FaultCase) {
         .or_default() += 1;
     let effect = format!("{:?}", case.injection.effect);
     *score.by_effect.entry(effect).or_default() += 1;
-}
-
-/// splitmix64, which gives the same numbers on every machine.
-struct SeededRng(u64);
-
-impl SeededRng {
-    /// A number below `sides`.
-    fn below(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
 }

@@ -9,7 +9,8 @@ pub(crate) struct Series {
     pub(crate) suite: Suite,
     /// statx(2) tells the alignment of O_DIRECT (STATX_DIOALIGN, Linux 6.1).
     pub(crate) tells_alignment: bool,
-    /// ext4 and xfs take RWF_DONTCACHE (Linux 6.14).
+    /// ext4 and xfs take RWF_DONTCACHE. The flag exists since Linux 6.14, was disabled in 6.15 (478ad02d6844), and works on
+    /// xfs since 6.16 and on ext4 since about 6.17.
     pub(crate) drops_behind: bool,
 }
 

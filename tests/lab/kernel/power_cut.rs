@@ -5,31 +5,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::nbd_server::{DiskLogEntry, LoggedOperation};
+use crate::seeded_rng::SeededRng;
 
 /// What a disk loses or keeps: no sector of this size is torn.
 const SECTOR: usize = 4096;
 
 /// Of an image, written where it is not zero.
 const IMAGE_BLOCK_BYTES: usize = 64 << 10;
-
-/// splitmix64 (Steele, Lea, Flood 2014): a cut that finds something can be made again from its seed.
-#[derive(Debug, Clone)]
-pub(crate) struct SeededRng(pub(crate) u64);
-
-impl SeededRng {
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `n`.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.roll() % n.max(1) as u64) as usize
-    }
-}
 
 /// A cut: `at` entries of the record were done, and of the sectors that were not flushed so many in sixteen survive.
 #[derive(Debug, Clone)]
@@ -78,7 +60,7 @@ impl<'a> Replay<'a> {
         for entry in &self.log[self.flushed..cut.at] {
             if let Some((offset, bytes, forced)) = self.write_of(entry) {
                 survivors(offset, bytes, |at, sector| {
-                    if forced || dice.roll() % 16 < cut.survive {
+                    if forced || dice.bits() % 16 < cut.survive {
                         file.write_all_at(sector, at)?;
                     }
                     Ok(())

@@ -1,5 +1,7 @@
 //! The sentences of errors, warnings, -v lines and questions. Only this module contains GNU cp's words and its quoting.
 
+pub(super) mod usage;
+
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 use std::io;
@@ -12,7 +14,7 @@ use super::error::{
 };
 use crate::report::bottleneck_clause;
 use crate::report::program_name;
-use crate::report::quote::{cannot, quote, quote_if_needed, quote_word};
+use crate::report::quote::{quote, quote_if_needed, quote_word};
 use crate::report::units;
 use crate::sys::strerror::strerror;
 use crate::transfer::errno_class::Endpoint;
@@ -100,6 +102,25 @@ fn write_io(
     write!(f, "{words}{name}{end}: {}", strerror(error))
 }
 
+impl LinkOperation {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::HardLink => "hard",
+            Self::Symlink => "symbolic",
+        }
+    }
+}
+
+impl XattrOperation {
+    /// Returns the verb, and the preposition before the path.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Get => ("getting", "of"),
+            Self::Set => ("setting", "for"),
+        }
+    }
+}
+
 impl Display for Error {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,11 +135,8 @@ impl Display for Error {
                 target,
                 error,
             } => {
+                let kind = operation.kind();
                 let (dest, target, why) = (quote(dest), quote(target), strerror(error));
-                let kind = match operation {
-                    LinkOperation::HardLink => "hard",
-                    LinkOperation::Symlink => "symbolic",
-                };
                 write!(f, "cannot create {kind} link {dest} to {target}: {why}")
             }
             Self::Xattr {
@@ -127,10 +145,7 @@ impl Display for Error {
                 path,
                 error,
             } => {
-                let (words, preposition) = match operation {
-                    XattrOperation::Get => ("getting", "of"),
-                    XattrOperation::Set => ("setting", "for"),
-                };
+                let (words, preposition) = operation.words();
                 let (name, path, why) = (quote(name), quote(path), strerror(error));
                 write!(f, "{words} attribute {name} {preposition} {path}: {why}")
             }
@@ -381,7 +396,7 @@ impl Display for LimitError {
                     quote(path)
                 )
             }
-            Self::Stat(path, error) => f.write_str(&cannot("stat", path, error)),
+            Self::Stat(path, error) => write_io(f, Operation::Stat, path, error),
         }
     }
 }
@@ -504,6 +519,18 @@ fn mode_letters(mode: u32) -> String {
     .concat()
     .into_iter()
     .collect()
+}
+
+/// Returns the error of writing to standard output.
+#[must_use]
+pub(super) fn write_error(error: &io::Error) -> String {
+    format!("write error: {}", strerror(error))
+}
+
+/// Returns the error of installing the signal handlers.
+#[must_use]
+pub(super) fn signals_not_handled(error: &io::Error) -> String {
+    format!("cannot handle signals: {error}")
 }
 
 /// Returns the line of -v for a file that is copied, with the name of its backup.
