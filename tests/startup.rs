@@ -61,9 +61,9 @@ fn arguments_and_exit_status_go_through_the_c_main() {
     assert_eq!(output.status.signal(), None);
 }
 
-/// The most system calls for a small file of a tree. There were 18; there are 16, and cp 9.1 makes 15, without waiting for the
-/// device and leaving the pages behind.
-const MOST_CALLS_A_FILE: u64 = 16;
+/// The most system calls for a small file of a tree, fcntl(2) aside, with which debug builds look at each descriptor that they
+/// close. There were 17; there are 15. cp 9.1 makes 15 as well, waits for no device, and leaves the pages behind.
+const MOST_CALLS_A_FILE: u64 = 15;
 
 #[test]
 fn a_small_file_of_a_tree_takes_few_calls() {
@@ -78,8 +78,8 @@ fn a_small_file_of_a_tree_takes_few_calls() {
         command.args(["-r", "--jobs=1"]).arg(&tree);
         let traced = trace(command.arg(disk.path().join("copy")));
         assert_eq!(traced.code, Some(0));
-        let calls = traced.spent.values().map(|spent| spent.calls);
-        calls.sum::<u64>()
+        let calls: u64 = traced.spent.values().map(|spent| spent.calls).sum();
+        calls - traced.calls(libc::SYS_fcntl)
     };
     let (few, many) = (calls(100), calls(300));
     // Reading the directory and growing the heap are a few more.
