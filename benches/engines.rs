@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench engines                      # 1 GiB, five rounds, 4 KiB pages and huge pages
 //! cargo bench --bench engines -- --size 256 --rounds 3 --on /mnt/disk
+//! cargo bench --bench engines -- memory            # only what a container is charged
 //! cargo bench --bench engines -- chunks            # the engines over chunk lengths
 //! cargo bench --bench engines -- stretch           # how long a trial of mmap against splice must be
 //! ```
@@ -12,6 +13,10 @@
 
 #[path = "engines/engine_run.rs"]
 mod engine_run;
+#[path = "engines/memory_charged.rs"]
+mod memory_charged;
+#[path = "../tests/lab/memory_group.rs"]
+mod memory_group;
 #[path = "engines/tables.rs"]
 mod tables;
 #[path = "engines/tmpfs_dump.rs"]
@@ -43,10 +48,14 @@ fn main() -> Result<()> {
     let settings = settings(&words)?;
     std::fs::create_dir_all(&settings.on)?;
     match settings.what.as_str() {
-        "tools" => tables::tools(&settings),
+        "tools" => {
+            tables::tools(&settings)?;
+            memory_charged::table(&settings)
+        }
+        "memory" => memory_charged::table(&settings),
         "chunks" => tables::chunks(&settings),
         "stretch" => tables::trial_length(&settings),
-        other => bail!("unknown table {other:?}: tools, chunks or stretch"),
+        other => bail!("unknown table {other:?}: tools, memory, chunks or stretch"),
     }
 }
 

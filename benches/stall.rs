@@ -24,7 +24,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use mmapcp::forklat::model::Report;
 use mmapcp::report::signal_handlers::Signals;
-use mmapcp::report::units::{format_hms, parse_bytes};
+use mmapcp::report::units::{format_clock, parse_bytes};
 use serde::Serialize;
 
 use forklat_child::ChildEnd;
@@ -100,11 +100,11 @@ fn main() -> Result<()> {
     let signals = Signals::install()?;
     let hosts = words.hosts();
     let whole: Duration = hosts.iter().map(|host| host.estimate(&words)).sum();
-    let (speed, whole) = (host_setup::ESTIMATED_RATE >> 20, format_hms(whole));
+    let (speed, whole) = (host_setup::ESTIMATED_RATE >> 20, format_clock(whole));
     println!("about {whole} in all, if the disk takes {speed} MiB/s where it is not held");
     let mut outcomes: Vec<HostOutcome> = Vec::new();
     for (n, host) in (1..).zip(&hosts) {
-        let (name, estimate) = (host.name(), format_hms(host.estimate(&words)));
+        let (name, estimate) = (host.name(), format_clock(host.estimate(&words)));
         println!("\n{n} of {}: {name}, about {estimate}", hosts.len());
         outcomes.push(measure(*host, &words, &signals)?);
         // After each: who interrupts it later keeps what there is.

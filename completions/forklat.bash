@@ -49,7 +49,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__compare)
-            opts="-v -h --runs --size --source --tool --baseline --squeeze --disk-limit --sysctl --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --help"
+            opts="-v -h --runs --size --source --tool --baseline --squeeze --disk-limit --sysctl --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -119,6 +119,10 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --export-svg)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -127,7 +131,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__merge)
-            opts="-v -h --verbose --export-json --export-csv --export-markdown --export-hlog --help"
+            opts="-v -h --verbose --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -149,6 +153,10 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --export-svg)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -157,7 +165,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__run)
-            opts="-v -h --attach --for --baseline --settle --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --help"
+            opts="-v -h --attach --for --baseline --settle --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -208,6 +216,10 @@ _forklat() {
                     return 0
                     ;;
                 --export-hlog)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-svg)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

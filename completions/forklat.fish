@@ -43,11 +43,12 @@ fsync\t''
 read\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l period -d 'Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l rss -d 'Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs' -r
-complete -c forklat -n "__fish_forklat_using_subcommand run" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-json -d 'Write everything as JSON: facts about the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-markdown -d 'Write the table as Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-hlog -d 'Write the latencies in nanoseconds as an HdrHistogram V2 interval log, with one line per second and probe' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -s v -l verbose -d 'Show also each CPU, the service times, and what the observers cost'
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l exec-cold -d 'Drop the pages of the program from the page cache before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -68,11 +69,12 @@ fsync\t''
 read\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l period -d 'Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l rss -d 'Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-json -d 'Write everything as JSON: facts about the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-markdown -d 'Write the table as Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-hlog -d 'Write the latencies in nanoseconds as an HdrHistogram V2 interval log, with one line per second and probe' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s v -l verbose -d 'Show also each CPU, the service times, and what the observers cost'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l exec-cold -d 'Drop the pages of the program from the page cache before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -93,5 +95,6 @@ complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-json -d
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-markdown -d 'Write the table as Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-hlog -d 'Write the latencies in nanoseconds as an HdrHistogram V2 interval log, with one line per second and probe' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand merge" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -s v -l verbose -d 'Show also each CPU and the service times'
 complete -c forklat -n "__fish_forklat_using_subcommand merge" -s h -l help -d 'Print help (see more with \'--help\')'

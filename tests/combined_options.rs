@@ -302,7 +302,7 @@ fn the_directory_of_what_was_made_is_synced() {
         fs::create_dir(path("under")).unwrap();
         let mut command = Command::new("strace");
         command.args(["-f", "-y", "-e", "trace=fsync,syncfs", "-o"]);
-        command.arg(&trace).arg(MMAPCP).arg("--fsync").args(words);
+        command.arg(&trace).arg(&*MMAPCP).arg("--fsync").args(words);
         let to = format!("under/{made}");
         let output = run(command.arg(&to).current_dir(dir.path()));
         assert!(

@@ -318,7 +318,7 @@ fn trailing_slashes() {
 fn called_by_the_name_cp() {
     let place = scratch(&std::env::temp_dir());
     let ours = place.path().join("cp");
-    std::os::unix::fs::symlink(MMAPCP, &ours).unwrap();
+    std::os::unix::fs::symlink(&*MMAPCP, &ours).unwrap();
     let ours = ours.to_str().unwrap();
     for words in [
         "",

@@ -12,9 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::*;
-
-/// The program under test, as cargo built it.
-pub(crate) const FORKLAT: &str = env!("CARGO_BIN_EXE_forklat");
+pub(crate) use crate::tested_programs::FORKLAT;
 
 /// Before each copy it waits, for 30 s at most, until little is left to write out; the other tests write a lot.
 const COMPARE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -71,7 +69,7 @@ impl CompareFixture {
 
     /// `forklat` with records of its own.
     pub(crate) fn forklat(&self) -> Command {
-        let mut command = Command::new(FORKLAT);
+        let mut command = Command::new(&*FORKLAT);
         command
             .env("LC_ALL", "C")
             .env("FORKLAT_STATE_DIR", self.path("state"));
@@ -166,8 +164,8 @@ impl Drop for CompareFixture {
 pub(crate) fn public_forklat() -> (TempDir, PathBuf) {
     let dir = scratch(&std::env::temp_dir());
     let program = dir.path().join("forklat");
-    fs::hard_link(FORKLAT, &program)
-        .or_else(|_| fs::copy(FORKLAT, &program).map(drop))
+    fs::hard_link(&*FORKLAT, &program)
+        .or_else(|_| fs::copy(&*FORKLAT, &program).map(drop))
         .unwrap();
     (dir, program)
 }

@@ -323,7 +323,7 @@ fn run_case(
     } else if newest {
         (None, newest_cp::directory().unwrap().to_owned())
     } else {
-        (None, Path::new(MMAPCP).parent().unwrap().to_owned())
+        (None, Path::new(&*MMAPCP).parent().unwrap().to_owned())
     };
     let mut command = shell(case.command, root);
     command.env("CP", program);

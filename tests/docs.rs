@@ -113,8 +113,8 @@ fn the_maps_of_the_code_name_what_is_there() {
     }
 }
 
-/// Long options of other programs that README.md names.
-const FOREIGN_OPTIONS: [&str; 3] = ["path", "bench", "sparse"];
+/// Long options of other programs, and of the benchmarks, that README.md names.
+const FOREIGN_OPTIONS: [&str; 6] = ["path", "bench", "sparse", "rounds", "pages", "seed"];
 
 #[test]
 fn the_readme_names_every_engine_and_no_option_that_does_not_exist() {

@@ -53,7 +53,7 @@ fn file_size_limit() {
             let mut command = Command::new("prlimit");
             command
                 .arg(format!("--fsize={limit}"))
-                .arg(MMAPCP)
+                .arg(&*MMAPCP)
                 .args(option(engine))
                 .env("LC_ALL", "C");
             let output = run(command.arg(&source).arg(&destination));
@@ -84,7 +84,7 @@ fn a_file_within_the_size_limit() {
             let mut command = Command::new("prlimit");
             command
                 .arg(format!("--fsize={size}"))
-                .arg(MMAPCP)
+                .arg(&*MMAPCP)
                 .args(option(engine))
                 .env("LC_ALL", "C");
             let output = run(command.arg(&source).arg(&destination));
@@ -139,7 +139,7 @@ fn a_full_file_system() {
     let output = run(Command::new("unshare")
         .args(["-m", "sh", "-c", script, "sh"])
         .arg(disk.path())
-        .arg(MMAPCP)
+        .arg(&*MMAPCP)
         .arg(&source));
     assert_eq!(
         output.status.code(),
@@ -148,7 +148,8 @@ fn a_full_file_system() {
         describe_output(&output)
     );
     assert!(
-        lossy_string(&output.stderr).ends_with("copy': No space left on device\n"),
+        lossy_string(&output.stderr)
+            .ends_with("copy': No space left on device; 20.0 MiB needed, 8.00 MiB free\n"),
         "{}",
         describe_output(&output)
     );
@@ -432,7 +433,7 @@ fn an_older_file_outlives_a_refusal() {
         assert_eq!(fs::read(&older).unwrap(), b"precious", "{engine}");
     }
     let limited = Command::new("prlimit")
-        .args(["--fsize=1048576", env!("CARGO_BIN_EXE_mmapcp")])
+        .args(["--fsize=1048576", &*MMAPCP])
         .args([&source, &older])
         .output()
         .unwrap();

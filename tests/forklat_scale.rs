@@ -9,8 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::{disk_dir, shm_dir};
-
-const FORKLAT: &str = env!("CARGO_BIN_EXE_forklat");
+use crate::tested_programs::FORKLAT;
 
 /// More measurements than end before a test stops them.
 const UNREACHABLE_COUNT: &str = "1000000";
@@ -18,7 +17,7 @@ const UNREACHABLE_COUNT: &str = "1000000";
 const TABLES: [&str; 4] = ["fork", "exec", "join-mapping", "write-mapping"];
 
 fn scale(words: &[&str]) -> Output {
-    let mut command = Command::new(FORKLAT);
+    let mut command = Command::new(&*FORKLAT);
     command.env("LC_ALL", "C").arg("scale").args(words);
     command.output().unwrap()
 }
@@ -132,7 +131,7 @@ fn children(pid: u32) -> Vec<u32> {
 fn ends_with_all(table: &str, signal: Signal) {
     let dir = disk_dir();
     let json = dir.path().join("a.json");
-    let mut forklat = Command::new(FORKLAT)
+    let mut forklat = Command::new(&*FORKLAT)
         .args([
             "scale",
             "--max",
@@ -189,7 +188,7 @@ fn nothing_is_left_whatever_ends_it() {
 #[test]
 fn a_run_that_lost_an_idle_process_fails() {
     let dir = disk_dir();
-    let forklat = Command::new(FORKLAT)
+    let forklat = Command::new(&*FORKLAT)
         .args([
             "scale",
             "--max",

@@ -344,7 +344,7 @@ fn without_psi_there_is_no_limit_on_pressure() {
             "no mount namespaces here, or no PSI",
         );
     }
-    let mut command = hidden(&[MMAPCP, "--max-pressure=10"]);
+    let mut command = hidden(&[&*MMAPCP, "--max-pressure=10"]);
     command.arg(pair.source()).arg(pair.destination());
     pair.assert_refused(
         &mut command,

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::required_lab::assert_may_skip;
+use crate::tested_programs;
 
 /// A function that carries `#[test]`.
 pub(crate) struct TestCase {
@@ -95,11 +96,18 @@ pub(crate) fn is_current_test(name: &str) -> bool {
 /// Runs the tests that the command line asks for, and says at the end which were skipped, and why.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::from_args();
+    if let Err(why) = tested_programs::check() {
+        eprintln!("{why}");
+        return ExitCode::FAILURE;
+    }
     let mut cases: Vec<&'static TestCase> = inventory::iter::<TestCase>().collect();
     cases.sort_by_key(|case| case.path);
     let trials = cases.into_iter().map(trial).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
+        if let Some(dir) = tested_programs::bin_dir() {
+            println!("programs under test: {}", dir.display());
+        }
         print_skipped(conclusion.num_passed, conclusion.num_failed);
     }
     conclusion.exit_code()

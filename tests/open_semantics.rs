@@ -195,7 +195,7 @@ fn force_removes_no_file_that_was_opened() {
         for descriptor in 3..16 {
             fs::write(&dest, "old").unwrap();
             let inode = fs::metadata(&dest).unwrap().ino();
-            let mut command = Command::new(env!("CARGO_BIN_EXE_mmapcp"));
+            let mut command = Command::new(&*MMAPCP);
             command.args(options).args([&source, &dest]);
             let denied = [DeniedSyscall::FstatOf(descriptor)];
             let output = run_with_denied(&denied, libc::EIO, command);

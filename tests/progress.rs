@@ -615,12 +615,34 @@ fn lines_of_a_tree_are_of_the_whole_run() {
                 .all(|line| line.contains(" files, ") && line.contains("/s")),
             "{stderr}"
         );
-        let whole = format!("{FILES} of {FILES} files, 203.00 MiB of 203.00 MiB, ");
+        let last = stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("203 MiB in "), "{stderr}");
+        assert!(last.contains(&format!(" MiB/s, {FILES} files")), "{stderr}");
+        let whole = " of 203 MiB, ";
+        let all_files = format!(" of {FILES} files, ");
         stderr
             .lines()
-            .last()
-            .is_some_and(|line| line.starts_with(&whole))
+            .any(|line| line.contains(whole) && line.contains(&all_files))
     });
+}
+
+/// They report no progress while they are copied.
+#[test]
+fn small_files_count_too() {
+    let pair = CopyFixture {
+        shm: shm_dir(),
+        disk: disk_dir(),
+    };
+    fs::create_dir(pair.source()).unwrap();
+    for i in 0..300 {
+        make_dense_dump(&pair.source().join(format!("{i}")), 4096);
+    }
+    let output = run(&mut pair.command(&["--progress=always", "-rT"]));
+    assert!(output.status.success(), "{}", describe_output(&output));
+    let stderr = lossy_string(&output.stderr);
+    let last = stderr.lines().last().unwrap_or_default();
+    assert!(last.starts_with("1.17 MiB in "), "{stderr}");
+    assert!(last.contains(", 300 files"), "{stderr}");
 }
 
 #[test]
@@ -634,12 +656,12 @@ fn the_bar_of_a_tree_is_of_the_whole_run() {
             "-rT",
             &pair.destination().join("big"),
         );
-        assert!(screen.contains(" files, "), "the run: {screen:?}");
+        assert!(screen.contains(" files  "), "the run: {screen:?}");
         assert!(
-            screen.contains("'big': "),
+            screen.contains("big  "),
             "the file that takes long: {screen:?}"
         );
-        screen.contains(&format!(" of {FILES} files, ")) && screen.contains('%')
+        screen.contains(&format!("/{FILES} files  ")) && screen.contains('%')
     });
 }
 

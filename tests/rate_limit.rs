@@ -226,7 +226,7 @@ fn no_piece_is_more_than_a_twentieth_of_a_second() {
             command
                 .args(["-ff", "-y", "-qq", "-e", CALLS, "-o"])
                 .arg(traces.path().join("trace"))
-                .arg(MMAPCP)
+                .arg(&*MMAPCP)
                 .args([
                     &format!("--engine={engine}"),
                     &format!("--limit-rate={rate}"),

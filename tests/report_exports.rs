@@ -9,7 +9,7 @@ use mmapcp::forklat::error::ForklatError;
 use mmapcp::forklat::export::hlog::HistogramLog;
 use mmapcp::forklat::export::rows::Detail;
 use mmapcp::forklat::export::{Exports, FORMATS, OpenExports};
-use mmapcp::forklat::export::{csv, json_report, markdown, terminal_report};
+use mmapcp::forklat::export::{csv, json_report, markdown, svg, terminal_report};
 use mmapcp::forklat::merge::merge;
 use mmapcp::forklat::model::{
     CopyResult, Distribution, ObserverCost, ProbeResult, REPORT_VERSION, Report, Subject,
@@ -413,7 +413,8 @@ fn every_format_is_written() {
     assert_eq!(read("csv"), csv::render(&run()));
     assert_eq!(read("markdown"), markdown::render(&run()));
     assert_eq!(read("hlog"), log().text());
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+    assert_eq!(read("svg"), svg::render(&run()).unwrap());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
 }
 
 #[test]
@@ -550,6 +551,151 @@ fn a_report_comes_back_from_json_as_it_was() {
     let text = json_report::render(&report).unwrap();
     let back = json_report::parse(text.as_bytes()).unwrap();
     assert_eq!(json_report::render(&back).unwrap(), text);
+}
+
+// ---------------------------------------------------------------- the picture
+
+/// What the picture says of each line: the title of each group that has a class.
+fn titles(svg: &str) -> Vec<String> {
+    let document = roxmltree::Document::parse(svg).unwrap_or_else(|e| panic!("{e}: {svg}"));
+    let titles = document.descendants().filter(|n| n.has_tag_name("title"));
+    titles
+        .map(|n| n.text().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// The marks of one kind, as (shape, attributes).
+fn marks(svg: &str, kind: &str) -> Vec<(String, String)> {
+    let document = roxmltree::Document::parse(svg).unwrap();
+    let class = format!("mark {kind}");
+    let marks = document.descendants().filter(|n| {
+        n.attribute("class") == Some(&class)
+            && n.parent().unwrap().attribute("class") != Some("key")
+    });
+    let shape = |n: roxmltree::Node| {
+        let at = n.attribute("points").or(n.attribute("cx"));
+        (
+            n.tag_name().name().to_owned(),
+            at.unwrap_or_default().to_owned(),
+        )
+    };
+    marks.map(shape).collect()
+}
+
+#[test]
+fn the_picture_says_of_each_tool_what_the_table_says() {
+    let svg = svg::render(&compare()).unwrap();
+    let want = [
+        "idle: 4 waits, median 50.0 us, longest 50.0 us",
+        "cp: 4 waits, median 641 ms, longest 641 ms",
+        "mmapcp: 4 waits, median 200 us, longest 200 us",
+    ];
+    assert_eq!(titles(&svg), want);
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let texts: Vec<&str> = document
+        .descendants()
+        .filter_map(|n| n.text())
+        .map(str::trim)
+        .collect();
+    for word in [
+        "write",
+        "idle",
+        "10 µs",
+        "1 s",
+        "Copies of each tool: 3. The waits of all of them are taken together.",
+    ] {
+        assert!(texts.contains(&word), "{word}: {texts:?}");
+    }
+    assert!(svg.contains("prefers-color-scheme:dark"), "{svg}");
+    assert_eq!(document.root_element().attribute("width"), Some("800"));
+}
+
+/// Longer is further right, on a scale where ten times as long is as far from anywhere.
+#[test]
+fn marks_of_the_picture_lie_on_a_logarithmic_axis() {
+    let latencies = [[20_000; 150].as_slice(), &[200_000; 2]].concat();
+    let lone = subject("lone", false, vec![probe("fork", &latencies)]);
+    let report = report("merge", vec![lone]);
+    let svg = svg::render(&report).unwrap();
+    let x = |kind: &str| -> f64 { marks(&svg, kind)[0].1.parse().unwrap() };
+    // The axis is from 10 us to 1 ms, 550 pixels for two powers of ten.
+    assert!((x("half") - (170.0 + 275.0 * 2_f64.log10())).abs() < 0.5);
+    assert!((x("longest") - x("half") - 275.0).abs() < 0.5);
+    assert_eq!(x("p99"), x("longest"), "2 of 152 are longer");
+}
+
+/// The 99th percentile of fewer than 100 latencies is the longest of them.
+#[test]
+fn a_picture_has_no_percentile_of_few_latencies() {
+    for (count, percentiles) in [(99, 0), (100, 1)] {
+        let lone = subject("lone", false, vec![probe("fork", &vec![200_000; count])]);
+        let svg = svg::render(&report("run", vec![lone])).unwrap();
+        assert_eq!(marks(&svg, "p99").len(), percentiles, "{count}");
+        assert_eq!(marks(&svg, "longest").len(), 1);
+    }
+}
+
+#[test]
+fn each_tool_of_a_picture_has_its_own_shape_and_colour() {
+    let names = ["idle", "a", "b", "c", "d", "e"];
+    let subjects =
+        names.map(|name| subject(name, name == "idle", vec![probe("fork", &[200_000; 4])]));
+    let svg = svg::render(&report("compare", subjects.into())).unwrap();
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let mut colours: Vec<&str> = document
+        .descendants()
+        .filter(|n| n.has_tag_name("title"))
+        .map(|n| n.parent().unwrap().attribute("class").unwrap())
+        .collect();
+    colours.dedup();
+    assert_eq!(colours, ["c0", "c1", "c2", "c3", "c4", "c5"]);
+    for colour in colours {
+        assert_eq!(
+            svg.matches(&format!(".{colour}{{fill:")).count(),
+            2,
+            "light and dark: {colour}"
+        );
+    }
+    let corners = |(shape, at): &(String, String)| match shape.as_str() {
+        "circle" => String::new(),
+        _ => {
+            let mut points = at.split(' ').map(|point| {
+                let (x, y) = point.split_once(',').unwrap();
+                (x.parse::<f64>().unwrap(), y.parse::<f64>().unwrap())
+            });
+            let first = points.next().unwrap();
+            let rest = points.map(|(x, y)| format!("{:.0},{:.0} ", x - first.0, y - first.1));
+            rest.collect()
+        }
+    };
+    let mut shapes: Vec<String> = marks(&svg, "half").iter().map(corners).collect();
+    shapes.sort();
+    shapes.dedup();
+    assert_eq!(shapes.len(), names.len());
+}
+
+#[test]
+fn names_in_a_picture_are_escaped() {
+    let name = "a<b>&\"c\"\n\u{1}";
+    let odd = subject(name, false, vec![probe("<fork>", &[200_000; 4])]);
+    let svg = svg::render(&report("run", vec![odd])).unwrap();
+    let want = "a<b>&\"c\" \u{fffd}: 4 waits, median 200 us, longest 200 us";
+    assert_eq!(titles(&svg), [want]);
+}
+
+#[test]
+fn a_saved_measurement_gives_the_same_picture_again() {
+    let dir = disk_dir();
+    let saved = save(dir.path(), "saved", &compare());
+    let again = merge(&[saved]).unwrap();
+    let svg = svg::render(&compare()).unwrap();
+    assert_eq!(svg::render(&again).unwrap(), svg);
+}
+
+#[test]
+fn there_is_no_picture_of_nothing() {
+    let error = svg::render(&report("run", vec![subject("baseline", false, vec![])])).unwrap_err();
+    assert_eq!(error.to_string(), "the report has no latency to draw");
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn few_descriptors_are_enough_where_links_lead_down() {
         test -L to/t1/down
     "#;
     let mut shell = Command::new("sh");
-    let shell = shell.args(["-c", script]).env("OWN", MMAPCP);
+    let shell = shell.args(["-c", script]).env("OWN", &*MMAPCP);
     let output = run(shell.current_dir(shm.path()));
     assert!(output.status.success(), "{}", describe_output(&output));
 }
@@ -273,7 +273,7 @@ fn a_directory_that_was_swapped_while_it_was_closed_is_not_entered() {
         test "$(cat evil/3/4/5/6/7/8/9/fifo)" = through
     "#;
     let mut shell = Command::new("sh");
-    let shell = shell.args(["-c", script]).env("OWN", MMAPCP);
+    let shell = shell.args(["-c", script]).env("OWN", &*MMAPCP);
     let output = run(shell.current_dir(shm.path()));
     assert!(output.status.success(), "{}", describe_output(&output));
 }

@@ -67,6 +67,7 @@ fn says_what_was_left(stderr: &str, source: &Path, destination: &Path) {
     let (before, _) = rest.split_once(" bytes").expect(stderr);
     let good: u64 = before.rsplit(' ').next().unwrap().parse().expect(stderr);
     assert!(good < SIZE, "{stderr}");
+    assert!(rest.contains("/200 MiB) of '"), "for people, too: {stderr}");
     File::options()
         .write(true)
         .open(destination)
@@ -131,7 +132,7 @@ fn a_signal_ignored_from_the_start_stays_ignored() {
             let mut command = Command::new("sh");
             let ignoring = format!("trap '' {}; exec \"$@\"", signal as i32);
             command
-                .args(["-c", &ignoring, "sh", MMAPCP])
+                .args(["-c", &ignoring, "sh", &*MMAPCP])
                 .arg(&source)
                 .arg(&destination);
             let Some(running) = start_and_stop_midway(&mut command, &destination) else {
@@ -211,34 +212,34 @@ fn nothing_vanishes_in_a_closed_stream() {
     fs::write(dir.path().join("a"), "bytes").unwrap();
     let cannot = "write error: Bad file descriptor";
     for (program, words, code, message) in [
-        (MMAPCP, "--json a b >&-", 1, cannot),
+        (&*MMAPCP, "--json a b >&-", 1, cannot),
         (
-            MMAPCP,
+            &*MMAPCP,
             "a /dev/stdout >&-",
             1,
             "cannot create regular file '/dev/stdout': ",
         ),
         (
-            MMAPCP,
+            &*MMAPCP,
             "a /dev/fd/1 >&-",
             1,
             "cannot create regular file '/dev/fd/1': ",
         ),
         (
-            MMAPCP,
+            &*MMAPCP,
             "/dev/stdin new <&-",
             1,
             "cannot open '/dev/stdin' for reading: ",
         ),
-        (FORKLAT, "--help >&-", 125, cannot),
-        (FORKLAT, "--version >&-", 125, cannot),
+        (&*FORKLAT, "--help >&-", 125, cannot),
+        (&*FORKLAT, "--version >&-", 125, cannot),
         (
-            FORKLAT,
+            &*FORKLAT,
             "--version >/dev/full",
             125,
             "write error: No space left",
         ),
-        (FORKLAT, "run --probe fork --for 0.1 >&-", 125, cannot),
+        (&*FORKLAT, "run --probe fork --for 0.1 >&-", 125, cannot),
     ] {
         let script = format!("exec \"$0\" {words}");
         let mut command = Command::new("sh");
@@ -273,8 +274,8 @@ fn the_first_process_of_a_namespace_exits_by_its_signal() {
     let path = |name: &str| dir.path().join(name).display().to_string();
     nix::unistd::mkfifo(Path::new(&path("fifo")), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let (fifo, new) = (path("fifo"), path("new"));
-    let copy = [MMAPCP, &fifo, &new];
-    let probe = [FORKLAT, "run", "--probe=fork", "--for=60"];
+    let copy = [&*MMAPCP, &fifo, &new];
+    let probe = [&*FORKLAT, "run", "--probe=fork", "--for=60"];
     for words in [&copy[..], &probe] {
         for (signal, code) in [
             (Signal::SIGTERM, 143),

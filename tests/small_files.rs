@@ -173,7 +173,7 @@ fn what_was_there_is_replaced_whole_or_not_touched() {
     }
     fs::write(&copy, "precious").unwrap();
     let mut command = Command::new("prlimit");
-    command.args(["--fsize=4096", MMAPCP]).env("LC_ALL", "C");
+    command.args(["--fsize=4096", &*MMAPCP]).env("LC_ALL", "C");
     let output = run(command.arg(&source).arg(&copy));
     assert_eq!(
         output.status.code(),
@@ -250,7 +250,7 @@ fn few_descriptors_are_enough() {
     let tree = SmallFileTree::from(shm_dir());
     let mut command = Command::new("prlimit");
     command
-        .args(["--nofile=14", MMAPCP, "-r"])
+        .args(["--nofile=14", &*MMAPCP, "-r"])
         .env("LC_ALL", "C");
     let output = run(command.arg(&tree.source).arg(&tree.copy));
     assert!(output.status.success(), "{}", describe_output(&output));

@@ -6,6 +6,7 @@ extern crate mmapcp_test_attribute;
 mod harness;
 mod support;
 mod syscall_cpu_tracer;
+mod tested_programs;
 
 mod atomic;
 mod attributes;
@@ -54,6 +55,7 @@ mod source_edge_cases;
 mod special_files;
 mod startup;
 mod syscall_fallbacks;
+mod terminal;
 mod toctou_attacks;
 mod transient_permissions;
 mod unusual_names;

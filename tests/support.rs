@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::event_schema;
 use crate::seeded_rng::scramble;
+pub(crate) use crate::tested_programs::MMAPCP;
 
 /// Every row of the engine table that `--engine` takes and that writes bytes.
 pub(crate) const ENGINES: [&str; 7] = [
@@ -44,12 +45,9 @@ pub(crate) const MIB: u64 = 1024 * KIB;
 
 // ---------------------------------------------------------------- places
 
-/// The program under test, as cargo built it.
-pub(crate) const MMAPCP: &str = env!("CARGO_BIN_EXE_mmapcp");
-
 /// A command of the program under test, speaking the language that its messages are compared in.
 pub(crate) fn mmapcp() -> Command {
-    let mut command = Command::new(MMAPCP);
+    let mut command = Command::new(&*MMAPCP);
     command.env("LC_ALL", "C");
     command
 }
@@ -440,8 +438,8 @@ pub(crate) fn public_bin_dir() -> (TempDir, PathBuf) {
     fs::create_dir(&bin).unwrap();
     // A link where that is possible: the debug build is large.
     let program = bin.join("mmapcp");
-    fs::hard_link(MMAPCP, &program)
-        .or_else(|_| fs::copy(MMAPCP, &program).map(drop))
+    fs::hard_link(&*MMAPCP, &program)
+        .or_else(|_| fs::copy(&*MMAPCP, &program).map(drop))
         .unwrap();
     (dir, bin)
 }

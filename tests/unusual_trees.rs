@@ -59,7 +59,7 @@ fn acls_are_those_of_the_source() {
     }
     let output = Command::new("sh")
         .args(["-c", script])
-        .env("OWN", MMAPCP)
+        .env("OWN", &*MMAPCP)
         .current_dir(disk.path())
         .output()
         .unwrap();
@@ -135,7 +135,7 @@ fn two_paths_to_one_directory_keep_their_order() {
     "#;
     let output = Command::new("sh")
         .args(["-c", script])
-        .env("OWN", MMAPCP)
+        .env("OWN", &*MMAPCP)
         .current_dir(shm.path())
         .output()
         .unwrap();

@@ -23,6 +23,17 @@ pub(crate) struct EngineTool {
     pub(crate) copies: bool,
 }
 
+impl EngineTool {
+    /// Returns the command with the source and the destination in it.
+    pub(crate) fn words(&self, source: &Path, dest: &Path) -> Vec<String> {
+        let [source, dest] = [source, dest].map(|path| path.display().to_string());
+        let words = self.command.iter();
+        words
+            .map(|word| word.replace("{source}", &source).replace("{dest}", &dest))
+            .collect()
+    }
+}
+
 /// The cost of one run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct EngineCost {
@@ -44,17 +55,10 @@ pub(crate) fn run(tool: &EngineTool, source: &Path, dir: &Path) -> Result<Engine
     let dest = fresh.path().join("copy");
     nix::unistd::sync();
     std::thread::sleep(Duration::from_millis(300));
-    let words = tool.command.iter().map(|word| match word.as_str() {
-        "{source}" => source.display().to_string(),
-        "{dest}" => dest.display().to_string(),
-        other => other
-            .replace("{source}", &source.display().to_string())
-            .replace("{dest}", &dest.display().to_string()),
-    });
     let started = Instant::now();
     let output = Command::new(std::env::current_exe()?)
         .arg("--observe")
-        .args(words)
+        .args(tool.words(source, &dest))
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
@@ -102,7 +106,8 @@ pub(crate) fn observe(words: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn compare(source: &Path, dest: &Path) -> Result<()> {
+/// Fails if the copy differs from its source.
+pub(crate) fn compare(source: &Path, dest: &Path) -> Result<()> {
     let status = Command::new("cmp")
         .arg("-s")
         .arg(source)

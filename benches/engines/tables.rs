@@ -59,8 +59,8 @@ fn peers() -> Vec<EngineTool> {
     ]
 }
 
-/// Every engine as users run it, beside cp and dd, on small and on huge pages.
-pub(crate) fn tools(settings: &Settings) -> Result<()> {
+/// Returns cp, dd, and every engine as users run it.
+pub(super) fn users_tools() -> Vec<EngineTool> {
     let mut tools = peers();
     tools.push(mmapcp("mmapcp", &[]));
     for row in ENGINES {
@@ -72,6 +72,12 @@ pub(crate) fn tools(settings: &Settings) -> Result<()> {
             ));
         }
     }
+    tools
+}
+
+/// Every engine as users run it, beside cp and dd, on small and on huge pages.
+pub(crate) fn tools(settings: &Settings) -> Result<()> {
+    let mut tools = users_tools();
     tools.push(chunked("null", 1024)?);
     each_source(settings, &tools)
 }

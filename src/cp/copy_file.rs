@@ -26,6 +26,7 @@ use super::lease_wait::wait_for_lease;
 use super::messages;
 use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;
+use super::space_shortage::{SpaceShortage, needed_bytes};
 use crate::cp::file_status::{FileId, file_id, is_fifo, is_older, is_regular};
 use crate::report::{FileReporter, OrderedOutput, debug};
 use crate::transfer::errno_class::retry;
@@ -259,6 +260,7 @@ impl OpenedCopy<'_> {
             wait_for_writeback: open.is_atomic(),
             ..self.cx.options.transfer
         };
+        let (size, needed) = (facts.size, needed_bytes(&facts, &options));
         let mut observer = FileReporter::new(voice, source.shown(), dest.shown());
         let tag = WritebackTag {
             source: source.shown().into(),
@@ -269,10 +271,11 @@ impl OpenedCopy<'_> {
         *method = bytes.method();
         match copied {
             Ok(()) => {
-                observer.finish();
+                observer.finish(size);
                 Ok(())
             }
             Err(failure) => Err(Error::Data(Box::new(DataError {
+                shortage: SpaceShortage::of(&failure.error, needed, &open.file),
                 failure,
                 source: source.shown().into(),
                 dest: dest.shown().into(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::space_shortage::SpaceShortage;
 use crate::observe::error::ObserveError;
 use crate::report::ReportedError;
 use crate::transfer::engine::EngineSpec;
@@ -200,6 +201,8 @@ pub struct DataError {
     pub dest: PathBuf,
     /// Whether the destination is left as it was.
     pub is_atomic: bool,
+    /// The space that was missing, where that is known to be the reason.
+    pub shortage: Option<SpaceShortage>,
     /// The option that allowed no other way to copy.
     pub demand: Option<Demand>,
 }

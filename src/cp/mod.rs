@@ -21,6 +21,7 @@ pub mod options;
 mod path_parts;
 mod prompt;
 pub mod resolve;
+pub mod space_shortage;
 pub mod thread_pool;
 mod throttle;
 mod total_scan;

@@ -35,6 +35,9 @@ pub enum ForklatError {
     /// The request cannot be carried out here, for the reason in one sentence.
     #[error("{0}")]
     Refused(String),
+    /// The options contradict each other or lack something, for the reason in one sentence.
+    #[error("{0}")]
+    Usage(String),
     /// The content of a file is not valid. The name of the file is put before the words.
     #[error("{0}")]
     Damaged(String),
@@ -143,6 +146,11 @@ impl ForklatError {
     pub(crate) fn in_file(self, path: &Path) -> Self {
         let (path, source) = (path.to_owned(), Box::new(self));
         Self::InFile { path, source }
+    }
+
+    /// Returns an error in the use of the options.
+    pub(crate) fn usage(sentence: impl Into<String>) -> Self {
+        Self::Usage(sentence.into())
     }
 
     /// Returns the exit status of forklat after this error.

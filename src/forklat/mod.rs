@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod compare;
+mod default_directory;
 pub mod error;
 pub mod export;
 pub mod host;
@@ -115,30 +116,43 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         .and_then(|matches| ForklatArgs::from_arg_matches(&matches));
     let words_read = match parsed {
         Ok(words) => words,
-        Err(e) => return answer(&e),
+        Err(e) => return answer(&e, &words),
     };
     match perform(&words_read.subcommand, &words) {
         Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)),
         Err(failure) => {
             print_diagnostic(&failure.to_string());
+            if matches!(failure, ForklatError::Usage(_)) {
+                print_hint(&words);
+            }
             ExitCode::from(u8::try_from(failure.exit_status()).unwrap_or(u8::MAX))
         }
     }
 }
 
 /// Prints help, the version, or the error in the command line. Returns the exit status.
-fn answer(error: &clap::Error) -> ExitCode {
-    let printed = if error.use_stderr() {
-        error.print()
-    } else {
-        std_streams::stdout().and_then(|_| error.print())
-    };
-    match (error.exit_code(), printed) {
-        (0, Ok(())) => return ExitCode::SUCCESS,
-        (0, Err(e)) => print_diagnostic(&format!("write error: {}", strerror(&e))),
-        _ => {}
+fn answer(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    if error.exit_code() != 0 {
+        print_diagnostic(&cli::usage_error::sentence(error));
+        print_hint(words);
+        return ExitCode::from(EXIT_FORKLAT_FAILED as u8);
     }
-    ExitCode::from(EXIT_FORKLAT_FAILED as u8)
+    match std_streams::stdout().and_then(|_| error.print()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            print_diagnostic(&format!("write error: {}", strerror(&e)));
+            ExitCode::from(EXIT_FORKLAT_FAILED as u8)
+        }
+    }
+}
+
+/// Prints the second line of a usage error: where the help of the subcommand is, or that of the program.
+fn print_hint(words: &[OsString]) {
+    let name = words.get(1).and_then(|word| word.to_str());
+    let known = name.filter(|name| cli::command().find_subcommand(name).is_some());
+    let command = known.map_or_else(|| PROGRAM.to_owned(), |name| format!("{PROGRAM} {name}"));
+    let hint = format!("Try '{command} --help' for more information.");
+    let _ = writeln!(io::stderr(), "{hint}");
 }
 
 /// Runs one subcommand. Changes that an earlier forklat left are undone first, and exports are opened before the

@@ -8,6 +8,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 
 use super::cli::probes::ProbeArgs;
+use super::default_directory::measurable_directory;
 use crate::forklat::error::{ForklatError, cannot, failed};
 use crate::observe::probe::{PROBE_SPECS, ProbeSetup, ProbeSpec};
 use crate::report::quote::quote;
@@ -40,15 +41,16 @@ impl ProbePlan {
     /// Periods that are impossible, and probes that lack what they need.
     pub fn resolve(words: &ProbeArgs) -> Result<Self, ForklatError> {
         let mut notes = Vec::new();
-        let on_runs = words.on.as_deref().map_or(Ok(false), runs_programs)?;
-        let rows = rows(words)?;
+        let on = directory(words, &mut notes)?;
+        let on_runs = on.as_deref().map_or(Ok(false), runs_programs)?;
+        let rows = rows(words, on.is_some())?;
         let cpus = cpus()?;
         check_option_applies("--exec-cold", words.exec_cold, "exec", &rows)?;
         check_option_applies("--rss", words.rss > 0, "fork", &rows)?;
         check_heaps_fit(words.rss, cpus.len() as u64)?;
         let execs = rows.iter().any(|(row, _)| row.name == "exec");
         let program = if execs { program()? } else { PathBuf::new() };
-        if execs && let Some(on) = words.on.as_deref().filter(|_| !on_runs) {
+        if execs && let Some(on) = on.as_deref().filter(|_| !on_runs) {
             let (on, program) = (quote(on), quote(&program));
             notes.push(format!(
                 "{on} is mounted noexec: exec runs {program} in its own directory"
@@ -58,7 +60,7 @@ impl ProbePlan {
             probes: rows,
             setup: ProbeSetup {
                 heap_bytes: usize::try_from(words.rss).map_err(|e| format!("--rss: {e}"))?,
-                directory: words.on.clone(),
+                directory: on,
                 keep_log_small: false,
                 exec_cold: words.exec_cold,
                 program,
@@ -70,27 +72,59 @@ impl ProbePlan {
     }
 }
 
+/// Returns the directory whose file system is measured: that of --on, or else the current one, if a chosen probe writes
+/// to a directory. It is `None` if nothing was chosen and the current directory cannot be measured; a note says why.
+fn directory(words: &ProbeArgs, notes: &mut Vec<String>) -> Result<Option<PathBuf>, ForklatError> {
+    if words.on.is_some() {
+        return Ok(words.on.clone());
+    }
+    let writes = |row: &&ProbeSpec| row.needs_directory;
+    let chosen = |row: &&ProbeSpec| words.probe.iter().any(|name| name == row.name);
+    let first = PROBE_SPECS.iter().filter(writes).find(chosen);
+    if first.is_none() && !words.probe.is_empty() {
+        return Ok(None);
+    }
+    match (measurable_directory(), first) {
+        (Ok(dir), _) => Ok(Some(dir)),
+        (Err(why), Some(row)) => Err(ForklatError::usage(format!(
+            "--probe={} needs --on=DIR, since the current directory {why}",
+            row.name
+        ))),
+        (Err(why), None) => {
+            notes.push(format!(
+                "no disk was measured: the current directory {why}, and there is no --on"
+            ));
+            Ok(None)
+        }
+    }
+}
+
 /// Returns the chosen probes and their periods. Without a choice, these are all probes for which there is a directory
 /// if they need one.
-fn rows(words: &ProbeArgs) -> Result<Vec<(&'static ProbeSpec, Duration)>, ForklatError> {
+fn rows(
+    words: &ProbeArgs,
+    has_directory: bool,
+) -> Result<Vec<(&'static ProbeSpec, Duration)>, ForklatError> {
     let chosen = |row: &ProbeSpec| words.probe.iter().any(|name| name == row.name);
     let mut rows = Vec::new();
     for row in &PROBE_SPECS {
         let wanted = match words.probe.as_slice() {
-            [] => !row.needs_directory || words.on.is_some(),
+            [] => !row.needs_directory || has_directory,
             _ => chosen(row),
         };
-        if wanted && row.needs_directory && words.on.is_none() {
-            return Err(format!("--probe={} needs --on=DIR", row.name).into());
-        }
         let given = words.period.iter().rev().find(|(name, _)| name == row.name);
         if given.is_some() && !wanted {
-            return Err(format!("--period={}: that probe is not selected", row.name).into());
+            return Err(ForklatError::usage(format!(
+                "--period={}: that probe is not selected",
+                row.name
+            )));
         }
         let period = given.map_or(row.period, |(_, period)| *period);
         if !(MIN_PROBE_PERIOD..=MAX_PROBE_PERIOD).contains(&period) {
             let name = row.name;
-            return Err(format!("--period={name}: the period must be from 100us to 1h").into());
+            return Err(ForklatError::usage(format!(
+                "--period={name}: the period must be from 100us to 1h"
+            )));
         }
         if wanted {
             rows.push((row, period));
@@ -107,7 +141,9 @@ fn check_option_applies(
     rows: &[(&'static ProbeSpec, Duration)],
 ) -> Result<(), ForklatError> {
     if given && !rows.iter().any(|(row, _)| row.name == probe) {
-        return Err(format!("{option}: the probe {probe} is not selected").into());
+        return Err(ForklatError::usage(format!(
+            "{option}: the probe {probe} is not selected"
+        )));
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use super::{TaskContext, TaskOutcome, print_diagnostic};
 use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::host_info::HostInfo;
 use crate::report::units;
-use crate::sys::proc_status::start_time;
+use crate::sys::proc_status::{is_proc_mounted, start_time};
 
 /// The names of the columns in the table.
 const BASELINE: &str = "baseline";
@@ -56,8 +56,7 @@ impl Workload {
             }
             (_, Some(pid), at_most) => {
                 let pid = Pid::from_raw(pid);
-                let start_ticks =
-                    started(pid).ok_or_else(|| format!("there is no process {pid}"))?;
+                let start_ticks = started(pid).ok_or_else(|| no_process(pid))?;
                 Ok(Self::Process {
                     pid,
                     start_ticks,
@@ -65,7 +64,9 @@ impl Workload {
                 })
             }
             (_, None, Some(time)) => Ok(Self::Time(time)),
-            (_, None, None) => Err("a command, --attach or --for is required".to_owned().into()),
+            (_, None, None) => Err(ForklatError::usage(
+                "a command, --attach or --for is required",
+            )),
         }
     }
 
@@ -106,7 +107,7 @@ pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, Fo
     let answered = status.is_some() || task.signals.pending_signal().is_some();
     let record = session.stop(&|| !answered && task.signals.pending_signal().is_some())?;
     live.finish();
-    let facts = HostInfo::read(Path::new("/"), words.probes.on.as_deref());
+    let facts = HostInfo::read(Path::new("/"), observing.setup.directory.as_deref());
     let report = assemble("run", &columns(&target), &record, task, facts);
     Ok(TaskOutcome {
         status: status.unwrap_or(0),
@@ -254,6 +255,14 @@ impl PhaseRunner<'_> {
             ));
         }
         Ok(())
+    }
+}
+
+fn no_process(pid: Pid) -> String {
+    if is_proc_mounted() {
+        format!("there is no process {pid}")
+    } else {
+        format!("cannot look for process {pid}: /proc is not mounted")
     }
 }
 

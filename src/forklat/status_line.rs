@@ -1,45 +1,67 @@
 //! The status line on a terminal during a measurement.
 
-use std::io::{IsTerminal, stderr};
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::session::Session;
 use crate::observe::memory::{Metric, Reading};
-use crate::report::units::format_bytes;
+use crate::report::terminal_frame::{ScreenSize, TerminalFrame, can_redraw};
+use crate::report::units::{format_clock, format_size};
+
+/// Shortest time between two changes of the figures, which nobody reads faster.
+const DRAW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The status line on standard error.
 #[derive(Debug)]
 pub struct StatusLine {
-    line: ProgressBar,
+    started: Instant,
+    /// `None` where standard error is no terminal on which a line can be drawn again.
+    line: Option<Mutex<DrawnLine>>,
+}
+
+#[derive(Debug, Default)]
+struct DrawnLine {
+    frame: TerminalFrame,
+    last_drawn: Option<Instant>,
 }
 
 impl StatusLine {
     /// Makes a status line, which is shown only if standard error is a terminal.
     #[must_use]
     pub fn on_terminal() -> Self {
-        let target = if stderr().is_terminal() {
-            ProgressDrawTarget::stderr_with_hz(4)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let line = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_msg}") {
-            line.set_style(style);
+        Self {
+            started: Instant::now(),
+            line: can_redraw().then(Mutex::default),
         }
-        Self { line }
+    }
+
+    fn with_line<T>(&self, action: impl FnOnce(&mut DrawnLine) -> T) -> Option<T> {
+        let line = self.line.as_ref()?;
+        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(action(&mut line))
     }
 
     /// Shows a text for an action other than measuring.
     pub fn set_message(&self, what: &str) {
-        self.line.set_message(what.to_owned());
-        self.line.tick();
+        let text = format!("{}  {what}", format_clock(self.started.elapsed()));
+        self.with_line(|line| {
+            line.frame.draw(&[text], ScreenSize::of_stderr());
+            line.last_drawn = Some(Instant::now());
+        });
+    }
+
+    /// Returns whether the figures are shown and old enough to be replaced.
+    fn is_due(&self) -> bool {
+        let due = self.with_line(|line| {
+            line.last_drawn
+                .is_none_or(|at| at.elapsed() >= DRAW_INTERVAL)
+        });
+        due.unwrap_or(false)
     }
 
     /// Shows the available memory, the dirty memory and the largest latencies at this moment.
     pub fn show(&self, doing: &str, session: &Session) {
-        if self.line.is_hidden() {
+        if !self.is_due() {
             return;
         }
         // A narrow terminal cuts off the end of the line, so the least important text comes last.
@@ -57,12 +79,16 @@ impl StatusLine {
 
     /// Runs `print` while the line is hidden.
     pub fn suspend(&self, print: impl FnOnce()) {
-        self.line.suspend(print);
+        self.with_line(|line| {
+            line.frame.clear();
+            line.last_drawn = None;
+        });
+        print();
     }
 
     /// Clears the line at the end.
     pub fn finish(&self) {
-        self.line.finish_and_clear();
+        self.with_line(|line| line.frame.clear());
     }
 }
 
@@ -89,7 +115,7 @@ fn memory(reading: &Reading) -> String {
     let mut text = String::new();
     for (name, field) in shown {
         if let Some(value) = reading.get(field) {
-            text.push_str(&format!(", {} {name}", format_bytes(value)));
+            text.push_str(&format!(", {} {name}", format_size(value)));
         }
     }
     text

@@ -1,7 +1,8 @@
 //! Counts what all threads of the run have done so far, and the total amount of work, once that is known.
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The result of one source. A file is anything but a directory; bytes are its size.
@@ -32,6 +33,8 @@ pub(super) struct Counters {
     /// Bytes of files that were skipped or failed.
     uncopied_bytes: AtomicU64,
     total: OnceLock<TotalWork>,
+    /// Bytes that each engine moved in complete files.
+    engine_bytes: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// The amount of work of the whole run.
@@ -50,8 +53,12 @@ pub(super) struct RunProgress {
     pub(super) files: u64,
     /// Bytes of these files, and of unfinished files so far.
     pub(super) bytes: u64,
-    /// Bytes per second that were copied, skipped and failed files not counted.
+    /// Bytes that were copied, skipped and failed files not counted.
+    pub(super) copied_bytes: u64,
+    /// The mean rate of these bytes, in bytes per second.
     pub(super) rate: f64,
+    /// Time since the run was started.
+    pub(super) elapsed: Duration,
     /// The amount of work; `None` until it is known.
     pub(super) total: Option<TotalWork>,
 }
@@ -65,6 +72,8 @@ pub(super) struct RunSummary {
     pub(super) skipped: u64,
     pub(super) errors: u64,
     pub(super) elapsed: Duration,
+    /// The engine that moved most bytes; `None` if that was not recorded or there are none.
+    pub(super) engine: Option<&'static str>,
 }
 
 impl Counters {
@@ -80,6 +89,7 @@ impl Counters {
             copied_bytes: AtomicU64::default(),
             uncopied_bytes: AtomicU64::default(),
             total: OnceLock::new(),
+            engine_bytes: Mutex::default(),
         }
     }
 
@@ -125,6 +135,27 @@ impl Counters {
             .fetch_add(now.wrapping_sub(before), Relaxed);
     }
 
+    /// Adds the bytes of one complete file, by the engines that moved them.
+    pub(super) fn add_engine_bytes(&self, moved: &[(&'static str, u64)]) {
+        let mut all = self
+            .engine_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (engine, bytes) in moved {
+            *all.entry(engine).or_default() += bytes;
+        }
+    }
+
+    /// Returns the engine that moved most bytes, if any moved one.
+    fn main_engine(&self) -> Option<&'static str> {
+        let all = self
+            .engine_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let most = all.iter().max_by_key(|(_, bytes)| **bytes);
+        most.map(|(engine, _)| *engine)
+    }
+
     pub(super) fn run_progress(&self) -> RunProgress {
         let moved = self.copied_bytes.load(Relaxed);
         let count = |count: &AtomicU64| count.load(Relaxed);
@@ -136,10 +167,13 @@ impl Counters {
             files: total.files.max(files),
             bytes: total.bytes.max(bytes),
         });
+        let elapsed = self.elapsed();
         RunProgress {
             files,
             bytes,
-            rate: bytes_per_second(moved, self.elapsed()),
+            copied_bytes: moved,
+            rate: bytes_per_second(moved, elapsed),
+            elapsed,
             total,
         }
     }
@@ -152,6 +186,7 @@ impl Counters {
             skipped: self.skipped_files.load(Relaxed),
             errors: self.errors.load(Relaxed),
             elapsed: self.elapsed(),
+            engine: self.main_engine(),
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct FileReporter<'a> {
     /// Bytes of this file that the counters of the run include.
     counted_bytes: u64,
     is_complete: bool,
+    /// Bytes that each engine moved, if the last line of the run names the engine.
+    engine_bytes: Vec<(&'static str, u64)>,
 }
 
 impl<'a> FileReporter<'a> {
@@ -30,12 +32,31 @@ impl<'a> FileReporter<'a> {
             last_progress: Progress::default(),
             counted_bytes: 0,
             is_complete: false,
+            engine_bytes: Vec::new(),
         }
     }
 
-    /// Marks the file as complete, so that its bytes stay counted.
-    pub fn finish(mut self) {
+    /// Marks the file, of `size` bytes, as complete, so that its bytes stay counted. Small files report no progress, and
+    /// the last report of others may be of less than all. The size of a stream is 0.
+    pub fn finish(mut self, size: u64) {
+        self.count(size.max(self.counted_bytes));
         self.is_complete = true;
+    }
+
+    /// Attributes the bytes since the last report to the engine in use.
+    fn count_engine(&mut self, progress: &Progress) {
+        let bytes = progress.copied.saturating_sub(self.last_progress.copied);
+        if bytes == 0 || progress.engine.is_empty() {
+            return;
+        }
+        match self
+            .engine_bytes
+            .iter_mut()
+            .find(|(name, _)| *name == progress.engine)
+        {
+            Some((_, all)) => *all += bytes,
+            None => self.engine_bytes.push((progress.engine, bytes)),
+        }
     }
 
     fn count(&mut self, bytes: u64) {
@@ -54,13 +75,12 @@ impl Drop for FileReporter<'_> {
         }
         self.output.uncommitted_bytes = self.counted_bytes;
         let shared = &self.output.shared;
-        let due = shared.display.finish_file(
-            &shared.counters,
-            &self.last_progress,
-            &self.source,
-            self.is_complete,
-        );
-        shared.write_pending(due);
+        if self.is_complete && !self.engine_bytes.is_empty() {
+            shared.counters.add_engine_bytes(&self.engine_bytes);
+        }
+        shared
+            .display
+            .finish_file(&self.last_progress, &self.source);
     }
 }
 
@@ -87,6 +107,9 @@ impl CopyListener for FileReporter<'_> {
     }
 
     fn progress(&mut self, progress: &Progress) {
+        if self.output.shared.display.shows_summary() {
+            self.count_engine(progress);
+        }
         self.last_progress = *progress;
         self.count(progress.copied);
         self.output

@@ -6,11 +6,15 @@ mod file_reporter;
 mod line_order;
 mod ordered_output;
 pub mod progress;
+mod progress_figures;
+mod progress_line;
 mod progress_text;
 pub mod quote;
 mod run_output;
 pub mod signal_handlers;
 mod terminal_bars;
+pub(crate) mod terminal_frame;
+mod text_width;
 mod throttle_status;
 pub mod units;
 pub mod wire;
@@ -181,7 +185,8 @@ impl Reporter {
     #[must_use]
     pub fn finish(self) -> bool {
         let shared = &self.shared;
-        shared.write_pending(shared.display.finish(&shared.counters));
+        let is_complete = !shared.is_stopping();
+        shared.write_pending(shared.display.finish(&shared.counters, is_complete));
         if shared.report.json {
             let total = wire::Total::from(&shared.counters.summary());
             shared.write(Stream::Stdout, &wire::Event::Total(total).into_line());

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::counters::Counters;
 use super::line_order::Stream;
+use super::progress_figures::ProgressFigures;
 pub use super::terminal_bars::PROGRESS_DELAY;
-use super::terminal_bars::TerminalBars;
+use super::terminal_bars::{RunView, TerminalBars};
 use super::throttle_status::ThrottleStatus;
-use super::{progress_text, wire};
+use super::{ReportOptions, progress_text, terminal_frame, wire};
 use crate::transfer::Progress;
 
 /// Time between two lines in a log. JSON events and changes of the bar are more frequent.
@@ -44,6 +45,10 @@ enum ProgressMode {
 #[derive(Debug)]
 pub(super) struct ProgressDisplay {
     mode: ProgressMode,
+    /// Whether a copy that lasts less than [`PROGRESS_DELAY`] has a last line, too: in a log that was asked for.
+    summarizes_short_runs: bool,
+    /// Whether engines are named: with `-v` and `--debug`.
+    names_engines: bool,
     bar: TerminalBars,
     /// When the next output is due, in nanoseconds since the run was started.
     next_due_ns: AtomicU64,
@@ -56,14 +61,15 @@ type ActiveFile<'a> = Option<(&'a Progress, &'a Path)>;
 pub(super) type PendingLine = Option<(Stream, String)>;
 
 impl ProgressDisplay {
-    /// Decides the form of the progress, once for the run.
-    pub(super) fn new(when: ShowProgress, json: bool) -> Self {
-        let mode = match when {
+    /// Decides the form of the progress, once for the run. A terminal that cannot redraw a line gets the lines of a log.
+    pub(super) fn new(report: &ReportOptions) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        let mode = match report.progress {
             ShowProgress::Never => ProgressMode::Off,
-            _ if json => ProgressMode::JsonEvents,
-            _ if std::io::stderr().is_terminal() => ProgressMode::Bar,
-            ShowProgress::Always => ProgressMode::LogLines,
-            ShowProgress::Auto => ProgressMode::Off,
+            _ if report.json => ProgressMode::JsonEvents,
+            _ if terminal_frame::can_redraw() => ProgressMode::Bar,
+            ShowProgress::Auto if !is_terminal => ProgressMode::Off,
+            ShowProgress::Auto | ShowProgress::Always => ProgressMode::LogLines,
         };
         let first = match mode {
             ProgressMode::Bar => PROGRESS_DELAY,
@@ -72,9 +78,17 @@ impl ProgressDisplay {
         };
         Self {
             mode,
-            bar: TerminalBars::new(),
+            summarizes_short_runs: mode == ProgressMode::LogLines
+                && report.progress == ShowProgress::Always,
+            names_engines: report.verbose || report.debug,
+            bar: TerminalBars::default(),
             next_due_ns: AtomicU64::new(nanoseconds(first)),
         }
+    }
+
+    /// Returns whether the run may have a last line, which names the engine.
+    pub(super) fn shows_summary(&self) -> bool {
+        matches!(self.mode, ProgressMode::Bar | ProgressMode::LogLines)
     }
 
     /// Returns whether progress is shown in any form.
@@ -99,13 +113,18 @@ impl ProgressDisplay {
                 }
             }
             (ProgressMode::Bar, _) => {
+                if let Some((progress, source)) = at_work.filter(|_| tally.has_multiple_files()) {
+                    self.bar.record_file(progress, source);
+                }
                 if self.claim_turn(tally, BAR_DRAW_INTERVAL) {
                     self.draw(tally, held, at_work);
                 }
             }
             (ProgressMode::LogLines, _) => {
                 if self.claim_turn(tally, LOG_LINE_INTERVAL) {
-                    return log_line(tally, held, at_work).map(|line| (Stream::Stderr, line));
+                    return self
+                        .log_line(tally, held, at_work)
+                        .map(|line| (Stream::Stderr, line));
                 }
             }
         }
@@ -125,77 +144,97 @@ impl ProgressDisplay {
     }
 
     fn draw(&self, tally: &Counters, held: &ThrottleStatus, at_work: ActiveFile<'_>) {
-        if tally.has_multiple_files() {
-            self.bar.draw_run(&tally.run_progress(), at_work);
-        } else if let Some((progress, _)) = at_work {
-            self.bar.draw_single_file(progress);
+        let has_multiple_files = tally.has_multiple_files();
+        if has_multiple_files || at_work.is_some() {
+            self.bar.draw(RunView {
+                run: &tally.run_progress(),
+                has_multiple_files,
+                at_work,
+                bottleneck: held.current().as_ref(),
+                names_engines: self.names_engines,
+            });
         }
-        self.bar.draw_throttle_line(held.current().as_ref());
     }
 
-    /// Removes the line of a file that has ended, completely or not, or returns its last line for a log.
-    pub(super) fn finish_file(
-        &self,
-        tally: &Counters,
-        last: &Progress,
-        source: &Path,
-        complete: bool,
-    ) -> PendingLine {
-        match self.mode {
-            ProgressMode::LogLines if complete && !tally.has_multiple_files() => {
-                return Some((Stream::Stderr, progress_text::file_text(last, source)));
-            }
-            // Only a file that took long has a line.
-            ProgressMode::Bar if last.elapsed >= PROGRESS_DELAY => {
-                self.bar.remove_file_line(source);
-            }
-            _ => {}
+    /// Removes the line of a file that has ended, completely or not.
+    pub(super) fn finish_file(&self, last: &Progress, source: &Path) {
+        // Only a file that took long has a line.
+        if self.mode == ProgressMode::Bar && last.elapsed >= PROGRESS_DELAY {
+            self.bar.remove_file(source);
         }
-        None
     }
 
     /// Removes the bar while something else is written to the terminal.
     pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.bar.suspend(write)
+        match self.mode {
+            ProgressMode::Bar => self.bar.suspend(write),
+            _ => write(),
+        }
     }
 
-    /// Removes the bar at the end of the run, or returns the last line for a log.
-    pub(super) fn finish(&self, tally: &Counters) -> PendingLine {
-        self.bar.finish();
-        (self.mode == ProgressMode::LogLines && tally.has_multiple_files()).then(|| {
-            (
-                Stream::Stderr,
-                progress_text::run_text(&tally.run_progress()),
-            )
+    /// Removes the bar at the end of the run, and returns the last line: what a run did that was not stopped and lasted.
+    pub(super) fn finish(&self, tally: &Counters, is_complete: bool) -> PendingLine {
+        let has_lasted = match self.mode {
+            ProgressMode::Bar => self.bar.finish(),
+            _ => self.summarizes_short_runs || tally.elapsed() >= PROGRESS_DELAY,
+        };
+        let summary = tally.summary();
+        let has_copied = summary.files > 0 && self.shows_summary();
+        (has_lasted && has_copied && is_complete).then(|| {
+            let width = match self.mode {
+                ProgressMode::Bar => terminal_frame::ScreenSize::of_stderr().line_width(),
+                _ => usize::MAX,
+            };
+            let text = progress_text::summary_text(&summary, tally.has_multiple_files(), width);
+            (Stream::Stderr, text)
         })
     }
+
+    /// Formats a progress line for a log.
+    fn log_line(
+        &self,
+        tally: &Counters,
+        held: &ThrottleStatus,
+        at_work: ActiveFile<'_>,
+    ) -> Option<String> {
+        let line = match at_work {
+            _ if tally.has_multiple_files() => run_text(tally),
+            Some((progress, source)) => self.file_text(progress, source),
+            None => return None,
+        };
+        Some(append_throttle_status(line, held))
+    }
+
+    /// Formats the answer to SIGUSR1: the current file, the whole run if it has more files, and what holds the copy
+    /// back.
+    pub(super) fn status_line(
+        &self,
+        tally: &Counters,
+        held: &ThrottleStatus,
+        at_work: ActiveFile<'_>,
+    ) -> Option<String> {
+        let file = at_work.map(|(progress, source)| self.file_text(progress, source));
+        let run = tally.has_multiple_files().then(|| run_text(tally));
+        let line = match (file, run) {
+            (Some(file), Some(run)) => Some(format!("{file}; in all {run}")),
+            (file, run) => file.or(run),
+        };
+        line.map(|line| append_throttle_status(line, held))
+    }
+
+    fn file_text(&self, progress: &Progress, source: &Path) -> String {
+        let engine = if self.names_engines {
+            progress.engine
+        } else {
+            ""
+        };
+        progress_text::file_text(progress, source, engine)
+    }
 }
 
-/// Formats a progress line for a log.
-fn log_line(tally: &Counters, held: &ThrottleStatus, at_work: ActiveFile<'_>) -> Option<String> {
-    let line = if tally.has_multiple_files() {
-        Some(progress_text::run_text(&tally.run_progress()))
-    } else {
-        at_work.map(|(progress, source)| progress_text::file_text(progress, source))
-    };
-    line.map(|line| append_throttle_status(line, held))
-}
-
-/// Formats the answer to SIGUSR1: the current file, the whole run if it has more files, and what holds the copy back.
-pub(super) fn status_line(
-    tally: &Counters,
-    held: &ThrottleStatus,
-    at_work: ActiveFile<'_>,
-) -> Option<String> {
-    let file = at_work.map(|(progress, source)| progress_text::file_text(progress, source));
-    let run = tally
-        .has_multiple_files()
-        .then(|| progress_text::run_text(&tally.run_progress()));
-    let line = match (file, run) {
-        (Some(file), Some(run)) => Some(format!("{file}; in all {run}")),
-        (file, run) => file.or(run),
-    };
-    line.map(|line| append_throttle_status(line, held))
+fn run_text(tally: &Counters) -> String {
+    let figures = ProgressFigures::of_run(&tally.run_progress(), true);
+    progress_text::figures_text(&figures)
 }
 
 fn append_throttle_status(line: String, held: &ThrottleStatus) -> String {

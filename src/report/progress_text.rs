@@ -1,66 +1,78 @@
 //! The progress of a file or a run, and what holds it back, in words: for a log, for the bar, and in answer to SIGUSR1.
 
 use std::path::Path;
-use std::time::Duration;
 
-use super::counters::{RunProgress, bytes_per_second};
+use super::counters::{RunSummary, bytes_per_second};
+use super::progress_figures::ProgressFigures;
 use super::quote::quote;
+use super::text_width::display_width;
 use super::units::{
-    format_bytes, format_hms, format_percent, format_rate, format_rate_short, format_seconds,
+    format_clock, format_files, format_percent, format_rate_short, format_seconds, format_size,
+    format_span,
 };
-use crate::transfer::Progress;
 use crate::transfer::rate_limit::{Bottleneck, Cause, FIGURE_PLACEHOLDER, FigureUnit, Rate};
+use crate::transfer::{Progress, engine};
 
-/// Formats the progress of one file.
-pub(super) fn file_text(progress: &Progress, source: &Path) -> String {
-    let source = quote(source);
-    let speed = bytes_per_second(progress.copied, progress.elapsed);
-    let copied = format_bytes(progress.copied);
-    let size = progress.size.filter(|size| *size > 0);
-    let mut line = match size {
-        None => format!("{source}: {copied}"),
-        Some(size) => format!("{source}: {copied} of {}", format_bytes(size)),
+/// Formats the progress of one file for a log or a status line.
+pub(super) fn file_text(progress: &Progress, source: &Path, engine: &str) -> String {
+    let figures = figures_text(&ProgressFigures::of_file(progress));
+    let engine = if engine.is_empty() {
+        String::new()
+    } else {
+        format!(", {engine}")
     };
-    line.push_str(&format!(", {}", format_rate(speed)));
-    if let Some(size) = size {
-        line.push_str(&time_left(size.saturating_sub(progress.copied), speed));
-    }
-    if !progress.engine.is_empty() {
-        line.push_str(&format!(", {}", progress.engine));
-    }
-    line
+    format!("{}: {figures}{engine}", quote(source))
 }
 
-/// Formats the progress of a run of several files.
-pub(super) fn run_text(so_far: &RunProgress) -> String {
-    let (files, done, speed) = (
-        so_far.files,
-        format_bytes(so_far.bytes),
-        format_rate(so_far.rate),
-    );
-    match so_far.total {
-        None => format!("{files} files, {done} so far, {speed}"),
-        Some(total) => {
-            let left = match total.bytes.saturating_sub(so_far.bytes) {
-                0 => String::new(),
-                bytes => time_left(bytes, so_far.rate),
-            };
-            let all = format_bytes(total.bytes);
-            format!(
-                "{files} of {} files, {done} of {all}, {speed}{left}",
-                total.files
-            )
-        }
-    }
+/// Formats the figures of a file or a run, in the order of the fields of the bar.
+pub(super) fn figures_text(figures: &ProgressFigures) -> String {
+    let mut parts = Vec::new();
+    parts.extend(figures.percent().map(|percent| format!("{percent}%")));
+    let done = format_size(figures.done);
+    parts.push(match figures.total {
+        None => format!("{done} so far"),
+        Some(total) => format!("{done} of {}", format_size(total)),
+    });
+    parts.extend(figures.files.map(|files| match figures.total_files {
+        None => format_files(files),
+        Some(total) => format!("{files} of {}", format_files(total)),
+    }));
+    parts.push(format!("{}/s", format_size(figures.rate as u64)));
+    parts.push(format!("{} elapsed", format_clock(figures.elapsed)));
+    let left = figures.time_left();
+    parts.extend(left.map(|left| format!("{} left", format_clock(left))));
+    parts.join(", ")
 }
 
-/// Formats the remaining time; the text is empty while no estimate is possible.
-fn time_left(bytes: u64, speed: f64) -> String {
-    if speed <= 0.0 {
-        return String::new();
+/// Formats what a run did, for its last line: `4.00 GiB in 26 s, 157 MiB/s, 3000 files, O_DIRECT by splice`. What does not
+/// fit into `width` columns is left out, the last first.
+pub(super) fn summary_text(summary: &RunSummary, has_multiple_files: bool, width: usize) -> String {
+    let rate = bytes_per_second(summary.bytes, summary.elapsed) as u64;
+    let (bytes, time) = (format_size(summary.bytes), format_span(summary.elapsed));
+    let mut parts = vec![
+        format!("{bytes} in {time}"),
+        format!("{}/s", format_size(rate)),
+    ];
+    if has_multiple_files {
+        parts.push(format_files(summary.files));
     }
-    let left = Duration::from_secs((bytes as f64 / speed) as u64);
-    format!(", {} left", format_hms(left))
+    parts.extend(summary.engine.map(|name| match engine::find(name) {
+        Some(spec) if spec.is_direct() => format!("O_DIRECT by {name}"),
+        Some(spec) if spec.is_cached() => format!("page cache by {name}"),
+        _ => format!("by {name}"),
+    }));
+    if summary.skipped > 0 {
+        parts.push(format!("{} skipped", summary.skipped));
+    }
+    match summary.errors {
+        0 => {}
+        1 => parts.push("1 error".to_owned()),
+        errors => parts.push(format!("{errors} errors")),
+    }
+    while parts.len() > 1 && display_width(&parts.join(", ")) > width {
+        parts.pop();
+    }
+    parts.join(", ")
 }
 
 /// Formats what holds the copy back, in few words and with the allowed value in brackets: `held to 35 MiB/s by

@@ -16,7 +16,8 @@ pub fn quote_word(word: impl AsRef<OsStr>) -> String {
     quote_word_bytes(word.as_ref().as_bytes(), is_utf8_locale())
 }
 
-fn is_utf8_locale() -> bool {
+/// Returns whether the locale shows characters beyond ASCII.
+pub(super) fn is_utf8_locale() -> bool {
     static UTF8: OnceLock<bool> = OnceLock::new();
     *UTF8.get_or_init(locale_is_utf8)
 }

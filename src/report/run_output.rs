@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use super::ReportOptions;
 use super::counters::Counters;
 use super::line_order::{LineOrder, Stream};
-use super::progress::{self, PendingLine, ProgressDisplay};
+use super::progress::{PendingLine, ProgressDisplay};
 use super::signal_handlers::Signals;
 use super::throttle_status::ThrottleStatus;
 use crate::sys::std_streams;
@@ -37,7 +37,7 @@ impl RunOutput {
             stdout_error: OnceLock::new(),
             counters: Counters::new(),
             throttle_status: ThrottleStatus::default(),
-            display: ProgressDisplay::new(report.progress, report.json),
+            display: ProgressDisplay::new(report),
             stopped: AtomicBool::new(false),
             order: Mutex::new(LineOrder::new()),
         }
@@ -80,7 +80,9 @@ impl RunOutput {
                 .update(&self.counters, &self.throttle_status, at_work),
         );
         if self.signals.take_status_request() {
-            let status = progress::status_line(&self.counters, &self.throttle_status, at_work);
+            let status = self
+                .display
+                .status_line(&self.counters, &self.throttle_status, at_work);
             self.write_pending(status.map(|line| (Stream::Stderr, line)));
         }
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 
-use crate::sys::stop_request;
 use crate::sys::terminate::{is_signal_ignored, terminate_by, terminate_on};
+use crate::sys::{stop_request, terminal_stop};
 
 /// The signals that this program answers. It checks for them between two chunks.
 #[derive(Debug, Clone)]
@@ -90,6 +90,13 @@ impl Signals {
         if let Some(signal) = self.pending_signal() {
             terminate_by(signal);
         }
+    }
+}
+
+/// Makes Ctrl-Z erase what is drawn on the terminal first, unless the signal is ignored. A failure leaves the lines there.
+pub(crate) fn erase_before_stop() {
+    for _ in not_ignored([SIGTSTP]) {
+        let _ = terminal_stop::erase_before_stop();
     }
 }
 

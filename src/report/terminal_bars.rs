@@ -1,178 +1,279 @@
-//! The bar on a terminal: a line of the run, one about what holds it back, and one of a file that takes long.
+//! The progress on a terminal: a line of the run, one about what holds it back, and one of each file that takes long.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-
 use super::counters::RunProgress;
+use super::progress_figures::ProgressFigures;
+use super::progress_line::ProgressLine;
 use super::progress_text;
+use super::quote::quote_if_needed;
+use super::terminal_frame::{ScreenSize, TerminalFrame};
+use super::text_width::display_width;
 use crate::transfer::Progress;
 use crate::transfer::rate_limit::Bottleneck;
 
 /// Shortest time after which a bar is shown and the total work is counted. Shorter copies end before a bar can be read.
 pub const PROGRESS_DELAY: Duration = Duration::from_secs(1);
 
-/// The lines on the terminal, if there are any.
-#[derive(Debug)]
-pub(super) struct TerminalBars {
-    bars: MultiProgress,
-    drawn: AtomicBool,
-    lines: Mutex<BarLines>,
-}
+/// Time over which the shown rate is an average: a throttled copy changes its rate within seconds.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+/// Least time between two samples of the rate.
+const RATE_SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The lines that the terminal shows now.
+#[derive(Debug, Default)]
+pub(super) struct TerminalBars(Mutex<BarState>);
 
 #[derive(Debug, Default)]
-struct BarLines {
-    run_line: Option<ProgressBar>,
-    /// Whether the first line shows how much of the total is done.
-    is_total_known: bool,
-    /// The line about what holds the copy back, below the first line, which has no room for it. Once shown it stays,
-    /// because lines that appear and disappear cannot be read.
-    throttle_line: Option<ProgressBar>,
-    file_line: Option<ProgressBar>,
-    /// The source that the second line shows. If several files are copied at once, one is shown until it ends, because
-    /// a line that keeps changing cannot be read.
-    file_line_source: Option<PathBuf>,
+struct BarState {
+    frame: TerminalFrame,
+    /// Whether anything was drawn in this run.
+    was_drawn: bool,
+    recent_rate: RecentRate,
+    /// Whether something has held the copy back. The line about it then stays, because lines that appear and disappear
+    /// cannot be read.
+    was_throttled: bool,
+    /// Files that take long, the first one that was begun on top.
+    active: Vec<ActiveFile>,
+}
+
+/// A file that is being copied.
+#[derive(Debug)]
+struct ActiveFile {
+    source: PathBuf,
+    /// The last component of the source, since a path would leave no room for the figures.
+    name: String,
+    progress: Progress,
+}
+
+impl ActiveFile {
+    fn new(source: &Path, progress: &Progress) -> Self {
+        Self {
+            source: source.into(),
+            name: shown_name(source),
+            progress: *progress,
+        }
+    }
+}
+
+/// Returns the last component of a path, without control characters.
+fn shown_name(source: &Path) -> String {
+    quote_if_needed(source.file_name().unwrap_or(source.as_os_str()))
+}
+
+/// What is drawn in one frame, apart from the files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunView<'a> {
+    pub(super) run: &'a RunProgress,
+    pub(super) has_multiple_files: bool,
+    /// The progress and the source of the file whose thread reports.
+    pub(super) at_work: Option<(&'a Progress, &'a Path)>,
+    /// What holds the copy back, if anything does.
+    pub(super) bottleneck: Option<&'a Bottleneck>,
+    /// Whether the lines name the engines.
+    pub(super) names_engines: bool,
 }
 
 impl TerminalBars {
-    pub(super) fn new() -> Self {
-        Self {
-            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
-            drawn: AtomicBool::new(false),
-            lines: Mutex::default(),
-        }
+    fn state(&self) -> MutexGuard<'_, BarState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lines(&self) -> MutexGuard<'_, BarLines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, line: ProgressBar, template: &str) -> ProgressBar {
-        let bar = self.bars.add(line);
-        bar.set_style(bar_style(template));
-        self.drawn.store(true, Ordering::Relaxed);
-        bar
-    }
-
-    /// Draws the only file of a run.
-    pub(super) fn draw_single_file(&self, progress: &Progress) {
-        let mut lines = self.lines();
-        let bar = lines.run_line.get_or_insert_with(|| {
-            let bar = hidden_bar();
-            // Bytes copied before the bar was shown must not raise the rate that it estimates.
-            bar.set_position(progress.copied);
-            bar.reset_eta();
-            let template =
-                "{bytes}/{total_bytes} {bar:24} {binary_bytes_per_sec}, {eta} left, {msg}";
-            self.add(bar, template)
-        });
-        bar.set_length(progress.size.unwrap_or_default());
-        bar.set_position(progress.copied);
-        bar.set_message(progress.engine);
-    }
-
-    /// Draws a run of several files, and the file whose thread reports.
-    pub(super) fn draw_run(&self, so_far: &RunProgress, at_work: Option<(&Progress, &Path)>) {
-        let mut lines = self.lines();
-        self.draw_run_line(&mut lines, so_far);
-        let Some((progress, source)) = at_work.filter(|(p, _)| p.elapsed >= PROGRESS_DELAY) else {
-            return;
-        };
-        if lines
-            .file_line_source
-            .as_deref()
-            .is_some_and(|shown| shown != source)
-        {
+    /// Records the progress of a file that takes long. It is shown in the next frame.
+    pub(super) fn record_file(&self, progress: &Progress, source: &Path) {
+        if progress.elapsed < PROGRESS_DELAY {
             return;
         }
-        let bar = lines
-            .file_line
-            .get_or_insert_with(|| self.add(hidden_bar(), "{wide_msg}"));
-        // Only the file name is shown: a path would leave no room for the numbers.
-        let name = source.file_name().map_or(source, Path::new);
-        bar.set_message(progress_text::file_text(progress, name));
-        lines.file_line_source = Some(source.into());
-    }
-
-    /// Draws what holds the copy back, below the first line.
-    pub(super) fn draw_throttle_line(&self, holding: Option<&Bottleneck>) {
-        let mut lines = self.lines();
-        if lines.run_line.is_none() || (lines.throttle_line.is_none() && holding.is_none()) {
-            return;
-        }
-        let line = lines.throttle_line.get_or_insert_with(|| {
-            let line = self.bars.insert(1, hidden_bar());
-            line.set_style(bar_style("{wide_msg}"));
-            line
-        });
-        line.set_message(
-            holding.map_or_else(|| "not limited".to_owned(), progress_text::bottleneck_text),
-        );
-    }
-
-    fn draw_run_line(&self, lines: &mut BarLines, so_far: &RunProgress) {
-        let bar = lines
-            .run_line
-            .get_or_insert_with(|| self.add(hidden_bar(), "{wide_msg}"));
-        if let Some(total) = so_far.total {
-            if !lines.is_total_known {
-                bar.set_style(bar_style("{percent:>3}% {wide_bar} {msg}"));
-                lines.is_total_known = true;
-            }
-            bar.set_length(total.bytes);
-            bar.set_position(so_far.bytes);
-        }
-        bar.set_message(progress_text::run_text(so_far));
-    }
-
-    /// Frees the line of a file that has ended for another file.
-    pub(super) fn remove_file_line(&self, source: &Path) {
-        let mut lines = self.lines();
-        if lines.file_line_source.as_deref() == Some(source) {
-            lines.file_line_source = None;
-            if let Some(bar) = lines.file_line.take() {
-                bar.finish_and_clear();
-                self.bars.remove(&bar);
-            }
+        let mut state = self.state();
+        match state.active.iter_mut().find(|file| file.source == source) {
+            Some(file) => file.progress = *progress,
+            None => state.active.push(ActiveFile::new(source, progress)),
         }
     }
 
-    /// Removes the bar while something else is written to the terminal.
+    /// Removes a file that has ended, completely or not.
+    pub(super) fn remove_file(&self, source: &Path) {
+        self.state().active.retain(|file| file.source != source);
+    }
+
+    /// Draws the run and all files at work.
+    pub(super) fn draw(&self, view: RunView<'_>) {
+        let mut state = self.state();
+        state.was_throttled |= view.bottleneck.is_some();
+        let rate = state.recent_rate.sample(view.run);
+        let size = ScreenSize::of_stderr();
+        let lines = state.lines(view, rate, size);
+        state.frame.draw(&lines, size);
+        state.was_drawn = true;
+    }
+
+    /// Removes the lines while something else is written to the terminal. The next frame shows them again.
     pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        if self.drawn.load(Ordering::Relaxed) {
-            self.bars.suspend(write)
+        let mut state = self.state();
+        state.frame.clear();
+        write()
+    }
+
+    /// Removes all lines at the end of the run, and returns whether there ever were any.
+    pub(super) fn finish(&self) -> bool {
+        let mut state = self.state();
+        state.frame.clear();
+        state.was_drawn
+    }
+}
+
+impl BarState {
+    fn lines(&self, view: RunView<'_>, rate: f64, size: ScreenSize) -> Vec<String> {
+        let figures = ProgressFigures {
+            rate,
+            ..ProgressFigures::of_run(view.run, view.has_multiple_files)
+        };
+        let mut lines = vec![run_line(view, &figures, size.line_width())];
+        if self.was_throttled {
+            lines.push(
+                view.bottleneck
+                    .map_or_else(|| "not limited".to_owned(), progress_text::bottleneck_text),
+            );
+        }
+        if view.has_multiple_files {
+            let room = size.rows.saturating_sub(lines.len() + 1);
+            lines.extend(self.file_lines(view.names_engines, size.line_width(), room));
+        }
+        lines
+    }
+
+    /// Formats a line of each active file, in at most `room` lines.
+    fn file_lines(&self, names_engines: bool, width: usize, room: usize) -> Vec<String> {
+        let shown = if self.active.len() > room {
+            room.saturating_sub(1)
         } else {
-            write()
+            self.active.len()
+        };
+        let names = self.active[..shown].iter();
+        let longest_name = names.map(|file| display_width(&file.name)).max();
+        let files = self.active[..shown].iter().map(|file| {
+            ProgressLine {
+                figures: &ProgressFigures::of_file(&file.progress),
+                name: &file.name,
+                longest_name: longest_name.unwrap_or(0),
+                is_one_of_several: true,
+                engine: if names_engines {
+                    file.progress.engine
+                } else {
+                    ""
+                },
+            }
+            .fit(width)
+        });
+        let mut lines: Vec<String> = files.collect();
+        if shown < self.active.len() && room > 0 {
+            lines.push(format!("and {} more files", self.active.len() - shown));
         }
+        lines
     }
+}
 
-    /// Removes all lines at the end of the run.
-    pub(super) fn finish(&self) {
-        let mut lines = self.lines();
-        for bar in [
-            lines.file_line.take(),
-            lines.throttle_line.take(),
-            lines.run_line.take(),
-        ]
-        .into_iter()
-        .flatten()
+/// Formats the first line: of the run, or of its only file.
+fn run_line(view: RunView<'_>, figures: &ProgressFigures, width: usize) -> String {
+    let only = view.at_work.filter(|_| !view.has_multiple_files);
+    let name = only.map_or_else(String::new, |(_, source)| shown_name(source));
+    ProgressLine {
+        figures,
+        name: &name,
+        longest_name: display_width(&name),
+        is_one_of_several: false,
+        engine: match only {
+            Some((progress, _)) if view.names_engines => progress.engine,
+            _ => "",
+        },
+    }
+    .fit(width)
+}
+
+/// The rate over the last [`RATE_WINDOW`].
+#[derive(Debug, Default)]
+struct RecentRate(VecDeque<(Duration, u64)>);
+
+impl RecentRate {
+    /// Takes a sample, if the last one is old enough, and returns the rate since the oldest in bytes per second. The rate
+    /// is that of the whole run until there are two samples.
+    fn sample(&mut self, run: &RunProgress) -> f64 {
+        let samples = &mut self.0;
+        let (now, bytes) = (run.elapsed, run.copied_bytes);
+        if samples
+            .back()
+            .is_none_or(|(last, _)| now >= *last + RATE_SAMPLE_INTERVAL)
         {
-            bar.finish_and_clear();
+            samples.push_back((now, bytes));
         }
-        self.drawn.store(false, Ordering::Relaxed);
+        while samples
+            .get(1)
+            .is_some_and(|(second, _)| now >= *second + RATE_WINDOW)
+        {
+            samples.pop_front();
+        }
+        match samples.front() {
+            Some((then, before)) if now >= *then + RATE_SAMPLE_INTERVAL => {
+                // Fewer bytes than before are those of a file that failed.
+                bytes.saturating_sub(*before) as f64 / (now - *then).as_secs_f64()
+            }
+            _ => run.rate,
+        }
     }
 }
 
-/// Makes a line that is not on the terminal yet.
-fn hidden_bar() -> ProgressBar {
-    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden())
-        .with_elapsed(PROGRESS_DELAY)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Returns the style of a template. An invalid template would be a bug here; the default style is then used.
-fn bar_style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds() {
+        let mut rate = RecentRate::default();
+        let mut at = |seconds: u64, bytes: u64| {
+            rate.sample(&RunProgress {
+                files: 0,
+                bytes,
+                copied_bytes: bytes,
+                rate: 7.0,
+                elapsed: Duration::from_secs(seconds),
+                total: None,
+            })
+        };
+        assert_eq!(at(1, 0), 7.0, "with one sample that of the run");
+        for second in 2..=20 {
+            assert_eq!(at(second, (second - 1) * 100), 100.0);
+        }
+        for second in 21..=32 {
+            at(second, 1900 + (second - 20) * 10);
+        }
+        assert_eq!(at(33, 2030), 10.0, "what was before is forgotten");
+        assert_eq!(at(34, 0), 0.0, "a file failed");
+    }
+
+    #[test]
+    fn all_files_at_work_are_shown_as_far_as_there_is_room() {
+        let mut state = BarState::default();
+        for name in ["one", "two", "three"] {
+            let progress = Progress {
+                copied: 1 << 20,
+                size: Some(4 << 20),
+                engine: "splice",
+                elapsed: Duration::from_secs(2),
+            };
+            state
+                .active
+                .push(ActiveFile::new(Path::new(name), &progress));
+        }
+        let all = state.file_lines(false, 39, 3);
+        assert_eq!(all[0], "one    25% 1.00/4.00 MiB 512 KiB/s", "{all:?}");
+        assert_eq!(all.len(), 3);
+        let some = state.file_lines(true, 79, 2);
+        assert!(some[0].ends_with("0:06 left  splice"), "{some:?}");
+        assert_eq!(some[1], "and 2 more files");
+        assert!(state.file_lines(false, 79, 0).is_empty());
+    }
 }

@@ -1,13 +1,56 @@
-//! Formats numbers for people. Bytes, rates and times look as indicatif writes them, so that bar and lines agree.
+//! Formats and reads numbers for people: bytes, rates, times and shares.
 
 use std::time::Duration;
 
-use indicatif::{BinaryBytes, FormattedDuration};
+/// Units of size, each 1024 times the one before it.
+const SIZE_UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/// Returns a number of bytes in the largest unit of which it is one or more, and the unit.
+fn in_largest_unit(n: u64) -> (f64, usize) {
+    let unit = n.checked_ilog2().map_or(0, |log| log as usize / 10);
+    (n as f64 / 1024_f64.powi(unit as i32), unit)
+}
 
 /// Formats a number of bytes: `1.50 GiB`.
 #[must_use]
 pub fn format_bytes(n: u64) -> String {
-    BinaryBytes(n).to_string()
+    match in_largest_unit(n) {
+        (_, 0) => format!("{n} B"),
+        (number, unit) => format!("{number:.2} {}", SIZE_UNITS[unit]),
+    }
+}
+
+/// Formats a number of bytes with three digits: `1.50 GiB`, `157 MiB`.
+#[must_use]
+pub fn format_size(n: u64) -> String {
+    let (number, unit) = three_digits_in_unit(n);
+    format!("{number} {unit}")
+}
+
+/// Formats a part of a number of bytes, with one unit if it is that of both: `1.68/4.00 GiB`, `512 MiB/4.00 GiB`.
+#[must_use]
+pub fn format_size_of(part: u64, whole: u64) -> String {
+    let (number, unit) = three_digits_in_unit(part);
+    let (all, whole_unit) = three_digits_in_unit(whole);
+    if unit == whole_unit {
+        format!("{number}/{all} {unit}")
+    } else {
+        format!("{number} {unit}/{all} {whole_unit}")
+    }
+}
+
+fn three_digits_in_unit(n: u64) -> (String, &'static str) {
+    match in_largest_unit(n) {
+        (_, 0) => (n.to_string(), SIZE_UNITS[0]),
+        // Rounded it would be 1024 of a unit.
+        (number, unit) if number >= 1023.5 && unit + 1 < SIZE_UNITS.len() => {
+            ("1.00".to_owned(), SIZE_UNITS[unit + 1])
+        }
+        (number, unit) => {
+            let behind = digits_behind_point(number);
+            (format!("{number:.behind$}"), SIZE_UNITS[unit])
+        }
+    }
 }
 
 /// Formats a rate in bytes per second: `1.50 GiB/s`.
@@ -22,10 +65,32 @@ pub fn format_rate_short(per_second: f64) -> String {
     format_rate(per_second).replace(".00 ", " ")
 }
 
-/// Formats a time as hours, minutes and seconds: `00:01:30`.
+/// Formats a number of files: `1 file`, `3000 files`.
 #[must_use]
-pub fn format_hms(duration: Duration) -> String {
-    FormattedDuration(duration).to_string()
+pub fn format_files(n: u64) -> String {
+    format!("{n} {}", if n == 1 { "file" } else { "files" })
+}
+
+/// Formats a time as a clock does, with hours where there are any: `1:30`, `2:01:30`.
+#[must_use]
+pub fn format_clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+/// Formats how long something took, in a sentence: `2.5 s`, `26 s`, `1 min 30 s`, `2 h 1 min`.
+#[must_use]
+pub fn format_span(time: Duration) -> String {
+    match time.as_secs_f64().round() as u64 {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        seconds @ 10..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
 }
 
 /// Formats a short time in milliseconds: `2.5 ms`.
@@ -52,11 +117,7 @@ pub fn format_percent(share: f64) -> String {
 }
 
 fn three_digits(number: f64) -> String {
-    let behind = match number {
-        n if n >= 99.95 => 0,
-        n if n >= 9.995 => 1,
-        _ => 2,
-    };
+    let behind = digits_behind_point(number);
     let text = format!("{number:.behind$}");
     match text.split_once('.') {
         Some((whole, part)) => match part.trim_end_matches('0') {
@@ -64,6 +125,15 @@ fn three_digits(number: f64) -> String {
             part => format!("{whole}.{part}"),
         },
         None => text,
+    }
+}
+
+/// Returns how many digits behind the point make three in all.
+fn digits_behind_point(number: f64) -> usize {
+    match number {
+        n if n >= 99.95 => 0,
+        n if n >= 9.995 => 1,
+        _ => 2,
     }
 }
 
@@ -187,6 +257,43 @@ mod tests {
         assert_eq!(super::parse_rate("10MiB/s"), Ok(10 << 20));
         assert_eq!(super::parse_rate("5MB/s"), Ok(5_000_000));
         assert!(super::parse_rate("5MB/h").is_err());
+    }
+
+    #[test]
+    fn sizes_have_a_unit_that_people_read() {
+        for (bytes, exact, short) in [
+            (0, "0 B", "0 B"),
+            (1023, "1023 B", "1023 B"),
+            (1024, "1.00 KiB", "1.00 KiB"),
+            (16_148, "15.77 KiB", "15.8 KiB"),
+            (164_626_432, "157.00 MiB", "157 MiB"),
+            ((1 << 30) - 1, "1024.00 MiB", "1.00 GiB"),
+            (4 << 30, "4.00 GiB", "4.00 GiB"),
+            (u64::MAX, "16.00 EiB", "16.0 EiB"),
+        ] {
+            assert_eq!(super::format_bytes(bytes), exact);
+            assert_eq!(super::format_size(bytes), short);
+        }
+        assert_eq!(super::format_size_of(1 << 30, 4 << 30), "1.00/4.00 GiB");
+        assert_eq!(
+            super::format_size_of(512 << 20, 4 << 30),
+            "512 MiB/4.00 GiB"
+        );
+    }
+
+    #[test]
+    fn spans_are_read_at_a_glance() {
+        for (seconds, clock, span) in [
+            (0.04, "0:00", "0.0 s"),
+            (2.46, "0:02", "2.5 s"),
+            (26.4, "0:26", "26 s"),
+            (90.0, "1:30", "1 min 30 s"),
+            (7290.0, "2:01:30", "2 h 1 min"),
+        ] {
+            let time = Duration::from_secs_f64(seconds);
+            assert_eq!(super::format_clock(time), clock);
+            assert_eq!(super::format_span(time), span);
+        }
     }
 
     #[test]

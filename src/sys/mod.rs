@@ -27,4 +27,5 @@ pub mod source_window;
 pub mod std_streams;
 pub mod stop_request;
 pub mod strerror;
+pub mod terminal_stop;
 pub mod terminate;

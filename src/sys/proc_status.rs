@@ -6,6 +6,12 @@ use nix::unistd::Pid;
 
 use super::key_value::{find_value, parse_kilobytes};
 
+/// Returns whether /proc is mounted and shows this process.
+#[must_use]
+pub fn is_proc_mounted() -> bool {
+    Path::new("/proc/self/fd").exists()
+}
+
 /// Returns the value of one field of this process, without the blanks around it; `None` if there is no /proc.
 #[must_use]
 pub fn read_field(name: &str) -> Option<String> {

@@ -25,11 +25,12 @@ const PANIC_STATUS: i32 = 101;
 
 /// Signals whose handlers a worker resets: it did not install them, and they would only set flags that it never reads.
 /// SIGCHLD is among them, because children cannot be waited for while it is ignored.
-const RESET_SIGNALS: [Signal; 7] = [
+const RESET_SIGNALS: [Signal; 8] = [
     Signal::SIGINT,
     Signal::SIGTERM,
     Signal::SIGHUP,
     Signal::SIGUSR1,
+    Signal::SIGTSTP,
     Signal::SIGXFSZ,
     Signal::SIGPIPE,
     Signal::SIGCHLD,
@@ -107,9 +108,11 @@ pub fn fork_and_run<T: UnwindSafe>(
     }
 }
 
-/// Fails where this process has other threads. The only one is the main thread: a leader that has ended before its process is still counted, as a zombie.
+/// Fails where this process has other threads, or where /proc does not tell. The only one is the main thread: a leader that has ended before its process is still counted, as a zombie.
 fn check_single_threaded() -> io::Result<()> {
-    match std::fs::read_dir("/proc/self/task")?.count() {
+    let threads = std::fs::read_dir("/proc/self/task")
+        .map_err(|e| io::Error::new(e.kind(), "no /proc/self/task: is /proc mounted?"))?;
+    match threads.count() {
         1 => Ok(()),
         _ => Err(io::Error::other("fork from a process that has threads")),
     }

@@ -336,7 +336,9 @@ fn is_ramfs(fs: FsType) -> bool {
     fs.0 == RAMFS_MAGIC
 }
 
-fn is_memory(fs: FsType) -> bool {
+/// Returns whether files of this file system are memory.
+#[must_use]
+pub fn is_memory(fs: FsType) -> bool {
     fs == statfs::TMPFS_MAGIC || fs == statfs::HUGETLBFS_MAGIC || is_ramfs(fs)
 }
 

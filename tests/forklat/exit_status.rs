@@ -73,7 +73,7 @@ fn the_command_keeps_its_arguments_and_streams() {
     let script = "read line; echo \"$0 $1 $line\"; echo aside >&2";
     let line = format!(
         "echo in | '{}' run --baseline=0 --settle=0 --probe=fork -- sh -c '{script}' -v --for=1",
-        FORKLAT
+        &*FORKLAT
     );
     let output = run(place.command_with_mark("sh").args(["-c", &line]));
     assert!(output.status.success(), "{}", describe_output(&output));

@@ -26,9 +26,7 @@ use nix::unistd::{Pid, mkfifo};
 use tempfile::TempDir;
 
 use crate::support::*;
-
-/// The program under test, as cargo built it.
-const FORKLAT: &str = env!("CARGO_BIN_EXE_forklat");
+use crate::tested_programs::FORKLAT;
 
 /// A whole measurement is not wanted where only its outside is looked at.
 const SHORT_RUN: [&str; 4] = ["--baseline=100ms", "--settle=0", "--probe=fork", "-v"];
@@ -74,7 +72,7 @@ impl RunFixture {
     }
 
     fn forklat(&self) -> Command {
-        self.command_with_mark(FORKLAT)
+        self.command_with_mark(&*FORKLAT)
     }
 
     /// `forklat run` with these words.

@@ -122,7 +122,16 @@ fn a_full_disk_ends_the_observer_with_an_error() {
     let on_disk = |words: &[&str]| {
         let mut command = place.command_with_mark("unshare");
         let script = "mount -t tmpfs -o size=256k none disk && exec \"$@\"";
-        command.args(["-m", "sh", "-c", script, "sh", FORKLAT, "run", "--on=disk"]);
+        command.args([
+            "-m",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            &*FORKLAT,
+            "run",
+            "--on=disk",
+        ]);
         command.args(COMMAND_TIME_ONLY).args(EXPORTS).args(words);
         command
     };

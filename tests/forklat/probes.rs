@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{COMMAND_TIME_ONLY, HeldRun, RunFixture, cpus, names, probe, probe_kinds, subject};
-use crate::support::{describe_output, disk_dir, lossy_string};
+use crate::support::{describe_output, disk_dir, lossy_string, run};
 
 #[test]
 fn probes_without_a_directory_are_the_default() {
@@ -192,4 +192,36 @@ fn a_program_is_wanted_by_exec_only() {
             describe_output(&output)
         );
     }
+}
+
+/// As for compare, the current directory, if it is a disk; in memory a note says that none was measured.
+#[test]
+fn without_on_the_current_directory_is_measured() {
+    let place = RunFixture::new();
+    let disk = disk_dir();
+    let output = run(place
+        .forklat()
+        .current_dir(disk.path())
+        .args(["run", "--for=300ms"])
+        .args(COMMAND_TIME_ONLY)
+        .arg("--export-json")
+        .arg(place.path("json")));
+    assert!(output.status.success(), "{}", describe_output(&output));
+    let report = place.report("json");
+    let all = [
+        "wakeup",
+        "fork",
+        "fork-child",
+        "exec",
+        "touch",
+        "write",
+        "fsync",
+        "read",
+    ];
+    assert_eq!(probe_kinds(subject(&report, "during")), all);
+    assert!(report.facts.on.is_some(), "the file system is told");
+    assert_eq!(names(disk.path()), [""; 0], "nothing is left");
+    let (_, in_memory) = place.run_and_report(&[&COMMAND_TIME_ONLY[..], &["--for=200ms"]].concat());
+    let note = "no disk was measured: the current directory lies in memory, and there is no --on";
+    assert_eq!(in_memory.notes.last().map(String::as_str), Some(note));
 }

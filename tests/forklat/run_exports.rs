@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mmapcp::forklat::export::svg;
 use mmapcp::forklat::merge::merge;
 use mmapcp::forklat::model::{ProbeResult, Report, Subject, WorstMoment};
 
@@ -34,6 +35,7 @@ fn everything_that_was_measured() {
             "--export-csv=csv",
             "--export-markdown=markdown",
             "--export-hlog=hlog",
+            "--export-svg=svg",
         ],
         "echo out; sleep 1",
     );
@@ -49,7 +51,7 @@ fn everything_that_was_measured() {
     let (output, report) = place.run_and_report(&words);
     let time = began..since_epoch();
     assert_eq!(lossy_string(&output.stdout), "out\n", "the command's own");
-    place.assert_only(&["csv", "hlog", "json", "markdown"]);
+    place.assert_only(&["csv", "hlog", "json", "markdown", "svg"]);
     is_of_this_run(&report, &command);
     for name in PHASES {
         let subject = subject(&report, name);
@@ -225,7 +227,7 @@ fn has_observers(report: &Report) {
     }
 }
 
-/// Table, CSV, Markdown and interval log tell what the JSON does.
+/// Table, CSV, Markdown, interval log and picture tell what the JSON does.
 fn agree(place: &RunFixture, report: &Report, table: &str) {
     let read = |name: &str| fs::read_to_string(place.path(name)).unwrap();
     let head = "| | | | baseline | during | ratio | after | ratio |";
@@ -253,6 +255,7 @@ fn agree(place: &RunFixture, report: &Report, table: &str) {
         let line = format!("\n{phase},fork,,count,count,{count},");
         assert!(csv.contains(&line), "{csv}");
     }
+    assert_eq!(read("svg"), svg::render(report).unwrap());
     let log = read("hlog");
     let intervals = log
         .lines()

@@ -162,7 +162,7 @@ fn forklat_leaves_a_signal_ignored_that_was_ignored_at_start() {
         "-c",
         "trap '' INT; exec \"$@\"",
         "sh",
-        super::FORKLAT,
+        &*super::FORKLAT,
         "run",
         FORK,
     ]);
@@ -215,7 +215,7 @@ fn a_second_signal_ends_the_run_at_once() {
 fn what_is_ignored_stays_so_for_the_command() {
     let script = format!(
         "trap '' USR1 XFSZ; exec {} run --baseline=0 --settle=0 --probe=fork -- grep SigIgn /proc/self/status",
-        env!("CARGO_BIN_EXE_forklat")
+        &*super::FORKLAT
     );
     let output = std::process::Command::new("sh")
         .args(["-c", &script])

@@ -30,9 +30,12 @@ const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
     ),
     (
         &["--for=1", "--probe=forks"],
-        "possible values: wakeup, fork, exec, touch, write, fsync, read",
+        "invalid argument 'forks' for '--probe'\nValid arguments are:\n  - 'wakeup'\n  - 'fork'\n  - 'exec'\n  - 'touch'\n  - 'write'\n  - 'fsync'\n  - 'read'\nTry",
     ),
-    (&["--for=1", "--probe="], "possible values: wakeup, fork"),
+    (
+        &["--for=1", "--probe="],
+        "option '--probe' requires an argument\nValid arguments are:\n  - 'wakeup'\n  - 'fork'",
+    ),
     (
         &["--for=1", "--probe=fork", "--period=exec=9ms"],
         "--period=exec: that probe is not selected",
@@ -43,13 +46,16 @@ const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
     ),
     (
         &["--for=1", "--probe=write"],
-        "--probe=write needs --on=DIR",
+        "--probe=write needs --on=DIR, since the current directory lies in memory",
     ),
     (
         &["--for=1", "--probe=fork,fsync"],
-        "--probe=fsync needs --on=DIR",
+        "--probe=fsync needs --on=DIR, since the current directory lies in memory",
     ),
-    (&["--for=1", "--probe=read"], "--probe=read needs --on=DIR"),
+    (
+        &["--for=1", "--probe=read"],
+        "--probe=read needs --on=DIR, since the current directory lies in memory",
+    ),
     (
         &["--for=1", "--on=missing"],
         "cannot access 'missing': No such file or directory",
@@ -74,12 +80,15 @@ const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
     // Linux counts processes to 2^22.
     (&["--attach=4194305"], "there is no process 4194305"),
     (&["--attach=0"], "0 is not in 1.."),
-    (&["--attach=self"], "invalid value 'self'"),
-    (&["--attach=1", "--", "true"], "cannot be used with"),
+    (&["--attach=self"], "invalid argument 'self' for '--attach'"),
+    (
+        &["--attach=1", "--", "true"],
+        "option '--attach' cannot be used with COMMAND",
+    ),
     (&["--for=1", "--", "true"], "cannot be used with"),
     (
         &["--no-such-option", "true"],
-        "unexpected argument '--no-such-option'",
+        "unrecognized option '--no-such-option'",
     ),
     (
         &["--export-csv=no/such", "true"],
@@ -130,13 +139,99 @@ fn bad_command_lines_are_refused() {
             describe_output(&output)
         );
         assert!(
-            stderr.starts_with("forklat: ") || stderr.starts_with("error: "),
+            stderr.starts_with("forklat: "),
             "{words:?} {}",
             describe_output(&output)
         );
         place.assert_only(&["old"]);
     }
     assert_eq!(fs::read(place.path("old")).unwrap(), b"precious");
+}
+
+/// Command lines and all that is said about them.
+const MISTAKES: &[(&[&str], &str)] = &[
+    (
+        &[],
+        "forklat: missing subcommand: run, compare, scale or merge\n\
+         Try 'forklat --help' for more information.\n",
+    ),
+    (
+        &["--no-such-option"],
+        "forklat: unrecognized option '--no-such-option'\n\
+         Try 'forklat --help' for more information.\n",
+    ),
+    (
+        &["comprae"],
+        "forklat: unrecognized subcommand 'comprae'\nforklat: did you mean 'compare'?\n\
+         Try 'forklat --help' for more information.\n",
+    ),
+    // Similar to `compare` for clap.
+    (
+        &["measure"],
+        "forklat: unrecognized subcommand 'measure'\nTry 'forklat --help' for more information.\n",
+    ),
+    (
+        &["run", "--basline=1s", "true"],
+        "forklat: unrecognized option '--basline'\nforklat: did you mean '--baseline'?\n\
+         Try 'forklat run --help' for more information.\n",
+    ),
+    (
+        &["run", "-z"],
+        "forklat: invalid option -- 'z'\nTry 'forklat run --help' for more information.\n",
+    ),
+    (
+        &["run", "--for"],
+        "forklat: option '--for' requires an argument\n\
+         Try 'forklat run --help' for more information.\n",
+    ),
+    (
+        &["run", "--for=1", "--for=2"],
+        "forklat: option '--for' is given twice\nTry 'forklat run --help' for more information.\n",
+    ),
+    (
+        &["run", "--exec-cold=1"],
+        "forklat: option '--exec-cold' doesn't allow an argument\n\
+         Try 'forklat run --help' for more information.\n",
+    ),
+    (
+        &["run"],
+        "forklat: a command, --attach or --for is required\n\
+         Try 'forklat run --help' for more information.\n",
+    ),
+    (
+        &["compare", "--size=50m"],
+        "forklat: invalid argument '50m' for '--size': 'm' in '50m' is not a unit of size; did you mean M?\n\
+         Try 'forklat compare --help' for more information.\n",
+    ),
+    (
+        &["compare", "--size=1M", "--source=x"],
+        "forklat: option '--size' cannot be used with '--source'\n\
+         Try 'forklat compare --help' for more information.\n",
+    ),
+    (
+        &["compare", "extra"],
+        "forklat: extra operand 'extra'\nTry 'forklat compare --help' for more information.\n",
+    ),
+    (
+        &["merge"],
+        "forklat: missing file operand\nTry 'forklat merge --help' for more information.\n",
+    ),
+];
+
+/// In the form of mmapcp, word by word.
+#[test]
+fn mistakes_are_told_as_mmapcp_tells_them() {
+    let place = RunFixture::new();
+    for (words, said) in MISTAKES {
+        let output = run(place.forklat().args(*words));
+        assert_eq!(output.status.code(), Some(125), "{words:?}");
+        assert_eq!(lossy_string(&output.stderr), *said, "{words:?}");
+        assert!(output.stdout.is_empty(), "{words:?}");
+    }
+    let output = run(crate::support::mmapcp().arg("--no-such-option"));
+    let theirs = lossy_string(&output.stderr).replace("mmapcp", "forklat");
+    assert_eq!(theirs, MISTAKES[1].1, "the other program");
+    place.assert_only(&[]);
 }
 
 #[test]
@@ -181,7 +276,7 @@ fn no_task_or_one_that_is_unknown() {
             describe_output(&output)
         );
         assert!(
-            lossy_string(&output.stderr).contains("Usage: forklat"),
+            lossy_string(&output.stderr).contains("\nTry 'forklat "),
             "{}",
             describe_output(&output)
         );

@@ -8,6 +8,7 @@ use std::process::Command;
 use super::program_run::{CopyOutcome, copy_arguments, cp, mmapcp};
 use super::test_filesystem::Mount;
 use super::{Lab, lab_temp_dir, run_tool, skip};
+use crate::tested_programs::MMAPCP;
 
 /// Copies of each case: before the mending, 12 of 15 went wrong for two files of 20 MB.
 const COPIES_PER_CASE: usize = 8;
@@ -137,7 +138,7 @@ fn names_that_a_file_system_folds_are_written_by_the_last() {
         mode=existing; copied "$OWN" -r --jobs=1 --atomic > want; copied "$OWN" -r --jobs=4 --atomic > got; diff want got
     "#;
     fs::write(home.path().join("script"), script).expect("write the script");
-    let own = env!("CARGO_BIN_EXE_mmapcp");
+    let own = &*MMAPCP;
     let at = home.path().display();
     // In a mount namespace of its own: what is left there goes with it.
     let line = format!("cd '{at}' && OWN='{own}' exec unshare -m bash script");
@@ -166,7 +167,7 @@ fn links_to_a_file_of_the_run_are_written_in_order() {
     "#;
     let output = Command::new("bash")
         .args(["-c", script])
-        .env("OWN", env!("CARGO_BIN_EXE_mmapcp"))
+        .env("OWN", &*MMAPCP)
         .current_dir(home.path())
         .output()
         .expect("bash");

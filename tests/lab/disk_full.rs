@@ -110,6 +110,48 @@ fn a_read_only_mount_is_an_error() {
     assert_eq!(fs::read(&existing).expect("read the existing file"), b"old");
 }
 
+/// The sentence of cp, and behind it what was needed and what there was; called as cp, the sentence alone.
+#[test]
+fn a_full_disk_tells_what_is_missing() {
+    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
+        return;
+    };
+    let Some((_memory, source)) = dump_in_memory(&lab) else {
+        return;
+    };
+    let Some(small) = lab.mount(FsKind::Tmpfs, 16) else {
+        return;
+    };
+    let dest = small.path("copy");
+    let said = format!("error writing '{}': {NO_SPACE}", dest.display());
+    let links = crate::support::shm_dir();
+    let cp = links.path().join("cp");
+    std::os::unix::fs::symlink(&*crate::support::MMAPCP, &cp).expect("link");
+    for option in ["--engine=buffered", "--sparse=auto"] {
+        // The space of a file that is overwritten counts as free, and an old one is there after a failure.
+        for old_size in [0, 4 << 20] {
+            let message = |program: &Path| {
+                fs::write(&dest, vec![1; old_size]).expect("make an old file");
+                let output = std::process::Command::new(program)
+                    .env("LC_ALL", "C")
+                    .arg(option)
+                    .args([&source, &dest])
+                    .output()
+                    .expect("run the copy");
+                String::from_utf8(output.stderr).expect("a text")
+            };
+            let ours = message(Path::new(&*crate::support::MMAPCP));
+            let figures = "; 32.0 MiB needed, 16.0 MiB free";
+            assert_eq!(
+                ours,
+                format!("mmapcp: {said}{figures}\n"),
+                "{option} {old_size}"
+            );
+            assert_eq!(message(&cp), format!("{}: {said}\n", cp.display()));
+        }
+    }
+}
+
 /// Full to the last block, then with room for a part; each engine; then the checker's word, and a copy that fits.
 fn check_full_disk(kind: FsKind, mib: u64, options: &[&str]) {
     let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
@@ -157,6 +199,13 @@ fn assert_no_space(disk: &Mount, source: &Path, option: &str) {
     );
     assert_told(&outcome, option);
     if reserves(disk.kind) {
+        // A full xfs has no room for the file itself.
+        assert!(
+            outcome.stderr.contains("; 32.0 MiB needed, ")
+                || outcome.stderr.contains("cannot create regular file"),
+            "{option}: {}",
+            outcome.stderr
+        );
         assert!(
             !dest.exists(),
             "{option}: a file that this run created is left: {}",

@@ -12,6 +12,7 @@ mod forklat_host_changes;
 mod kernel;
 mod kernel_versions;
 mod memory_cgroup;
+mod memory_group;
 pub(crate) mod newest_cp;
 mod power_cut_replay;
 mod power_cut_snapshots;
@@ -25,6 +26,7 @@ mod syscall_cpu_time;
 mod test_filesystem;
 mod truncated_source;
 mod unsupported_attributes;
+mod without_proc;
 
 use std::env;
 use std::fs::{self, File};

@@ -8,6 +8,7 @@ use assert_cmd::Command;
 use serde_json::Value;
 
 use super::newest_cp;
+use crate::tested_programs::MMAPCP;
 
 /// No copy of the lab takes a tenth of this; whatever does hangs.
 const COPY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -58,7 +59,7 @@ impl CopyOutcome {
 
 /// Runs `mmapcp --json` with these words.
 pub(super) fn mmapcp<S: AsRef<OsStr>>(words: &[S]) -> CopyOutcome {
-    let output = Command::new(env!("CARGO_BIN_EXE_mmapcp"))
+    let output = Command::new(&*MMAPCP)
         .arg("--json")
         .args(words)
         .env("LC_ALL", "C")

@@ -12,6 +12,7 @@ use super::program_run::{CopyOutcome, copy_arguments, cp, mmapcp, newest_cp};
 use super::test_filesystem::{FsKind, Mount};
 use super::{Lab, newest_cp, run_tool};
 use crate::seccomp_filter::{DeniedSyscall, run_with_denied};
+use crate::tested_programs::MMAPCP;
 
 const TOOLS: [&str; 4] = ["filefrag", "losetup", "mount", "umount"];
 
@@ -173,7 +174,7 @@ fn an_error_of_the_medium_is_no_reason_to_copy_in_another_way() {
             let inject = format!("inject=ioctl:error={errno}");
             let output = Command::new("strace")
                 .args(["-f", "-qq", "-o", "/dev/null", "-e", &inject])
-                .arg(env!("CARGO_BIN_EXE_mmapcp"))
+                .arg(&*MMAPCP)
                 .args([&place.source, &dest])
                 .env("LC_ALL", "C")
                 .output()
@@ -220,7 +221,7 @@ fn check_uncut_dest(source: &Path, dest: &Path, wanted: &[u8]) {
     let old = old_contents()[2].clone();
     let copy = |options: &[&str], denied: &[DeniedSyscall], errno: Errno| {
         prepare(dest, old.as_deref());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mmapcp"));
+        let mut command = Command::new(&*MMAPCP);
         command.args(options).args([source, dest]);
         let output = run_with_denied(denied, errno as i32, command);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::{Lab, lab_temp_dir};
 use crate::support::{self, MIB};
+use crate::tested_programs::MMAPCP;
 
 /// A copy under strace, which changes the answers to the calls on the source that `inject` names.
 fn strace_inject(inject: &str, option: &str, source: &Path, dest: &Path) -> Command {
@@ -21,7 +22,7 @@ fn strace_inject(inject: &str, option: &str, source: &Path, dest: &Path) -> Comm
         .arg(format!("--inject={inject}"))
         .arg("-P")
         .arg(source)
-        .arg(env!("CARGO_BIN_EXE_mmapcp"))
+        .arg(&*MMAPCP)
         .arg(option)
         .args([source, dest]);
     command

@@ -23,7 +23,7 @@ fn count_sync_calls(lab: &Lab, kind: FsKind) -> Option<(usize, usize)> {
     command
         .args(["-f", "-e", "trace=fsync,syncfs", "-o"])
         .arg(&log)
-        .arg(MMAPCP)
+        .arg(&*MMAPCP)
         .args(["-r", "--fsync"])
         .args([&source, &disk.path("copy")]);
     let output = run(&mut command);

@@ -15,6 +15,7 @@ use super::test_filesystem::FsKind;
 use super::{Lab, lab_temp_dir};
 use crate::support::{self, MIB};
 use crate::syscall_cpu_tracer::{self, CACHESTAT, CallCpuTime, CpuTrace, name};
+use crate::tested_programs::MMAPCP;
 
 /// The longest that a call may hold a CPU. The aim is 1 ms; what is above twice that is a fault, not noise.
 const MAX_CALL_CPU_TIME: Duration = Duration::from_millis(2);
@@ -35,7 +36,7 @@ fn dense_size() -> u64 {
 
 /// Copies `source` with these options as often as it takes to know, and returns the last trace.
 fn copy(source: &Path, dest: &Path, options: &[&str], before: impl Fn()) -> CpuTrace {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mmapcp"));
+    let mut command = Command::new(&*MMAPCP);
     command.args(options).arg(source).arg(dest);
     let mut suspects: Option<BTreeMap<i64, CallCpuTime>> = None;
     for _ in 0..MAX_TRACE_RUNS {

@@ -6,6 +6,7 @@ use std::process::Command;
 use super::Lab;
 use super::test_filesystem::{FsKind, Mount};
 use super::tool_command::search_path;
+use crate::tested_programs::MMAPCP;
 
 const TOOLS: [&str; 7] = [
     "chattr",
@@ -25,10 +26,7 @@ fn agree(mount: &Mount, prepare: &str, commands: &[&str]) {
             std::fs::create_dir(&dir).expect("a directory");
             outcome(&dir, prepare, command, program)
         };
-        let (cp, ours) = (
-            of("/bin/cp", "cp"),
-            of(env!("CARGO_BIN_EXE_mmapcp"), "ours"),
-        );
+        let (cp, ours) = (of("/bin/cp", "cp"), of(&MMAPCP, "ours"));
         assert_eq!(ours, cp, "{command}");
     }
 }

@@ -51,7 +51,7 @@ impl CrashFixture {
             .args(words)
             .env("SHM", self.path("shm"))
             .env("STORE", self.path("store"))
-            .env("MMAPCP", MMAPCP)
+            .env("MMAPCP", &*MMAPCP)
             .env("LC_ALL", "C"))
     }
 
@@ -173,7 +173,7 @@ fn it_says_what_failed() {
     command
         .env("SHM", crash.path("shm"))
         .env("STORE", crash.path("store"));
-    command.env("MMAPCP", MMAPCP).env("LC_ALL", "C");
+    command.env("MMAPCP", &*MMAPCP).env("LC_ALL", "C");
     make_dense_dump(&crash.memory("large.4711".as_ref()), MIB);
     let output = run(&mut command);
     assert_eq!(
@@ -202,7 +202,7 @@ fn the_short_one_of_the_readme_keeps_all_or_names_nothing_complete() {
     fs::write(crash.memory(OsStr::new("heap.4711")), "heap").unwrap();
     fs::write(crash.memory(OsStr::new("heap.4712")), "another's").unwrap();
     let collect = |pid: &str| {
-        let bin = Path::new(MMAPCP).parent().unwrap();
+        let bin = Path::new(&*MMAPCP).parent().unwrap();
         run(Command::new("sh")
             .arg(crash.path("short"))
             .arg(pid)

@@ -51,7 +51,7 @@ fn runs_as_with(oracle: Oracle, shell: &str, script: &str) {
         Oracle::System => run_with(shell, script, Path::new("/bin/cp")),
         Oracle::Newest => run_with(shell, script, &newest()),
     };
-    let (ours, our_tree) = run_with(shell, script, Path::new(MMAPCP));
+    let (ours, our_tree) = run_with(shell, script, Path::new(&*MMAPCP));
     assert!(
         !theirs.stdout.is_empty() && !cp_tree.is_empty(),
         "a script that does nothing: {}",

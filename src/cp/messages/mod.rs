@@ -12,10 +12,12 @@ use super::error::{
     LinkOperation, Operation, PriorityStep, Refusal, Replaced, ReplacedWhileCopied, RestoreError,
     Warning, XattrOperation,
 };
+use super::space_shortage::SpaceShortage;
 use crate::report::bottleneck_clause;
-use crate::report::program_name;
 use crate::report::quote::{quote, quote_if_needed, quote_word};
 use crate::report::units;
+use crate::report::{PROGRAM_NAME, program_name};
+use crate::sys::proc_status::is_proc_mounted;
 use crate::sys::strerror::strerror;
 use crate::transfer::errno_class::Endpoint;
 use crate::transfer::{self, CopyFailure};
@@ -99,7 +101,45 @@ fn write_io(
         Quoting::None => path.display().to_string(),
     };
     let end = phrase_end(operation);
-    write!(f, "{words}{name}{end}: {}", strerror(error))
+    let why = if sets_or_reads_attributes(operation) {
+        attribute_error(error)
+    } else {
+        strerror(error)
+    };
+    write!(f, "{words}{name}{end}: {why}")
+}
+
+/// Returns whether the operation reaches an attribute of an open file through /proc/self/fd, where the file cannot be
+/// opened for reading.
+fn sets_or_reads_attributes(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::SetTimes
+            | Operation::SetParentTimes
+            | Operation::SetMode
+            | Operation::SetParentMode
+            | Operation::SetDefaultMode
+            | Operation::GrantOwnerAccess
+            | Operation::ClearMode
+            | Operation::SetOwner
+            | Operation::ReadAcl
+            | Operation::SetAcl
+            | Operation::ListXattrs
+            | Operation::SetXattrs
+            | Operation::ReadContext
+            | Operation::SetContext
+    )
+}
+
+/// Returns the message of an error of an attribute, and that /proc is missing, where this is the reason for a missing
+/// file.
+fn attribute_error(error: &io::Error) -> String {
+    let why = strerror(error);
+    if error.kind() == io::ErrorKind::NotFound && !is_proc_mounted() {
+        format!("{why}; /proc is not mounted")
+    } else {
+        why
+    }
 }
 
 impl LinkOperation {
@@ -146,11 +186,11 @@ impl Display for Error {
                 error,
             } => {
                 let (words, preposition) = operation.words();
-                let (name, path, why) = (quote(name), quote(path), strerror(error));
+                let (name, path, why) = (quote(name), quote(path), attribute_error(error));
                 write!(f, "{words} attribute {name} {preposition} {path}: {why}")
             }
             Self::CreationContext { context, error } => {
-                let (context, why) = (quote_word(context), strerror(error));
+                let (context, why) = (quote_word(context), attribute_error(error));
                 write!(
                     f,
                     "failed to set default file creation context to {context}: {why}"
@@ -313,6 +353,21 @@ impl Display for Replaced {
 
 impl Display for DataError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.write_sentence(f)?;
+        match self.shortage {
+            // Called as cp, the words are those of cp.
+            Some(SpaceShortage { needed, free }) if program_name() == PROGRAM_NAME => {
+                let (needed, free) = (units::format_size(needed), units::format_size(free));
+                write!(f, "; {needed} needed, {free} free")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl DataError {
+    /// Writes what has failed, in the words of cp where it has some.
+    fn write_sentence(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (from, to) = (quote(&self.source), quote(&self.dest));
         let failure = &self.failure;
         match &failure.error {
@@ -350,9 +405,7 @@ impl Display for DataError {
             transfer::Error::Interrupted => self.write_interrupted(f, &from, &to),
         }
     }
-}
 
-impl DataError {
     /// Writes how far a copy had come when a signal ended it.
     fn write_interrupted(&self, f: &mut Formatter<'_>, from: &str, to: &str) -> fmt::Result {
         let CopyFailure {
@@ -368,15 +421,15 @@ impl DataError {
             )
         } else if !begun {
             write!(f, "interrupted before a byte of {from} was copied to {to}")
-        } else if size == 0 {
-            write!(
-                f,
-                "interrupted: {to} holds the first {copied} bytes of {from}"
-            )
         } else {
+            // The exact number serves to cut off what follows, the other one to read.
+            let shown = match size {
+                0 => units::format_size(copied),
+                _ => units::format_size_of(copied, size),
+            };
             write!(
                 f,
-                "interrupted: {to} holds the first {copied} of the {size} bytes of {from}"
+                "interrupted: {to} holds the first {copied} bytes ({shown}) of {from}"
             )
         }
     }

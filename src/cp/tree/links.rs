@@ -20,6 +20,7 @@ use crate::cp::dest;
 use crate::cp::error::{Error, LinkOperation, Operation, Refusal, Warning};
 use crate::cp::file_status::{FileId, file_id, is_directory, is_link};
 use crate::cp::options::{Backup, CopyMode, Dereference, Overwrite};
+use crate::sys::proc_status::is_proc_mounted;
 
 /// The name that each source was copied to, by the identity of the source, and the directories that this run made, by
 /// their own identity.
@@ -395,7 +396,7 @@ fn hard_link_fd(
         ) {
             // Without /proc the path must be used. Where /proc exists, ENOENT means that the file has no name left, and
             // its old name belongs to another file.
-            Err(Errno::ENOENT) if !has_proc() => linkat(
+            Err(Errno::ENOENT) if !is_proc_mounted() => linkat(
                 named.dir(),
                 named.path(),
                 dest.dir(),
@@ -406,10 +407,6 @@ fn hard_link_fd(
         }
     };
     make_over(dest, over, make)
-}
-
-fn has_proc() -> bool {
-    fstatat(AT_FDCWD, "/proc/self/fd", AtFlags::empty()).is_ok()
 }
 
 fn symlink(target: &OsStr, dest: &AtPath, over: Replacement<'_>) -> nix::Result<bool> {

@@ -28,7 +28,8 @@ pub fn probes() -> String {
         ));
     }
     text.push_str(&format!(
-        "All of them run unless --probe selects some; those that use DIR run only with --on.\n\n{LATENCY}"
+        "All of them run unless --probe selects some. Those that use DIR run in the directory of --on, or else in the current \
+         directory; `run` leaves them out, with a note, if that is in memory or not writable.\n\n{LATENCY}"
     ));
     text
 }

@@ -6,6 +6,7 @@ pub mod long_help;
 pub mod probes;
 pub mod run_args;
 pub mod scale;
+pub mod usage_error;
 
 use std::path::PathBuf;
 

@@ -29,7 +29,7 @@ pub struct ProbeArgs {
     #[arg(long)]
     pub exec_cold: bool,
 
-    /// Run the probes write, fsync and read in DIR, and exec with a program that lies there
+    /// Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub on: Option<PathBuf>,
 }

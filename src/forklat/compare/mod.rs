@@ -8,12 +8,13 @@ mod source_file;
 mod tools;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 
 use super::cli::compare::CompareArgs;
+use super::default_directory::current_directory;
 use super::measured_command::{FinishedCommand, RunningCommand};
 use super::model::CopyResult;
 use super::probe_plan::ProbePlan;
@@ -44,11 +45,7 @@ const WRONG: i32 = 1;
 /// Whatever prevented the comparison. No part of a table is printed then.
 pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome, ForklatError> {
     let tools = Tool::all(&words.tool)?;
-    let on = words
-        .probes
-        .on
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("."));
+    let on = words.probes.on.clone().unwrap_or_else(current_directory);
     let mut probes = words.probes.clone();
     probes.on = Some(on.clone());
     let observing = ProbePlan::resolve(&probes)?;

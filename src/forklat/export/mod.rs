@@ -14,6 +14,8 @@ pub mod report_document;
 pub mod report_paragraphs;
 pub mod rows;
 pub mod scale_tables;
+pub mod svg;
+mod svg_text;
 pub mod table;
 pub mod terminal_report;
 
@@ -28,11 +30,12 @@ use super::model::Report;
 use crate::forklat::error::ForklatError;
 
 /// All export formats. The options of the command line have this order.
-pub static FORMATS: [Format; 4] = [
+pub static FORMATS: [Format; 5] = [
     json_report::FORMAT,
     csv::FORMAT,
     markdown::FORMAT,
     hlog::FORMAT,
+    svg::FORMAT,
 ];
 
 /// The export files that were requested, each with its format. `-` is standard output.

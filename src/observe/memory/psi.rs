@@ -91,8 +91,17 @@ fn read_into(text: &mut ProcFile, some: Metric, full: Metric, values: &mut Metri
     }
 }
 
+/// Returns whether a file would lie in a /proc that is mounted, in which each process finds itself.
+fn is_below_proc(file: &Path) -> bool {
+    let proc = file.parent().and_then(Path::parent);
+    proc.is_some_and(|proc| proc.join("self").exists())
+}
+
 fn explain_open_error(path: &Path, error: io::Error) -> ObserveError {
     match error.raw_os_error() {
+        Some(libc::ENOENT) if !is_below_proc(path) => {
+            unavailable("no /proc/pressure: /proc is not mounted")
+        }
         Some(libc::ENOENT) => unavailable(
             "no /proc/pressure: the kernel is older than 4.20, built without PSI, or started with psi=0",
         ),
@@ -158,6 +167,9 @@ mod tests {
             .to_string()
         };
         assert!(why(libc::ENOENT).contains("older than 4.20"));
+        let elsewhere = Path::new("/no/proc/pressure/io");
+        let error = explain_open_error(elsewhere, Error::from_raw_os_error(libc::ENOENT));
+        assert_eq!(error.to_string(), "no /proc/pressure: /proc is not mounted");
         assert!(why(libc::EOPNOTSUPP).contains("psi=0"));
         assert_eq!(
             why(libc::EACCES),

@@ -140,7 +140,9 @@ fn progress_lines() -> [String; 2] {
         let run = RunProgress {
             files: 2,
             bytes: 3 << 20,
+            copied_bytes: 3 << 20,
             rate: 1e6,
+            elapsed: Duration::from_secs(3),
             total,
         };
         Event::Progress(Progress::new(&file, &run)).into_line()
@@ -171,6 +173,7 @@ fn total_line() -> String {
         skipped: 1,
         errors: 3,
         elapsed: Duration::from_millis(2500),
+        engine: None,
     };
     Event::Total(Total::from(&summary)).into_line()
 }

@@ -208,7 +208,7 @@ fn spawn(words: &[OsString], takes_input: bool) -> Child {
         r#"read -r go; exec "$@" </dev/null"#
     };
     Command::new("/bin/sh")
-        .args(["-c", script, "sh", MMAPCP])
+        .args(["-c", script, "sh", &*MMAPCP])
         .args(words)
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
