@@ -119,20 +119,11 @@ fn run_as(way: TempFileKind, command: Command) -> Output {
 }
 
 fn assert_ok(output: &Output, context: &str) {
-    assert!(
-        output.status.success(),
-        "{context}: {}",
-        describe_output(output)
-    );
+    assert_exit_in(output, 0, context);
 }
 
 fn assert_says(output: &Output, words: &str, context: &str) {
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{context}: {}",
-        describe_output(output)
-    );
+    assert_exit_in(output, 1, context);
     let stderr = lossy_string(&output.stderr);
     assert!(
         stderr
@@ -751,12 +742,7 @@ fn missing_required_syscalls_are_errors() {
         let mut command = scene.command();
         command.arg("--fsync");
         let output = run_with_denied(calls, errno as i32, command);
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{context}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 1, &context);
         let stderr = lossy_string(&output.stderr);
         assert!(
             stderr.starts_with(&format!("mmapcp: {words} ")),
@@ -802,12 +788,7 @@ fn an_owner_that_is_refused() {
         Errno::EPERM as i32,
         scene.command(),
     );
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     scene.assert_old_and_alone("chown refused");
 }
 
@@ -842,12 +823,7 @@ fn a_sync_that_fails_is_a_failure() {
         Errno::EIO as i32,
         command,
     );
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     let stderr = lossy_string(&output.stderr);
     assert!(stderr.starts_with("mmapcp: failed to sync "), "{stderr}");
     assert_eq!(

@@ -233,11 +233,7 @@ fn what_is_no_file_is_refused_as_operand_and_in_a_tree() {
         let output = run(Command::new("sh")
             .args(["-ec", script])
             .current_dir(dir.path()));
-        assert!(
-            output.status.success(),
-            "{script}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, script);
         lossy_string(&output.stdout)
     };
     sh("mkdir s d d/dir; printf new > s/pipe; printf new > s/null; printf new > s/dir; printf new > s/file
@@ -250,12 +246,7 @@ fn what_is_no_file_is_refused_as_operand_and_in_a_tree() {
             .args(["--atomic", "-T"])
             .arg(format!("s/{name}"))
             .arg(format!("d/{name}")));
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{name}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 1, name);
         let words = match name {
             "dir" => "cannot overwrite directory 'd/dir' with non-directory 's/dir'".into(),
             _ => format!("cannot replace 'd/{name}' atomically: not a regular file"),
@@ -265,12 +256,7 @@ fn what_is_no_file_is_refused_as_operand_and_in_a_tree() {
     let output = run(mmapcp()
         .current_dir(dir.path())
         .args(["--atomic", "-rT", "s", "d"]));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     assert_eq!(
         lossy_string(&output.stderr).lines().count(),
         3,
@@ -305,11 +291,7 @@ fn the_directory_of_what_was_made_is_synced() {
         command.arg(&trace).arg(&*MMAPCP).arg("--fsync").args(words);
         let to = format!("under/{made}");
         let output = run(command.arg(&to).current_dir(dir.path()));
-        assert!(
-            output.status.success(),
-            "{words:?}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, format!("{words:?}"));
         let calls = fs::read_to_string(&trace).unwrap();
         let under = format!("{}>)", path("under").display());
         assert!(calls.contains(&under), "{words:?}: {calls}");

@@ -145,7 +145,7 @@ impl CompareFixture {
         let mut command = self.forklat();
         command.args(["run", "--for=10ms", "--baseline=0", "--settle=0"]);
         let output = self.run(command.arg("--probe=fork"));
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         lossy_string(&output.stderr)
     }
 }

@@ -64,12 +64,7 @@ fn declined_prompts_give_exit_status_1_and_copy_what_was_confirmed() {
             .unwrap();
         long_ago.set_modified(std::time::UNIX_EPOCH).unwrap();
         let output = answered(mmapcp(), dir.path(), words, answers);
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{words}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, code, words);
         let dest = match words {
             words if words.ends_with("t u") => "u/t/x",
             words => words.rsplit(' ').next().unwrap(),
@@ -89,12 +84,7 @@ fn declining_one_source_copies_the_others() {
         fs::write(into.join(name), "old").unwrap();
     }
     let output = answered(mmapcp(), dir.path(), "-i f g e into", "n\ny\n");
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     let read = |name| fs::read_to_string(into.join(name)).unwrap();
     assert_eq!([read("f"), read("g"), read("e")], ["old", "other", ""]);
 }
@@ -110,12 +100,7 @@ fn a_clone_that_fails_leaves_no_new_file() {
             .arg("--reflink=always")
             .arg(dir.path().join("f"))
             .arg(&dest));
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 1);
         assert!(
             lossy_string(&output.stderr).contains("failed to clone"),
             "{}",
@@ -125,12 +110,7 @@ fn a_clone_that_fails_leaves_no_new_file() {
     }
     // One that was there stays, empty, as with cp.
     let output = answered(mmapcp(), dir.path(), "--reflink=always f old", "");
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     assert_eq!(fs::read(dir.path().join("old")).unwrap(), b"");
 }
 
@@ -355,12 +335,7 @@ fn a_file_that_gets_no_backup_is_not_removed_for_a_directory() {
     let dir = shm_dir();
     furnish(dir.path());
     let output = answered(mmapcp(), dir.path(), "-rb -T t/. old", "");
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     assert_eq!(fs::read(dir.path().join("old")).unwrap(), b"old");
 }
 

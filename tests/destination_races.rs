@@ -115,20 +115,11 @@ fn start(refused: &[DeniedSyscall], mut command: Command) -> Running {
 }
 
 fn assert_ok(output: &Output, context: &str) {
-    assert!(
-        output.status.success(),
-        "{context}: {}",
-        describe_output(output)
-    );
+    assert_exit_in(output, 0, context);
 }
 
 fn assert_fails_with(output: &Output, words: &str, context: &str) {
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{context}: {}",
-        describe_output(output)
-    );
+    assert_exit_in(output, 1, context);
     let stderr = lossy_string(&output.stderr);
     assert!(stderr.contains(words), "{context}: {stderr}");
 }

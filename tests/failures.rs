@@ -105,12 +105,7 @@ fn a_full_device() {
     make_dense_dump(&source, 3 * MIB + 5);
     for engine in ["auto", "buffered"] {
         let output = run(mmapcp().args(option(engine)).arg(&source).arg("/dev/full"));
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{engine}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 1, engine);
         assert_eq!(
             lossy_string(&output.stderr),
             "mmapcp: error writing '/dev/full': No space left on device\n",
@@ -141,12 +136,7 @@ fn a_full_file_system() {
         .arg(disk.path())
         .arg(&*MMAPCP)
         .arg(&source));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     assert!(
         lossy_string(&output.stderr)
             .ends_with("copy': No space left on device; 20.0 MiB needed, 8.00 MiB free\n"),
@@ -238,12 +228,7 @@ fn told_both_sizes(engine: &str, output: &Output, after: u64) {
         "{engine}: {}",
         describe_output(output)
     );
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{engine}: {}",
-        describe_output(output)
-    );
+    assert_exit_in(output, 1, engine);
     let stderr = lossy_string(&output.stderr);
     assert_eq!(stderr.lines().count(), 1, "{engine}: {stderr}");
     assert!(
@@ -333,12 +318,7 @@ fn a_later_source_vanishes() {
         if disk.path().join("second").exists() {
             return false;
         }
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 1);
         let words = format!(
             "mmapcp: cannot stat '{}': No such file or directory\n",
             sources[1].display()
@@ -384,12 +364,7 @@ fn files_of_a_tree_vanish() {
         if lost == 0 {
             return false;
         }
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 1);
         let stderr = lossy_string(&output.stderr);
         assert_eq!(stderr.lines().count(), lost, "{stderr}");
         assert!(
@@ -419,12 +394,7 @@ fn an_older_file_outlives_a_refusal() {
     for engine in ["mmap", "splice"] {
         let word = format!("--engine={engine}");
         let output = run(mmapcp().args([&word]).arg(&source).arg(&older));
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 1);
         assert!(
             describe_output(&output).contains(engine),
             "{}",
@@ -437,12 +407,7 @@ fn an_older_file_outlives_a_refusal() {
         .args([&source, &older])
         .output()
         .unwrap();
-    assert_eq!(
-        limited.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&limited)
-    );
+    assert_exit(&limited, 1);
     assert!(
         describe_output(&limited).contains("File too large"),
         "{}",

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -28,12 +27,7 @@ fn the_usual_tools_make_identical_copies() {
     let mut command = place.forklat();
     command.args(["compare", "--runs=1", "--size=32M", "--baseline=200ms"]);
     let (output, report) = place.report(command.arg("--on").arg(&place.copy_dir));
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     assert_eq!(report["kind"], "compare");
     assert_eq!(subject(&report, "idle")["copies"], Value::Array(Vec::new()));
     for tool in ["cp", "dd oflag=direct", "mmapcp"] {
@@ -102,12 +96,7 @@ fn the_order_turns_round() {
         place.tool(name, &script)
     });
     let (output, report) = place.report(place.compare(&tools).args(["--runs=2", "--size=1M"]));
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     assert_eq!(place.text("order"), "a\nb\nb\na\n");
     for tool in ["a", "b"] {
         let copies = subject(&report, tool)["copies"].as_array().unwrap();
@@ -128,12 +117,7 @@ fn every_export_has_every_tool() {
             .arg(place.path(format));
     }
     let output = place.run(&mut command);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     for format in formats {
         let text = place.text(format);
         for tool in ["one", "another"] {
@@ -156,20 +140,10 @@ fn mmapcp_is_the_one_built_with_forklat() {
     let path = format!("{}:{path}", fake.parent().unwrap().display());
     let copies = "mmapcp=mmapcp --no-clobber {source} {dest}".to_owned();
     let output = place.run(place.compare_once(&[copies]).env("PATH", &path));
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     let refuses = "ours=mmapcp --no-such-option {source} {dest}".to_owned();
     let output = place.run(place.compare_once(&[refuses]).env("PATH", &path));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     assert!(
         lossy_string(&output.stderr).contains("'ours': mmapcp: "),
         "{}",
@@ -200,12 +174,7 @@ fn wrong_copies_are_shown_as_wrong_and_the_others_measured() {
     ]
     .map(|(name, script)| place.tool(name, &script));
     let (output, report) = place.report(&mut place.compare_once(&tools));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     let stdout = lossy_string(&output.stdout);
     for (tool, status, wrong) in [
         ("damages", 0, "first different byte at 2000000"),
@@ -257,12 +226,7 @@ fn what_a_tool_leaves_running_is_killed_and_told() {
         place.tool("next", &format!("{COPYING_TOOL}\n{asks}\ntrue")),
     ];
     let (output, report) = place.report(&mut place.compare_once(&tools));
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     // A zombie that nobody reaps yet would answer, too.
     let pid: i32 = place.text("pids").trim().parse().unwrap();
     expect_soon("the rest of the tool is gone", || {
@@ -288,12 +252,7 @@ fn a_daemon_that_a_tool_starts_holds_nothing_up() {
     let alive = !is_gone(Pid::from_raw(pid));
     nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     assert!(alive, "a daemon is not of the tool's group");
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     assert!(
         lossy_string(&output.stderr).contains("'daemon': so far"),
         "{}",
@@ -322,12 +281,7 @@ fn dies_by(signal: Signal) {
     std::thread::sleep(std::time::Duration::from_millis(5));
     running.signal(signal);
     let output = place.finish(running);
-    assert_eq!(
-        output.status.signal(),
-        Some(signal as i32),
-        "{}",
-        describe_output(&output)
-    );
+    assert_signal(&output, signal as i32);
     for pid in family {
         expect_soon("the tool and the probers are gone", || is_gone(pid));
     }
@@ -347,12 +301,7 @@ fn a_prober_that_dies_fails_the_comparison() {
     });
     nix::sys::signal::kill(*prober.expect("a prober"), Signal::SIGKILL).unwrap();
     let output = place.finish(running);
-    assert_eq!(
-        output.status.code(),
-        Some(125),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 125);
     let stderr = lossy_string(&output.stderr);
     assert!(stderr.contains("fork on CPU"), "{stderr}");
     assert!(stderr.contains(": was killed by signal 9"), "{stderr}");
@@ -413,12 +362,7 @@ fn a_given_source_stays_as_it_is() {
         let mut command = place.compare(&tools);
         let command = command.arg("--runs=1").arg("--source").arg(&source);
         let (output, report) = place.report(command);
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 1);
         for tool in ["cp", "mmapcp"] {
             assert_eq!(only_copy(&report, tool)["wrong"], Value::Null, "{tool}");
         }
@@ -441,12 +385,7 @@ fn a_directory_may_have_any_name() {
         ];
         let mut command = place.compare(&tools);
         let (output, report) = place.report(command.args(["--runs=1", "--size=1M"]));
-        assert_eq!(
-            output.status.code(),
-            Some(0),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 0);
         assert_eq!(only_copy(&report, "dd")["wrong"], Value::Null);
     }
 }
@@ -545,12 +484,7 @@ fn a_dump_that_memory_cannot_hold_is_not_begun() {
     }
     let mut command = place.compare(&[place.tool("cp", COPYING_TOOL)]);
     let output = place.run(command.arg(format!("--size={}", free + free / 2)));
-    assert_eq!(
-        output.status.code(),
-        Some(125),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 125);
     assert!(
         lossy_string(&output.stderr).contains("no room for a dump of"),
         "{}",
@@ -576,12 +510,7 @@ fn a_directory_that_cannot_be_written_to_is_refused() {
             .arg("--on")
             .arg(&on);
         let output = run(as_nobody(&mut command));
-        assert_eq!(
-            output.status.code(),
-            Some(125),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 125);
         let stderr = lossy_string(&output.stderr);
         assert!(stderr.contains("Permission denied"), "{stderr}");
         assert!(stderr.contains(on.to_str().unwrap()), "{stderr}");

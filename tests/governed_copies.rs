@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -23,12 +22,7 @@ impl CopyFixture {
     /// A copy that is refused before anything is written.
     fn assert_refused(&self, command: &mut Command, why: &str) {
         let output = run(command);
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 1);
         assert_eq!(lossy_string(&output.stderr), format!("mmapcp: {why}\n"));
         assert!(!self.destination().exists());
     }
@@ -66,7 +60,7 @@ fn every_engine_copies_the_same_when_it_is_governed() {
             let engine_option = format!("--engine={engine}");
             let options = [&unreachable_limits()[..], &[&engine_option]].concat();
             let output = run(&mut pair.command(&options));
-            assert!(output.status.success(), "{}", describe_output(&output));
+            assert_exit(&output, 0);
             assert_eq!(said(&output), "", "{}", describe_output(&output));
             assert_same_content(&pair.source(), &pair.destination(), engine);
             fs::remove_file(pair.destination()).unwrap();
@@ -87,7 +81,7 @@ fn a_tree_is_governed_as_one() {
     let mut command = mmapcp();
     command.args(unreachable_limits()).args(["-r", "--jobs=4"]);
     let output = run(command.arg(shm.path()).arg(&destination));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     for file in 0..40 {
         let name = file.to_string();
         assert_same_content(&shm.path().join(&name), &destination.join(&name), &name);
@@ -111,7 +105,7 @@ fn a_prober_that_dies_is_said_and_another_takes_its_place() {
         });
         kill(victim.unwrap(), Signal::SIGKILL).unwrap();
         let output = running.finish();
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         assert_eq!(
             said(&output),
             format!(
@@ -178,12 +172,7 @@ fn a_prober_that_cannot_start_is_an_error_before_a_byte() {
     let mut command = limited("--nproc=1:1", &bin);
     command.args(["--json", "--limit-rate=1M"]);
     let output = run(command.args([pair.source(), pair.destination()]));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     let why = "cannot start a thread to hold the limits: Resource temporarily unavailable";
     assert_eq!(lossy_string(&output.stderr), format!("mmapcp: {why}\n"));
     let events = parse_events(&output);
@@ -207,7 +196,7 @@ fn probers_that_may_be_swapped_out_are_said_once() {
     let mut command = limited("--memlock=65536:65536", &bin);
     command.args(latencies);
     let output = run(command.args([pair.source(), pair.destination()]));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     let want = format!(
         "mmapcp: {UNLOCKED_WARNING} (Cannot allocate memory): their own page faults may count as latency; raise RLIMIT_MEMLOCK\n"
     );
@@ -281,12 +270,7 @@ fn a_destination_without_a_file_system_has_no_write_latency() {
     command.arg("--max-write-latency=5ms").arg(pair.source());
     let missing = pair.disk.path().join("missing/copy");
     let output = run(command.arg(&missing));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     assert!(
         lossy_string(&output.stderr).contains("No such file or directory"),
         "{}",
@@ -312,7 +296,7 @@ fn that_writes_wait_for_nothing_in_memory_is_said() {
         command.env("POSIXLY_CORRECT", "1");
         command.arg("--max-write-latency=1h").arg(pair.source());
         let output = run(command.arg(&dest));
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         let want = if is_told {
             format!(
                 "mmapcp: warning: --max-write-latency: '{}' is on tmpfs, which is in memory: no write waits for a disk there, so this limit has no effect\n",
@@ -367,12 +351,7 @@ fn signals_end_a_copy_that_has_not_begun_and_nobody_is_left() {
         });
         running.signal(signal);
         let output = running.finish();
-        assert_eq!(
-            output.status.signal(),
-            Some(signal as i32),
-            "{}",
-            describe_output(&output)
-        );
+        assert_signal(&output, signal as i32);
         wait_until("the end of all", || !all.iter().any(|pid| is_alive(*pid)));
     }
 }
@@ -398,12 +377,7 @@ fn a_keeper_that_is_ended_with_the_copy_is_no_news() {
     wait_until("the signal is taken", || !is_pending(pid, Signal::SIGTERM));
     let _ = kill(found[0].0, Signal::SIGTERM);
     let output = running.finish();
-    assert_eq!(
-        output.status.signal(),
-        Some(Signal::SIGTERM as i32),
-        "{}",
-        describe_output(&output)
-    );
+    assert_signal(&output, Signal::SIGTERM as i32);
     let stderr = lossy_string(&output.stderr);
     assert!(!stderr.contains("prober"), "{stderr}");
     drop(held);

@@ -20,7 +20,7 @@ fn throttles(events: &[Value]) -> Vec<&Value> {
 fn json_names_the_limit_and_the_rate() {
     let pair = CopyFixture::new(6 * MIB);
     let output = run(&mut pair.command(&["--json", "--limit-rate=4M"]));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert!(output.stderr.is_empty(), "{}", describe_output(&output));
     let events = parse_events(&output);
     let told = throttles(&events);
@@ -41,7 +41,7 @@ fn a_limit_that_is_not_reached_is_not_told() {
     let pair = CopyFixture::new(6 * MIB);
     for options in [&["--json"][..], &["--json", "--limit-rate=100G"]] {
         let output = run(&mut pair.command(options));
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         let events = parse_events(&output);
         assert_eq!(throttles(&events), Vec::<&Value>::new(), "{options:?}");
     }
@@ -51,7 +51,7 @@ fn a_limit_that_is_not_reached_is_not_told() {
 fn debug_says_the_rate_and_why() {
     let pair = CopyFixture::new(6 * MIB);
     let output = run(&mut pair.command(&["--debug", "--limit-rate=4M"]));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert!(output.stderr.is_empty(), "{}", describe_output(&output));
     let stdout = lossy_string(&output.stdout);
     let line = stdout.lines().find(|line| line.starts_with("throttle: "));
@@ -65,7 +65,7 @@ fn lines_end_with_the_limit() {
     // Lines come every three seconds.
     let pair = CopyFixture::new(5 * MIB);
     let output = run(&mut pair.command(&["--progress=always", "--limit-rate=1M"]));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     let stderr = lossy_string(&output.stderr);
     let limited = |line: &str| line.contains("/s, ") && line.ends_with(", limited to 1 MiB/s");
     assert!(stderr.lines().any(limited), "{stderr}");
@@ -84,7 +84,7 @@ fn status_names_the_limit() {
         thread::sleep(Duration::from_millis(500));
         running.signal(Signal::SIGUSR1);
         let output = running.finish();
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         let stderr = lossy_string(&output.stderr);
         assert!(stderr.lines().count() <= 1, "{stderr}");
         stderr.ends_with(", limited to 4 MiB/s\n")
@@ -131,7 +131,7 @@ fn on_terminal(pair: &CopyFixture, sources: &[PathBuf]) -> String {
     let output = run(Command::new("script")
         .args(["-qec", &line, "/dev/null"])
         .env("TERM", "xterm"));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     lossy_string(&output.stdout)
 }
 
@@ -171,12 +171,7 @@ fn a_copy_that_is_given_up_says_why_and_fails() {
     let pair = CopyFixture::new(60 * MIB);
     let options = ["--max-fork-latency=1us", "--give-up-after=1s"];
     let output = run(&mut pair.command(&[&["--json"], &options[..]].concat()));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     let stderr = lossy_string(&output.stderr);
     assert!(stderr.contains("mmapcp: warning: "), "{stderr}");
     assert!(
@@ -207,12 +202,7 @@ fn a_copy_that_is_given_up_leaves_the_old_file_with_atomic() {
     fs::write(pair.destination(), "kept").unwrap();
     let output =
         run(&mut pair.command(&["--atomic", "--max-fork-latency=1us", "--give-up-after=1s"]));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     assert_eq!(fs::read(pair.destination()).unwrap(), b"kept");
     let names = fs::read_dir(pair.disk.path()).unwrap().count();
     assert_eq!(names, 1, "nothing is left beside it");

@@ -175,7 +175,7 @@ fn force_makes_a_file_anew_that_cannot_be_emptied() {
         // The inode is held, so that its number cannot come again.
         let _held = File::open(&dest).unwrap();
         let output = copy(&["-f", "-v"]);
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         let want = format!("'{}' -> '{name}'\nremoved '{name}'\n", source.display());
         assert_eq!(lossy_string(&output.stdout), want);
         assert_eq!(fs::read(&dest).unwrap(), vec![b'n'; size]);

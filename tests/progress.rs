@@ -35,7 +35,7 @@ fn slow_copy(pair: &CopyFixture, options: &[&str]) -> Output {
         thread::sleep(BAR_HOLD_TIME);
         running.signal(Signal::SIGCONT);
         let output = running.finish();
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         ended = Some(output);
         true
     });
@@ -112,7 +112,7 @@ fn no_bar_for_a_short_copy() {
     let output = run(Command::new("script")
         .args(["-qec", &line, "/dev/null"])
         .env("TERM", "xterm"));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert_eq!(lossy_string(&output.stdout), "");
     assert_same_content(
         &pair.source(),
@@ -164,7 +164,7 @@ fn on_terminal(pair: &CopyFixture, sources: &[PathBuf], option: &str, first: &Pa
             return false;
         }
         let output = script.finish();
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         screen = lossy_string(&output.stdout);
         true
     });
@@ -415,7 +415,7 @@ fn json_stays_json_beside_other_words() {
         .args(["--json", "-v", "--debug", "--progress=always"])
         .arg(pair.source())
         .arg(pair.destination()));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     has_fields(&parse_events(&output));
 }
 
@@ -428,12 +428,7 @@ fn json_of_errors_and_the_files_beside_them() {
         .arg(&missing)
         .arg(pair.source())
         .arg(pair.disk.path()));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     let events = parse_events(&output);
     has_fields(&events);
     let error = only_event(&events, "error");
@@ -558,7 +553,7 @@ fn slow_tree(pair: &CopyFixture, options: &[&str]) -> Option<Output> {
     thread::sleep(BAR_HOLD_TIME);
     running.signal(Signal::SIGCONT);
     let output = running.finish();
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     Some(output)
 }
 
@@ -682,7 +677,7 @@ fn status_of_a_tree_is_of_the_file_and_the_whole_run() {
         running.signal(Signal::SIGUSR1);
         running.signal(Signal::SIGCONT);
         let output = running.finish();
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         let stderr = lossy_string(&output.stderr);
         if stderr.is_empty() {
             return false;
@@ -743,12 +738,7 @@ fn what_cannot_be_read_is_not_counted() {
         .arg(pair.source())
         .arg(&copy);
     let output = run(as_nobody(&mut command));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     let events = parse_events(&output);
     let total = only_event(&events, "total");
     for (field, number) in [
@@ -773,7 +763,7 @@ fn debug_names_the_engine_and_why_not_the_others() {
         .arg("--debug")
         .arg(&on_disk)
         .arg(pair.destination()));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     let text = lossy_string(&output.stdout) + &lossy_string(&output.stderr);
     for word in [
         "mmap",

@@ -146,11 +146,7 @@ impl PacedFixture {
         let started = Instant::now();
         let output = self.start(options).finish();
         let took = started.elapsed().as_secs_f64();
-        assert!(
-            output.status.success(),
-            "{options:?}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, format!("{options:?}"));
         let size = size_of(&self.source());
         assert!(took >= least(size, rate), "{options:?}: {size} in {took} s");
         assert_same_content(&self.source(), &self.copy_path(), &format!("{options:?}"));
@@ -179,11 +175,7 @@ fn no_engine_exceeds_the_rate_in_any_span() {
         let seen = look(&mut running, || size_of(&pair.copy_path()));
         let took = started.elapsed().as_secs_f64();
         let output = running.finish();
-        assert!(
-            output.status.success(),
-            "{engine}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, engine);
         assert_held(&seen, TEST_RATE, engine);
         assert!(took >= least(size, TEST_RATE), "{engine}: {took} s");
         assert_same_content(&pair.source(), &pair.copy_path(), engine);
@@ -234,11 +226,7 @@ fn no_piece_is_more_than_a_twentieth_of_a_second() {
                 .arg(pair.source())
                 .arg(pair.copy_path());
             let output = run(&mut command);
-            assert!(
-                output.status.success(),
-                "{engine}: {}",
-                describe_output(&output)
-            );
+            assert_exit_in(&output, 0, engine);
             assert_same_content(&pair.source(), &pair.copy_path(), engine);
             let writes = writes(traces.path(), &pair.copy_path());
             let most = writes.iter().max().expect("a trace of writes");
@@ -284,11 +272,7 @@ fn files_without_bytes_need_no_rate() {
         &["--limit-rate=1K", "--engine=buffered"],
     ] {
         let output = pair.start(options).finish();
-        assert!(
-            output.status.success(),
-            "{options:?}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, format!("{options:?}"));
         assert_eq!(size_of(&pair.copy_path()), 0);
         fs::remove_file(pair.copy_path()).unwrap();
     }
@@ -327,7 +311,7 @@ fn the_jobs_of_a_tree_share_the_rate() {
         let seen = look(&mut running, || sum(&to));
         let took = started.elapsed().as_secs_f64();
         let output = running.finish();
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         let context = format!("{files} files of {size}");
         let bytes = files * size;
         assert!(took >= least(bytes, TEST_RATE), "{context}: {took} s");
@@ -359,11 +343,7 @@ fn a_stop_is_not_made_up_for_with_a_burst() {
         running.signal(Signal::SIGCONT);
         seen.extend(look(&mut running, measure));
         let output = running.finish();
-        assert!(
-            output.status.success(),
-            "{engine}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, engine);
         assert_held(&seen, TEST_RATE, engine);
         assert_same_content(&pair.source(), &pair.copy_path(), engine);
     });
@@ -463,10 +443,10 @@ fn a_pipe_is_read_at_the_rate() {
     let mut running = Running::start(&mut command);
     let seen = look(&mut running, || size_of(&pair.copy_path()));
     let output = running.finish();
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert_held(&seen, TEST_RATE, "from a pipe");
     let output = writer.finish();
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert_same_content(&pair.source(), &pair.copy_path(), "from a pipe");
 }
 
@@ -497,7 +477,7 @@ fn a_pipe_is_written_at_the_rate() {
         });
     }
     let output = running.finish();
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert_eq!(fs::read(pair.source()).unwrap(), bytes);
     let (first, last) = (&seen[0], &seen[seen.len() - 1]);
     let took = (last.after - first.before).as_secs_f64();
@@ -530,7 +510,7 @@ fn an_idle_copy_is_held_to_the_rate() {
     let running = pair.start(&["--idle", "--limit-rate=1M"]);
     let output = running.finish_within(IDLE_PRIORITY_TIMEOUT);
     let took = started.elapsed().as_secs_f64();
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert!(took >= least(rate / 4, rate), "{took} s");
     assert_same_content(&pair.source(), &pair.copy_path(), "--idle");
 }
@@ -549,7 +529,7 @@ fn zeros_are_looked_for_at_the_rate() {
     let writer = written_to(&fifo, &pair.source());
     let output = run(mmapcp().args(options).args([&fifo, &pair.copy_path()]));
     let took = started.elapsed().as_secs_f64();
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert!(writer.finish().status.success());
     let size = size_of(&pair.source());
     assert!(took >= least(size, TEST_RATE), "{size} in {took} s");

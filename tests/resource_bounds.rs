@@ -59,11 +59,7 @@ fn peak(options: &[&str], from: &Path, to: &Path) -> u64 {
         thread::sleep(Duration::from_millis(1));
     }
     let output = running.finish_within(LARGE_TREE_TIMEOUT);
-    assert!(
-        output.status.success(),
-        "{options:?}: {}",
-        describe_output(&output)
-    );
+    assert_exit_in(&output, 0, format!("{options:?}"));
     assert!(most > 0, "the peak was seen");
     most
 }
@@ -134,11 +130,7 @@ fn a_deep_tree_is_copied_with_every_option_that_works_by_names() {
         &["-rlTf"],
     ] {
         let output = run(mmapcp().args(options).arg(&from).arg(&to));
-        assert!(
-            output.status.success(),
-            "{options:?}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, format!("{options:?}"));
         assert!(entries(&to) >= LEVELS + 3, "{options:?}");
     }
 }
@@ -150,11 +142,7 @@ fn a_hundred_levels_are_copied_as_they_are() {
     deep(&from, 100);
     for options in ["-r", "-aT", "-abT", "-rlTf"] {
         let output = run(mmapcp().arg(options).arg(&from).arg(&to));
-        assert!(
-            output.status.success(),
-            "{options}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, options);
     }
     assert_eq!(entries(&to), 100 + 3 + 2, "two backups");
 }
@@ -193,11 +181,7 @@ fn few_descriptors_are_enough() {
         let to = format!("wide-{n}");
         let words = [options, &["wide", &to][..]].concat();
         let output = limited("-n 64", |command| command, &words, shm.path());
-        assert!(
-            output.status.success(),
-            "{words:?}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, format!("{words:?}"));
         assert_eq!(entries(&shm.path().join(to)), 1 + 20 + 800);
     }
     if !is_root_or_skip("few_descriptors_are_enough") {
@@ -216,11 +200,7 @@ fn few_descriptors_are_enough() {
         let to = format!("deep-{n}");
         let words = [options, &["deep", &to][..]].concat();
         let output = limited("-n 64", as_nobody, &words, shm.path());
-        assert!(
-            output.status.success(),
-            "{words:?}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, format!("{words:?}"));
         assert_eq!(entries(&shm.path().join(&to)), 200 + 3, "{words:?}");
     }
 }
@@ -246,7 +226,7 @@ fn few_descriptors_are_enough_where_links_lead_down() {
     let mut shell = Command::new("sh");
     let shell = shell.args(["-c", script]).env("OWN", &*MMAPCP);
     let output = run(shell.current_dir(shm.path()));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
 }
 
 /// The walk is far below, waiting for a FIFO, when the directory that it will come back to is moved elsewhere and a link
@@ -275,7 +255,7 @@ fn a_directory_that_was_swapped_while_it_was_closed_is_not_entered() {
     let mut shell = Command::new("sh");
     let shell = shell.args(["-c", script]).env("OWN", &*MMAPCP);
     let output = run(shell.current_dir(shm.path()));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
 }
 
 #[test]
@@ -292,7 +272,7 @@ fn without_a_second_thread_one_thread_copies_all() {
         if output.status.code() == Some(99) {
             continue;
         }
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         assert_eq!(entries(&shm.path().join("to")), 1 + 5 + 500);
         return;
     }

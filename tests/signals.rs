@@ -46,12 +46,7 @@ fn dies_by(signal: Signal) {
         if output.status.success() {
             return false;
         }
-        assert_eq!(
-            output.status.signal(),
-            Some(signal as i32),
-            "{}",
-            describe_output(&output)
-        );
+        assert_signal(&output, signal as i32);
         says_what_was_left(&lossy_string(&output.stderr), &source, &destination);
         true
     });
@@ -64,8 +59,8 @@ fn says_what_was_left(stderr: &str, source: &Path, destination: &Path) {
     let (_, rest) = stderr
         .split_once(&format!("'{}'", destination.display()))
         .expect(stderr);
-    let (before, _) = rest.split_once(" bytes").expect(stderr);
-    let good: u64 = before.rsplit(' ').next().unwrap().parse().expect(stderr);
+    let (_, behind) = rest.split_once(" first ").expect(stderr);
+    let good: u64 = behind.split(' ').next().unwrap().parse().expect(stderr);
     assert!(good < SIZE, "{stderr}");
     assert!(rest.contains("/200 MiB) of '"), "for people, too: {stderr}");
     File::options()
@@ -110,12 +105,7 @@ fn interrupted_does_not_begin_the_next_file() {
         if disk.path().join("second").exists() {
             return false;
         }
-        assert_eq!(
-            output.status.signal(),
-            Some(Signal::SIGINT as i32),
-            "{}",
-            describe_output(&output)
-        );
+        assert_signal(&output, Signal::SIGINT as i32);
         true
     });
 }
@@ -141,11 +131,7 @@ fn a_signal_ignored_from_the_start_stays_ignored() {
             running.signal(signal);
             running.signal(Signal::SIGCONT);
             let output = running.finish();
-            assert!(
-                output.status.success(),
-                "{signal}: {}",
-                describe_output(&output)
-            );
+            assert_exit_in(&output, 0, signal);
             assert_same_content(&source, &destination, "after an ignored signal");
             true
         });
@@ -168,7 +154,7 @@ fn usr1_prints_one_line_and_the_copy_goes_on() {
         running.signal(Signal::SIGUSR1);
         running.signal(Signal::SIGCONT);
         let output = running.finish();
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         assert_same_content(&source, &destination, "after SIGUSR1");
         let stderr = lossy_string(&output.stderr);
         if stderr.is_empty() {
@@ -246,12 +232,7 @@ fn nothing_vanishes_in_a_closed_stream() {
         command.args(["-c", &script, program]).env("LC_ALL", "C");
         command.env("FORKLAT_STATE_DIR", dir.path().join("state"));
         let output = run(command.current_dir(dir.path()));
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{words}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, code, words);
         let said = lossy_string(&output.stderr);
         assert!(said.contains(message), "{words}: {said}");
         assert!(!dir.path().join("new").exists(), "{words}");
@@ -363,12 +344,7 @@ fn waiting_for_a_reader_ends_by_a_signal() {
     });
     running.signal(Signal::SIGTERM);
     let output = running.finish();
-    assert_eq!(
-        output.status.signal(),
-        Some(Signal::SIGTERM as i32),
-        "{}",
-        describe_output(&output)
-    );
+    assert_signal(&output, Signal::SIGTERM as i32);
 }
 
 /// Directories of all modes, with small files and a large one in each.
@@ -432,12 +408,7 @@ fn a_tree_that_was_interrupted_is_in_order() {
             running.signal(signal);
             running.signal(Signal::SIGCONT);
             let output = running.finish();
-            assert_eq!(
-                output.status.signal(),
-                Some(signal as i32),
-                "{}",
-                describe_output(&output)
-            );
+            assert_signal(&output, signal as i32);
             is_sane(&from, &to, &lossy_string(&output.stderr));
             !to.join("d23/sub/large").exists()
         });
@@ -467,10 +438,5 @@ fn a_second_signal_ends_a_tree_at_once() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     running.signal(Signal::SIGINT);
     let output = running.finish();
-    assert_eq!(
-        output.status.signal(),
-        Some(Signal::SIGINT as i32),
-        "{}",
-        describe_output(&output)
-    );
+    assert_signal(&output, Signal::SIGINT as i32);
 }

@@ -82,7 +82,7 @@ fn a_tree_leaves_nothing_in_the_cache() {
     for from in [shm_dir(), disk_dir()] {
         let tree = SmallFileTree::from(from);
         let output = run(mmapcp().arg("-r").arg(&tree.source).arg(&tree.copy));
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         tree.check("-r");
     }
 }
@@ -94,7 +94,7 @@ fn the_engine_used_and_those_rejected_are_reported() {
         .args(["-r", "--json"])
         .arg(&tree.source)
         .arg(&tree.copy));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     let events = parse_events(&output);
     assert_eq!(done(&events).count(), 100);
     for event in done(&events) {
@@ -144,13 +144,13 @@ fn holes_of_small_files_stay() {
         make_dump(&source, MAX_SMALL_FILE_BYTES - 7, extents);
         let before = allocated_bytes(&source);
         let output = run(mmapcp().arg(&source).arg(&copy));
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         assert_eq!(data_bytes(&copy), data_bytes(&source), "{extents:?}");
         assert_eq!(allocated_bytes(&source), before, "{extents:?}");
         assert_same_content(&source, &copy, &format!("{extents:?}"));
         let words = ["--sparse=never"];
         let output = run(mmapcp().args(words).arg(&source).arg(&copy));
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         assert_eq!(
             data_bytes(&copy),
             MAX_SMALL_FILE_BYTES - 7,
@@ -168,19 +168,14 @@ fn what_was_there_is_replaced_whole_or_not_touched() {
     for there in [0, 100, 5000, 200_000] {
         make_dense_dump(&copy, there);
         let output = run(mmapcp().arg(&source).arg(&copy));
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         assert_same_content(&source, &copy, &format!("onto {there} bytes"));
     }
     fs::write(&copy, "precious").unwrap();
     let mut command = Command::new("prlimit");
     command.args(["--fsize=4096", &*MMAPCP]).env("LC_ALL", "C");
     let output = run(command.arg(&source).arg(&copy));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     assert!(lossy_string(&output.stderr).ends_with("': File too large\n"));
     assert_eq!(fs::read(&copy).unwrap(), b"precious");
 }
@@ -201,11 +196,7 @@ fn without_uncached_writes_the_cache_is_dropped_after_the_copy() {
             .arg(&tree.source)
             .arg(&tree.copy);
         let output = run_with_denied(&[DeniedSyscall::Pwritev2], errno as i32, command);
-        assert!(
-            output.status.success(),
-            "{errno}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, 0, errno);
         let events = parse_events(&output);
         let fallbacks = events.iter().filter(|event| event["event"] == "fallback");
         assert!(fallbacks.count() <= jobs, "{errno}: {events:#?}");
@@ -231,12 +222,7 @@ fn a_small_file_that_does_not_reach_the_disk_replaces_nothing() {
         let mut command = mmapcp();
         command.arg("--atomic").arg(&source).arg(&copy);
         let output = run_with_denied(&[DeniedSyscall::SyncFileRange], Errno::EIO as i32, command);
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 1);
         assert!(lossy_string(&output.stderr).ends_with("': Input/output error\n"));
         let left = fs::read_to_string(&copy).ok();
         assert_eq!(left.as_deref(), there);
@@ -253,7 +239,7 @@ fn few_descriptors_are_enough() {
         .args(["--nofile=14", &*MMAPCP, "-r"])
         .env("LC_ALL", "C");
     let output = run(command.arg(&tree.source).arg(&tree.copy));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     tree.check("14 descriptors");
 }
 

@@ -1,10 +1,12 @@
 //! What the black-box tests share: scratch places, dump files, watched child processes, and the reader of `--json`.
 
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -415,6 +417,36 @@ pub(crate) fn engines_used(events: &[Value]) -> Vec<String> {
         .keys()
         .cloned()
         .collect()
+}
+
+/// The program has ended with this exit status.
+#[track_caller]
+pub(crate) fn assert_exit(output: &Output, code: impl Into<Option<i32>>) {
+    assert_exit_in(output, code, "exit status");
+}
+
+/// The same, where `context` says of what the output is.
+#[track_caller]
+pub(crate) fn assert_exit_in(output: &Output, code: impl Into<Option<i32>>, context: impl Display) {
+    let described = describe_output(output);
+    assert_eq!(output.status.code(), code.into(), "{context}: {described}");
+}
+
+/// This signal has ended the program.
+#[track_caller]
+pub(crate) fn assert_signal(output: &Output, signal: i32) {
+    assert_signal_in(output, signal, "signal");
+}
+
+/// The same, where `context` says of what the output is.
+#[track_caller]
+pub(crate) fn assert_signal_in(output: &Output, signal: i32, context: impl Display) {
+    let described = describe_output(output);
+    assert_eq!(
+        output.status.signal(),
+        Some(signal),
+        "{context}: {described}"
+    );
 }
 
 /// Status and both streams, for the message of a failed assertion.

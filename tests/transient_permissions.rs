@@ -371,7 +371,7 @@ fn wrong(words: &str, umask: u32) -> Vec<String> {
         .current_dir(&root)
         .output()
         .unwrap();
-    assert!(made.status.success(), "{}", describe_output(&made));
+    assert_exit(&made, 0);
     let mut model = PermissionModel {
         root: root.clone(),
         umask,
@@ -393,11 +393,7 @@ fn wrong(words: &str, umask: u32) -> Vec<String> {
         log.display()
     );
     let output = run(Command::new("sh").args(["-c", &script]).current_dir(&root));
-    assert!(
-        output.status.success(),
-        "{words}: {}",
-        describe_output(&output)
-    );
+    assert_exit_in(&output, 0, words);
     let lines = whole(&fs::read_to_string(&log).unwrap());
     for line in &lines {
         if let Some(call) = TracedCall::parse(line) {

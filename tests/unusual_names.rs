@@ -159,12 +159,7 @@ fn json_of_a_missing_name_that_is_not_utf8() {
         .arg("--json")
         .arg(&source)
         .arg(shm.path().join("new")));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     let events = parse_events(&output);
     let error = only_event(&events, "error");
     assert!(

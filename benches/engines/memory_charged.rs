@@ -26,13 +26,12 @@ pub(crate) fn table(settings: &Settings) -> Result<()> {
     println!("| tool | memory charged MiB | limit hit |");
     println!("|---|---:|---:|");
     for tool in users_tools() {
-        let charge = run(&tool, &dump, settings).with_context(|| tool.name.clone());
-        match charge {
+        match run(&tool, &dump, settings) {
             Ok(Charge { peak, limit_hits }) => {
                 let peak = peak as f64 / f64::from(1 << 20);
                 println!("| {} | {peak:.1} | {limit_hits} |", tool.name);
             }
-            // Such as a tool that the kernel kills for the limit, or an engine that the file system has not.
+            // Such as dd, whose buffer of 8 MiB does not fit into the limit, so that the kernel kills it.
             Err(why) => println!("| {} | failed: {why:#} | |", tool.name),
         }
     }

@@ -64,8 +64,8 @@ pub(super) fn users_tools() -> Vec<EngineTool> {
     let mut tools = peers();
     tools.push(mmapcp("mmapcp", &[]));
     for row in ENGINES {
-        // From tmpfs to a disk it is always EXDEV.
-        if row.name != "copy-file-range" {
+        // From tmpfs to a disk they are always EXDEV.
+        if !["copy-file-range", "reflink"].contains(&row.name) {
             tools.push(mmapcp(
                 &format!("mmapcp --engine={}", row.name),
                 &[&format!("--engine={}", row.name)],

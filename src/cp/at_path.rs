@@ -38,6 +38,19 @@ impl AsFd for DirHandle {
     }
 }
 
+/// Opens a directory by `open`, which adds flags of its own: for reading, or with O_PATH where it may be searched but
+/// not listed, which is enough for making files in it.
+///
+/// # Errors
+/// Returns the error of `open`.
+pub fn open_searchable(open: impl Fn(OFlag) -> io::Result<File>) -> io::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    match open(flags) {
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => open(flags | OFlag::O_PATH),
+        other => other,
+    }
+}
+
 /// A path relative to a directory that is kept open, with the path that messages show for it.
 #[derive(Debug, Clone)]
 pub struct AtPath {

@@ -21,6 +21,7 @@ use super::error::RestoreError;
 use super::file_status::{FileId, file_id, is_directory};
 use super::options::{Backup, BackupNames};
 use crate::sys::file::try_lock;
+use crate::transfer::errno_class::errno_of;
 
 /// The longest backup name, in bytes. It is one less than NAME_MAX of the kernel, since cp shortens a name of 255
 /// bytes, too (measured with 9.1).
@@ -360,7 +361,7 @@ pub fn restore_original(
 }
 
 fn entry(place: &AtPath) -> Result<AtPath, Errno> {
-    resolve_nofollow(place).map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    resolve_nofollow(place).map_err(|e| errno_of(&e))
 }
 
 /// The name that a backup gets.

@@ -74,7 +74,7 @@ pub(super) struct CopyRequest<'a> {
     /// The path of the copy.
     pub(super) dest: &'a AtPath,
     /// The status of the file at the destination.
-    pub(super) existing: Option<&'a FileStat>,
+    pub(super) there: Option<&'a FileStat>,
     /// The inodes that this copy has registered as in use.
     pub(super) claim: &'a Arc<Claim>,
     /// Whether, with --atomic, the old file has been backed up or is to be removed, so that the new file inherits
@@ -111,7 +111,7 @@ impl<T: Into<EntryError>> From<T> for FileCopyError {
 pub(super) fn copy(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
-    bytes: &mut FileCopier,
+    copier: &mut FileCopier,
     request: &CopyRequest<'_>,
 ) -> Result<FileId, FileCopyError> {
     let opened = &open_source(request)?;
@@ -124,7 +124,7 @@ pub(super) fn copy(
         request,
         opened,
     };
-    let copied = copy.run(voice, bytes, &mut method);
+    let copied = copy.run(voice, copier, &mut method);
     // cp prints this line last, once the source was opened, whether or not the copy succeeded.
     if cx.options.report.debug && !cx.options.attributes_only {
         voice.print_verbose(&debug::method_line(&method));
@@ -145,20 +145,20 @@ impl OpenedCopy<'_> {
     fn run(
         &self,
         voice: &mut OrderedOutput,
-        bytes: &mut FileCopier,
+        copier: &mut FileCopier,
         method: &mut CopyMethod,
     ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
         let (open, created) = self.prepare_dest(voice)?;
         // A file that replaces the old one atomically has a narrow mode already.
-        let narrowed = request.existing.filter(|there| {
+        let narrowed = request.there.filter(|there| {
             let attributes = &cx.attributes;
             !open.is_atomic() && attributes.narrow_before_write(request.from, &open.file, there)
         });
         if !cx.options.attributes_only
-            && let Err(error) = self.copy_data(voice, bytes, &open, method)
+            && let Err(error) = self.copy_data(voice, copier, &open, method)
         {
-            let unwritable = request.existing.filter(|_| self.must_replace(&error));
+            let unwritable = request.there.filter(|_| self.must_replace(&error));
             let left = self.give_up(voice, open, narrowed, &error);
             let Some(there) = unwritable else {
                 let why = error.into();
@@ -166,16 +166,16 @@ impl OpenedCopy<'_> {
             };
             remove_unwritable(voice, request.dest, there)?;
             let request = &CopyRequest {
-                existing: None,
+                there: None,
                 ..*request
             };
-            return OpenedCopy { request, ..*self }.run(voice, bytes, method);
+            return OpenedCopy { request, ..*self }.run(voice, copier, method);
         }
         let now = match created {
             Some(created) => created,
             None => stat_of(&open.file, request.dest)?,
         };
-        if now.st_size == 0 && request.existing.is_some_and(is_regular) && !open.is_atomic() {
+        if now.st_size == 0 && request.there.is_some_and(is_regular) && !open.is_atomic() {
             // An old file that is emptied again counts as written, so its times and set-id bits change, as with O_TRUNC.
             touch(&open.file, request.dest, cx.options)?;
         }
@@ -194,7 +194,7 @@ impl OpenedCopy<'_> {
     ) -> Result<(Destination, Option<FileStat>), EntryError> {
         let Self { cx, request, .. } = *self;
         let (source, dest) = (request.source, request.dest);
-        diagnose_attributes(voice, cx.attributes.prepare_creation(source))?;
+        diagnose_attributes(voice, &cx.attributes.prepare_creation(source))?;
         let open = self.open_dest(voice)?;
         let mut created = None;
         match open.created {
@@ -202,9 +202,9 @@ impl OpenedCopy<'_> {
             true => {
                 let now = stat_of(&open.file, dest)?;
                 request.claim.created(file_id(&now));
-                created = request.existing.is_none().then_some(now);
+                created = request.there.is_none().then_some(now);
             }
-            false => diagnose_attributes(voice, cx.attributes.relabel(source, dest))?,
+            false => diagnose_attributes(voice, &cx.attributes.relabel(source, dest))?,
         }
         let registered = cx
             .fsync_set
@@ -220,7 +220,7 @@ impl OpenedCopy<'_> {
 
     fn open_dest(&self, voice: &mut OrderedOutput) -> Result<Destination, Error> {
         let (options, request) = (self.cx.options, self.request);
-        let (dest, there) = (request.dest, request.existing);
+        let (dest, there) = (request.dest, request.there);
         let atomic = options.durability.atomic;
         if let Some(fifo) = there.filter(|there| !atomic && is_fifo(there)) {
             return dest::open_fifo(
@@ -247,12 +247,12 @@ impl OpenedCopy<'_> {
     fn copy_data(
         &self,
         voice: &mut OrderedOutput,
-        bytes: &mut FileCopier,
+        copier: &mut FileCopier,
         open: &Destination,
         method: &mut CopyMethod,
     ) -> Result<(), Error> {
         let (source, dest) = (self.request.source, self.request.dest);
-        let facts = bytes
+        let source_info = copier
             .facts(self.opened)
             .map_err(|e| source.error(Operation::Fstat, e))?;
         // The old file is kept until the new one is known to be complete.
@@ -260,15 +260,22 @@ impl OpenedCopy<'_> {
             wait_for_writeback: open.is_atomic(),
             ..self.cx.options.transfer
         };
-        let (size, needed) = (facts.size, needed_bytes(&facts, &options));
+        let (size, needed) = (source_info.size, needed_bytes(&source_info, &options));
         let mut observer = FileReporter::new(voice, source.shown(), dest.shown());
         let tag = WritebackTag {
             source: source.shown().into(),
             dest: dest.shown().into(),
             _claim: Arc::clone(self.request.claim),
         };
-        let copied = bytes.copy(self.opened, facts, &open.file, options, &mut observer, tag);
-        *method = bytes.method();
+        let copied = copier.copy(
+            self.opened,
+            source_info,
+            &open.file,
+            options,
+            &mut observer,
+            tag,
+        );
+        *method = copier.method();
         match copied {
             Ok(()) => {
                 observer.finish(size);
@@ -328,11 +335,7 @@ impl OpenedCopy<'_> {
         for error in &report.errors {
             voice.error(paths.0, paths.1, error);
         }
-        if report.is_incomplete {
-            Err(EntryError::Reported)
-        } else {
-            Ok(())
-        }
+        report.result()
     }
 
     /// Sets the attributes and commits. Does not commit if required attributes are missing on a file that would replace
@@ -419,7 +422,7 @@ fn remove_unwritable(
 /// Returns the destination if, with -u, it has become newer than its source since the walk examined it; it is then left
 /// alone. With --atomic the commit makes this check.
 fn newer_dest(options: &CopyOptions, request: &CopyRequest<'_>) -> Option<FileId> {
-    if !options.update || options.durability.atomic || request.existing.is_none() {
+    if !options.update || options.durability.atomic || request.there.is_none() {
         return None;
     }
     let now = request.dest.stat(true).ok()?;
@@ -452,15 +455,11 @@ pub(super) fn report_deferred_errors(
 }
 
 /// Prints the errors of attributes that are set before the data is written.
-fn diagnose_attributes(voice: &mut OrderedOutput, report: AttrReport) -> Result<(), EntryError> {
+fn diagnose_attributes(voice: &mut OrderedOutput, report: &AttrReport) -> Result<(), EntryError> {
     for error in &report.errors {
         voice.diagnose(error);
     }
-    if report.is_incomplete {
-        Err(EntryError::Reported)
-    } else {
-        Ok(())
-    }
+    report.result()
 }
 
 /// Number of times that another process may replace the destination while the new file gets the attributes of the old

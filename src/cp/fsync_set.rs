@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -20,6 +20,7 @@ use super::at_path::AtPath;
 use super::dest::resolve_link::{resolve_follow, resolve_nofollow};
 use super::error::{Error, Operation};
 use super::file_status::{FileId, file_id, file_type, is_directory, is_link};
+use crate::sys::lock::lock;
 use crate::transfer::errno_class::retry;
 
 /// Number of files and directories of one file system that are synced one by one; above it, the file system is synced.
@@ -174,10 +175,7 @@ impl FsyncSet {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                 self.note_unreadable(entry.dir(), &parent(entry.shown()));
             }
-            Err(e) => self
-                .state()
-                .failed
-                .push(not_synced(parent(entry.shown()), e)),
+            Err(e) => self.fail(parent(entry.shown()), e),
         }
     }
 
@@ -193,10 +191,7 @@ impl FsyncSet {
         let base = OsStr::from_bytes(&bytes[..end.map_or(0, |at| at + 1)]);
         match resolve_nofollow(&place.with_path(base)) {
             Ok(entry) => self.note_parent(&entry),
-            Err(e) => self
-                .state()
-                .failed
-                .push(not_synced(parent(place.shown()), e)),
+            Err(e) => self.fail(parent(place.shown()), e),
         }
     }
 
@@ -213,10 +208,7 @@ impl FsyncSet {
         for entry in [Some(entry), through].into_iter().flatten() {
             match entry {
                 Ok(entry) => self.note_parent(&entry),
-                Err(e) => self
-                    .state()
-                    .failed
-                    .push(not_synced(parent(place.shown()), e)),
+                Err(e) => self.fail(parent(place.shown()), e),
             }
         }
     }
@@ -273,9 +265,13 @@ impl FsyncSet {
         state.failed
     }
 
+    fn fail(&self, path: impl Into<PathBuf>, error: impl Into<io::Error>) {
+        self.state().failed.push(not_synced(path, error));
+    }
+
     fn state(&self) -> MutexGuard<'_, FsyncState> {
         // Each change of the state is complete in itself.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

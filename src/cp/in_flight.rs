@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::cp::file_status::FileId;
+use crate::sys::lock::lock;
 
 /// The inodes and names that all files in flight use. Its memory is bounded by the files in the pool's batches and in
 /// the queues of deferred writeback, whatever the size of the tree.
@@ -111,7 +112,7 @@ impl InFlight {
 
     fn lock(&self) -> MutexGuard<'_, InFlightTable> {
         // Each change of the table is complete in itself.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 }
 

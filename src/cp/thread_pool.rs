@@ -1,9 +1,10 @@
 //! A thread pool for jobs that borrow. The submitting thread is one of the pool's threads.
 
+use crate::sys::lock::{lock, unpoisoned};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{Builder, Scope};
 
 /// A job that borrows for `'env`.
@@ -112,11 +113,7 @@ impl<'env> Pool<'_, 'env> {
         }
         state.draining = true;
         while state.running > 0 {
-            state = self
-                .shared
-                .done
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = unpoisoned(self.shared.done.wait(state));
         }
         state.draining = false;
         if let Some(panic) = state.panicked.take() {
@@ -160,7 +157,7 @@ impl Drop for Pool<'_, '_> {
 
 impl<'env> PoolShared<'env> {
     fn lock(&self) -> MutexGuard<'_, PoolState<'env>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Runs jobs on a worker until the pool is closed.
@@ -183,10 +180,7 @@ impl<'env> PoolShared<'env> {
                 return;
             } else {
                 state.asleep += 1;
-                state = self
-                    .wake
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = unpoisoned(self.wake.wait(state));
                 state.asleep -= 1;
             }
         }

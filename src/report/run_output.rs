@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use super::ReportOptions;
 use super::counters::Counters;
@@ -11,6 +11,7 @@ use super::line_order::{LineOrder, Stream};
 use super::progress::{PendingLine, ProgressDisplay};
 use super::signal_handlers::Signals;
 use super::throttle_status::ThrottleStatus;
+use crate::sys::lock::lock;
 use crate::sys::std_streams;
 use crate::transfer::Progress;
 
@@ -45,7 +46,7 @@ impl RunOutput {
 
     // A thread that panicked with the lock ends the program with a message of its own. Until then the others continue.
     pub(super) fn order(&self) -> MutexGuard<'_, LineOrder> {
-        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.order)
     }
 
     /// Makes the run end before the next chunk.

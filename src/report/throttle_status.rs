@@ -1,8 +1,9 @@
 //! Keeps what holds the copy back, and decides when a change of it is reported.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::sys::lock::lock;
 use crate::transfer::rate_limit::Bottleneck;
 
 /// Shortest time between two reports of a changed rate. The governor checks fifty times a second.
@@ -41,7 +42,7 @@ impl ThrottleStatus {
     }
 
     fn lock(&self) -> MutexGuard<'_, ThrottleState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod fnmatch;
 pub mod idle_priority;
 pub mod key_value;
 pub mod local_time;
+pub mod lock;
 pub mod mapped_file;
 pub mod o_path;
 pub mod parked_process;

@@ -72,7 +72,7 @@ impl<T> Copier<T> {
     pub fn copy(
         &mut self,
         source: &File,
-        facts: SourceInfo,
+        source_info: SourceInfo,
         dest: &File,
         options: TransferOptions,
         listener: &mut dyn CopyListener,
@@ -80,11 +80,11 @@ impl<T> Copier<T> {
     ) -> Result<(), CopyFailure> {
         self.thread.method = CopyMethod::before(&options);
         let there = DestCaps::on(&mut self.thread.mounts, dest)
-            .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), facts.size))?;
+            .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let pace = self.pace.clone();
         let mut files = CopyJob {
             source,
-            source_info: facts,
+            source_info,
             dest,
             dest_caps: there,
             reflink_refusal: None,
@@ -129,13 +129,13 @@ impl<T> Copier<T> {
 /// The same as of [`Copier::copy`].
 pub fn copy(
     source: &File,
-    facts: SourceInfo,
+    source_info: SourceInfo,
     dest: &File,
     options: TransferOptions,
     listener: &mut dyn CopyListener,
 ) -> Result<(), CopyFailure> {
-    let (mut worker, size) = (Copier::default(), facts.size);
-    worker.copy(source, facts, dest, options, listener, ())?;
+    let (mut worker, size) = (Copier::default(), source_info.size);
+    worker.copy(source, source_info, dest, options, listener, ())?;
     match worker.finish_writeback().pop() {
         Some(late) => Err(CopyFailure {
             begun: true,

@@ -36,6 +36,12 @@ pub fn classify(error: &io::Error) -> ErrnoClass {
     }
 }
 
+/// Returns the errno of an error; EIO for an error that no system call returned.
+#[must_use]
+pub fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
 /// Returns whether an error means that a call is refused, and not that it failed at its work. Security modules refuse
 /// with EACCES as well. It is only for calls that a copy can do without: for others EACCES is final.
 #[must_use]

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek64};
 
-use super::errno_class::retry;
+use super::errno_class::{errno_of, retry};
 use super::page_scanner::{PageQuery, PageScanner};
 use super::segment::window_end;
 pub use super::segment::{QUERY_WINDOW_BYTES, Segment};
@@ -315,7 +315,7 @@ impl<'a> ExtentScanner<'a> {
 fn lseek(file: &File, at: u64, whence: Whence) -> nix::Result<u64> {
     retry(|| lseek64(file, at.cast_signed(), whence))
         .map(i64::cast_unsigned)
-        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+        .map_err(|e| errno_of(&e))
 }
 
 fn stamp(file: &File) -> io::Result<Stamp> {

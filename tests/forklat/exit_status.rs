@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{FORKLAT, RunFixture, SHORT_RUN};
-use crate::support::{describe_output, lossy_string, run};
+use crate::support::{assert_exit, describe_output, lossy_string, run};
 
 #[test]
 fn exit_status_is_that_of_the_command() {
@@ -17,12 +17,7 @@ fn exit_status_is_that_of_the_command() {
     ] {
         let place = RunFixture::new();
         let output = place.run(&[&SHORT_RUN[..], &["--", "sh", "-c", script]].concat());
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, status);
         assert!(
             lossy_string(&output.stderr).contains("fork "),
             "{}",
@@ -52,12 +47,7 @@ fn a_command_that_cannot_run() {
         ("./orphan", 127, "No such file or directory"),
     ] {
         let output = place.run(&[&SHORT_RUN[..], &["--export-json=json", "--", command]].concat());
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, status);
         assert!(output.stdout.is_empty(), "{}", describe_output(&output));
         assert_eq!(
             lossy_string(&output.stderr),
@@ -76,7 +66,7 @@ fn the_command_keeps_its_arguments_and_streams() {
         &*FORKLAT
     );
     let output = run(place.command_with_mark("sh").args(["-c", &line]));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert_eq!(lossy_string(&output.stdout), "-v --for=1 in\n");
     let stderr = lossy_string(&output.stderr);
     assert!(stderr.starts_with("aside\n"), "{stderr}");

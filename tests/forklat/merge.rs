@@ -5,7 +5,7 @@ use std::fs;
 use mmapcp::forklat::export::json_report;
 
 use super::{COMMAND_TIME_ONLY, RunFixture, probe, probe_kinds, subject};
-use crate::support::{describe_output, lossy_string, run};
+use crate::support::{assert_exit, describe_output, lossy_string, run};
 
 /// Two runs, the second with an interval log beside.
 fn two_runs() -> RunFixture {
@@ -20,7 +20,7 @@ fn two_runs() -> RunFixture {
             .args(["run", "--probe=fork,touch", "--for=200ms"])
             .args(COMMAND_TIME_ONLY)
             .args(exports));
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
     }
     place
 }
@@ -79,7 +79,7 @@ fn logs_and_json_together_on_standard_output() {
     let output = run(place
         .forklat()
         .args(["merge", "one.hlog", "two", "--export-json=-"]));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     let sum = json_report::parse(&output.stdout).unwrap();
     let count = |report, name| probe(subject(report, "during"), name, None).latency.count;
     let [one, two] = ["one", "two"].map(|name| place.report(name));
@@ -115,12 +115,7 @@ fn what_cannot_be_added_is_said_and_nothing_is_written() {
             .forklat()
             .args(["merge", "--export-json=sum"])
             .args(files));
-        assert_eq!(
-            output.status.code(),
-            Some(125),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 125);
         assert!(output.stdout.is_empty(), "{}", describe_output(&output));
         let stderr = lossy_string(&output.stderr);
         assert!(stderr.starts_with(&format!("forklat: {said}")), "{stderr}");

@@ -86,7 +86,7 @@ impl RunFixture {
             .forklat()
             .args(["run", "--export-json=json"])
             .args(words));
-        assert!(output.status.success(), "{}", describe_output(&output));
+        assert_exit(&output, 0);
         (output, self.report("json"))
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::{Signal, kill};
 
 use super::{COMMAND_TIME_ONLY, FORKLAT, HeldRun, Process, RunFixture, marked, wait_until};
-use crate::support::{Running, describe_output, lossy_string, run, skip};
+use crate::support::{Running, assert_exit, describe_output, lossy_string, run, skip};
 
 const EXPORTS: [&str; 2] = ["--export-json=json", "--export-hlog=hlog"];
 
@@ -20,12 +20,7 @@ fn an_observer_that_is_killed_costs_the_figures_not_the_command() {
         kill(victim, Signal::SIGKILL).unwrap();
         wait_until("the death is noticed", || Process::of(victim).is_none());
         let output = held.finish();
-        assert_eq!(
-            output.status.code(),
-            Some(125),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 125);
         assert!(output.stdout.is_empty(), "{}", describe_output(&output));
         let stderr = lossy_string(&output.stderr);
         let lines: Vec<&str> = stderr.lines().collect();
@@ -61,12 +56,7 @@ fn an_observer_that_is_killed_ends_the_watching_and_the_baseline() {
         });
         kill(found.unwrap().pid, Signal::SIGKILL).unwrap();
         let output = running.finish();
-        assert_eq!(
-            output.status.code(),
-            Some(125),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 125);
         assert!(output.stdout.is_empty(), "{}", describe_output(&output));
         assert_eq!(
             lossy_string(&output.stderr),
@@ -137,12 +127,7 @@ fn a_full_disk_ends_the_observer_with_an_error() {
     };
     let no_room = |name: &str| format!("{name}: cannot write in 'disk': No space left on device");
     let output = run(&mut on_disk(&["--probe=read", "touch", "started"]));
-    assert_eq!(
-        output.status.code(),
-        Some(125),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 125);
     assert_eq!(
         lossy_string(&output.stderr),
         format!("forklat: {}\n", no_room("read"))
@@ -155,12 +140,7 @@ fn a_full_disk_ends_the_observer_with_an_error() {
         let held = HeldRun::with(&place, command.args(HeldRun::command(&place)));
         wait_until("a full disk", || held.observers(name).is_empty());
         let output = held.finish();
-        assert_eq!(
-            output.status.code(),
-            Some(125),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 125);
         assert!(output.stdout.is_empty(), "{}", describe_output(&output));
         // Who looks while the command still runs says that it goes on; else there is nothing that does.
         let said = format!("forklat: {}", no_room(name));

@@ -8,7 +8,7 @@ use mmapcp::forklat::merge::merge;
 use mmapcp::forklat::model::{ProbeResult, Report, Subject, WorstMoment};
 
 use super::{RunFixture, cpus, probe, probe_kinds, subject};
-use crate::support::{describe_output, disk_dir, lossy_string, run};
+use crate::support::{assert_exit, describe_output, disk_dir, lossy_string, run};
 
 const PHASES: [&str; 3] = ["baseline", "during", "after"];
 
@@ -287,7 +287,7 @@ fn json_alone_on_standard_output() {
         "--export-json=-",
     ];
     let output = run(place.forklat().args(words));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     let report = mmapcp::forklat::export::json_report::parse(&output.stdout).unwrap();
     assert_eq!(
         probe_kinds(subject(&report, "during")),
@@ -313,12 +313,7 @@ fn a_file_system_that_is_full_when_it_is_written() {
         "true",
     ];
     let output = place.run(&words);
-    assert_eq!(
-        output.status.code(),
-        Some(125),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 125);
     let stderr = lossy_string(&output.stderr);
     assert!(
         stderr.contains("during"),

@@ -1,6 +1,5 @@
 //! Signals to `forklat run`: what was measured is shown, and a command is asked to end.
 
-use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -8,7 +7,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 
 use super::{COMMAND_TIME_ONLY, HeldRun, RunFixture, SHORT_RUN, wait_until};
-use crate::support::{Running, describe_output, lossy_string, retry_until_met};
+use crate::support::{
+    Running, assert_exit, assert_signal, describe_output, lossy_string, retry_until_met,
+};
 
 const FORK: &str = "--probe=fork";
 
@@ -23,12 +24,7 @@ fn a_command_gets_the_signal_and_the_table_is_printed() {
         let held = HeldRun::start(&place, &[&SHORT_RUN[..], &["--export-json=json"]].concat());
         held.running.signal(signal);
         let output = held.running.finish();
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, status);
         let stderr = lossy_string(&output.stderr);
         let head = ["baseline", "during", "ratio"];
         let table = stderr.lines().any(|line| line.split_whitespace().eq(head));
@@ -54,12 +50,7 @@ fn a_command_that_goes_on_is_measured_to_its_end() {
         thread::sleep(Duration::from_millis(100));
     }
     let output = held.finish();
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     assert!(
         lossy_string(&output.stderr).contains("during"),
         "{}",
@@ -103,12 +94,7 @@ fn interrupted(target: &str, signal: Signal) -> String {
     thread::sleep(Duration::from_millis(100));
     running.signal(signal);
     let output = running.finish();
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     assert!(output.stderr.is_empty(), "{}", describe_output(&output));
     place.assert_only(&["json"]);
     lossy_string(&output.stdout)
@@ -138,12 +124,7 @@ fn the_baseline_is_given_up_and_the_command_never_starts() {
         wait_until("the observers", || is_measuring(&running));
         running.signal(signal);
         let output = running.finish();
-        assert_eq!(
-            output.status.signal(),
-            Some(signal as i32),
-            "{}",
-            describe_output(&output)
-        );
+        assert_signal(&output, signal as i32);
         assert!(
             output.stdout.is_empty() && output.stderr.is_empty(),
             "{}",
@@ -172,12 +153,7 @@ fn forklat_leaves_a_signal_ignored_that_was_ignored_at_start() {
     let held = HeldRun::with(&place, &mut command);
     held.running.signal(Signal::SIGINT);
     let output = held.finish();
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     place.assert_only(&["done", "go", "started"]);
 }
 
@@ -200,12 +176,7 @@ fn a_second_signal_ends_the_run_at_once() {
     thread::sleep(Duration::from_millis(300));
     running.signal(Signal::SIGTERM);
     let output = running.finish();
-    assert_eq!(
-        output.status.signal(),
-        Some(Signal::SIGTERM as i32),
-        "{}",
-        describe_output(&output)
-    );
+    assert_signal(&output, Signal::SIGTERM as i32);
     assert!(output.stdout.is_empty(), "{}", describe_output(&output));
     place.assert_only(&[]);
 }

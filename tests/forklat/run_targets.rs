@@ -6,7 +6,7 @@ use mmapcp::forklat::model::Report;
 use nix::sys::signal::Signal;
 
 use super::{COMMAND_TIME_ONLY, RunFixture, subject};
-use crate::support::{Running, describe_output, lossy_string, run};
+use crate::support::{Running, assert_exit, describe_output, lossy_string, run};
 
 const FORK: &str = "--probe=fork";
 
@@ -104,12 +104,7 @@ fn until_writeback_has_settled_or_not() {
         "head -c 40M /dev/zero >dirty; exit 3",
     ];
     let output = run(place.forklat().arg("run").args(words));
-    assert_eq!(
-        output.status.code(),
-        Some(3),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 3);
     let report = place.report("json");
     let unsettled = |note: &String| note.starts_with("writeback had not settled: ");
     assert!(report.notes.iter().any(unsettled), "{:?}", report.notes);

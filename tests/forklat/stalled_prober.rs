@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{HeldRun, Process, RunFixture, cpus, probe, subject, wait_until};
-use crate::support::describe_output;
+use crate::support::assert_exit;
 
 /// The stall that is injected.
 const STALL_LENGTH: Duration = Duration::from_millis(200);
@@ -68,7 +68,7 @@ fn attempt(name: &str, comm: &str, words: &[&str]) -> Result<(), String> {
     let stall = stop(victim);
     thread::sleep(TIME_AROUND_STALL);
     let output = held.finish();
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     let report = place.report("json");
     let stalled = of_cpu(&report, name, cpu);
     is_the_stall(stalled, stall)?;

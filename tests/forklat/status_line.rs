@@ -1,7 +1,7 @@
 //! The line on a terminal while `forklat run` measures.
 
 use super::{COMMAND_TIME_ONLY, FORKLAT, RunFixture};
-use crate::support::{describe_output, lossy_string, run};
+use crate::support::{assert_exit, lossy_string, run};
 
 /// What a terminal 100 columns wide shows of a run with these words.
 fn screen(place: &RunFixture, words: &str) -> String {
@@ -11,7 +11,7 @@ fn screen(place: &RunFixture, words: &str) -> String {
         .command_with_mark("script")
         .args(["-qec", &line, "/dev/null"])
         .env("TERM", "xterm"));
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     lossy_string(&output.stdout)
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use super::{COMMAND_TIME_ONLY, FORKLAT, RunFixture, cpus, probe_kinds, subject};
-use crate::support::{as_nobody, describe_output, is_root_or_skip, lossy_string, run};
+use crate::support::{as_nobody, assert_exit, describe_output, is_root_or_skip, lossy_string, run};
 
 /// Nobody else runs as this user, so that a limit of processes counts ours alone.
 const UNUSED_UID: u32 = 54_321;
@@ -108,12 +108,7 @@ fn a_forker_that_cannot_fork() {
     let all = 1 + cpus().len() + 1;
     let mut command = limited(&place, &[&format!("--nproc={all}")]);
     let output = run(command.arg("--probe=fork").uid(UNUSED_UID).gid(UNUSED_UID));
-    assert_eq!(
-        output.status.code(),
-        Some(125),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 125);
     assert!(output.stdout.is_empty(), "{}", describe_output(&output));
     let stderr = lossy_string(&output.stderr);
     // As long as a forker rehearses, its child may have the place of the next observer.
@@ -151,12 +146,7 @@ fn a_directory_that_is_not_theirs() {
         let output = run(as_nobody(
             command.args(["--on=closed", &format!("--probe={probe}")]),
         ));
-        assert_eq!(
-            output.status.code(),
-            Some(125),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 125);
         assert!(output.stdout.is_empty(), "{}", describe_output(&output));
         assert!(
             lossy_string(&output.stderr).contains(said),

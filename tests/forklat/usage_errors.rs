@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Process, RunFixture, SHORT_RUN, wait_until};
-use crate::support::{Running, describe_output, lossy_string, run};
+use crate::support::{Running, assert_exit, describe_output, lossy_string, run};
 
 /// Words of `run`, and what is said about them.
 const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
@@ -243,12 +243,7 @@ fn an_older_export_stays_when_nothing_was_measured() {
         &["--export-json=json", "--export-csv=csv", "no-such-command"],
     ];
     let output = place.run(&words.concat());
-    assert_eq!(
-        output.status.code(),
-        Some(127),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 127);
     assert_eq!(fs::read(place.path("json")).unwrap(), b"older");
     place.assert_only(&["json"]);
 }
@@ -300,12 +295,7 @@ fn a_process_that_has_ended() {
     let pid = ended.pid();
     wait_until("a zombie", || Process::of(pid).unwrap().state == b'Z');
     let output = place.run(&[&format!("--attach={pid}")]);
-    assert_eq!(
-        output.status.code(),
-        Some(125),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 125);
     assert_eq!(
         lossy_string(&output.stderr),
         format!("forklat: there is no process {pid}\n")

@@ -28,14 +28,23 @@ const NO_TOOLS: [&str; 0] = [];
 
 const DIRTY_RATIO_FILE: &str = "/proc/sys/vm/dirty_ratio";
 
-/// A value of vm.dirty_ratio that it does not have; `None` after saying why there is none.
-fn changed_dirty_ratio() -> Option<(String, &'static str)> {
+/// The laboratory, vm.dirty_ratio, and the setting of another value; `None` after saying why there is none.
+fn changed_dirty_ratio() -> Option<(Lab, String, &'static str)> {
+    let lab = Lab::acquire_or_skip(&NO_TOOLS)?;
     let before = fs::read_to_string(DIRTY_RATIO_FILE).expect("read vm.dirty_ratio");
     match before.trim() {
         "0" => skip("vm.dirty_bytes is set instead of vm.dirty_ratio"),
-        "15" => Some((before, "vm.dirty_ratio=14")),
-        _ => Some((before, "vm.dirty_ratio=15")),
+        "15" => Some((lab, before, "vm.dirty_ratio=14")),
+        _ => Some((lab, before, "vm.dirty_ratio=15")),
     }
+}
+
+/// Starts a comparison with `options` whose tool hangs, and waits until it does.
+fn start_hanging(place: &CompareFixture, options: &[&str]) -> Running {
+    let mut command = place.compare_once(&[place.tool("hangs", HANGING_TOOL)]);
+    let running = Running::start(command.args(options));
+    wait_for_hanging_tool(place, &running);
+    running
 }
 
 fn read_dirty_ratio() -> String {
@@ -44,10 +53,7 @@ fn read_dirty_ratio() -> String {
 
 #[test]
 fn a_sysctl_is_set_for_the_run_and_restored() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     for (end, status) in [(COPYING_TOOL, 0), ("exit 3", 1)] {
@@ -57,12 +63,7 @@ fn a_sysctl_is_set_for_the_run_and_restored() {
             &format!("cat {DIRTY_RATIO_FILE} >\"$HERE/seen\"\n{end}"),
         );
         let output = place.run(place.compare_once(&[tool]).args(["--sysctl", setting]));
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, status);
         let (_, value) = setting.split_once('=').expect("NAME=VALUE");
         assert_eq!(place.text("seen").trim(), value);
         let table = crate::support::lossy_string(&output.stdout);
@@ -75,10 +76,7 @@ fn a_sysctl_is_set_for_the_run_and_restored() {
 /// Of two changes of one setting the first knows what the host had.
 #[test]
 fn sysctls_are_restored_in_reverse() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     let place = CompareFixture::new();
@@ -88,62 +86,37 @@ fn sysctls_are_restored_in_reverse() {
     );
     let mut command = place.compare_once(&[tool]);
     let output = place.run(command.args(["--sysctl", setting, "--sysctl", "vm.dirty_ratio=16"]));
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     assert_eq!(place.text("seen").trim(), "16");
     assert_eq!(read_dirty_ratio(), before);
 }
 
 #[test]
 fn a_signal_restores_sysctls() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     let place = CompareFixture::new();
-    let mut command = place.compare_once(&[place.tool("hangs", HANGING_TOOL)]);
-    let running = Running::start(command.args(["--sysctl", setting]));
-    wait_for_hanging_tool(&place, &running);
+    let running = start_hanging(&place, &["--sysctl", setting]);
     assert_ne!(read_dirty_ratio(), before);
     running.signal(Signal::SIGTERM);
     let output = place.finish(running);
-    assert_eq!(
-        output.status.signal(),
-        Some(15),
-        "{}",
-        describe_output(&output)
-    );
+    assert_signal(&output, 15);
     assert_eq!(read_dirty_ratio(), before);
 }
 
 /// One at a time: a second would take the settings of the first for those of the host.
 #[test]
 fn killed_the_next_start_restores_sysctls() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     let place = CompareFixture::new();
-    let mut command = place.compare_once(&[place.tool("hangs", HANGING_TOOL)]);
-    let running = Running::start(command.args(["--sysctl", setting]));
-    wait_for_hanging_tool(&place, &running);
+    let running = start_hanging(&place, &["--sysctl", setting]);
     let pid = running.pid();
     let mut second = place.compare_once(&[place.tool("cp", COPYING_TOOL)]);
     let refused = run(second.args(["--sysctl", setting]));
-    assert_eq!(
-        refused.status.code(),
-        FORKLAT_FAILED,
-        "{}",
-        describe_output(&refused)
-    );
+    assert_exit(&refused, FORKLAT_FAILED);
     assert_says(
         &refused,
         "another forklat is changing settings of this host",
@@ -165,10 +138,7 @@ fn killed_the_next_start_restores_sysctls() {
 
 #[test]
 fn a_sysctl_that_cannot_be_set_is_refused_before_any_run() {
-    let Some(_lab) = Lab::acquire_or_skip(&NO_TOOLS) else {
-        return;
-    };
-    let Some((before, setting)) = changed_dirty_ratio() else {
+    let Some((_lab, before, setting)) = changed_dirty_ratio() else {
         return;
     };
     let place = CompareFixture::new();
@@ -190,12 +160,7 @@ fn a_sysctl_that_cannot_be_set_is_refused_before_any_run() {
         // The first is good, and set by then.
         let mut command = place.compare_once(std::slice::from_ref(&tool));
         let output = place.run(command.args(["--sysctl", setting, "--sysctl", wrong]));
-        assert_eq!(
-            output.status.code(),
-            FORKLAT_FAILED,
-            "{wrong}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, FORKLAT_FAILED, wrong);
         assert_says(&output, said);
         assert_eq!(read_dirty_ratio(), before, "{wrong}");
         assert!(!place.path("ran").exists(), "{wrong}");
@@ -227,12 +192,7 @@ fn settings_need_root_and_that_is_said() {
             .arg(open.path())
             .args(words);
         let output = run(as_nobody(&mut command));
-        assert_eq!(
-            output.status.code(),
-            FORKLAT_FAILED,
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, FORKLAT_FAILED);
         assert_says(&output, said);
         assert_eq!(lossy_string(&output.stdout), "");
     }
@@ -271,12 +231,7 @@ fn settings_beside_a_sysctl_and_an_empty_one_are_restored() {
              all >\"$HERE/before\"; \"$@\" || exit; all >\"$HERE/after\""
         );
         let output = in_own_network(&place, &script, &command);
-        assert_eq!(
-            output.status.code(),
-            Some(0),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 0);
         assert_eq!(place.text("seen").trim(), value);
         assert!(place.text("before").contains(&format!("/{name}:")));
         assert_eq!(place.text("after"), place.text("before"), "{name}");
@@ -338,12 +293,7 @@ fn a_record_that_cannot_be_undone_does_not_refuse_every_later_run() {
     command.arg("--sysctl=net.ipv4.ip_local_reserved_ports=7000");
     for _ in 0..2 {
         let output = in_own_network(&place, "exec \"$@\"", &command);
-        assert_eq!(
-            output.status.code(),
-            Some(0),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 0);
         assert_says(&output, &format!("cannot write '1' to '{file}'"));
         let way_out = format!("restore that by hand, and remove '{}'", record.display());
         assert_says(&output, &way_out);
@@ -394,12 +344,7 @@ fn a_sysctl_that_changes_another_leaves_both_as_they_were() {
     );
     let mut command = place.compare_once(&[place.tool("looks", &seen)]);
     let output = place.run(command.arg("--sysctl=vm.overcommit_kbytes=1000000"));
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     assert_eq!(place.text("seen"), "0\n");
     assert_eq!(RestoreOvercommitRatio::all(), before);
 }
@@ -480,22 +425,23 @@ fn device(path: &Path) -> String {
     format!("{}:{}", major(dev), minor(dev))
 }
 
-/// A disk of our own and what can hold it; `None` after saying why there is none.
-fn limited_disk(lab: &Lab) -> Option<(Mount, Controller, String)> {
+/// The laboratory, a disk of our own and what can hold it; `None` after saying why there is none.
+fn limited_disk() -> Option<(Lab, Mount, Controller, String)> {
+    limited_disk_of(Lab::acquire_or_skip(&TOOLS)?)
+}
+
+fn limited_disk_of(lab: Lab) -> Option<(Lab, Mount, Controller, String)> {
     let Some(controller) = controller() else {
         return skip("there is neither cgroup v1 blkio nor cgroup v2 io");
     };
     let disk = lab.mount(FsKind::Ext4, 128)?;
     let device = device(&disk.dir);
-    Some((disk, controller, device))
+    Some((lab, disk, controller, device))
 }
 
 #[test]
 fn a_disk_is_held_to_its_rate_and_let_go() {
-    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
-        return;
-    };
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk() else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
@@ -503,12 +449,7 @@ fn a_disk_is_held_to_its_rate_and_let_go() {
     let copy = r#"dd if="$1" of="$2" bs=1M oflag=direct status=none"#;
     let tool = place.tool("dd", &format!("{shown} >\"$HERE/seen\"\n{copy}"));
     let (output, report) = place.report(place.compare_once(&[tool]).arg("--disk-limit=20M"));
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     let seen = place.text("seen");
     let line = seen.lines().find(|line| line.starts_with(&device));
     assert!(line.is_some_and(|line| line.contains("20971520")), "{seen}");
@@ -520,10 +461,7 @@ fn a_disk_is_held_to_its_rate_and_let_go() {
 
 #[test]
 fn a_signal_and_a_failing_tool_take_the_limit_off() {
-    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
-        return;
-    };
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk() else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
@@ -537,27 +475,17 @@ fn a_signal_and_a_failing_tool_take_the_limit_off() {
     assert!(controller.holds(&device));
     running.signal(Signal::SIGTERM);
     let output = place.finish(running);
-    assert_eq!(
-        output.status.signal(),
-        Some(15),
-        "{}",
-        describe_output(&output)
-    );
+    assert_signal(&output, 15);
     assert!(!controller.holds(&device));
 }
 
 #[test]
 fn killed_the_next_start_takes_the_limit_off() {
-    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
-        return;
-    };
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk() else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
-    let mut command = place.compare_once(&[place.tool("hangs", HANGING_TOOL)]);
-    let running = Running::start(command.arg("--disk-limit=20M"));
-    wait_for_hanging_tool(&place, &running);
+    let running = start_hanging(&place, &["--disk-limit=20M"]);
     let pid = running.pid();
     running.signal(Signal::SIGKILL);
     running.finish();
@@ -572,10 +500,7 @@ fn killed_the_next_start_takes_the_limit_off() {
 /// dirty is held to the rate even when the group has gone. The next start has to see to both.
 #[test]
 fn killed_while_it_waits_for_the_disk_the_next_start_takes_the_limit_off() {
-    let Some(lab) = Lab::acquire_or_skip(&TOOLS) else {
-        return;
-    };
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk() else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
@@ -602,27 +527,17 @@ fn a_limit_that_cannot_be_is_refused_in_words() {
     let place = CompareFixture::with_copy_dir(memory.path());
     let tools = [place.tool("cp", COPYING_TOOL)];
     let output = place.run(place.compare_once(&tools).arg("--disk-limit=20M"));
-    assert_eq!(
-        output.status.code(),
-        FORKLAT_FAILED,
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, FORKLAT_FAILED);
     assert_says(&output, "no block device below");
     assert_says(&output, "its file system is tmpfs");
-    let Some((disk, controller, device)) = limited_disk(&lab) else {
+    let Some((_lab, disk, controller, device)) = limited_disk_of(lab) else {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
     for rate in ["0", "1", "1023K"] {
         let mut command = place.compare_once(&[place.tool("cp", COPYING_TOOL)]);
         let output = place.run(command.args(["--disk-limit", rate]));
-        assert_eq!(
-            output.status.code(),
-            FORKLAT_FAILED,
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, FORKLAT_FAILED);
         assert_says(&output, "too low: at least 1.00 MiB/s are needed");
         assert!(!controller.holds(&device));
     }
@@ -692,12 +607,7 @@ fn memory_is_filled_for_the_run_and_let_go() {
         if output.status.code() == FORKLAT_FAILED && available() < size {
             return false;
         }
-        assert_eq!(
-            output.status.code(),
-            Some(0),
-            "{}",
-            describe_output(&output)
-        );
+        assert_exit(&output, 0);
         expect_soon("the memory is free again", || {
             available() > size + BALLOON_BYTES - MEMORY_NOISE_BYTES
         });
@@ -734,12 +644,7 @@ fn a_balloon_that_is_killed_fails_the_comparison() {
     let (place, running, balloon) = start_squeezed();
     kill(balloon, Signal::SIGKILL).expect("kill the balloon");
     let output = place.finish(running);
-    assert_eq!(
-        output.status.code(),
-        FORKLAT_FAILED,
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, FORKLAT_FAILED);
     assert_says(&output, "balloon: was killed by signal 9");
     assert_eq!(lossy_string(&output.stdout), "");
 }
@@ -783,12 +688,7 @@ fn a_squeeze_that_cannot_be_lived_with_is_refused() {
     ] {
         let tool = place.tool("tells", &format!("touch \"$HERE/ran\"\n{COPYING_TOOL}"));
         let output = place.run(place.compare_once(&[tool]).args(["--squeeze", size]));
-        assert_eq!(
-            output.status.code(),
-            FORKLAT_FAILED,
-            "{size}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, FORKLAT_FAILED, size);
         assert_says(&output, "cannot squeeze this host to");
         assert_says(&output, said);
         assert!(!place.path("ran").exists(), "{size}");
@@ -861,12 +761,7 @@ fn a_read_only_mount_is_refused_in_words() {
         let mut command = place.forklat();
         command.args(["compare", "--size=1M", "--runs=1", "--probe", probe, "--on"]);
         let output = place.run(command.arg(&disk.dir));
-        assert_eq!(
-            output.status.code(),
-            FORKLAT_FAILED,
-            "{probe}: {}",
-            describe_output(&output)
-        );
+        assert_exit_in(&output, FORKLAT_FAILED, probe);
         assert_says(&output, "Read-only file system");
         assert_says(&output, disk.dir.to_str().expect("UTF-8"));
     }
@@ -885,12 +780,7 @@ fn without_nameless_files_nothing_is_left_either() {
     // What was open when it was unlinked goes when the daemon has heard of its end.
     expect_soon("nothing is left", || is_empty(&disk));
     let output = place.run(&mut place.compare_once(&[place.tool("cp", COPYING_TOOL)]));
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     expect_soon("nothing is left", || is_empty(&disk));
 }
 
@@ -902,12 +792,7 @@ fn probed(place: &CompareFixture, probes: &[&str]) -> Value {
         .args(["--probe", &probes.join(","), "--on"])
         .arg(&place.copy_dir);
     let (output, report) = place.report(&mut command);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 0);
     let during = subject(&report, "during");
     for probe in probes {
         let all = during["probes"].as_array().expect("probes");

@@ -93,7 +93,9 @@ impl MemoryGroup {
             .output()
             .map_err(|e| format!("sh: {e}"))?;
         if !output.status.success() {
-            return Err(format!("{command:?}: {output:?}"));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let failure = format!("{}: {}", output.status, stderr.trim());
+            return Err(failure.trim_end_matches(": ").to_owned());
         }
         let peak = self.read(self.files.peak)?;
         let hits = self.read(self.files.limit_hits)?;

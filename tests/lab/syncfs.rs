@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::test_filesystem::FsKind;
 use super::{Lab, lab_temp_dir};
-use crate::support::{MMAPCP, describe_output, lossy_string, run};
+use crate::support::{MMAPCP, assert_exit, lossy_string, run};
 
 /// More than are synced one by one where syncfs serves.
 const FILES: usize = 40;
@@ -27,7 +27,7 @@ fn count_sync_calls(lab: &Lab, kind: FsKind) -> Option<(usize, usize)> {
         .args(["-r", "--fsync"])
         .args([&source, &disk.path("copy")]);
     let output = run(&mut command);
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     let log = lossy_string(&fs::read(&log).expect("a log"));
     let count = |call: &str| log.lines().filter(|line| line.contains(call)).count();
     Some((count(" fsync("), count(" syncfs(")))

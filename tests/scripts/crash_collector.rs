@@ -104,7 +104,7 @@ fn it_collects_what_a_process_left() {
     let heap = crash.memory("heap.4711".as_ref());
     fs::set_permissions(&heap, fs::Permissions::from_mode(0o640)).unwrap();
     let output = crash.run(&["4711"]);
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     assert_eq!(
         describe_output(&output),
         "exit status: 0\nstdout: \nstderr: "
@@ -139,7 +139,7 @@ fn it_follows_no_link_and_waits_for_no_pipe() {
     let pipe = crash.memory("pipe.4711".as_ref());
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let output = crash.run(&["4711"]);
-    assert!(output.status.success(), "{}", describe_output(&output));
+    assert_exit(&output, 0);
     let stored = crash.stored();
     let link = fs::symlink_metadata(stored[0].join("link.4711")).unwrap();
     assert!(link.file_type().is_symlink());
@@ -176,12 +176,7 @@ fn it_says_what_failed() {
     command.env("MMAPCP", &*MMAPCP).env("LC_ALL", "C");
     make_dense_dump(&crash.memory("large.4711".as_ref()), MIB);
     let output = run(&mut command);
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        describe_output(&output)
-    );
+    assert_exit(&output, 1);
     let log = crash.log();
     assert!(log.contains("File too large"), "{log}");
     assert!(log.contains("4711: incomplete"), "{log}");

@@ -29,7 +29,7 @@ fn run_with(shell: &str, script: &str, program: &Path) -> (Output, Tree) {
         run(&mut command)
     };
     let made = command(FILES_SCRIPT);
-    assert!(made.status.success(), "{}", describe_output(&made));
+    assert_exit(&made, 0);
     let then = snapshot_before(&work);
     let output = command(script);
     (output, snapshot_after(&work, &then))

@@ -16,6 +16,7 @@ use std::path::Path;
 use nix::sys::stat::{FileStat, SFlag};
 
 use super::at_path::AtPath;
+use super::entry_error::EntryError;
 use super::error::{Error, Operation, Replaced, ReplacedWhileCopied};
 use super::options::{CopyOptions, Preserve};
 use crate::cp::file_status::{file_id, file_type_of_mode};
@@ -43,6 +44,24 @@ pub struct AttrReport {
     pub errors: Vec<Error>,
     /// Whether a required attribute was not preserved.
     pub is_incomplete: bool,
+}
+
+impl AttrReport {
+    fn new(errors: Vec<Error>, result: AttrResult) -> Self {
+        Self {
+            errors,
+            is_incomplete: result.is_err(),
+        }
+    }
+
+    /// Returns the error of a file whose errors have been reported, if a required attribute was not preserved.
+    pub(super) fn result(&self) -> Result<(), EntryError> {
+        if self.is_incomplete {
+            Err(EntryError::Reported)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// The attributes that a run preserves, and how. There is one value for a run.
@@ -95,7 +114,7 @@ impl Attributes {
     ) -> AttrReport {
         let mut copy = AttrCopy::new(self, from, source_path, dest_path);
         let result = copy.finish_file(&AttrHandle::Open(source), &AttrHandle::Open(dest), made);
-        copy.report(result)
+        AttrReport::new(copy.errors, result)
     }
 
     /// Sets all attributes that follow the last entry of a directory. `listing` is the source directory where it could
@@ -111,14 +130,14 @@ impl Attributes {
         let mut copy = AttrCopy::new(self, from, place.shown(), dest_path);
         let made = made.map(|made| self.complete_directory(made, from));
         let result = copy.finish_directory(place, listing, dest, made);
-        copy.report(result)
+        AttrReport::new(copy.errors, result)
     }
 
     /// Sets all attributes of a FIFO, a socket or a device that this run made, unless another file has replaced it.
     pub fn finish_special(&self, source: &AtPath, from: &FileStat, dest: &AtPath) -> AttrReport {
         let mut copy = AttrCopy::new(self, from, source.shown(), dest.shown());
         let result = copy.finish_special(source, dest);
-        copy.report(result)
+        AttrReport::new(copy.errors, result)
     }
 
     /// Sets times, owner and extended attributes of a symbolic link that this run made, unless another file has
@@ -126,7 +145,7 @@ impl Attributes {
     pub fn finish_symlink(&self, source: &AtPath, from: &FileStat, dest: &AtPath) -> AttrReport {
         let mut copy = AttrCopy::new(self, from, source.shown(), dest.shown());
         let result = copy.finish_symlink(source, dest);
-        copy.report(result)
+        AttrReport::new(copy.errors, result)
     }
 
     /// Sets all attributes of a directory that --parents names, where every failure counts. `made` is the same as for
@@ -140,7 +159,7 @@ impl Attributes {
     ) -> AttrReport {
         let mut copy = AttrCopy::new(self, from, source.shown(), dest_path);
         let result = copy.finish_parent(source, dest, made);
-        copy.report(result)
+        AttrReport::new(copy.errors, result)
     }
 
     fn fail_if_required(&self) -> AttrResult {
@@ -175,13 +194,6 @@ impl<'a> AttrCopy<'a> {
             source_path,
             dest_path,
             errors: Vec::new(),
-        }
-    }
-
-    fn report(self, result: AttrResult) -> AttrReport {
-        AttrReport {
-            errors: self.errors,
-            is_incomplete: result.is_err(),
         }
     }
 

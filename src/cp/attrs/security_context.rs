@@ -53,10 +53,7 @@ impl Attributes {
         } else {
             Ok(())
         };
-        AttrReport {
-            errors,
-            is_incomplete: result.is_err(),
-        }
+        AttrReport::new(errors, result)
     }
 
     /// Gives an existing destination the security context of the source.
@@ -70,10 +67,7 @@ impl Attributes {
         }
         let result =
             set.or_else(|e| self.context_failed(dest.error(Operation::SetContext, e), &mut errors));
-        AttrReport {
-            errors,
-            is_incomplete: result.is_err(),
-        }
+        AttrReport::new(errors, result)
     }
 
     fn prepare_context_of(&self, source: &AtPath, errors: &mut Vec<Error>) -> AttrResult {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -19,6 +19,7 @@ use crate::cp::error::ReplacedWhileCopied;
 use crate::cp::file_status::{FileId, file_id};
 use crate::cp::operands::join;
 use crate::report::OrderedOutput;
+use crate::sys::lock::lock;
 
 /// A directory that is being copied.
 pub(super) struct ActiveDirectory {
@@ -158,7 +159,7 @@ impl ActiveDirectory {
     }
 
     fn open(&self) -> MutexGuard<'_, DirectoryHandles> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     /// Returns the parent directory, if this directory is no operand.
@@ -216,7 +217,7 @@ impl ActiveDirectory {
 
     /// Ends the walk's use of the directory. The last messages about it are printed with `voice`.
     pub(super) fn close(level: Arc<Self>, voice: OrderedOutput, run: &CopyRun<'_>) {
-        *level.voice.lock().unwrap_or_else(PoisonError::into_inner) = Some(voice);
+        *lock(&level.voice) = Some(voice);
         Self::remove_user(level, run);
     }
 
@@ -233,11 +234,7 @@ impl ActiveDirectory {
     }
 
     fn complete(&self, run: &CopyRun<'_>) {
-        let mut voice = self
-            .voice
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let mut voice = lock(&self.voice).take();
         let open = self.folders();
         // If it is `None`, it could not be opened again, and that has been reported.
         let Some(dest) = open.dest.as_deref().and_then(file) else {

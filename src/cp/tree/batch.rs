@@ -1,7 +1,7 @@
 //! Batches of regular files for the pool: several files at a time, since submitting a job costs as much as a small
 //! file.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use nix::sys::stat::FileStat;
 
@@ -13,6 +13,7 @@ use crate::cp::copy_file::{self, FileCopier, FileCopyError, report_deferred_erro
 use crate::cp::file_status::{FileId, file_id, is_link};
 use crate::cp::in_flight::Claim;
 use crate::report::{OrderedOutput, SourceOutcome};
+use crate::sys::lock::lock;
 
 /// Maximum number of files in one batch.
 const MAX_BATCH_FILES: usize = 64;
@@ -30,7 +31,7 @@ pub(super) struct FileTransfer {
     pub(super) from: FileStat,
     pub(super) ready: DestPlan,
     /// Whether the destination is below a directory operand, rather than an operand itself.
-    pub(super) below: bool,
+    pub(super) is_below_operand: bool,
     /// Whether links are followed when the source is opened.
     pub(super) follow: bool,
     /// Whether further hard links of the source need the result of the copy.
@@ -87,9 +88,9 @@ impl Walk<'_, '_, '_> {
         };
         if alone {
             self.wait_in_flight();
-            let mut bytes = self.run.bytes();
-            task.run(self.run, &mut self.voice, &mut bytes);
-            return self.run.done_with(bytes, &mut self.voice);
+            let mut copier = self.run.take_copier();
+            task.run(self.run, &mut self.voice, &mut copier);
+            return self.run.return_copier(copier, &mut self.voice);
         }
         if self.batch.tasks.len() >= MIN_BATCH_FILES && !self.batch.ends_beside(&task) {
             self.submit_batch();
@@ -136,46 +137,37 @@ impl Walk<'_, '_, '_> {
         let mut voice = self.voice.split();
         let run = self.run;
         self.pool.submit(Box::new(move || {
-            let mut bytes = run.bytes();
+            let mut copier = run.take_copier();
             for task in tasks {
-                task.run(run, &mut voice, &mut bytes);
+                task.run(run, &mut voice, &mut copier);
             }
-            run.done_with(bytes, &mut voice);
+            run.return_copier(copier, &mut voice);
         }));
     }
 }
 
 impl CopyRun<'_> {
     /// Returns an idle copier, or a new one, for a thread that copies.
-    fn bytes(&self) -> FileCopier {
-        let mut idle = self
-            .idle_copiers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    fn take_copier(&self) -> FileCopier {
+        let mut idle = lock(&self.idle_copiers);
         idle.pop()
             .unwrap_or_else(|| FileCopier::with_rate_limiter(self.pace.clone()))
     }
 
     /// Keeps the copier for the next batch, and reports its deferred errors.
-    fn done_with(&self, mut bytes: FileCopier, voice: &mut OrderedOutput) {
-        if !report_deferred_errors(voice, bytes.take_deferred_errors()) {
+    fn return_copier(&self, mut copier: FileCopier, voice: &mut OrderedOutput) {
+        if !report_deferred_errors(voice, copier.take_deferred_errors()) {
             self.fail();
         }
-        let mut idle = self
-            .idle_copiers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        idle.push(bytes);
+        let mut idle = lock(&self.idle_copiers);
+        idle.push(copier);
     }
 
     /// Waits for the writeback of deferred files. Must be called while no batch is running.
     pub(super) fn wait_for_writeback(&self, voice: &mut OrderedOutput) {
-        let mut idle = self
-            .idle_copiers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for bytes in idle.iter_mut() {
-            if !report_deferred_errors(voice, bytes.finish_writeback()) {
+        let mut idle = lock(&self.idle_copiers);
+        for copier in idle.iter_mut() {
+            if !report_deferred_errors(voice, copier.finish_writeback()) {
                 self.fail();
             }
         }
@@ -183,16 +175,16 @@ impl CopyRun<'_> {
 }
 
 impl CopyTask {
-    fn run(mut self, run: &CopyRun<'_>, voice: &mut OrderedOutput, bytes: &mut FileCopier) {
+    fn run(mut self, run: &CopyRun<'_>, voice: &mut OrderedOutput, copier: &mut FileCopier) {
         let level = self.entry.level.take();
-        self.copy(run, voice, bytes);
+        self.copy(run, voice, copier);
         if let Some(level) = level {
             ActiveDirectory::remove_user(level, run);
         }
     }
 
-    fn copy(&self, run: &CopyRun<'_>, voice: &mut OrderedOutput, bytes: &mut FileCopier) {
-        let made = match self.attempt(run, voice, bytes) {
+    fn copy(&self, run: &CopyRun<'_>, voice: &mut OrderedOutput, copier: &mut FileCopier) {
+        let made = match self.attempt(run, voice, copier) {
             Ok(made) => {
                 voice.count_source(SourceOutcome::Copied);
                 Some(made)
@@ -219,7 +211,7 @@ impl CopyTask {
         &self,
         run: &CopyRun<'_>,
         voice: &mut OrderedOutput,
-        bytes: &mut FileCopier,
+        copier: &mut FileCopier,
     ) -> Result<FileId, FileCopyError> {
         if voice.is_interrupted() {
             return Err(EntryError::Reported.into());
@@ -232,14 +224,14 @@ impl CopyTask {
             source: &self.entry.source,
             from: &self.transfer.from,
             dest: &self.entry.dest,
-            existing: ready.there.as_ref(),
+            there: ready.there.as_ref(),
             claim: &self.claim,
             replace_as_new: ready.replace_as_new,
-            is_below_operand: self.transfer.below,
+            is_below_operand: self.transfer.is_below_operand,
             follow: self.transfer.follow,
             backup: ready.planned_backup(),
         };
-        copy_file::copy(&run.cx, voice, bytes, &request)
+        copy_file::copy(&run.cx, voice, copier, &request)
     }
 
     fn failed(&self, failed: FileCopyError, run: &CopyRun<'_>, voice: &mut OrderedOutput) {

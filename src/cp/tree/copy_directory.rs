@@ -14,7 +14,7 @@ use super::{
     Dereference, DestKnowledge, DirectoryPlan, EntryError, EntryResult, MAX_TREE_DEPTH, TreeEntry,
     Walk, copied_line,
 };
-use crate::cp::at_path::AtPath;
+use crate::cp::at_path::{AtPath, open_searchable};
 use crate::cp::error::{Error, Operation, Refusal, ReplacedWhileCopied};
 use crate::cp::file_status::{file_id, is_link};
 use crate::report::SourceOutcome;
@@ -55,11 +55,7 @@ impl Walk<'_, '_, '_> {
     fn relabel(&mut self, source: &AtPath, dest: &AtPath) -> EntryResult {
         let relabelled = self.run.attributes().relabel(source, dest);
         self.diagnose(&relabelled.errors);
-        if relabelled.is_incomplete {
-            Err(EntryError::Reported)
-        } else {
-            Ok(())
-        }
+        relabelled.result()
     }
 
     /// Copies a directory and everything in it.
@@ -220,17 +216,14 @@ impl Walk<'_, '_, '_> {
         dest: &AtPath,
         there: &FileStat,
     ) -> Result<File, EntryError> {
-        let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         // A directory that was examined through a link is opened through it, and compared.
         let through = entry.operand() || self.options().keep_directory_symlink;
-        if !through {
-            flags |= OFlag::O_NOFOLLOW;
-        }
-        let file = match dest.open(flags, 0) {
-            // A directory that may be searched but not listed is enough for making files in it.
-            Err(e) if e.raw_os_error() == Some(libc::EACCES) => dest.open(flags | OFlag::O_PATH, 0),
-            other => other,
+        let links = if through {
+            OFlag::empty()
+        } else {
+            OFlag::O_NOFOLLOW
         };
+        let file = open_searchable(|flags| dest.open(flags | links, 0));
         let file = file.map_err(|e| dest.error(Operation::Access, e))?;
         let now = fstat(&file).map_err(|e| dest.error(Operation::Stat, e))?;
         if file_id(there) != file_id(&now) {

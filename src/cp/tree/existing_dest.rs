@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 
-use super::same_file::{SameFile, check_same_file};
+use super::same_file::{FilePair, SameFile};
 use super::{DestPlan, EntryBackup, EntryError, TreeEntry, Walk};
 use crate::cp::at_path::{AtPath, last_component, sibling_path};
 use crate::cp::backup::{self, BackupOutcome};
@@ -45,7 +45,6 @@ impl Walk<'_, '_, '_> {
         &mut self,
         entry: &TreeEntry,
         from: &FileStat,
-        dereference: Dereference,
     ) -> Result<Option<DestPlan>, EntryError> {
         for _ in 0..MAX_LOOKS {
             let mut there = self.stat_dest(entry, from)?;
@@ -57,7 +56,7 @@ impl Walk<'_, '_, '_> {
             let Some(there) = there else {
                 return Ok(Some(DestPlan::default()));
             };
-            match self.meet_once(entry, from, there, dereference)? {
+            match self.meet_once(entry, from, there)? {
                 DestLook::Ready(ready) => return Ok(Some(*ready)),
                 DestLook::Nothing => return Ok(None),
                 DestLook::Changed => {}
@@ -71,17 +70,23 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
         there: FileStat,
-        dereference: Dereference,
     ) -> Result<DestLook, EntryError> {
         if matches!(self.options().overwrite, Overwrite::Skip | Overwrite::Fail) {
-            return self.replace(entry, from, there, dereference, false);
+            return self.replace(entry, from, there, false);
         }
-        let (source, dest) = (&entry.source, &entry.dest);
-        match check_same_file(source, dest, from, &there, dereference, self.options()) {
+        let pair = FilePair {
+            source: &entry.source,
+            dest: &entry.dest,
+            from,
+            there: &there,
+            dereference: self.dereference(entry),
+            options: self.options(),
+        };
+        match pair.check() {
             SameFile::Conflict => Err(entry.refused(Refusal::SameFile)),
             verdict => {
                 let done = verdict == SameFile::AlreadyDone;
-                self.replace(entry, from, there, dereference, done)
+                self.replace(entry, from, there, done)
             }
         }
     }
@@ -140,10 +145,9 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
         there: FileStat,
-        dereference: Dereference,
         done: bool,
     ) -> Result<DestLook, EntryError> {
-        if !is_directory(from) && self.is_kept(entry, from, &there, dereference)? {
+        if !is_directory(from) && self.is_kept(entry, from, &there)? {
             return Ok(DestLook::Nothing);
         }
         // The user's answer takes long, and it was given about one file.
@@ -154,7 +158,7 @@ impl Walk<'_, '_, '_> {
             return Ok(DestLook::Nothing);
         }
         self.types_agree(entry, from, &there)?;
-        self.clear(entry, from, there, dereference)
+        self.clear(entry, from, there)
     }
 
     /// Returns whether an existing file stays, since it is not older, or since the options demand it.
@@ -163,25 +167,24 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
         there: &FileStat,
-        dereference: Dereference,
     ) -> Result<bool, EntryError> {
         let options = self.options();
         if options.update && !is_older(there, from) {
             // The file counts as the copy of its source, as in cp: other links to the source become links to this file.
-            if from.st_nlink > 1 || dereference != Dereference::Never {
+            if from.st_nlink > 1 || self.dereference(entry) != Dereference::Never {
                 match self.find_or_note_copy(entry, from) {
                     Some(earlier) => {
                         let ready = DestPlan {
                             there: Some(*there),
                             ..DestPlan::default()
                         };
-                        if self.link_earlier(entry, &earlier, from, dereference, &ready)? {
+                        if self.link_earlier(entry, &earlier, from, &ready)? {
                             self.say_removed(entry);
                         }
                         self.run.cx.fsync_set.note_made(&entry.dest);
                     }
                     None => {
-                        let follow = dereference != Dereference::Never;
+                        let follow = self.dereference(entry) != Dereference::Never;
                         let made = entry.dest.stat(follow).unwrap_or(*there);
                         self.run.copied_as(from, Some(file_id(&made)));
                     }
@@ -251,7 +254,6 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
         there: FileStat,
-        dereference: Dereference,
     ) -> Result<DestLook, EntryError> {
         let options = self.options();
         let keep = DestPlan {
@@ -272,7 +274,7 @@ impl Walk<'_, '_, '_> {
             return self.back_up(entry, from, there, (how, atomic));
         }
         let linked = options.preserve.links && there.st_nlink > 1;
-        let other = dereference == Dereference::Never && !is_regular(from);
+        let other = self.dereference(entry) == Dereference::Never && !is_regular(from);
         if !(options.remove_destination || !options.attributes_only && (linked || other)) {
             return Ok(keep.met());
         }

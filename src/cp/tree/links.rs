@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
@@ -20,7 +20,9 @@ use crate::cp::dest;
 use crate::cp::error::{Error, LinkOperation, Operation, Refusal, Warning};
 use crate::cp::file_status::{FileId, file_id, is_directory, is_link};
 use crate::cp::options::{Backup, CopyMode, Dereference, Overwrite};
+use crate::sys::lock::lock;
 use crate::sys::proc_status::is_proc_mounted;
+use crate::transfer::errno_class::errno_of;
 
 /// The name that each source was copied to, by the identity of the source, and the directories that this run made, by
 /// their own identity.
@@ -45,7 +47,6 @@ impl Walk<'_, '_, '_> {
         &mut self,
         entry: &TreeEntry,
         from: &FileStat,
-        dereference: Dereference,
     ) -> Option<EarlierCopy> {
         let options = self.options();
         if options.recursive && is_directory(from) {
@@ -56,8 +57,8 @@ impl Walk<'_, '_, '_> {
             };
         }
         let many = from.st_nlink > 1
-            || entry.operand() && dereference == Dereference::Operands
-            || dereference == Dereference::Always;
+            || entry.operand() && self.dereference(entry) == Dereference::Operands
+            || self.dereference(entry) == Dereference::Always;
         if options.preserve.links && options.copy_mode != CopyMode::HardLink && many {
             self.find_or_note_copy(entry, from)
         } else {
@@ -127,7 +128,6 @@ impl Walk<'_, '_, '_> {
         &mut self,
         entry: &TreeEntry,
         earlier: &EarlierCopy,
-        dereference: Dereference,
     ) -> Option<EntryResult> {
         let (source, dest) = (&entry.source, &entry.dest);
         // cp takes the target of a link for another directory, and repeats until the kernel counts forty links.
@@ -142,8 +142,8 @@ impl Walk<'_, '_, '_> {
             self.flushed_output().diagnose(warning);
             return Some(Ok(()));
         }
-        if dereference == Dereference::Always
-            || entry.operand() && dereference == Dereference::Operands
+        if self.dereference(entry) == Dereference::Always
+            || entry.operand() && self.dereference(entry) == Dereference::Operands
         {
             return None;
         }
@@ -158,7 +158,6 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         earlier: &EarlierCopy,
         from: &FileStat,
-        dereference: Dereference,
         ready: &DestPlan,
     ) -> Result<bool, EntryError> {
         let dest = &entry.dest;
@@ -168,7 +167,7 @@ impl Walk<'_, '_, '_> {
         };
         let made = self.run.copy_result_of(file_id(from)).flatten();
         let linked = earlier
-            .open(dereference != Dereference::Never)
+            .open(self.dereference(entry) != Dereference::Never)
             .and_then(|file| same_file(file, made))
             .and_then(|file| hard_link_fd(&file, &earlier.place(), dest, over));
         linked.map_err(|e| {
@@ -195,7 +194,7 @@ impl Walk<'_, '_, '_> {
         };
         let linked = source
             .open(flags, 0)
-            .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+            .map_err(|e| errno_of(&e))
             .and_then(|file| same_file(file.into(), Some(file_id(from))))
             .and_then(|file| hard_link_fd(&file, source, dest, over));
         linked.map(drop).map_err(|e| {
@@ -271,18 +270,18 @@ impl Walk<'_, '_, '_> {
 impl CopyRun<'_> {
     /// Notes the result for a source that has further links; `made` is `None` if it was not copied.
     pub(super) fn copied_as(&self, from: &FileStat, made: Option<FileId>) {
-        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut copied = lock(&self.copied);
         copied.insert(file_id(from), made);
     }
 
     fn forget(&self, key: FileId) {
-        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut copied = lock(&self.copied);
         copied.remove(&key);
     }
 
     /// Returns the result of a copy: `None` while it is in flight, and `Some(None)` if it failed.
     pub(super) fn copy_result_of(&self, key: FileId) -> Option<Option<FileId>> {
-        let copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        let copied = lock(&self.copied);
         copied.get(&key).copied()
     }
 }
@@ -499,8 +498,7 @@ fn replace_with_backup(
     how: &Backup,
     is_old: impl Fn(&FileStat) -> bool,
 ) -> nix::Result<Option<bool>> {
-    let errno = |e: std::io::Error| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-    let entry = dest::resolve_link::resolve_nofollow(dest).map_err(errno)?;
+    let entry = dest::resolve_link::resolve_nofollow(dest).map_err(|e| errno_of(&e))?;
     let name = last_component(new.as_ref());
     match backup::exchange_with_backup(&entry, (name, mine), how, is_old) {
         Ok(backup::BackupReplaceOutcome::Done(_)) => Ok(Some(true)),

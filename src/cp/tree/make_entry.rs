@@ -20,11 +20,10 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
         (ready, name): (DestPlan, NameKey),
-        dereference: Dereference,
         earlier: Option<EarlierCopy>,
     ) -> Result<NextAction, EntryError> {
         if is_directory(from) {
-            return self.plan_directory(entry, from, ready, dereference, earlier.as_ref());
+            return self.plan_directory(entry, from, ready, earlier.as_ref());
         }
         let data = is_regular(from) || self.options().copy_as_regular && !is_link(from);
         let remembered = self.is_remembered(from);
@@ -32,8 +31,8 @@ impl Walk<'_, '_, '_> {
             return Ok(NextAction::Transfer(Box::new(FileTransfer {
                 from: *from,
                 ready,
-                below: !entry.operand() || self.target.is_some(),
-                follow: dereference != Dereference::Never,
+                is_below_operand: !entry.operand() || self.target.is_some(),
+                follow: self.dereference(entry) != Dereference::Never,
                 remembered,
                 name,
             })));
@@ -41,10 +40,10 @@ impl Walk<'_, '_, '_> {
         self.verbose(|| copied_line(entry, ready.backup_name()));
         let linked = earlier.is_some();
         let made = match &earlier {
-            Some(earlier) => self.make_earlier_link(entry, from, &ready, dereference, earlier),
+            Some(earlier) => self.make_earlier_link(entry, from, &ready, earlier),
             None => self
                 .prepare_creation(&entry.source)
-                .and_then(|()| self.make_without_data(entry, from, &ready, dereference)),
+                .and_then(|()| self.make_without_data(entry, from, &ready)),
         };
         match made {
             // As in cp, a later operand may overwrite another link of a file that was made before.
@@ -66,11 +65,10 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
         ready: DestPlan,
-        dereference: Dereference,
         earlier: Option<&EarlierCopy>,
     ) -> Result<NextAction, EntryError> {
         if let Some(earlier) = earlier
-            && let Some(outcome) = self.handle_repeated_directory(entry, earlier, dereference)
+            && let Some(outcome) = self.handle_repeated_directory(entry, earlier)
         {
             if outcome.is_err() {
                 self.undo_backup(entry, ready.backup.as_ref());
@@ -90,10 +88,9 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
         ready: &DestPlan,
-        dereference: Dereference,
         earlier: &EarlierCopy,
     ) -> EntryResult {
-        let replaced = self.link_earlier(entry, earlier, from, dereference, ready)?;
+        let replaced = self.link_earlier(entry, earlier, from, ready)?;
         // With --atomic, the replaced file was backed up, or its removal is not reported.
         if replaced && !ready.replace_as_new {
             self.say_removed(entry);
@@ -105,11 +102,7 @@ impl Walk<'_, '_, '_> {
     pub(super) fn prepare_creation(&mut self, source: &AtPath) -> EntryResult {
         let prepared = self.run.attributes().prepare_creation(source);
         self.diagnose(&prepared.errors);
-        if prepared.is_incomplete {
-            Err(EntryError::Reported)
-        } else {
-            Ok(())
-        }
+        prepared.result()
     }
 
     /// Makes an entry whose data is not copied.
@@ -118,12 +111,11 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
         ready: &DestPlan,
-        dereference: Dereference,
     ) -> EntryResult {
         match self.options().copy_mode {
             CopyMode::SymbolicLink => self.symlink_to_source(entry, from, ready.there.as_ref()),
             CopyMode::HardLink => {
-                let follow = dereference != Dereference::Never;
+                let follow = self.dereference(entry) != Dereference::Never;
                 self.link_source(entry, from, follow, ready.there.as_ref())
             }
             CopyMode::Copy if is_link(from) => self.copy_symlink(entry, from, ready.there.as_ref()),

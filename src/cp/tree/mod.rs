@@ -448,8 +448,7 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         bytes: &mut Option<u64>,
     ) -> Result<NextAction, EntryError> {
         let (source, dest) = (&entry.source, &entry.dest);
-        let dereference = self.dereference(entry);
-        let follow = dereference != Dereference::Never;
+        let follow = self.dereference(entry) != Dereference::Never;
         let from = self.look_at_source(source, follow)?;
         *bytes = (!is_directory(&from)).then(|| size(&from));
         if is_directory(&from) && !self.options().recursive {
@@ -461,12 +460,12 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             return Ok(NextAction::Done);
         }
         let name = self.wait_for_name(entry);
-        let Some(ready) = self.prepare_dest(entry, &from, dereference)? else {
+        let Some(ready) = self.prepare_dest(entry, &from)? else {
             return Ok(NextAction::Done);
         };
         self.check_not_through_made_link(entry, dest)?;
-        let earlier = self.find_earlier_copy(entry, &from, dereference);
-        self.make(entry, &from, (ready, name), dereference, earlier)
+        let earlier = self.find_earlier_copy(entry, &from);
+        self.make(entry, &from, (ready, name), earlier)
     }
 
     /// Returns the status of the source after all earlier files of the walk that write to it are complete.

@@ -12,7 +12,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, mkdirat, stat};
 
 use super::new_directory::replaced;
 use super::{EntryError, Walk};
-use crate::cp::at_path::{AtPath, DirHandle};
+use crate::cp::at_path::{AtPath, DirHandle, open_searchable};
 use crate::cp::dest::resolve_link::open_trusted;
 use crate::cp::error::{Error, Operation, Refusal};
 use crate::cp::file_status::{file_id, is_directory};
@@ -223,14 +223,7 @@ fn open_each(whole: &AtPath, there: &FileStat) -> Result<DirHandle, EntryError> 
 
 /// Opens an existing directory, which may be reached through a trusted link, and must be the one that was examined.
 fn open(place: &AtPath, there: &FileStat) -> Result<File, EntryError> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-    let file = match open_trusted(place, flags) {
-        // A directory that may be searched but not listed is enough for making files in it.
-        Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
-            open_trusted(place, flags | OFlag::O_PATH)
-        }
-        other => other,
-    };
+    let file = open_searchable(|flags| open_trusted(place, flags));
     let file = file.map_err(|e| place.error(Operation::Access, e))?;
     let now = fstat(&file).map_err(|e| place.error(Operation::Stat, e))?;
     if file_id(&now) == file_id(there) {

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use nix::sys::stat::FileStat;
 
@@ -12,6 +11,7 @@ use crate::cp::at_path::AtPath;
 use crate::cp::file_status::{FileId, file_id, is_directory};
 use crate::cp::operands::OperandJobs;
 use crate::cp::options::CopyOptions;
+use crate::sys::lock::lock;
 
 /// The operands so far, where there are several.
 pub(super) struct RepeatedOperands {
@@ -88,13 +88,13 @@ impl RepeatedOperands {
 impl CopyRun<'_> {
     /// Notes the name that an operand was copied to, and the inode of the copy.
     pub(super) fn note_made(&self, dest: &Path, made: FileId) {
-        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.made);
         all.insert(dest.into(), made);
     }
 
     /// Returns the inode of the copy that an operand made at this name.
     pub(super) fn operand_dest_id(&self, dest: &Path) -> Option<FileId> {
-        let all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = lock(&self.made);
         all.get(dest.as_os_str()).copied()
     }
 }

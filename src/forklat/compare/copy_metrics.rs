@@ -8,13 +8,13 @@ use crate::sys::clock::MonotonicNs;
 /// Computes the figures of a copy from the last reading `before` it and the `readings` taken during it.
 pub(super) fn copy_result(
     ended: &FinishedCommand,
-    before: Option<Reading>,
+    before: Option<&Reading>,
     readings: &[Reading],
     wrong: Option<String>,
 ) -> CopyResult {
     let during = during(ended, readings);
     let peak = |value: fn(&Reading) -> Option<u64>| during.iter().filter_map(value).max();
-    let at_start = before.as_ref().and_then(cached).unwrap_or(0);
+    let at_start = before.and_then(cached).unwrap_or(0);
     let seconds = |until: MonotonicNs| until.since(ended.start).as_secs_f64();
     CopyResult {
         wall: seconds(ended.end),
@@ -92,7 +92,7 @@ mod tests {
             reading(7, 160, 0),
             reading(8, 900, 99),
         ];
-        let copy = copy_result(&ended, Some(reading(1, 110, 0)), &readings, None);
+        let copy = copy_result(&ended, Some(&reading(1, 110, 0)), &readings, None);
         assert_eq!((copy.wall, copy.durable, copy.status), (2.0, 4.0, 3));
         assert_eq!((copy.cache_growth, copy.peak_dirty), (70, 60));
         assert_eq!((copy.user, copy.system, copy.max_rss), (1.0, 2.0, 7));

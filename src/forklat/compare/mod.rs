@@ -226,7 +226,7 @@ impl Comparison<'_> {
         let wrong = run_while_collecting(&mut self.session, &self.task.signals, |stop| {
             verify::difference(&source, &dest, stop)
         })?;
-        Ok(self.judge_copy(tool, &ended, before, wrong))
+        Ok(self.judge_copy(tool, &ended, before.as_ref(), wrong))
     }
 
     /// Kills a tool with all the processes that it started, before its copy is removed. The disk limit is lifted first,
@@ -272,7 +272,7 @@ impl Comparison<'_> {
         &self,
         tool: &Tool,
         ended: &FinishedCommand,
-        before: Option<Reading>,
+        before: Option<&Reading>,
         mut wrong: Option<String>,
     ) -> CopyResult {
         if let Err(e) = &ended.durable {

@@ -82,7 +82,7 @@ impl Setting {
             .and_then(|()| verify(&file, &self.value))
             // A setting that is unchanged by now is left out: if it changes later, another process did it.
             .and_then(|()| {
-                record.replace_entry_or_keep(&entry, UndoEntry::Sysctl(change.changed()))
+                record.replace_entry_or_keep(&entry, &UndoEntry::Sysctl(change.changed()))
             });
         done.map_err(|e| e.after_undoing(record.undo(&entry)))
     }

@@ -112,11 +112,11 @@ impl UndoJournal {
     pub fn replace_entry_or_keep(
         &mut self,
         entry: &UndoEntry,
-        other: UndoEntry,
+        other: &UndoEntry,
     ) -> Result<(), ForklatError> {
         let before = self.document.entries.clone();
         for place in self.document.entries.iter_mut().filter(|e| *e == entry) {
-            place.clone_from(&other);
+            place.clone_from(other);
         }
         let written = self.write();
         if written.is_err() {
@@ -148,7 +148,7 @@ impl UndoJournal {
             };
             self.add(entry.clone())?;
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return self.note_created_dir(entry, &path).map(|()| path),
+                Ok(()) => return self.note_created_dir(&entry, &path).map(|()| path),
                 Err(e) => {
                     self.remove(&entry)?;
                     if e.kind() != io::ErrorKind::AlreadyExists {
@@ -161,12 +161,12 @@ impl UndoJournal {
     }
 
     /// Notes the device and inode number of a directory that now exists.
-    fn note_created_dir(&mut self, entry: UndoEntry, path: &Path) -> Result<(), ForklatError> {
+    fn note_created_dir(&mut self, entry: &UndoEntry, path: &Path) -> Result<(), ForklatError> {
         let made = UndoEntry::Directory {
             path: path.into(),
             id: Some(numbers(path)?),
         };
-        self.update(&entry, made)
+        self.update(entry, &made)
     }
 
     /// Notes the device and inode number of a control group that now exists. Returns the entry with them.
@@ -181,13 +181,13 @@ impl UndoJournal {
         if let UndoEntry::Cgroup { path, id, .. } = &mut made {
             *id = Some(numbers(path)?);
         }
-        self.update(entry, made.clone())?;
+        self.update(entry, &made)?;
         Ok(made)
     }
 
-    fn update(&mut self, entry: &UndoEntry, now: UndoEntry) -> Result<(), ForklatError> {
+    fn update(&mut self, entry: &UndoEntry, now: &UndoEntry) -> Result<(), ForklatError> {
         for other in self.document.entries.iter_mut().filter(|e| *e == entry) {
-            *other = now.clone();
+            other.clone_from(now);
         }
         self.write()
     }

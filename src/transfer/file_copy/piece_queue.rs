@@ -1,10 +1,11 @@
 //! The pieces of one file that wait for a thread or are being moved, and how far the file is complete.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::super::errno_class::EngineError;
+use crate::sys::lock::{lock, unpoisoned};
 
 /// A range of the file that one thread moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,10 +111,7 @@ impl PieceQueue {
             if state.closed {
                 return None;
             }
-            state = self
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = unpoisoned(self.work.wait(state));
         }
     }
 
@@ -157,7 +155,7 @@ impl PieceQueue {
     pub(super) fn wait_idle(&self, time: Duration) -> bool {
         let busy = |state: &mut State| !(state.waiting.is_empty() && state.moving.is_empty());
         let waited = self.done.wait_timeout_while(self.lock(), time, busy);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        !unpoisoned(waited).1.timed_out()
     }
 
     /// Returns the offset up to which the file is complete, if all before `cursor` was given to a thread.
@@ -206,7 +204,7 @@ impl PieceQueue {
 
     // A panic leaves a consistent queue, since no operation on it stops halfway.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The rate limiter that the threads of a run share, and ask before each chunk.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::fifo_queue::{FifoQueue, Ticket};
 use super::{CopyTotals, RateSettings, Wait};
 use crate::sys::clock::{MonotonicNs, saturating_nanos};
+use crate::sys::lock::{lock, unpoisoned};
 
 /// Bytes that a file without data is charged if the rate is governed: creating one writes a block or two of metadata.
 const EACH_FILE: u64 = 4096;
@@ -83,7 +84,7 @@ impl RateLimiter {
 
     // A panic leaves a consistent queue, since no operation on it stops halfway.
     fn lock(&self) -> MutexGuard<'_, FifoQueue> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.line)
     }
 }
 
@@ -115,7 +116,7 @@ impl Permit<'_> {
                     };
                     let sleep = until.since(now);
                     let woken = self.pacer.changed.wait_timeout(line, sleep);
-                    line = woken.unwrap_or_else(PoisonError::into_inner).0;
+                    line = unpoisoned(woken).0;
                 }
             }
             now = MonotonicNs::now();
