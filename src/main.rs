@@ -1,7 +1,4 @@
 //! mmapcp: parse, copy, exit status.
+#![no_main]
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    mmapcp::cp::main(std::env::args_os())
-}
+mmapcp::define_c_main!(mmapcp::cp::main);

@@ -42,6 +42,8 @@ pub(crate) enum DeniedSyscall {
     Renameat2,
     Renameat,
     Fchown,
+    /// fcntl(F_SETPIPE_SZ), which fails beyond a user's quota.
+    SetPipeSize,
     /// close(2) of all but the first descriptors, which the loader needs.
     Close,
 }
@@ -49,7 +51,7 @@ pub(crate) enum DeniedSyscall {
 impl DeniedSyscall {
     fn number(self) -> i64 {
         match self {
-            DeniedSyscall::ODirect => libc::SYS_fcntl,
+            DeniedSyscall::ODirect | DeniedSyscall::SetPipeSize => libc::SYS_fcntl,
             DeniedSyscall::Statx => libc::SYS_statx,
             DeniedSyscall::Splice => libc::SYS_splice,
             DeniedSyscall::CopyFileRange => libc::SYS_copy_file_range,
@@ -81,6 +83,9 @@ impl DeniedSyscall {
                 masked_argument_equals(1, u64::MAX, libc::F_SETFL),
                 masked_argument_equals(2, libc::O_DIRECT as u64, libc::O_DIRECT),
             ],
+            DeniedSyscall::SetPipeSize => {
+                vec![masked_argument_equals(1, u64::MAX, libc::F_SETPIPE_SZ)]
+            }
             DeniedSyscall::Close => {
                 vec![
                     SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Gt, 4).unwrap(),

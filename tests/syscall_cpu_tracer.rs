@@ -71,6 +71,8 @@ pub(crate) fn trace(command: &Command) -> CpuTrace {
         .args(["-c", r#"kill -STOP $$; exec "$@" >/dev/null"#, "sh"])
         .arg(command.get_program())
         .args(command.get_args())
+        // Cargo sets it for tests, and the dynamic linker would look for each library in each directory.
+        .env_remove("LD_LIBRARY_PATH")
         .spawn()
         .expect("start sh");
     let main = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));

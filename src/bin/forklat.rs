@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let name = words.first().and_then(|word| Path::new(word).file_name());
     if name.is_some_and(|name| name == report::PROGRAM_NAME) {
-        cp::main(words)
+        cp::main(words).into()
     } else {
         forklat::main(words)
     }

@@ -1,10 +1,14 @@
 //! Answers to the command line itself: help, version, and usage errors.
 
-use std::process::ExitCode;
-
 use super::messages::{self, usage};
 use super::usage_error::UsageError;
 use crate::report::{diagnose, write_stdout};
+
+/// The exit status if everything was copied, or the question was answered.
+pub const EXIT_SUCCESS: u8 = 0;
+
+/// The exit status after any error.
+pub const EXIT_FAILURE: u8 = 1;
 
 /// What is printed instead of copying.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,20 +28,20 @@ impl From<UsageError> for CliAnswer {
 impl CliAnswer {
     /// Prints the answer and returns its exit status.
     #[must_use]
-    pub fn print(self) -> ExitCode {
+    pub fn print(self) -> u8 {
         use std::io::Write;
         match self {
             Self::Text(text) => match write_stdout(text.as_bytes()) {
-                Ok(()) => ExitCode::SUCCESS,
+                Ok(()) => EXIT_SUCCESS,
                 Err(e) => {
                     diagnose(&messages::write_error(&e));
-                    ExitCode::FAILURE
+                    EXIT_FAILURE
                 }
             },
             Self::Mistake(error) => {
                 // Where standard error cannot be written to, the exit status is all that is left to tell.
                 let _ = std::io::stderr().write_all(&usage::usage_error(&error));
-                ExitCode::FAILURE
+                EXIT_FAILURE
             }
         }
     }

@@ -149,7 +149,7 @@ impl OpenedCopy<'_> {
         method: &mut CopyMethod,
     ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
-        let open = self.prepare_dest(voice)?;
+        let (open, created) = self.prepare_dest(voice)?;
         // A file that replaces the old one atomically has a narrow mode already.
         let narrowed = request.there.filter(|there| {
             let attributes = &cx.attributes;
@@ -171,7 +171,10 @@ impl OpenedCopy<'_> {
             };
             return OpenedCopy { request, ..*self }.run(voice, copier, method);
         }
-        let now = stat_of(&open.file, request.dest)?;
+        let now = match created {
+            Some(created) => created,
+            None => stat_of(&open.file, request.dest)?,
+        };
         if now.st_size == 0 && request.there.is_some_and(is_regular) && !open.is_atomic() {
             // An old file that is emptied again counts as written, so its times and set-id bits change, as with O_TRUNC.
             touch(&open.file, request.dest, cx.options)?;
@@ -183,22 +186,31 @@ impl OpenedCopy<'_> {
             .map_err(|why| FileCopyError { why, left })
     }
 
-    /// Opens the destination and registers it with all that must know of it before the first byte is written.
-    fn prepare_dest(&self, voice: &mut OrderedOutput) -> Result<Destination, EntryError> {
+    /// Opens the destination and registers it with all that must know of it before the first byte is written. Returns it with the
+    /// status of a new file where nothing was before, which needs not be asked again for its identity.
+    fn prepare_dest(
+        &self,
+        voice: &mut OrderedOutput,
+    ) -> Result<(Destination, Option<FileStat>), EntryError> {
         let Self { cx, request, .. } = *self;
         let (source, dest) = (request.source, request.dest);
         diagnose_attributes(voice, &cx.attributes.prepare_creation(source))?;
         let open = self.open_dest(voice)?;
+        let mut created = None;
         match open.created {
             _ if open.is_atomic() => {}
-            true => request.claim.created(file_id(&stat_of(&open.file, dest)?)),
+            true => {
+                let now = stat_of(&open.file, dest)?;
+                request.claim.created(file_id(&now));
+                created = request.there.is_none().then_some(now);
+            }
             false => diagnose_attributes(voice, &cx.attributes.relabel(source, dest))?,
         }
         let registered = cx
             .fsync_set
             .register_file_system(&open.file, dest, !open.created);
         match registered {
-            Ok(()) => Ok(open),
+            Ok(()) => Ok((open, created)),
             Err(e) => {
                 abandon(voice, dest, open, None);
                 Err(dest.error(Operation::Sync, e).into())

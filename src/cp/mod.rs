@@ -28,8 +28,8 @@ mod total_scan;
 pub mod tree;
 pub mod usage_error;
 
+use std::ffi::OsString;
 use std::path::Path;
-use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -42,9 +42,9 @@ use operands::OperandJobs;
 use options::CopyOptions;
 use throttle::Throttle;
 
-/// Runs `mmapcp` with the arguments of the command line, program name first.
+/// Runs `mmapcp` with the arguments of the command line, program name first, and returns its exit status.
 #[must_use]
-pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+pub fn main(words: Vec<OsString>) -> u8 {
     let mut words = words.into_iter();
     if let Some(word) = words.next() {
         set_program_name(&word);
@@ -61,7 +61,7 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Ok(signals) => signals,
         Err(e) => {
             diagnose(&messages::signals_not_handled(&e));
-            return ExitCode::FAILURE;
+            return cli_answer::EXIT_FAILURE;
         }
     };
     raise_descriptor_limit();
@@ -80,9 +80,9 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     drop(voice);
     let told = reporter.finish();
     if copied && told {
-        ExitCode::SUCCESS
+        cli_answer::EXIT_SUCCESS
     } else {
-        ExitCode::FAILURE
+        cli_answer::EXIT_FAILURE
     }
 }
 

@@ -94,8 +94,12 @@ fn depth_lines(name: &str, depth: &DepthSummary) -> Vec<String> {
 }
 
 fn plan_lines(name: &str, plan: &PlanSummary) -> Vec<String> {
+    let size = match plan.size {
+        Some(size) => format!("size {size}, allocated {}", plan.data),
+        None => "size unknown before the end".into(),
+    };
     let mut lines = vec![
-        format!("{name}: size {}, allocated {}", plan.size, plan.data),
+        format!("{name}: {size}"),
         format!("{name}: engine {}", plan.engine.unwrap_or("none")),
         format!(
             "{name}: O_DIRECT {}, alignment {} for memory, {} for offsets",

@@ -27,7 +27,7 @@ impl ProgressFigures {
     pub(super) fn of_file(progress: &Progress) -> Self {
         Self {
             done: progress.copied,
-            total: (progress.size > 0).then_some(progress.size),
+            total: progress.size.filter(|size| *size > 0),
             files: None,
             total_files: None,
             rate: bytes_per_second(progress.copied, progress.elapsed),

@@ -8,8 +8,8 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 
-use crate::sys::terminate::{terminate_by, terminate_on};
-use crate::sys::{proc_status, stop_request, terminal_stop};
+use crate::sys::terminate::{is_signal_ignored, terminate_by, terminate_on};
+use crate::sys::{stop_request, terminal_stop};
 
 /// The signals that this program answers. It checks for them between two chunks.
 #[derive(Debug, Clone)]
@@ -123,10 +123,7 @@ impl Drop for BlockedSignals {
 /// Returns the signals that were not ignored when this process was started. Ignored ones stay so, also for the programs
 /// that this process starts.
 fn not_ignored<const N: usize>(signals: [i32; N]) -> impl Iterator<Item = i32> {
-    let mask = proc_status::read_field("SigIgn");
-    let ignored = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok());
-    let ignored = ignored.unwrap_or(0);
     signals
         .into_iter()
-        .filter(move |signal| ignored & (1 << (signal - 1)) == 0)
+        .filter(|signal| !is_signal_ignored(*signal))
 }

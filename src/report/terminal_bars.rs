@@ -260,7 +260,7 @@ mod tests {
         for name in ["one", "two", "three"] {
             let progress = Progress {
                 copied: 1 << 20,
-                size: 4 << 20,
+                size: Some(4 << 20),
                 engine: "splice",
                 elapsed: Duration::from_secs(2),
             };

@@ -8,6 +8,7 @@
 pub mod buffer;
 pub mod clock;
 pub mod cpu;
+pub mod entry_point;
 pub mod fiemap;
 pub mod file;
 pub mod fnmatch;

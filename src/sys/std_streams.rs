@@ -1,5 +1,6 @@
-//! Detects standard streams that were closed when this process was started. The Rust runtime opens /dev/null in their
-//! place before `main`, so that output vanishes without an error; code here runs before the runtime and prevents that.
+//! Detects standard streams that were closed when this process was started. The Rust runtime, where a program has it, opens
+//! /dev/null in their place before `main`, so that output vanishes without an error; code here runs before the runtime and
+//! prevents that.
 #![allow(unsafe_code)]
 
 use std::io::{self, Stdout};
@@ -18,7 +19,7 @@ static RUN_BEFORE_MAIN: extern "C" fn() = fill_closed_fds;
 
 /// Records which of the descriptors 0 to 2 are closed, and puts an unconnected socket in the place of each. Like
 /// /dev/null it keeps the number from files that are opened later, but reading, writing, and opening /dev/stdout fail.
-/// If no socket can be made, the runtime opens /dev/null.
+/// If no socket can be made, it is /dev/null.
 extern "C" fn fill_closed_fds() {
     for fd in 0..3 {
         // SAFETY: F_GETFD takes no pointer, and a descriptor that is not open is an error.
@@ -29,7 +30,11 @@ extern "C" fn fill_closed_fds() {
         CLOSED_FDS.fetch_or(1 << fd, Ordering::Relaxed);
         // SAFETY: socket(2) takes no pointer. It returns the lowest free descriptor, which is `fd`, since those below are open
         // by now, or it returned an error for them and does so again.
-        unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) };
+        let socket = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) };
+        if socket == -1 {
+            // SAFETY: the path is a string that ends with a zero, and open(2) returns the lowest free descriptor as well.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
     }
 }
 

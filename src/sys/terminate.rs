@@ -17,6 +17,17 @@ use super::process::exit_now;
 /// The number that a shell adds to the signal that ended a process.
 const SIGNAL_STATUS_BASE: i32 = 128;
 
+/// Returns whether this process ignores `signal`, or false if there is no such signal.
+#[must_use]
+pub fn is_signal_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action sigaction(2) only writes the present one, and it is read only after it was written.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Ends this process by `signal`, or with the status 128 + `signal` if its default action does nothing. It is
 /// async-signal-safe.
 pub fn terminate_by(signal: i32) -> ! {

@@ -74,6 +74,8 @@ impl SourceKind {
 pub struct SourceInfo {
     /// The kind of storage that holds it.
     pub kind: SourceKind,
+    /// Whether it is a pipe or a FIFO, so that pages can be moved out of it.
+    pub is_pipe: bool,
     /// Size in bytes; 0 for a stream.
     pub size: u64,
     /// Bytes that are allocated, at most `size`. It estimates the amount of data.
@@ -128,6 +130,7 @@ impl SourceInfo {
         };
         Ok(Self {
             kind,
+            is_pipe: look.is_type(SFlag::S_IFIFO),
             size,
             data: allocated.min(size),
             block: look.block_size,
@@ -136,6 +139,12 @@ impl SourceInfo {
             finder: finder(file, kind, size),
             read_direct: read_direct(file, kind, size, look.dio_align),
         })
+    }
+
+    /// Returns the size in bytes, or `None` for a stream, whose size is known at its end.
+    #[must_use]
+    pub fn known_size(&self) -> Option<u64> {
+        (self.kind != SourceKind::Stream).then_some(self.size)
     }
 
     /// Returns whether every byte is allocated, by the file system's count.

@@ -9,6 +9,7 @@ use super::capabilities::{DestCaps, SourceInfo};
 use super::copy_job::CopyJob;
 use super::copy_method::CopyMethod;
 use super::deferred_writeback::{DeferredError, WritebackQueue};
+use super::dest_writer::file_size_limit;
 use super::errno_class::Endpoint;
 use super::error::{CopyFailure, Error};
 use super::event::CopyListener;
@@ -36,6 +37,7 @@ impl<T> Default for Copier<T> {
                 mounts: MountCache::default(),
                 buffer: Vec::new(),
                 writeback_queue: WritebackQueue::new(),
+                file_size_limit: file_size_limit(),
                 method: CopyMethod::default(),
             },
             pace: None,

@@ -41,7 +41,7 @@ impl CopyJob<'_> {
         let started = Instant::now();
         let waited = token_wait::wait_for_all_tokens(Some(pace), price, || {
             let progress = Progress {
-                size,
+                size: self.source_info.known_size(),
                 elapsed: started.elapsed(),
                 ..Progress::default()
             };

@@ -41,8 +41,8 @@ pub struct DepthSummary {
 /// What is decided about one file before its first byte is copied.
 #[derive(Debug, Clone)]
 pub struct PlanSummary {
-    /// Size of the source in bytes; 0 for a stream.
-    pub size: u64,
+    /// Size of the source in bytes; `None` for a stream.
+    pub size: Option<u64>,
     /// Bytes of the source that are allocated.
     pub data: u64,
     /// The engine that is tried first; `None` for an empty file.
@@ -127,8 +127,8 @@ pub enum Event {
 pub struct Progress {
     /// Bytes from the start of the file, holes included, that the device has taken.
     pub copied: u64,
-    /// Size of the file in bytes; 0 for a stream.
-    pub size: u64,
+    /// Size of the file in bytes; `None` for a stream.
+    pub size: Option<u64>,
     /// The name of the engine in use.
     pub engine: &'static str,
     /// Time since the copy of the file was started.

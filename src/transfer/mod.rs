@@ -24,6 +24,7 @@ pub mod extent_scanner;
 pub mod file_copy;
 mod incremental_alloc;
 mod mount_cache;
+mod page_pipe;
 pub mod page_scanner;
 pub mod plan;
 mod preallocate;

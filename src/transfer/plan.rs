@@ -3,7 +3,7 @@
 use super::capabilities::Direct;
 use super::copy_job::CopyJob;
 use super::dest_writer::WriteMode;
-use super::engine::{BUFFERED, DONTCACHE, ENGINES, EngineSpec};
+use super::engine::{self, BUFFERED, DONTCACHE, ENGINES, EngineSpec};
 use super::engine_trial;
 use super::event::{Event, PlanSummary, Refusal};
 
@@ -157,7 +157,7 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn event(&self, unreserved: Option<String>) -> Event {
         Event::Plan(PlanSummary {
-            size: self.job.source_info.size,
+            size: self.job.source_info.known_size(),
             data: self.job.source_info.data,
             engine: self.rows.first().map(|row| row.name),
             direct: match self.job.dest_caps.direct {
@@ -231,6 +231,9 @@ fn possible(
     }
     if let (WriteMode::Direct, Direct::No(why)) = (row.write_mode, &dest.direct) {
         return Err(why.clone());
+    }
+    if row == engine::SPLICE && source.is_pipe && options.sparse == Sparse::Always {
+        return Err("blocks of zeros are looked for, so the bytes are read".into());
     }
     row.fits(source, dest)
 }

@@ -107,6 +107,38 @@ fn no_call_on_dense_memory_is_long() {
     }
 }
 
+/// Pages of a pipe are moved in calls of 1 MiB or less.
+#[test]
+fn no_call_on_a_pipe_is_long() {
+    let Some(lab) = Lab::acquire_or_skip(&["mkfs.ext4"]) else {
+        return;
+    };
+    let (shm, size) = (support::shm_dir(), dense_size());
+    let (source, fifo) = (shm.path().join("dense"), shm.path().join("fifo"));
+    support::make_dense_dump(&source, size);
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let Some(mount) = lab.mount(FsKind::Ext4, size / MIB + 400) else {
+        return;
+    };
+    let dest = mount.path("copy");
+    let trace = copy(&fifo, &dest, &[], || {
+        remove(&dest);
+        let (source, fifo) = (File::open(&source).unwrap(), fifo.clone());
+        std::thread::spawn(move || {
+            let mut writer = File::options().write(true).open(fifo).unwrap();
+            let mut source = source;
+            std::io::copy(&mut source, &mut writer).unwrap();
+        });
+    });
+    // Into the pipe of the copier, and from there: each at most 1 MiB, where nothing else keeps the writer from its CPU.
+    assert!(
+        trace.calls(libc::SYS_splice) >= 2 * size / MIB,
+        "{trace:#?}"
+    );
+    assert!(trace.calls(libc::SYS_read) < size / MIB / 8, "{trace:#?}");
+    support::assert_same_content(&source, &dest, "a pipe");
+}
+
 /// An old destination that is as large goes in steps as well: on disk, and in memory, where freeing costs most.
 #[test]
 fn no_call_on_an_old_destination_is_long() {

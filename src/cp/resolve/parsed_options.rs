@@ -99,7 +99,7 @@ impl ParsedOptions {
         let preserve = &mut self.options.preserve;
         preserve.links = true;
         preserve.xattr = true;
-        preserve.context |= self.environment.selinux;
+        preserve.context |= (self.environment.is_selinux_enabled)();
         preserve.quiet = true;
         self.dereference = Some(Dereference::Never);
         self.options.recursive = true;
@@ -154,7 +154,7 @@ impl ParsedOptions {
                 preserve.ownership = on;
                 preserve.links = on;
                 preserve.xattr = on;
-                if self.environment.selinux {
+                if (self.environment.is_selinux_enabled)() {
                     preserve.context = on;
                 }
             }
@@ -163,7 +163,7 @@ impl ParsedOptions {
 
     /// Records -Z or --context, with a warning where it cannot be applied.
     pub fn set_context(&mut self, context: Option<OptionValue<'_>>) {
-        let warning = match (self.environment.selinux, context) {
+        let warning = match ((self.environment.is_selinux_enabled)(), context) {
             (true, Some(context)) => {
                 self.options.context = Some(context.value.to_owned());
                 return;

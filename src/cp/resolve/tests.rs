@@ -46,7 +46,7 @@ fn mistake(line: &str) -> String {
 
 fn selinux() -> Environment {
     Environment {
-        selinux: true,
+        is_selinux_enabled: || true,
         ..Environment::default()
     }
 }

@@ -153,7 +153,7 @@ fn check_contexts(parsed: &mut ParsedOptions) -> Result<(), UsageError> {
             return Err(UsageError::ContextSetAndPreserved);
         }
     }
-    if parsed.options.preserve.context_required && !parsed.environment.selinux {
+    if parsed.options.preserve.context_required && !(parsed.environment.is_selinux_enabled)() {
         return Err(UsageError::ContextWithoutSelinux);
     }
     Ok(())

@@ -16,7 +16,12 @@ use crate::report::{OrderedOutput, SourceOutcome};
 use crate::sys::lock::lock;
 
 /// Maximum number of files in one batch.
-const MAX_BATCH_FILES: usize = 32;
+const MAX_BATCH_FILES: usize = 64;
+
+/// Number of files from which a batch ends with its directory, since two threads that create files in one directory wait for
+/// each other. 20,000 files in 400 directories, until durable, best of 3 and of 4 rounds: 2.35 and 2.58 s if batches of 32 go
+/// on into the next directory, 1.71 and 2.03 s if they do not.
+const MIN_BATCH_FILES: usize = 8;
 
 /// Maximum number of bytes in a batch of more than one file.
 const MAX_BATCH_BYTES: u64 = 1 << 20;
@@ -52,6 +57,15 @@ pub(super) struct Batch {
     bytes: u64,
 }
 
+impl Batch {
+    /// Returns whether `task` is in the directory of the last file of this batch.
+    fn ends_beside(&self, task: &CopyTask) -> bool {
+        let level = |task: &CopyTask| task.entry.level.as_ref().map(Arc::as_ptr);
+        let last = self.tasks.last();
+        last.is_some_and(|last| level(last) == level(task))
+    }
+}
+
 impl Walk<'_, '_, '_> {
     /// Submits a regular file. One that may affect another file of this run is copied at once, alone.
     pub(super) fn submit_transfer(&mut self, entry: TreeEntry, transfer: FileTransfer) {
@@ -77,6 +91,9 @@ impl Walk<'_, '_, '_> {
             let mut copier = self.run.take_copier();
             task.run(self.run, &mut self.voice, &mut copier);
             return self.run.return_copier(copier, &mut self.voice);
+        }
+        if self.batch.tasks.len() >= MIN_BATCH_FILES && !self.batch.ends_beside(&task) {
+            self.submit_batch();
         }
         self.batch.bytes += size;
         self.batch.tasks.push(task);

@@ -88,8 +88,8 @@ pub struct FilePaths<'a> {
 pub struct Plan<'a> {
     #[serde(flatten)]
     paths: FilePaths<'a>,
-    /// Size of the source in bytes; 0 for a stream.
-    size: u64,
+    /// Size of the source in bytes; null for a stream, which is known at its end.
+    size: Option<u64>,
     /// Bytes of the source that are allocated, which excludes its holes.
     data: u64,
     /// The engine that is tried first; null for an empty file.
@@ -199,8 +199,8 @@ pub struct Throttle {
 pub struct Progress {
     /// Bytes from the start of the current file, holes included, that the device has taken.
     copied: u64,
-    /// Size of the current file in bytes; 0 for a stream.
-    size: u64,
+    /// Size of the current file in bytes; null for a stream.
+    size: Option<u64>,
     /// Bytes of the current file per second since it was started.
     rate: f64,
     /// Seconds since the current file was started.

@@ -17,7 +17,7 @@ use crate::transfer::{CopySummary, PlanSummary};
 
 fn plan_event() -> transfer::Event {
     transfer::Event::Plan(PlanSummary {
-        size: 1_000_000,
+        size: Some(1_000_000),
         data: 900_000,
         engine: Some("mmap"),
         direct: "genuine",
@@ -33,7 +33,7 @@ fn plan_event() -> transfer::Event {
 
 fn empty_plan_event() -> transfer::Event {
     transfer::Event::Plan(PlanSummary {
-        size: 0,
+        size: None,
         data: 0,
         engine: None,
         direct: "no",
@@ -128,7 +128,7 @@ fn throttle_lines() -> [String; 2] {
 fn progress_lines() -> [String; 2] {
     let file = transfer::Progress {
         copied: 1 << 20,
-        size: 4 << 20,
+        size: Some(4 << 20),
         engine: "mmap",
         elapsed: Duration::from_millis(250),
     };

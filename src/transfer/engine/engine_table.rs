@@ -25,6 +25,12 @@ pub(in crate::transfer) static REFLINK: &EngineSpec = &reflink::SPEC;
 /// The engine whose bytes `--debug` calls offloaded, as cp does.
 pub(in crate::transfer) static COPY_FILE_RANGE: &EngineSpec = &copy_file_range::SPEC;
 
+/// The engine that reads into a buffer and writes with O_DIRECT.
+pub(in crate::transfer) static DIRECT: &EngineSpec = &direct::SPEC;
+
+/// The engine that moves pages, also those of a source that is a pipe.
+pub(in crate::transfer) static SPLICE: &EngineSpec = &splice::SPEC;
+
 /// The engine that small files use first; the other is `buffered`.
 pub(in crate::transfer) static DONTCACHE: &EngineSpec = &dontcache::SPEC;
 pub(in crate::transfer) static BUFFERED: &EngineSpec = &buffered::SPEC;

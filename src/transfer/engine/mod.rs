@@ -22,7 +22,7 @@ use super::dest_writer::{DestWriter, WriteMode};
 use super::errno_class::{Endpoint, EngineError, retry};
 use crate::sys::buffer::AlignedBuffer;
 
-pub(super) use engine_table::{BUFFERED, COPY_FILE_RANGE, DONTCACHE, REFLINK};
+pub(super) use engine_table::{BUFFERED, COPY_FILE_RANGE, DIRECT, DONTCACHE, REFLINK, SPLICE};
 pub use engine_table::{ENGINES, NULL, find};
 
 /// Moves ranges of one source to the same offsets of one destination.

@@ -86,7 +86,7 @@ pub(super) fn write_admitted(run: &mut FileCopy<'_>, chunk: Chunk<'_>) -> Result
 }
 
 /// Waits until some of `bytes` may go, and returns how many. What goes through the cache stays as bounded as a chunk.
-fn wait_for_tokens(run: &mut FileCopy<'_>, bytes: u64) -> Result<u64, Error> {
+pub(super) fn wait_for_tokens(run: &mut FileCopy<'_>, bytes: u64) -> Result<u64, Error> {
     let (pace, unit) = (run.plan.job.pace, run.align().unit());
     let taken = token_wait::wait_for_tokens(pace, bytes, unit, || report(run))?;
     let in_flight = run.plan.options.in_flight.unwrap_or(u64::MAX);
@@ -128,7 +128,7 @@ fn attempt(run: &mut FileCopy<'_>, chunk: Chunk<'_>) -> Result<usize, EngineErro
 }
 
 /// Brings both descriptors into the mode of the row at work, unless they are in it.
-fn start_row(run: &mut FileCopy<'_>) -> Result<(), EngineError> {
+pub(super) fn start_row(run: &mut FileCopy<'_>) -> Result<(), EngineError> {
     if !run.engines.is_started {
         let write_mode = run.engines.current().write_mode;
         run.endpoints.dest.set_write_mode(write_mode)?;

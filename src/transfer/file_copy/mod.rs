@@ -11,6 +11,7 @@ mod extent_copy;
 mod finalize;
 mod piece_queue;
 mod piece_workers;
+mod pipe_copy;
 mod small_file;
 mod stream_copy;
 mod unaligned;
@@ -50,6 +51,8 @@ pub(super) struct ThreadState<T> {
     /// The bytes of a small file.
     pub(super) buffer: Vec<u8>,
     pub(super) writeback_queue: WritebackQueue<T>,
+    /// The limit RLIMIT_FSIZE in bytes, asked once for all small files.
+    pub(super) file_size_limit: u64,
     /// How the last file was copied.
     pub(super) method: CopyMethod,
 }
@@ -191,6 +194,24 @@ impl CopyAccount {
         *self.moved.entry(row.name).or_default() += bytes;
     }
 
+    /// Accounts to `reader` the bytes that `row` has beyond `before`.
+    fn reattribute(&mut self, row: &EngineSpec, before: u64, reader: &EngineSpec) {
+        let Some(total) = self.moved.get_mut(row.name) else {
+            return;
+        };
+        let read = *total - before;
+        *total = before;
+        if before == 0 {
+            self.moved.remove(row.name);
+        }
+        self.add(reader, read);
+    }
+
+    /// Returns the bytes that are accounted to a row.
+    fn moved_by(&self, row: &EngineSpec) -> u64 {
+        self.moved.get(row.name).copied().unwrap_or_default()
+    }
+
     fn elapsed(&self) -> Duration {
         self.start
             .map_or(Duration::ZERO, |start| start.started.elapsed())
@@ -304,7 +325,7 @@ impl<'a> FileCopy<'a> {
 fn report(run: &mut FileCopy<'_>) -> Result<(), Error> {
     let progress = Progress {
         copied: run.endpoints.dest.confirmed(run.complete_until()),
-        size: run.cursor.size,
+        size: run.plan.job.source_info.known_size(),
         engine: run.engines.current_name(),
         elapsed: run.account.elapsed(),
     };

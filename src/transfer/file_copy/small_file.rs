@@ -11,7 +11,7 @@ use super::super::capabilities::{SourceInfo, SourceKind};
 use super::super::copy_job::CopyJob;
 use super::super::copy_method::SparseDetection;
 use super::super::deferred_writeback::MAX_DEFERRED_BYTES;
-use super::super::dest_writer::{DestWriter, file_size_limit};
+use super::super::dest_writer::DestWriter;
 use super::super::dirty_window::FlushMethod;
 use super::super::engine::{BUFFERED, DONTCACHE, EngineSpec};
 use super::super::errno_class::{Endpoint, retry};
@@ -102,7 +102,7 @@ pub(super) fn copy<T>(
     let mut run = FileCopy::new(&plan, dest, start, listener);
     // The writer is in the mode of the first row from the start: the descriptors are as open(2) made them.
     run.engines.is_started = true;
-    let copied = copy_whole(&mut run, &mut thread.buffer);
+    let copied = copy_whole(&mut run, &mut thread.buffer, thread.file_size_limit);
     note_method(&run, thread, row);
     match copied {
         Ok(()) => {
@@ -119,12 +119,16 @@ pub(super) fn copy<T>(
 }
 
 /// Reads all of the source, and writes all of it once nothing speaks against that.
-fn copy_whole(run: &mut FileCopy<'_>, buffer: &mut Vec<u8>) -> Result<(), Error> {
+fn copy_whole(
+    run: &mut FileCopy<'_>,
+    buffer: &mut Vec<u8>,
+    file_size_limit: u64,
+) -> Result<(), Error> {
     let (job, size) = (run.plan.job, run.cursor.size);
     // As a rule at once: a chunk was no smaller than the file when this way was taken.
     token_wait::wait_for_all_tokens(job.pace, size, || report(run))?;
     let data = read_whole(job, buffer)?;
-    prepare_dest(run)?;
+    prepare_dest(run, file_size_limit)?;
     while run.cursor.pos < size {
         let rest = &data[run.cursor.pos as usize..];
         write_admitted(run, Chunk::Buffer(rest, rest.len()))?;
@@ -164,9 +168,9 @@ fn read_whole<'b>(job: &CopyJob<'_>, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]
 }
 
 /// Truncates an existing destination, after all checks that are possible beforehand.
-fn prepare_dest(run: &mut FileCopy<'_>) -> Result<(), Error> {
+fn prepare_dest(run: &mut FileCopy<'_>, file_size_limit: u64) -> Result<(), Error> {
     let (job, size) = (run.plan.job, run.cursor.size);
-    if size > file_size_limit() {
+    if size > file_size_limit {
         let error = io::Error::from_raw_os_error(libc::EFBIG);
         return Err(Error::Io(Endpoint::Dest, error));
     }

@@ -7,10 +7,12 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::super::engine::{DIRECT, SPLICE};
 use super::super::errno_class::{Endpoint, retry};
 use super::super::error::Error;
 use super::super::extent_scanner::nonzero_runs;
 use super::chunk::copy_buffer;
+use super::pipe_copy;
 use super::{FileCopy, charge_skipped_zeros, report};
 use crate::sys::buffer::AlignedBuffer;
 
@@ -22,32 +24,57 @@ const POLL_TIMEOUT_MS: u16 = 50;
 
 /// Copies until the source has no more bytes.
 pub(super) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
+    let mut pages = pipe_copy::prepare(run)?;
     let mut buffer =
         AlignedBuffer::new(STREAM_CHUNK_BYTES).map_err(|e| Error::Io(Endpoint::Source, e))?;
-    // What waits at the other end of a pipe wants its bytes as they come.
-    let eager = run.plan.job.dest_caps.stream;
     loop {
-        let mut filled = 0;
-        let mut ended = false;
-        let chunk = run.limit_chunk(STREAM_CHUNK_BYTES);
-        while filled < chunk && !(eager && filled > 0) {
-            match read(run, &mut buffer[filled..chunk])? {
-                0 => {
-                    ended = true;
-                    break;
-                }
-                n => filled += n,
-            }
+        let held = match &mut pages {
+            Some(pages) => pages.copy_whole_pages(run)?,
+            None => 0,
+        };
+        if let Some(pages) = &mut pages {
+            pages.read_held(&mut buffer)?;
         }
+        let (filled, ended) = collect(run, &mut buffer, held)?;
         if filled > 0 {
             // What the last round left behind the end would else be written as padding.
             buffer[filled..].fill(0);
-            put(run, &buffer, filled)?;
+            put_read(run, &buffer, filled)?;
         }
         if ended {
             return Ok(());
         }
     }
+}
+
+/// Reads from the source behind the first `filled` bytes of the buffer, until there is a chunk of whole units or the source
+/// ends. Returns how many bytes the buffer then has, and whether the source has ended.
+fn collect(
+    run: &mut FileCopy<'_>,
+    buffer: &mut [u8],
+    mut filled: usize,
+) -> Result<(usize, bool), Error> {
+    // What waits at the other end of a pipe wants its bytes as they come.
+    let eager = run.plan.job.dest_caps.stream;
+    let unit = run.align().unit() as usize;
+    let chunk = run
+        .limit_chunk(STREAM_CHUNK_BYTES)
+        .max(filled.next_multiple_of(unit));
+    while filled < chunk && !(eager && filled > 0) {
+        match read(run, &mut buffer[filled..chunk])? {
+            0 => return Ok((filled, true)),
+            n => filled += n,
+        }
+    }
+    Ok((filled, false))
+}
+
+/// Writes bytes that were read from the source. Where pages are moved otherwise, they are accounted to the engine that reads.
+fn put_read(run: &mut FileCopy<'_>, buffer: &[u8], filled: usize) -> Result<(), Error> {
+    let before = run.account.moved_by(SPLICE);
+    put(run, buffer, filled)?;
+    run.account.reattribute(SPLICE, before, DIRECT);
+    Ok(())
 }
 
 /// Writes the collected bytes; if holes are wanted, without their blocks of zeros.
