@@ -1,4 +1,5 @@
-//! The man pages and the completions are what the one clap definition says, in both directions.
+//! The man pages and the completions are what the one clap definition says, in both directions; and the picture of README.md is
+//! what the committed run says.
 //!
 //! `UPDATE_DOCS=1 cargo test` writes them anew.
 
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap_complete::{Shell, generate};
+use mmapcp::forklat::export::svg;
+use mmapcp::forklat::merge::merge;
 use mmapcp::{cp, forklat};
 
 use crate::support::skip;
@@ -36,8 +39,14 @@ fn generated() -> Vec<(String, Vec<u8>)> {
             files.push((page.path(), page.roff().into_bytes()));
         }
     }
+    let run = merge(&[repository("benches/full_host.json")]).expect("a report of forklat");
+    let picture = svg::render(&run).expect("a report with latencies");
+    files.push((PICTURE.to_owned(), picture.into_bytes()));
     files
 }
+
+/// The picture of README.md, drawn from the run beside it.
+const PICTURE: &str = "benches/full_host.svg";
 
 fn completions(name: &str) -> [(String, Shell); 3] {
     [
@@ -111,6 +120,12 @@ fn the_maps_of_the_code_name_what_is_there() {
             );
         }
     }
+}
+
+#[test]
+fn the_readme_shows_the_picture() {
+    let readme = fs::read_to_string(repository("README.md")).expect("README.md");
+    assert!(readme.contains(&format!("]({PICTURE})")));
 }
 
 /// Long options of other programs, and of the benchmarks, that README.md names.
