@@ -6,7 +6,7 @@ use crate::report::units::format_milliseconds;
 
 /// Explains how latency is counted. Every reader of a table needs it.
 const LATENCY: &str = "\
-Each prober is a process of its own that is locked in memory. It wakes at moments that are fixed beforehand (CLOCK_MONOTONIC, \
+Each prober is a process of its own that is locked in memory. It wakes once in each period, at a random moment that is fixed beforehand (CLOCK_MONOTONIC, \
 absolute). Latency counts from that moment until the request is done, so that a stall counts for its whole length (no \
 coordinated omission). The moments that pass during a slow request are served together by the next request, and the latency of \
 each counts from its own moment. Service time counts from the start of the request; it is in the exports and, with -v, in the \
