@@ -168,6 +168,58 @@ fn pieces_that_are_refused_go_by_the_next_engine_once() {
     assert_eq!(moved, 24 * MIB + 9, "nothing goes twice: {done}");
 }
 
+/// The last engine gives up, so that there is none to account anything to.
+#[test]
+fn without_another_engine_a_refusal_is_an_error() {
+    for engine in ["mmap", "direct"] {
+        let pair = CopyFixture::new(24 * MIB);
+        fs::write(pair.destination(), "old").unwrap();
+        let option = format!("--engine={engine}");
+        let command = pair.command(&[&option, "--in-flight=4M"]);
+        let refused = [DeniedSyscall::PwriteFrom10M];
+        let output = run_with_denied(&refused, Errno::EINVAL as i32, command);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{engine}: {}",
+            describe_output(&output)
+        );
+        let stderr = lossy_string(&output.stderr);
+        let words = format!("engine {engine} cannot copy it: Invalid argument");
+        assert!(stderr.contains(&words), "{stderr}");
+        let copied = fs::read(pair.destination()).unwrap();
+        assert!(
+            copied.len() as u64 <= 10 * MIB,
+            "{engine}: {}",
+            copied.len()
+        );
+        assert!(
+            fs::read(pair.source()).unwrap().starts_with(&copied),
+            "{engine}"
+        );
+    }
+}
+
+/// A file that fails before its first byte is not begun: what was made for it is removed.
+#[test]
+fn a_copy_that_fails_at_its_first_byte_leaves_nothing() {
+    let pair = CopyFixture::new(24 * MIB);
+    let command = pair.command(&["--engine=mmap", "--in-flight=4M"]);
+    let output = run_with_denied(&[DeniedSyscall::Pwrite], Errno::EIO as i32, command);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        describe_output(&output)
+    );
+    assert!(!pair.destination().exists(), "{}", describe_output(&output));
+    let words = format!(
+        "mmapcp: error writing '{}': Input/output error\n",
+        pair.destination().display()
+    );
+    assert_eq!(lossy_string(&output.stderr), words);
+}
+
 #[test]
 fn a_signal_leaves_the_contiguous_part() {
     let pair = CopyFixture::new(300 * MIB);

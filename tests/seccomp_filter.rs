@@ -21,6 +21,7 @@ pub(crate) enum DeniedSyscall {
     CopyFileRange,
     Pwritev2,
     Fallocate,
+    Pwrite,
     /// pwrite64(2) at an offset of 10 MiB or more.
     PwriteFrom10M,
     /// mmap of a file that other processes see, as the source map must be; the loader's private maps pass.
@@ -57,7 +58,7 @@ impl DeniedSyscall {
             DeniedSyscall::CopyFileRange => libc::SYS_copy_file_range,
             DeniedSyscall::Pwritev2 => libc::SYS_pwritev2,
             DeniedSyscall::Fallocate => libc::SYS_fallocate,
-            DeniedSyscall::PwriteFrom10M => libc::SYS_pwrite64,
+            DeniedSyscall::Pwrite | DeniedSyscall::PwriteFrom10M => libc::SYS_pwrite64,
             DeniedSyscall::Mmap => libc::SYS_mmap,
             DeniedSyscall::Sendfile => libc::SYS_sendfile,
             DeniedSyscall::Fsync => libc::SYS_fsync,

@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 
+use nix::unistd::{getpgrp, tcgetpgrp};
 use terminal_size::{Height, Width, terminal_size_of};
 
 use super::signal_handlers;
@@ -65,7 +66,12 @@ pub(crate) struct TerminalFrame {
 
 impl TerminalFrame {
     /// Draws these lines in place of those that are there. Lines that do not fit are cut off.
+    ///
+    /// A job in the background draws nothing, since the cursor is where the user types.
     pub(crate) fn draw(&mut self, lines: &[String], size: ScreenSize) {
+        if is_in_background() {
+            return;
+        }
         if !std::mem::replace(&mut self.is_prepared, true) {
             signal_handlers::erase_before_stop();
         }
@@ -81,6 +87,11 @@ impl TerminalFrame {
             terminal_stop::set_drawn(false);
         }
     }
+}
+
+/// Returns whether another job has the terminal. A terminal that is not the controlling one has no jobs.
+fn is_in_background() -> bool {
+    tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground != getpgrp())
 }
 
 /// Returns the text that draws the lines from the row of the cursor, erases the rest of the screen, and puts the cursor

@@ -20,6 +20,15 @@ pub fn set_drawn(is_drawn: bool) {
     IS_DRAWN.store(is_drawn, Ordering::SeqCst);
 }
 
+/// Erases the lines, where there are any. It is async-signal-safe.
+pub(super) fn erase() {
+    if IS_DRAWN.load(Ordering::SeqCst) {
+        // A terminal that has gone cannot be tidied.
+        // SAFETY: the bytes are static, and write(2) is async-signal-safe (signal-safety(7)).
+        let _ = unsafe { libc::write(libc::STDERR_FILENO, ERASE.as_ptr().cast(), ERASE.len()) };
+    }
+}
+
 /// Makes SIGTSTP erase the lines before it stops the process.
 ///
 /// # Errors
@@ -27,14 +36,9 @@ pub fn set_drawn(is_drawn: bool) {
 pub fn erase_before_stop() -> io::Result<()> {
     let action = || {
         let errno = Errno::last_raw();
-        // SAFETY: the bytes are static, and write(2) and raise(3) are async-signal-safe (signal-safety(7)).
-        unsafe {
-            if IS_DRAWN.load(Ordering::SeqCst) {
-                // A terminal that has gone cannot be tidied.
-                let _ = libc::write(libc::STDERR_FILENO, ERASE.as_ptr().cast(), ERASE.len());
-            }
-            libc::raise(libc::SIGSTOP);
-        }
+        erase();
+        // SAFETY: raise(3) is async-signal-safe (signal-safety(7)).
+        unsafe { libc::raise(libc::SIGSTOP) };
         Errno::set_raw(errno);
     };
     // SAFETY: the action loads an atomic and makes two calls that are async-signal-safe; it neither allocates nor panics.

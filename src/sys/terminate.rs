@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::low_level::register;
 
 use super::process::exit_now;
+use super::terminal_stop;
 
 /// The number that a shell adds to the signal that ended a process.
 const SIGNAL_STATUS_BASE: i32 = 128;
@@ -31,6 +32,7 @@ pub fn is_signal_ignored(signal: i32) -> bool {
 /// Ends this process by `signal`, or with the status 128 + `signal` if its default action does nothing. It is
 /// async-signal-safe.
 pub fn terminate_by(signal: i32) -> ! {
+    terminal_stop::erase();
     let mut only = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the default action is no code of ours; sigemptyset(3) initializes the set before the other calls read it; all of
     // these functions are async-signal-safe (signal-safety(7)).

@@ -22,6 +22,7 @@ pub mod error;
 pub mod event;
 pub mod extent_scanner;
 pub mod file_copy;
+mod free_space;
 mod incremental_alloc;
 mod mount_cache;
 mod page_pipe;

@@ -44,6 +44,7 @@ pub(super) static SPEC: EngineSpec = EngineSpec {
         Ok(Box::new(Mmap {
             chunk: chunk.min(most),
             populate,
+            window_bytes: (chunk as u64).next_power_of_two().min(MAP_WINDOW_BYTES),
             window: None,
         }))
     },
@@ -72,6 +73,8 @@ fn fits(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
 struct Mmap {
     chunk: usize,
     populate: bool,
+    /// Bytes that are mapped at once; fewer where several threads have a window of their own.
+    window_bytes: u64,
     window: Option<SourceWindow>,
 }
 
@@ -86,7 +89,7 @@ impl Engine for Mmap {
         if !self.window.as_ref().is_some_and(|w| w.covers(at, len)) {
             // The old window is unmapped before the new one is mapped, since two would double the resident size.
             self.window = None;
-            self.window = Some(map(at, len, pair)?);
+            self.window = Some(map(at, len, self.window_bytes, pair)?);
         }
         let Some(window) = &self.window else {
             return Err(EngineError::Unsupported(
@@ -104,9 +107,14 @@ impl Engine for Mmap {
 }
 
 /// Maps the window that contains `at`. Any refusal is a reason to continue without mapping.
-fn map(at: u64, len: usize, pair: &Endpoints<'_>) -> Result<SourceWindow, EngineError> {
+fn map(
+    at: u64,
+    len: usize,
+    window_bytes: u64,
+    pair: &Endpoints<'_>,
+) -> Result<SourceWindow, EngineError> {
     // With huge pages of 1 GiB a window has that size: the kernel maps nothing smaller, with one table entry.
-    let grain = pair.source_info.block.max(MAP_WINDOW_BYTES);
+    let grain = pair.source_info.block.max(window_bytes);
     let start = at - at % grain;
     let end = (at + len as u64).next_multiple_of(grain);
     let end = end.min(

@@ -29,7 +29,7 @@ pub use engine_table::{ENGINES, NULL, find};
 ///
 /// An engine lives for one file. It holds what its calls need (a window, a pipe, a buffer) and no position: each call
 /// names its range, so that another engine can continue where this one failed.
-pub trait Engine {
+pub trait Engine: Send {
     /// Moves `len` bytes from `at` or fewer, but at least one.
     ///
     /// # Errors

@@ -23,19 +23,27 @@ pub(super) fn copy_piece(run: &mut FileCopy<'_>, len: usize) -> Result<(), Error
         return copy_chunk(run, Chunk::SourceFile(len));
     };
     let queue = workers.queue();
-    workers.count_measured(piece.len);
     if workers.depth() > 1 {
         report(run)?;
         set_size_ahead(run, piece)?;
         if push(run, piece) {
             run.cursor.pos = piece.end();
+            count_measured(run, piece.len);
             return Ok(());
         }
     }
-    queue.set_own_bytes(piece.len);
+    queue.set_own_bytes(piece.len.min(run.engines.current().chunk as u64));
     let copied = copy_chunk(run, Chunk::SourceFile(len));
     queue.set_own_bytes(0);
+    // An engine may move less than it is asked to.
+    count_measured(run, run.cursor.pos - piece.at);
     copied
+}
+
+fn count_measured(run: &mut FileCopy<'_>, bytes: u64) {
+    if let Some(workers) = &mut run.workers {
+        workers.count_measured(bytes);
+    }
 }
 
 /// Waits until no helper moves anything, and moves what they could not.

@@ -6,6 +6,7 @@
 
 mod chunk;
 mod concurrent_copy;
+mod direct_check;
 mod engine_queue;
 mod extent_copy;
 mod finalize;

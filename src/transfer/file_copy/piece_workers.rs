@@ -256,8 +256,6 @@ struct HelperFiles {
     source_info: SourceInfo,
     dest: File,
     dest_caps: DestCaps,
-    row: &'static EngineSpec,
-    chunk: usize,
 }
 
 fn start_helper(
@@ -266,32 +264,32 @@ fn start_helper(
     workers: &PieceWorkers,
 ) -> io::Result<JoinHandle<ThreadUsage>> {
     let chunk = usize::try_from(workers.piece_bytes()).unwrap_or(row.chunk);
+    let chunk = plan.options.chunk.unwrap_or_else(|| chunk.min(row.chunk));
     let files = HelperFiles {
         source: plan.job.source.try_clone()?,
         source_info: plan.job.source_info.clone(),
         dest: plan.job.dest.try_clone()?,
         dest_caps: plan.job.dest_caps.clone(),
-        row,
-        chunk: plan.options.chunk.unwrap_or_else(|| chunk.min(row.chunk)),
     };
+    let mut engine = row.make(chunk, &files.source_info, &files.dest_caps)?;
     let queue = Arc::clone(&workers.queue);
     std::thread::Builder::new()
         .name("piece-worker".into())
-        .spawn(move || run_helper(&files, &queue))
+        .spawn(move || run_helper(&files, engine.as_mut(), &queue))
 }
 
 /// Moves pieces until the queue is closed. Returns the CPU time that this took.
-fn run_helper(files: &HelperFiles, queue: &PieceQueue) -> ThreadUsage {
+fn run_helper(files: &HelperFiles, engine: &mut dyn Engine, queue: &PieceQueue) -> ThreadUsage {
     let mut endpoints = Endpoints {
         source: &files.source,
         source_info: &files.source_info,
         dest: DestWriter::already_direct(&files.dest, &files.dest_caps),
         notes: Vec::new(),
     };
-    let mut engine = None;
+    let unit = files.dest_caps.align.unit();
     while let Some(piece) = queue.take() {
         let mut result = PieceResult::default();
-        if let Err(error) = move_piece(files, &mut endpoints, &mut engine, piece, &mut result) {
+        if let Err(error) = move_piece(engine, &mut endpoints, piece, unit, &mut result) {
             result.error = Some(error);
         }
         result.notes = std::mem::take(&mut endpoints.notes);
@@ -300,24 +298,14 @@ fn run_helper(files: &HelperFiles, queue: &PieceQueue) -> ThreadUsage {
     cpu::thread_usage()
 }
 
-/// Moves a piece of whole units, and accounts in `result` how far it came.
+/// Moves a piece of whole `unit`s, and accounts in `result` how far it came.
 fn move_piece(
-    files: &HelperFiles,
+    engine: &mut dyn Engine,
     endpoints: &mut Endpoints<'_>,
-    engine: &mut Option<Box<dyn Engine>>,
     piece: Piece,
+    unit: u64,
     result: &mut PieceResult,
 ) -> Result<(), EngineError> {
-    let engine = match engine {
-        Some(engine) => engine,
-        none => {
-            let made = files
-                .row
-                .make(files.chunk, &files.source_info, &files.dest_caps);
-            none.insert(made.map_err(|e| EngineError::Unsupported(Endpoint::Source, e))?)
-        }
-    };
-    let unit = files.dest_caps.align.unit();
     let mut stalls = 0;
     while result.moved < piece.len {
         let (at, rest) = (piece.at + result.moved, piece.len - result.moved);
@@ -379,7 +367,10 @@ pub(super) fn apply_report(run: &mut FileCopy<'_>, queue: &PieceQueue) {
     if let Some((bytes, cpu)) = done.costliest {
         run.engines.adapt(bytes, cpu);
     }
-    run.account.add(run.engines.current(), done.moved);
+    // Where nothing was moved, no engine may be left to account it to.
+    if done.moved > 0 {
+        run.account.add(run.engines.current(), done.moved);
+    }
     for text in done.notes {
         run.listener.event(&Event::Note { text });
     }

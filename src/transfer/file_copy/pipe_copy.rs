@@ -19,7 +19,7 @@ use super::super::error::Error;
 use super::super::event::Event;
 use super::super::page_pipe::{PagePipe, enlarge_pipe};
 use super::chunk::{fall_back, start_row, wait_for_tokens};
-use super::unaligned::verify_direct;
+use super::direct_check::verify_direct;
 use super::{FileCopy, report};
 
 /// Smallest capacity in bytes of a pipe from which pages are written: with 64 KiB a write of so little costs more than
@@ -117,6 +117,7 @@ impl PipeCopy {
                 Ok(n) => {
                     self.held += n;
                     was_ready = false;
+                    report(run)?;
                 }
                 Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
                     match EngineError::new(Endpoint::Source, e) {

@@ -17,6 +17,7 @@ use super::super::engine::{BUFFERED, DONTCACHE, EngineSpec};
 use super::super::errno_class::{Endpoint, retry};
 use super::super::error::{CopyFailure, Error};
 use super::super::event::CopyListener;
+use super::super::free_space::check_free_space;
 use super::super::mount_cache::MountCache;
 use super::super::plan::{DirectPolicy, Plan, Sparse, TransferOptions};
 use super::super::preallocate;
@@ -177,7 +178,7 @@ fn prepare_dest(run: &mut FileCopy<'_>, file_size_limit: u64) -> Result<(), Erro
     // A file that was empty loses nothing when the write itself says ENOSPC.
     if job.dest_caps.size > 0 {
         let mut check = || report(run);
-        preallocate::check_free_space(job.dest, size, job.dest_caps.allocated, &mut check)?;
+        check_free_space(job.dest, size, job.dest_caps.allocated, &mut check)?;
         preallocate::truncate_dest(job.dest, &job.dest_caps, &mut check)?;
     }
     Ok(())

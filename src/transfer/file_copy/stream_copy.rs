@@ -63,7 +63,11 @@ fn collect(
     while filled < chunk && !(eager && filled > 0) {
         match read(run, &mut buffer[filled..chunk])? {
             0 => return Ok((filled, true)),
-            n => filled += n,
+            n => {
+                filled += n;
+                // A source that trickles may take minutes to fill the buffer.
+                report(run)?;
+            }
         }
     }
     Ok((filled, false))

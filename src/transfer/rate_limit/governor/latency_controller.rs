@@ -258,7 +258,7 @@ impl LatencyController {
         pace.is_throttled && over <= self.budget().max(1) && self.good >= self.enough()
     }
 
-    /// Returns the number of good samples for a step of growth: fork is measured every 25 ms, a synced write every 100.
+    /// Returns the number of good samples for a step of growth: both latencies are measured more often than that.
     fn enough(&self) -> u32 {
         if self.period < OFTEN { 2 } else { 1 }
     }
@@ -399,7 +399,7 @@ impl SignalController for LatencyController {
         // A sample that is not there yet has taken its time as well.
         let waits = match self.late(now) {
             0 => Duration::ZERO,
-            _ => now.since(self.expected),
+            _ => now.since(self.expected).saturating_sub(self.period),
         };
         let latency = self.window.p99().max(waits);
         Bottleneck {
