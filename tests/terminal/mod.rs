@@ -417,3 +417,27 @@ fn a_copy_that_is_interrupted_leaves_its_error_alone() {
     assert_eq!(rows.len(), 1, "{rows:#?}");
     assert!(rows[0].starts_with("mmapcp: interrupted: "), "{rows:#?}");
 }
+
+/// The cursor is then where the user types.
+#[test]
+fn a_job_in_the_background_draws_no_bar() {
+    let pair = fixture(4 * MIB);
+    let copy = format!(
+        "{} --limit-rate=2M {} {}",
+        &*MMAPCP,
+        pair.source().display(),
+        pair.destination().display()
+    );
+    for (script, draws) in [
+        (format!("set -m; {copy}"), true),
+        (format!("set -m; {copy} & wait"), false),
+    ] {
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "--wait", "bash", "-c", &script]);
+        command.env("LC_ALL", "C.UTF-8");
+        let mut screen = start(&mut command, 80);
+        wait_until("the copy ends", || screen.has_ended());
+        let has_bar = lossy_string(&screen.log()).contains("[=");
+        assert_eq!(has_bar, draws, "{script}: {:#?}", screen.rows());
+    }
+}
