@@ -369,6 +369,16 @@ fn without_garbled_attribute_name(line: &str) -> String {
 }
 
 /// A stream as it reads when the program is called mmapcp.
+/// Removes what mmapcp says beyond cp where a file does not fit: "; 2.86 MiB needed, 1020 KiB free".
+fn without_space_figures(words: &str) -> &str {
+    match words.split_once(": No space left on device; ") {
+        Some((before, figures)) if figures.ends_with(" free") => {
+            &words[..before.len() + ": No space left on device".len()]
+        }
+        _ => words,
+    }
+}
+
 pub(crate) fn normalize_program_name(stream: &[u8], style: ComparisonOptions) -> String {
     let text = stream
         .escape_ascii()
@@ -382,10 +392,8 @@ pub(crate) fn normalize_program_name(stream: &[u8], style: ComparisonOptions) ->
         .map(|line| match line.strip_prefix("cp: ") {
             Some(rest) => format!("mmapcp: {}", without_garbled_attribute_name(rest)),
             None if line.starts_with("mmapcp: ") => {
-                format!(
-                    "mmapcp: {}",
-                    without_garbled_attribute_name(&line["mmapcp: ".len()..])
-                )
+                let words = without_space_figures(&line["mmapcp: ".len()..]);
+                format!("mmapcp: {}", without_garbled_attribute_name(words))
             }
             None => line.replace("'cp --help'", "'mmapcp --help'"),
         })

@@ -75,8 +75,8 @@ fn what_cannot_be_is_refused_before_anything_is_measured() {
     let dir = shm_dir();
     let on = dir.path().to_str().unwrap();
     for (words, want) in [
-        (&["--max", "0"][..], "invalid value '0' for '--max <N>'"),
-        (&["--repeat", "0"], "invalid value '0' for '--repeat <N>'"),
+        (&["--max", "0"][..], "invalid argument '0' for '--max'"),
+        (&["--repeat", "0"], "invalid argument '0' for '--repeat'"),
         (
             &["--max", "4000000000"],
             "no room for 4000000001 more processes",
@@ -87,7 +87,7 @@ fn what_cannot_be_is_refused_before_anything_is_measured() {
             &["--file-size", "100"],
             "--file-size: a file of 100 is smaller than a page",
         ),
-        (&["--only", "3"], "invalid value '3' for '--only"),
+        (&["--only", "3"], "invalid argument '3' for '--only'"),
         (
             &["--export-csv", "/nonexistent/x"],
             "cannot write '/nonexistent/x': No such file",

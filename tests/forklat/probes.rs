@@ -75,8 +75,9 @@ fn each_probe_runs_at_its_period() {
             assert_eq!(probe.period, Some(period));
             let wanted = during.seconds / period;
             let count = probe.latency.count as f64;
+            // The moments of the first and of the last period may lie outside of the span.
             assert!(
-                (count - wanted).abs() <= 1.0,
+                (count - wanted).abs() <= 2.0,
                 "{name} on {cpu:?}: {count} of {wanted}"
             );
             assert!(probe.service.count <= probe.latency.count);
