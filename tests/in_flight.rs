@@ -31,21 +31,18 @@ fn every_engine_copies_all_bytes_with_several_pieces_at_once() {
             24 * MIB + 4096,
             5 * MIB + 511,
         ] {
-            let pair = CopyFixture::new(size);
-            let events = copy_json(
-                &[&option, "--in-flight=4M"],
-                &pair.source(),
-                &pair.destination(),
-            );
-            assert_same_content(
-                &pair.source(),
-                &pair.destination(),
-                &format!("{engine}, {size}"),
-            );
-            assert_eq!(engines_used(&events), [engine], "{size}");
-            let most = most_in_flight(&events);
-            assert!(most <= IN_FLIGHT, "{engine}, {size}: {most}");
-            assert!(most > MIB, "{engine}, {size}: one piece at a time: {most}");
+            // Whether a helper runs before the copying thread has moved all the rest is up to the scheduler.
+            retry_until_met("several pieces at once", || {
+                let pair = CopyFixture::new(size);
+                let options = [option.as_str(), "--in-flight=4M"];
+                let events = copy_json(&options, &pair.source(), &pair.destination());
+                let context = format!("{engine}, {size}");
+                assert_same_content(&pair.source(), &pair.destination(), &context);
+                assert_eq!(engines_used(&events), [engine], "{size}");
+                let most = most_in_flight(&events);
+                assert!(most <= IN_FLIGHT, "{context}: {most}");
+                most > MIB
+            });
         }
     }
 }
@@ -60,10 +57,13 @@ fn holes_stay_holes_with_several_pieces_at_once() {
             .collect();
         make_dump(&source, 64 * MIB + 5, &extents);
         let option = format!("--engine={engine}");
-        let events = copy_json(&[&option, "--in-flight=4M"], &source, &dest);
-        assert_same_content(&source, &dest, engine);
-        assert!(allocated_bytes(&dest) < 42 * MIB, "{engine}");
-        assert!(most_in_flight(&events) > 2 * MIB, "{engine}");
+        retry_until_met("several pieces at once", || {
+            let _ = fs::remove_file(&dest);
+            let events = copy_json(&[&option, "--in-flight=4M"], &source, &dest);
+            assert_same_content(&source, &dest, engine);
+            assert!(allocated_bytes(&dest) < 42 * MIB, "{engine}");
+            most_in_flight(&events) > 2 * MIB
+        });
     }
 }
 
