@@ -7,7 +7,7 @@ use super::rate_limit::RateLimiter;
 use crate::sys::clock::MonotonicNs;
 
 /// Longest wait between two checks for signals and progress.
-const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Number of chunks that may be in flight through the page cache: with fewer the device would idle between two of them.
 const MAX_DIRTY_CHUNKS: u64 = 4;

@@ -31,7 +31,7 @@ const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Prober {
     /// The kind of the prober.
     pub spec: &'static ProbeSpec,
-    /// Nanoseconds between two intended times.
+    /// The mean time between two intended times.
     pub period: Duration,
     /// The CPU that it is bound to.
     pub cpu: Option<u32>,

@@ -16,7 +16,7 @@ const LEAST_CALL: u64 = 128 << 10;
 const MOST_CALL: u64 = 8 << 20;
 
 /// Calls in a row that may move nothing.
-const MAX_STALLS: u32 = 2;
+pub(super) const MAX_STALLS: u32 = 2;
 
 /// The engines of one copy. The first one is at work, and there is always one.
 pub(in crate::transfer) struct EngineQueue {

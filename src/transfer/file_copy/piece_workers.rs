@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::unistd::ftruncate;
 
@@ -22,6 +22,8 @@ use super::super::errno_class::{Endpoint, EngineError, retry};
 use super::super::error::Error;
 use super::super::event::{DepthSummary, Event};
 use super::super::plan::{Plan, Sparse};
+use super::super::token_wait::CHECK_INTERVAL;
+use super::engine_queue::MAX_STALLS;
 use super::piece_queue::{Piece, PieceQueue, PieceResult};
 use super::{FileCopy, report};
 use crate::sys::cpu::{self, ThreadUsage};
@@ -40,12 +42,6 @@ const MAX_DEPTH: usize = 16;
 /// Bytes by which the size of the destination is set ahead of the copy. ext4 and xfs write beyond the end of a file
 /// under an exclusive lock, one piece at a time; each such step waits until all pieces are written.
 const SIZE_STEP: u64 = 64 << 20;
-
-/// Longest wait for a helper between two checks for signals and progress.
-const CHECK_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Calls in a row that may move nothing, as for the copying thread.
-const MAX_STALLS: u32 = 2;
 
 /// The helpers of one copy, and the number of pieces that are on their way at once.
 pub(super) struct PieceWorkers {

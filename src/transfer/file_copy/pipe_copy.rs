@@ -5,6 +5,7 @@
 //! many bytes as fit, and only then it is written. That also frees the source for its writer while the device works. Pages that
 //! are not whole, and those of the end, are read.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -129,9 +130,7 @@ impl PipeCopy {
                 // There are bytes to take, so it is this pipe that has no slot left.
                 Err(_) if was_ready && self.held > 0 => return Ok(Gathered::PartialPages),
                 Err(_) => {
-                    let mut fds = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
-                    let timeout = PollTimeout::from(POLL_TIMEOUT_MS);
-                    was_ready = retry(|| poll(&mut fds, timeout)).map_err(failed)? > 0;
+                    was_ready = ready(source).map_err(failed)?;
                     if was_ready {
                         std::thread::sleep(GATHER_PAUSE);
                     } else {
@@ -194,4 +193,11 @@ impl PipeCopy {
         let why = io::Error::other("the pages in the pipe are not whole, so their bytes are read");
         fall_back(run, Endpoint::Source, why)
     }
+}
+
+/// Returns whether a read would return at once.
+pub(super) fn ready(source: &File) -> io::Result<bool> {
+    let mut fds = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
+    let n = retry(|| poll(&mut fds, PollTimeout::from(POLL_TIMEOUT_MS)))?;
+    Ok(n > 0)
 }

@@ -3,24 +3,18 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::engine::{DIRECT, SPLICE};
 use super::super::errno_class::{Endpoint, retry};
 use super::super::error::Error;
 use super::super::extent_scanner::nonzero_runs;
 use super::chunk::copy_buffer;
-use super::pipe_copy;
+use super::pipe_copy::{self, ready};
 use super::{FileCopy, charge_skipped_zeros, report};
 use crate::sys::buffer::AlignedBuffer;
 
 /// Bytes that are collected before they are written.
 const STREAM_CHUNK_BYTES: usize = 1 << 20;
-
-/// Longest time in milliseconds that a read may wait before the listener is asked again whether to stop.
-const POLL_TIMEOUT_MS: u16 = 50;
 
 /// Copies until the source has no more bytes.
 pub(super) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
@@ -110,11 +104,4 @@ fn read(run: &mut FileCopy<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
             other => return other.map_err(|e| Error::Io(Endpoint::Source, e)),
         }
     }
-}
-
-/// Returns whether a read would return at once.
-fn ready(source: &File) -> io::Result<bool> {
-    let mut fds = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
-    let n = retry(|| poll(&mut fds, PollTimeout::from(POLL_TIMEOUT_MS)))?;
-    Ok(n > 0)
 }
