@@ -20,6 +20,7 @@ mod report_builder;
 mod run_subcommand;
 pub mod scale;
 pub mod session;
+pub mod statistics;
 pub mod status_line;
 pub mod writeback_idle;
 
