@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod compare;
 mod default_directory;
+pub mod distribution;
 pub mod error;
 pub mod export;
 pub mod host;
@@ -17,6 +18,8 @@ pub mod observer_effect;
 pub mod phases;
 pub mod probe_plan;
 mod report_builder;
+pub mod run_comparison;
+pub mod run_result;
 mod run_subcommand;
 pub mod scale;
 pub mod session;

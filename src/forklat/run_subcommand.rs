@@ -120,13 +120,12 @@ pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, Fo
 fn columns(target: &Workload) -> [SubjectSpec; 3] {
     [BASELINE, DURING, AFTER].map(|name| SubjectSpec {
         name: name.to_owned(),
-        excluded_from_ratios: false,
         command: if name == DURING {
             target.words()
         } else {
             Vec::new()
         },
-        copies: Vec::new(),
+        ..SubjectSpec::default()
     })
 }
 

@@ -97,6 +97,8 @@ pub struct PageCounts {
     pub cached: u64,
     /// Pages that were evicted from the page cache. On tmpfs these are the pages in swap.
     pub evicted: u64,
+    /// Cached pages that are dirty or under writeback.
+    pub unwritten: u64,
 }
 
 impl PageCounts {
@@ -151,6 +153,7 @@ pub fn count_pages(file: &File, offset: u64, len: u64) -> io::Result<PageCounts>
         Ok(PageCounts {
             cached: answer.cache,
             evicted: answer.evicted,
+            unwritten: answer.dirty + answer.writeback,
         })
     } else {
         Err(io::Error::last_os_error())
