@@ -73,7 +73,7 @@ pub(crate) fn document(outcomes: &[HostOutcome]) -> String {
         }
         text.push('\n');
     }
-    text.push_str("In parentheses: ratio to cp. Of copies the median; latencies of all runs of a tool together, in ms.\n");
+    text.push_str("In parentheses: ratio to cp, or ~ where no difference is shown. Medians of the runs; latencies in ms, until the tool exited.\n");
     for outcome in outcomes {
         text.push('\n');
         text.push_str(&section(outcome));

@@ -147,7 +147,9 @@ fn finish(
     watch: JoinHandle<u64>,
 ) -> io::Result<FinishedCommand> {
     let file = made.map(File::open);
-    let dirty_at_exit = file.as_ref().and_then(|file| unwritten(file.as_ref().ok()?));
+    let dirty_at_exit = file
+        .as_ref()
+        .and_then(|file| unwritten(file.as_ref().ok()?));
     let durable = match file {
         Some(file) => file
             .and_then(|file| file.sync_all())

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::distribution::{Distribution, SummaryStats};
 use super::distribution::microseconds;
+pub use super::distribution::{Distribution, SummaryStats};
 pub use super::run_result::{ProbeRun, RunResult, RunSpan, disturbances};
 use super::scale::scale_result::ScaleResult;
 use crate::observe::host_info::HostInfo;

@@ -278,7 +278,10 @@ mod tests {
         spans.record(0, PERIOD, &answer(180, 5, 300));
         spans.begin_part(RunPart::After, at(300));
         spans.end(at(400));
-        assert_eq!(spans.subject_at(at(200)), Some(("cp", RunPart::UntilDurable)));
+        assert_eq!(
+            spans.subject_at(at(200)),
+            Some(("cp", RunPart::UntilDurable))
+        );
         assert_eq!(spans.prober_latencies("cp")[0].answer.latency.len(), 2);
         let counts: Vec<u64> = spans
             .of("cp")

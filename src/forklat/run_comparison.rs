@@ -67,7 +67,7 @@ pub struct RowComparison {
     pub smaller: usize,
     /// Number of these rounds in which that of the tool was larger.
     pub larger: usize,
-    /// Median of the ratios of the rounds, or `None` if a figure is 0.
+    /// Median of the ratios of the rounds, or `None` if a figure of the reference is 0.
     pub ratio: Option<f64>,
     /// The 95 % interval of the ratio, or `None` for too few rounds.
     pub interval: Option<(f64, f64)>,
@@ -152,9 +152,7 @@ fn usable_runs(subject: &Subject) -> impl Iterator<Item = (&RunResult, Option<&C
     let copies = subject.copies.iter().map(Some);
     let runs = subject.runs.iter();
     let pairs = runs.zip(copies.chain(std::iter::repeat(None)));
-    pairs.filter(|(run, copy)| {
-        run.left_out.is_none() && copy.is_none_or(|copy| copy.is_correct())
-    })
+    pairs.filter(|(run, copy)| run.left_out.is_none() && copy.is_none_or(|copy| copy.is_correct()))
 }
 
 impl RunFigure<'_> {
@@ -202,7 +200,11 @@ impl RunFigure<'_> {
     /// Returns the median over the runs of a subject, or `None` if no run has the figure.
     #[must_use]
     pub fn median(&self, subject: &Subject) -> Option<f64> {
-        median(self.values(subject).into_iter().map(|(_, v)| v).collect())
+        let middle = median(self.values(subject).into_iter().map(|(_, v)| v).collect())?;
+        Some(match self {
+            Self::Answers(_) => middle.floor(),
+            _ => middle,
+        })
     }
 }
 

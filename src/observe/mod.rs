@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod disk;
 pub mod error;
 pub mod host_info;
+pub mod kernel_config;
 pub(crate) mod kernel_file;
 pub mod latency_histograms;
 pub mod memory;

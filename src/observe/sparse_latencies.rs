@@ -78,7 +78,9 @@ mod tests {
         let mut dense = LatencyHistograms::default();
         let mut value = 1;
         for n in 0..400 {
-            value = 6_364_136_223_846_793_005_u64.wrapping_mul(value).wrapping_add(n);
+            value = 6_364_136_223_846_793_005_u64
+                .wrapping_mul(value)
+                .wrapping_add(n);
             let value = value >> (n % 60);
             let at = MonotonicNs::from_nanos(n);
             sparse.record(at, value);

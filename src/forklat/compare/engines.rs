@@ -7,7 +7,9 @@ use serde_json::Value;
 /// Returns the bytes that each engine copied, from the `done` events of one run.
 pub(super) fn engines(events: &str) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
-    let events = events.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let events = events
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
     for event in events.filter(|event: &Value| event["event"] == "done") {
         for (name, bytes) in event["engines"].as_object().into_iter().flatten() {
             *sums.entry(name.clone()).or_default() += bytes.as_u64().unwrap_or(0);

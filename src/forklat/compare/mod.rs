@@ -72,7 +72,9 @@ pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome
     let host = StartedBalloon::fork_balloon(words)?;
     let session = Session::start(&observing, words.export.0.has_interval_log(), None)?;
     let stage = Fixture::set_up(words, &on, host)?;
-    let seed = words.seed.unwrap_or_else(|| fastrand::u64(..MAX_DRAWN_SEED));
+    let seed = words
+        .seed
+        .unwrap_or_else(|| fastrand::u64(..MAX_DRAWN_SEED));
     let idle = !words.baseline.is_zero();
     let mut comparison = Comparison {
         session,
@@ -324,7 +326,8 @@ impl Comparison<'_> {
             self.session.notes.push(format!(
                 "{doing}: less than half of the memory asked for by --squeeze was available, so the balloon released its memory: the rest of this run had free memory"
             ));
-            run.disturbed_by.push("the balloon released its memory".into());
+            run.disturbed_by
+                .push("the balloon released its memory".into());
         }
     }
 

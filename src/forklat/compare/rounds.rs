@@ -4,8 +4,8 @@ use fastrand::Rng;
 
 use super::IDLE;
 use super::tools::Tool;
-use crate::forklat::report_builder::{RunRecord, SubjectSpec};
 use crate::forklat::model::CopyResult;
+use crate::forklat::report_builder::{RunRecord, SubjectSpec};
 
 /// A column of the table: the idle machine, or a tool.
 #[derive(Debug)]
@@ -85,7 +85,10 @@ mod tests {
 
     #[test]
     fn a_round_has_each_column_once_in_an_order_of_the_seed() {
-        let tools = Tool::all(&["a=true {source} {dest}".into(), "b=true {source} {dest}".into()]);
+        let tools = Tool::all(&[
+            "a=true {source} {dest}".into(),
+            "b=true {source} {dest}".into(),
+        ]);
         let tools = tools.unwrap();
         let plan = RoundPlan::new(&tools, true, true, 7);
         let names: Vec<&str> = plan.columns.iter().map(|c| &*c.name).collect();

@@ -55,7 +55,10 @@ impl Tool {
         };
         for (n, tool) in tools.iter().enumerate() {
             let is_repeat = tool.name == Self::repeated_name(&tools[0].name);
-            if tool.name == IDLE || is_repeat || tools[..n].iter().any(|other| other.name == tool.name) {
+            if tool.name == IDLE
+                || is_repeat
+                || tools[..n].iter().any(|other| other.name == tool.name)
+            {
                 return Err(format!("--tool: the name '{}' is already used", tool.name).into());
             }
         }

@@ -78,7 +78,7 @@ pub enum TestedRatio {
     Missing,
     /// No difference is shown, so that a ratio would mislead.
     NoDifference,
-    /// A difference is shown. The ratio is `None` if a value is 0.
+    /// A difference is shown. The ratio is `None` if the reference is 0.
     Shown(Option<f64>),
 }
 
@@ -340,9 +340,7 @@ fn show(value: Value, unit: Unit, size: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        Column, Grid, GridRow, Ratios, RowRatios, TestedRatio, Unit, Value, show_ratio,
-    };
+    use super::{Column, Grid, GridRow, Ratios, RowRatios, TestedRatio, Unit, Value, show_ratio};
 
     fn grid() -> Grid {
         let column = |name: &str, aside| Column {
@@ -437,7 +435,8 @@ mod tests {
         let grid = grid();
         let shown = |tested| {
             let mut row = row(Unit::Count, [1.0, 4.0, 2.0].map(Value::Number));
-            row.ratios = RowRatios::Tested(vec![TestedRatio::Missing, TestedRatio::Missing, tested]);
+            row.ratios =
+                RowRatios::Tested(vec![TestedRatio::Missing, TestedRatio::Missing, tested]);
             (grid.ratio(&row, 2), grid.cells(&row).1[2].ratio.clone())
         };
         assert_eq!(shown(TestedRatio::NoDifference), (None, "~".into()));

@@ -11,8 +11,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
 use super::format::Format;
-use crate::forklat::error::{ForklatError, damaged};
 use crate::forklat::distribution::{decode, encode};
+use crate::forklat::error::{ForklatError, damaged};
 use crate::forklat::model::Report;
 use crate::observe::latency_histograms::new_histogram;
 

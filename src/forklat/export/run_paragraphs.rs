@@ -24,16 +24,24 @@ fn difference(row: &RowComparison) -> String {
         format!(" (95 %: {} to {})", show_ratio(low), show_ratio(high))
     });
     format!(
-        "{} / {}, {probe} {}: {ratio}{interval}, smaller in {} and larger in {} of {} rounds, p {:.3}{}",
+        "{} / {}, {probe} {}: {ratio}{interval}, smaller in {} and larger in {} of {} rounds, p {}{}",
         row.tool,
         row.reference,
         row.figure,
         row.smaller,
         row.larger,
         row.rounds,
-        row.p,
+        probability(row.p),
         if row.is_shown() { "" } else { " ~" }
     )
+}
+
+/// Formats a probability with three decimals, which 0.000 would not have.
+fn probability(p: f64) -> String {
+    match p < 0.001 {
+        true => "< 0.001".into(),
+        false => format!("{p:.3}"),
+    }
 }
 
 /// Returns the runs that are left out or were disturbed, and what engines mmapcp took.

@@ -48,7 +48,11 @@ fn tool_sentences(subjects: &[Subject], rows: &[&RowComparison]) -> Vec<String> 
     if !alike.is_empty() {
         let row = rows[0];
         let short = rows.iter().all(|row| row.smallest_p > ERROR_RATE);
-        let why = if short { too_few(row.rounds) } else { String::new() };
+        let why = if short {
+            too_few(row.rounds)
+        } else {
+            String::new()
+        };
         sentences.push(format!(
             "{} and {}: no difference shown for {}{why}.",
             row.reference,
@@ -75,15 +79,22 @@ fn difference(subjects: &[Subject], row: &RowComparison) -> Option<String> {
     let [reference, tool] = [&row.reference, &row.tool].map(|name| {
         let subject = subjects.iter().find(|subject| subject.name == *name)?;
         let figures = probe_figures(subjects, probe);
-        let figure = figures.into_iter().find(|found| found.label() == row.figure)?;
+        let figure = figures
+            .into_iter()
+            .find(|found| found.label() == row.figure)?;
         Some(Unit::Microseconds.show(wait(subject, &figure)?))
     });
     let (reference, tool) = (reference?, tool?);
     let (name, other) = (&row.reference, &row.tool);
     Some(if row.figure == LONGEST {
-        format!("Under {name}, others waited up to {reference} for {probe}; under {other} up to {tool} ({rounds}).")
+        format!(
+            "Under {name}, others waited up to {reference} for {probe}; under {other} up to {tool} ({rounds})."
+        )
     } else {
-        format!("Under {name}, {} of {probe} took {reference}; under {other} {tool} ({rounds}).", row.figure)
+        format!(
+            "Under {name}, {} of {probe} took {reference}; under {other} {tool} ({rounds}).",
+            row.figure
+        )
     })
 }
 
@@ -136,9 +147,14 @@ fn tail_sentence(subject: &Subject) -> Option<String> {
         let waits = longest(probe).into_iter();
         waits.map(move |(_, wait)| (wait, probe))
     });
-    let felt = waits.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(wait, probe)| {
-        format!(", while others waited up to {} for {probe}", Unit::Microseconds.show(wait))
-    });
+    let felt = waits
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(wait, probe)| {
+            format!(
+                ", while others waited up to {} for {probe}",
+                Unit::Microseconds.show(wait)
+            )
+        });
     Some(format!(
         "{} exited with {} unwritten; forklat's own fsync of the copy then took {}{} (not charged to the tool).",
         subject.name,
