@@ -463,14 +463,15 @@ fn a_comparison_of_runs_says_in_sentences_what_is_shown_and_what_is_not() {
     assert!(!text.contains("mmapcp exited with"), "{text}");
     assert_eq!(
         row_of(&text, "fsync", " max ")[3..],
-        ["2002", "~", "21.0", "(0.01)"],
+        ["2.00", "(~)", "0.021", "(0.01)"],
         "{text}"
     );
+    assert_eq!(text.matches("max until durable").count(), 1, "{text}");
     let tail = row_of(&text, "fsync", " max until durable ");
     assert_eq!(tail, ["ms", "-", "900", "800", "-"], "{text}");
     assert_eq!(
         row_of(&text, "fork", " p90 ")[3..],
-        ["3.50", "~", "4.00", "~"],
+        ["3.50", "(~)", "4.00", "(~)"],
         "{text}"
     );
 }
@@ -489,7 +490,8 @@ fn csv_says_where_no_difference_is_shown() {
     let row = csv
         .lines()
         .find(|line| line.starts_with("mmapcp,fork,,max,"));
-    assert_eq!(row, Some("mmapcp,fork,,max,us,4000,,no difference shown"));
+    let is_alike = |row: &str| row.ends_with(",,no difference shown");
+    assert!(row.is_some_and(is_alike), "{csv}");
     let row = csv
         .lines()
         .find(|line| line.starts_with("mmapcp,fsync,,max,"));

@@ -55,7 +55,7 @@ pub struct RunSpan {
     /// Who made the data durable in the span `until durable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable_by: Option<String>,
-    /// The length in seconds.
+    /// The length of the span in seconds.
     pub seconds: f64,
     /// What the machine did meanwhile.
     pub conditions: SpanConditions,

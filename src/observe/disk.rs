@@ -215,11 +215,10 @@ impl DiskInfo {
         );
         let queue = self.queue_requests.zip(self.max_sectors_kb);
         parts.extend(queue.map(|(requests, kib)| format!("queue {requests} x {kib} KiB")));
-        parts.push(match self.wbt_lat_usec {
-            Some(0) => "wbt off".into(),
-            Some(target) => format!("wbt {target} us"),
-            None => "no wbt".into(),
-        });
+        parts.extend(self.wbt_lat_usec.map(|target| match target {
+            0 => "wbt off".to_owned(),
+            target => format!("wbt {target} us"),
+        }));
         parts.join(", ")
     }
 }

@@ -151,12 +151,9 @@ impl HostInfo {
     /// Formats the lines that stand above a table.
     #[must_use]
     pub fn summary_lines(&self) -> Vec<String> {
-        let mut lines = vec![
-            self.kernel_line(),
-            self.scheduling_line(),
-            self.memory_line(),
-            self.writeback_line(),
-        ];
+        let mut lines = vec![self.kernel_line()];
+        lines.extend(self.scheduling_line());
+        lines.extend([self.memory_line(), self.writeback_line()]);
         lines.extend(
             self.no_pressure
                 .as_ref()
@@ -188,7 +185,9 @@ impl HostInfo {
         parts.join(", ")
     }
 
-    fn scheduling_line(&self) -> String {
+    /// Formats what decides how soon a task runs, or returns `None` for reports of older versions, which do not have it.
+    fn scheduling_line(&self) -> Option<String> {
+        let preemption = self.preemption.as_ref()?;
         let hz = self
             .hz
             .map_or_else(|| "unknown".into(), |hz| hz.to_string());
@@ -197,8 +196,7 @@ impl HostInfo {
             Some(false) => "free memory is not reported to a hypervisor",
             None => "reporting of free memory unknown",
         };
-        let preemption = self.preemption.as_deref().unwrap_or("unknown");
-        format!("preemption {preemption}, HZ {hz}, {reported}")
+        Some(format!("preemption {preemption}, HZ {hz}, {reported}"))
     }
 
     fn memory_line(&self) -> String {

@@ -1,6 +1,6 @@
 //! The rows of a comparison whose runs are known one by one: medians over the runs, and ratios that were tested.
 
-use super::grid::{GridRow, Group, RowRatios, TestedRatio, Unit};
+use super::grid::{GridRow, Group, RowRatios, TestedRatio, Unit, Value};
 use crate::forklat::model::Subject;
 use crate::forklat::phases::RunPart;
 use crate::forklat::run_comparison::{
@@ -36,7 +36,8 @@ fn rows(subjects: &[Subject], tested: &[RowComparison], probe: &str) -> Vec<Grid
     let figures = probe_figures(subjects, probe).into_iter();
     rows.extend(figures.map(|figure| row(figure, Unit::Microseconds, true)));
     let tail = RunFigure::Longest(probe, RunPart::UntilDurable);
-    rows.push(row(tail, Unit::Microseconds, false));
+    let tail = row(tail, Unit::Microseconds, false);
+    rows.extend(Some(tail).filter(|row| row.values.iter().any(|v| *v != Value::Missing)));
     rows
 }
 
