@@ -7,8 +7,11 @@ use super::statistics::{
     Block, ERROR_RATE, holm, median, median_interval, min_answers, permutation_p, smallest_p,
 };
 
+/// Reads a figure of a distribution, in microseconds.
+type ReadFigure = fn(&SummaryStats) -> f64;
+
 /// The percentiles of a run, the highest first, each with its quantile.
-const PERCENTILES: [(&str, f64, fn(&SummaryStats) -> f64); 4] = [
+const PERCENTILES: [(&str, f64, ReadFigure); 4] = [
     ("p99.9", 0.999, |f| f.p999),
     ("p99", 0.99, |f| f.p99),
     ("p90", 0.9, |f| f.p90),
@@ -43,7 +46,7 @@ pub enum RunFigure<'a> {
     /// The number of operations of a probe until exit.
     Answers(&'a str),
     /// A percentile of the latency of a probe until exit.
-    Percentile(&'a str, &'static str, fn(&SummaryStats) -> f64),
+    Percentile(&'a str, &'static str, ReadFigure),
     /// The longest latency of a probe in a part of the run.
     Longest(&'a str, RunPart),
 }
