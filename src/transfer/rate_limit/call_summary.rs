@@ -27,7 +27,7 @@ impl CallSpan {
 /// The calls of a copy since the last decision, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallSummary {
-    /// Number of calls.
+    /// Number of calls since the last decision.
     pub count: u32,
     /// What they took together.
     pub total: Duration,
