@@ -104,6 +104,25 @@ pub(super) fn move_own_processes(root: &Path, group: &Path) -> Result<(), Forkla
     Ok(())
 }
 
+/// Moves the process whose command name is `name`, if there is one, into `group`.
+pub(super) fn move_named_process(
+    root: &Path,
+    group: &Path,
+    name: &str,
+) -> Result<(), ForklatError> {
+    let proc = path_below(root, "/proc");
+    let entries = std::fs::read_dir(&proc).map_err(|e| cannot("read", &proc, e))?;
+    let has_name = |entry: &std::fs::DirEntry| {
+        std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let found = entries.flatten().filter(has_name);
+    let pids = found.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for pid in pids {
+        move_to(&group.join("cgroup.procs"), pid)?;
+    }
+    Ok(())
+}
+
 fn move_to(procs: &Path, pid: i32) -> Result<(), ForklatError> {
     match try_write(procs, &pid.to_string()) {
         // The process has ended meanwhile, as the child of a fork prober often has.
