@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::forklat_host_changes::{
     DIRTY_RATIO_FILE, FORKLAT_FAILED, assert_says, available, controller,
 };
+use super::test_filesystem::FsKind;
 use super::{Lab, skip};
 use crate::compare_fixtures::*;
 use crate::support::*;
@@ -201,6 +202,47 @@ fn killed_at_any_moment_the_next_start_removes_a_limited_disk() {
         let now = fs::read_to_string(DIRTY_RATIO_FILE).expect("read vm.dirty_ratio");
         assert_eq!(now, before, "{n}: {said}");
     }
+}
+
+/// A record of a disk that has gone names a path and a number that others may have now.
+#[test]
+fn the_mount_and_the_device_of_others_stay() {
+    let Some(lab) = limited_disk_lab() else {
+        return;
+    };
+    let Some(disk) = lab.mount(FsKind::Ext4, 32) else {
+        return;
+    };
+    let place = CompareFixture::new();
+    let table = fs::read_to_string("/proc/self/mounts").expect("read the mounts");
+    let dir = disk.dir.to_str().expect("UTF-8");
+    let line = table
+        .lines()
+        .find(|line| line.split(' ').nth(1) == Some(dir));
+    let device = line.and_then(|line| line.strip_prefix("/dev/loop")?.split(' ').next());
+    let number = device.expect("it is on a loop device");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("read the boot's id");
+    let path: Vec<u8> = dir.into();
+    let text = serde_json::json!({ "v": 1, "boot": boot.trim(), "entries": [
+        { "kind": "loop-device", "number": number.parse::<i32>().expect("a number"), "backing": [1, 2] },
+        { "kind": "mount", "path": { "Unix": path }, "device": "7:99999" },
+    ] });
+    fs::create_dir(place.path("state")).expect("make the directory of records");
+    // No process of this number started in that tick.
+    fs::write(place.path("state").join("1-1.json"), text.to_string()).expect("write a record");
+    let said = place.restart_messages();
+    assert!(!said.contains("cannot"), "{said}");
+    assert_eq!(
+        names(&place.path("state")),
+        [place.path("state").join("lock")],
+        "{said}"
+    );
+    let now = fs::read_to_string("/proc/self/mounts").expect("read the mounts");
+    assert!(
+        now.lines().any(|other| Some(other) == line),
+        "{said}: {now}"
+    );
+    fs::write(disk.path("file"), "x").expect("write to the file system of others");
 }
 
 #[test]

@@ -331,6 +331,23 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_thread_is_moved_by_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        for (pid, name) in [("7", "jbd2/loop9-8\n"), ("8", "jbd2/loop90-8\n")] {
+            let dir = root.path().join("proc").join(pid);
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("comm"), name).unwrap();
+        }
+        let group = root.path().join("group");
+        std::fs::create_dir(&group).unwrap();
+        let moved = group.join("cgroup.procs");
+        std::fs::write(&moved, "").unwrap();
+        let moving = move_named_process(root.path(), &group, "jbd2/loop9-8");
+        assert_eq!(moving, Ok(()));
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "7");
+    }
+
+    #[test]
     fn each_limit_of_a_group_is_lifted_and_one_that_is_gone_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
         let meta = dir.path().metadata().unwrap();
