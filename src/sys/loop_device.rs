@@ -18,7 +18,7 @@ const LO_FLAGS_AUTOCLEAR: u32 = 4;
 /// The device reads and writes its file past the page cache (`LO_FLAGS_DIRECT_IO`).
 const LO_FLAGS_DIRECT_IO: u32 = 16;
 
-/// `struct loop_info64`.
+/// `struct loop_info64`, the state of a loop device.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct LoopInfo {

@@ -7,25 +7,22 @@
 //! before it is made. Both devices are new and are removed, so no setting of their queues stays.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::statvfs;
 
 use super::control_files::write;
+use super::loop_release::{CONTROL, node, open};
 use super::undo_entry::UndoEntry;
 use super::undo_journal::UndoJournal;
 use crate::forklat::error::{ForklatError, cannot, failed};
 use crate::observe::disk::Disk;
 use crate::observe::kernel_file::{bracketed_choice, read_trimmed};
-use crate::observe::mount::Mount;
 use crate::report::quote::quote;
 use crate::report::units::format_bytes;
 use crate::sys::loop_device;
@@ -47,16 +44,6 @@ const SCHEDULER: &str = "mq-deadline";
 
 /// Directories in which mkfs is looked for beside PATH, which does not name them for every user.
 const SYSTEM_PROGRAMS: &str = "/usr/sbin:/sbin";
-
-/// Longest wait for a file system to be unmounted or a loop device to be free (10 s). Both happen when the last user has
-/// gone, which takes milliseconds once a process is dead, and longer while its data are written to the real disk.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long it is tried to unmount a busy file system before it is detached, to be unmounted by its last user (2 s).
-const UMOUNT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Interval between two attempts.
-const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The mounted file system and its devices.
 #[derive(Debug)]
@@ -83,7 +70,7 @@ impl LoopStack {
         let size = image_size(on, size)?;
         let scratch = journal.scratch(on)?;
         let image = make_image(&scratch, size)?;
-        let control = Path::new("/dev/loop-control");
+        let control = Path::new(CONTROL);
         let control = open(control).map_err(|e| needs_root(cannot("open", control, e)))?;
         let lower = LoopDevice::make(&control, &image, journal)?;
         let upper = LoopDevice::make(&control, &lower.file, journal)?;
@@ -211,16 +198,8 @@ impl LoopDevice {
     }
 }
 
-fn node(number: i32) -> PathBuf {
-    PathBuf::from(format!("/dev/loop{number}"))
-}
-
 fn sysfs(number: i32) -> PathBuf {
     PathBuf::from(format!("/sys/block/loop{number}"))
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
 }
 
 fn needs_root(error: ForklatError) -> ForklatError {
@@ -297,79 +276,4 @@ fn make_file_system(device: &Path) -> Result<(), ForklatError> {
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.trim().lines().last().unwrap_or_default().to_owned();
     Err(format!("{program} failed on {}: {last}", quote(device)).into())
-}
-
-/// Unmounts the file system of device numbers `device` from `path`, if it is mounted there. If it stays busy, it is
-/// detached: it leaves the tree at once, and its last user unmounts it.
-pub(super) fn unmount(path: &Path, device: &str) -> Result<(), ForklatError> {
-    let started = Instant::now();
-    while is_mounted(path, device)? {
-        let flags = if started.elapsed() < UMOUNT_TIMEOUT {
-            MntFlags::UMOUNT_NOFOLLOW
-        } else {
-            MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH
-        };
-        match umount2(path, flags) {
-            Ok(()) => {}
-            Err(Errno::EBUSY) => std::thread::sleep(RETRY_INTERVAL),
-            Err(e) => return Err(cannot("unmount", path, e)),
-        }
-    }
-    Ok(())
-}
-
-fn is_mounted(path: &Path, device: &str) -> Result<bool, ForklatError> {
-    let mounts = Mount::all(Path::new("/"))?;
-    Ok(mounts
-        .iter()
-        .any(|mount| mount.mount_point == path && mount.device_numbers == device))
-}
-
-/// Detaches the file `backing` from loop device `number` and removes the device. A device that is gone, or has another
-/// file, is left alone.
-pub(super) fn remove_device(number: i32, backing: (u64, u64)) -> Result<(), ForklatError> {
-    let control = Path::new("/dev/loop-control");
-    let control = open(control).map_err(|e| cannot("open", control, e))?;
-    let path = node(number);
-    let started = Instant::now();
-    loop {
-        let Some(file) = open_device(&path)? else {
-            return Ok(());
-        };
-        match loop_device::backing_file(&file).map_err(|e| cannot("examine", &path, e))? {
-            Some(found) if found != backing => return Ok(()),
-            // The error is ignored: the next round sees whether the file is still attached.
-            Some(_) => drop(loop_device::clear(&file)),
-            None => {
-                // The device is not removed while it is open.
-                drop(file);
-                match loop_device::remove(&control, number) {
-                    Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
-                    Ok(()) => return Ok(()),
-                    Err(_) => {}
-                }
-            }
-        }
-        if started.elapsed() > RELEASE_TIMEOUT {
-            let path = quote(&path);
-            return Err(format!("cannot remove {path}: it is in use by another program").into());
-        }
-        std::thread::sleep(RETRY_INTERVAL);
-    }
-}
-
-/// Opens a loop device, or returns `None` if there is none of this name.
-fn open_device(path: &Path) -> Result<Option<File>, ForklatError> {
-    match open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(e)
-            if matches!(
-                e.raw_os_error(),
-                Some(libc::ENOENT | libc::ENXIO | libc::ENODEV)
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(e) => Err(cannot("open", path, e)),
-    }
 }

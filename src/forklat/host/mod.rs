@@ -10,6 +10,7 @@ mod cgroup;
 mod control_files;
 mod disk_limit;
 pub mod limited_dir;
+mod loop_release;
 mod loop_stack;
 pub mod sysctl;
 pub mod sysctl_change;

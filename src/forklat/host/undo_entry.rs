@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup;
 use super::control_files::try_write;
-use super::loop_stack;
+use super::loop_release;
 use super::sysctl_change::SysctlChange;
 use crate::forklat::error::{ForklatError, cannot};
 use crate::report::quote::quote;
@@ -93,8 +93,8 @@ impl UndoEntry {
                 enabled,
                 id,
             } => cgroup::remove_group(path, *id, home, top, enabled),
-            Self::LoopDevice { number, backing } => loop_stack::remove_device(*number, *backing),
-            Self::Mount { path, device } => loop_stack::unmount(Path::new(path), device),
+            Self::LoopDevice { number, backing } => loop_release::remove_device(*number, *backing),
+            Self::Mount { path, device } => loop_release::unmount(Path::new(path), device),
             Self::Directory { path, id } => remove(Path::new(path), *id),
         }
     }
