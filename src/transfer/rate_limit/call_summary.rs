@@ -29,7 +29,7 @@ impl CallSpan {
 pub struct CallSummary {
     /// Number of calls since the last decision.
     pub count: u32,
-    /// What they took together.
+    /// The sum of what these calls took.
     pub total: Duration,
     /// The call that took longest.
     pub longest: CallSpan,
