@@ -12,12 +12,13 @@ use super::deferred_writeback::{DeferredError, WritebackQueue};
 use super::dest_writer::file_size_limit;
 use super::errno_class::Endpoint;
 use super::error::{CopyFailure, Error};
-use super::event::CopyListener;
+use super::event::{CopyListener, Progress};
 use super::file_copy::{self, ThreadState};
 use super::mount_cache::MountCache;
 use super::plan::TransferOptions;
 use super::rate_limit::RateLimiter;
 use super::reflink_attempt;
+use super::write_batch::WriteBatch;
 
 /// Copies files, one after another. Each thread has its own; threads may copy different files at once.
 ///
@@ -37,6 +38,7 @@ impl<T> Default for Copier<T> {
                 mounts: MountCache::default(),
                 buffer: Vec::new(),
                 writeback_queue: WritebackQueue::new(),
+                write_batch: WriteBatch::new(),
                 file_size_limit: file_size_limit(),
                 method: CopyMethod::default(),
             },
@@ -46,6 +48,9 @@ impl<T> Default for Copier<T> {
 }
 
 impl<T> Copier<T> {
+    /// Largest size in bytes of a file that [`Copier::batch`] takes.
+    pub const MAX_BATCHED_BYTES: u64 = file_copy::MAX_SMALL_FILE_BYTES;
+
     /// Makes a copier that waits for `pace` before each chunk, if there is one.
     #[must_use]
     pub fn with_rate_limiter(pace: Option<Arc<RateLimiter>>) -> Self {
@@ -101,6 +106,49 @@ impl<T> Copier<T> {
             return Ok(());
         }
         file_copy::copy(&files, options, &mut self.thread, listener, tag)
+    }
+
+    /// Reads a small file to an empty `dest`, to be written with others by [`Copier::write_batch`]. Returns false where the
+    /// file must be copied by [`Copier::copy`], which then says what is wrong with it, if anything is. The caller keeps
+    /// both files open until the batch is written.
+    pub fn batch(&mut self, source: &File, dest: &File, options: TransferOptions, tag: T) -> bool {
+        if self.pace.is_some() || !self.thread.write_batch.admit_file() {
+            return false;
+        }
+        let Ok(source_info) = self.facts(source) else {
+            return false;
+        };
+        let Ok(dest_caps) = DestCaps::on(&mut self.thread.mounts, dest) else {
+            return false;
+        };
+        let job = CopyJob {
+            source,
+            source_info,
+            dest,
+            dest_caps,
+            reflink_refusal: None,
+            pace: None,
+        };
+        file_copy::batch_small_file(&job, options, &mut self.thread, tag)
+    }
+
+    /// Returns whether the batch must be written before another file is added.
+    #[must_use]
+    pub fn is_batch_full(&self) -> bool {
+        self.thread.write_batch.is_full()
+    }
+
+    /// Writes all files of the batch. Returns for each, in the order in which they were added, whether it was written as a
+    /// whole; the others must be copied by [`Copier::copy`].
+    #[must_use]
+    pub fn write_batch(&mut self) -> Vec<bool> {
+        file_copy::write_batch(&mut self.thread)
+    }
+
+    /// Returns the progress of a file of `size` bytes that was written in a batch.
+    #[must_use]
+    pub fn batch_progress(size: u64) -> Progress {
+        file_copy::batch_progress(size)
     }
 
     /// Returns how the data of the last file was copied, even if the copy failed.

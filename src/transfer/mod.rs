@@ -35,6 +35,7 @@ mod segment;
 mod source_reader;
 mod stop_check;
 mod token_wait;
+mod write_batch;
 
 pub use copier::{Copier, copy};
 pub use copy_method::CopyMethod;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nix::sys::stat::FileStat;
 
 use super::active_directory::ActiveDirectory;
+use super::batch_run::BatchRun;
 use super::existing_dest::undo_backup;
 use super::name_folding::NameKey;
 use super::{CopyRun, DestPlan, EntryError, TreeEntry, Walk, copied_line, size};
@@ -41,7 +42,7 @@ pub(super) struct FileTransfer {
 }
 
 /// One file that is to be copied.
-struct CopyTask {
+pub(super) struct CopyTask {
     entry: TreeEntry,
     transfer: FileTransfer,
     /// Whether a later operand may have the same destination.
@@ -138,9 +139,7 @@ impl Walk<'_, '_, '_> {
         let run = self.run;
         self.pool.submit(Box::new(move || {
             let mut copier = run.take_copier();
-            for task in tasks {
-                task.run(run, &mut voice, &mut copier);
-            }
+            BatchRun::new(run, &mut voice, &mut copier).copy_all(tasks);
             run.return_copier(copier, &mut voice);
         }));
     }
@@ -175,16 +174,21 @@ impl CopyRun<'_> {
 }
 
 impl CopyTask {
-    fn run(mut self, run: &CopyRun<'_>, voice: &mut OrderedOutput, copier: &mut FileCopier) {
-        let level = self.entry.level.take();
-        self.copy(run, voice, copier);
-        if let Some(level) = level {
-            ActiveDirectory::remove_user(level, run);
-        }
+    /// Copies the file by itself.
+    pub(super) fn run(self, run: &CopyRun<'_>, voice: &mut OrderedOutput, copier: &mut FileCopier) {
+        let copied = self.attempt(run, voice, copier);
+        self.conclude(copied, run, voice);
     }
 
-    fn copy(&self, run: &CopyRun<'_>, voice: &mut OrderedOutput, copier: &mut FileCopier) {
-        let made = match self.attempt(run, voice, copier) {
+    /// Records and reports how the copy ended. The task then no longer uses its directory.
+    pub(super) fn conclude(
+        mut self,
+        copied: Result<FileId, FileCopyError>,
+        run: &CopyRun<'_>,
+        voice: &mut OrderedOutput,
+    ) {
+        let level = self.entry.level.take();
+        let made = match copied {
             Ok(made) => {
                 voice.count_source(SourceOutcome::Copied);
                 Some(made)
@@ -205,6 +209,9 @@ impl CopyTask {
             let made = entry.map_or(made, |stat| file_id(&stat));
             run.note_made(self.entry.dest.shown(), made);
         }
+        if let Some(level) = level {
+            ActiveDirectory::remove_user(level, run);
+        }
     }
 
     fn attempt(
@@ -216,11 +223,17 @@ impl CopyTask {
         if voice.is_interrupted() {
             return Err(EntryError::Reported.into());
         }
-        let ready = &self.transfer.ready;
         if run.options.report.verbose {
-            voice.print_verbose(&copied_line(&self.entry, ready.backup_name()));
+            let backup = self.transfer.ready.backup_name();
+            voice.print_verbose(&copied_line(&self.entry, backup));
         }
-        let request = copy_file::CopyRequest {
+        copy_file::copy(&run.cx, voice, copier, &self.request())
+    }
+
+    /// Returns what the copy of the file needs to know.
+    pub(super) fn request(&self) -> copy_file::CopyRequest<'_> {
+        let ready = &self.transfer.ready;
+        copy_file::CopyRequest {
             source: &self.entry.source,
             from: &self.transfer.from,
             dest: &self.entry.dest,
@@ -230,8 +243,7 @@ impl CopyTask {
             is_below_operand: self.transfer.is_below_operand,
             follow: self.transfer.follow,
             backup: ready.planned_backup(),
-        };
-        copy_file::copy(&run.cx, voice, copier, &request)
+        }
     }
 
     fn failed(&self, failed: FileCopyError, run: &CopyRun<'_>, voice: &mut OrderedOutput) {

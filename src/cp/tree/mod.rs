@@ -7,6 +7,7 @@
 
 mod active_directory;
 mod batch;
+mod batch_run;
 mod copy_directory;
 mod dir_names;
 mod existing_dest;
