@@ -27,10 +27,13 @@ use super::messages;
 use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;
 use super::space_shortage::{SpaceShortage, needed_bytes};
-use crate::cp::file_status::{FileId, file_id, is_fifo, is_older, is_regular};
+use crate::cp::file_status::{FileId, file_id, file_id_of_statx, is_fifo, is_older, is_regular};
 use crate::report::{FileReporter, OrderedOutput, debug};
+use crate::sys::file::StatxInfo;
 use crate::transfer::errno_class::retry;
-use crate::transfer::{self, Copier, CopyFailure, CopyListener, CopyMethod, DeferredError};
+use crate::transfer::{
+    self, Copier, CopyFailure, CopyListener, CopyMethod, DeferredError, OpenedFile,
+};
 
 /// Copies the bytes of files; each worker thread has one.
 pub(super) type FileCopier = Copier<WritebackTag>;
@@ -118,18 +121,14 @@ pub(super) fn copy(
     if let Some(newer) = newer_dest(cx.options, request) {
         return Ok(newer);
     }
-    let copy = OpenedCopy {
-        cx,
-        request,
-        opened,
-    };
+    let copy = OpenedCopy::new(cx, request, opened);
     copy.reporting_method(voice, |method, voice| copy.run(voice, copier, method))
 }
 
 /// A file in the copier's batch: both ends are open, and the data is read.
 #[derive(Debug)]
 pub(super) struct BatchedCopy {
-    opened: File,
+    opened: (File, StatxInfo),
     dest: PreparedDest,
 }
 
@@ -163,14 +162,15 @@ pub(super) fn batch(
     request: &CopyRequest<'_>,
 ) -> Result<BatchOutcome, FileCopyError> {
     let opened = open_source(request)?;
-    let copy = OpenedCopy {
-        cx,
-        request,
-        opened: &opened,
-    };
+    let copy = OpenedCopy::new(cx, request, &opened);
     let dest = copy.prepare_dest(voice)?;
-    let is_batched = dest.new_file.is_some()
-        && copier.batch(&opened, &dest.open.file, cx.options.transfer, copy.tag());
+    let is_batched = dest.new_file.is_some_and(|status| {
+        let target = OpenedFile {
+            file: &dest.open.file,
+            status: &status,
+        };
+        copier.batch(copy.source(), target, cx.options.transfer, copy.tag())
+    });
     let held = BatchedCopy { opened, dest };
     Ok(if is_batched {
         BatchOutcome::Batched(held)
@@ -188,11 +188,7 @@ pub(super) fn finish_batched(
     (held, is_written): (BatchedCopy, bool),
 ) -> Result<FileId, FileCopyError> {
     let BatchedCopy { opened, dest } = held;
-    let copy = OpenedCopy {
-        cx,
-        request,
-        opened: &opened,
-    };
+    let copy = OpenedCopy::new(cx, request, &opened);
     if is_written {
         let size = request.from.st_size.cast_unsigned();
         let mut observer = FileReporter::new(voice, request.source.shown(), request.dest.shown());
@@ -210,7 +206,7 @@ pub(super) fn finish_batched(
 struct PreparedDest {
     open: Destination,
     /// The status of a new file where nothing was before, which needs not be asked again for its identity.
-    new_file: Option<FileStat>,
+    new_file: Option<StatxInfo>,
 }
 
 /// A copy whose source is open.
@@ -219,9 +215,31 @@ struct OpenedCopy<'a> {
     cx: &'a CopyContext<'a>,
     request: &'a CopyRequest<'a>,
     opened: &'a File,
+    /// The status of the source since it was opened.
+    status: &'a StatxInfo,
 }
 
-impl OpenedCopy<'_> {
+impl<'a> OpenedCopy<'a> {
+    fn new(
+        cx: &'a CopyContext<'a>,
+        request: &'a CopyRequest<'a>,
+        (opened, status): &'a (File, StatxInfo),
+    ) -> Self {
+        Self {
+            cx,
+            request,
+            opened,
+            status,
+        }
+    }
+
+    fn source(&self) -> OpenedFile<'a> {
+        OpenedFile {
+            file: self.opened,
+            status: self.status,
+        }
+    }
+
     /// Calls `work` with the method of the copy, which it sets once the transfer of data has begun, and prints it with
     /// --debug. cp prints this line last, once the source was opened, whether or not the copy succeeded.
     fn reporting_method<R>(
@@ -291,15 +309,19 @@ impl OpenedCopy<'_> {
     ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
         let PreparedDest { open, new_file } = dest;
-        let now = match new_file {
-            Some(created) => created,
-            None => stat_of(&open.file, request.dest)?,
+        let made = match new_file {
+            Some(status) => file_id_of_statx(&status),
+            None => {
+                let now = stat_of(&open.file, request.dest)?;
+                let was_file = request.there.is_some_and(is_regular);
+                if now.st_size == 0 && was_file && !open.is_atomic() {
+                    // An old file that is emptied again counts as written, so its times and set-id bits change, as with
+                    // O_TRUNC.
+                    touch(&open.file, request.dest, cx.options)?;
+                }
+                file_id(&now)
+            }
         };
-        if now.st_size == 0 && request.there.is_some_and(is_regular) && !open.is_atomic() {
-            // An old file that is emptied again counts as written, so its times and set-id bits change, as with O_TRUNC.
-            touch(&open.file, request.dest, cx.options)?;
-        }
-        let made = file_id(&now);
         let left = (open.created && !open.is_atomic()).then_some(made);
         self.finish(voice, open)
             .map(|stays| stays.unwrap_or(made))
@@ -325,8 +347,9 @@ impl OpenedCopy<'_> {
         match open.created {
             _ if open.is_atomic() => {}
             true => {
-                let now = stat_of(&open.file, dest)?;
-                request.claim.created(file_id(&now));
+                let now = StatxInfo::query(&open.file);
+                let now = now.map_err(|e| dest.error(Operation::Fstat, e))?;
+                request.claim.created(file_id_of_statx(&now));
                 new_file = request.there.is_none().then_some(now);
             }
             false => diagnose_attributes(voice, &cx.attributes.relabel(source, dest))?,
@@ -378,7 +401,7 @@ impl OpenedCopy<'_> {
     ) -> Result<(), Error> {
         let (source, dest) = (self.request.source, self.request.dest);
         let source_info = copier
-            .facts(self.opened)
+            .facts_of(self.source())
             .map_err(|e| source.error(Operation::Fstat, e))?;
         // The old file is kept until the new one is known to be complete.
         let options = transfer::TransferOptions {
@@ -619,7 +642,7 @@ fn handle_appeared_dest(
     }
 }
 
-fn open_source(request: &CopyRequest<'_>) -> Result<File, Error> {
+fn open_source(request: &CopyRequest<'_>) -> Result<(File, StatxInfo), Error> {
     let source = request.source;
     // Without O_NONBLOCK, open(2) would block on a FIFO that was swapped in. For a FIFO, the transfer does the waiting,
     // and a signal can end it; for regular files the flag has no effect.
@@ -629,8 +652,8 @@ fn open_source(request: &CopyRequest<'_>) -> Result<File, Error> {
     }
     let file = wait_for_lease(|| source.open(flags, 0))
         .map_err(|e| source.error(Operation::OpenSource, e))?;
-    match fstat(&file) {
-        Ok(now) if file_id(&now) == file_id(request.from) => Ok(file),
+    match StatxInfo::query(&file) {
+        Ok(now) if file_id_of_statx(&now) == file_id(request.from) => Ok((file, now)),
         Ok(_) => Err(Error::Replaced(Replaced::Source(source.shown().into()))),
         Err(e) => Err(source.error(Operation::Fstat, e)),
     }

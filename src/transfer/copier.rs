@@ -19,6 +19,7 @@ use super::plan::TransferOptions;
 use super::rate_limit::RateLimiter;
 use super::reflink_attempt;
 use super::write_batch::WriteBatch;
+use crate::sys::file::StatxInfo;
 
 /// Copies files, one after another. Each thread has its own; threads may copy different files at once.
 ///
@@ -29,6 +30,15 @@ use super::write_batch::WriteBatch;
 pub struct Copier<T> {
     thread: ThreadState<T>,
     pace: Option<Arc<RateLimiter>>,
+}
+
+/// An open file with what statx(2) said of it since it was opened.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenedFile<'a> {
+    /// The open file.
+    pub file: &'a File,
+    /// Its status.
+    pub status: &'a StatxInfo,
 }
 
 impl<T> Default for Copier<T> {
@@ -65,7 +75,18 @@ impl<T> Copier<T> {
     /// # Errors
     /// The errors of fstat(2), fstatfs(2) and lseek(2).
     pub fn facts(&mut self, source: &File) -> io::Result<SourceInfo> {
-        SourceInfo::on(&mut self.thread.mounts, source)
+        self.facts_of(OpenedFile {
+            file: source,
+            status: &StatxInfo::query(source)?,
+        })
+    }
+
+    /// Queries the properties of a source whose status is known.
+    ///
+    /// # Errors
+    /// The errors of fstatfs(2) and lseek(2).
+    pub fn facts_of(&mut self, source: OpenedFile<'_>) -> io::Result<SourceInfo> {
+        SourceInfo::on(&mut self.thread.mounts, source.file, source.status)
     }
 
     /// Copies all of `source` to `dest`. An existing `dest` is truncated first, but not before it is known that an
@@ -84,7 +105,8 @@ impl<T> Copier<T> {
         tag: T,
     ) -> Result<(), CopyFailure> {
         self.thread.method = CopyMethod::before(&options);
-        let there = DestCaps::on(&mut self.thread.mounts, dest)
+        let there = StatxInfo::query(dest)
+            .and_then(|look| DestCaps::on(&mut self.thread.mounts, dest, &look))
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let pace = self.pace.clone();
         let mut files = CopyJob {
@@ -111,20 +133,26 @@ impl<T> Copier<T> {
     /// Reads a small file to an empty `dest`, to be written with others by [`Copier::write_batch`]. Returns false where the
     /// file must be copied by [`Copier::copy`], which then says what is wrong with it, if anything is. The caller keeps
     /// both files open until the batch is written.
-    pub fn batch(&mut self, source: &File, dest: &File, options: TransferOptions, tag: T) -> bool {
+    pub fn batch(
+        &mut self,
+        source: OpenedFile<'_>,
+        dest: OpenedFile<'_>,
+        options: TransferOptions,
+        tag: T,
+    ) -> bool {
         if self.pace.is_some() || !self.thread.write_batch.admit_file() {
             return false;
         }
-        let Ok(source_info) = self.facts(source) else {
+        let Ok(source_info) = self.facts_of(source) else {
             return false;
         };
-        let Ok(dest_caps) = DestCaps::on(&mut self.thread.mounts, dest) else {
+        let Ok(dest_caps) = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status) else {
             return false;
         };
         let job = CopyJob {
-            source,
+            source: source.file,
             source_info,
-            dest,
+            dest: dest.file,
             dest_caps,
             reflink_refusal: None,
             pace: None,

@@ -37,7 +37,7 @@ mod stop_check;
 mod token_wait;
 mod write_batch;
 
-pub use copier::{Copier, copy};
+pub use copier::{Copier, OpenedFile, copy};
 pub use copy_method::CopyMethod;
 pub use deferred_writeback::DeferredError;
 pub use depth_trial::DepthRate;
