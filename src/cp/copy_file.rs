@@ -132,6 +132,15 @@ pub(super) struct BatchedCopy {
     dest: PreparedDest,
 }
 
+impl BatchedCopy {
+    /// Looks at the destination again, which a batch may have written in part.
+    pub(super) fn refresh_status(&mut self) {
+        if let Ok(now) = StatxInfo::query(&self.dest.open.file) {
+            self.dest.new_file = Some(now);
+        }
+    }
+}
+
 /// How far a file is that was to be put into the copier's batch.
 #[derive(Debug)]
 pub(super) enum BatchOutcome {
@@ -283,7 +292,7 @@ impl<'a> OpenedCopy<'a> {
             !open.is_atomic() && attributes.narrow_before_write(request.from, &open.file, there)
         });
         if !cx.options.attributes_only
-            && let Err(error) = self.copy_data(voice, copier, open, method)
+            && let Err(error) = self.copy_data(voice, copier, &dest, method)
         {
             let unwritable = request.there.filter(|_| self.must_replace(&error));
             let left = self.give_up(voice, dest.open, narrowed, &error);
@@ -396,10 +405,15 @@ impl<'a> OpenedCopy<'a> {
         &self,
         voice: &mut OrderedOutput,
         copier: &mut FileCopier,
-        open: &Destination,
+        prepared: &PreparedDest,
         method: &mut CopyMethod,
     ) -> Result<(), Error> {
         let (source, dest) = (self.request.source, self.request.dest);
+        let open = &prepared.open;
+        let status = match prepared.new_file {
+            Some(status) => status,
+            None => StatxInfo::query(&open.file).map_err(|e| dest.error(Operation::Fstat, e))?,
+        };
         let source_info = copier
             .facts_of(self.source())
             .map_err(|e| source.error(Operation::Fstat, e))?;
@@ -411,10 +425,14 @@ impl<'a> OpenedCopy<'a> {
         let (size, needed) = (source_info.size, needed_bytes(&source_info, &options));
         let mut observer = FileReporter::new(voice, source.shown(), dest.shown());
         let tag = self.tag();
-        let copied = copier.copy(
+        let target = OpenedFile {
+            file: &open.file,
+            status: &status,
+        };
+        let copied = copier.copy_to(
             self.opened,
             source_info,
-            &open.file,
+            target,
             options,
             &mut observer,
             tag,

@@ -104,15 +104,33 @@ impl<T> Copier<T> {
         listener: &mut dyn CopyListener,
         tag: T,
     ) -> Result<(), CopyFailure> {
+        let status = &StatxInfo::query(dest)
+            .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
+        let dest = OpenedFile { file: dest, status };
+        self.copy_to(source, source_info, dest, options, listener, tag)
+    }
+
+    /// Copies as [`Copier::copy`] does, to a destination whose status is known.
+    ///
+    /// # Errors
+    /// The same as of [`Copier::copy`].
+    pub fn copy_to(
+        &mut self,
+        source: &File,
+        source_info: SourceInfo,
+        dest: OpenedFile<'_>,
+        options: TransferOptions,
+        listener: &mut dyn CopyListener,
+        tag: T,
+    ) -> Result<(), CopyFailure> {
         self.thread.method = CopyMethod::before(&options);
-        let there = StatxInfo::query(dest)
-            .and_then(|look| DestCaps::on(&mut self.thread.mounts, dest, &look))
+        let there = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let pace = self.pace.clone();
         let mut files = CopyJob {
             source,
             source_info,
-            dest,
+            dest: dest.file,
             dest_caps: there,
             reflink_refusal: None,
             pace: pace.as_deref(),
@@ -158,6 +176,12 @@ impl<T> Copier<T> {
             pace: None,
         };
         file_copy::batch_small_file(&job, options, &mut self.thread, tag)
+    }
+
+    /// Puts small files into batches from now on, which otherwise begins after some hundred files. Returns whether the
+    /// kernel allows that.
+    pub fn begin_batches(&mut self) -> bool {
+        self.thread.write_batch.begin()
     }
 
     /// Returns whether the batch must be written before another file is added.

@@ -68,8 +68,12 @@ impl<'r, 'a> BatchRun<'r, 'a> {
             return;
         }
         let is_written = self.copier.write_batch();
-        for ((task, held), is_written) in std::mem::take(&mut self.held).into_iter().zip(is_written)
+        for ((task, mut held), is_written) in
+            std::mem::take(&mut self.held).into_iter().zip(is_written)
         {
+            if !is_written {
+                held.refresh_status();
+            }
             self.finish(task, held, is_written);
         }
     }
