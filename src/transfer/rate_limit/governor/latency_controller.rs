@@ -78,6 +78,13 @@ const MIN_GIVE_UP_WINDOW: Duration = Duration::from_secs(1);
 /// With one at every rate, copies of 10 s on simulated disks of 100 MB/s were late in 1.0 to 1.2 % of the moments, not 0.5.
 const QUICK_BELOW: f64 = (16 << 20) as f64;
 
+/// Factor of a step of slow start below that rate.
+const QUICK_STEP: f64 = 2.0;
+
+/// Factor of a step of slow start above it. With 2, copies of 10 s on simulated disks with a knee kept 1 % in 82 of 90 cases,
+/// with 1.5 in all 90; on a real one of 100 MB/s two or three moments in the first second were late.
+const STEP: f64 = 1.5;
+
 /// Samples that are closer together than this come often: growth waits for two of them.
 const OFTEN: Duration = Duration::from_millis(50);
 
@@ -299,6 +306,15 @@ impl LatencyController {
         pace.is_throttled && over <= self.budget().max(1) && self.good >= self.enough()
     }
 
+    /// Returns the factor of a step of slow start.
+    fn step(&self) -> f64 {
+        if self.rate < QUICK_BELOW {
+            QUICK_STEP
+        } else {
+            STEP
+        }
+    }
+
     /// Returns the number of good samples for a step of growth: both latencies are measured more often than that.
     fn enough(&self) -> u32 {
         if self.period < OFTEN && self.rate >= QUICK_BELOW {
@@ -313,7 +329,7 @@ impl LatencyController {
             .last_congestion_rate
             .map_or(f64::INFINITY, |rate| rate * KNOWN_GOOD);
         if self.rate < known {
-            self.rate *= 2.0;
+            self.rate *= self.step();
             self.doubled = Some(pace.now);
             self.changed = pace.now;
             self.good = 0;
