@@ -253,7 +253,7 @@ mod tests {
     use crate::transfer::engine;
     use crate::transfer::event::{Event, Progress};
     use crate::transfer::plan::{DirectPolicy, Sparse};
-    use crate::transfer::rate_limit::{Rate, RateSettings};
+    use crate::transfer::rate_limit::{MAX_BURST, Rate, RateSettings};
 
     /// Ignores all events and never stops the copy.
     struct Silent;
