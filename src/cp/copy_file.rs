@@ -265,7 +265,7 @@ impl<'a> OpenedCopy<'a> {
         result
     }
 
-    /// Copies data and attributes.
+    /// Opens the destination, and copies data and attributes.
     fn run(
         &self,
         voice: &mut OrderedOutput,

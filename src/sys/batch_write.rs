@@ -27,7 +27,7 @@ pub struct BatchedWrite<'a> {
     pub data: &'a [u8],
 }
 
-/// `struct iocb` of <linux/aio_abi.h>.
+/// One request to io_submit(2): `struct iocb` of <linux/aio_abi.h>.
 #[repr(C)]
 struct Iocb {
     data: u64,
@@ -47,7 +47,7 @@ struct Iocb {
     event_fd: u32,
 }
 
-/// `struct io_event` of <linux/aio_abi.h>.
+/// The end of one request: `struct io_event` of <linux/aio_abi.h>.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct IoEvent {

@@ -35,9 +35,9 @@ pub struct Copier<T> {
 /// An open file with what statx(2) said of it since it was opened.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenedFile<'a> {
-    /// The open file.
+    /// The open source or destination.
     pub file: &'a File,
-    /// Its status.
+    /// What statx(2) said of that file.
     pub status: &'a StatxInfo,
 }
 

@@ -1,7 +1,7 @@
 //! Copies the files of a batch in one thread, and has several small files written by one call.
 
 use super::CopyRun;
-use super::batch::CopyTask;
+use super::copy_task::CopyTask;
 use crate::cp::copy_file::{self, BatchOutcome, BatchedCopy, FileCopier, FileCopyError};
 use crate::cp::entry_error::EntryError;
 use crate::report::OrderedOutput;

@@ -27,9 +27,9 @@ impl CallSpan {
 /// The calls of a copy since the last decision, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallSummary {
-    /// Number of calls.
+    /// The number of calls that ended.
     pub count: u32,
-    /// What they took together.
+    /// The time that they took together.
     pub total: Duration,
     /// The call that took longest.
     pub longest: CallSpan,
