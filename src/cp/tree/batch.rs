@@ -29,7 +29,7 @@ const SMALL_BATCH: BatchLimit = BatchLimit {
 };
 
 /// Limit of later batches, which shall hold all files of a directory: two threads that create files in one directory wait for
-/// each other. The tasks of one file take about 1 KiB of memory.
+/// each other. A directory of 200 files of up to 40 KiB fits. The gain was not measured apart from that of batched writes.
 const LARGE_BATCH: BatchLimit = BatchLimit {
     files: 256,
     bytes: 8 << 20,
