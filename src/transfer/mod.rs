@@ -35,8 +35,9 @@ mod segment;
 mod source_reader;
 mod stop_check;
 mod token_wait;
+mod write_batch;
 
-pub use copier::{Copier, copy};
+pub use copier::{Copier, OpenedFile, copy};
 pub use copy_method::CopyMethod;
 pub use deferred_writeback::DeferredError;
 pub use depth_trial::DepthRate;
