@@ -82,7 +82,7 @@ const MIN_GIVE_UP_WINDOW: Duration = Duration::from_secs(1);
 /// With one at every rate, copies of 10 s on simulated disks of 100 MB/s were late in 1.0 to 1.2 % of the moments, not 0.5.
 const QUICK_BELOW: f64 = (16 << 20) as f64;
 
-/// Factor of a step of slow start below that rate, and where no disk can be full.
+/// Factor of a step of slow start below that rate, and where the copy's own calls do not show the disk.
 const QUICK_STEP: f64 = 2.0;
 
 /// Factor of a step of slow start above it. With 2, copies of 10 s on simulated disks with a knee kept 1 % in 82 of 90 cases,
@@ -334,7 +334,8 @@ impl LatencyController {
 
     /// Returns the factor of a step of slow start.
     fn step(&self) -> f64 {
-        if self.rate < QUICK_BELOW || self.tuning.delayed_by == ChunkDelay::Cpu {
+        let heard = self.own_calls.as_ref().is_some_and(OwnCalls::is_heard);
+        if self.rate < QUICK_BELOW || !heard {
             QUICK_STEP
         } else {
             STEP

@@ -105,6 +105,11 @@ impl OwnCalls {
         self.resumed = now;
     }
 
+    /// Returns whether there was a call to judge.
+    pub(super) fn is_heard(&self) -> bool {
+        self.usual.is_some()
+    }
+
     /// Returns whether a call took longer than the target in the last ten seconds.
     pub(super) fn were_late(&self) -> bool {
         !self.late.is_empty()
