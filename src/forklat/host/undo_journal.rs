@@ -283,6 +283,10 @@ fn clear_in(dir: &Path, root: &Path) -> Vec<String> {
 }
 
 fn try_undo_leftovers(dir: &Path, root: &Path) -> Result<Vec<String>, ForklatError> {
+    if records(dir)?.is_empty() {
+        // Where nothing is left, nothing of /proc is needed.
+        return Ok(Vec::new());
+    }
     let boot = boot(root)?;
     let mut lock = try_lock(dir)?;
     if lock.is_none() && lift_limits(dir, root, &boot)? {
