@@ -11,6 +11,7 @@ mod tested_programs;
 mod atomic;
 mod attributes;
 mod backups;
+mod checksums;
 mod chunk_sizes;
 mod combined_options;
 mod command_lines;
@@ -41,6 +42,7 @@ mod open_semantics;
 mod overwriting;
 mod pipe_sources;
 mod progress;
+mod quiescent_source;
 mod random_differential;
 mod rate_limit;
 mod report_exports;
@@ -60,6 +62,7 @@ mod toctou_attacks;
 mod transient_permissions;
 mod unusual_names;
 mod unusual_trees;
+mod verify;
 
 fn main() -> std::process::ExitCode {
     harness::run()

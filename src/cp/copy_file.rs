@@ -19,10 +19,11 @@ use super::dest::{
     self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
 };
 use super::entry_error::EntryError;
-use super::error::{DataError, Demand, Error, Operation, Refusal, Replaced};
+use super::error::{DataError, Demand, Error, Operation, Refusal, Replaced, Warning};
 use super::fsync_set::FsyncSet;
 use super::in_flight::Claim;
 use super::lease_wait::wait_for_lease;
+use super::manifest::{LineNames, check_line};
 use super::messages;
 use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;
@@ -30,7 +31,7 @@ use super::space_shortage::{SpaceShortage, needed_bytes};
 use crate::cp::file_status::{FileId, file_id, is_fifo, is_older, is_regular};
 use crate::report::{FileReporter, OrderedOutput, debug};
 use crate::transfer::errno_class::retry;
-use crate::transfer::{self, Copier, CopyFailure, CopyMethod, DeferredError};
+use crate::transfer::{self, Assurance, Copier, CopyFailure, CopyMethod, DeferredError, ReadBack};
 
 /// Copies the bytes of files; each worker thread has one.
 pub(super) type FileCopier = Copier<WritebackTag>;
@@ -51,6 +52,8 @@ pub(super) struct CopyContext<'a> {
     pub(super) options: &'a CopyOptions,
     pub(super) attributes: Attributes,
     pub(super) fsync_set: FsyncSet,
+    /// The names in the lines of digests.
+    pub(super) line_names: LineNames,
 }
 
 impl<'a> CopyContext<'a> {
@@ -60,6 +63,7 @@ impl<'a> CopyContext<'a> {
             options,
             attributes: Attributes::new(options, umask),
             fsync_set: FsyncSet::new(options.durability.fsync),
+            line_names: LineNames::new(options.manifest.as_deref()),
         }
     }
 }
@@ -114,6 +118,14 @@ pub(super) fn copy(
     copier: &mut FileCopier,
     request: &CopyRequest<'_>,
 ) -> Result<FileId, FileCopyError> {
+    let (source, dest) = (request.source.shown(), request.dest.shown());
+    if let Err(error) = cx
+        .line_names
+        .check_distinct((source, request.from), (dest, request.there))
+    {
+        voice.discard_manifest();
+        return Err(error.into());
+    }
     let opened = &open_source(request)?;
     if let Some(newer) = newer_dest(cx.options, request) {
         return Ok(newer);
@@ -155,22 +167,27 @@ impl OpenedCopy<'_> {
             let attributes = &cx.attributes;
             !open.is_atomic() && attributes.narrow_before_write(request.from, &open.file, there)
         });
-        if !cx.options.attributes_only
-            && let Err(error) = self.copy_data(voice, copier, &open, method)
-        {
-            let unwritable = request.there.filter(|_| self.must_replace(&error));
-            let left = self.give_up(voice, open, narrowed, &error);
-            let Some(there) = unwritable else {
-                let why = error.into();
-                return Err(FileCopyError { why, left });
-            };
-            remove_unwritable(voice, request.dest, there)?;
-            let request = &CopyRequest {
-                there: None,
-                ..*request
-            };
-            return OpenedCopy { request, ..*self }.run(voice, copier, method);
-        }
+        let copied = match cx.options.attributes_only {
+            true => Ok(Assurance::default()),
+            false => self.copy_data(voice, copier, &open, method),
+        };
+        let assurance = match copied {
+            Ok(assurance) => assurance,
+            Err(error) => {
+                let unwritable = request.there.filter(|_| self.must_replace(&error));
+                let left = self.give_up(voice, open, narrowed, &error);
+                let Some(there) = unwritable else {
+                    let why = error.into();
+                    return Err(FileCopyError { why, left });
+                };
+                remove_unwritable(voice, request.dest, there)?;
+                let request = &CopyRequest {
+                    there: None,
+                    ..*request
+                };
+                return OpenedCopy { request, ..*self }.run(voice, copier, method);
+            }
+        };
         let now = match created {
             Some(created) => created,
             None => stat_of(&open.file, request.dest)?,
@@ -181,9 +198,27 @@ impl OpenedCopy<'_> {
         }
         let made = file_id(&now);
         let left = (open.created && !open.is_atomic()).then_some(made);
-        self.finish(voice, open)
-            .map(|stays| stays.unwrap_or(made))
-            .map_err(|why| FileCopyError { why, left })
+        let stays = self
+            .finish(voice, open)
+            .map_err(|why| FileCopyError { why, left })?;
+        if stays.is_none() {
+            self.report_assurance(voice, &assurance);
+        }
+        Ok(stays.unwrap_or(made))
+    }
+
+    /// Prints the line with the digest, if one was made, and warns of a comparison that says less about the device. The
+    /// destination has its name by then.
+    fn report_assurance(&self, voice: &mut OrderedOutput, assurance: &Assurance) {
+        if let Some(why) = assurance.read_back.as_ref().and_then(ReadBack::why) {
+            let dest = self.request.dest.shown().into();
+            let why = why.to_owned();
+            voice.diagnose(Warning::ReadBackCached { dest, why });
+        }
+        if let Some(digest) = &assurance.digest {
+            let name = self.cx.line_names.of(self.request.dest.shown());
+            voice.print_digest(&check_line(&digest.hex, &name));
+        }
     }
 
     /// Opens the destination and registers it with all that must know of it before the first byte is written. Returns it with the
@@ -250,7 +285,7 @@ impl OpenedCopy<'_> {
         copier: &mut FileCopier,
         open: &Destination,
         method: &mut CopyMethod,
-    ) -> Result<(), Error> {
+    ) -> Result<Assurance, Error> {
         let (source, dest) = (self.request.source, self.request.dest);
         let source_info = copier
             .facts(self.opened)
@@ -277,9 +312,9 @@ impl OpenedCopy<'_> {
         );
         *method = copier.method();
         match copied {
-            Ok(()) => {
+            Ok(assurance) => {
                 observer.finish(size);
-                Ok(())
+                Ok(assurance)
             }
             Err(failure) => Err(Error::Data(Box::new(DataError {
                 shortage: SpaceShortage::of(&failure.error, needed, &open.file),
@@ -346,7 +381,7 @@ impl OpenedCopy<'_> {
         mut open: Destination,
     ) -> Result<Option<FileId>, EntryError> {
         let (options, request) = (self.cx.options, self.request);
-        for _ in 0..MAX_COMMITS {
+        for _ in 0..dest::MAX_COMMITS {
             let attributes = self.set_attributes(voice, &open);
             if open.is_atomic() && attributes.is_err() {
                 abandon(voice, request.dest, open, None);
@@ -461,10 +496,6 @@ fn diagnose_attributes(voice: &mut OrderedOutput, report: &AttrReport) -> Result
     }
     report.result()
 }
-
-/// Number of times that another process may replace the destination while the new file gets the attributes of the old
-/// one, which takes less than a millisecond.
-const MAX_COMMITS: u32 = 100;
 
 /// Prints the name of a backup, with -v, where it differs from the name reported before the copy.
 fn report_changed_backup(

@@ -268,6 +268,12 @@ pub enum Refusal {
     ParentNotDirectory,
     /// With --parents, the last operand is no directory.
     TargetNotDirectory,
+    /// The source is the file that --manifest names.
+    ManifestIsSource,
+    /// The destination is the file that --manifest names.
+    ManifestIsDest,
+    /// A file of the name of the manifest was made while the program ran.
+    ManifestAppeared,
 }
 
 /// The reason why a limit cannot be kept.
@@ -437,7 +443,8 @@ impl Error {
                 transfer::Error::Io(_, error)
                 | transfer::Error::Truncate(error)
                 | transfer::Error::Resize(error)
-                | transfer::Error::Clone(error) => Some(error),
+                | transfer::Error::Clone(error)
+                | transfer::Error::ReadBack(error) => Some(error),
                 _ => None,
             },
             Self::Limit {
@@ -483,6 +490,9 @@ impl ReportedError for Error {
                 transfer::Error::Io(Endpoint::Dest, _) => "write",
                 transfer::Error::Truncate(_) | transfer::Error::Resize(_) => "truncate",
                 transfer::Error::Clone(_) => "clone",
+                transfer::Error::ReadBack(_)
+                | transfer::Error::Different { .. }
+                | transfer::Error::NotVerifiable(_) => "verify",
                 _ => "copy",
             },
             Self::Replaced(Replaced::Removed { .. }) => "unlink",
@@ -515,6 +525,13 @@ pub enum Warning {
     RepeatedFile(PathBuf),
     /// A source directory was named twice.
     RepeatedDirectory(PathBuf),
+    /// A copy was compared through the page cache.
+    ReadBackCached {
+        /// The path of the destination, as messages show it.
+        dest: PathBuf,
+        /// Why it was not read past the cache.
+        why: String,
+    },
     /// An old file did not get its name back after a copy that failed.
     Restore {
         /// The name that the old file had.

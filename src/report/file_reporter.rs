@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::line_order::Stream;
 use super::ordered_output::OrderedOutput;
 use super::{debug, wire};
-use crate::transfer::{CopyListener, Event, Progress};
+use crate::transfer::{CopyListener, Event, Phase, Progress};
 
 /// Receives the events of one file's copy and prints them.
 #[derive(Debug)]
@@ -107,11 +107,13 @@ impl CopyListener for FileReporter<'_> {
     }
 
     fn progress(&mut self, progress: &Progress) {
-        if self.output.shared.display.shows_summary() {
+        if self.output.shared.display.shows_summary() && progress.phase == Phase::Copy {
             self.count_engine(progress);
         }
         self.last_progress = *progress;
-        self.count(progress.copied);
+        if progress.phase == Phase::Copy {
+            self.count(progress.copied);
+        }
         self.output
             .shared
             .progress_tick(Some((progress, &self.source)));

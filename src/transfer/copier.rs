@@ -3,21 +3,29 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::capabilities::{DestCaps, SourceInfo};
+use super::assurance::Assurance;
+use super::capabilities::{DestCaps, SourceInfo, SourceKind};
 use super::copy_job::CopyJob;
 use super::copy_method::CopyMethod;
 use super::deferred_writeback::{DeferredError, WritebackQueue};
 use super::dest_writer::file_size_limit;
+use super::digest::algorithm::Hasher;
+use super::digest::{self, HashedSource};
 use super::errno_class::Endpoint;
 use super::error::{CopyFailure, Error};
 use super::event::CopyListener;
 use super::file_copy::{self, ThreadState};
+use super::held_done::HeldDone;
 use super::mount_cache::MountCache;
 use super::plan::TransferOptions;
 use super::rate_limit::RateLimiter;
 use super::reflink_attempt;
+use super::stop_check::interrupted_or;
+use super::verify::{ReadBack, verify};
+use crate::sys::cpu::{ThreadUsage, thread_usage};
+use crate::sys::lock::lock;
 
 /// Copies files, one after another. Each thread has its own; threads may copy different files at once.
 ///
@@ -77,30 +85,107 @@ impl<T> Copier<T> {
         options: TransferOptions,
         listener: &mut dyn CopyListener,
         tag: T,
-    ) -> Result<(), CopyFailure> {
+    ) -> Result<Assurance, CopyFailure> {
         self.thread.method = CopyMethod::before(&options);
         let there = DestCaps::on(&mut self.thread.mounts, dest)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let pace = self.pace.clone();
-        let mut files = CopyJob {
+        let mut job = CopyJob {
             source,
             source_info,
             dest,
             dest_caps: there,
             reflink_refusal: None,
+            writers: None,
+            stream_hasher: None,
             pace: pace.as_deref(),
         };
-        files.wait_for_file_cost(listener)?;
-        let shared = reflink_attempt::try_reflink(&mut files, options, listener);
+        job.ask_for_writers(listener.listens(), options.require_quiescent)?;
+        job.wait_for_file_cost(listener)?;
+        if options.verify {
+            job.check_verifiable()?;
+        }
+        let options = TransferOptions {
+            // What is compared, and a file whose digest is printed, must not fail later.
+            wait_for_writeback: options.wait_for_writeback
+                || options.verify
+                || options.digest.is_some(),
+            ..options
+        };
+        let mut held = HeldDone::new(listener);
+        let hashed = self.copy_and_hash(&mut job, options, &mut held, tag)?;
+        let copied = thread_usage();
+        let read_back = verify_if_wanted(&job, options, &mut held)?;
+        let compared = thread_usage().since(copied);
+        let writers = job.ask_for_writers_again(options.require_quiescent)?;
+        let (digest, usage) = hashed.map_or((None, ThreadUsage::default()), |hashed| {
+            (Some(hashed.digest), hashed.usage)
+        });
+        let assurance = Assurance { digest, read_back };
+        held.release(|summary| {
+            summary.add_usage(usage);
+            summary.add_usage(compared);
+            summary.digest.clone_from(&assurance.digest);
+            summary.read_back.clone_from(&assurance.read_back);
+            if let Some(writers) = writers {
+                summary.writers = writers;
+            }
+        });
+        Ok(assurance)
+    }
+
+    /// Copies the data, and hashes the source if that is wanted.
+    fn copy_and_hash(
+        &mut self,
+        job: &mut CopyJob<'_>,
+        options: TransferOptions,
+        listener: &mut dyn CopyListener,
+        tag: T,
+    ) -> Result<Option<HashedSource>, CopyFailure> {
+        let Some(algorithm) = options.digest else {
+            if !self.share_blocks(job, options, listener)? {
+                file_copy::copy(job, options, &mut self.thread, listener, tag)?;
+            }
+            return Ok(None);
+        };
+        if job.source_info.kind == SourceKind::Stream {
+            job.stream_hasher = Some(Mutex::new(Hasher::new(algorithm)));
+        }
+        let is_shared = self.share_blocks(job, options, listener)?;
+        let hashed = if let Some(hasher) = &job.stream_hasher {
+            file_copy::copy(job, options, &mut self.thread, listener, tag)?;
+            HashedSource::from(lock(hasher).digest())
+        } else if is_shared || job.source_info.size <= digest::MAX_HASHED_AFTER {
+            if !is_shared {
+                file_copy::copy(job, options, &mut self.thread, listener, tag)?;
+            }
+            digest::hash_after(job, algorithm, is_shared, listener)
+                .map_err(|e| job.fail_after_copy(e))?
+        } else {
+            digest::hash_beside(job, algorithm, listener, |listener| {
+                file_copy::copy(job, options, &mut self.thread, listener, tag)
+            })?
+        };
+        // The bytes that were hashed last were read after the copy has looked at the source.
+        file_copy::check_source_unchanged(job.source, &job.source_info)
+            .map_err(|e| job.fail_after_copy(e))?;
+        Ok(Some(hashed))
+    }
+
+    /// Shares the blocks of the source, if that is wanted and possible. Returns whether it did.
+    fn share_blocks(
+        &mut self,
+        job: &mut CopyJob<'_>,
+        options: TransferOptions,
+        listener: &mut dyn CopyListener,
+    ) -> Result<bool, CopyFailure> {
+        let shared = reflink_attempt::try_reflink(job, options, listener);
         let refused = match &shared {
             Ok(shared) => !shared,
             Err(failure) => matches!(failure.error, Error::Clone(_)),
         };
         self.thread.method.note_reflink(!refused, &options);
-        if shared? {
-            return Ok(());
-        }
-        file_copy::copy(&files, options, &mut self.thread, listener, tag)
+        shared
     }
 
     /// Returns how the data of the last file was copied, even if the copy failed.
@@ -121,6 +206,26 @@ impl<T> Copier<T> {
         self.thread.writeback_queue.finish();
         self.thread.writeback_queue.take_errors()
     }
+}
+
+/// Reads a complete copy back and compares it with its source, if that is wanted. A difference to a source that has
+/// changed is reported as that change.
+fn verify_if_wanted(
+    job: &CopyJob<'_>,
+    options: TransferOptions,
+    held: &mut HeldDone<'_>,
+) -> Result<Option<ReadBack>, CopyFailure> {
+    if !options.verify {
+        return Ok(None);
+    }
+    let read_back = verify(job, held.started(), held);
+    let unchanged = file_copy::check_source_unchanged(job.source, &job.source_info);
+    let error = match (read_back, unchanged) {
+        (Ok(read_back), Ok(())) => return Ok(Some(read_back)),
+        (Err(Error::Different { .. }) | Ok(_), Err(changed)) => changed,
+        (Err(error), _) => interrupted_or(error, held),
+    };
+    Err(job.fail_after_copy(error))
 }
 
 /// Copies one file, and waits for its writeback.

@@ -23,6 +23,10 @@ use super::options::Backup;
 
 pub use in_place::open_fifo;
 
+/// Number of times that another process may replace the destination while the new file gets the attributes of the old
+/// one, which takes less than a millisecond.
+pub const MAX_COMMITS: u32 = 100;
+
 /// The decisions of the command line and the walk about a destination.
 #[derive(Debug, Clone, Copy)]
 pub struct DestOptions {

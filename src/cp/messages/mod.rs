@@ -277,9 +277,25 @@ fn write_refusal(
             )
         }
         Refusal::ParentNotDirectory => write!(f, "{dest} exists but is not a directory"),
+        Refusal::ManifestIsSource | Refusal::ManifestIsDest | Refusal::ManifestAppeared => {
+            f.write_str(&manifest_refusal(refusal, &source, &dest))
+        }
         Refusal::TargetNotDirectory => {
             f.write_str("with --parents, the destination must be a directory")
         }
+    }
+}
+
+/// Returns the sentence of a refusal that is about the file of `--manifest`.
+fn manifest_refusal(refusal: Refusal, source: &str, dest: &str) -> String {
+    match refusal {
+        Refusal::ManifestIsSource => {
+            format!("will not copy {source}, which is the file of --manifest")
+        }
+        Refusal::ManifestIsDest => {
+            format!("will not overwrite {dest}, which is the file of --manifest")
+        }
+        _ => format!("not replacing {dest} by the manifest: it was made meanwhile"),
     }
 }
 
@@ -402,8 +418,39 @@ impl DataError {
             changed @ transfer::Error::SourceChanged { .. } => {
                 write!(f, "{from}: {changed}, so {to} is not a copy of it")
             }
+            error @ transfer::Error::NotQuiescent { is_copied, .. } => {
+                let what = match (is_copied, self.is_atomic) {
+                    (false, _) => String::new(),
+                    (true, true) => format!(", so {to} is left as it was"),
+                    (true, false) => format!(", so {to} may not be a copy of it"),
+                };
+                write!(f, "--require-quiescent: {from}: {error}{what}")
+            }
+            transfer::Error::NotVerifiable(why) => {
+                write!(f, "cannot copy {from} to {to} with --verify: {why}")
+            }
+            transfer::Error::ReadBack(e) => {
+                write!(f, "cannot read back {to}: {}", strerror(e))?;
+                self.write_kept(f)
+            }
+            transfer::Error::Different { at } => {
+                write!(
+                    f,
+                    "{to} differs from {from} from byte {at} on, as read back"
+                )?;
+                self.write_kept(f)
+            }
             transfer::Error::Interrupted => self.write_interrupted(f, &from, &to),
         }
+    }
+
+    /// Writes that the old file stays, where that is so.
+    fn write_kept(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.is_atomic {
+            let to = quote(&self.dest);
+            write!(f, ", so {to} is left as it was")?;
+        }
+        Ok(())
     }
 
     /// Writes how far a copy had come when a signal ended it.
@@ -460,6 +507,13 @@ impl Display for Warning {
             Self::RepeatedFile(path) => {
                 let path = quote(path);
                 write!(f, "warning: source file {path} specified more than once")
+            }
+            Self::ReadBackCached { dest, why } => {
+                let dest = quote(dest);
+                write!(
+                    f,
+                    "warning: {dest} was verified through the page cache: {why}"
+                )
             }
             Self::RepeatedDirectory(path) => {
                 let path = quote(path);

@@ -48,6 +48,9 @@ pub(super) fn validate(
         _ => CopyMode::Copy,
     };
     options.backup = backup;
+    if options.manifest.is_some() {
+        options.transfer.digest.get_or_insert_default();
+    }
     Ok(options)
 }
 
@@ -74,20 +77,30 @@ fn check_conflicts(parsed: &ParsedOptions, existing: Overwrite) -> Result<(), Us
     if reflink == Reflink::Always && sparse != Sparse::Auto {
         return Err(UsageError::ReflinkWithSparse);
     }
-    check_atomic_conflicts(parsed)
+    check_dataless_conflicts(parsed)
 }
 
-fn check_atomic_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
-    // A link, or the attributes of an existing file, are not written to a temporary file first.
-    let options = [
+fn check_dataless_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
+    // A link, or the attributes of an existing file, are not written to a temporary file first, and have no bytes.
+    let dataless = [
         (parsed.hard_link, "--link"),
         (parsed.symbolic_link, "--symbolic-link"),
         (parsed.options.attributes_only, "--attributes-only"),
     ];
-    match options.iter().find(|(given, _)| *given) {
-        Some((_, option)) if parsed.options.durability.atomic => {
-            Err(UsageError::AtomicWith(option))
-        }
+    let (options, transfer) = (&parsed.options, &parsed.options.transfer);
+    let of_data = [
+        (options.durability.atomic, "--atomic"),
+        (options.manifest.is_some(), "--manifest"),
+        (transfer.digest.is_some(), "--checksum"),
+        (transfer.verify, "--verify"),
+        (transfer.require_quiescent, "--require-quiescent"),
+    ];
+    let first = |options: &[(bool, &'static str)]| {
+        let given = options.iter().find(|(given, _)| *given);
+        given.map(|(_, option)| *option)
+    };
+    match (first(&of_data), first(&dataless)) {
+        (Some(option), Some(with)) => Err(UsageError::Exclusive { option, with }),
         _ => check_give_up_after(parsed),
     }
 }

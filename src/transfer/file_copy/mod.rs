@@ -31,9 +31,9 @@ use super::copy_method::CopyMethod;
 use super::deferred_writeback::WritebackQueue;
 use super::dest_writer::DestWriter;
 use super::engine::{self, Endpoints, EngineSpec};
-use super::errno_class::{Endpoint, EngineError, retry};
+use super::errno_class::{EngineError, retry};
 use super::error::{CopyFailure, Error};
-use super::event::{CopyListener, Progress};
+use super::event::{CopyListener, Phase, Progress};
 use super::extent_scanner::{ExtentScanner, ScanMethod};
 use super::mount_cache::MountCache;
 use super::plan::{Plan, Sparse, TransferOptions};
@@ -42,7 +42,7 @@ use super::{preallocate, token_wait};
 use crate::sys::cpu::{self, ThreadUsage};
 use crate::sys::strerror::strerror;
 use engine_queue::EngineQueue;
-pub(super) use finalize::finish_shared;
+pub(super) use finalize::{check_source_unchanged, finish_shared};
 use piece_workers::PieceWorkers;
 
 /// What a thread keeps from one file to the next. `T` is what the caller knows a file by.
@@ -308,17 +308,7 @@ impl<'a> FileCopy<'a> {
 
     /// Returns what an engine's error means for the copy.
     fn to_error(&self, fault: EngineError) -> Error {
-        match fault {
-            EngineError::Fatal(side, e) | EngineError::Unsupported(side, e) => Error::Io(side, e),
-            EngineError::SourceEnd => match self.endpoints.source.metadata() {
-                Ok(now) if now.len() != self.cursor.size => Error::SourceChanged {
-                    was: self.cursor.size,
-                    now: now.len(),
-                },
-                Ok(_) => Error::Io(Endpoint::Source, io::ErrorKind::UnexpectedEof.into()),
-                Err(e) => Error::Io(Endpoint::Source, e),
-            },
-        }
+        Error::of_engine(fault, self.endpoints.source, self.cursor.size)
     }
 }
 
@@ -329,6 +319,7 @@ fn report(run: &mut FileCopy<'_>) -> Result<(), Error> {
         size: run.plan.job.source_info.known_size(),
         engine: run.engines.current_name(),
         elapsed: run.account.elapsed(),
+        phase: Phase::Copy,
     };
     report_progress(run.listener, &progress)
 }
