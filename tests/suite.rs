@@ -48,6 +48,7 @@ mod rate_limit;
 mod report_exports;
 mod required_lab;
 mod resource_bounds;
+mod resume;
 mod scripts;
 mod seccomp_filter;
 mod seeded_rng;

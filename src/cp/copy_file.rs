@@ -9,17 +9,17 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
-use nix::unistd::ftruncate;
+use nix::unistd::{fsync, ftruncate};
 
 use super::at_path::{AtPath, sibling_path};
 use super::attrs::{AttrReport, Attributes};
 use super::by_inode::RemoveOutcome;
 use super::dest::resolve_link::resolve_follow;
 use super::dest::{
-    self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
+    self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination, Part,
 };
 use super::entry_error::EntryError;
-use super::error::{DataError, Demand, Error, Operation, Refusal, Replaced, Warning};
+use super::error::{AnewReason, DataError, Demand, Error, Operation, Refusal, Replaced, Warning};
 use super::fsync_set::FsyncSet;
 use super::in_flight::Claim;
 use super::lease_wait::wait_for_lease;
@@ -27,11 +27,14 @@ use super::manifest::{LineNames, check_line};
 use super::messages;
 use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;
+use super::resume::{ResumeListener, ResumeSession, WholeFiles};
 use super::space_shortage::{SpaceShortage, needed_bytes};
 use crate::cp::file_status::{FileId, file_id, is_fifo, is_older, is_regular};
 use crate::report::{FileReporter, OrderedOutput, debug};
 use crate::transfer::errno_class::retry;
-use crate::transfer::{self, Assurance, Copier, CopyFailure, CopyMethod, DeferredError, ReadBack};
+use crate::transfer::{
+    self, Assurance, Copier, CopyFailure, CopyListener, CopyMethod, DeferredError, ReadBack,
+};
 
 /// Copies the bytes of files; each worker thread has one.
 pub(super) type FileCopier = Copier<WritebackTag>;
@@ -54,6 +57,8 @@ pub(super) struct CopyContext<'a> {
     pub(super) fsync_set: FsyncSet,
     /// The names in the lines of digests.
     pub(super) line_names: LineNames,
+    /// The whole files of a run that another one may complete (--resume).
+    pub(super) whole_files: WholeFiles,
 }
 
 impl<'a> CopyContext<'a> {
@@ -64,6 +69,7 @@ impl<'a> CopyContext<'a> {
             attributes: Attributes::new(options, umask),
             fsync_set: FsyncSet::new(options.durability.fsync),
             line_names: LineNames::new(options.manifest.as_deref()),
+            whole_files: WholeFiles::new(options.recursive || options.sources.len() > 1),
         }
     }
 }
@@ -130,11 +136,20 @@ pub(super) fn copy(
     if let Some(newer) = newer_dest(cx.options, request) {
         return Ok(newer);
     }
+    let resume = begin_resume(cx, voice, request)?;
+    let there = request.there;
+    if let Some(whole) = resume
+        .as_ref()
+        .and_then(|r| r.whole(there, &cx.whole_files))
+    {
+        return report_whole(cx, voice, (copier, opened), request).map(|()| whole);
+    }
     let mut method = CopyMethod::before(&cx.options.transfer);
     let copy = OpenedCopy {
         cx,
         request,
         opened,
+        resume: resume.as_ref(),
     };
     let copied = copy.run(voice, copier, &mut method);
     // cp prints this line last, once the source was opened, whether or not the copy succeeded.
@@ -144,12 +159,72 @@ pub(super) fn copy(
     copied
 }
 
+/// Reads with --resume what is known of an interrupted copy, and warns if it cannot be used.
+fn begin_resume(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    request: &CopyRequest<'_>,
+) -> Result<Option<ResumeSession>, Error> {
+    if !cx.options.resume || cx.options.attributes_only {
+        return Ok(None);
+    }
+    let (session, why) =
+        ResumeSession::begin(request.source, request.from, (request.dest, request.there))?;
+    warn_copied_anew(voice, request.dest, why);
+    Ok(Some(session))
+}
+
+/// Prints the line with the digest of a file that an earlier run has copied, if digests are wanted.
+fn report_whole(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    (copier, opened): (&mut FileCopier, &File),
+    request: &CopyRequest<'_>,
+) -> Result<(), FileCopyError> {
+    let (source, dest) = (request.source.shown(), request.dest.shown());
+    // The run that copied it has synced its data, and perhaps not its name.
+    cx.fsync_set.note_entry(request.dest);
+    if cx.options.report.debug {
+        voice.print_verbose(&messages::whole_already(dest));
+    }
+    let Some(algorithm) = cx.options.transfer.digest else {
+        return Ok(());
+    };
+    let mut observer = FileReporter::new(voice, source, dest);
+    let hashed = copier.hash(opened, algorithm, &mut observer);
+    drop(observer);
+    let digest = hashed.map_err(|error| {
+        let size = request.from.st_size.cast_unsigned();
+        Error::Data(Box::new(DataError {
+            failure: CopyFailure::before(error, size),
+            source: source.into(),
+            dest: dest.into(),
+            is_atomic: false,
+            shortage: None,
+            demand: None,
+        }))
+    })?;
+    let name = cx.line_names.of(dest);
+    voice.print_digest(&check_line(&digest, &name));
+    Ok(())
+}
+
+/// Warns if there is a reason why an interrupted copy does not go on.
+fn warn_copied_anew(voice: &mut OrderedOutput, dest: &AtPath, why: Option<AnewReason>) {
+    if let Some(why) = why {
+        let dest = dest.shown().into();
+        voice.diagnose(Warning::CopiedAnew { dest, why });
+    }
+}
+
 /// A copy whose source is open.
 #[derive(Clone, Copy)]
 struct OpenedCopy<'a> {
     cx: &'a CopyContext<'a>,
     request: &'a CopyRequest<'a>,
     opened: &'a File,
+    /// The state of the copy, with --resume.
+    resume: Option<&'a ResumeSession>,
 }
 
 impl OpenedCopy<'_> {
@@ -199,12 +274,34 @@ impl OpenedCopy<'_> {
         let made = file_id(&now);
         let left = (open.created && !open.is_atomic()).then_some(made);
         let stays = self
-            .finish(voice, open)
+            .finish_resumable(voice, open)
             .map_err(|why| FileCopyError { why, left })?;
         if stays.is_none() {
             self.report_assurance(voice, &assurance);
         }
         Ok(stays.unwrap_or(made))
+    }
+
+    /// Finishes the copy, and ends its state with it.
+    fn finish_resumable(
+        &self,
+        voice: &mut OrderedOutput,
+        open: Destination,
+    ) -> Result<Option<FileId>, EntryError> {
+        let Some(resume) = self.resume else {
+            return self.finish(voice, open);
+        };
+        let (set, dest) = (&self.cx.whole_files, self.request.dest);
+        if set.is_kept() {
+            // The state will say that the file is whole.
+            retry(|| fsync(&open.file)).map_err(|e| dest.error(Operation::Sync, e))?;
+        }
+        let stays = self.finish(voice, open);
+        match &stays {
+            Ok(None) => resume.complete(dest, set)?,
+            Ok(Some(_)) | Err(_) => resume.discard()?,
+        }
+        stays
     }
 
     /// Prints the line with the digest, if one was made, and warns of a comparison that says less about the device. The
@@ -217,7 +314,7 @@ impl OpenedCopy<'_> {
         }
         if let Some(digest) = &assurance.digest {
             let name = self.cx.line_names.of(self.request.dest.shown());
-            voice.print_digest(&check_line(&digest.hex, &name));
+            voice.print_digest(&check_line(digest, &name));
         }
     }
 
@@ -230,7 +327,21 @@ impl OpenedCopy<'_> {
         let Self { cx, request, .. } = *self;
         let (source, dest) = (request.source, request.dest);
         diagnose_attributes(voice, &cx.attributes.prepare_creation(source))?;
-        let open = self.open_dest(voice)?;
+        let mut open = self.open_dest(voice)?;
+        if let Some(resume) = self.resume {
+            match resume.attach(&mut open) {
+                Ok(why) => warn_copied_anew(voice, dest, why),
+                Err(error) => {
+                    abandon(
+                        voice,
+                        dest,
+                        open,
+                        Some(&CopyFailure::before(transfer::Error::Interrupted, 0)),
+                    );
+                    return Err(error.into());
+                }
+            }
+        }
         let mut created = None;
         match open.created {
             _ if open.is_atomic() => {}
@@ -275,7 +386,13 @@ impl OpenedCopy<'_> {
             keep_mode: !options.preserve.mode,
         };
         let removed = || voice.print_verbose(&messages::removed(dest.shown()));
-        dest::open(dest, there, &how, removed)
+        let Some(resume) = self.resume else {
+            return dest::open(dest, there, &how, Part::None, removed);
+        };
+        resume.with_part(|found| {
+            let part = found.map_or(Part::Named, |(name, id)| Part::Found(name, id));
+            dest::open(dest, there, &how, part, removed)
+        })
     }
 
     /// Transfers the bytes. The error says how far the copy came, where it had begun.
@@ -292,7 +409,9 @@ impl OpenedCopy<'_> {
             .map_err(|e| source.error(Operation::Fstat, e))?;
         // The old file is kept until the new one is known to be complete.
         let options = transfer::TransferOptions {
-            wait_for_writeback: open.is_atomic(),
+            wait_for_writeback: open.is_atomic() || self.resume.is_some(),
+            resume_at: self.resume.map_or(0, ResumeSession::at),
+            durable_points: self.resume.is_some(),
             ..self.cx.options.transfer
         };
         let (size, needed) = (source_info.size, needed_bytes(&source_info, &options));
@@ -302,14 +421,19 @@ impl OpenedCopy<'_> {
             dest: dest.shown().into(),
             _claim: Arc::clone(self.request.claim),
         };
-        let copied = copier.copy(
-            self.opened,
-            source_info,
-            &open.file,
-            options,
-            &mut observer,
-            tag,
-        );
+        let mut recorder;
+        let listener: &mut dyn CopyListener = match self.resume {
+            Some(session) => {
+                recorder = ResumeListener {
+                    inner: &mut observer,
+                    session,
+                };
+                &mut recorder
+            }
+            None => &mut observer,
+        };
+        let file = &open.file;
+        let copied = copier.copy(self.opened, source_info, file, options, listener, tag);
         *method = copier.method();
         match copied {
             Ok(assurance) => {
@@ -348,6 +472,13 @@ impl OpenedCopy<'_> {
         if let (Some(there), false) = (narrowed, changed) {
             // This run narrowed the mode a moment ago, so it restores it.
             let _ = self.cx.attributes.restore_mode(&open.file, there);
+        }
+        let resume = self.resume.zip(failure);
+        if resume.is_some_and(|(resume, failure)| resume.note_failure(failure, &open.file)) {
+            if let Err(also) = open.keep() {
+                voice.diagnose(&also);
+            }
+            return None;
         }
         abandon(voice, self.request.dest, open, failure)
     }

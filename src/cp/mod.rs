@@ -22,6 +22,7 @@ pub mod options;
 mod path_parts;
 mod prompt;
 pub mod resolve;
+mod resume;
 pub mod space_shortage;
 pub mod thread_pool;
 mod throttle;

@@ -52,6 +52,12 @@ pub fn method_line(method: &CopyMethod) -> String {
     format!("copy offload: {offload}, reflink: {reflink}, sparse detection: {sparse}")
 }
 
+/// Formats the line about how much of a file is on the disk.
+#[must_use]
+pub(super) fn durable(source: &Path, at: u64) -> String {
+    format!("{}: on the disk up to offset {at}", quote(source))
+}
+
 /// Formats the lines for one event.
 #[must_use]
 pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The listener of one file's copy: it counts the bytes, and prints events and progress.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::line_order::Stream;
@@ -117,6 +118,18 @@ impl CopyListener for FileReporter<'_> {
         self.output
             .shared
             .progress_tick(Some((progress, &self.source)));
+    }
+
+    fn durable(&mut self, at: u64) -> io::Result<()> {
+        if self.output.shared.report.json {
+            let line = wire::Event::durable(&self.source, &self.dest, at).into_line();
+            self.output.print_line(Stream::Stdout, &line);
+        }
+        if self.output.shared.report.debug {
+            let line = debug::durable(&self.source, at);
+            self.output.print_info(&line);
+        }
+        Ok(())
     }
 
     fn interrupted(&self) -> bool {

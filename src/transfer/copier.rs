@@ -12,7 +12,8 @@ use super::copy_method::CopyMethod;
 use super::deferred_writeback::{DeferredError, WritebackQueue};
 use super::dest_writer::file_size_limit;
 use super::digest::algorithm::Hasher;
-use super::digest::{self, HashedSource};
+use super::digest::{self, Digest, DigestAlgorithm, HashedSource};
+use super::durable_points::DurablePoints;
 use super::errno_class::Endpoint;
 use super::error::{CopyFailure, Error};
 use super::event::CopyListener;
@@ -113,7 +114,7 @@ impl<T> Copier<T> {
             ..options
         };
         let mut held = HeldDone::new(listener);
-        let hashed = self.copy_and_hash(&mut job, options, &mut held, tag)?;
+        let hashed = self.copy_in_steps(&mut job, options, &mut held, tag)?;
         let copied = thread_usage();
         let read_back = verify_if_wanted(&job, options, &mut held)?;
         let compared = thread_usage().since(copied);
@@ -132,6 +133,25 @@ impl<T> Copier<T> {
             }
         });
         Ok(assurance)
+    }
+
+    /// Copies the data, with durable points if they are wanted.
+    fn copy_in_steps(
+        &mut self,
+        job: &mut CopyJob<'_>,
+        options: TransferOptions,
+        listener: &mut dyn CopyListener,
+        tag: T,
+    ) -> Result<Option<HashedSource>, CopyFailure> {
+        if !options.durable_points || !job.dest_caps.regular {
+            return self.copy_and_hash(job, options, listener, tag);
+        }
+        let mut points = DurablePoints::new(listener, job.dest, options.resume_at);
+        let hashed = self.copy_and_hash(job, options, &mut points, tag);
+        hashed.map_err(|failure| CopyFailure {
+            error: points.own_error(failure.error),
+            ..failure
+        })
     }
 
     /// Copies the data, and hashes the source if that is wanted.
@@ -186,6 +206,23 @@ impl<T> Copier<T> {
         };
         self.thread.method.note_reflink(!refused, &options);
         shared
+    }
+
+    /// Hashes a source that needs not be copied, at the rate of a copy.
+    ///
+    /// # Errors
+    /// Errors of reading, and [`Error::Interrupted`].
+    pub fn hash(
+        &mut self,
+        source: &File,
+        algorithm: DigestAlgorithm,
+        listener: &mut dyn CopyListener,
+    ) -> Result<Digest, Error> {
+        let info = self
+            .facts(source)
+            .map_err(|e| Error::Io(Endpoint::Source, e))?;
+        let pace = self.pace.clone();
+        digest::hash_at_rate(source, &info, algorithm, pace.as_deref(), listener)
     }
 
     /// Returns how the data of the last file was copied, even if the copy failed.

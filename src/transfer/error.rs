@@ -36,6 +36,8 @@ pub enum Error {
         /// Whether that was found out when the bytes were copied already.
         is_copied: bool,
     },
+    /// It could not be recorded how much of the destination is on the disk, or that could not be made so.
+    DurablePoint(io::Error),
     /// The copy could not be verified when it is complete, for this reason.
     NotVerifiable(&'static str),
     /// The complete destination could not be opened or read to be compared with the source.
@@ -84,6 +86,7 @@ impl fmt::Display for Error {
                     }
                 }
             }
+            Self::DurablePoint(e) => write!(f, "recording what is on the disk: {e}"),
             Self::NotVerifiable(why) => f.write_str(why),
             Self::ReadBack(e) => write!(f, "reading back: {e}"),
             Self::Different { at } => write!(f, "differs from the source from byte {at} on"),
@@ -128,7 +131,7 @@ pub struct CopyFailure {
 impl CopyFailure {
     /// Makes the failure of a copy of `size` bytes before its first byte.
     #[must_use]
-    pub(super) fn before(error: Error, size: u64) -> Self {
+    pub fn before(error: Error, size: u64) -> Self {
         Self {
             error,
             copied: 0,

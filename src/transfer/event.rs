@@ -1,6 +1,7 @@
 //! The events of a transfer, and the interface of the listener that receives them and may stop the transfer.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use super::depth_trial::DepthRate;
@@ -197,6 +198,14 @@ pub trait CopyListener {
     fn event(&mut self, event: &Event);
     /// Receives the progress, after each chunk.
     fn progress(&mut self, progress: &Progress);
+    /// Receives the offset up to which the destination is on the disk, where that was asked for.
+    ///
+    /// # Errors
+    /// An error ends the transfer.
+    fn durable(&mut self, at: u64) -> io::Result<()> {
+        let _ = at;
+        Ok(())
+    }
     /// Returns whether the transfer shall stop. It is asked before each chunk.
     fn interrupted(&self) -> bool;
 }

@@ -1,5 +1,6 @@
 //! A listener that keeps the event of a complete copy until everything that follows the data has succeeded.
 
+use std::io;
 use std::time::Instant;
 
 use super::event::{CopyListener, CopySummary, Event, Progress};
@@ -50,6 +51,10 @@ impl CopyListener for HeldDone<'_> {
 
     fn progress(&mut self, progress: &Progress) {
         self.inner.progress(progress);
+    }
+
+    fn durable(&mut self, at: u64) -> io::Result<()> {
+        self.inner.durable(at)
     }
 
     fn interrupted(&self) -> bool {

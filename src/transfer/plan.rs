@@ -62,6 +62,10 @@ pub struct TransferOptions {
     /// Whether to wait for the writeback of a small file as well. Otherwise a file that fails later would be truncated
     /// after it got its final name.
     pub wait_for_writeback: bool,
+    /// Bytes from the start that the destination has already, on the disk; whole units. The copy goes on behind them.
+    pub resume_at: u64,
+    /// Whether the destination is brought to the disk from time to time while it is copied, and the listener is told.
+    pub durable_points: bool,
     /// The digest of the source that is made, if one is wanted.
     pub digest: Option<DigestAlgorithm>,
     /// Whether the destination is read back and compared when it is complete.

@@ -52,17 +52,27 @@ fn every_file_system_is_compared_and_what_is_no_proof_is_said() {
             continue;
         };
         let copy = mount.path("copy");
-        for options in [&["--verify", "--checksum"][..], &["--verify", "--atomic", "--fsync"]] {
+        for options in [
+            &["--verify", "--checksum"][..],
+            &["--verify", "--atomic", "--fsync"],
+        ] {
             let output = run(mmapcp().arg("--json").args(options).arg(&source).arg(&copy));
             let context = format!("{kind:?}, {options:?}");
             assert_exit_in(&output, 0, &context);
             let events = parse_events(&output);
             let done = only_event(&events, "done");
             let verified = done["verified"].as_str().expect("it was compared");
-            assert!(how.is_none_or(|how| how == verified), "{context}: {verified}");
+            assert!(
+                how.is_none_or(|how| how == verified),
+                "{context}: {verified}"
+            );
             let is_said = lossy_string(&output.stderr).contains("through the page cache");
             assert_eq!(is_said, verified == "cached", "{context}");
-            assert_eq!(done["verified_why"].is_string(), verified == "cached", "{context}");
+            assert_eq!(
+                done["verified_why"].is_string(),
+                verified == "cached",
+                "{context}"
+            );
             eprintln!("{context}: {verified} {}", done["verified_why"]);
             assert_same_content(&source, &copy, &context);
         }
@@ -93,8 +103,13 @@ impl CopyListener for ChangeOnDevice<'_> {
             .position(|chunk| chunk == &right[sector..sector + 512])
             .expect("the sector is on the device");
         let at = place as u64 * 512 + CHANGED % 512;
-        let image = File::options().write(true).open(self.image).expect("the image");
-        image.write_all_at(&[!right[CHANGED as usize]], at).expect("a byte is changed");
+        let image = File::options()
+            .write(true)
+            .open(self.image)
+            .expect("the image");
+        image
+            .write_all_at(&[!right[CHANGED as usize]], at)
+            .expect("a byte is changed");
         image.sync_all().expect("the image is written out");
     }
 

@@ -258,6 +258,14 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     .own(),
     switch(
         "",
+        "resume",
+        "Go on with an interrupted copy where it was on the disk; a record beside DEST says where, until the copy is \
+         complete",
+        |parsed| parsed.options.resume = true,
+    )
+    .own(),
+    switch(
+        "",
         "verify",
         "When the data is on the disk, read it back past the page cache and compare it with SOURCE; a difference \
          is an error",

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::at_path::AtPath;
 use super::super::dest::{
-    self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
+    self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination, Part,
 };
 use super::super::error::{Error, Operation, Refusal};
 use super::super::fsync_set::FsyncSet;
@@ -38,7 +38,7 @@ impl ManifestFile {
             replace_as_new: false,
             keep_mode: true,
         };
-        let open = dest::open(&place, there.as_ref(), &how, || {})?;
+        let open = dest::open(&place, there.as_ref(), &how, Part::None, || {})?;
         Ok(Self { place, open })
     }
 

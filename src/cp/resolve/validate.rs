@@ -93,6 +93,7 @@ fn check_dataless_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
         (options.manifest.is_some(), "--manifest"),
         (transfer.digest.is_some(), "--checksum"),
         (transfer.verify, "--verify"),
+        (options.resume, "--resume"),
         (transfer.require_quiescent, "--require-quiescent"),
     ];
     let first = |options: &[(bool, &'static str)]| {
@@ -101,6 +102,28 @@ fn check_dataless_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
     };
     match (first(&of_data), first(&dataless)) {
         (Some(option), Some(with)) => Err(UsageError::Exclusive { option, with }),
+        _ => check_resume_conflicts(parsed),
+    }
+}
+
+/// Rejects --resume together with what would treat the part of a copy as the old file of another.
+fn check_resume_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
+    let options = &parsed.options;
+    let others = [
+        (parsed.backups, "--backup"),
+        (options.remove_destination, "--remove-destination"),
+        (parsed.interactive == Some(Overwrite::Skip), "--no-clobber"),
+        (parsed.update != Update::All, "--update"),
+        (
+            options.transfer.reflink == Reflink::Always,
+            "--reflink=always",
+        ),
+    ];
+    match others.iter().find(|(given, _)| *given) {
+        Some((_, with)) if options.resume => Err(UsageError::Exclusive {
+            option: "--resume",
+            with,
+        }),
         _ => check_give_up_after(parsed),
     }
 }

@@ -52,6 +52,8 @@ pub enum Event<'a> {
     Throttle(Throttle),
     /// How far the current file and the whole run are. At most one is written per second.
     Progress(Progress),
+    /// A part of a file is on the disk, and an interrupted copy goes on there.
+    Durable(Durable<'a>),
     /// One file was copied completely.
     Done(Done<'a>),
     /// Something could not be copied, or not completely.
@@ -226,6 +228,16 @@ pub struct Progress {
     bytes: Option<u64>,
 }
 
+/// A part of a file is on the disk, and an interrupted copy goes on there. Only with `--resume`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Durable<'a> {
+    #[serde(flatten)]
+    paths: FilePaths<'a>,
+    /// Offset in the file, in bytes, up to which it is on the disk.
+    at: u64,
+}
+
 /// One file was copied completely.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -361,6 +373,15 @@ impl<'a> Event<'a> {
             Inner::Note { .. } => None,
             Inner::Done(summary) => Some(Self::Done(Done::new(summary, paths()))),
         }
+    }
+
+    /// Makes the event of a file that is on the disk up to an offset.
+    #[must_use]
+    pub fn durable(source: &'a Path, dest: &'a Path, at: u64) -> Self {
+        Self::Durable(Durable {
+            paths: FilePaths::new(source, dest),
+            at,
+        })
     }
 
     /// Makes the event of the error that ended the copy of one file.

@@ -129,6 +129,7 @@ fn file_lines() -> Vec<String> {
         event.expect("it is no note").into_line()
     });
     let mut lines: Vec<_> = lines.collect();
+    lines.push(Event::durable(source, dest, 64 << 20).into_line());
     let event = plan_event();
     let with_bytes = Event::of_file(&event, bytes, bytes);
     lines.push(with_bytes.expect("it is no note").into_line());

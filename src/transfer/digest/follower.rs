@@ -3,6 +3,7 @@
 //! It hashes no byte before the device has it, and the copy waits if the thread is too far behind. So both go at the rate
 //! of the slower one, and a copy that is slowed down slows the hashing down.
 
+use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -124,6 +125,10 @@ impl CopyListener for Follower<'_> {
         let shared = self.shared;
         shared.update(|positions| positions.copied = positions.copied.max(progress.copied));
         self.wait_while(|positions| positions.copied > positions.hashed + MAX_LEAD_BYTES);
+    }
+
+    fn durable(&mut self, at: u64) -> io::Result<()> {
+        self.inner.durable(at)
     }
 
     fn interrupted(&self) -> bool {

@@ -1,10 +1,14 @@
 //! Hashes a source after its bytes are copied, on the copying thread.
 
-use super::algorithm::DigestAlgorithm;
+use std::fs::File;
+
+use super::algorithm::{Digest, DigestAlgorithm};
 use super::source_hash::{HashedSource, hash_source};
+use crate::transfer::capabilities::SourceInfo;
 use crate::transfer::copy_job::CopyJob;
 use crate::transfer::error::Error;
 use crate::transfer::event::CopyListener;
+use crate::transfer::rate_limit::RateLimiter;
 use crate::transfer::stop_check::check_stop;
 use crate::transfer::token_wait;
 
@@ -24,7 +28,21 @@ pub(in crate::transfer) fn hash_after(
     listener: &mut dyn CopyListener,
 ) -> Result<HashedSource, Error> {
     let pace = job.pace.filter(|_| is_throttled);
-    let digest = hash_source(job.source, &job.source_info, algorithm, &mut |piece| {
+    hash_at_rate(job.source, &job.source_info, algorithm, pace, listener).map(HashedSource::from)
+}
+
+/// Hashes a source at the rate that a limiter allows, if there is one.
+///
+/// # Errors
+/// Errors of reading, and [`Error::Interrupted`].
+pub(in crate::transfer) fn hash_at_rate(
+    source: &File,
+    info: &SourceInfo,
+    algorithm: DigestAlgorithm,
+    pace: Option<&RateLimiter>,
+    listener: &mut dyn CopyListener,
+) -> Result<Digest, Error> {
+    hash_source(source, info, algorithm, &mut |piece| {
         if piece.data == 0 {
             return check_stop(listener);
         }
@@ -33,6 +51,5 @@ pub(in crate::transfer) fn hash_after(
             pace.record_moved(piece.data, piece.data);
         }
         Ok(())
-    });
-    digest.map(HashedSource::from)
+    })
 }

@@ -10,5 +10,5 @@ mod source_hash;
 
 pub use algorithm::{Digest, DigestAlgorithm};
 pub(super) use follower::hash_beside;
-pub(super) use hash_after::{MAX_HASHED_AFTER, hash_after};
+pub(super) use hash_after::{MAX_HASHED_AFTER, hash_after, hash_at_rate};
 pub(super) use source_hash::HashedSource;

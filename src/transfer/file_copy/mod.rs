@@ -31,12 +31,13 @@ use super::copy_method::CopyMethod;
 use super::deferred_writeback::WritebackQueue;
 use super::dest_writer::DestWriter;
 use super::engine::{self, Endpoints, EngineSpec};
-use super::errno_class::{EngineError, retry};
+use super::errno_class::{Endpoint, EngineError, retry};
 use super::error::{CopyFailure, Error};
 use super::event::{CopyListener, Phase, Progress};
 use super::extent_scanner::{ExtentScanner, ScanMethod};
 use super::mount_cache::MountCache;
 use super::plan::{Plan, Sparse, TransferOptions};
+use super::segment::Segment;
 use super::stop_check::{check_stop, interrupted_or, report_progress};
 use super::{preallocate, token_wait};
 use crate::sys::cpu::{self, ThreadUsage};
@@ -106,11 +107,27 @@ fn copy_by_engines(
             strerror(&e)
         ));
     }
-    let copied = copy_all(&mut run, &mut extents);
+    let copied =
+        count_extents(&mut run, &mut extents).and_then(|()| copy_all(&mut run, &mut extents));
     let regular = job.dest_caps.regular;
     method.note_detection(&job.source_info, extents.finder(), &options, regular);
     method.note_moved(&run.account.moved, &plan.rows, run.engines.rows());
     finalize::end(run, copied)
+}
+
+/// Looks for the data before the offset at which a copy goes on, so that all blocks of the source are accounted for.
+fn count_extents(run: &mut FileCopy<'_>, extents: &mut ExtentScanner<'_>) -> Result<(), Error> {
+    let mut pos = 0;
+    while pos < run.plan.options.resume_at {
+        let segment = extents.next(pos);
+        pos = match segment.map_err(|e| Error::Io(Endpoint::Source, e))? {
+            Some(Segment::Data(data)) => data.end,
+            Some(Segment::Hole(end)) => end,
+            None => break,
+        };
+        report(run)?;
+    }
+    Ok(())
 }
 
 /// Copies all bytes, and gives the destination its true size.
@@ -244,7 +261,7 @@ impl<'a> FileCopy<'a> {
         Self {
             plan,
             cursor: Cursor {
-                pos: 0,
+                pos: plan.options.resume_at,
                 size: source_info.size,
             },
             engines: EngineQueue::new(plan),

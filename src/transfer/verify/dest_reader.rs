@@ -25,6 +25,8 @@ pub(super) struct DestReader {
     file: File,
     align: Align,
     buffer: AlignedBuffer,
+    /// Size of a regular file in bytes; a device is read until it ends.
+    size: u64,
     /// Whether each read must show that it leaves nothing in the cache.
     is_unproven: bool,
     pub(super) how: ReadBack,
@@ -46,8 +48,13 @@ impl DestReader {
         };
         // What is still in the cache is no proof of what the device has.
         let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        let size = match caps.regular {
+            true => file.metadata()?.len(),
+            false => u64::MAX,
+        };
         Ok(Self {
             file,
+            size,
             align: caps.align,
             buffer: AlignedBuffer::new(READ_BYTES)?,
             is_unproven: caps.direct == Direct::Unproven,
@@ -79,20 +86,24 @@ impl DestReader {
         Ok(&self.buffer[..n.min(len)])
     }
 
+    /// Reads whole units from `at` on, and goes on behind a read that was short in the middle of the file: only the next
+    /// one tells why it was.
     fn fill(&mut self, at: u64, len: usize) -> io::Result<usize> {
-        let whole = self.align.up(len as u64) as usize;
-        let want = whole.min(self.buffer.len());
+        let unit = self.align.unit() as usize;
+        let want = len.next_multiple_of(unit).min(self.buffer.len());
         let mut done = 0;
         while done < want {
             let rest = &mut self.buffer[done..want];
-            match retry(|| pread(&self.file, rest, (at + done as u64).cast_signed()))? {
-                0 => break,
-                n => done += n,
+            let n = retry(|| pread(&self.file, rest, (at + done as u64).cast_signed()))?;
+            let reached = done + n;
+            if n == 0 || at + reached as u64 >= self.size {
+                return Ok(reached);
             }
-            if !(done as u64).is_multiple_of(self.align.unit()) {
-                // A short read in the middle of a unit is the end of the file, since a direct one cannot go on there.
-                break;
+            let whole = reached - reached % unit;
+            if whole == done {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            done = whole;
         }
         Ok(done)
     }

@@ -45,9 +45,12 @@ pub(super) enum CopyVariant {
     AtomicVerify,
     /// With its digest in a file beside it.
     Manifest,
+    /// What has failed is completed by the same command.
+    Resume,
+    AtomicResume,
 }
 
-pub(super) const COPY_VARIANTS: [CopyVariant; 18] = [
+pub(super) const COPY_VARIANTS: [CopyVariant; 20] = [
     CopyVariant::New,
     CopyVariant::Over,
     CopyVariant::Fsync,
@@ -66,6 +69,8 @@ pub(super) const COPY_VARIANTS: [CopyVariant; 18] = [
     CopyVariant::Verify,
     CopyVariant::AtomicVerify,
     CopyVariant::Manifest,
+    CopyVariant::Resume,
+    CopyVariant::AtomicResume,
 ];
 
 impl CopyVariant {
@@ -86,6 +91,8 @@ impl CopyVariant {
             Self::Verify => &["--verify", "--checksum"],
             Self::AtomicVerify => &["--verify", "--atomic", "--fsync"],
             Self::Manifest => &["--fsync"],
+            Self::Resume => &["--resume"],
+            Self::AtomicResume => &["--resume", "--atomic"],
         }
     }
 
@@ -100,6 +107,11 @@ impl CopyVariant {
     /// Whether exit 0 promises that everything is on the disk.
     pub(super) fn is_durable(self) -> bool {
         self.options().contains(&"--fsync")
+    }
+
+    /// Whether the same command completes what was interrupted.
+    fn is_resumable(self) -> bool {
+        self.options().contains(&"--resume")
     }
 
     fn has_backup(self) -> bool {
@@ -146,6 +158,7 @@ pub(super) fn all_scenarios(shares_blocks: bool) -> Vec<FaultScenario> {
     let reads = ["auto", "direct", "dontcache", "buffered"];
     scenes.retain(|s| s.variant != CopyVariant::Stream || reads.contains(&s.engine));
     scenes.retain(|s| !(s.engine == "reflink" && s.variant == CopyVariant::Sparse));
+    scenes.retain(|s| !(s.engine == "reflink" && s.variant.is_resumable()));
     scenes
 }
 
@@ -316,11 +329,30 @@ impl ScenarioFiles {
         if scene.variant == CopyVariant::Manifest {
             self.check_manifest(scene, succeeded, is_new)?;
         }
+        if scene.variant.is_resumable() && !succeeded {
+            self.complete(scene)?;
+        }
         if let Some(left) = leftover_temp_file(&dest) {
             return Err(format!("{left} is left beside the copy"));
         }
         if scene.variant.has_backup() && !kept && !backups(&dest).any(|b| Some(&b) == old) {
             return Err("the old file is lost".into());
+        }
+        Ok(())
+    }
+
+    /// Gives the command that has failed again, without a fault.
+    fn complete(&self, scene: FaultScenario) -> Result<(), String> {
+        let output = run(mmapcp().args(self.command_line(scene)));
+        if !output.status.success() {
+            return Err(format!("not completed: {}", describe_output(&output)));
+        }
+        let (there, new) = (fs::read(self.dest(scene)).ok(), &self.contents[scene.file]);
+        if there.as_ref() != Some(new) {
+            return Err(format!(
+                "completed wrongly: {}",
+                describe(there.as_deref(), new)
+            ));
         }
         Ok(())
     }
@@ -403,7 +435,10 @@ fn make_source_tree(root: &Path) {
 
 fn sha256_of(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// The contents of all numbered backups of a file.
