@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mmapcp::sys::clock::MonotonicNs;
-use mmapcp::transfer::rate_limit::{Rate, RateLimiter, RateSettings};
+use mmapcp::transfer::rate_limit::{MAX_BURST, Rate, RateLimiter, RateSettings};
 use mmapcp::transfer::{Copier, CopyListener, Event, Progress, TransferOptions};
 
 use crate::support::*;
@@ -38,6 +38,7 @@ fn orders(rate: Rate, chunk: usize) -> RateSettings {
     RateSettings {
         rate,
         chunk,
+        burst: MAX_BURST,
         bottleneck: None,
         notice: None,
     }

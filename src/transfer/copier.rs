@@ -321,6 +321,7 @@ mod tests {
         let orders = RateSettings {
             rate: Rate::Unlimited,
             chunk: 1 << 20,
+            burst: MAX_BURST,
             bottleneck: None,
             notice: None,
         };

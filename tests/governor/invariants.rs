@@ -87,7 +87,7 @@ proptest! {
                 prop_assert!(rate >= limit.min(MIN_RATE), "{orders:?}");
             }
             if limits.any() {
-                prop_assert!(orders.chunk.is_power_of_two(), "{orders:?}");
+                prop_assert!(orders.chunk.is_power_of_two() || orders.chunk % (64 << 10) == 0, "{orders:?}");
                 prop_assert!((4096..=8 << 20).contains(&orders.chunk), "{orders:?}");
             }
             if let Some(holding) = orders.bottleneck {

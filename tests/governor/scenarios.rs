@@ -29,7 +29,7 @@ fn range(record: &SimulationLog, from: u64, to: u64) -> (u64, u64) {
 #[test]
 fn nothing_moves_until_the_baseline_is_measured() {
     let record = SimulatedMachine::quiet(1).simulate_copy(&fork_within(50), 10 * NANOS_PER_SECOND);
-    assert_eq!(range(&record, 0, 2 * NANOS_PER_SECOND / 5), (0, 0));
+    assert_eq!(range(&record, 0, NANOS_PER_SECOND / 10), (0, 0));
     let first = record
         .rate_settings
         .iter()
@@ -284,6 +284,7 @@ fn copy_below_knee(disk: f64, target: Duration, seconds: u64, seed: u64) -> Knee
         disk,
         request: 200_000.0,
         slice: Some(NANOS_PER_SECOND / 10),
+        has_bystander: true,
         threads: 1,
         ..SimulatedMachine::quiet(seed)
     };

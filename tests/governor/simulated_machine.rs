@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::seeded_rng::SeededRng;
 use mmapcp::sys::clock::MonotonicNs;
 use mmapcp::transfer::rate_limit::{
-    Cause, CopyTotals, Governor, LatencySample, Limits, Notice, Rate, RateSettings, Sample,
-    StallSample, TokenBucket, Wait,
+    CallSpan, CallSummary, Cause, CopyTotals, Governor, LatencySample, Limits, Notice, Rate,
+    RateSettings, Sample, StallSample, TokenBucket, Wait,
 };
 
 pub(crate) const NANOS_PER_MS: u64 = 1_000_000;
@@ -66,6 +66,13 @@ pub(crate) struct SimulatedMachine {
     /// The disk is held to its rate by a limit that gives each slice of so many nanoseconds its bytes at once, as
     /// blk-throttle does: there is no queue until they are used up, and then everybody waits for the next slice.
     pub(crate) slice: Option<u64>,
+    /// Now and then the disk stands still, as an SSD does that collects garbage: seconds from one time to the next on average,
+    /// and the nanoseconds that it lasts.
+    pub(crate) freezes: Option<(f64, u64)>,
+    /// Bytes that go at the disk's rate, as on a volume in a cloud, and the rate that is left when they are used up.
+    pub(crate) credit: Option<(f64, f64)>,
+    /// Whether somebody writes whom the governor does not ask.
+    pub(crate) has_bystander: bool,
     /// Requests of a bystander's write with fdatasync, one after the other.
     pub(crate) writes: u32,
     /// Nanoseconds of a fork alone, and what is added when all threads run at full speed.
@@ -93,6 +100,9 @@ impl SimulatedMachine {
             source: 4e9,
             request: 50_000.0,
             slice: None,
+            freezes: None,
+            credit: None,
+            has_bystander: false,
             writes: 3,
             fork: 0.5e6,
             contention: 20e6,
@@ -266,6 +276,8 @@ impl SimulatedProber {
 #[derive(Debug, Clone, Copy)]
 struct SimulatedCopier {
     ready: u64,
+    /// When the call began that it is in.
+    began: u64,
     carries: u64,
 }
 
@@ -283,6 +295,10 @@ struct Simulation<'m> {
     bystander: SimulatedProber,
     /// The slice of the limit, and the bytes that were used of it.
     slice: (u64, f64),
+    /// When the disk stands still next, and from when on it goes on.
+    freeze: (u64, u64),
+    /// What is left of the bytes that go fast, at which moment.
+    credit: (f64, u64),
     answers: Vec<(Cause, LatencySample)>,
     tick: u64,
     reading: u64,
@@ -304,6 +320,7 @@ impl<'m> Simulation<'m> {
     fn new(machine: &'m SimulatedMachine, limits: &Limits) -> Self {
         let idle = SimulatedCopier {
             ready: 0,
+            began: 0,
             carries: 0,
         };
         let mut governor = Governor::new(limits, sample_period, machine.threads, moment(0));
@@ -319,14 +336,16 @@ impl<'m> Simulation<'m> {
             fork: SimulatedProber::new(FORK_PERIOD),
             write: SimulatedProber::new(WRITE_PERIOD),
             bystander: SimulatedProber {
-                ready: if machine.slice.is_some() {
-                    BYSTANDER_PERIOD
+                ready: if machine.has_bystander {
+                    BYSTANDER_PERIOD / 3
                 } else {
                     u64::MAX
                 },
                 ..SimulatedProber::new(BYSTANDER_PERIOD)
             },
             slice: (0, 0.0),
+            freeze: (0, 0),
+            credit: (machine.credit.map_or(0.0, |(bytes, _)| bytes), 0),
             answers: Vec::new(),
             tick: 0,
             reading: 0,
@@ -393,7 +412,8 @@ impl<'m> Simulation<'m> {
         }
         self.speed *= 0.4;
         self.orders = self.governor.decide(moment(at), self.done);
-        let burst = (per_second(self.orders.rate) / 27).max(self.orders.chunk as u64);
+        let burst = self.orders.rate.bytes_in(self.orders.burst);
+        let burst = burst.max(self.orders.chunk as u64);
         self.bucket.set(self.orders.rate, burst, moment(at));
         self.record.remember(at, self.orders);
         self.record
@@ -437,13 +457,14 @@ impl<'m> Simulation<'m> {
 
     /// Nanoseconds that the disk needs for a request, and when it is back.
     fn request(&mut self, bytes: f64, at: u64) -> u64 {
+        let disk = self.disk_rate(bytes, at);
+        let mut starts = self.after_freeze(self.queue.max(at));
         let Some(length) = self.machine.slice else {
-            let takes = self.machine.request + bytes * 1e9 / (self.machine.disk * self.left(at));
-            self.queue = self.queue.max(at) + takes as u64;
+            let takes = self.machine.request + bytes * 1e9 / disk;
+            self.queue = starts + takes as u64;
             return self.queue;
         };
-        let mut starts = self.queue.max(at);
-        let share = self.machine.disk * self.left(at) * length as f64 / 1e9;
+        let share = disk * length as f64 / 1e9;
         if starts / length != self.slice.0 {
             self.slice = (starts / length, 0.0);
         }
@@ -456,10 +477,44 @@ impl<'m> Simulation<'m> {
         starts + (self.machine.request + bytes * 1e9 / UNLIMITED_DISK) as u64
     }
 
+    /// Bytes a second that others leave of what the disk gives for a request of so many bytes.
+    fn disk_rate(&mut self, bytes: f64, at: u64) -> f64 {
+        let mut disk = self.machine.disk;
+        if let Some((most, slow)) = self.machine.credit {
+            let passed = at.saturating_sub(self.credit.1) as f64 / 1e9;
+            self.credit = ((self.credit.0 + passed * slow - bytes).clamp(0.0, most), at);
+            if self.credit.0 <= 0.0 {
+                disk = slow;
+            }
+        }
+        disk * self.left(at)
+    }
+
+    /// `at`, or when the disk goes on that stands still then.
+    fn after_freeze(&mut self, at: u64) -> u64 {
+        let Some((every, length)) = self.machine.freezes else {
+            return at;
+        };
+        while self.freeze.1 <= at {
+            let wait = -self.dice.unit_f64().max(1e-9).ln() * every * 1e9;
+            let begins = self.freeze.1 + wait as u64;
+            self.freeze = (begins, begins + length);
+        }
+        if at >= self.freeze.0 {
+            self.freeze.1
+        } else {
+            at
+        }
+    }
+
     fn work(&mut self, index: usize, at: u64) {
         let carried = std::mem::take(&mut self.workers[index].carries);
         if carried > 0 {
             self.done.moved += carried;
+            self.governor.add_calls(CallSummary::new(CallSpan {
+                began: moment(self.workers[index].began),
+                end: moment(at),
+            }));
             self.speed += carried as f64 / 0.033;
             let second = (at / NANOS_PER_SECOND) as usize;
             self.record.seconds.resize(second + 1, 0.0);
@@ -474,6 +529,7 @@ impl<'m> Simulation<'m> {
         match self.bucket.take(bytes, moment(at)) {
             Ok(()) => {
                 self.workers[index].ready = self.move_bytes(bytes as f64, at).max(at + 1);
+                self.workers[index].began = at;
                 self.workers[index].carries = bytes;
             }
             Err(wait) => {

@@ -166,6 +166,9 @@ impl<'a> GovernorLoop<'a> {
     fn update_rate(&mut self) {
         self.look();
         let now = MonotonicNs::now();
+        if let Some(calls) = self.pacer.take_calls() {
+            self.governor.add_calls(calls);
+        }
         let orders = self.governor.decide(now, self.pacer.totals());
         self.pacer.apply(&orders, now);
         self.report_notice(&orders);

@@ -97,7 +97,7 @@ impl PieceWorkers {
             },
             limit,
             trial: measured.then(|| Measurement {
-                trial: DepthTrial::new(),
+                trial: DepthTrial::default(),
                 began: None,
                 bytes: 0,
             }),

@@ -5,12 +5,8 @@ use std::collections::VecDeque;
 
 use std::time::Duration;
 
-use super::{MIN_RATE, Rate, RateSettings, TokenBucket, Wait};
+use super::{MAX_BURST, MIN_RATE, Rate, RateSettings, TokenBucket, Wait};
 use crate::sys::clock::MonotonicNs;
-
-/// Capacity of the bucket, as a fraction of a second at the rate. With the chunks in flight, which together are at most
-/// an eightieth, no second has more bytes than the rate and 50 ms of it.
-const BURST: u64 = 27;
 
 /// The smallest chunk that is worth a call, in bytes.
 const MIN_CHUNK_BYTES: usize = 4096;
@@ -34,6 +30,7 @@ pub(super) struct FifoQueue {
     next: u64,
     rate: Rate,
     chunk: usize,
+    burst: Duration,
     /// Whether settings become stale, and when the last ones were applied.
     governed: bool,
     obeyed: MonotonicNs,
@@ -48,6 +45,7 @@ impl FifoQueue {
             next: 0,
             rate: Rate::Stopped,
             chunk: MIN_CHUNK_BYTES,
+            burst: MAX_BURST,
             governed,
             obeyed: now,
         }
@@ -57,6 +55,7 @@ impl FifoQueue {
     pub(super) fn apply(&mut self, orders: &RateSettings, now: MonotonicNs) {
         // Older settings do not become valid later, either.
         self.expire(now);
+        self.burst = orders.burst;
         self.set(orders.rate, orders.chunk.max(MIN_CHUNK_BYTES), now);
         self.obeyed = self.obeyed.max(now);
     }
@@ -113,8 +112,7 @@ impl FifoQueue {
     }
 
     fn set(&mut self, rate: Rate, chunk: usize, now: MonotonicNs) {
-        let bytes = rate.bytes_per_sec().unwrap_or(u64::MAX);
-        let burst = (bytes / BURST).max(chunk as u64);
+        let burst = rate.bytes_in(self.burst).max(chunk as u64);
         self.bucket.set(rate, burst, now);
         (self.rate, self.chunk) = (rate, chunk);
     }
@@ -136,6 +134,7 @@ mod tests {
         RateSettings {
             rate: Rate::from_bytes_per_sec(bytes),
             chunk,
+            burst: MAX_BURST,
             bottleneck: None,
             notice: None,
         }

@@ -5,6 +5,7 @@
 //! run share a [`RateLimiter`]: the governing thread applies [`RateSettings`], and the copying threads ask before each
 //! chunk.
 
+mod call_summary;
 mod fifo_queue;
 mod governor;
 mod rate;
@@ -12,6 +13,7 @@ mod rate_limiter;
 mod signal;
 mod token_bucket;
 
+pub use call_summary::{CallSpan, CallSummary};
 pub use governor::Governor;
 pub use rate::Rate;
 pub use rate_limiter::{Permit, RateLimiter};
@@ -27,6 +29,10 @@ const MIN_RATE: Rate = Rate::from_bytes_per_sec(MIN_BYTES_PER_SEC);
 
 /// The same in bytes per second.
 const MIN_BYTES_PER_SEC: u64 = 2 << 20;
+
+/// What may be made up for where nothing but the rate is to be kept. With the chunks in flight, which together are at most an
+/// eightieth of a second, no second has more bytes than the rate and 50 ms of it.
+pub const MAX_BURST: Duration = Duration::from_millis(37);
 
 /// One answer to a prober, for one or more moments at which it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +102,8 @@ pub struct RateSettings {
     pub rate: Rate,
     /// Largest number of bytes in one call.
     pub chunk: usize,
+    /// What was not used of the rate in so long a time may be made up for.
+    pub burst: Duration,
     /// What holds the copy back, if anything does.
     pub bottleneck: Option<Bottleneck>,
     /// A notice to be reported, if there is one.

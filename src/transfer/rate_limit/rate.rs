@@ -1,6 +1,7 @@
 //! A rate that a copy is held to.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 /// How fast a copy may go. The order is that of speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,12 @@ impl Rate {
         }
     }
 
+    /// Returns the bytes that may move in so long a time.
+    #[must_use]
+    pub fn bytes_in(self, time: Duration) -> u64 {
+        (self.as_f64() * time.as_secs_f64()) as u64
+    }
+
     /// Returns the bytes per second for display and comparison: infinity where they are not limited.
     #[must_use]
     pub fn as_f64(self) -> f64 {
@@ -43,7 +50,7 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
-    use super::Rate;
+    use super::{Duration, Rate};
 
     #[test]
     fn rates_are_ordered_by_speed() {
@@ -55,5 +62,11 @@ mod tests {
             [Some(0), Some(1), Some(u64::MAX)]
         );
         assert_eq!(Rate::Unlimited.as_f64(), f64::INFINITY);
+        let tenth = Duration::from_millis(100);
+        assert_eq!(
+            [Rate::Stopped, Rate::from_bytes_per_sec(70), Rate::Unlimited]
+                .map(|rate| rate.bytes_in(tenth)),
+            [0, 7, u64::MAX]
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::call_summary::{CallSpan, CallSummary};
 use super::fifo_queue::{FifoQueue, Ticket};
 use super::{CopyTotals, RateSettings, Wait};
 use crate::sys::clock::{MonotonicNs, saturating_nanos};
@@ -20,6 +21,8 @@ pub struct RateLimiter {
     changed: Condvar,
     /// Bytes that a file is charged at least.
     each_file: u64,
+    /// The calls since the governor asked last.
+    calls: Mutex<Option<CallSummary>>,
     moved: AtomicU64,
     waited_ns: AtomicU64,
 }
@@ -33,6 +36,7 @@ impl RateLimiter {
             line: Mutex::new(FifoQueue::new(governed, MonotonicNs::now())),
             changed: Condvar::new(),
             each_file: if governed { EACH_FILE } else { 0 },
+            calls: Mutex::new(None),
             moved: AtomicU64::new(0),
             waited_ns: AtomicU64::new(0),
         }
@@ -80,6 +84,19 @@ impl RateLimiter {
         if moved < taken {
             self.lock().give_back(taken - moved);
         }
+    }
+
+    /// Records how long a call took whose time was that of the disk.
+    pub fn record_call(&self, call: CallSpan) {
+        let mut calls = lock(&self.calls);
+        let call = CallSummary::new(call);
+        *calls = Some(calls.map_or(call, |known| known.with(call)));
+    }
+
+    /// Returns the calls since this was asked last, if there were any.
+    #[must_use]
+    pub fn take_calls(&self) -> Option<CallSummary> {
+        lock(&self.calls).take()
     }
 
     // A panic leaves a consistent queue, since no operation on it stops halfway.
@@ -140,7 +157,7 @@ impl Drop for Permit<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Rate;
+    use super::super::{MAX_BURST, Rate};
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(10);
@@ -149,6 +166,7 @@ mod tests {
         RateSettings {
             rate: Rate::from_bytes_per_sec(bytes),
             chunk: 4096,
+            burst: MAX_BURST,
             bottleneck: None,
             notice: None,
         }

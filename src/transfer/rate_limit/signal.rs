@@ -192,8 +192,8 @@ pub static SIGNALS: [SignalSpec; 5] = [
         control: Control::Latency {
             target: |limits| limits.fork_latency,
             tuning: LatencyTuning {
-                baseline_samples: 16,
-                baseline_missed_share: 0.125,
+                baseline_samples: 4,
+                baseline_missed_share: 0.5,
                 delayed_by: ChunkDelay::Cpu,
             },
         },
@@ -211,7 +211,7 @@ pub static SIGNALS: [SignalSpec; 5] = [
         control: Control::Latency {
             target: |limits| limits.write_latency,
             tuning: LatencyTuning {
-                baseline_samples: 4,
+                baseline_samples: 2,
                 baseline_missed_share: 0.5,
                 delayed_by: ChunkDelay::Disk,
             },

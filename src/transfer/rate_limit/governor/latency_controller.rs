@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::super::signal::{ChunkDelay, LatencyTuning};
 use super::latency_window::LatencyWindow;
+use super::own_calls::OwnCalls;
 use super::signal_controller::{ChunkLimit, SignalController};
 use super::throughput_meter::CopyPace;
-use super::{Bottleneck, Cause, FASTEST, LatencySample, MIN_RATE, Rate, Sample};
+use super::{Bottleneck, CallSummary, Cause, FASTEST, LatencySample, MIN_RATE, Rate, Sample};
 use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
 /// Samples count as misses above this fraction of the target, which leaves a margin for the error of the 99th
@@ -36,6 +37,9 @@ const BELOW_KNEE: f64 = 0.8;
 /// blk-throttle gives out the bytes of the next slice after 100 ms.
 const MAX_SETTLING: Duration = Duration::from_millis(100);
 
+/// Time after a doubling in which a stall of the copy's own calls is taken to come from it: three slices of blk-throttle.
+const JUST_DOUBLED: Duration = Duration::from_millis(300);
+
 /// Slow start is used below this fraction of the rate at which congestion last began.
 const KNOWN_GOOD: f64 = 0.5;
 
@@ -52,6 +56,10 @@ const DOUBLES_IN: f64 = 2.0;
 /// instead of 11 (see [`EASE`]), and 86 % of the best fixed rate instead of 85.
 const CREEPS_IN: f64 = 28.0;
 
+/// Seconds without a cut after which the rate grows twice as fast near the congestion. A disk of 1 GB/s that stalled once at a
+/// hundredth of it is at half of its rate after 20 s, and not after four minutes.
+const SOONER_EACH: f64 = 3.0;
+
 /// Time in nanoseconds beyond the target after which a sample counts as missing: the governor runs every 20 ms, and the
 /// ring buffer is drained as often.
 const SLACK: Duration = Duration::from_millis(40);
@@ -65,6 +73,17 @@ const GIVE_UP_WINDOW_DIVISOR: u32 = 5;
 
 /// The shortest time over which a missed target is judged.
 const MIN_GIVE_UP_WINDOW: Duration = Duration::from_secs(1);
+
+/// Below this rate in bytes per second one good sample is enough for slow start to double: disks that are slower are seldom.
+/// With one at every rate, copies of 10 s on simulated disks of 100 MB/s were late in 1.0 to 1.2 % of the moments, not 0.5.
+const QUICK_BELOW: f64 = (16 << 20) as f64;
+
+/// Factor of a step of slow start below that rate.
+const QUICK_STEP: f64 = 2.0;
+
+/// Factor of a step of slow start above it. With 2, copies of 10 s on simulated disks with a knee kept 1 % in 82 of 90 cases,
+/// with 1.5 in all 90; on a real one of 100 MB/s two or three moments in the first second were late.
+const STEP: f64 = 1.5;
 
 /// Samples that are closer together than this come often: growth waits for two of them.
 const OFTEN: Duration = Duration::from_millis(50);
@@ -81,6 +100,10 @@ pub(super) struct LatencyController {
     period: Duration,
     window: LatencyWindow,
     pending_samples: Vec<LatencySample>,
+    /// The copy's own calls, where those tell how a disk is.
+    own_calls: Option<OwnCalls>,
+    /// When slow start last doubled the rate.
+    doubled: Option<MonotonicNs>,
     /// The oldest intended time without a sample.
     expected: MonotonicNs,
     /// When the prober died, while it is dead.
@@ -114,6 +137,8 @@ impl LatencyController {
             period,
             window: LatencyWindow::new(period),
             pending_samples: Vec::new(),
+            own_calls: (tuning.delayed_by == ChunkDelay::Disk).then(|| OwnCalls::new(target)),
+            doubled: None,
             expected: now,
             sensor_lost_since: None,
             rate: MIN_RATE,
@@ -236,6 +261,29 @@ impl LatencyController {
         self.good = 0;
     }
 
+    /// Lowers the rate if a call of the copy has waited in a queue: others have waited as long.
+    fn judge_own_calls(&mut self, pace: &CopyPace) {
+        let Some(calls) = &mut self.own_calls else {
+            return;
+        };
+        let stall = calls.take_stall(pace.now);
+        if stall.is_none_or(|stall| stall.began < self.cut) || self.rate <= MIN_RATE {
+            return;
+        }
+        let doubled = self.doubled.take();
+        if doubled.is_some_and(|doubled| pace.now.since(doubled) < JUST_DOUBLED) {
+            // What the disk takes is no more than it took while the call waited, and lies near the rate before or above.
+            self.last_congestion_rate = Some(self.rate);
+            self.rate = (self.rate / 2.0).min(BELOW_KNEE * pace.recent.max(MIN_RATE));
+            self.cut = pace.now;
+            self.changed = pace.now;
+            self.good = 0;
+        } else {
+            self.slow_down(EASE, pace);
+        }
+        self.settle();
+    }
+
     /// Returns the factor of a cut after a latency of twice the target. Where a disk is saturated, others wait as long as
     /// its queue is, however little it is saturated, so that says nothing about the rate.
     fn deep_cut(&self) -> f64 {
@@ -258,9 +306,22 @@ impl LatencyController {
         pace.is_throttled && over <= self.budget().max(1) && self.good >= self.enough()
     }
 
+    /// Returns the factor of a step of slow start.
+    fn step(&self) -> f64 {
+        if self.rate < QUICK_BELOW {
+            QUICK_STEP
+        } else {
+            STEP
+        }
+    }
+
     /// Returns the number of good samples for a step of growth: both latencies are measured more often than that.
     fn enough(&self) -> u32 {
-        if self.period < OFTEN { 2 } else { 1 }
+        if self.period < OFTEN && self.rate >= QUICK_BELOW {
+            2
+        } else {
+            1
+        }
     }
 
     fn grow(&mut self, pace: &CopyPace) {
@@ -268,7 +329,8 @@ impl LatencyController {
             .last_congestion_rate
             .map_or(f64::INFINITY, |rate| rate * KNOWN_GOOD);
         if self.rate < known {
-            self.rate *= 2.0;
+            self.rate *= self.step();
+            self.doubled = Some(pace.now);
             self.changed = pace.now;
             self.good = 0;
             return;
@@ -279,8 +341,22 @@ impl LatencyController {
         if near && self.nearly_spent() {
             return;
         }
-        let doubles_in = if near { CREEPS_IN } else { DOUBLES_IN };
+        let doubles_in = if near {
+            self.creeps_in(pace.now)
+        } else {
+            DOUBLES_IN
+        };
         self.rate *= (pace.passed / doubles_in).exp2();
+    }
+
+    /// Returns the seconds in which the rate doubles near the congestion. Where the copy's own calls show a full disk before
+    /// others are late, what has lasted for long is tried sooner: the congestion may be over, or was none.
+    fn creeps_in(&self, now: MonotonicNs) -> f64 {
+        if self.own_calls.is_none() {
+            return CREEPS_IN;
+        }
+        let quiet = now.since(self.cut).as_secs_f64();
+        (CREEPS_IN * (-quiet / SOONER_EACH).exp2()).max(DOUBLES_IN)
     }
 
     /// Returns the longest latency in nanoseconds that is not a miss.
@@ -291,6 +367,10 @@ impl LatencyController {
     /// Returns whether the next one or two misses use up those that are allowed.
     fn nearly_spent(&self) -> bool {
         2 * self.window.over(self.allowed()) > self.budget()
+            || self
+                .own_calls
+                .as_ref()
+                .is_some_and(OwnCalls::is_nearly_spent)
     }
 
     /// Returns how many samples of the window may be misses: none of a short window, one of a full one of synced
@@ -314,6 +394,12 @@ impl SignalController for LatencyController {
             self.pending_samples.remove(0);
         }
         self.pending_samples.push(sample);
+    }
+
+    fn add_calls(&mut self, calls: CallSummary) {
+        if let Some(own_calls) = &mut self.own_calls {
+            own_calls.add(calls);
+        }
     }
 
     fn sensor_lost(&mut self, now: MonotonicNs) {
@@ -356,6 +442,7 @@ impl SignalController for LatencyController {
     }
 
     fn decide(&mut self, pace: &CopyPace) {
+        self.judge_own_calls(pace);
         for sample in std::mem::take(&mut self.pending_samples) {
             self.judge_sample(sample, pace);
         }

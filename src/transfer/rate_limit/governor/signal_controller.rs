@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::throughput_meter::CopyPace;
-use super::{Bottleneck, Cause, Rate, Sample};
+use super::{Bottleneck, CallSummary, Cause, Rate, Sample};
 use crate::sys::clock::MonotonicNs;
 
 /// The controller of one signal. Each kind of control law is one implementation.
@@ -15,6 +15,9 @@ pub(super) trait SignalController: Debug + Send {
 
     /// Adds a sample, which is evaluated with the next decision. A sample of another kind is ignored.
     fn add_sample(&mut self, sample: Sample);
+
+    /// Adds the time of the copy's own calls, for a signal that they tell something about.
+    fn add_calls(&mut self, _calls: CallSummary) {}
 
     /// Records that the sensor has died at `now`: the signal is unknown until its successor answers.
     fn sensor_lost(&mut self, _now: MonotonicNs) {}
