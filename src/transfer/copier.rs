@@ -115,9 +115,7 @@ impl<T> Copier<T> {
         };
         let mut held = HeldDone::new(listener);
         let hashed = self.copy_in_steps(&mut job, options, &mut held, tag)?;
-        let copied = thread_usage();
-        let read_back = verify_if_wanted(&job, options, &mut held)?;
-        let compared = thread_usage().since(copied);
+        let (read_back, compared) = verify_if_wanted(&job, options, &mut held)?;
         let writers = job.ask_for_writers_again(options.require_quiescent)?;
         let (digest, usage) = hashed.map_or((None, ThreadUsage::default()), |hashed| {
             (Some(hashed.digest), hashed.usage)
@@ -246,19 +244,20 @@ impl<T> Copier<T> {
 }
 
 /// Reads a complete copy back and compares it with its source, if that is wanted. A difference to a source that has
-/// changed is reported as that change.
+/// changed is reported as that change. Returns also the CPU time that it took.
 fn verify_if_wanted(
     job: &CopyJob<'_>,
     options: TransferOptions,
     held: &mut HeldDone<'_>,
-) -> Result<Option<ReadBack>, CopyFailure> {
+) -> Result<(Option<ReadBack>, ThreadUsage), CopyFailure> {
     if !options.verify {
-        return Ok(None);
+        return Ok((None, ThreadUsage::default()));
     }
+    let copied = thread_usage();
     let read_back = verify(job, held.started(), held);
     let unchanged = file_copy::check_source_unchanged(job.source, &job.source_info);
     let error = match (read_back, unchanged) {
-        (Ok(read_back), Ok(())) => return Ok(Some(read_back)),
+        (Ok(read_back), Ok(())) => return Ok((Some(read_back), thread_usage().since(copied))),
         (Err(Error::Different { .. }) | Ok(_), Err(changed)) => changed,
         (Err(error), _) => interrupted_or(error, held),
     };
@@ -295,7 +294,7 @@ mod tests {
     use crate::transfer::engine;
     use crate::transfer::event::{Event, Progress};
     use crate::transfer::plan::{DirectPolicy, Sparse};
-    use crate::transfer::rate_limit::{Rate, RateSettings};
+    use crate::transfer::rate_limit::{MAX_BURST, Rate, RateSettings};
 
     /// Ignores all events and never stops the copy.
     struct Silent;

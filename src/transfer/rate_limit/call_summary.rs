@@ -27,9 +27,9 @@ impl CallSpan {
 /// The calls of a copy since the last decision, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallSummary {
-    /// Number of calls.
+    /// Number of calls, which is at least one.
     pub count: u32,
-    /// What they took together.
+    /// Time that all of them took together.
     pub total: Duration,
     /// The call that took longest.
     pub longest: CallSpan,
