@@ -62,7 +62,7 @@ impl Hasher {
 
     /// Adds zeros, as those of a hole.
     pub(in crate::transfer) fn update_zeros(&mut self, mut count: u64) {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         while count > 0 {
             let len = count.min(ZEROS.len() as u64);
             self.update(&ZEROS[..len as usize]);
