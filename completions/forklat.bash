@@ -49,7 +49,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__compare)
-            opts="-v -h --runs --size --source --tool --baseline --squeeze --disk-limit --sysctl --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --runs --size --source --tool --baseline --squeeze --disk-limit --disk-limit-size --disk-limit-above --sysctl --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -80,6 +80,14 @@ _forklat() {
                     return 0
                     ;;
                 --disk-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --disk-limit-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --disk-limit-above)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -165,7 +173,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__run)
-            opts="-v -h --attach --for --baseline --settle --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --attach --for --baseline --settle --disk-limit --disk-limit-size --disk-limit-above --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -184,6 +192,18 @@ _forklat() {
                     return 0
                     ;;
                 --settle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --disk-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --disk-limit-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --disk-limit-above)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

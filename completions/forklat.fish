@@ -34,6 +34,9 @@ complete -c forklat -n "__fish_forklat_using_subcommand run" -l attach -d 'Measu
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l for -d 'Measure for TIME, instead of running a command; with --attach, for at most TIME' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l baseline -d 'Measure the machine for TIME before the command' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l settle -d 'Measure the machine after the command until writeback has settled, for at most TIME' -r
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l disk-limit -d 'Use a disk of RATE bytes per second, for reads and for writes, in place of the directory of --on: an ext4 on a loop device, with an image there, that is held below its I/O scheduler, as a slow disk is' -r
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l disk-limit-size -d 'Set the size of the disk of --disk-limit [default: half of the free space, at most 16G]' -r
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l disk-limit-above -d 'Limit the disk of the directory of --on to RATE above its I/O scheduler, by the block controller: requests wait in a queue without a bound, which no disk has' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l probe -d 'Run only the probes with these names' -r -f -a "wakeup\t''
 fork\t''
 exec\t''
@@ -58,7 +61,9 @@ complete -c forklat -n "__fish_forklat_using_subcommand compare" -l source -d 'C
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l tool -d 'Compare this tool; ratios refer to the first one. {source} and {dest} in CMD are replaced, and no shell is used. The default tools are cp, dd oflag=direct and mmapcp' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l baseline -d 'Measure the machine for TIME before the copies' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l squeeze -d 'Fill memory until only SIZE is available, as on a full host; release it if the machine needs it' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit -d 'Limit the disk of the directory of --on to RATE bytes per second, for reads and for writes' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit -d 'Use a disk of RATE bytes per second, for reads and for writes, in place of the directory of --on: an ext4 on a loop device, with an image there, that is held below its I/O scheduler, as a slow disk is' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit-size -d 'Set the size of the disk of --disk-limit [default: half of the free space, at most 16G]' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit-above -d 'Limit the disk of the directory of --on to RATE above its I/O scheduler, by the block controller: requests wait in a queue without a bound, which no disk has' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l sysctl -d 'Set a sysctl for the run; may be given several times' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l probe -d 'Run only the probes with these names' -r -f -a "wakeup\t''
 fork\t''

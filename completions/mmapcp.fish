@@ -42,6 +42,7 @@ auto\t''
 always\t''"
 complete -c mmapcp -l limit-rate -d 'Copy at most RATE bytes of data per second, from 1K to 100G; K, M, G are powers of 1024, and KB, MB, GB are powers of 1000' -r -f
 complete -c mmapcp -l max-fork-latency -d 'Copy only so fast that the 99th percentile of the time of a fork on this machine stays below TIME, for example 5ms' -r -f
+complete -c mmapcp -l max-wakeup-latency -d 'Copy only so fast that the 99th percentile of the time from the end of a program\'s sleep until it runs again stays below TIME, for example 1ms' -r -f
 complete -c mmapcp -l max-write-latency -d 'Copy only so fast that the 99th percentile of the time of a 4 KiB write with fdatasync, by another program on the file system of DEST, stays below TIME' -r -f
 complete -c mmapcp -l max-pressure -d 'Copy only so fast that the time in which some task waits for memory, or for a disk, stays below PERCENT (PSI)' -r -f
 complete -c mmapcp -l give-up-after -d 'Fail if one of these three limits is exceeded for TIME at the slowest rate; without this option the copy continues at that rate' -r -f

@@ -93,6 +93,7 @@ fn a_prober_that_dies_is_said_and_another_takes_its_place() {
     let pair = CopyFixture::new(8 * MIB);
     for (option, name) in [
         ("--max-fork-latency", "fork"),
+        ("--max-wakeup-latency", "wakeup"),
         ("--max-write-latency", "fsync"),
     ] {
         let target = format!("{option}=1h");

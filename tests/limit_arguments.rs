@@ -17,6 +17,7 @@ const BAD_LIMITS: &[(&[&str], &str)] = &[
     (&["--limit-rate=5M/h"], "from 1K to 100G"),
     (&["--max-fork-latency=5"], "a time with a unit"),
     (&["--max-fork-latency=0ms"], "from 1us to 1h"),
+    (&["--max-wakeup-latency=0ms"], "from 1us to 1h"),
     (&["--max-write-latency=-5ms"], "from 1us to 1h"),
     (&["--max-write-latency=2h"], "from 1us to 1h"),
     (&["--max-write-latency=5m"], "such as 5ms"),

@@ -165,11 +165,19 @@ fn printed(line: &str) -> String {
     text
 }
 
-/// A fork within a microsecond is to be had nowhere: the copy says so, goes on at the trickle, and ends when it was told to.
+/// A fork or a wake-up within a microsecond is to be had nowhere: the copy says so, goes on at the lowest rate, and ends when it
+/// was told to.
 #[test]
 fn a_copy_that_is_given_up_says_why_and_fails() {
+    for cause in ["fork-latency", "wakeup-latency"] {
+        give_up_copy(cause);
+    }
+}
+
+fn give_up_copy(cause: &str) {
     let pair = CopyFixture::new(60 * MIB);
-    let options = ["--max-fork-latency=1us", "--give-up-after=1s"];
+    let limit = format!("--max-{cause}=1us");
+    let options = [&limit[..], "--give-up-after=1s"];
     let output = run(&mut pair.command(&[&["--json"], &options[..]].concat()));
     assert_exit(&output, 1);
     let stderr = lossy_string(&output.stderr);
@@ -183,7 +191,7 @@ fn a_copy_that_is_given_up_says_why_and_fails() {
     let events = parse_events(&output);
     let held = throttles(&events);
     assert!(
-        held.iter().any(|event| event["cause"] == "fork-latency"
+        held.iter().any(|event| event["cause"] == cause
             && event["target"] == 1e-6
             && event["rate"] == 2 * MIB),
         "{held:#?}"

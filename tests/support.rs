@@ -112,7 +112,11 @@ pub(crate) fn skip(test: &str, why: &str) {
 
 /// Limits that are never reached: all those that this kernel can hold.
 pub(crate) fn unreachable_limits() -> Vec<&'static str> {
-    let mut options = vec!["--max-fork-latency=1h", "--max-write-latency=1h"];
+    let mut options = vec![
+        "--max-fork-latency=1h",
+        "--max-wakeup-latency=1h",
+        "--max-write-latency=1h",
+    ];
     if fs::read("/proc/pressure/memory").is_ok() {
         options.push("--max-pressure=100");
     } else {

@@ -107,7 +107,7 @@ impl Host {
             line.extend(["--squeeze".into(), mib(words.squeeze)]);
         }
         if self.is_slow() {
-            line.extend(["--disk-limit".into(), mib(words.disk_limit)]);
+            line.extend(["--disk-limit-above".into(), mib(words.disk_limit)]);
         }
         for tool in tools() {
             line.extend(["--tool".into(), tool]);

@@ -65,7 +65,7 @@ pub(crate) fn write(words: &ThrottleArgs, signals: &Signals) -> Result<()> {
         option: "--max-write-latency",
         targets: given_or_default(&words.target, &[50]),
         probe: "fsync",
-        host: ["--disk-limit".into(), words.disk_limit.to_string()],
+        host: ["--disk-limit-above".into(), words.disk_limit.to_string()],
         size: words.size.unwrap_or(1600 << 20),
         words,
         signals,

@@ -196,8 +196,11 @@ fn install_signals(command: &ForklatCommand) -> io::Result<Signals> {
         ForklatCommand::Run(words) if !words.command.is_empty() => {
             Signals::install_without_termination()
         }
-        // This changes the host, so a second signal must not end it before it has restored the host.
+        // These change the host, so a second signal must not end it before it has restored the host.
         ForklatCommand::Compare(_) => Signals::install_without_termination(),
+        ForklatCommand::Run(words) if words.disk.is_given() => {
+            Signals::install_without_termination()
+        }
         _ => Signals::install(),
     }
 }

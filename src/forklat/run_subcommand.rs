@@ -1,6 +1,7 @@
 //! `forklat run`: measures an idle baseline, then the same while something runs, then until writeback has settled.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +11,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::cli::run_args::RunArgs;
+use super::default_directory::current_directory;
+use super::host::RestoreGuard;
+use super::host::limited_dir::LimitedDir;
+use super::host::undo_journal::UndoJournal;
 use super::measured_command::{RunningCommand, find, shell_status};
 use super::probe_plan::ProbePlan;
 use super::report_builder::{SubjectSpec, assemble};
@@ -19,13 +24,18 @@ use super::writeback_idle::WritebackIdle;
 use super::{TaskContext, TaskOutcome, print_diagnostic};
 use crate::forklat::error::{ForklatError, cannot};
 use crate::observe::host_info::HostInfo;
+use crate::report::quote::quote;
 use crate::report::units;
 use crate::sys::proc_status::{is_proc_mounted, start_time};
+use crate::sys::process::{MainThread, die_with_parent};
 
 /// The names of the columns in the table.
 const BASELINE: &str = "baseline";
 const DURING: &str = "during";
 const AFTER: &str = "after";
+
+/// The placeholder in the command for the directory on the limited disk.
+const DISK: &str = "{disk}";
 
 /// Longest time for which the first kind of prober is measured without the others (3 s), which is the default length of
 /// the baseline.
@@ -87,28 +97,62 @@ impl Workload {
 /// Whatever prevented the measurement. No part of a table is printed then.
 pub(super) fn run(words: &RunArgs, task: &TaskContext) -> Result<TaskOutcome, ForklatError> {
     let target = Workload::resolve(words)?;
-    let observing = ProbePlan::resolve(&words.probes)?;
+    if !words.disk.is_given() {
+        return measure(words, &target, None, task);
+    }
+    let mut restore = RestoreGuard::new(UndoJournal::open()?);
+    let on = words.probes.on.clone().unwrap_or_else(current_directory);
+    let disk = LimitedDir::set_up(&words.disk, &on, restore.journal_mut())?;
+    // An error of the measurement comes first. The guard then restores when it is dropped, and says what it could not.
+    let outcome = measure(words, &target, disk, task)?;
+    restore.restore().map_err(|lines| lines.join("; "))?;
+    Ok(outcome)
+}
+
+/// Measures the phases, on the limited disk if there is one.
+fn measure(
+    words: &RunArgs,
+    target: &Workload,
+    disk: Option<LimitedDir>,
+    task: &TaskContext,
+) -> Result<TaskOutcome, ForklatError> {
+    let mut probes = words.probes.clone();
+    if let Some(disk) = &disk {
+        probes.on = Some(disk.dir().to_owned());
+    }
+    let observing = ProbePlan::resolve(&probes)?;
     let alone = words
         .verbose
         .then_some(words.baseline.min(MAX_ISOLATED_TIME));
     let alone = alone.filter(|length| !length.is_zero());
     let mut session = Session::start(&observing, words.export.0.has_interval_log(), alone)?;
+    // Dropped before the session: a prober that waits for the disk does not end before the limit is lifted.
+    let disk = disk;
+    if let Some(disk) = &disk {
+        session.notes.extend(disk.notes().iter().cloned());
+        if words.command.is_empty() {
+            print_diagnostic(&format!("the limited disk is {}", quote(disk.dir())));
+        }
+        disk.enable()?;
+    }
     let live = StatusLine::on_terminal();
     let mut measuring = PhaseRunner {
         session: &mut session,
         live: &live,
         task,
+        disk: disk.as_ref().map(LimitedDir::dir),
     };
     measuring.baseline(words.baseline)?;
-    let status = measuring.during(&target)?;
+    let status = measuring.during(target)?;
     measuring.after(words.settle)?;
     live.set_message("stopping the observers");
     // A signal that ended the measured time has been handled by now. A second one ends this process at once.
     let answered = status.is_some() || task.signals.pending_signal().is_some();
+    let facts = HostInfo::read(Path::new("/"), observing.setup.directory.as_deref());
+    drop(disk);
     let record = session.stop(&|| !answered && task.signals.pending_signal().is_some())?;
     live.finish();
-    let facts = HostInfo::read(Path::new("/"), observing.setup.directory.as_deref());
-    let report = assemble("run", &columns(&target), &record, task, facts);
+    let report = assemble("run", &columns(target), &record, task, facts);
     Ok(TaskOutcome {
         status: status.unwrap_or(0),
         report: Box::new(report),
@@ -134,6 +178,8 @@ struct PhaseRunner<'a> {
     session: &'a mut Session,
     live: &'a StatusLine,
     task: &'a TaskContext,
+    /// The directory on the limited disk, if there is one.
+    disk: Option<&'a Path>,
 }
 
 impl PhaseRunner<'_> {
@@ -197,7 +243,19 @@ impl PhaseRunner<'_> {
 
     fn command(&mut self, path: &Path, words: &[OsString]) -> Result<i32, ForklatError> {
         let mut command = Command::new(path);
-        command.arg0(&words[0]).args(&words[1..]);
+        command.arg0(&words[0]);
+        match self.disk {
+            Some(disk) => {
+                command.args(words[1..].iter().map(|word| fill_disk(word, disk)));
+                // Its files go with the disk, so it does not outlive this process, which removes the disk.
+                let main =
+                    MainThread::current().map_err(|e| cannot("run", Path::new(&words[0]), e))?;
+                die_with_parent(&mut command, main);
+            }
+            None => {
+                command.args(&words[1..]);
+            }
+        }
         self.session.begin(DURING);
         let running = RunningCommand::start(&mut command, None)
             .map_err(|e| ForklatError::cannot_run(&words[0], e))?;
@@ -258,6 +316,22 @@ impl PhaseRunner<'_> {
     }
 }
 
+/// Replaces each `{disk}` in a word of the command by the directory on the limited disk, whatever bytes this has.
+fn fill_disk(word: &OsStr, disk: &Path) -> OsString {
+    let mut filled = Vec::new();
+    let mut rest = word.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(DISK.as_bytes()) {
+            filled.extend(disk.as_os_str().as_bytes());
+            rest = after;
+        } else {
+            filled.push(*first);
+            rest = after;
+        }
+    }
+    OsString::from_vec(filled)
+}
+
 fn no_process(pid: Pid) -> String {
     if is_proc_mounted() {
         format!("there is no process {pid}")
@@ -283,5 +357,24 @@ fn forward_signal(pid: Pid, pending: Option<i32>, passed_on: &mut Option<i32>) {
     {
         // The error is ignored, since the command may just have ended.
         let _ = kill(pid, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limited_disk_is_named_in_the_command_as_often_as_wanted() {
+        let disk = Path::new("/d");
+        for (word, want) in [
+            ("of={disk}/f", "of=/d/f"),
+            ("cp a {disk} && sync {disk}/a", "cp a /d && sync /d/a"),
+            ("{disk", "{disk"),
+            ("{{disk}}", "{/d}"),
+            ("", ""),
+        ] {
+            assert_eq!(fill_disk(OsStr::new(word), disk), want);
+        }
     }
 }

@@ -17,6 +17,7 @@ pub mod idle_priority;
 pub mod key_value;
 pub mod local_time;
 pub mod lock;
+pub mod loop_device;
 pub mod mapped_file;
 pub mod o_path;
 pub mod parked_process;

@@ -25,10 +25,11 @@ fn any_limits() -> impl Strategy<Value = Limits> {
     let time = || prop::option::of(any_number().prop_map(Duration::from_nanos));
     let rate = prop::option::of(1..u64::MAX);
     let pressure = prop::option::of(prop_oneof![0.0..100.0, any::<f64>()]);
-    (rate, time(), time(), pressure, time()).prop_map(
-        |(rate, fork_latency, write_latency, pressure, give_up_after)| Limits {
+    (rate, time(), time(), time(), pressure, time()).prop_map(
+        |(rate, fork_latency, wakeup_latency, write_latency, pressure, give_up_after)| Limits {
             rate,
             fork_latency,
+            wakeup_latency,
             write_latency,
             pressure,
             give_up_after,
@@ -87,7 +88,7 @@ proptest! {
                 prop_assert!(rate >= limit.min(MIN_RATE), "{orders:?}");
             }
             if limits.any() {
-                prop_assert!(orders.chunk.is_power_of_two() || orders.chunk % (64 << 10) == 0, "{orders:?}");
+                prop_assert!(orders.chunk.is_power_of_two() || orders.chunk.is_multiple_of(64 << 10), "{orders:?}");
                 prop_assert!((4096..=8 << 20).contains(&orders.chunk), "{orders:?}");
             }
             if let Some(holding) = orders.bottleneck {

@@ -301,11 +301,12 @@ fn copy_below_knee(disk: f64, target: Duration, seconds: u64, seed: u64) -> Knee
     }
 }
 
-/// A bystander whom the governor does not ask. Before probes had random moments and cuts followed what the disk had taken,
-/// copies of 10 s reached 0.41 to 0.51 of these disks, and real ones missed a target of 15 ms by a factor of four.
+/// A bystander whom the governor does not ask. Before the copy's own calls were heard, of copies of 10 s 58 in 90 had no more
+/// than 1 % late, and the least mean rate was 0.63 of the disk; before probes had random moments it was 0.41, and real disks
+/// missed a target of 15 ms by a factor of four.
 #[test]
 fn a_disk_with_a_knee_is_kept_below_it() {
-    for (seconds, least_rate, allowed) in [(10, 0.5, 2.0), (60, 0.7, 1.0)] {
+    for (seconds, least_rate, allowed) in [(10, 0.75, 0.75), (60, 0.85, 0.5)] {
         for disk in [20e6, 100e6, 500e6] {
             for target in [5, 15, 50].map(Duration::from_millis) {
                 let copies: Vec<_> = (0..10)
@@ -318,7 +319,7 @@ fn a_disk_with_a_knee_is_kept_below_it() {
                 println!(
                     "{context}: {within} of 10 within 1 %, {late:.2} % late on average, {rate:.2} of the disk"
                 );
-                assert!(late <= allowed, "{context}: {copies:?}");
+                assert!(late <= allowed && within >= 8, "{context}: {copies:?}");
                 assert!(rate >= least_rate, "{context}: {copies:?}");
             }
         }

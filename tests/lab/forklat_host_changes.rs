@@ -20,13 +20,13 @@ use crate::support::*;
 const TOOLS: [&str; 4] = ["losetup", "mkfs.ext4", "mount", "umount"];
 
 /// Exit status when forklat itself failed.
-const FORKLAT_FAILED: Option<i32> = Some(125);
+pub(super) const FORKLAT_FAILED: Option<i32> = Some(125);
 
 const NO_TOOLS: [&str; 0] = [];
 
 // ---------------------------------------------------------------- sysctls
 
-const DIRTY_RATIO_FILE: &str = "/proc/sys/vm/dirty_ratio";
+pub(super) const DIRTY_RATIO_FILE: &str = "/proc/sys/vm/dirty_ratio";
 
 /// The laboratory, vm.dirty_ratio, and the setting of another value; `None` after saying why there is none.
 fn changed_dirty_ratio() -> Option<(Lab, String, &'static str)> {
@@ -179,9 +179,12 @@ fn settings_need_root_and_that_is_said() {
             ["--sysctl=vm.dirty_ratio=33"],
             "dirty_ratio': Permission denied",
         ),
+        (["--disk-limit-above=20M"], "this needs root"),
         (["--disk-limit=20M"], "this needs root"),
     ] {
-        if words == ["--disk-limit=20M"] && (controller().is_none() || !is_on_disk(open.path())) {
+        if words[0].starts_with("--disk-limit")
+            && (controller().is_none() || !is_on_disk(open.path()))
+        {
             continue;
         }
         let mut command = Command::new(&program);
@@ -352,7 +355,7 @@ fn a_sysctl_that_changes_another_leaves_both_as_they_were() {
 // ---------------------------------------------------------------- the disk
 
 /// The block controller as it is found here.
-enum Controller {
+pub(super) enum Controller {
     /// The top of cgroup v1 with `blkio`.
     V1(PathBuf),
     /// The top of cgroup v2 with `io`.
@@ -397,7 +400,7 @@ impl Controller {
 }
 
 /// `None` where there is none.
-fn controller() -> Option<Controller> {
+pub(super) fn controller() -> Option<Controller> {
     let mounts = fs::read_to_string("/proc/self/mounts").expect("read the mounts");
     let mut found = None;
     for line in mounts.lines() {
@@ -448,7 +451,7 @@ fn a_disk_is_held_to_its_rate_and_let_go() {
     let shown = controller.shown();
     let copy = r#"dd if="$1" of="$2" bs=1M oflag=direct status=none"#;
     let tool = place.tool("dd", &format!("{shown} >\"$HERE/seen\"\n{copy}"));
-    let (output, report) = place.report(place.compare_once(&[tool]).arg("--disk-limit=20M"));
+    let (output, report) = place.report(place.compare_once(&[tool]).arg("--disk-limit-above=20M"));
     assert_exit(&output, 0);
     let seen = place.text("seen");
     let line = seen.lines().find(|line| line.starts_with(&device));
@@ -456,6 +459,8 @@ fn a_disk_is_held_to_its_rate_and_let_go() {
     // 32 MiB at that rate are 1.6 s. No machine is too slow for this.
     let wall = only_copy(&report, "dd")["wall"].as_f64().expect("seconds");
     assert!(wall >= 1.3, "{wall} s");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("held above its scheduler"), "{notes}");
     assert!(!controller.holds(&device));
 }
 
@@ -470,7 +475,7 @@ fn a_signal_and_a_failing_tool_take_the_limit_off() {
         place.tool("hangs", HANGING_TOOL),
     ];
     let mut command = place.compare_once(&tools);
-    let running = Running::start(command.arg("--disk-limit=20M"));
+    let running = Running::start(command.arg("--disk-limit-above=20M"));
     wait_for_hanging_tool(&place, &running);
     assert!(controller.holds(&device));
     running.signal(Signal::SIGTERM);
@@ -485,7 +490,7 @@ fn killed_the_next_start_takes_the_limit_off() {
         return;
     };
     let place = CompareFixture::with_copy_dir(&disk.dir);
-    let running = start_hanging(&place, &["--disk-limit=20M"]);
+    let running = start_hanging(&place, &["--disk-limit-above=20M"]);
     let pid = running.pid();
     running.signal(Signal::SIGKILL);
     running.finish();
@@ -507,7 +512,7 @@ fn killed_while_it_waits_for_the_disk_the_next_start_takes_the_limit_off() {
     let copies = format!("{COPYING_TOOL}\necho $$ >\"$HERE/pids\"");
     let mut command = place.compare_once(&[place.tool("copies", &copies)]);
     // 32 MiB would take longer than the next start waits.
-    let running = Running::start(command.arg("--disk-limit=1M"));
+    let running = Running::start(command.arg("--disk-limit-above=1M"));
     wait_for_hanging_tool(&place, &running);
     let pid = running.pid();
     running.signal(Signal::SIGKILL);
@@ -526,7 +531,7 @@ fn a_limit_that_cannot_be_is_refused_in_words() {
     let memory = shm_dir();
     let place = CompareFixture::with_copy_dir(memory.path());
     let tools = [place.tool("cp", COPYING_TOOL)];
-    let output = place.run(place.compare_once(&tools).arg("--disk-limit=20M"));
+    let output = place.run(place.compare_once(&tools).arg("--disk-limit-above=20M"));
     assert_exit(&output, FORKLAT_FAILED);
     assert_says(&output, "no block device below");
     assert_says(&output, "its file system is tmpfs");
@@ -536,7 +541,7 @@ fn a_limit_that_cannot_be_is_refused_in_words() {
     let place = CompareFixture::with_copy_dir(&disk.dir);
     for rate in ["0", "1", "1023K"] {
         let mut command = place.compare_once(&[place.tool("cp", COPYING_TOOL)]);
-        let output = place.run(command.args(["--disk-limit", rate]));
+        let output = place.run(command.args(["--disk-limit-above", rate]));
         assert_exit(&output, FORKLAT_FAILED);
         assert_says(&output, "too low: at least 1.00 MiB/s are needed");
         assert!(!controller.holds(&device));
@@ -555,7 +560,7 @@ const BALLOON_BYTES: u64 = 1 << 30;
 const MEMORY_NOISE_BYTES: u64 = BALLOON_BYTES / 4;
 
 /// Bytes of MemAvailable.
-fn available() -> u64 {
+pub(super) fn available() -> u64 {
     meminfo(&fs::read_to_string("/proc/meminfo").expect("read meminfo"))
 }
 
@@ -813,7 +818,7 @@ fn assert_only_lost_and_found(disk: &Mount) {
     assert!(is_empty(disk), "{:?}", names(&disk.dir));
 }
 
-fn assert_says(output: &Output, words: &str) {
+pub(super) fn assert_says(output: &Output, words: &str) {
     let stderr = lossy_string(&output.stderr);
     assert!(stderr.contains(words), "'{words}' is not in: {stderr}");
 }

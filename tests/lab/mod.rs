@@ -9,6 +9,7 @@ mod disk_full;
 #[cfg(target_arch = "x86_64")]
 mod fault_injection;
 mod forklat_host_changes;
+mod forklat_limited_disk;
 mod kernel;
 mod kernel_versions;
 mod memory_cgroup;

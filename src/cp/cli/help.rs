@@ -47,12 +47,12 @@ This holds for each file, not for a tree as a whole. A kill may leave the file .
 NAME with --atomic removes it.";
 
 const THROTTLE: &str = "\
-TIME needs a unit: us, ms, s, min or h. --max-fork-latency, --max-write-latency and --max-pressure measure what other programs \
-feel while the copy runs. The two latencies are also measured before the copy starts, which takes 0.4 to 2 s. The copy starts at \
+TIME needs a unit: us, ms, s, min or h. The options with --max measure what other programs \
+feel while the copy runs. The latencies are also measured before the copy starts, which takes 0.1 to 2 s. The copy starts at \
 2 MiB/s. It gets faster while the measured value is below the limit, and slower while it is above it (for a latency at once, for \
 pressure once a second), but not slower than 2 MiB/s. --max-write-latency writes to a file without a name in the directory of \
 DEST, which must be writable. If several limits are given, the strictest one applies; the progress bar, the status line, --json \
-and --debug name it. Limits count the bytes of data that are moved, and not holes or shared blocks. With one of these three \
+and --debug name it. Limits count the bytes of data that are moved, and not holes or shared blocks. With one of these \
 options a file counts for at least 4 KiB. PSI also counts the time in which the copy itself waits for the disk.";
 
 const ORDER: &str = "\

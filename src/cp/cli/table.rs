@@ -394,6 +394,18 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     .own(),
     required(
         "",
+        "max-wakeup-latency",
+        ("TIME", Free),
+        "Copy only so fast that the 99th percentile of the time from the end of a program's \
+         sleep until it runs again stays below TIME, for example 1ms",
+        |parsed, time| {
+            time.latency()
+                .map(|time| parsed.options.throttle.wakeup_latency = Some(time))
+        },
+    )
+    .own(),
+    required(
+        "",
         "max-write-latency",
         ("TIME", Free),
         "Copy only so fast that the 99th percentile of the time of a 4 KiB write with \

@@ -55,7 +55,7 @@ fn sentence(error: &UsageError) -> Vec<u8> {
         }
         UsageError::ReflinkWithSparse => "--reflink can be used only with --sparse=auto".into(),
         UsageError::GiveUpWithoutLimit => {
-            "--give-up-after can be used only with --max-fork-latency, --max-write-latency or --max-pressure".into()
+            "--give-up-after can be used only with --max-fork-latency, --max-wakeup-latency, --max-write-latency or --max-pressure".into()
         }
         UsageError::ContextSetAndPreserved => "cannot set target context and preserve it".into(),
         UsageError::ContextWithoutSelinux => {

@@ -325,7 +325,7 @@ fn an_abbreviation_means_what_it_means_to_cp() {
     assert_eq!(options("--lim=1M a b").throttle.rate, Some(1 << 20));
     assert_eq!(
         mistake("--m=1 a b"),
-        "option '--m=1' is ambiguous; possibilities: '--manifest' '--max-fork-latency' '--max-write-latency' '--max-pressure'"
+        "option '--m=1' is ambiguous; possibilities: '--manifest' '--max-fork-latency' '--max-wakeup-latency' '--max-write-latency' '--max-pressure'"
     );
     let among_ours = "option '--j' is ambiguous; possibilities: '--jobs' '--json'";
     assert_eq!(mistake("--j a b"), among_ours);
@@ -413,6 +413,7 @@ fn limits_are_what_they_say() {
         let time = Some(Duration::from_micros(microseconds));
         let throttle = |option| options(&format!("{option}={value} a b")).throttle;
         assert_eq!(throttle("--max-fork-latency").fork_latency, time);
+        assert_eq!(throttle("--max-wakeup-latency").wakeup_latency, time);
         assert_eq!(throttle("--max-write-latency").write_latency, time);
     }
     for (value, percent) in [("10", 10.0), ("10%", 10.0), ("0.5%", 0.5), ("100", 100.0)] {
@@ -521,7 +522,7 @@ fn conflicting_options_are_refused() {
     for (line, want) in [
         (
             "--give-up-after=5s --limit-rate=1M a b",
-            "--give-up-after can be used only with --max-fork-latency, --max-write-latency or --max-pressure",
+            "--give-up-after can be used only with --max-fork-latency, --max-wakeup-latency, --max-write-latency or --max-pressure",
         ),
         ("-ls a b", "cannot make both hard and symbolic links"),
         (

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::disk_limit_args::DiskLimitArgs;
 use super::export_args::ExportArgs;
 use super::long_help;
 use super::probes::ProbeArgs;
@@ -41,9 +42,9 @@ pub struct CompareArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "The host")]
     pub squeeze: Option<u64>,
 
-    /// Limit the disk of the directory of --on to RATE bytes per second, for reads and for writes
-    #[arg(long, value_name = "RATE", value_parser = parse_bytes, help_heading = "The host")]
-    pub disk_limit: Option<u64>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub disk: DiskLimitArgs,
 
     /// Set a sysctl for the run; may be given several times
     #[arg(long, value_name = "NAME=VALUE", help_heading = "The host")]

@@ -12,6 +12,16 @@ coordinated omission). The moments that pass during a slow request are served to
 each counts from its own moment. Service time counts from the start of the request; it is in the exports and, with -v, in the \
 table.";
 
+/// Explains the two disk limits.
+const DISK_LIMIT: &str = "\
+--disk-limit makes a disk for the run: an ext4 with a journal on a loop device with direct I/O and the scheduler mq-deadline. \
+That device lies on a second one, which the block controller holds to RATE, and that on an image in the directory of --on. So \
+requests wait below the scheduler, as for a slow disk: writeback throttling, the scheduler and nr_requests see a busy disk, and \
+no other program is limited. --disk-limit-above limits the disk of the directory itself. There requests wait above the \
+scheduler, in a queue without a bound, which no disk has; with cgroup v1 all programs are limited, with v2 those that forklat \
+starts. Both need the controller blkio of cgroup v1 or io of cgroup v2; --disk-limit also needs mkfs.ext4 and loop devices. The \
+notes below the table say which limit was used.";
+
 /// The exit status of the subcommands that run no other program.
 const STATUS: &str = "\
 Exit status: 0 if all went well, 125 if forklat itself failed; then no table is printed.";
@@ -43,6 +53,8 @@ pub fn run() -> String {
          standard output. SIGTERM, and SIGINT that does not come from a terminal, are passed on to COMMAND. With --attach and \
          --for they end the measurement, and the result so far is shown. With -v, the first kind of prober is first measured \
          without the other observers, to show what these cost. A prober that dies ends the measurement, but not COMMAND.\n\n\
+         {DISK_LIMIT} In the arguments of COMMAND, {{disk}} is replaced by the directory on the limited disk, also inside of the \
+         words of a shell; without a COMMAND the directory is printed. COMMAND is killed if forklat is.\n\n\
          Exit status: that of COMMAND, or 128 plus the number of the signal that killed it; 127 if COMMAND is not found; 126 if \
          it cannot be run; 125 if forklat itself failed, and then no table is printed.",
         probes()
@@ -64,8 +76,8 @@ pub fn compare() -> String {
          (for users other than root in $XDG_RUNTIME_DIR/forklat or /tmp/forklat-UID; FORKLAT_STATE_DIR sets another directory). They \
          are undone when forklat ends, or after SIGKILL by the next start of forklat. Memory that --squeeze filled is free as soon as \
          forklat has ended.\n\n\
-         --squeeze needs no privileges if there is no swap. --disk-limit and --sysctl need root. --disk-limit also needs the \
-         controller blkio of cgroup v1 or io of cgroup v2.\n\n\
+         --squeeze needs no privileges if there is no swap. The disk limits and --sysctl need root.\n\n\
+         {DISK_LIMIT}\n\n\
          Exit status: 0 if all copies are equal to the source; 1 if a tool failed or made a different copy; 127 if a tool is not \
          found; 126 if it cannot be run; 125 if forklat itself failed, and then no table is printed.",
         probes()

@@ -1,6 +1,7 @@
 //! The command line of forklat, as clap reads it. This module makes no system call and takes no decision.
 
 pub mod compare;
+pub mod disk_limit_args;
 pub mod export_args;
 pub mod long_help;
 pub mod probes;

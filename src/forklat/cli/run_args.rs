@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::disk_limit_args::DiskLimitArgs;
 use super::export_args::ExportArgs;
 use super::long_help;
 use super::probes::ProbeArgs;
@@ -36,6 +37,10 @@ pub struct RunArgs {
     /// Measure the machine after the command until writeback has settled, for at most TIME
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "60s")]
     pub settle: Duration,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub disk: DiskLimitArgs,
 
     /// Show also each CPU, the service times, and what the observers cost
     #[arg(short, long)]

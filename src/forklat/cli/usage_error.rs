@@ -46,6 +46,9 @@ pub fn sentence(error: &Error) -> String {
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = first(error, ContextKind::InvalidArg);
+            if missing.starts_with("--") {
+                return format!("option '{}' is missing", without_placeholder(&missing));
+            }
             let name = missing.trim_matches(['<', '>', '.', '[', ']']);
             format!("missing {} operand", name.to_lowercase())
         }

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::cli::compare::CompareArgs;
-use super::super::host::RestoreGuard;
 use super::super::host::balloon::Balloon;
-use super::super::host::disk_limit::DiskLimit;
+use super::super::host::limited_dir::LimitedDir;
 use super::super::host::sysctl::Setting;
 use super::super::host::undo_journal::UndoJournal;
 use super::background_work::ShouldStop;
@@ -50,10 +49,8 @@ impl StartedBalloon {
 /// The prepared host on which each tool runs.
 #[derive(Debug)]
 pub(super) struct Fixture {
-    // Fields are dropped in this order: first the memory of the balloon, then what the undo journal holds.
     balloon: Option<Balloon>,
-    limit: Option<DiskLimit>,
-    restore: RestoreGuard,
+    limit: Option<LimitedDir>,
     squeeze: u64,
     source: PathBuf,
     /// Size in bytes of the dump that has to be made, or `None` if the user gave a source file.
@@ -65,15 +62,15 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    /// Checks the options and makes the changes that last for all runs. The balloon and the disk limit are applied and
-    /// lifted for each run.
+    /// Checks the options and makes the changes that last for all runs, each in the undo journal `record`. The balloon
+    /// and the disk limit are applied and lifted for each run.
     pub(super) fn set_up(
         words: &CompareArgs,
         on: &Path,
         host: StartedBalloon,
+        limit: Option<LimitedDir>,
+        record: &mut UndoJournal,
     ) -> Result<Self, ForklatError> {
-        let mut restore = RestoreGuard::new(UndoJournal::open()?);
-        let record = restore.journal_mut();
         let (source, make, warm) = match &words.source {
             Some(path) => (path.clone(), None, check_source(path)?),
             None => {
@@ -89,14 +86,9 @@ impl Fixture {
         for text in &words.sysctl {
             Setting::parse(text)?.apply(Path::new("/"), record)?;
         }
-        let limit = words
-            .disk_limit
-            .map(|rate| DiskLimit::new(Path::new("/"), on, rate, record))
-            .transpose()?;
         Ok(Self {
             balloon: host.balloon,
             limit,
-            restore,
             squeeze: words.squeeze.unwrap_or(0),
             source,
             make,
@@ -216,19 +208,16 @@ impl Fixture {
                 strerror(&e)
             )
         });
-        let limit = self.limit.as_ref().and_then(DiskLimit::note);
+        let limit = self.limit.iter().flat_map(LimitedDir::notes).cloned();
         unlocked.into_iter().chain(limit).collect()
     }
 
-    /// Undoes all changes to the host.
-    pub(super) fn restore(mut self) -> Result<(), ForklatError> {
+    /// Releases the memory of the balloon and disables the disk limit, so that nothing that is stopped waits for them.
+    pub(super) fn release(mut self) -> Result<(), ForklatError> {
         if let Some(balloon) = &mut self.balloon {
             balloon.deflate()?;
         }
-        self.lift_disk_limit()?;
-        self.restore
-            .restore()
-            .map_err(|lines| lines.join("; ").into())
+        self.lift_disk_limit()
     }
 }
 

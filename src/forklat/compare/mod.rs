@@ -15,6 +15,9 @@ use nix::sys::signal::{Signal, killpg};
 
 use super::cli::compare::CompareArgs;
 use super::default_directory::current_directory;
+use super::host::RestoreGuard;
+use super::host::limited_dir::LimitedDir;
+use super::host::undo_journal::UndoJournal;
 use super::measured_command::{FinishedCommand, RunningCommand};
 use super::model::CopyResult;
 use super::probe_plan::ProbePlan;
@@ -44,15 +47,31 @@ const WRONG: i32 = 1;
 /// # Errors
 /// Whatever prevented the comparison. No part of a table is printed then.
 pub(super) fn run(words: &CompareArgs, task: &TaskContext) -> Result<TaskOutcome, ForklatError> {
+    let mut restore = RestoreGuard::new(UndoJournal::open()?);
+    let outcome = run_on_changed_host(words, task, restore.journal_mut());
+    // An error of the comparison comes first. The guard then restores when it is dropped, and says what it could not.
+    let outcome = outcome?;
+    restore.restore().map_err(|lines| lines.join("; "))?;
+    Ok(outcome)
+}
+
+/// Runs the comparison. All that uses the changes of the host that `journal` holds has ended when it returns.
+fn run_on_changed_host(
+    words: &CompareArgs,
+    task: &TaskContext,
+    journal: &mut UndoJournal,
+) -> Result<TaskOutcome, ForklatError> {
     let tools = Tool::all(&words.tool)?;
     let on = words.probes.on.clone().unwrap_or_else(current_directory);
+    let limited = LimitedDir::set_up(&words.disk, &on, journal)?;
+    let on = limited.as_ref().map_or(on, |disk| disk.dir().to_owned());
     let mut probes = words.probes.clone();
     probes.on = Some(on.clone());
     let observing = ProbePlan::resolve(&probes)?;
     // Both calls fork, so they come before the first thread is started.
     let host = StartedBalloon::fork_balloon(words)?;
     let session = Session::start(&observing, words.export.0.has_interval_log(), None)?;
-    let stage = Fixture::set_up(words, &on, host)?;
+    let stage = Fixture::set_up(words, &on, host, limited, journal)?;
     let mut comparison = Comparison {
         session,
         live: StatusLine::on_terminal(),
@@ -299,7 +318,7 @@ impl Comparison<'_> {
         session.notes.extend(stage.notes());
         // This reads the sysctls under which the run was measured, not those to which the host is restored.
         let facts = HostInfo::read(Path::new("/"), Some(on));
-        stage.restore()?;
+        stage.release()?;
         let record = session.stop(&|| task.signals.pending_signal().is_some())?;
         live.finish();
         let good = copies.iter().flatten().all(CopyResult::is_correct);

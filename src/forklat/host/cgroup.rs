@@ -104,6 +104,25 @@ pub(super) fn move_own_processes(root: &Path, group: &Path) -> Result<(), Forkla
     Ok(())
 }
 
+/// Moves the process whose command name is `name`, if there is one, into `group`.
+pub(super) fn move_named_process(
+    root: &Path,
+    group: &Path,
+    name: &str,
+) -> Result<(), ForklatError> {
+    let proc = path_below(root, "/proc");
+    let entries = std::fs::read_dir(&proc).map_err(|e| cannot("read", &proc, e))?;
+    let has_name = |entry: &std::fs::DirEntry| {
+        std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let found = entries.flatten().filter(has_name);
+    let pids = found.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for pid in pids {
+        move_to(&group.join("cgroup.procs"), pid)?;
+    }
+    Ok(())
+}
+
 fn move_to(procs: &Path, pid: i32) -> Result<(), ForklatError> {
     match try_write(procs, &pid.to_string()) {
         // The process has ended meanwhile, as the child of a fork prober often has.
@@ -309,6 +328,23 @@ mod tests {
             std::fs::write(dir.join("stat"), format!("{pid} ({name}) S {parent} 1 1")).unwrap();
         }
         assert_eq!(own_process_tree(root.path()), Ok(vec![me, 70001, 70002]));
+    }
+
+    #[test]
+    fn a_kernel_thread_is_moved_by_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        for (pid, name) in [("7", "jbd2/loop9-8\n"), ("8", "jbd2/loop90-8\n")] {
+            let dir = root.path().join("proc").join(pid);
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("comm"), name).unwrap();
+        }
+        let group = root.path().join("group");
+        std::fs::create_dir(&group).unwrap();
+        let moved = group.join("cgroup.procs");
+        std::fs::write(&moved, "").unwrap();
+        let moving = move_named_process(root.path(), &group, "jbd2/loop9-8");
+        assert_eq!(moving, Ok(()));
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "7");
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! `--disk-limit RATE`: holds a device to a rate by the block controller, that is, `io.max` of cgroup v2 or
-//! `blkio.throttle` of v1.
+//! Holds a block device to a rate by the block controller, that is, `io.max` of cgroup v2 or `blkio.throttle` of v1.
+//!
+//! The controller holds requests above the I/O scheduler of the device, in a queue without a bound. With
+//! `--disk-limit-above` this is the disk itself; with `--disk-limit` it is the lower device of a
+//! [`LoopStack`](super::loop_stack), and so it is below the scheduler of the device that is measured.
 //!
 //! Both hold reads and writes, each to the rate. v2 charges the writeback of dirty pages to the group that dirtied
 //! them, if the memory controller is present as well and the file system supports it. v1 leaves writeback to kernel
@@ -44,7 +47,7 @@ struct LimitLine {
 
 /// A disk limit that can be enabled and disabled.
 #[derive(Debug)]
-pub struct DiskLimit {
+pub(super) struct DiskLimit {
     device: Disk,
     switches: Vec<LimitLine>,
     /// The version of the control groups, 1 or 2.
@@ -58,25 +61,22 @@ impl DiskLimit {
     /// # Errors
     /// No device below `on`, a rate that is too low, no block controller, or no permission. The error names what is
     /// needed.
-    pub fn new(
+    pub(super) fn new(
         root: &Path,
         on: &Path,
         rate: u64,
         record: &mut UndoJournal,
     ) -> Result<Self, ForklatError> {
-        if rate < MIN_DISK_RATE {
-            return Err(format!(
-                "a disk limit of {} is too low: at least {} are needed",
-                units::format_rate(rate as f64),
-                units::format_rate(MIN_DISK_RATE as f64)
-            )
-            .into());
-        }
+        check_rate(rate)?;
         let device = Disk::of_path(root, on)?;
         Self::of(root, device, rate, record)
     }
 
-    fn of(
+    /// Prepares the same for a device that is known, at a rate that [`check_rate`] accepts.
+    ///
+    /// # Errors
+    /// No block controller, or no permission. The error names what is needed.
+    pub(super) fn of(
         root: &Path,
         device: Disk,
         rate: u64,
@@ -170,9 +170,17 @@ impl DiskLimit {
         }
     }
 
+    /// Returns the device that is limited.
+    pub(super) fn device(&self) -> &Disk {
+        &self.device
+    }
+
     /// Returns a note, for the reader of the figures, on what the limit does not hold here.
     #[must_use]
-    pub fn note(&self) -> Option<String> {
+    pub(super) fn note(&self) -> Option<String> {
+        if self.version == 1 && self.switches.len() > V1.len() {
+            return Some("this process is in a control group of its own (cgroup v1): writeback by the kernel is held to the rate apart from it".to_owned());
+        }
         let kind = &self.device.file_system;
         (self.version == 2 && !CGROUP_WRITEBACK_FILE_SYSTEMS.contains(&kind.as_str())).then(|| {
             format!("writeback on {kind} is not charged to the process that wrote: the limit applies only to reads and direct writes")
@@ -183,10 +191,26 @@ impl DiskLimit {
     ///
     /// # Errors
     /// A file that cannot be written. The limit is disabled then.
-    pub fn enable(&self) -> Result<(), ForklatError> {
+    pub(super) fn enable(&self) -> Result<(), ForklatError> {
         self.switch_on().inspect_err(|_| {
             let _ = self.disable();
         })
+    }
+
+    /// Moves a kernel thread that writes for the file system into the control group of v2, which would not hold it
+    /// otherwise. v1 holds it as a member of the top group.
+    ///
+    /// # Errors
+    /// A process that cannot be moved.
+    pub(super) fn hold_kernel_thread(&self, root: &Path, name: &str) -> Result<(), ForklatError> {
+        let group = self
+            .switches
+            .first()
+            .and_then(|switch| switch.file.parent());
+        match group {
+            Some(group) if self.version == 2 => cgroup::move_named_process(root, group, name),
+            _ => Ok(()),
+        }
     }
 
     fn switch_on(&self) -> Result<(), ForklatError> {
@@ -205,13 +229,29 @@ impl DiskLimit {
     ///
     /// # Errors
     /// The first file that cannot be written. The other files are still written.
-    pub fn disable(&self) -> Result<(), ForklatError> {
+    pub(super) fn disable(&self) -> Result<(), ForklatError> {
         let write_off = |switch: &LimitLine| write(&switch.file, &switch.off);
         let written = self.switches.iter().map(write_off);
         // The results are collected first, so that all files are written even if one fails.
         let written: Vec<_> = written.collect();
         written.into_iter().collect()
     }
+}
+
+/// Checks that a rate in bytes a second is not so low that it would stall the host.
+///
+/// # Errors
+/// A rate below `MIN_DISK_RATE`.
+pub(super) fn check_rate(rate: u64) -> Result<(), ForklatError> {
+    if rate >= MIN_DISK_RATE {
+        return Ok(());
+    }
+    Err(format!(
+        "a disk limit of {} is too low: at least {} are needed",
+        units::format_rate(rate as f64),
+        units::format_rate(MIN_DISK_RATE as f64)
+    )
+    .into())
 }
 
 /// Returns the v2 hierarchy if it has the controllers that are needed. On a host that has v1 as well, a controller

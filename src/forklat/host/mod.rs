@@ -8,7 +8,10 @@
 pub mod balloon;
 mod cgroup;
 mod control_files;
-pub mod disk_limit;
+mod disk_limit;
+pub mod limited_dir;
+mod loop_release;
+mod loop_stack;
 pub mod sysctl;
 pub mod sysctl_change;
 mod sysctl_snapshot;

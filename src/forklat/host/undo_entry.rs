@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup;
 use super::control_files::try_write;
+use super::loop_release;
 use super::sysctl_change::SysctlChange;
 use crate::forklat::error::{ForklatError, cannot};
 use crate::report::quote::quote;
 
 /// A change, with all data that is needed to undo it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum UndoEntry {
     /// A sysctl was given another value.
     Sysctl(SysctlChange),
@@ -44,6 +45,20 @@ pub enum UndoEntry {
         /// group, and it is removed only if it is empty.
         #[serde(default)]
         id: Option<(u64, u64)>,
+    },
+    /// A loop device was made, and a file attached to it.
+    LoopDevice {
+        /// The number of the device, 9 for `loop9`.
+        number: i32,
+        /// The device and inode number of the file. A device that has another file is left alone.
+        backing: (u64, u64),
+    },
+    /// A file system was mounted.
+    Mount {
+        /// The absolute path of the mount point. It is not a `PathBuf`, which serde can write only if it is UTF-8.
+        path: OsString,
+        /// The device of the file system, as `major:minor` numbers. Another file system on this path is left alone.
+        device: String,
     },
     /// A scratch directory was made.
     Directory {
@@ -78,6 +93,8 @@ impl UndoEntry {
                 enabled,
                 id,
             } => cgroup::remove_group(path, *id, home, top, enabled),
+            Self::LoopDevice { number, backing } => loop_release::remove_device(*number, *backing),
+            Self::Mount { path, device } => loop_release::unmount(Path::new(path), device),
             Self::Directory { path, id } => remove(Path::new(path), *id),
         }
     }
@@ -90,7 +107,10 @@ impl UndoEntry {
         match self {
             Self::Throttle { file, device, old } => unthrottle(file, device, *old).map(|()| true),
             Self::Cgroup { path, id, .. } => cgroup::clear_io_limits(path, *id),
-            Self::Sysctl(_) | Self::Directory { .. } => Ok(false),
+            Self::Sysctl(_)
+            | Self::LoopDevice { .. }
+            | Self::Mount { .. }
+            | Self::Directory { .. } => Ok(false),
         }
     }
 
@@ -104,6 +124,8 @@ impl UndoEntry {
                 format!("set the limit of device {device} back to {old} bytes/s")
             }
             Self::Cgroup { path, .. } => format!("removed the control group {}", quote(path)),
+            Self::LoopDevice { number, .. } => format!("removed the loop device {number}"),
+            Self::Mount { path, .. } => format!("unmounted {}", quote(path)),
             Self::Directory { path, .. } => format!("removed the directory {}", quote(path)),
         }
     }

@@ -140,6 +140,8 @@ impl UndoJournal {
     /// # Errors
     /// The error of mkdir(2), or a journal that cannot be written.
     pub fn scratch(&mut self, parent: &Path) -> Result<PathBuf, ForklatError> {
+        // The next start of forklat may have another current directory.
+        let parent = std::path::absolute(parent).map_err(|e| cannot("resolve", parent, e))?;
         for n in 0.. {
             let path = parent.join(format!(".forklat-{}-{n}", std::process::id()));
             let entry = UndoEntry::Directory {

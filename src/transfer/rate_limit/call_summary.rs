@@ -27,9 +27,9 @@ impl CallSpan {
 /// The calls of a copy since the last decision, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallSummary {
-    /// Number of calls, which is at least one.
+    /// Number of calls since the last decision.
     pub count: u32,
-    /// Time that all of them took together.
+    /// The sum of what these calls took.
     pub total: Duration,
     /// The call that took longest.
     pub longest: CallSpan,

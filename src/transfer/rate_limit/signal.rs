@@ -13,6 +13,8 @@ pub enum Cause {
     LimitRate,
     /// The time that fork takes.
     ForkLatency,
+    /// The time from the end of a sleep until a program runs again.
+    WakeupLatency,
     /// The time that another program's write and fdatasync take.
     WriteLatency,
     /// The share of time in which some task waits for memory.
@@ -45,6 +47,8 @@ pub struct Limits {
     pub rate: Option<u64>,
     /// Limit of the 99th percentile of fork.
     pub fork_latency: Option<Duration>,
+    /// Limit of the 99th percentile of the time from the end of a sleep until a program runs again.
+    pub wakeup_latency: Option<Duration>,
     /// Limit of the 99th percentile of a write of 4 KiB with fdatasync, on the file system of the destination.
     pub write_latency: Option<Duration>,
     /// Limit of PSI `some` of memory and of io, each in percent.
@@ -168,8 +172,12 @@ pub(super) enum ChunkDelay {
 /// part of each slice of 100 ms in which blk-throttle gives out bytes, and saw nothing of a disk that was full.
 const WRITE_PERIOD: Duration = Duration::from_millis(40);
 
+/// Mean time between two samples of a wake-up: 1,000 in the ten seconds of which one in a hundred may be late. Each takes 0.02
+/// ms of CPU (6.18), 0.2 % of one.
+const WAKEUP_PERIOD: Duration = Duration::from_millis(10);
+
 /// All signals, in the order of [`Cause`].
-pub static SIGNALS: [SignalSpec; 5] = [
+pub static SIGNALS: [SignalSpec; 6] = [
     SignalSpec {
         cause: Cause::LimitRate,
         name: "limit-rate",
@@ -194,6 +202,25 @@ pub static SIGNALS: [SignalSpec; 5] = [
             tuning: LatencyTuning {
                 baseline_samples: 4,
                 baseline_missed_share: 0.5,
+                delayed_by: ChunkDelay::Cpu,
+            },
+        },
+    },
+    SignalSpec {
+        cause: Cause::WakeupLatency,
+        name: "wakeup-latency",
+        option: "--max-wakeup-latency",
+        phrase: "a sleeping program wakes up {figure} late",
+        unit: FigureUnit::Seconds,
+        feed: Feed::Probe {
+            name: "wakeup",
+            period: WAKEUP_PERIOD,
+        },
+        control: Control::Latency {
+            target: |limits| limits.wakeup_latency,
+            tuning: LatencyTuning {
+                baseline_samples: 8,
+                baseline_missed_share: 0.25,
                 delayed_by: ChunkDelay::Cpu,
             },
         },

@@ -37,8 +37,8 @@ const BELOW_KNEE: f64 = 0.8;
 /// blk-throttle gives out the bytes of the next slice after 100 ms.
 const MAX_SETTLING: Duration = Duration::from_millis(100);
 
-/// Time after a doubling in which a stall of the copy's own calls is taken to come from it: three slices of blk-throttle.
-const JUST_DOUBLED: Duration = Duration::from_millis(300);
+/// Time after a step of slow start in which a stall of the copy's own calls is taken to come from it: three slices of blk-throttle.
+const JUST_STEPPED: Duration = Duration::from_millis(300);
 
 /// Slow start is used below this fraction of the rate at which congestion last began.
 const KNOWN_GOOD: f64 = 0.5;
@@ -78,7 +78,7 @@ const MIN_GIVE_UP_WINDOW: Duration = Duration::from_secs(1);
 /// With one at every rate, copies of 10 s on simulated disks of 100 MB/s were late in 1.0 to 1.2 % of the moments, not 0.5.
 const QUICK_BELOW: f64 = (16 << 20) as f64;
 
-/// Factor of a step of slow start below that rate.
+/// Factor of a step of slow start below that rate, and where no disk can be full.
 const QUICK_STEP: f64 = 2.0;
 
 /// Factor of a step of slow start above it. With 2, copies of 10 s on simulated disks with a knee kept 1 % in 82 of 90 cases,
@@ -102,8 +102,8 @@ pub(super) struct LatencyController {
     pending_samples: Vec<LatencySample>,
     /// The copy's own calls, where those tell how a disk is.
     own_calls: Option<OwnCalls>,
-    /// When slow start last doubled the rate.
-    doubled: Option<MonotonicNs>,
+    /// When slow start last raised the rate.
+    stepped: Option<MonotonicNs>,
     /// The oldest intended time without a sample.
     expected: MonotonicNs,
     /// When the prober died, while it is dead.
@@ -138,7 +138,7 @@ impl LatencyController {
             window: LatencyWindow::new(period),
             pending_samples: Vec::new(),
             own_calls: (tuning.delayed_by == ChunkDelay::Disk).then(|| OwnCalls::new(target)),
-            doubled: None,
+            stepped: None,
             expected: now,
             sensor_lost_since: None,
             rate: MIN_RATE,
@@ -270,8 +270,8 @@ impl LatencyController {
         if stall.is_none_or(|stall| stall.began < self.cut) || self.rate <= MIN_RATE {
             return;
         }
-        let doubled = self.doubled.take();
-        if doubled.is_some_and(|doubled| pace.now.since(doubled) < JUST_DOUBLED) {
+        let stepped = self.stepped.take();
+        if stepped.is_some_and(|stepped| pace.now.since(stepped) < JUST_STEPPED) {
             // What the disk takes is no more than it took while the call waited, and lies near the rate before or above.
             self.last_congestion_rate = Some(self.rate);
             self.rate = (self.rate / 2.0).min(BELOW_KNEE * pace.recent.max(MIN_RATE));
@@ -308,7 +308,7 @@ impl LatencyController {
 
     /// Returns the factor of a step of slow start.
     fn step(&self) -> f64 {
-        if self.rate < QUICK_BELOW {
+        if self.rate < QUICK_BELOW || self.tuning.delayed_by == ChunkDelay::Cpu {
             QUICK_STEP
         } else {
             STEP
@@ -330,7 +330,7 @@ impl LatencyController {
             .map_or(f64::INFINITY, |rate| rate * KNOWN_GOOD);
         if self.rate < known {
             self.rate *= self.step();
-            self.doubled = Some(pace.now);
+            self.stepped = Some(pace.now);
             self.changed = pace.now;
             self.good = 0;
             return;

@@ -8,9 +8,9 @@ use crate::sys::clock::{MonotonicNs, saturating_nanos};
 /// Span in nanoseconds over which the 99th percentile is taken: 400 samples of fork.
 const WINDOW_SPAN: Duration = Duration::from_secs(10);
 
-/// Smallest number of samples in the window, of which two may be misses: the 20 seconds of a synced write. Of the 100
-/// in ten seconds one may, and two late samples in a copy of 17 s, on a disk limited to 100 MB/s, made the percentile
-/// 72 ms while the target was 50.
+/// Smallest number of samples in the window, of which two may be misses, however seldom samples are. Of the 100 in ten
+/// seconds of a signal that is sampled every 100 ms one may, and two late samples in a copy of 17 s, on a disk limited to
+/// 100 MB/s, made the percentile 72 ms while the target was 50.
 const MIN_WINDOW_SAMPLES: u32 = 200;
 
 /// Largest number of samples in the window, whatever the period is.
