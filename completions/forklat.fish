@@ -55,11 +55,14 @@ complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-svg -d 'A
 complete -c forklat -n "__fish_forklat_using_subcommand run" -s v -l verbose -d 'Show also each CPU, the service times, and what the observers cost'
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l exec-cold -d 'Drop the pages of the program from the page cache before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l runs -d 'Let each tool copy N times; the order of the tools is reversed from run to run' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l size -d 'Set the size of the dump that is made in /dev/shm and copied, holes included; the default depends on free memory and disk space, and is at most 1G' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l runs -l rounds -d 'Run N rounds. A round has each tool once, in random order, and the idle machine' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l warm-up -d 'Run N rounds before the others and leave them out of all figures' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l seed -d 'Set the seed of the order of the tools, to repeat that of another run' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l until-sure -d 'After the rounds of --runs run more, until the intervals of all latency ratios are narrow or TIME has passed since the first round' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l size -d 'Set the size of the dump that is made in /dev/shm and copied, holes included; the default depends on free memory and disk space, and is at most 256M' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l source -d 'Copy this file instead of a dump made for it' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l tool -d 'Compare this tool; ratios refer to the first one. {source} and {dest} in CMD are replaced, and no shell is used. The default tools are cp, dd oflag=direct and mmapcp' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l baseline -d 'Measure the machine for TIME before the copies' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l baseline -d 'Measure the idle machine for TIME in each round' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l squeeze -d 'Fill memory until only SIZE is available, as on a full host; release it if the machine needs it' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit -d 'Use a disk of RATE bytes per second, for reads and for writes, in place of the directory of --on: an ext4 on a loop device, with an image there, that is held below its I/O scheduler, as a slow disk is' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit-size -d 'Set the size of the disk of --disk-limit [default: half of the free space, at most 16G]' -r
@@ -80,6 +83,7 @@ complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-csv -
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-markdown -d 'Write the table as Markdown' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-hlog -d 'Write the latencies in nanoseconds as an HdrHistogram V2 interval log, with one line per second and probe' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-svg -d 'A picture of the latencies of each probe, for light and dark pages' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l no-repeat -d 'Do not run the first tool twice in each round'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s v -l verbose -d 'Show also each CPU, the service times, and what the observers cost'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l exec-cold -d 'Drop the pages of the program from the page cache before each exec'
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'

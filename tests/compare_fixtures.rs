@@ -82,6 +82,8 @@ impl CompareFixture {
         command.args([
             "compare",
             "--baseline=0",
+            "--warm-up=0",
+            "--no-repeat",
             "--probe=fork",
             "--period=fork=2ms",
             "--on",

@@ -26,11 +26,18 @@ fn the_usual_tools_make_identical_copies() {
     let place = CompareFixture::new();
     let mut command = place.forklat();
     command.args(["compare", "--runs=1", "--size=32M", "--baseline=200ms"]);
+    command.args(["--warm-up=0", "--seed=7"]);
     let (output, report) = place.report(command.arg("--on").arg(&place.copy_dir));
     assert_exit(&output, 0);
     assert_eq!(report["kind"], "compare");
     assert_eq!(subject(&report, "idle")["copies"], Value::Array(Vec::new()));
-    for tool in ["cp", "dd oflag=direct", "mmapcp"] {
+    assert_eq!(report["seed"], 7);
+    let engines = &subject(&report, "mmapcp")["runs"][0]["engines"];
+    assert!(
+        engines.as_object().is_some_and(|all| !all.is_empty()),
+        "{engines}"
+    );
+    for tool in ["cp", "cp (again)", "dd oflag=direct", "mmapcp"] {
         let copy = only_copy(&report, tool);
         assert_eq!(copy["status"], 0, "{tool}: {copy:#}");
         assert_eq!(copy["wrong"], Value::Null, "{tool}: {copy:#}");
@@ -89,19 +96,119 @@ fn memory_is_that_of_the_tool() {
 }
 
 #[test]
-fn the_order_turns_round() {
+fn each_round_has_each_tool_once_in_an_order_of_the_seed() {
     let place = CompareFixture::new();
     let tools = ["a", "b"].map(|name| {
         let script = format!("echo {name} >>\"$HERE/order\"\n{COPYING_TOOL}");
         place.tool(name, &script)
     });
-    let (output, report) = place.report(place.compare(&tools).args(["--runs=2", "--size=1M"]));
+    let mut command = place.compare(&tools);
+    command.args(["--runs=3", "--seed=11", "--size=1M"]);
+    let (output, report) = place.report(&mut command);
     assert_exit(&output, 0);
-    assert_eq!(place.text("order"), "a\nb\nb\na\n");
-    for tool in ["a", "b"] {
-        let copies = subject(&report, tool)["copies"].as_array().unwrap();
-        assert_eq!(copies.len(), 2, "{tool}");
+    let order = place.text("order");
+    let order: Vec<&str> = order.lines().collect();
+    assert_eq!(order.len(), 6, "{order:?}");
+    for (round, names) in (1..).zip(order.chunks(2)) {
+        assert_ne!(names[0], names[1], "round {round}: {order:?}");
+        for (place, name) in (1..).zip(names) {
+            let runs = subject(&report, name)["runs"].as_array().unwrap();
+            let run = runs.iter().find(|run| run["round"] == round).unwrap();
+            assert_eq!(run["place"], place, "{name} in round {round}: {order:?}");
+        }
     }
+    let text = lossy_string(&output.stdout);
+    assert!(text.contains("--seed 11"), "{text}");
+    assert!(text.contains("3 rounds are too few to show any"), "{text}");
+}
+
+#[test]
+fn a_warm_up_is_discarded_and_the_first_tool_repeated() {
+    let place = CompareFixture::new();
+    let script = format!("echo a >>\"$HERE/ran\"\n{COPYING_TOOL}");
+    let mut command = place.forklat();
+    command.args([
+        "compare",
+        "--baseline=50ms",
+        "--probe=fork",
+        "--period=fork=2ms",
+    ]);
+    command.args(["--warm-up=1", "--runs=1", "--size=1M", "--tool"]);
+    command
+        .arg(place.tool("a", &script))
+        .arg("--on")
+        .arg(&place.copy_dir);
+    let (output, report) = place.report(&mut command);
+    assert_exit(&output, 0);
+    assert_eq!(place.text("ran"), "a\na\na\n", "warm-up, a, a (again)");
+    only_copy(&report, "a");
+    only_copy(&report, "a (again)");
+    assert_eq!(subject(&report, "a (again)")["repeats"], "a");
+    assert_eq!(
+        subject(&report, "idle")["runs"].as_array().unwrap().len(),
+        1
+    );
+    assert!(!report["subjects"].to_string().contains("warm-up"));
+}
+
+/// The parts of the only run of a tool, by name.
+fn part<'a>(report: &'a Value, tool: &str, part: &str) -> &'a Value {
+    let spans = subject(report, tool)["runs"][0]["spans"]
+        .as_array()
+        .unwrap();
+    let found = spans.iter().find(|span| span["part"] == part);
+    found.unwrap_or_else(|| panic!("no part {part} of {tool} in {spans:#?}"))
+}
+
+/// The kernel may have written all of it by the exit of the tool, if others call sync meanwhile.
+#[test]
+fn what_forklat_syncs_is_a_span_of_its_own() {
+    let tools = |place: &CompareFixture| {
+        [
+            place.tool("cp", COPYING_TOOL),
+            place.tool("syncs", &format!("{COPYING_TOOL} && sync \"$2\"")),
+        ]
+    };
+    retry_until_met("a copy that is unwritten when the tool exits", || {
+        let place = CompareFixture::new();
+        let (output, report) = place.report(&mut place.compare_once(&tools(&place)));
+        assert_exit(&output, 0);
+        for tool in ["cp", "syncs"] {
+            let copy = only_copy(&report, tool);
+            let seconds = |name: &str| part(&report, tool, name)["seconds"].as_f64().unwrap();
+            let durable = seconds("until exit") + seconds("until durable");
+            let wall = copy["wall"].as_f64().unwrap();
+            assert!(seconds("until exit") >= wall, "{tool}: {report:#}");
+            assert!(durable >= copy["durable"].as_f64().unwrap(), "{tool}");
+            assert!(seconds("after") > 0.0, "{tool}");
+        }
+        let dirty = |tool: &str| subject(&report, tool)["runs"][0]["dirty_at_exit"].as_u64();
+        let (Some(left), Some(synced)) = (dirty("cp"), dirty("syncs")) else {
+            // This kernel, or this file system, does not tell.
+            return true;
+        };
+        assert_eq!(synced, 0);
+        assert_eq!(
+            part(&report, "syncs", "until durable")["durable_by"],
+            "tool"
+        );
+        assert!(left == 0 || part(&report, "cp", "until durable")["durable_by"] == "forklat");
+        left > SIZE / 2
+    });
+}
+
+#[test]
+fn rounds_go_on_until_sure_or_the_time_is_over() {
+    retry_until_met("a second round in the time", || {
+        let place = CompareFixture::new();
+        let tools = ["a", "b"].map(|name| place.tool(name, COPYING_TOOL));
+        let mut command = place.compare(&tools);
+        command.args(["--runs=1", "--until-sure=6s", "--size=1M"]);
+        let (output, report) = place.report(&mut command);
+        assert_exit(&output, 0);
+        // An interval takes six rounds at least, so that one round is never sure.
+        subject(&report, "a")["copies"].as_array().unwrap().len() > 1
+    });
 }
 
 #[test]

@@ -12,9 +12,10 @@ use mmapcp::forklat::export::{Exports, FORMATS, OpenExports};
 use mmapcp::forklat::export::{csv, json_report, markdown, svg, terminal_report};
 use mmapcp::forklat::merge::merge;
 use mmapcp::forklat::model::{
-    CopyResult, Distribution, ObserverCost, ProbeResult, REPORT_VERSION, Report, Subject,
-    SummaryStats, WorstMoment,
+    CopyResult, Distribution, ObserverCost, ProbeResult, ProbeRun, REPORT_VERSION, Report,
+    RunResult, RunSpan, Subject, SummaryStats, WorstMoment,
 };
+use mmapcp::observe::conditions::SpanConditions;
 use mmapcp::observe::host_info::HostInfo;
 use mmapcp::observe::latency_histograms::{new_histogram, record_ns};
 use mmapcp::observe::memory::timeline::{
@@ -50,11 +51,9 @@ fn subject(name: &str, aside: bool, probes: Vec<ProbeResult>) -> Subject {
     Subject {
         name: name.into(),
         aside,
-        command: Vec::new(),
         seconds: 3.0,
-        copies: Vec::new(),
         probes,
-        timelines: Vec::new(),
+        ..Subject::default()
     }
 }
 
@@ -69,6 +68,7 @@ fn report(kind: &str, subjects: Vec<Subject>) -> Report {
         notes: Vec::new(),
         subjects,
         alone: None,
+        seed: None,
         scale: None,
         observers: Vec::new(),
     }
@@ -377,6 +377,192 @@ fn three_stalls_are_named_not_three_moments_of_one() {
     }
     assert!(text.contains("worst moments during:\n"), "{text}");
     assert!(text.ends_with("\n  memory could not be locked\n"), "{text}");
+}
+
+// ---------------------------------------------------------------- comparisons of runs
+
+/// A run of round `round`, with waits for fsync and fork in milliseconds, and one for fsync until its data were durable.
+fn a_run(round: u32, fsync: u64, fork: u64, tail: Option<u64>) -> RunResult {
+    let probe = |name: &str, answers: u64, ms: u64| ProbeRun {
+        name: name.into(),
+        answers,
+        latency: distribution(&vec![ms * 1_000_000; answers as usize]),
+    };
+    let span = |part: &str, probes| RunSpan {
+        part: part.into(),
+        durable_by: None,
+        seconds: 0.5,
+        conditions: SpanConditions::default(),
+        probes,
+    };
+    let mut spans = vec![span(
+        "until exit",
+        vec![probe("fork", 40, fork), probe("fsync", 5, fsync)],
+    )];
+    spans.extend(tail.map(|ms| span("until durable", vec![probe("fsync", 1, ms)])));
+    RunResult {
+        round,
+        place: 1,
+        date: "2026-11-21T12:00:00.000Z".into(),
+        left_out: None,
+        disturbed_by: Vec::new(),
+        dirty_at_exit: Some(tail.map_or(0, |_| 240 << 20)),
+        foreign_bytes: None,
+        engines: [].into(),
+        spans,
+    }
+}
+
+/// A `compare` of ten rounds: cp twice in each, and mmapcp, under which fsync takes a hundredth and fork as long.
+fn compare_rounds() -> Report {
+    let mut report = compare();
+    let tool = |name: &str, run: &dyn Fn(u32) -> RunResult| Subject {
+        copies: vec![copy(1.0); 10],
+        runs: (1..=10).map(run).collect(),
+        ..subject(name, false, vec![probe("fsync", &[1_000_000; 4])])
+    };
+    let noise = |round: u32, of: u64| u64::from(round) * 7 % of;
+    let cp = tool("cp", &|n| {
+        a_run(n, 2000 + noise(n, 5), 3 + noise(n, 2), Some(900))
+    });
+    let mut again = tool("cp (again)", &|n| {
+        a_run(n, 2000 + noise(n + 1, 5), 3 + noise(n + 1, 2), Some(800))
+    });
+    again.repeats = Some("cp".into());
+    let mmapcp = tool("mmapcp", &|n| {
+        a_run(n, 20 + noise(n, 3), 3 + noise(n, 3), None)
+    });
+    report.subjects.truncate(1);
+    report.subjects.extend([cp, again, mmapcp]);
+    report.seed = Some(42);
+    report
+}
+
+/// The cells of the row of a figure of a probe, from the table of a comparison.
+fn row_of(text: &str, probe: &str, figure: &str) -> Vec<String> {
+    let mut lines = text
+        .lines()
+        .skip_while(|line| !line.starts_with(&format!("{probe} ")));
+    let line = lines.find(|line| line.contains(figure)).unwrap();
+    let (_, cells) = line.split_once(figure).unwrap();
+    cells.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_comparison_of_runs_says_in_sentences_what_is_shown_and_what_is_not() {
+    let text = terminal_report::render(&compare_rounds(), Detail::Short);
+    for sentence in [
+        "  Under cp, others waited up to 2.00 s for fsync; under mmapcp up to 22.0 ms (shorter in 10 of 10 rounds).\n",
+        "  cp and mmapcp: no difference shown for fork.\n",
+        "  cp and cp again: no difference shown in 3 rows, as it should be (a false one is shown in at most 5 % of comparisons).\n",
+        "  cp exited with 240 MiB unwritten; forklat's own fsync of the copy then took 500 ms, while others waited up to 900 ms for fsync (not charged to the tool).\n",
+        "  the order of the tools is that of --seed 42\n",
+    ] {
+        assert!(text.contains(sentence), "{sentence}is not in:\n{text}");
+    }
+    assert!(!text.contains("mmapcp exited with"), "{text}");
+    assert_eq!(
+        row_of(&text, "fsync", " max ")[3..],
+        ["2.00", "(~)", "0.021", "(0.01)"],
+        "{text}"
+    );
+    assert_eq!(text.matches("max until durable").count(), 1, "{text}");
+    let tail = row_of(&text, "fsync", " max until durable ");
+    assert_eq!(tail, ["ms", "-", "900", "800", "-"], "{text}");
+    assert_eq!(
+        row_of(&text, "fork", " p90 ")[3..],
+        ["3.50", "(~)", "4.00", "(~)"],
+        "{text}"
+    );
+}
+
+#[test]
+fn a_percentile_is_shown_only_of_enough_answers() {
+    let text = terminal_report::render(&compare_rounds(), Detail::Short);
+    let fsync = text.split("\nfsync ").nth(1).unwrap();
+    assert!(!fsync.contains(" p50 "), "5 answers are too few: {text}");
+    assert!(!text.contains(" p99 "), "40 answers are too few: {text}");
+}
+
+#[test]
+fn csv_says_where_no_difference_is_shown() {
+    let csv = csv::render(&compare_rounds());
+    let row = csv
+        .lines()
+        .find(|line| line.starts_with("mmapcp,fork,,max,"));
+    let is_alike = |row: &str| row.ends_with(",,no difference shown");
+    assert!(row.is_some_and(is_alike), "{csv}");
+    let row = csv
+        .lines()
+        .find(|line| line.starts_with("mmapcp,fsync,,max,"));
+    assert!(row.is_some_and(|row| row.contains(",0.0")), "{csv}");
+}
+
+#[test]
+fn a_run_that_is_left_out_is_in_no_figure_and_said() {
+    let mut report = compare_rounds();
+    report.subjects[1].runs[4].left_out = Some("the OOM killer acted".into());
+    report.subjects[1].runs[4].spans[0].probes[1].latency = distribution(&[90_000_000_000; 5]);
+    report.subjects[3].runs[2].disturbed_by = vec!["3.0 % of the CPU time was stolen".into()];
+    let text = terminal_report::render(&report, Detail::Short);
+    assert!(!text.contains("90.0 s"), "{text}");
+    for line in [
+        "  cp, round 5: left out of all figures, since the OOM killer acted\n",
+        "  mmapcp, round 3: disturbed, 3.0 % of the CPU time was stolen\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    // A copy that failed was not fast either.
+    let mut report = compare_rounds();
+    report.subjects[3].copies[0].status = 1;
+    let text = terminal_report::render(&report, Detail::Short);
+    assert!(text.contains("(shorter in 9 of 9 rounds)"), "{text}");
+}
+
+#[test]
+fn too_few_rounds_show_no_difference_and_say_so() {
+    let mut report = compare_rounds();
+    for subject in &mut report.subjects {
+        subject.runs.truncate(3);
+        subject.copies.truncate(3);
+    }
+    let text = terminal_report::render(&report, Detail::Short);
+    let want =
+        "cp and mmapcp: no difference shown for fork, fsync (3 rounds are too few to show any).";
+    assert!(text.contains(want), "{text}");
+}
+
+#[test]
+fn a_false_difference_between_two_runs_of_one_tool_is_said() {
+    let mut report = compare_rounds();
+    report.subjects[2].runs = (1..=10).map(|n| a_run(n, 9000, 3, None)).collect();
+    let text = terminal_report::render(&report, Detail::Short);
+    assert!(
+        text.contains("a FALSE difference is shown for fsync max"),
+        "{text}"
+    );
+}
+
+#[test]
+fn merged_rounds_stay_rounds_of_their_own() {
+    let dir = disk_dir();
+    let mut few = compare_rounds();
+    for subject in &mut few.subjects {
+        subject.runs.truncate(5);
+        subject.copies.truncate(5);
+    }
+    let files = ["a", "b"].map(|name| save(dir.path(), name, &few));
+    let merged = merge(&files).unwrap();
+    let rounds: Vec<u32> = merged.subjects[3]
+        .runs
+        .iter()
+        .map(|run| run.round)
+        .collect();
+    assert_eq!(rounds, (1..=10).collect::<Vec<u32>>());
+    let text = terminal_report::render(&merged, Detail::Short);
+    assert!(text.contains("(shorter in 10 of 10 rounds)"), "{text}");
+    let again = json_report::parse(json_report::render(&merged).unwrap().as_bytes()).unwrap();
+    assert_eq!(again.subjects[1].runs, merged.subjects[1].runs);
 }
 
 // ---------------------------------------------------------------- files

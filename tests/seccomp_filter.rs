@@ -17,6 +17,8 @@ pub(crate) enum DeniedSyscall {
     /// fcntl(F_SETFL) with the O_DIRECT bit; other flags pass.
     ODirect,
     Statx,
+    IoSetup,
+    IoSubmit,
     Splice,
     CopyFileRange,
     Pwritev2,
@@ -54,6 +56,8 @@ impl DeniedSyscall {
         match self {
             DeniedSyscall::ODirect | DeniedSyscall::SetPipeSize => libc::SYS_fcntl,
             DeniedSyscall::Statx => libc::SYS_statx,
+            DeniedSyscall::IoSetup => libc::SYS_io_setup,
+            DeniedSyscall::IoSubmit => libc::SYS_io_submit,
             DeniedSyscall::Splice => libc::SYS_splice,
             DeniedSyscall::CopyFileRange => libc::SYS_copy_file_range,
             DeniedSyscall::Pwritev2 => libc::SYS_pwritev2,

@@ -53,6 +53,7 @@ mod scripts;
 mod seccomp_filter;
 mod seeded_rng;
 mod signals;
+mod small_file_batches;
 mod small_files;
 mod source_edge_cases;
 mod special_files;

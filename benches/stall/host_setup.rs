@@ -100,6 +100,8 @@ impl Host {
     pub(crate) fn command(self, words: &StallArgs, json: &Path) -> Vec<String> {
         let mut line: Vec<String> = ["forklat", "compare", "--runs"].map(Into::into).into();
         line.push(self.runs(words).to_string());
+        // Ten tools are compared, and a round of them takes long enough.
+        line.extend(["--no-repeat".into(), "--warm-up=0".into()]);
         line.extend(["--size".into(), mib(size(words))]);
         line.extend(["--baseline".into(), format!("{}s", idle(words).as_secs())]);
         line.extend(["--on".into(), words.on.display().to_string()]);

@@ -36,12 +36,12 @@ const fn copy(
     }
 }
 
-/// Microseconds shown in milliseconds.
+/// The longest wait of a run, of which there are too few for a percentile. Microseconds shown in milliseconds.
 const fn probe(head: &'static str, group: &'static str, compared: bool) -> Column {
     Column {
         head,
         group,
-        rows: &["p99", "max"],
+        rows: &["max"],
         unit: 1e3,
         compared,
     }
@@ -55,12 +55,12 @@ const COLUMNS: [Column; 11] = [
     copy("system CPU s", &["system CPU"], 1.0, true),
     copy("cache growth MiB", &["cache growth"], MIB, false),
     copy("peak Dirty MiB", &["peak Dirty"], MIB, false),
-    probe("fork p99 / max ms", "fork", true),
-    probe("exec p99 / max ms", "exec", false),
-    probe("touch p99 / max ms", "touch", false),
-    probe("write p99 / max ms", "write", true),
-    probe("fsync p99 / max ms", "fsync", true),
-    probe("read p99 / max ms", "read", false),
+    probe("fork max ms", "fork", true),
+    probe("exec max ms", "exec", false),
+    probe("touch max ms", "touch", false),
+    probe("write max ms", "write", true),
+    probe("fsync max ms", "fsync", true),
+    probe("read max ms", "read", false),
 ];
 
 /// All hosts, under the facts of the machine.
@@ -73,7 +73,7 @@ pub(crate) fn document(outcomes: &[HostOutcome]) -> String {
         }
         text.push('\n');
     }
-    text.push_str("In parentheses: ratio to cp. Of copies the median; latencies of all runs of a tool together, in ms.\n");
+    text.push_str("In parentheses: ratio to cp, or ~ where no difference is shown. Medians of the runs; latencies in ms, until the tool exited.\n");
     for outcome in outcomes {
         text.push('\n');
         text.push_str(&section(outcome));
@@ -171,7 +171,7 @@ fn below(report: &Report) -> Vec<String> {
         .map(|column| format!("{} {}", column.group, fewest(report, column.group)))
         .collect();
     lines.push(format!(
-        "answers while a tool copied, where there were fewest: {} (of less than 100, the p99 is the max)",
+        "answers while a tool copied, where there were fewest: {}",
         fewest.join(", ")
     ));
     lines.extend(report.notes.iter().cloned());

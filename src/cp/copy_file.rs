@@ -29,11 +29,13 @@ use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;
 use super::resume::{ResumeListener, ResumeSession, WholeFiles};
 use super::space_shortage::{SpaceShortage, needed_bytes};
-use crate::cp::file_status::{FileId, file_id, is_fifo, is_older, is_regular};
+use crate::cp::file_status::{FileId, file_id, file_id_of_statx, is_fifo, is_older, is_regular};
 use crate::report::{FileReporter, OrderedOutput, debug};
+use crate::sys::file::StatxInfo;
 use crate::transfer::errno_class::retry;
 use crate::transfer::{
-    self, Assurance, Copier, CopyFailure, CopyListener, CopyMethod, DeferredError, ReadBack,
+    self, Assurance, Copier, CopyFailure, CopyListener, CopyMethod, DeferredError, OpenedFile,
+    ReadBack,
 };
 
 /// Copies the bytes of files; each worker thread has one.
@@ -142,21 +144,109 @@ pub(super) fn copy(
         .as_ref()
         .and_then(|r| r.whole(there, &cx.whole_files))
     {
-        return report_whole(cx, voice, (copier, opened), request).map(|()| whole);
+        return report_whole(cx, voice, (copier, &opened.0), request).map(|()| whole);
     }
-    let mut method = CopyMethod::before(&cx.options.transfer);
     let copy = OpenedCopy {
-        cx,
-        request,
-        opened,
         resume: resume.as_ref(),
+        ..OpenedCopy::new(cx, request, opened)
     };
-    let copied = copy.run(voice, copier, &mut method);
-    // cp prints this line last, once the source was opened, whether or not the copy succeeded.
-    if cx.options.report.debug && !cx.options.attributes_only {
-        voice.print_verbose(&debug::method_line(&method));
+    copy.reporting_method(voice, |method, voice| copy.run(voice, copier, method))
+}
+
+/// A file in the copier's batch: both ends are open, and the data is read.
+#[derive(Debug)]
+pub(super) struct BatchedCopy {
+    opened: (File, StatxInfo),
+    dest: PreparedDest,
+}
+
+impl BatchedCopy {
+    /// Looks at the destination again, which a batch may have written in part.
+    pub(super) fn refresh_status(&mut self) {
+        if let Ok(now) = StatxInfo::query(&self.dest.open.file) {
+            self.dest.new_file = Some(now);
+        }
     }
-    copied
+}
+
+/// How far a file is that was to be put into the copier's batch.
+#[derive(Debug)]
+pub(super) enum BatchOutcome {
+    /// It is in the batch, and [`finish_batched`] ends its copy.
+    Batched(BatchedCopy),
+    /// It must be copied by itself; [`finish_batched`] does that, after the batch was written.
+    Alone(BatchedCopy),
+}
+
+/// Returns whether a file may be put into a batch: small and new, nobody is told of each file, and nothing is wanted of
+/// it beyond its bytes.
+pub(super) fn may_batch(options: &CopyOptions, request: &CopyRequest<'_>) -> bool {
+    let report = &options.report;
+    let is_silent = !report.verbose && !report.debug && !report.json;
+    let size = request.from.st_size.cast_unsigned();
+    is_silent
+        && !options.durability.atomic
+        && !options.attributes_only
+        && !options.resume
+        && !options.transfer.wants_assurance()
+        && request.there.is_none()
+        && is_regular(request.from)
+        && (1..=Copier::<WritebackTag>::MAX_BATCHED_BYTES).contains(&size)
+}
+
+/// Opens both ends of a file for which [`may_batch`] is true, and reads it into the copier's batch.
+pub(super) fn batch(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    copier: &mut FileCopier,
+    request: &CopyRequest<'_>,
+) -> Result<BatchOutcome, FileCopyError> {
+    let opened = open_source(request)?;
+    let copy = OpenedCopy::new(cx, request, &opened);
+    let dest = copy.prepare_dest(voice)?;
+    let is_batched = dest.new_file.is_some_and(|status| {
+        let target = OpenedFile {
+            file: &dest.open.file,
+            status: &status,
+        };
+        copier.batch(copy.source(), target, cx.options.transfer, copy.tag())
+    });
+    let held = BatchedCopy { opened, dest };
+    Ok(if is_batched {
+        BatchOutcome::Batched(held)
+    } else {
+        BatchOutcome::Alone(held)
+    })
+}
+
+/// Ends the copy of a file after the batch was written: copies its data where the batch did not, and sets its attributes.
+pub(super) fn finish_batched(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    copier: &mut FileCopier,
+    request: &CopyRequest<'_>,
+    (held, is_written): (BatchedCopy, bool),
+) -> Result<FileId, FileCopyError> {
+    let BatchedCopy { opened, dest } = held;
+    let copy = OpenedCopy::new(cx, request, &opened);
+    if is_written {
+        let size = request.from.st_size.cast_unsigned();
+        let mut observer = FileReporter::new(voice, request.source.shown(), request.dest.shown());
+        observer.progress(&FileCopier::batch_progress(size));
+        observer.finish(size);
+        return copy.complete(voice, dest, &Assurance::default());
+    }
+    copy.reporting_method(voice, |method, voice| {
+        copy.transfer(voice, copier, method, dest)
+    })
+}
+
+/// An open destination that all who must know of it know of.
+#[derive(Debug)]
+struct PreparedDest {
+    open: Destination,
+    /// The status of a new file where nothing was before, which needs not be asked again for its identity.
+    new_file: Option<StatxInfo>,
 }
 
 /// Reads with --resume what is known of an interrupted copy, and warns if it cannot be used.
@@ -223,20 +313,71 @@ struct OpenedCopy<'a> {
     cx: &'a CopyContext<'a>,
     request: &'a CopyRequest<'a>,
     opened: &'a File,
+    /// The status of the source since it was opened.
+    status: &'a StatxInfo,
     /// The state of the copy, with --resume.
     resume: Option<&'a ResumeSession>,
 }
 
-impl OpenedCopy<'_> {
-    /// Copies data and attributes. `method` is set once the transfer of data has begun.
+impl<'a> OpenedCopy<'a> {
+    fn new(
+        cx: &'a CopyContext<'a>,
+        request: &'a CopyRequest<'a>,
+        (opened, status): &'a (File, StatxInfo),
+    ) -> Self {
+        Self {
+            cx,
+            request,
+            opened,
+            status,
+            resume: None,
+        }
+    }
+
+    fn source(&self) -> OpenedFile<'a> {
+        OpenedFile {
+            file: self.opened,
+            status: self.status,
+        }
+    }
+
+    /// Calls `work` with the method of the copy, which it sets once the transfer of data has begun, and prints it with
+    /// --debug. cp prints this line last, once the source was opened, whether or not the copy succeeded.
+    fn reporting_method<R>(
+        &self,
+        voice: &mut OrderedOutput,
+        work: impl FnOnce(&mut CopyMethod, &mut OrderedOutput) -> R,
+    ) -> R {
+        let options = self.cx.options;
+        let mut method = CopyMethod::before(&options.transfer);
+        let result = work(&mut method, voice);
+        if options.report.debug && !options.attributes_only {
+            voice.print_verbose(&debug::method_line(&method));
+        }
+        result
+    }
+
+    /// Opens the destination, and copies data and attributes.
     fn run(
         &self,
         voice: &mut OrderedOutput,
         copier: &mut FileCopier,
         method: &mut CopyMethod,
     ) -> Result<FileId, FileCopyError> {
+        let dest = self.prepare_dest(voice)?;
+        self.transfer(voice, copier, method, dest)
+    }
+
+    /// Copies data and attributes to a destination that is prepared.
+    fn transfer(
+        &self,
+        voice: &mut OrderedOutput,
+        copier: &mut FileCopier,
+        method: &mut CopyMethod,
+        dest: PreparedDest,
+    ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
-        let (open, created) = self.prepare_dest(voice)?;
+        let open = &dest.open;
         // A file that replaces the old one atomically has a narrow mode already.
         let narrowed = request.there.filter(|there| {
             let attributes = &cx.attributes;
@@ -244,13 +385,13 @@ impl OpenedCopy<'_> {
         });
         let copied = match cx.options.attributes_only {
             true => Ok(Assurance::default()),
-            false => self.copy_data(voice, copier, &open, method),
+            false => self.copy_data(voice, copier, &dest, method),
         };
         let assurance = match copied {
             Ok(assurance) => assurance,
             Err(error) => {
                 let unwritable = request.there.filter(|_| self.must_replace(&error));
-                let left = self.give_up(voice, open, narrowed, &error);
+                let left = self.give_up(voice, dest.open, narrowed, &error);
                 let Some(there) = unwritable else {
                     let why = error.into();
                     return Err(FileCopyError { why, left });
@@ -263,21 +404,37 @@ impl OpenedCopy<'_> {
                 return OpenedCopy { request, ..*self }.run(voice, copier, method);
             }
         };
-        let now = match created {
-            Some(created) => created,
-            None => stat_of(&open.file, request.dest)?,
+        self.complete(voice, dest, &assurance)
+    }
+
+    /// Sets the attributes of a destination whose data is complete, and commits it.
+    fn complete(
+        &self,
+        voice: &mut OrderedOutput,
+        dest: PreparedDest,
+        assurance: &Assurance,
+    ) -> Result<FileId, FileCopyError> {
+        let Self { cx, request, .. } = *self;
+        let PreparedDest { open, new_file } = dest;
+        let made = match new_file {
+            Some(status) => file_id_of_statx(&status),
+            None => {
+                let now = stat_of(&open.file, request.dest)?;
+                let was_file = request.there.is_some_and(is_regular);
+                if now.st_size == 0 && was_file && !open.is_atomic() {
+                    // An old file that is emptied again counts as written, so its times and set-id bits change, as with
+                    // O_TRUNC.
+                    touch(&open.file, request.dest, cx.options)?;
+                }
+                file_id(&now)
+            }
         };
-        if now.st_size == 0 && request.there.is_some_and(is_regular) && !open.is_atomic() {
-            // An old file that is emptied again counts as written, so its times and set-id bits change, as with O_TRUNC.
-            touch(&open.file, request.dest, cx.options)?;
-        }
-        let made = file_id(&now);
         let left = (open.created && !open.is_atomic()).then_some(made);
         let stays = self
             .finish_resumable(voice, open)
             .map_err(|why| FileCopyError { why, left })?;
         if stays.is_none() {
-            self.report_assurance(voice, &assurance);
+            self.report_assurance(voice, assurance);
         }
         Ok(stays.unwrap_or(made))
     }
@@ -318,12 +475,17 @@ impl OpenedCopy<'_> {
         }
     }
 
-    /// Opens the destination and registers it with all that must know of it before the first byte is written. Returns it with the
-    /// status of a new file where nothing was before, which needs not be asked again for its identity.
-    fn prepare_dest(
-        &self,
-        voice: &mut OrderedOutput,
-    ) -> Result<(Destination, Option<FileStat>), EntryError> {
+    /// Returns by what the queue of deferred writeback knows the file.
+    fn tag(&self) -> WritebackTag {
+        WritebackTag {
+            source: self.request.source.shown().into(),
+            dest: self.request.dest.shown().into(),
+            _claim: Arc::clone(self.request.claim),
+        }
+    }
+
+    /// Opens the destination and registers it with all that must know of it before the first byte is written.
+    fn prepare_dest(&self, voice: &mut OrderedOutput) -> Result<PreparedDest, EntryError> {
         let Self { cx, request, .. } = *self;
         let (source, dest) = (request.source, request.dest);
         diagnose_attributes(voice, &cx.attributes.prepare_creation(source))?;
@@ -342,13 +504,14 @@ impl OpenedCopy<'_> {
                 }
             }
         }
-        let mut created = None;
+        let mut new_file = None;
         match open.created {
             _ if open.is_atomic() => {}
             true => {
-                let now = stat_of(&open.file, dest)?;
-                request.claim.created(file_id(&now));
-                created = request.there.is_none().then_some(now);
+                let now = StatxInfo::query(&open.file);
+                let now = now.map_err(|e| dest.error(Operation::Fstat, e))?;
+                request.claim.created(file_id_of_statx(&now));
+                new_file = request.there.is_none().then_some(now);
             }
             false => diagnose_attributes(voice, &cx.attributes.relabel(source, dest))?,
         }
@@ -356,7 +519,7 @@ impl OpenedCopy<'_> {
             .fsync_set
             .register_file_system(&open.file, dest, !open.created);
         match registered {
-            Ok(()) => Ok((open, created)),
+            Ok(()) => Ok(PreparedDest { open, new_file }),
             Err(e) => {
                 abandon(voice, dest, open, None);
                 Err(dest.error(Operation::Sync, e).into())
@@ -400,12 +563,17 @@ impl OpenedCopy<'_> {
         &self,
         voice: &mut OrderedOutput,
         copier: &mut FileCopier,
-        open: &Destination,
+        prepared: &PreparedDest,
         method: &mut CopyMethod,
     ) -> Result<Assurance, Error> {
         let (source, dest) = (self.request.source, self.request.dest);
+        let open = &prepared.open;
+        let status = match prepared.new_file {
+            Some(status) => status,
+            None => StatxInfo::query(&open.file).map_err(|e| dest.error(Operation::Fstat, e))?,
+        };
         let source_info = copier
-            .facts(self.opened)
+            .facts_of(self.source())
             .map_err(|e| source.error(Operation::Fstat, e))?;
         // The old file is kept until the new one is known to be complete.
         let options = transfer::TransferOptions {
@@ -416,10 +584,10 @@ impl OpenedCopy<'_> {
         };
         let (size, needed) = (source_info.size, needed_bytes(&source_info, &options));
         let mut observer = FileReporter::new(voice, source.shown(), dest.shown());
-        let tag = WritebackTag {
-            source: source.shown().into(),
-            dest: dest.shown().into(),
-            _claim: Arc::clone(self.request.claim),
+        let tag = self.tag();
+        let target = OpenedFile {
+            file: &open.file,
+            status: &status,
         };
         let mut recorder;
         let listener: &mut dyn CopyListener = match self.resume {
@@ -432,8 +600,8 @@ impl OpenedCopy<'_> {
             }
             None => &mut observer,
         };
-        let file = &open.file;
-        let copied = copier.copy(self.opened, source_info, file, options, listener, tag);
+        let opened = self.opened;
+        let copied = copier.copy_to(opened, source_info, target, options, listener, tag);
         *method = copier.method();
         match copied {
             Ok(assurance) => {
@@ -660,7 +828,7 @@ fn handle_appeared_dest(
     }
 }
 
-fn open_source(request: &CopyRequest<'_>) -> Result<File, Error> {
+fn open_source(request: &CopyRequest<'_>) -> Result<(File, StatxInfo), Error> {
     let source = request.source;
     // Without O_NONBLOCK, open(2) would block on a FIFO that was swapped in. For a FIFO, the transfer does the waiting,
     // and a signal can end it; for regular files the flag has no effect.
@@ -670,8 +838,8 @@ fn open_source(request: &CopyRequest<'_>) -> Result<File, Error> {
     }
     let file = wait_for_lease(|| source.open(flags, 0))
         .map_err(|e| source.error(Operation::OpenSource, e))?;
-    match fstat(&file) {
-        Ok(now) if file_id(&now) == file_id(request.from) => Ok(file),
+    match StatxInfo::query(&file) {
+        Ok(now) if file_id_of_statx(&now) == file_id(request.from) => Ok((file, now)),
         Ok(_) => Err(Error::Replaced(Replaced::Source(source.shown().into()))),
         Err(e) => Err(source.error(Operation::Fstat, e)),
     }

@@ -2,6 +2,8 @@
 
 use nix::sys::stat::{FileStat, SFlag};
 
+use crate::sys::file::StatxInfo;
+
 /// Identifies a file by device and inode, which do not change when it is renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileId {
@@ -17,6 +19,15 @@ pub fn file_id(stat: &FileStat) -> FileId {
     FileId {
         device: stat.st_dev,
         inode: stat.st_ino,
+    }
+}
+
+/// Returns the identity of a file, from what statx(2) reports.
+#[must_use]
+pub fn file_id_of_statx(look: &StatxInfo) -> FileId {
+    FileId {
+        device: look.device,
+        inode: look.inode,
     }
 }
 

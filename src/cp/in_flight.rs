@@ -5,7 +5,7 @@
 //! still uses the same inode or a name that may be the same. So the later file always writes last, as with one thread.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::cp::file_status::FileId;
@@ -27,11 +27,34 @@ struct InFlightTable {
 
 /// The number of files in flight that use each key.
 #[derive(Debug)]
-struct Counts<K>(HashMap<K, u32>);
+struct Counts<K>(HashMap<K, u32, BuildHasherDefault<NumberHasher>>);
+
+/// Hashes numbers of inodes, and hashes of names, by one multiplication each. The table holds some hundred files of one run, so
+/// nobody gains by numbers that collide. With the hasher of the standard library, the table and its lock took a seventh of the user CPU time of a small file.
+#[derive(Debug, Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The odd number next to 2^64 divided by the golden ratio. The rotation brings its well mixed upper bits down.
+        let mixed = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed.rotate_left(32);
+    }
+}
 
 impl<K> Default for Counts<K> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(HashMap::default())
     }
 }
 

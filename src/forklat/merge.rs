@@ -19,6 +19,7 @@ use crate::report::units;
 pub fn merge(files: &[PathBuf]) -> Result<Report, ForklatError> {
     refuse_twins(files)?;
     let mut merged = empty(files);
+    let mut rounds = 0;
     for (number, file) in files.iter().enumerate() {
         let mut report = read(file)?;
         if number == 0 {
@@ -27,7 +28,13 @@ pub fn merge(files: &[PathBuf]) -> Result<Report, ForklatError> {
             let other = other_machine(&merged.facts, &report.facts, file);
             report.notes.extend(other);
         }
-        for subject in report.subjects {
+        let rounds_before = rounds;
+        for mut subject in report.subjects {
+            for run in &mut subject.runs {
+                // The rounds of different files are different rounds.
+                run.round += rounds_before;
+                rounds = rounds.max(run.round);
+            }
             add_subject(&mut merged, subject).map_err(|why| why.in_file(file))?;
         }
         for observer in report.observers {
@@ -105,12 +112,9 @@ fn from_log(file: &Path, log: &[u8]) -> Result<Report, ForklatError> {
             }
             None => subjects.push(Subject {
                 name: sum.subject,
-                aside: false,
-                command: Vec::new(),
                 seconds,
-                copies: Vec::new(),
                 probes: vec![probe],
-                timelines: Vec::new(),
+                ..Subject::default()
             }),
         }
     }
@@ -125,6 +129,7 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), ForklatError
     known.seconds += subject.seconds;
     known.copies.extend(subject.copies);
     known.timelines.extend(subject.timelines);
+    known.runs.extend(subject.runs);
     for probe in subject.probes {
         let same = |p: &&mut ProbeResult| p.name == probe.name && p.cpu == probe.cpu;
         let Some(same) = known.probes.iter_mut().find(same) else {

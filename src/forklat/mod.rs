@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod compare;
 mod default_directory;
+pub mod distribution;
 pub mod error;
 pub mod export;
 pub mod host;
@@ -17,9 +18,12 @@ pub mod observer_effect;
 pub mod phases;
 pub mod probe_plan;
 mod report_builder;
+pub mod run_comparison;
+pub mod run_result;
 mod run_subcommand;
 pub mod scale;
 pub mod session;
+pub mod statistics;
 pub mod status_line;
 pub mod writeback_idle;
 

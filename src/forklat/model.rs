@@ -4,14 +4,12 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
+use super::distribution::microseconds;
+pub use super::distribution::{Distribution, SummaryStats};
+pub use super::run_result::{ProbeRun, RunResult, RunSpan, disturbances};
 use super::scale::scale_result::ScaleResult;
-use crate::forklat::error::{ForklatError, damaged};
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::{self, LatencyHistograms};
 use crate::observe::memory::Timeline;
@@ -45,6 +43,9 @@ pub struct Report {
     /// The first kind of prober without the other observers, which shows what these cost. `run --verbose` measures it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alone: Option<IsolatedProbe>,
+    /// The seed of the order of the tools in each round of `compare`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// The tables of `scale`, or `None` for the other kinds. Their keys are beside the others in JSON.
     #[serde(flatten)]
     pub scale: Option<ScaleResult>,
@@ -65,6 +66,7 @@ impl Report {
             subjects: Vec::new(),
             observers: Vec::new(),
             alone: None,
+            seed: None,
             scale: None,
         }
     }
@@ -83,22 +85,29 @@ pub struct IsolatedProbe {
 }
 
 /// One column of the table: a phase of `run`, or a tool of `compare`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Subject {
     /// The name: `baseline`, `during` or `after`; or `idle` or the name of a tool.
     pub name: String,
     /// Whether the subject is only shown beside the others. An idle machine among tools that copy has no ratio.
     pub aside: bool,
+    /// The tool that the subject repeats in each round, to show how often two runs of one tool are told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<String>,
     /// The command that ran, word by word.
     pub command: Vec<String>,
-    /// The measured time in seconds, the sum over all runs.
+    /// The measured time in seconds, the sum over all runs; for a tool, until its exit.
     pub seconds: f64,
     /// The copies that a tool of `compare` made, in the order of the runs.
     pub copies: Vec<CopyResult>,
-    /// The results of each prober.
+    /// The results of each prober. For a tool, they are those until its exit, of all runs that are not left out.
     pub probes: Vec<ProbeResult>,
     /// The readings of the machine, ten a second, with one timeline per run.
     pub timelines: Vec<Timeline>,
+    /// The runs of `compare`, in the order of time, each with its own figures. The copies are in the same order. Reports
+    /// of older versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<RunResult>,
 }
 
 /// One copy made by one tool.
@@ -106,7 +115,7 @@ pub struct Subject {
 pub struct CopyResult {
     /// Seconds from the start to the exit.
     pub wall: f64,
-    /// Seconds from the start until fsync(2) of the destination returned.
+    /// Seconds from the start until an fsync(2) of the destination by forklat returned.
     pub durable: f64,
     /// CPU seconds of the tool in user mode.
     pub user: f64,
@@ -150,37 +159,6 @@ pub struct WorstMoment {
     pub time: f64,
     /// Seconds since the subject began.
     pub offset: f64,
-}
-
-/// A distribution of values in microseconds.
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
-pub struct Distribution {
-    /// The number of all values.
-    pub count: u64,
-    /// The percentiles and other figures. This is `None`, and has no field in JSON, if there is no value.
-    #[serde(flatten)]
-    pub figures: Option<SummaryStats>,
-    /// The whole histogram in nanoseconds, as HdrHistogram V2, deflated, in base64.
-    pub histogram: String,
-}
-
-/// The figures of one distribution, in microseconds, within 0.1 % of the measured values.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
-pub struct SummaryStats {
-    /// The smallest of the values.
-    pub min: f64,
-    /// The arithmetic mean of the values.
-    pub mean: f64,
-    /// The median of the values.
-    pub p50: f64,
-    /// The 90th percentile of the values.
-    pub p90: f64,
-    /// The 99th percentile of the values.
-    pub p99: f64,
-    /// The 99.9th percentile of the values.
-    pub p999: f64,
-    /// The largest of the values.
-    pub max: f64,
 }
 
 /// The CPU time and memory of one observer.
@@ -258,72 +236,4 @@ impl ProbeResult {
             }
         }
     }
-}
-
-impl Distribution {
-    /// Returns the distribution of a histogram of nanoseconds.
-    #[must_use]
-    pub fn of(histogram: &Histogram<u64>) -> Self {
-        let quantile = |q| microseconds(histogram.value_at_quantile(q) as f64);
-        let figures = || SummaryStats {
-            min: microseconds(histogram.min() as f64),
-            mean: microseconds(histogram.mean()),
-            p50: quantile(0.5),
-            p90: quantile(0.9),
-            p99: quantile(0.99),
-            p999: quantile(0.999),
-            max: microseconds(histogram.max() as f64),
-        };
-        Self {
-            count: histogram.len(),
-            figures: (!histogram.is_empty()).then(figures),
-            histogram: encode(histogram),
-        }
-    }
-
-    /// Returns the histogram of nanoseconds, which grows as needed.
-    ///
-    /// # Errors
-    /// A description of the damage, if the histogram is damaged.
-    pub fn read(&self) -> Result<Histogram<u64>, ForklatError> {
-        let histogram = decode(&self.histogram)?;
-        if histogram.len() == self.count {
-            Ok(histogram)
-        } else {
-            Err(damaged(format!(
-                "a histogram holds {} values, but its count says {}",
-                histogram.len(),
-                self.count
-            )))
-        }
-    }
-}
-
-fn microseconds(nanoseconds: f64) -> f64 {
-    nanoseconds / 1e3
-}
-
-/// Encodes a histogram as HdrHistogram V2, deflated, in base64. Interval logs contain this format, and every port of
-/// the library reads it.
-pub(super) fn encode(histogram: &Histogram<u64>) -> String {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new()
-        .serialize(histogram, &mut bytes)
-        .expect("a vector takes every byte, and no count here has 64 bits");
-    STANDARD.encode(bytes)
-}
-
-/// Decodes a histogram that [`encode`] wrote.
-///
-/// # Errors
-/// A description of what is wrong with the text.
-pub(super) fn decode(text: &str) -> Result<Histogram<u64>, ForklatError> {
-    let bytes = STANDARD
-        .decode(text)
-        .map_err(|e| damaged(format!("a histogram is not base64: {e}")))?;
-    let mut histogram: Histogram<u64> = Deserializer::new()
-        .deserialize(&mut bytes.as_slice())
-        .map_err(|e| damaged(format!("a histogram is damaged: {e}")))?;
-    histogram.auto(true);
-    Ok(histogram)
 }

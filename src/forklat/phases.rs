@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::observe::latency_histograms::{LatencyHistograms, intended_times};
 use crate::observe::ring::Sample;
+use crate::observe::sparse_latencies::SparseLatencies;
 use crate::sys::clock::MonotonicNs;
 
 /// The latencies that one prober measured in all spans of a subject.
@@ -16,27 +17,66 @@ pub struct ProberLatencies {
     pub child: LatencyHistograms,
 }
 
-/// A subject, whose spans are counted together.
-#[derive(Debug)]
-struct PhaseGroup {
-    name: String,
-    prober_latencies: Vec<ProberLatencies>,
+/// The latencies that one prober measured in one span.
+#[derive(Debug, Clone, Default)]
+struct SpanLatencies {
+    answer: SparseLatencies,
+    child: SparseLatencies,
+}
+
+/// The part of a run of a tool that a span is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunPart {
+    /// From the start to the exit of the tool. A span that is no run of a tool is of this part, too.
+    UntilExit,
+    /// From the exit of the tool until its data were durable.
+    UntilDurable,
+    /// A fixed time after the data were durable.
+    After,
+}
+
+impl RunPart {
+    /// All parts, in the order of time.
+    pub const ALL: [Self; 3] = [Self::UntilExit, Self::UntilDurable, Self::After];
+
+    /// Returns the name of the part in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UntilExit => "until exit",
+            Self::UntilDurable => "until durable",
+            Self::After => "after",
+        }
+    }
 }
 
 /// One span. It is open as long as `end` is [`MonotonicNs::MAX`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Phase {
     /// The first nanosecond of the span.
     pub start: MonotonicNs,
     /// The first nanosecond after the span.
     pub end: MonotonicNs,
+    /// The part of a run that it is.
+    pub part: RunPart,
+    /// Whether its latencies are left out of the sums of its subject.
+    is_left_out: bool,
     subject: usize,
+    latencies: Vec<SpanLatencies>,
+}
+
+impl Phase {
+    /// Adds the latencies of one prober to `sum`.
+    pub fn add_prober_to(&self, prober: usize, sum: &mut ProberLatencies) {
+        self.latencies[prober].answer.add_to(&mut sum.answer);
+        self.latencies[prober].child.add_to(&mut sum.child);
+    }
 }
 
 /// All spans of a measurement, in order of time.
 #[derive(Debug)]
 pub struct Phases {
-    subjects: Vec<PhaseGroup>,
+    subjects: Vec<String>,
     spans: Vec<Phase>,
     probers: usize,
 }
@@ -54,19 +94,30 @@ impl Phases {
 
     /// Begins a span of the subject `name` at `at`, and ends the one before.
     pub fn begin(&mut self, name: &str, at: MonotonicNs) {
-        self.end(at);
-        let known = self.subjects.iter().position(|s| s.name == name);
+        let known = self.subjects.iter().position(|subject| subject == name);
         let subject = known.unwrap_or_else(|| {
-            self.subjects.push(PhaseGroup {
-                name: name.to_owned(),
-                prober_latencies: vec![ProberLatencies::default(); self.probers],
-            });
+            self.subjects.push(name.to_owned());
             self.subjects.len() - 1
         });
+        self.push(subject, RunPart::UntilExit, at);
+    }
+
+    /// Ends the open part of a run at `at`, and begins the next part there. Without a span it does nothing.
+    pub fn begin_part(&mut self, part: RunPart, at: MonotonicNs) {
+        if let Some(subject) = self.spans.last().map(|last| last.subject) {
+            self.push(subject, part, at);
+        }
+    }
+
+    fn push(&mut self, subject: usize, part: RunPart, at: MonotonicNs) {
+        self.end(at);
         self.spans.push(Phase {
             start: at,
             end: MonotonicNs::MAX,
+            part,
+            is_left_out: false,
             subject,
+            latencies: vec![SpanLatencies::default(); self.probers],
         });
     }
 
@@ -75,6 +126,19 @@ impl Phases {
         if let Some(last) = self.spans.last_mut() {
             last.end = last.end.min(at);
         }
+    }
+
+    /// Leaves the spans from the one that began at `start` on out of the sums of their subjects.
+    pub fn leave_out_since(&mut self, start: MonotonicNs) {
+        for span in self.spans.iter_mut().filter(|span| span.start >= start) {
+            span.is_left_out = true;
+        }
+    }
+
+    /// Forgets all spans, such as those of a warm-up. Samples that arrive later for their times are not counted.
+    pub fn clear(&mut self) {
+        self.subjects.clear();
+        self.spans.clear();
     }
 
     /// Counts a sample, which may arrive long after its span. Each of its intended times is counted in the span to
@@ -98,55 +162,65 @@ impl Phases {
         }
     }
 
-    fn latencies_at(&mut self, prober: usize, moment: MonotonicNs) -> Option<&mut ProberLatencies> {
-        let span = self.span_at(moment)?;
-        Some(&mut self.subjects[span.subject].prober_latencies[prober])
+    fn latencies_at(&mut self, prober: usize, moment: MonotonicNs) -> Option<&mut SpanLatencies> {
+        let index = self.span_at(moment)?;
+        Some(&mut self.spans[index].latencies[prober])
     }
 
-    fn span_at(&self, moment: MonotonicNs) -> Option<Phase> {
-        let span = self.spans.iter().rev().find(|span| span.start <= moment)?;
-        (moment < span.end).then_some(*span)
+    fn span_at(&self, moment: MonotonicNs) -> Option<usize> {
+        let next = self.spans.partition_point(|span| span.start <= moment);
+        let index = next.checked_sub(1)?;
+        (moment < self.spans[index].end).then_some(index)
     }
 
-    /// Returns the subject to which a time belongs.
+    /// Returns the subject to which a time belongs, and the part of its run.
     #[must_use]
-    pub fn subject_at(&self, moment: MonotonicNs) -> Option<&str> {
-        let span = self.span_at(moment)?;
-        Some(&self.subjects[span.subject].name)
+    pub fn subject_at(&self, moment: MonotonicNs) -> Option<(&str, RunPart)> {
+        let span = &self.spans[self.span_at(moment)?];
+        Some((&self.subjects[span.subject], span.part))
     }
 
     /// Returns the names of the subjects, in the order in which they began.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.subjects.iter().map(|subject| subject.name.as_str())
+        self.subjects.iter().map(String::as_str)
     }
 
-    /// Returns the latencies that each prober measured in a subject, in the order of the probers.
+    /// Returns the latencies that each prober measured in a subject until exit, in the order of the probers. They are
+    /// empty if there is no such span.
     #[must_use]
-    pub fn prober_latencies(&self, name: &str) -> &[ProberLatencies] {
-        let subject = self.subjects.iter().find(|subject| subject.name == name);
-        subject.map_or(&[], |subject| &subject.prober_latencies)
+    pub fn prober_latencies(&self, name: &str) -> Vec<ProberLatencies> {
+        let mut sums = Vec::new();
+        for span in self.of(name).filter(|span| span.part == RunPart::UntilExit) {
+            sums.resize_with(self.probers, ProberLatencies::default);
+            if !span.is_left_out {
+                for (prober, sum) in sums.iter_mut().enumerate() {
+                    span.add_prober_to(prober, sum);
+                }
+            }
+        }
+        sums
     }
 
     /// Returns the largest latency, in nanoseconds, that a prober has measured in the current subject.
     #[must_use]
     pub fn worst(&self, prober: usize) -> Option<u64> {
-        let span = self.spans.last()?;
-        let heard = &self.subjects[span.subject].prober_latencies[prober];
-        heard.answer.worst().first().map(|moment| moment.latency_ns)
+        let subject = self.spans.last()?.subject;
+        let spans = self.spans.iter().filter(|span| span.subject == subject);
+        let worst = |span: &Phase| span.latencies[prober].answer.worst().first().copied();
+        spans.filter_map(worst).max().map(|worst| worst.latency_ns)
     }
 
     /// Returns the spans of a subject.
-    pub fn of(&self, name: &str) -> impl Iterator<Item = Phase> {
+    pub fn of(&self, name: &str) -> impl Iterator<Item = &Phase> {
         self.spans
             .iter()
-            .filter(move |span| self.subjects[span.subject].name == name)
-            .copied()
+            .filter(move |span| self.subjects[span.subject] == name)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, MonotonicNs, Phases};
+    use super::{Duration, MonotonicNs, Phases, RunPart};
     use crate::observe::ring::Sample;
 
     const PERIOD: Duration = Duration::from_nanos(10);
@@ -191,5 +265,36 @@ mod tests {
             [(at(100), at(200)), (at(500), MonotonicNs::MAX)]
         );
         assert!(spans.prober_latencies("dd").is_empty());
+    }
+
+    #[test]
+    fn the_parts_of_a_run_are_told_apart_and_a_run_can_be_left_out() {
+        let mut spans = Phases::new(1);
+        spans.begin_part(RunPart::After, at(1));
+        assert!(spans.names().next().is_none());
+        spans.begin("cp", at(100));
+        spans.begin_part(RunPart::UntilDurable, at(200));
+        // It was wanted twice before the exit and three times after it.
+        spans.record(0, PERIOD, &answer(180, 5, 300));
+        spans.begin_part(RunPart::After, at(300));
+        spans.end(at(400));
+        assert_eq!(
+            spans.subject_at(at(200)),
+            Some(("cp", RunPart::UntilDurable))
+        );
+        assert_eq!(spans.prober_latencies("cp")[0].answer.latency.len(), 2);
+        let counts: Vec<u64> = spans
+            .of("cp")
+            .map(|span| {
+                let mut sum = super::ProberLatencies::default();
+                span.add_prober_to(0, &mut sum);
+                sum.answer.latency.len()
+            })
+            .collect();
+        assert_eq!(counts, [2, 3, 0]);
+        spans.leave_out_since(at(100));
+        assert_eq!(spans.prober_latencies("cp")[0].answer.latency.len(), 0);
+        spans.clear();
+        assert!(spans.prober_latencies("cp").is_empty());
     }
 }

@@ -164,13 +164,12 @@ fn measure(
 fn columns(target: &Workload) -> [SubjectSpec; 3] {
     [BASELINE, DURING, AFTER].map(|name| SubjectSpec {
         name: name.to_owned(),
-        excluded_from_ratios: false,
         command: if name == DURING {
             target.words()
         } else {
             Vec::new()
         },
-        copies: Vec::new(),
+        ..SubjectSpec::default()
     })
 }
 

@@ -8,7 +8,7 @@ use super::export::hlog::HistogramLog;
 use super::interval_log::IntervalLog;
 use super::model::{IsolatedProbe, ObserverCost};
 use super::observer_effect;
-use super::phases::Phases;
+use super::phases::{Phases, RunPart};
 use super::probe_plan::ProbePlan;
 use crate::forklat::error::{ForklatError, failed};
 use crate::observe::latency_histograms::intended_times;
@@ -136,6 +136,11 @@ impl Session {
         self.spans.begin(name, MonotonicNs::now());
     }
 
+    /// Ends the current part of a run at `at`, a moment ago, and begins the next part there.
+    pub fn begin_part(&mut self, part: RunPart, at: MonotonicNs) {
+        self.spans.begin_part(part, at);
+    }
+
     /// Ends the current span at the present time.
     pub fn end(&mut self) {
         self.end_at(MonotonicNs::now());
@@ -145,6 +150,17 @@ impl Session {
     pub fn end_at(&mut self, at: MonotonicNs) {
         self.sampler.request_slab_reading();
         self.spans.end(at);
+    }
+
+    /// Returns the probers without their processes, in the order of [`Phases`].
+    #[must_use]
+    pub fn prober_ids(&self) -> Vec<ProberId> {
+        let id = |prober: &Prober| ProberId {
+            name: prober.spec.name,
+            cpu: prober.cpu,
+            period: prober.period,
+        };
+        self.probers.iter().map(id).collect()
     }
 
     /// Takes the new samples from the ring buffers of the observers.
@@ -208,9 +224,12 @@ impl Session {
             return;
         };
         for moment in intended_times(sample, *period) {
-            if let Some(subject) = self.spans.subject_at(moment) {
-                seconds.record(subject, row.name, sample.end.nanos_since(moment));
-            }
+            let tag = match self.spans.subject_at(moment) {
+                Some((subject, RunPart::UntilExit)) => subject.to_owned(),
+                Some((subject, part)) => format!("{subject} {}", part.name()),
+                None => continue,
+            };
+            seconds.record(&tag, row.name, sample.end.nanos_since(moment));
         }
     }
 
@@ -223,7 +242,10 @@ impl Session {
     /// Returns the largest sum of Dirty and Writeback in the spans of a subject.
     #[must_use]
     pub fn most_unwritten(&self, subject: &str) -> u64 {
-        let within = |reading: &&Reading| self.spans.subject_at(reading.at) == Some(subject);
+        let within = |reading: &&Reading| {
+            let at = self.spans.subject_at(reading.at);
+            at.is_some_and(|(name, _)| name == subject)
+        };
         let readings = self.sampler.readings().iter().filter(within);
         readings.map(unwritten).max().unwrap_or(0)
     }
@@ -253,15 +275,7 @@ impl Session {
             ));
         }
         Ok(SessionResult {
-            probers: self
-                .probers
-                .iter()
-                .map(|prober| ProberId {
-                    name: prober.spec.name,
-                    cpu: prober.cpu,
-                    period: prober.period,
-                })
-                .collect(),
+            probers: self.prober_ids(),
             spans: self.spans,
             sampler: self.sampler,
             notes: self.notes,

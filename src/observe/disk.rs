@@ -159,6 +159,12 @@ pub struct DiskInfo {
     pub queue_requests: Option<u64>,
     /// Largest size of a request, in KiB.
     pub max_sectors_kb: Option<u64>,
+    /// Largest size of a request that the hardware takes, in KiB.
+    pub max_hw_sectors_kb: Option<u64>,
+    /// Latency in microseconds that writeback throttling aims at; 0 if it is off, `None` if the kernel has none.
+    pub wbt_lat_usec: Option<u64>,
+    /// Whether pages must not change while they are written, so that direct writes may be copied first.
+    pub stable_writes: Option<bool>,
     /// Size of a logical block (sector) in bytes.
     pub logical_block: Option<u64>,
     /// Size of a physical block in bytes, which the disk writes at once.
@@ -183,6 +189,9 @@ impl DiskInfo {
             write_cache: text("queue/write_cache"),
             queue_requests: number("queue/nr_requests"),
             max_sectors_kb: number("queue/max_sectors_kb"),
+            max_hw_sectors_kb: number("queue/max_hw_sectors_kb"),
+            wbt_lat_usec: number("queue/wbt_lat_usec"),
+            stable_writes: text("queue/stable_writes").map(|text| text == "1"),
             logical_block: number("queue/logical_block_size"),
             physical_block: number("queue/physical_block_size"),
         }
@@ -204,6 +213,12 @@ impl DiskInfo {
                 .as_ref()
                 .map(|cache| format!("cache {cache}")),
         );
+        let queue = self.queue_requests.zip(self.max_sectors_kb);
+        parts.extend(queue.map(|(requests, kib)| format!("queue {requests} x {kib} KiB")));
+        parts.extend(self.wbt_lat_usec.map(|target| match target {
+            0 => "wbt off".to_owned(),
+            target => format!("wbt {target} us"),
+        }));
         parts.join(", ")
     }
 }

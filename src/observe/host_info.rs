@@ -9,10 +9,12 @@ use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, DiskInfo};
+use super::kernel_config;
 use super::kernel_file::{bracketed_choice, path_below, read_optional};
 use super::memory::why_no_psi;
 use super::mount::Mount;
 use crate::report::units;
+use crate::sys::clock;
 use crate::sys::key_value::{find_value, parse_kilobytes};
 use crate::sys::residency::page_size;
 
@@ -58,6 +60,12 @@ pub struct HostInfo {
     pub kernel: Option<String>,
     /// The version of the kernel, which says when and how it was built.
     pub kernel_version: Option<String>,
+    /// The model of preemption in force, such as `none`, `voluntary`, `full`, `lazy` or `rt`, or what is known of it.
+    pub preemption: Option<String>,
+    /// Ticks of the kernel in a second (CONFIG_HZ).
+    pub hz: Option<u64>,
+    /// Whether free memory is reported to the hypervisor, which takes it back; `None` if that is not known.
+    pub reports_free_pages: Option<bool>,
     /// Architecture of the kernel, or of this program before Linux 6.1.
     pub architecture: String,
     /// Number of CPUs that are online.
@@ -94,6 +102,8 @@ pub struct HostInfo {
 pub struct FileSystemInfo {
     /// The type of the file system.
     pub file_system: Option<String>,
+    /// The mode of the journal of ext4, or `none` if it has none; `None` for other types, and if the kernel does not tell.
+    pub journal: Option<String>,
     /// Its mount options, including those of the super block.
     pub options: Vec<String>,
     /// Size of the file system in bytes.
@@ -111,9 +121,13 @@ impl HostInfo {
         let line = |name: &str| read_optional(root, name);
         let cpuinfo = fs::read_to_string(path_below(root, "proc/cpuinfo")).unwrap_or_default();
         let meminfo = fs::read_to_string(path_below(root, "proc/meminfo")).unwrap_or_default();
+        let version = line("proc/sys/kernel/version");
         Self {
             kernel: line("proc/sys/kernel/osrelease"),
-            kernel_version: line("proc/sys/kernel/version"),
+            preemption: Some(kernel_config::preemption(root, version.as_deref())),
+            kernel_version: version,
+            hz: clock::ticks_per_second(),
+            reports_free_pages: kernel_config::reports_free_pages(root),
             architecture: line("proc/sys/kernel/arch")
                 .unwrap_or_else(|| std::env::consts::ARCH.into()),
             cpus: line("sys/devices/system/cpu/online").and_then(|list| count_cpus(&list)),
@@ -137,11 +151,9 @@ impl HostInfo {
     /// Formats the lines that stand above a table.
     #[must_use]
     pub fn summary_lines(&self) -> Vec<String> {
-        let mut lines = vec![
-            self.kernel_line(),
-            self.memory_line(),
-            self.writeback_line(),
-        ];
+        let mut lines = vec![self.kernel_line()];
+        lines.extend(self.scheduling_line());
+        lines.extend([self.memory_line(), self.writeback_line()]);
         lines.extend(
             self.no_pressure
                 .as_ref()
@@ -171,6 +183,20 @@ impl HostInfo {
                 .map(|name| format!("clock {name}")),
         );
         parts.join(", ")
+    }
+
+    /// Formats what decides how soon a task runs, or returns `None` for reports of older versions, which do not have it.
+    fn scheduling_line(&self) -> Option<String> {
+        let preemption = self.preemption.as_ref()?;
+        let hz = self
+            .hz
+            .map_or_else(|| "unknown".into(), |hz| hz.to_string());
+        let reported = match self.reports_free_pages {
+            Some(true) => "free memory is reported to the hypervisor",
+            Some(false) => "free memory is not reported to a hypervisor",
+            None => "reporting of free memory unknown",
+        };
+        Some(format!("preemption {preemption}, HZ {hz}, {reported}"))
     }
 
     fn memory_line(&self) -> String {
@@ -215,13 +241,18 @@ impl FileSystemInfo {
             let sized = stat.as_ref().filter(|stat| stat.blocks() > 0);
             sized.map(|stat| blocks(stat) * stat.fragment_size())
         };
+        let disk = mount
+            .as_ref()
+            .and_then(|mount| Disk::of_mount(root, mount).ok());
+        let ext4 = disk.as_ref().filter(|disk| disk.file_system == "ext4");
         Self {
             size: bytes(|stat| stat.blocks()),
             free: bytes(|stat| stat.blocks_available()),
-            device: mount.as_ref().and_then(|mount| {
-                let disk = Disk::of_mount(root, mount).ok()?;
-                Some(DiskInfo::read(root, &disk))
+            journal: ext4.and_then(|disk| {
+                let device = disk.partition.as_ref().unwrap_or(&disk.name);
+                kernel_config::ext4_journal(root, device)
             }),
+            device: disk.map(|disk| DiskInfo::read(root, &disk)),
             file_system: mount.as_ref().map(|mount| mount.file_system.clone()),
             options: mount
                 .map(|mount| mount.public_options())
@@ -244,6 +275,10 @@ impl FileSystemInfo {
             [] => format!("on {name}"),
             _ => format!("on {name} ({})", told.join(",")),
         }];
+        parts.extend(self.journal.as_ref().map(|mode| match mode.as_str() {
+            "none" => "no journal".to_owned(),
+            mode => format!("journal {mode}"),
+        }));
         parts.extend(self.free.zip(self.size).map(|(free, size)| {
             format!(
                 "{} free of {}",
@@ -351,6 +386,10 @@ mod tests {
             [
                 "Linux 6.18.2 x86_64, 5 CPUs (AMD EPYC), virtual, clock kvm-clock",
                 &format!(
+                    "preemption dynamic, in force unknown, HZ {}, reporting of free memory unknown",
+                    facts.hz.unwrap()
+                ),
+                &format!(
                     "memory 23.54 GiB, no swap, pages of {page}, huge pages madvise (shared never)"
                 ),
                 "dirty_bytes 1048576, dirty_background_ratio 10, dirty_expire_centisecs unknown, min_free_kbytes unknown",
@@ -393,6 +432,10 @@ mod tests {
         assert_eq!(place.summary_lines(), ["on ext4 (discard,data=journal)"]);
         place.options.truncate(2);
         assert_eq!(place.summary_lines(), ["on ext4"]);
+        place.journal = Some("none".into());
+        assert_eq!(place.summary_lines(), ["on ext4, no journal"]);
+        place.journal = Some("ordered".into());
+        assert_eq!(place.summary_lines(), ["on ext4, journal ordered"]);
     }
 
     #[test]

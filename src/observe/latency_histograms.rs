@@ -30,16 +30,34 @@ pub struct LatencyHistograms {
     /// Time from the start of the operation to the answer, one value for each operation. If it is much smaller than the
     /// latency, the prober itself was delayed.
     pub service: Histogram<u64>,
-    worst: Vec<TimedLatency>,
+    worst: WorstLatencies,
 }
 
 impl Default for LatencyHistograms {
     fn default() -> Self {
-        Self {
-            latency: new_histogram(),
-            service: new_histogram(),
-            worst: Vec::with_capacity(MAX_WORST_LATENCIES + 1),
+        Self::of(new_histogram(), new_histogram(), WorstLatencies::default())
+    }
+}
+
+/// The largest latencies that were recorded, the largest first, at most [`MAX_WORST_LATENCIES`].
+#[derive(Debug, Clone, Default)]
+pub struct WorstLatencies(Vec<TimedLatency>);
+
+impl WorstLatencies {
+    /// Adds a latency if it is among the largest.
+    pub fn insert(&mut self, moment: TimedLatency) {
+        let all = &mut self.0;
+        if all.len() < MAX_WORST_LATENCIES || all.last().is_some_and(|last| *last < moment) {
+            let place = all.partition_point(|other| *other > moment);
+            all.insert(place, moment);
+            all.truncate(MAX_WORST_LATENCIES);
         }
+    }
+
+    /// Returns the latencies, the largest first.
+    #[must_use]
+    pub fn as_slice(&self) -> &[TimedLatency] {
+        &self.0
     }
 }
 
@@ -61,20 +79,23 @@ pub fn record_ns(histogram: &mut Histogram<u64>, nanoseconds: u64) {
 }
 
 impl LatencyHistograms {
+    /// Makes the latencies of what was counted elsewhere.
+    #[must_use]
+    pub fn of(latency: Histogram<u64>, service: Histogram<u64>, worst: WorstLatencies) -> Self {
+        Self {
+            latency,
+            service,
+            worst,
+        }
+    }
+
     /// Adds the latency of one intended time.
     pub fn record(&mut self, intended: MonotonicNs, latency_ns: u64) {
         record_ns(&mut self.latency, latency_ns);
-        let moment = TimedLatency {
+        self.worst.insert(TimedLatency {
             latency_ns,
             intended,
-        };
-        if self.worst.len() < MAX_WORST_LATENCIES
-            || self.worst.last().is_some_and(|last| *last < moment)
-        {
-            let place = self.worst.partition_point(|other| *other > moment);
-            self.worst.insert(place, moment);
-            self.worst.truncate(MAX_WORST_LATENCIES);
-        }
+        });
     }
 
     /// Adds the time that one operation took.
@@ -86,15 +107,15 @@ impl LatencyHistograms {
     pub fn merge(&mut self, other: &Self) {
         self.latency += &other.latency;
         self.service += &other.service;
-        self.worst.extend_from_slice(&other.worst);
-        self.worst.sort_unstable_by(|a, b| b.cmp(a));
-        self.worst.truncate(MAX_WORST_LATENCIES);
+        for moment in other.worst() {
+            self.worst.insert(*moment);
+        }
     }
 
     /// Returns the worst latencies, the worst first.
     #[must_use]
     pub fn worst(&self) -> &[TimedLatency] {
-        &self.worst
+        self.worst.as_slice()
     }
 }
 

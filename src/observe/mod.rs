@@ -4,9 +4,11 @@
 //! Each observer is a process of its own, forked before anything is measured ([`observer_process`]). Its results come
 //! back through shared memory ([`ring`]), which needs no system call.
 
+pub mod conditions;
 pub mod disk;
 pub mod error;
 pub mod host_info;
+pub mod kernel_config;
 pub(crate) mod kernel_file;
 pub mod latency_histograms;
 pub mod memory;
@@ -15,3 +17,4 @@ pub mod observer_process;
 pub mod probe;
 pub mod ring;
 pub mod sampler;
+pub mod sparse_latencies;

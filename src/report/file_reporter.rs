@@ -1,7 +1,7 @@
 //! The listener of one file's copy: it counts the bytes, and prints events and progress.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::line_order::Stream;
 use super::ordered_output::OrderedOutput;
@@ -12,8 +12,8 @@ use crate::transfer::{CopyListener, Event, Phase, Progress};
 #[derive(Debug)]
 pub struct FileReporter<'a> {
     output: &'a mut OrderedOutput,
-    source: PathBuf,
-    dest: PathBuf,
+    source: &'a Path,
+    dest: &'a Path,
     last_progress: Progress,
     /// Bytes of this file that the counters of the run include.
     counted_bytes: u64,
@@ -25,11 +25,11 @@ pub struct FileReporter<'a> {
 impl<'a> FileReporter<'a> {
     /// Makes the listener for the copy of `source` to `dest`. It prints in the position of `voice`.
     #[must_use]
-    pub fn new(voice: &'a mut OrderedOutput, source: &Path, dest: &Path) -> Self {
+    pub fn new(voice: &'a mut OrderedOutput, source: &'a Path, dest: &'a Path) -> Self {
         Self {
             output: voice,
-            source: source.into(),
-            dest: dest.into(),
+            source,
+            dest,
             last_progress: Progress::default(),
             counted_bytes: 0,
             is_complete: false,
@@ -79,9 +79,7 @@ impl Drop for FileReporter<'_> {
         if self.is_complete && !self.engine_bytes.is_empty() {
             shared.counters.add_engine_bytes(&self.engine_bytes);
         }
-        shared
-            .display
-            .finish_file(&self.last_progress, &self.source);
+        shared.display.finish_file(&self.last_progress, self.source);
     }
 }
 
@@ -95,13 +93,13 @@ impl CopyListener for FileReporter<'_> {
             self.count(summary.bytes);
         }
         if self.output.shared.report.json
-            && let Some(event) = wire::Event::of_file(event, &self.source, &self.dest)
+            && let Some(event) = wire::Event::of_file(event, self.source, self.dest)
         {
             let line = event.into_line();
             self.output.print_line(Stream::Stdout, &line);
         }
         if self.output.shared.report.debug {
-            for line in debug::event_lines(event, &self.source) {
+            for line in debug::event_lines(event, self.source) {
                 self.output.print_info(&line);
             }
         }
@@ -117,16 +115,16 @@ impl CopyListener for FileReporter<'_> {
         }
         self.output
             .shared
-            .progress_tick(Some((progress, &self.source)));
+            .progress_tick(Some((progress, self.source)));
     }
 
     fn durable(&mut self, at: u64) -> io::Result<()> {
         if self.output.shared.report.json {
-            let line = wire::Event::durable(&self.source, &self.dest, at).into_line();
+            let line = wire::Event::durable(self.source, self.dest, at).into_line();
             self.output.print_line(Stream::Stdout, &line);
         }
         if self.output.shared.report.debug {
-            let line = debug::durable(&self.source, at);
+            let line = debug::durable(self.source, at);
             self.output.print_info(&line);
         }
         Ok(())

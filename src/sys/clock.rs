@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
+use nix::time::{ClockId, ClockNanosleepFlags, clock_getres, clock_gettime, clock_nanosleep};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -15,6 +15,15 @@ pub fn monotonic_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
         t.tv_sec().cast_unsigned() * NANOS_PER_SECOND + t.tv_nsec().cast_unsigned()
     })
+}
+
+/// Returns the ticks of the kernel in a second (CONFIG_HZ): CLOCK_MONOTONIC_COARSE advances once in a tick.
+#[must_use]
+pub fn ticks_per_second() -> Option<u64> {
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).ok()?;
+    let tick_ns = tick.tv_sec().cast_unsigned() * NANOS_PER_SECOND + tick.tv_nsec().cast_unsigned();
+    // The length of a tick is rounded to whole nanoseconds.
+    (tick_ns > 0).then(|| (NANOS_PER_SECOND + tick_ns / 2) / tick_ns)
 }
 
 /// A moment of CLOCK_MONOTONIC, in nanoseconds since an unnamed moment in the past; the same for all processes of a boot.

@@ -40,6 +40,10 @@ pub enum DioAlign {
 /// What one call of statx(2) reports about an open file.
 #[derive(Debug, Clone, Copy)]
 pub struct StatxInfo {
+    /// The number of its device, as in `st_dev`.
+    pub device: u64,
+    /// The number of its inode on that device.
+    pub inode: u64,
     /// Type and permissions, as in `st_mode`.
     pub mode: u32,
     /// Size of the file in bytes.
@@ -76,6 +80,8 @@ impl StatxInfo {
 
     fn from_statx(stx: &libc::statx) -> Self {
         Self {
+            device: libc::makedev(stx.stx_dev_major, stx.stx_dev_minor),
+            inode: stx.stx_ino,
             mode: stx.stx_mode.into(),
             size: stx.stx_size,
             allocated: stx.stx_blocks * STAT_BLOCK_BYTES,
@@ -88,6 +94,8 @@ impl StatxInfo {
 
     fn from_stat(meta: &Metadata) -> Self {
         Self {
+            device: meta.dev(),
+            inode: meta.ino(),
             mode: meta.mode(),
             size: meta.len(),
             allocated: allocated_bytes(meta),

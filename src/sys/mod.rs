@@ -5,6 +5,7 @@
 //! A function passes on the error of the kernel. If it does more than the one call, its comment says so. It knows
 //! nothing of copying, names, or options.
 
+pub mod batch_write;
 pub mod buffer;
 pub mod clock;
 pub mod cpu;

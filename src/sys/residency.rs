@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::LazyLock;
 
 use memmap2::MmapOptions;
 use nix::fcntl::AtFlags;
@@ -21,10 +22,13 @@ const SYS_CACHESTAT: libc::c_long = 451;
 /// Returns the size of a page in bytes.
 #[must_use]
 pub fn page_size() -> u64 {
-    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
-        .ok()
-        .flatten()
-        .map_or(4096, i64::unsigned_abs)
+    static PAGE_SIZE: LazyLock<u64> = LazyLock::new(|| {
+        nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+            .ok()
+            .flatten()
+            .map_or(4096, i64::unsigned_abs)
+    });
+    *PAGE_SIZE
 }
 
 /// Calls `seen(offset, len, resident)` for each run of pages in `offset..offset + len` that are alike.
@@ -97,6 +101,8 @@ pub struct PageCounts {
     pub cached: u64,
     /// Pages that were evicted from the page cache. On tmpfs these are the pages in swap.
     pub evicted: u64,
+    /// Cached pages that are dirty or under writeback.
+    pub unwritten: u64,
 }
 
 impl PageCounts {
@@ -151,6 +157,7 @@ pub fn count_pages(file: &File, offset: u64, len: u64) -> io::Result<PageCounts>
         Ok(PageCounts {
             cached: answer.cache,
             evicted: answer.evicted,
+            unwritten: answer.dirty + answer.writeback,
         })
     } else {
         Err(io::Error::last_os_error())

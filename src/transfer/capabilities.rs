@@ -98,14 +98,13 @@ impl SourceInfo {
     /// # Errors
     /// The errors of fstat(2), fstatfs(2) and lseek(2).
     pub fn of(file: &File) -> io::Result<Self> {
-        Self::on(&mut MountCache::default(), file)
+        Self::on(&mut MountCache::default(), file, &StatxInfo::query(file)?)
     }
 
-    /// Queries the properties of a source, using what is known of its mount.
-    pub(super) fn on(mounts: &mut MountCache, file: &File) -> io::Result<Self> {
-        let look = StatxInfo::query(file)?;
-        let fs = mounts.fs(file, &look)?;
-        let kind = match source_kind(&look, fs) {
+    /// Queries the properties of a source, using its status and what is known of its mount.
+    pub(super) fn on(mounts: &mut MountCache, file: &File, look: &StatxInfo) -> io::Result<Self> {
+        let fs = mounts.fs(file, look)?;
+        let kind = match source_kind(look, fs) {
             // An empty file in memory is known to be empty; it is read nevertheless, so that its access time changes.
             kind if kind != SourceKind::Stream
                 && look.size == 0
@@ -253,13 +252,12 @@ pub struct DestCaps {
 }
 
 impl DestCaps {
-    /// Queries the properties of a destination.
+    /// Queries the properties of a destination, using its status and what is known of its mount.
     ///
     /// # Errors
-    /// The errors of fstat(2) and fstatfs(2).
-    pub(super) fn on(mounts: &mut MountCache, file: &File) -> io::Result<Self> {
-        let look = StatxInfo::query(file)?;
-        let fs = mounts.fs(file, &look)?;
+    /// The error of fstatfs(2).
+    pub(super) fn on(mounts: &mut MountCache, file: &File, look: &StatxInfo) -> io::Result<Self> {
+        let fs = mounts.fs(file, look)?;
         let regular = look.is_type(SFlag::S_IFREG);
         let stream = !regular && !look.is_type(SFlag::S_IFBLK);
         Ok(Self {

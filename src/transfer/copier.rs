@@ -16,7 +16,7 @@ use super::digest::{self, Digest, DigestAlgorithm, HashedSource};
 use super::durable_points::DurablePoints;
 use super::errno_class::Endpoint;
 use super::error::{CopyFailure, Error};
-use super::event::CopyListener;
+use super::event::{CopyListener, Progress};
 use super::file_copy::{self, ThreadState};
 use super::held_done::HeldDone;
 use super::mount_cache::MountCache;
@@ -25,7 +25,9 @@ use super::rate_limit::RateLimiter;
 use super::reflink_attempt;
 use super::stop_check::interrupted_or;
 use super::verify::{ReadBack, verify};
+use super::write_batch::WriteBatch;
 use crate::sys::cpu::{ThreadUsage, thread_usage};
+use crate::sys::file::StatxInfo;
 use crate::sys::lock::lock;
 
 /// Copies files, one after another. Each thread has its own; threads may copy different files at once.
@@ -39,6 +41,15 @@ pub struct Copier<T> {
     pace: Option<Arc<RateLimiter>>,
 }
 
+/// An open file with what statx(2) said of it since it was opened.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenedFile<'a> {
+    /// The open source or destination.
+    pub file: &'a File,
+    /// What statx(2) said of that file.
+    pub status: &'a StatxInfo,
+}
+
 impl<T> Default for Copier<T> {
     fn default() -> Self {
         Self {
@@ -46,6 +57,7 @@ impl<T> Default for Copier<T> {
                 mounts: MountCache::default(),
                 buffer: Vec::new(),
                 writeback_queue: WritebackQueue::new(),
+                write_batch: WriteBatch::new(),
                 file_size_limit: file_size_limit(),
                 method: CopyMethod::default(),
             },
@@ -55,6 +67,9 @@ impl<T> Default for Copier<T> {
 }
 
 impl<T> Copier<T> {
+    /// Largest size in bytes of a file that [`Copier::batch`] takes.
+    pub const MAX_BATCHED_BYTES: u64 = file_copy::MAX_SMALL_FILE_BYTES;
+
     /// Makes a copier that waits for `pace` before each chunk, if there is one.
     #[must_use]
     pub fn with_rate_limiter(pace: Option<Arc<RateLimiter>>) -> Self {
@@ -69,7 +84,18 @@ impl<T> Copier<T> {
     /// # Errors
     /// The errors of fstat(2), fstatfs(2) and lseek(2).
     pub fn facts(&mut self, source: &File) -> io::Result<SourceInfo> {
-        SourceInfo::on(&mut self.thread.mounts, source)
+        self.facts_of(OpenedFile {
+            file: source,
+            status: &StatxInfo::query(source)?,
+        })
+    }
+
+    /// Queries the properties of a source whose status is known.
+    ///
+    /// # Errors
+    /// The errors of fstatfs(2) and lseek(2).
+    pub fn facts_of(&mut self, source: OpenedFile<'_>) -> io::Result<SourceInfo> {
+        SourceInfo::on(&mut self.thread.mounts, source.file, source.status)
     }
 
     /// Copies all of `source` to `dest`. An existing `dest` is truncated first, but not before it is known that an
@@ -87,14 +113,33 @@ impl<T> Copier<T> {
         listener: &mut dyn CopyListener,
         tag: T,
     ) -> Result<Assurance, CopyFailure> {
+        let status = &StatxInfo::query(dest)
+            .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
+        let dest = OpenedFile { file: dest, status };
+        self.copy_to(source, source_info, dest, options, listener, tag)
+    }
+
+    /// Copies as [`Copier::copy`] does, to a destination whose status is known.
+    ///
+    /// # Errors
+    /// The same as of [`Copier::copy`].
+    pub fn copy_to(
+        &mut self,
+        source: &File,
+        source_info: SourceInfo,
+        dest: OpenedFile<'_>,
+        options: TransferOptions,
+        listener: &mut dyn CopyListener,
+        tag: T,
+    ) -> Result<Assurance, CopyFailure> {
         self.thread.method = CopyMethod::before(&options);
-        let there = DestCaps::on(&mut self.thread.mounts, dest)
+        let there = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let pace = self.pace.clone();
         let mut job = CopyJob {
             source,
             source_info,
-            dest,
+            dest: dest.file,
             dest_caps: there,
             reflink_refusal: None,
             writers: None,
@@ -204,6 +249,63 @@ impl<T> Copier<T> {
         };
         self.thread.method.note_reflink(!refused, &options);
         shared
+    }
+
+    /// Reads a small file to an empty `dest`, to be written with others by [`Copier::write_batch`]. Returns false where the
+    /// file must be copied by [`Copier::copy`], which then says what is wrong with it, if anything is. The caller keeps
+    /// both files open until the batch is written.
+    pub fn batch(
+        &mut self,
+        source: OpenedFile<'_>,
+        dest: OpenedFile<'_>,
+        options: TransferOptions,
+        tag: T,
+    ) -> bool {
+        if self.pace.is_some() || !self.thread.write_batch.admit_file() {
+            return false;
+        }
+        let Ok(source_info) = self.facts_of(source) else {
+            return false;
+        };
+        let Ok(dest_caps) = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status) else {
+            return false;
+        };
+        let job = CopyJob {
+            source: source.file,
+            source_info,
+            dest: dest.file,
+            dest_caps,
+            reflink_refusal: None,
+            writers: None,
+            stream_hasher: None,
+            pace: None,
+        };
+        file_copy::batch_small_file(&job, options, &mut self.thread, tag)
+    }
+
+    /// Puts small files into batches from now on, which otherwise begins after some hundred files. Returns whether the
+    /// kernel allows that.
+    pub fn begin_batches(&mut self) -> bool {
+        self.thread.write_batch.begin()
+    }
+
+    /// Returns whether the batch must be written before another file is added.
+    #[must_use]
+    pub fn is_batch_full(&self) -> bool {
+        self.thread.write_batch.is_full()
+    }
+
+    /// Writes all files of the batch. Returns for each, in the order in which they were added, whether it was written as a
+    /// whole; the others must be copied by [`Copier::copy`].
+    #[must_use]
+    pub fn write_batch(&mut self) -> Vec<bool> {
+        file_copy::write_batch(&mut self.thread)
+    }
+
+    /// Returns the progress of a file of `size` bytes that was written in a batch.
+    #[must_use]
+    pub fn batch_progress(size: u64) -> Progress {
+        file_copy::batch_progress(size)
     }
 
     /// Hashes a source that needs not be copied, at the rate of a copy.

@@ -64,18 +64,28 @@ impl<T> WritebackQueue<T> {
             return;
         }
         match file.try_clone() {
-            Ok(file) => {
-                self.bytes += size;
-                self.queue.push_back(Pending {
-                    file,
-                    size,
-                    flush,
-                    tag,
-                });
-            }
+            Ok(file) => self.push_owned(file, size, flush, tag, most),
             // No descriptor is available, so its writeback is waited for at once.
             Err(_) => self.settle_one(file, size, flush, tag),
         }
+    }
+
+    /// Adds a file as [`Self::push`] does, with a descriptor of its own.
+    pub(super) fn push_owned(
+        &mut self,
+        file: File,
+        size: u64,
+        flush: FlushMethod,
+        tag: T,
+        most: u64,
+    ) {
+        self.bytes += size;
+        self.queue.push_back(Pending {
+            file,
+            size,
+            flush,
+            tag,
+        });
         while self.bytes > most || self.queue.len() > self.most {
             self.pop();
         }

@@ -40,10 +40,11 @@ mod source_reader;
 mod stop_check;
 mod token_wait;
 mod verify;
+mod write_batch;
 mod writers;
 
 pub use assurance::Assurance;
-pub use copier::{Copier, copy};
+pub use copier::{Copier, OpenedFile, copy};
 pub use copy_method::CopyMethod;
 pub use deferred_writeback::DeferredError;
 pub use depth_trial::DepthRate;

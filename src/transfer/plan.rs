@@ -74,6 +74,15 @@ pub struct TransferOptions {
     pub require_quiescent: bool,
 }
 
+impl TransferOptions {
+    /// Returns whether anything is wanted of a file beyond the copy of its bytes: a digest, a comparison, or a source to
+    /// which nobody writes.
+    #[must_use]
+    pub fn wants_assurance(&self) -> bool {
+        self.digest.is_some() || self.verify || self.require_quiescent
+    }
+}
+
 /// The decisions for one pair of files.
 #[derive(Debug)]
 pub struct Plan<'a> {

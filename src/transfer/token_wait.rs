@@ -27,7 +27,7 @@ pub(super) fn wait_for_tokens(
     let Some(pace) = pace else { return Ok(bytes) };
     let turn = pace.line_up();
     loop {
-        let piece = |chunk: usize| bytes.min((chunk as u64).max(unit));
+        let piece = |chunk: usize| bytes.min((chunk as u64 / unit * unit).max(unit));
         if let Some(taken) = turn.wait_until(piece, MonotonicNs::now().after(CHECK_INTERVAL)) {
             return Ok(taken);
         }
@@ -53,7 +53,10 @@ pub(super) fn wait_for_all_tokens(
 
 /// Returns `most`, or less if chunks are to be smaller; whole units in any case.
 pub(super) fn limit_chunk(pace: Option<&RateLimiter>, most: usize, unit: u64) -> usize {
-    pace.map_or(most, |pace| most.min(pace.chunk().max(unit as usize)))
+    pace.map_or(most, |pace| {
+        let unit = unit as usize;
+        most.min((pace.chunk() / unit * unit).max(unit))
+    })
 }
 
 /// Returns how many bytes may be in flight through the page cache: `most`, or less if other programs shall not wait

@@ -59,10 +59,7 @@ fn report(spans: &Phases) -> Report {
         let heard = &spans.prober_latencies(name)[0].answer;
         Subject {
             name: name.into(),
-            aside: false,
-            command: Vec::new(),
             seconds: span.end.since(span.start).as_secs_f64(),
-            copies: Vec::new(),
             probes: vec![ProbeResult::of(
                 "write",
                 None,
@@ -71,7 +68,7 @@ fn report(spans: &Phases) -> Report {
                 span.start,
                 START_SINCE_EPOCH,
             )],
-            timelines: Vec::new(),
+            ..Subject::default()
         }
     };
     Report {
@@ -85,6 +82,7 @@ fn report(spans: &Phases) -> Report {
         subjects: spans.names().map(subject).collect(),
         alone: None,
         scale: None,
+        seed: None,
         observers: Vec::new(),
     }
 }

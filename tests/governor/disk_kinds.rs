@@ -17,14 +17,15 @@ const COPIED_FOR: u64 = 30 * NANOS_PER_SECOND;
 const PROMISED_OVER: u64 = 10 * NANOS_PER_SECOND;
 
 /// How long after a step of what others take, or of what the disk gives, nothing is promised.
-const STEP_EXCUSED: u64 = NANOS_PER_SECOND;
+const STEP_EXCUSED: u64 = 2 * NANOS_PER_SECOND;
 
 /// The kinds, and the least mean share of the best fixed rate. On a spinning disk the calls are as short as the target asks for,
-/// and most of their time is the way to the track.
-const KINDS: [(&str, f64); 6] = [
+/// and most of their time is the way to the track. Where stalls come without end, half of the rate is what a copy goes down to.
+const KINDS: [(&str, f64); 7] = [
     ("limit above the scheduler", 0.75),
     ("plain disk", 0.75),
     ("SSD that collects garbage", 0.75),
+    ("stalls that are no fault of the copy", 0.4),
     ("volume with credits", 0.75),
     ("spinning disk", 0.3),
     ("foreign load in steps", 0.75),
@@ -48,6 +49,11 @@ fn disk_of(kind: &str, seed: u64) -> (SimulatedMachine, Duration) {
             // Less than half of what may be late is lost to it.
             let every = length / 1e9 / dice.between(0.0005, 0.004);
             machine.freezes = Some((every, length as u64));
+        }
+        "stalls that are no fault of the copy" => {
+            // Nobody is late by them alone.
+            let length = target * dice.between(0.55, 0.7);
+            machine.freezes = Some((dice.between(0.3, 2.0), length as u64));
         }
         "volume with credits" => {
             let slow = machine.disk * dice.between(0.1, 0.6);
@@ -104,7 +110,7 @@ fn late_parts(machine: &SimulatedMachine, record: &SimulationLog, target: Durati
         at < from
             || steps
                 .iter()
-                .any(|step| (*step..*step + 2 * STEP_EXCUSED).contains(&at))
+                .any(|step| (*step..*step + STEP_EXCUSED).contains(&at))
     };
     let moments: Vec<(u64, bool)> = record
         .bystander
@@ -119,7 +125,7 @@ fn late_parts(machine: &SimulatedMachine, record: &SimulationLog, target: Durati
         let end = moments.partition_point(|(at, _)| *at < moments[first].0 + PROMISED_OVER);
         &moments[first..end]
     });
-    let full = windows.filter(|window| window.len() >= 150);
+    let full = windows.filter(|window| window.len() >= 100);
     (part(&moments), full.map(part).fold(0.0, f64::max))
 }
 
@@ -133,7 +139,7 @@ fn rate_of(record: &SimulationLog) -> f64 {
     )
 }
 
-/// The rate of the best fixed limit that keeps the target, by bisection; `None` where only the trickle does.
+/// The rate of the best fixed limit that keeps the target, by bisection, with the chunks that --limit-rate makes; `None` where only the trickle does.
 fn best_fixed(machine: &SimulatedMachine, target: Duration) -> Option<f64> {
     let held = |rate: f64| {
         let fixed = Limits {
@@ -190,7 +196,7 @@ fn copy_on(kind: &str, seed: u64, result: &mut KindResult) {
 #[test]
 fn each_kind_of_disk_is_kept_to_the_target() {
     let disks = std::env::var("MMAPCP_SIMULATED_DISKS");
-    let each = disks.map_or(60, |count| count.parse::<u64>().unwrap()) / KINDS.len() as u64;
+    let each = disks.map_or(70, |count| count.parse::<u64>().unwrap()) / KINDS.len() as u64;
     let mut failures = Vec::new();
     for (kind, least_share) in KINDS {
         let mut result = KindResult::default();
@@ -207,6 +213,12 @@ fn each_kind_of_disk_is_kept_to_the_target() {
         let (late, share) = (mean(&result.late), mean(&result.shares));
         let least = result.shares.iter().copied().fold(1.0, f64::min);
         let copies = result.late.len();
+        // Few spinning disks keep such a target at any rate.
+        let least_copies = if kind == "spinning disk" {
+            1
+        } else {
+            each as usize * 9 / 10
+        };
         let line = format!(
             "{kind}: {within} of {copies} within 1 %, worst ten seconds too {kept}; late {:.2} %, worst {:.2} %; {share:.2} of the best \
              fixed rate, least {least:.2}; {} without such a rate",
@@ -215,7 +227,12 @@ fn each_kind_of_disk_is_kept_to_the_target() {
             result.without_rate
         );
         println!("{line}");
-        if late > 0.01 || within * 10 < copies * 9 || share < least_share || copies == 0 {
+        if late > 0.01
+            || within * 10 < copies * 9
+            || share < least_share
+            || kept * 10 < copies * 7
+            || copies < least_copies
+        {
             failures.push(line);
         }
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mmapcp::transfer::rate_limit::{
-    Cause, CopyTotals, Governor, LatencySample, Limits, Sample, StallSample,
+    CallSpan, CallSummary, Cause, CopyTotals, Governor, LatencySample, Limits, MAX_BURST, Sample,
+    StallSample,
 };
 use proptest::prelude::*;
 
@@ -51,9 +52,14 @@ fn feed_input(governor: &mut Governor, what: u8, numbers: (u64, u64, u64)) {
     match what {
         0 => governor.add_sample(Cause::ForkLatency, answer),
         1 => governor.add_sample(Cause::WriteLatency, answer),
+        4 => governor.add_sample(Cause::WakeupLatency, answer),
+        5 => governor.add_calls(CallSummary::new(CallSpan {
+            began: moment(intended),
+            end: moment(end),
+        })),
         2 => governor.add_sample(Cause::MemoryPressure, stall),
         3 => governor.add_sample(Cause::IoPressure, stall),
-        4 => governor.sensor_lost(Cause::ForkLatency, moment(intended)),
+        6 => governor.sensor_lost(Cause::ForkLatency, moment(intended)),
         _ => governor.add_sample(Cause::LimitRate, answer),
     }
 }
@@ -65,7 +71,7 @@ proptest! {
         periods in (any_number(), any_number()),
         threads in prop_oneof![0_usize..64, any::<usize>()],
         start in any_number(),
-        calls in prop::collection::vec((0_u8..9, (any_number(), any_number(), any_number())), 1..120),
+        calls in prop::collection::vec((0_u8..12, (any_number(), any_number(), any_number())), 1..120),
     ) {
         let period = |cause| match cause {
             Cause::ForkLatency => Duration::from_nanos(periods.0),
@@ -74,7 +80,7 @@ proptest! {
         let mut governor = Governor::new(&limits, period, threads, moment(start));
         let mut opened = false;
         for (what, numbers) in calls {
-            if what < 6 {
+            if what < 8 {
                 feed_input(&mut governor, what, numbers);
                 continue;
             }
@@ -91,6 +97,7 @@ proptest! {
                 prop_assert!(orders.chunk.is_power_of_two() || orders.chunk.is_multiple_of(64 << 10), "{orders:?}");
                 prop_assert!((4096..=8 << 20).contains(&orders.chunk), "{orders:?}");
             }
+            prop_assert!((Duration::from_millis(2)..=MAX_BURST).contains(&orders.burst), "{orders:?}");
             if let Some(holding) = orders.bottleneck {
                 prop_assert!(holding.figure.is_finite() && holding.target.is_finite(), "{holding:?}");
             }

@@ -511,10 +511,13 @@ impl<'m> Simulation<'m> {
         let carried = std::mem::take(&mut self.workers[index].carries);
         if carried > 0 {
             self.done.moved += carried;
-            self.governor.add_calls(CallSummary::new(CallSpan {
-                began: moment(self.workers[index].began),
-                end: moment(at),
-            }));
+            // Only calls with O_DIRECT are measured, and those of a copy that was stopped end when it goes on.
+            if self.machine.cached.is_none() {
+                self.governor.add_calls(CallSummary::new(CallSpan {
+                    began: moment(self.workers[index].began),
+                    end: moment(self.after_stop(at)),
+                }));
+            }
             self.speed += carried as f64 / 0.033;
             let second = (at / NANOS_PER_SECOND) as usize;
             self.record.seconds.resize(second + 1, 0.0);

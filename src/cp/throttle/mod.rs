@@ -74,7 +74,11 @@ pub(super) fn run_throttled(
         be_idle();
         return copy(None);
     };
-    let pacer = Arc::new(RateLimiter::new(throttle.limits.governed()));
+    let mut pacer = RateLimiter::new(throttle.limits.governed());
+    if options.idle {
+        pacer = pacer.ignoring_calls();
+    }
+    let pacer = Arc::new(pacer);
     let mut governing = GovernorLoop::new(throttle, &pacer, reporter);
     // The first rate is set before the copy asks for it, so the copy need not wait for the thread to start.
     governing.update_rate();

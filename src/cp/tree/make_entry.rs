@@ -2,7 +2,7 @@
 
 use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
 
-use super::batch::FileTransfer;
+use super::copy_task::FileTransfer;
 use super::links::EarlierCopy;
 use super::name_folding::NameKey;
 use super::{

@@ -7,7 +7,9 @@
 
 mod active_directory;
 mod batch;
+mod batch_run;
 mod copy_directory;
+mod copy_task;
 mod dir_names;
 mod existing_dest;
 mod links;
@@ -45,7 +47,8 @@ use super::thread_pool::{self, Pool};
 use crate::cp::in_flight::InFlight;
 use crate::report::{OrderedOutput, SourceOutcome};
 use crate::transfer::rate_limit::RateLimiter;
-use batch::{Batch, FileTransfer};
+use batch::Batch;
+use copy_task::FileTransfer;
 use name_folding::{NameKey, NameRule};
 
 use active_directory::ActiveDirectory;

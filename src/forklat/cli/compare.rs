@@ -18,11 +18,27 @@ use crate::report::units::{parse_bytes, parse_time};
     after_long_help = long_help::compare()
 )]
 pub struct CompareArgs {
-    /// Let each tool copy N times; the order of the tools is reversed from run to run
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Run N rounds. A round has each tool once, in random order, and the idle machine
+    #[arg(long, visible_alias = "rounds", value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
 
-    /// Set the size of the dump that is made in /dev/shm and copied, holes included; the default depends on free memory and disk space, and is at most 1G
+    /// Run N rounds before the others and leave them out of all figures
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub warm_up: u32,
+
+    /// Set the seed of the order of the tools, to repeat that of another run
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// After the rounds of --runs run more, until the intervals of all latency ratios are narrow or TIME has passed since the first round
+    #[arg(long, value_name = "TIME", value_parser = parse_time, num_args = 0..=1, require_equals = true, default_missing_value = "10m")]
+    pub until_sure: Option<Duration>,
+
+    /// Do not run the first tool twice in each round
+    #[arg(long)]
+    pub no_repeat: bool,
+
+    /// Set the size of the dump that is made in /dev/shm and copied, holes included; the default depends on free memory and disk space, and is at most 256M
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, conflicts_with = "source")]
     pub size: Option<u64>,
 
@@ -34,8 +50,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NAME=CMD")]
     pub tool: Vec<String>,
 
-    /// Measure the machine for TIME before the copies
-    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "3s")]
+    /// Measure the idle machine for TIME in each round
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "1s")]
     pub baseline: Duration,
 
     /// Fill memory until only SIZE is available, as on a full host; release it if the machine needs it

@@ -66,12 +66,12 @@ pub fn run() -> String {
 pub fn compare() -> String {
     format!(
         "Each run starts without the previous copy, with almost no data to write back, and with the requested memory and disk rate. \
-         The measurement of a run continues until fsync of the copy has returned, because a tool that leaves its copy in the page \
-         cache has not spared the machine the writing. Then the copy is compared with its source, byte by byte, past the page cache. \
+         A run has three spans: until the tool exits, whose latencies are the tool's; until an fsync of the copy by forklat has \
+         returned, which is shown apart; and 0.3 s after that. Then the copy is compared with its source, byte by byte, past the page cache. \
          CPU time is that of the tool alone; it does not include what kernel threads write back for it. Cache growth is that of the \
          whole machine: on a full host pages of other programs are dropped, so it is less than what the tool left in the cache. The \
-         tool `mmapcp` is the code of this build of forklat. Medians are over the runs that succeeded; latencies are those of all runs \
-         together.\n\n{}\n\n\
+         tool `mmapcp` is the code of this build of forklat. Figures are medians of the runs that succeeded; ratios are medians of the \
+         ratios of each round, with ~ where no difference is shown (a permutation test within rounds, corrected for the number of rows).\n\n{}\n\n\
          Changes of the machine for a run (a limit, a sysctl, scratch directories) are first written to a journal in /run/forklat \
          (for users other than root in $XDG_RUNTIME_DIR/forklat or /tmp/forklat-UID; FORKLAT_STATE_DIR sets another directory). They \
          are undone when forklat ends, or after SIGKILL by the next start of forklat. Memory that --squeeze filled is free as soon as \

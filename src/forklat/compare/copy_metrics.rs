@@ -82,6 +82,8 @@ mod tests {
             start: second(2),
             end: second(4),
             durable: Ok(second(6)),
+            dirty_at_exit: None,
+            stdout_text: String::new(),
             stderr_text: String::new(),
             left_running: false,
         };

@@ -1,13 +1,17 @@
-//! `forklat compare`: runs tools that copy, one after the other in alternating order, each from the same prepared
-//! state.
+//! `forklat compare`: runs tools that copy, in rounds that have each tool once in random order, each run from the same
+//! prepared state.
 
 mod background_work;
 mod copy_metrics;
+mod engines;
 mod fixture;
+mod rounds;
 mod source_file;
 mod tools;
 mod verify;
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,14 +23,18 @@ use super::host::RestoreGuard;
 use super::host::limited_dir::LimitedDir;
 use super::host::undo_journal::UndoJournal;
 use super::measured_command::{FinishedCommand, RunningCommand};
-use super::model::CopyResult;
+use super::model::{CopyResult, Report, Subject};
+use super::phases::RunPart;
 use super::probe_plan::ProbePlan;
-use super::report_builder::{SubjectSpec, assemble};
+use super::report_builder::{RunRecord, assemble, run_results};
+use super::run_comparison::compare_runs;
 use super::session::{COLLECT_INTERVAL, Session};
 use super::status_line::StatusLine;
 use super::writeback_idle::WritebackIdle;
 use super::{TaskContext, TaskOutcome, print_diagnostic};
 use crate::forklat::error::ForklatError;
+use crate::observe::conditions::{ConditionCounters, SpanConditions};
+use crate::observe::disk::Disk;
 use crate::observe::host_info::HostInfo;
 use crate::observe::memory::{Metric, Reading};
 use crate::sys::clock::MonotonicNs;
@@ -34,10 +42,21 @@ use crate::sys::process::MainThread;
 use crate::sys::strerror::strerror;
 use background_work::{ShouldStop, listen, run_while_collecting};
 use fixture::{Fixture, StartedBalloon};
+use rounds::RoundPlan;
 use tools::Tool;
 
 /// The column for the machine while no copy runs.
 const IDLE: &str = "idle";
+
+/// Bytes of a block in which stat(2) counts, whatever those of the file system are (inode(7)).
+const BLOCK_BYTES: u64 = 512;
+
+/// The column of the runs before the first round, which is not part of the report.
+const WARM_UP: &str = "warm-up";
+
+/// Time that is measured after the data of a tool were durable (300 ms), for what a copy leaves to the kernel: journal,
+/// discards, freed memory. Three periods of the slowest probe that runs by default.
+const AFTER_TIME: Duration = Duration::from_millis(300);
 
 /// Exit status when a tool failed, or made a copy that differs from the source.
 const WRONG: i32 = 1;
@@ -72,19 +91,36 @@ fn run_on_changed_host(
     let host = StartedBalloon::fork_balloon(words)?;
     let session = Session::start(&observing, words.export.0.has_interval_log(), None)?;
     let stage = Fixture::set_up(words, &on, host, limited, journal)?;
+    let seed = words
+        .seed
+        .unwrap_or_else(|| fastrand::u64(..MAX_DRAWN_SEED));
+    let idle = !words.baseline.is_zero();
     let mut comparison = Comparison {
         session,
         live: StatusLine::on_terminal(),
         fixture: stage,
         task,
-        copies: tools.iter().map(|_| Vec::new()).collect(),
+        plan: RoundPlan::new(&tools, idle, !words.no_repeat, seed),
+        disk: Disk::of_path(Path::new("/"), &on).ok(),
+        counters: ConditionCounters::default(),
         doing: String::new(),
         oom_kills: None,
         balloon_death: None,
     };
     comparison.all(words, &tools)?;
-    comparison.finish(&tools, &on)
+    let outcome = comparison.finish(&tools, &on)?;
+    let report = Report {
+        seed: Some(seed),
+        ..*outcome.report
+    };
+    Ok(TaskOutcome {
+        report: Box::new(report),
+        ..outcome
+    })
 }
+
+/// Seeds that are drawn are below this, so that they are easily typed.
+const MAX_DRAWN_SEED: u64 = 1_000_000;
 
 struct Comparison<'a> {
     // Dropped first: a prober that waits for the disk does not end before the disk limit is lifted.
@@ -92,8 +128,12 @@ struct Comparison<'a> {
     session: Session,
     live: StatusLine,
     task: &'a TaskContext,
-    /// The copies of each tool, in the order of the runs.
-    copies: Vec<Vec<CopyResult>>,
+    /// The columns with their runs so far, and the order of the rounds.
+    plan: RoundPlan,
+    /// The disk of the copies, if it is known.
+    disk: Option<Disk>,
+    /// The counters of the machine when the current span began.
+    counters: ConditionCounters,
     /// What runs now, and how many processes the OOM killer had killed before.
     doing: String,
     oom_kills: Option<u64>,
@@ -105,20 +145,74 @@ impl Comparison<'_> {
     fn all(&mut self, words: &CompareArgs, tools: &[Tool]) -> Result<(), ForklatError> {
         self.live.set_message("making the dump");
         self.prepare_while_collecting(|stage, stop| stage.make_source(stop))?;
-        if !words.baseline.is_zero() {
-            self.prepare("idle")?;
-            self.idle(words.baseline)?;
-        }
-        for round in 0..words.runs {
-            for index in tools::order(round, tools.len()) {
-                let tool = &tools[index];
-                let doing = format!("{} ({} of {})", tool.name, round + 1, words.runs);
-                self.prepare(&doing)?;
-                let copy = self.copy(tool, &doing)?;
-                self.copies[index].push(copy);
+        for round in 1..=words.warm_up {
+            for tool in tools {
+                self.prepare(&format!("{} ({WARM_UP} {round})", tool.name))?;
+                let mut run = RunRecord::default();
+                self.copy(tool, WARM_UP, &mut run)?;
             }
         }
+        let started = Instant::now();
+        for round in 1.. {
+            if round > words.runs {
+                let time = words.until_sure.filter(|time| started.elapsed() < *time);
+                if time.is_none() || self.is_sure(words.runs, tools) {
+                    break;
+                }
+            }
+            self.round(round, words, tools)?;
+        }
         Ok(())
+    }
+
+    /// Runs each column once, in the order of the plan.
+    fn round(
+        &mut self,
+        round: u32,
+        words: &CompareArgs,
+        tools: &[Tool],
+    ) -> Result<(), ForklatError> {
+        for (place, index) in (1..).zip(self.plan.order(round)) {
+            let column = &self.plan.columns[index];
+            let (name, tool) = (column.name.clone(), column.tool);
+            self.prepare(&format!("{name} ({round} of {})", words.runs.max(round)))?;
+            let mut run = RunRecord {
+                round,
+                place,
+                ..RunRecord::default()
+            };
+            match tool {
+                Some(tool) => {
+                    let copy = self.copy(&tools[tool], &name, &mut run)?;
+                    self.plan.columns[index].copies.push(copy);
+                }
+                None => self.idle(words.baseline, &mut run)?,
+            }
+            self.plan.columns[index].runs.push(run);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the intervals of all latency ratios are narrow, from at least `least` rounds without disturbance.
+    fn is_sure(&self, least: u32, tools: &[Tool]) -> bool {
+        let probers = self.session.prober_ids();
+        let subject = |spec: super::report_builder::SubjectSpec| Subject {
+            runs: run_results(&spec, &self.session.spans, &probers, self.session.epoch),
+            name: spec.name,
+            aside: spec.excluded_from_ratios,
+            repeats: spec.repeats,
+            copies: spec.copies,
+            ..Subject::default()
+        };
+        let subjects: Vec<Subject> = self.plan.specs(tools).into_iter().map(subject).collect();
+        let is_calm = |subject: &Subject| {
+            let runs = subject.runs.iter();
+            let calm = runs.filter(|run| run.left_out.is_none() && run.disturbed_by.is_empty());
+            calm.count() >= least as usize
+        };
+        let rows = compare_runs(&subjects);
+        let mut latencies = rows.iter().filter(|row| row.probe.is_some());
+        subjects.iter().all(is_calm) && latencies.all(|row| row.is_narrow())
     }
 
     fn collect(&mut self) -> Result<(), ForklatError> {
@@ -198,48 +292,96 @@ impl Comparison<'_> {
         self.collect()
     }
 
-    fn idle(&mut self, length: Duration) -> Result<(), ForklatError> {
+    fn idle(&mut self, length: Duration, run: &mut RunRecord) -> Result<(), ForklatError> {
         self.session.begin(IDLE);
-        let started = Instant::now();
-        while started.elapsed() < length {
-            std::thread::sleep(COLLECT_INTERVAL);
-            self.collect()?;
-            self.live.show(IDLE, &self.session);
-        }
+        let from = MonotonicNs::now();
+        self.counters = self.read_counters();
+        self.observe_for(length, IDLE)?;
+        self.session.end();
+        run.conditions.push(self.conditions_of_span());
         self.fixture.lift_disk_limit()?;
-        self.note_squeeze(IDLE);
+        self.note_squeeze(run);
+        self.read_once_more(MonotonicNs::now())?;
+        self.leave_out_if_out_of_memory(from, run);
         Ok(())
     }
 
-    fn note_squeeze(&mut self, doing: &str) {
-        if self.fixture.has_released_memory() {
-            self.session.notes.push(format!(
-                "{doing}: less than half of the memory asked for by --squeeze was available, so the balloon released its memory: the rest of this run had free memory"
-            ));
+    /// Goes on observing for a time, in the open span.
+    fn observe_for(&mut self, time: Duration, doing: &str) -> Result<(), ForklatError> {
+        let started = Instant::now();
+        while started.elapsed() < time {
+            std::thread::sleep(COLLECT_INTERVAL.min(time - started.elapsed().min(time)));
+            self.collect()?;
+            self.live.show(doing, &self.session);
+        }
+        Ok(())
+    }
+
+    fn read_counters(&self) -> ConditionCounters {
+        ConditionCounters::read(Path::new("/"), self.disk.as_ref())
+    }
+
+    /// Returns what the machine did since the span began, and begins the next one.
+    fn conditions_of_span(&mut self) -> SpanConditions {
+        let now = self.read_counters();
+        let conditions = now.since(&self.counters);
+        self.counters = now;
+        conditions
+    }
+
+    /// Leaves a run out of all figures if the OOM killer acted meanwhile: what others felt then is the killer's work.
+    fn leave_out_if_out_of_memory(&mut self, began: MonotonicNs, run: &mut RunRecord) {
+        let latest = self.session.sampler.latest();
+        let kills = latest.and_then(|reading| reading.get(Metric::OomKill));
+        if kills > self.oom_kills {
+            run.left_out = Some("the OOM killer acted".into());
+            self.session.spans.leave_out_since(began);
         }
     }
 
-    /// Measures one copy by one tool. The span lasts until the copy is on the disk: a tool that leaves its copy in the
-    /// page cache has not spared the machine from writing it.
-    fn copy(&mut self, tool: &Tool, doing: &str) -> Result<CopyResult, ForklatError> {
+    fn note_squeeze(&mut self, run: &mut RunRecord) {
+        if self.fixture.has_released_memory() {
+            let doing = &self.doing;
+            self.session.notes.push(format!(
+                "{doing}: less than half of the memory asked for by --squeeze was available, so the balloon released its memory: the rest of this run had free memory"
+            ));
+            run.disturbed_by
+                .push("the balloon released its memory".into());
+        }
+    }
+
+    /// Measures one copy by one tool, in the column `name`. It has three spans: until the tool exits, until fsync(2) of
+    /// the copy by this program has returned, and a time after that. What others feel of that fsync is not the tool's.
+    fn copy(
+        &mut self,
+        tool: &Tool,
+        name: &str,
+        run: &mut RunRecord,
+    ) -> Result<CopyResult, ForklatError> {
+        let doing = self.doing.clone();
         let (source, dest) = (self.fixture.source().to_owned(), self.fixture.dest());
         let main = MainThread::current().map_err(|e| format!("{doing}: {}", strerror(&e)))?;
         let mut command = tool.command(&source, &dest, main);
         let before = self.session.sampler.latest().copied();
-        self.session.begin(&tool.name);
+        self.session.begin(name);
+        self.counters = self.read_counters();
         let running = RunningCommand::start(&mut command, Some(dest.clone()))
             .map_err(|e| ForklatError::cannot_run(tool.name.as_ref(), e))?;
-        let ended = self.watch(&running, doing);
+        let ended = self.watch(&running, &doing, run);
         let ended = ended.inspect_err(|_| self.kill_tool(&running))?;
-        self.session.end_at(ended.durable_or_ended());
+        self.watch_after(&ended, &doing, run)?;
         self.fixture.lift_disk_limit()?;
-        self.note_squeeze(doing);
+        self.note_squeeze(run);
         if ended.left_running {
             self.session.notes.push(format!(
                 "{doing}: the tool left processes running, which were killed"
             ));
         }
-        self.read_once_more(&ended)?;
+        self.read_once_more(ended.durable_or_ended())?;
+        self.leave_out_if_out_of_memory(ended.start, run);
+        run.dirty_at_exit = ended.dirty_at_exit;
+        run.engines = engines::engines(&ended.stdout_text);
+        run.copy_bytes = fs::metadata(&dest).map_or(0, |meta| meta.blocks() * BLOCK_BYTES);
         self.live
             .set_message(&format!("{doing}: comparing the copy with its source"));
         let wrong = run_while_collecting(&mut self.session, &self.task.signals, |stop| {
@@ -258,14 +400,21 @@ impl Comparison<'_> {
         while let Ok(None) = running.wait(COLLECT_INTERVAL) {}
     }
 
+    /// Waits until the tool has exited and its copy is durable, which are two spans.
     fn watch(
         &mut self,
         running: &RunningCommand,
         doing: &str,
+        run: &mut RunRecord,
     ) -> Result<FinishedCommand, ForklatError> {
         loop {
             let ended = running.wait(COLLECT_INTERVAL);
-            if let Some(ended) = ended.map_err(|e| format!("{doing}: {}", strerror(&e)))? {
+            let ended = ended.map_err(|e| format!("{doing}: {}", strerror(&e)))?;
+            if let Some(exit) = running.exited_at().filter(|_| run.conditions.is_empty()) {
+                self.session.begin_part(RunPart::UntilDurable, exit);
+                run.conditions.push(self.conditions_of_span());
+            }
+            if let Some(ended) = ended {
                 return Ok(ended);
             }
             self.collect()?;
@@ -273,9 +422,24 @@ impl Comparison<'_> {
         }
     }
 
+    /// Measures the time after the data of a tool were durable.
+    fn watch_after(
+        &mut self,
+        ended: &FinishedCommand,
+        doing: &str,
+        run: &mut RunRecord,
+    ) -> Result<(), ForklatError> {
+        let from = ended.durable_or_ended();
+        self.session.begin_part(RunPart::After, from);
+        run.conditions.push(self.conditions_of_span());
+        self.observe_for(AFTER_TIME, doing)?;
+        self.session.end();
+        run.conditions.push(self.conditions_of_span());
+        Ok(())
+    }
+
     /// Waits for a reading that was taken after the copy, since a short copy may lie between two readings.
-    fn read_once_more(&mut self, ended: &FinishedCommand) -> Result<(), ForklatError> {
-        let until = ended.durable_or_ended();
+    fn read_once_more(&mut self, until: MonotonicNs) -> Result<(), ForklatError> {
         loop {
             self.collect()?;
             let latest = self.session.sampler.latest();
@@ -312,7 +476,7 @@ impl Comparison<'_> {
             live,
             fixture: stage,
             task,
-            copies,
+            plan,
             ..
         } = self;
         session.notes.extend(stage.notes());
@@ -321,20 +485,9 @@ impl Comparison<'_> {
         stage.release()?;
         let record = session.stop(&|| task.signals.pending_signal().is_some())?;
         live.finish();
-        let good = copies.iter().flatten().all(CopyResult::is_correct);
-        let idle = SubjectSpec {
-            name: IDLE.to_owned(),
-            excluded_from_ratios: true,
-            command: Vec::new(),
-            copies: Vec::new(),
-        };
-        let columns = tools.iter().zip(copies).map(|(tool, copies)| SubjectSpec {
-            name: tool.name.clone(),
-            excluded_from_ratios: false,
-            command: tool.words().to_vec(),
-            copies,
-        });
-        let columns: Vec<SubjectSpec> = std::iter::once(idle).chain(columns).collect();
+        let columns = plan.specs(tools);
+        let mut copies = columns.iter().flat_map(|column| &column.copies);
+        let good = copies.all(CopyResult::is_correct);
         Ok(TaskOutcome {
             status: if good { 0 } else { WRONG },
             report: Box::new(assemble("compare", &columns, &record, task, facts)),

@@ -11,8 +11,8 @@ use super::background_work::ShouldStop;
 
 use crate::forklat::error::{ForklatError, cannot};
 
-/// Largest default size of a dump (1 GiB): three runs of three tools shall take a minute.
-const MAX_DEFAULT_SIZE: u64 = 1 << 30;
+/// Largest default size of a dump (256 MiB): ten rounds of cp twice, dd and mmapcp shall take two minutes.
+const MAX_DEFAULT_SIZE: u64 = 256 << 20;
 
 /// Smallest default size of a dump (16 MiB): a smaller copy ends before a prober has taken enough samples.
 const MIN_DEFAULT_SIZE: u64 = 16 << 20;

@@ -22,7 +22,7 @@ const DEFAULTS: [(&str, &str); 3] = [
         "dd oflag=direct",
         "dd if={source} of={dest} bs=8M oflag=direct status=none",
     ),
-    (OURS, "mmapcp --progress=never {source} {dest}"),
+    (OURS, "mmapcp --json --progress=never {source} {dest}"),
 ];
 
 /// The name of the tool whose code is linked into this program.
@@ -35,6 +35,8 @@ pub(super) struct Tool {
     pub(super) name: String,
     program: PathBuf,
     words: Vec<String>,
+    /// Whether the standard output has the events of mmapcp, which are kept.
+    has_events: bool,
 }
 
 impl Tool {
@@ -52,7 +54,11 @@ impl Tool {
                 .collect::<Result<_, _>>()?
         };
         for (n, tool) in tools.iter().enumerate() {
-            if tool.name == IDLE || tools[..n].iter().any(|other| other.name == tool.name) {
+            let is_repeat = tool.name == Self::repeated_name(&tools[0].name);
+            if tool.name == IDLE
+                || is_repeat
+                || tools[..n].iter().any(|other| other.name == tool.name)
+            {
                 return Err(format!("--tool: the name '{}' is already used", tool.name).into());
             }
         }
@@ -83,11 +89,18 @@ impl Tool {
         } else {
             find(OsStr::new(first)).map_err(|e| ForklatError::cannot_run(OsStr::new(first), e))?
         };
+        let has_events = first == OURS && words.iter().any(|word| word == "--json");
         Ok(Self {
             name: name.to_owned(),
             program,
+            has_events,
             words,
         })
+    }
+
+    /// Returns the name of the column in which a tool runs a second time in each round.
+    pub(super) fn repeated_name(name: &str) -> String {
+        format!("{name} (again)")
     }
 
     /// Returns the command line as it was given, for the report.
@@ -95,15 +108,19 @@ impl Tool {
         &self.words
     }
 
-    /// Returns a command that is ready to be started. Its standard output is discarded, and its standard error is kept
-    /// for the case that it fails. It leads a process group of its own, and dies when this process does.
+    /// Returns a command that is ready to be started. Its standard output is discarded unless it has the events of mmapcp,
+    /// and its standard error is kept for the case that it fails. It leads a process group of its own, and dies when this process does.
     pub(super) fn command(&self, source: &Path, dest: &Path, main: MainThread) -> Command {
         let mut command = Command::new(&self.program);
         let words = self.words[1..].iter().map(|word| fill(word, source, dest));
         command.arg0(&self.words[0]).args(words);
         command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(if self.has_events {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .stderr(Stdio::piped());
         command.process_group(0);
         die_with_parent(&mut command, main);
@@ -133,16 +150,6 @@ fn fill(word: &str, source: &Path, dest: &Path) -> OsString {
     filled
 }
 
-/// Returns the order of the tools in a round: forwards, then backwards, so that no tool always follows the same other
-/// one.
-pub(super) fn order(round: u32, tools: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..tools).collect();
-    if round % 2 == 1 {
-        order.reverse();
-    }
-    order
-}
-
 /// Returns the last five lines that a tool wrote to standard error, each with the tool's name.
 pub(super) fn last_words(name: &str, said: &str) -> Vec<String> {
     const LINES: usize = 5;
@@ -157,7 +164,7 @@ pub(super) fn last_words(name: &str, said: &str) -> Vec<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{Tool, fill, order};
+    use super::{Tool, fill};
 
     #[test]
     fn names_are_put_in_wherever_they_are_wanted() {
@@ -165,12 +172,6 @@ mod tests {
         assert_eq!(fill("if={source}"), "if=/a b");
         assert_eq!(fill("{dest}{source}{dest}"), "/c/a b/c");
         assert_eq!(fill("{}{sourc}"), "{}{sourc}");
-    }
-
-    #[test]
-    fn tools_turn_round() {
-        assert_eq!(order(0, 3), [0, 1, 2]);
-        assert_eq!(order(1, 3), [2, 1, 0]);
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn all_figures(report: &Report) -> TextTable {
                         describe_copies(&subject.copies).join("; ")
                     }
                     Value::Unsupported => "not supported".into(),
+                    _ if row.shows_no_difference(column) => "no difference shown".into(),
                     _ => String::new(),
                 };
                 let ratio = grid.ratio(row, column);

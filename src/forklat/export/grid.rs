@@ -54,11 +54,36 @@ pub struct GridRow {
     pub label: String,
     /// The unit that the values have.
     pub unit: Unit,
-    /// Whether a ratio of two values has a meaning.
-    pub compared: bool,
+    /// The ratios that the row has.
+    pub ratios: RowRatios,
     /// The values, one for each column.
     pub values: Vec<Value>,
 }
+
+/// The ratios of a row, and where they come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowRatios {
+    /// A ratio of two values would have no meaning.
+    None,
+    /// The ratios of the values that are shown.
+    OfValues,
+    /// Ratios of rounds, one for each column, each with the answer of a test.
+    Tested(Vec<TestedRatio>),
+}
+
+/// The ratio of one column to the reference, round by round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TestedRatio {
+    /// There is nothing to compare.
+    Missing,
+    /// No difference is shown, so that a ratio would mislead.
+    NoDifference,
+    /// A difference is shown. The ratio is `None` if the reference is 0.
+    Shown(Option<f64>),
+}
+
+/// The mark in place of a ratio where no difference is shown.
+const NO_DIFFERENCE: &str = "~";
 
 /// The value of one figure for one subject.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -162,6 +187,17 @@ pub fn digits(number: f64) -> String {
     format!("{number:.decimals$}")
 }
 
+impl GridRow {
+    /// Returns whether the row was tested, and no difference is shown for a column.
+    #[must_use]
+    pub fn shows_no_difference(&self, column: usize) -> bool {
+        let RowRatios::Tested(ratios) = &self.ratios else {
+            return false;
+        };
+        ratios[column] == TestedRatio::NoDifference
+    }
+}
+
 /// A value and its ratio as text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
@@ -190,9 +226,20 @@ impl Grid {
     /// 0.
     #[must_use]
     pub fn ratio(&self, row: &GridRow, column: usize) -> Option<f64> {
-        if !row.compared || !self.has_ratio(column) {
+        if !self.has_ratio(column) {
             return None;
         }
+        match &row.ratios {
+            RowRatios::None => None,
+            RowRatios::OfValues => self.ratio_of_values(row, column),
+            RowRatios::Tested(ratios) => match ratios[column] {
+                TestedRatio::Shown(ratio) => ratio,
+                TestedRatio::Missing | TestedRatio::NoDifference => None,
+            },
+        }
+    }
+
+    fn ratio_of_values(&self, row: &GridRow, column: usize) -> Option<f64> {
         match (row.values[self.reference()?], row.values[column]) {
             (Value::Number(reference), Value::Number(value)) if reference != 0.0 => {
                 Some(value / reference)
@@ -255,8 +302,11 @@ impl Grid {
 
     fn show_ratio(&self, row: &GridRow, column: usize) -> String {
         let number = matches!(row.values[column], Value::Number(_));
-        if !row.compared || !self.has_ratio(column) || !number {
+        if row.ratios == RowRatios::None || !self.has_ratio(column) || !number {
             return String::new();
+        }
+        if row.shows_no_difference(column) {
+            return NO_DIFFERENCE.into();
         }
         match self.ratio(row, column) {
             Some(ratio) => show_ratio(ratio),
@@ -267,7 +317,7 @@ impl Grid {
 
 /// Formats a ratio with two decimals, or below 0.01 with as many as the first digit needs: 0.00 would not distinguish a
 /// hundredth from zero.
-fn show_ratio(ratio: f64) -> String {
+pub(super) fn show_ratio(ratio: f64) -> String {
     let decimals = if ratio > 0.0 && ratio < 0.01 {
         -ratio.log10().floor() as usize
     } else {
@@ -290,7 +340,7 @@ fn show(value: Value, unit: Unit, size: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Column, Grid, GridRow, Ratios, Unit, Value, show_ratio};
+    use super::{Column, Grid, GridRow, Ratios, RowRatios, TestedRatio, Unit, Value, show_ratio};
 
     fn grid() -> Grid {
         let column = |name: &str, aside| Column {
@@ -312,7 +362,7 @@ mod tests {
         GridRow {
             label: "p99".into(),
             unit,
-            compared: true,
+            ratios: RowRatios::OfValues,
             values: values.into(),
         }
     }
@@ -378,5 +428,21 @@ mod tests {
         let unknown = row(Unit::Count, [number(9.0), number(4.0), Value::Missing]);
         let cell = &grid.cells(&unknown).1[2];
         assert_eq!((cell.value.as_str(), cell.ratio.as_str()), ("-", ""));
+    }
+
+    #[test]
+    fn a_tested_row_shows_the_ratio_of_rounds_or_that_there_is_no_difference() {
+        let grid = grid();
+        let shown = |tested| {
+            let mut row = row(Unit::Count, [1.0, 4.0, 2.0].map(Value::Number));
+            row.ratios =
+                RowRatios::Tested(vec![TestedRatio::Missing, TestedRatio::Missing, tested]);
+            (grid.ratio(&row, 2), grid.cells(&row).1[2].ratio.clone())
+        };
+        assert_eq!(shown(TestedRatio::NoDifference), (None, "~".into()));
+        assert_eq!(shown(TestedRatio::Missing), (None, "-".into()));
+        assert_eq!(shown(TestedRatio::Shown(None)), (None, "-".into()));
+        let ratio = TestedRatio::Shown(Some(0.25));
+        assert_eq!(shown(ratio), (Some(0.25), "0.25".into()));
     }
 }

@@ -11,8 +11,9 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
 use super::format::Format;
+use crate::forklat::distribution::{decode, encode};
 use crate::forklat::error::{ForklatError, damaged};
-use crate::forklat::model::{Report, decode, encode};
+use crate::forklat::model::Report;
 use crate::observe::latency_histograms::new_histogram;
 
 /// The row of `--export-hlog` in the table of formats. Without an interval log, each probe is one interval.

@@ -62,6 +62,13 @@ pub fn parse(text: &[u8]) -> Result<Report, ForklatError> {
                 .map_err(|why| why.context(format!("is damaged: {}", probe.name)))?;
         }
     }
+    let spans = report.subjects.iter().flat_map(|s| &s.runs);
+    for probe in spans.flat_map(|run| &run.spans).flat_map(|s| &s.probes) {
+        probe
+            .latency
+            .read()
+            .map_err(|why| why.context(format!("is damaged: {}", probe.name)))?;
+    }
     Ok(report)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::grid::{GridRow, Group, Unit, Value};
+use super::grid::{GridRow, Group, RowRatios, Unit, Value};
 use crate::forklat::model::Subject;
 use crate::observe::memory::timeline::{StallPercent, Timeline, TimelineSummary};
 use crate::observe::memory::{Metric, MetricKind};
@@ -23,7 +23,11 @@ pub(super) fn group(subjects: &[Subject]) -> Option<Group> {
         label,
         unit,
         // Of two spans with different lengths, the longer one has more events.
-        compared: unit != Unit::Count,
+        ratios: if unit == Unit::Count {
+            RowRatios::None
+        } else {
+            RowRatios::OfValues
+        },
         values: said.iter().map(get).collect(),
     };
     let mut rows = Vec::new();

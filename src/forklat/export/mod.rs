@@ -13,11 +13,14 @@ pub mod markdown;
 pub mod report_document;
 pub mod report_paragraphs;
 pub mod rows;
+mod run_paragraphs;
+mod run_rows;
 pub mod scale_tables;
 pub mod svg;
 mod svg_text;
 pub mod table;
 pub mod terminal_report;
+mod verdict;
 
 use std::path::PathBuf;
 

@@ -4,14 +4,17 @@ use super::document::Paragraph;
 use super::grid::Unit;
 use super::machine_group;
 use super::rows::{Detail, is_comparison};
+use super::run_paragraphs::{differences, rules, runs};
+use super::verdict::verdict;
 use crate::forklat::model::{CopyResult, ObserverCost, ProbeResult, Report, Subject, WorstMoment};
+use crate::forklat::run_comparison::has_runs;
 use crate::observe::host_info::HostInfo;
 use crate::sys::local_time;
 
 /// Number of worst moments shown for each probe. JSON has all that were kept.
 const SHOWN: usize = 3;
 
-/// Returns the lists above the table, which describe the machine.
+/// Returns the lists above the table: the verdict, and the machine.
 #[must_use]
 pub fn paragraphs_above_table(report: &Report) -> Vec<Paragraph> {
     // A merge of interval logs has no facts about the machine.
@@ -20,13 +23,20 @@ pub fn paragraphs_above_table(report: &Report) -> Vec<Paragraph> {
     } else {
         report.facts.summary_lines()
     };
-    present([paragraph("machine", lines)])
+    present([
+        paragraph("verdict", verdict(&report.subjects)),
+        paragraph("machine", lines),
+    ])
 }
 
 /// Returns the lists below the table.
 #[must_use]
 pub fn paragraphs_below_table(report: &Report, detail: Detail) -> Vec<Paragraph> {
-    let mut all = vec![paragraph("copies", copies(&report.subjects))];
+    let mut all = vec![
+        paragraph("differences", differences(&report.subjects, detail)),
+        paragraph("copies", copies(&report.subjects)),
+        paragraph("runs", runs(&report.subjects)),
+    ];
     all.extend(worst(&report.subjects));
     if detail == Detail::Full || !is_comparison(&report.subjects) {
         all.push(paragraph(
@@ -39,8 +49,11 @@ pub fn paragraphs_below_table(report: &Report, detail: Detail) -> Vec<Paragraph>
         let lines = lines.chain(effect(report)).collect();
         all.push(paragraph("observers", lines));
     }
-    let notes = small_sample_notes(&report.subjects).into_iter();
-    let notes = notes.chain(report.notes.clone()).collect();
+    let notes = match has_runs(&report.subjects) {
+        true => rules(report),
+        false => small_sample_notes(&report.subjects),
+    };
+    let notes = notes.into_iter().chain(report.notes.clone()).collect();
     all.push(paragraph("notes", notes));
     present(all)
 }

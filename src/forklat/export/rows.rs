@@ -1,8 +1,11 @@
 //! The table of a report: which figures are shown, in which order, and under which names.
 
-use super::grid::{Column, Grid, GridRow, Group, Ratios, Unit, Value};
+use super::grid::{Column, Grid, GridRow, Group, Ratios, RowRatios, Unit, Value};
 use super::machine_group;
+use super::run_rows;
 use crate::forklat::model::{CopyResult, Distribution, ProbeResult, Report, Subject, SummaryStats};
+use crate::forklat::run_comparison::{COPY_FIGURES, CopyFigure, compare_runs, has_runs};
+use crate::forklat::statistics;
 
 /// How many figures the table shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +31,15 @@ const QUANTITIES: [Quantity; 6] = [
 /// samples is the maximum.
 const SHORT: [&str; 4] = ["count", "p99", "p99.9", "max"];
 
-type Measure = (&'static str, Unit, fn(&CopyResult) -> f64);
-
-const MEASURES: [Measure; 7] = [
-    ("wall", Unit::Seconds, |c| c.wall),
-    ("durable", Unit::Seconds, |c| c.durable),
-    ("user CPU", Unit::Seconds, |c| c.user),
-    ("system CPU", Unit::Seconds, |c| c.system),
-    ("cache growth", Unit::Bytes, |c| c.cache_growth as f64),
-    ("peak Dirty", Unit::Bytes, |c| c.peak_dirty as f64),
-    ("peak RSS", Unit::Bytes, |c| c.max_rss as f64),
+/// The units of the figures of a copy, in their order.
+const COPY_UNITS: [Unit; COPY_FIGURES.len()] = [
+    Unit::Seconds,
+    Unit::Seconds,
+    Unit::Seconds,
+    Unit::Seconds,
+    Unit::Bytes,
+    Unit::Bytes,
+    Unit::Bytes,
 ];
 
 /// Returns the table of a report, still in numbers.
@@ -49,7 +51,12 @@ pub fn grid(report: &Report, detail: Detail) -> Grid {
     if compares {
         groups.push(copies(subjects));
     }
-    groups.extend(probes(subjects, detail, compares));
+    if has_runs(subjects) {
+        groups.extend(run_rows::groups(subjects));
+    }
+    if !has_runs(subjects) || detail == Detail::Full {
+        groups.extend(probes(subjects, detail, compares));
+    }
     // Tools are distinguished by their effect on the page cache, which is shown with their copies.
     if !compares || detail == Detail::Full {
         groups.extend(machine_group::group(subjects));
@@ -75,17 +82,22 @@ pub(super) fn is_comparison(subjects: &[Subject]) -> bool {
 }
 
 fn copies(subjects: &[Subject]) -> Group {
-    let measure = |(label, unit, get): Measure| GridRow {
+    let tested = compare_runs(subjects);
+    let measure = |(unit, (label, get)): (Unit, CopyFigure)| GridRow {
         label: label.into(),
         unit,
-        compared: true,
+        ratios: match has_runs(subjects) {
+            true => run_rows::ratios(subjects, &tested, None, label),
+            false => RowRatios::OfValues,
+        },
         values: subjects.iter().map(|s| median(&s.copies, get)).collect(),
     };
-    let mut rows: Vec<GridRow> = MEASURES.into_iter().map(measure).collect();
+    let figures = COPY_UNITS.into_iter().zip(COPY_FIGURES);
+    let mut rows: Vec<GridRow> = figures.map(measure).collect();
     rows.push(GridRow {
         label: "identical".into(),
         unit: Unit::Count,
-        compared: false,
+        ratios: RowRatios::None,
         values: subjects.iter().map(identical).collect(),
     });
     Group {
@@ -115,14 +127,7 @@ fn identical(subject: &Subject) -> Value {
 /// Returns the median over the correct copies, since a tool that gave up at once was not fast.
 fn median(copies: &[CopyResult], get: fn(&CopyResult) -> f64) -> Value {
     let good = copies.iter().filter(|copy| copy.is_correct());
-    let mut values: Vec<f64> = good.map(get).collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => Value::Missing,
-        n if n % 2 == 1 => Value::Number(values[middle]),
-        _ => Value::Number(f64::midpoint(values[middle - 1], values[middle])),
-    }
+    statistics::median(good.map(get).collect()).into()
 }
 
 /// The name of a probe and its CPU, or `None` for all CPUs together.
@@ -167,23 +172,29 @@ fn probe(
                 .map(which)
         })
         .collect();
+    // Runs that were pooled show nothing.
+    let ratios = match has_runs(subjects) {
+        true => RowRatios::None,
+        false => RowRatios::OfValues,
+    };
     Group {
         title: match cpu {
             Some(cpu) => format!("{name} CPU {cpu}"),
+            None if has_runs(subjects) => format!("{name}, all runs"),
             None => name.clone(),
         },
         probe: Some(name.clone()),
         cpu: *cpu,
-        rows: rows(&found, prefix),
+        rows: rows(&found, prefix, &ratios),
     }
 }
 
 /// Returns the number of samples and their percentiles, maximum and mean, one row each.
-fn rows(found: &[Option<&Distribution>], prefix: &str) -> Vec<GridRow> {
+fn rows(found: &[Option<&Distribution>], prefix: &str, ratios: &RowRatios) -> Vec<GridRow> {
     let count = GridRow {
         label: format!("{prefix}count"),
         unit: Unit::Count,
-        compared: false,
+        ratios: RowRatios::None,
         values: found
             .iter()
             .map(|d| d.map(|d| d.count as f64).into())
@@ -192,7 +203,7 @@ fn rows(found: &[Option<&Distribution>], prefix: &str) -> Vec<GridRow> {
     let quantity = |(label, get): Quantity| GridRow {
         label: format!("{prefix}{label}"),
         unit: Unit::Microseconds,
-        compared: true,
+        ratios: ratios.clone(),
         values: found
             .iter()
             .map(|d| d.and_then(|d| d.figures.as_ref()).map(get).into())

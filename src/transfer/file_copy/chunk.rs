@@ -53,8 +53,9 @@ pub(super) fn copy_chunk(run: &mut FileCopy<'_>, chunk: Chunk<'_>) -> Result<(),
     let began = MonotonicNs::now();
     let moved = write_admitted(run, chunk.first(taken))?;
     pace.record_moved(taken, moved);
-    // The time of a call that reads another disk says little about this one.
-    if run.plan.job.source_info.kind.is_memory() {
+    // The time of a call that reads another disk, or that waits for more than its own bytes, says little about this disk.
+    let direct = run.endpoints.dest.write_mode() == WriteMode::Direct;
+    if direct && run.plan.job.source_info.kind.is_memory() {
         let end = MonotonicNs::now();
         pace.record_call(CallSpan { began, end });
     }

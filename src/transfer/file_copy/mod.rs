@@ -14,6 +14,7 @@ mod piece_queue;
 mod piece_workers;
 mod pipe_copy;
 mod small_file;
+mod small_file_batch;
 mod stream_copy;
 mod unaligned;
 
@@ -39,12 +40,15 @@ use super::mount_cache::MountCache;
 use super::plan::{Plan, Sparse, TransferOptions};
 use super::segment::Segment;
 use super::stop_check::{check_stop, interrupted_or, report_progress};
+use super::write_batch::WriteBatch;
 use super::{preallocate, token_wait};
 use crate::sys::cpu::{self, ThreadUsage};
 use crate::sys::strerror::strerror;
 use engine_queue::EngineQueue;
 pub(super) use finalize::{check_source_unchanged, finish_shared};
 use piece_workers::PieceWorkers;
+pub(super) use small_file::MAX_SMALL_FILE_BYTES;
+pub(super) use small_file_batch::{batch_progress, batch_small_file, write_batch};
 
 /// What a thread keeps from one file to the next. `T` is what the caller knows a file by.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ pub(super) struct ThreadState<T> {
     /// The bytes of a small file.
     pub(super) buffer: Vec<u8>,
     pub(super) writeback_queue: WritebackQueue<T>,
+    /// Small files that are read, and will be written together.
+    pub(super) write_batch: WriteBatch<T>,
     /// The limit RLIMIT_FSIZE in bytes, asked once for all small files.
     pub(super) file_size_limit: u64,
     /// How the last file was copied.

@@ -33,7 +33,7 @@ use super::{CopyStart, FileCopy, ThreadState, report};
 /// cheapest with O_DIRECT: 127 / 107 and 217 / 102 at 40 KiB, 132 / 86 and 192 / 80 at 64 KiB, 179 / 121 and 221 / 95
 /// at 128 KiB. Up to 64 KiB the CPU time is the same and there is no wait for the device; above, copying the bytes
 /// costs more than that wait (`benches/tree/ways.md`).
-const MAX_SMALL_FILE_BYTES: u64 = 64 << 10;
+pub(in crate::transfer) const MAX_SMALL_FILE_BYTES: u64 = 64 << 10;
 
 /// Returns the engine for a small file, or `None` if the file is large or the options ask for another path.
 pub(super) fn choose_small_engine(
@@ -150,15 +150,7 @@ fn read_whole<'b>(job: &CopyJob<'_>, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]
     if buffer.is_empty() {
         buffer.resize(MAX_SMALL_FILE_BYTES as usize + 1, 0);
     }
-    let mut n = 0;
-    while n < size {
-        let rest = &mut buffer[n..=size];
-        match retry(|| pread(job.source, rest, n as i64)) {
-            Ok(0) => break,
-            Ok(more) => n += more,
-            Err(e) => return Err(Error::Io(Endpoint::Source, e)),
-        }
-    }
+    let n = read_until_end(job.source, &mut buffer[..=size])?;
     if n == size {
         return Ok(&buffer[..n]);
     }
@@ -167,6 +159,20 @@ fn read_whole<'b>(job: &CopyJob<'_>, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]
         Endpoint::Source,
         io::ErrorKind::UnexpectedEof.into(),
     ))
+}
+
+/// Reads into `buffer` until its last byte or the end of the source, and returns how many bytes there were. A buffer of one
+/// byte more than the source has saves the call that finds the end.
+pub(super) fn read_until_end(source: &File, buffer: &mut [u8]) -> Result<usize, Error> {
+    let mut n = 0;
+    while n + 1 < buffer.len() {
+        match retry(|| pread(source, &mut buffer[n..], n as i64)) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(e) => return Err(Error::Io(Endpoint::Source, e)),
+        }
+    }
+    Ok(n)
 }
 
 /// Truncates an existing destination, after all checks that are possible beforehand.

@@ -21,6 +21,8 @@ pub struct RateLimiter {
     changed: Condvar,
     /// Bytes that a file is charged at least.
     each_file: u64,
+    /// Whether the time of calls says how the disk is.
+    hears_calls: bool,
     /// The calls since the governor asked last.
     calls: Mutex<Option<CallSummary>>,
     moved: AtomicU64,
@@ -36,10 +38,18 @@ impl RateLimiter {
             line: Mutex::new(FifoQueue::new(governed, MonotonicNs::now())),
             changed: Condvar::new(),
             each_file: if governed { EACH_FILE } else { 0 },
+            hears_calls: true,
             calls: Mutex::new(None),
             moved: AtomicU64::new(0),
             waited_ns: AtomicU64::new(0),
         }
+    }
+
+    /// Ignores how long calls take: those of a copy with the lowest priority wait where others do not.
+    #[must_use]
+    pub fn ignoring_calls(mut self) -> Self {
+        self.hears_calls = false;
+        self
     }
 
     /// Applies new settings, which are valid from `now` on.
@@ -88,6 +98,9 @@ impl RateLimiter {
 
     /// Records how long a call took whose time was that of the disk.
     pub fn record_call(&self, call: CallSpan) {
+        if !self.hears_calls {
+            return;
+        }
         let mut calls = lock(&self.calls);
         let call = CallSummary::new(call);
         *calls = Some(calls.map_or(call, |known| known.with(call)));

@@ -238,7 +238,7 @@ pub static SIGNALS: [SignalSpec; 6] = [
         control: Control::Latency {
             target: |limits| limits.write_latency,
             tuning: LatencyTuning {
-                baseline_samples: 2,
+                baseline_samples: 3,
                 baseline_missed_share: 0.5,
                 delayed_by: ChunkDelay::Disk,
             },

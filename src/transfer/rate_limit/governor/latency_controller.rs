@@ -40,6 +40,10 @@ const MAX_SETTLING: Duration = Duration::from_millis(100);
 /// Time after a step of slow start in which a stall of the copy's own calls is taken to come from it: three slices of blk-throttle.
 const JUST_STEPPED: Duration = Duration::from_millis(300);
 
+/// Time without a cut by the copy's own calls after which the next one begins a new series: the ten seconds for which it is
+/// remembered who was late.
+const SERIES_ENDS_AFTER: Duration = Duration::from_secs(10);
+
 /// Slow start is used below this fraction of the rate at which congestion last began.
 const KNOWN_GOOD: f64 = 0.5;
 
@@ -102,6 +106,10 @@ pub(super) struct LatencyController {
     pending_samples: Vec<LatencySample>,
     /// The copy's own calls, where those tell how a disk is.
     own_calls: Option<OwnCalls>,
+    /// Whether the last congestion was heard in them, before a prober was late.
+    heard_early: bool,
+    /// When they last caused a cut, and half of the rate before the first cut of the series.
+    stall_series: Option<(MonotonicNs, f64)>,
     /// When slow start last raised the rate.
     stepped: Option<MonotonicNs>,
     /// The oldest intended time without a sample.
@@ -138,6 +146,8 @@ impl LatencyController {
             window: LatencyWindow::new(period),
             pending_samples: Vec::new(),
             own_calls: (tuning.delayed_by == ChunkDelay::Disk).then(|| OwnCalls::new(target)),
+            heard_early: false,
+            stall_series: None,
             stepped: None,
             expected: now,
             sensor_lost_since: None,
@@ -255,6 +265,7 @@ impl LatencyController {
         }
         let felt = felt.max(MIN_RATE);
         self.last_congestion_rate = Some(felt);
+        self.heard_early = false;
         self.rate = felt * part;
         self.cut = pace.now;
         self.changed = pace.now;
@@ -266,22 +277,37 @@ impl LatencyController {
         let Some(calls) = &mut self.own_calls else {
             return;
         };
-        let stall = calls.take_stall(pace.now);
-        if stall.is_none_or(|stall| stall.began < self.cut) || self.rate <= MIN_RATE {
+        let Some(stall) = calls.take_stall(pace.now) else {
+            return;
+        };
+        let harmless = !calls.were_late() && self.window.over(self.allowed()) == 0;
+        let least = self.least_of_series(pace.now);
+        if stall.began < self.cut || self.rate <= MIN_RATE || harmless && self.rate <= least {
             return;
         }
-        let stepped = self.stepped.take();
+        self.stall_series = Some((pace.now, least));
+        let stepped = self.stepped.take().filter(|stepped| stall.end >= *stepped);
         if stepped.is_some_and(|stepped| pace.now.since(stepped) < JUST_STEPPED) {
             // What the disk takes is no more than it took while the call waited, and lies near the rate before or above.
+            let taken = BELOW_KNEE * pace.recent.max(self.rate / 4.0);
             self.last_congestion_rate = Some(self.rate);
-            self.rate = (self.rate / 2.0).min(BELOW_KNEE * pace.recent.max(MIN_RATE));
+            self.rate = (self.rate / 2.0).min(taken);
             self.cut = pace.now;
             self.changed = pace.now;
             self.good = 0;
         } else {
             self.slow_down(EASE, pace);
         }
+        self.heard_early = true;
         self.settle();
+    }
+
+    /// Returns the rate to which stalls that make nobody late may lower the copy: half of the rate before the first of them.
+    /// Stalls that go on at half of the rate are not the copy's own, and without a bound they would lead to the lowest rate.
+    fn least_of_series(&self, now: MonotonicNs) -> f64 {
+        let series = self.stall_series;
+        let going_on = series.filter(|(last, _)| now.since(*last) < SERIES_ENDS_AFTER);
+        going_on.map_or(self.rate / 2.0, |(_, least)| least)
     }
 
     /// Returns the factor of a cut after a latency of twice the target. Where a disk is saturated, others wait as long as
@@ -315,7 +341,7 @@ impl LatencyController {
         }
     }
 
-    /// Returns the number of good samples for a step of growth: both latencies are measured more often than that.
+    /// Returns the number of good samples for a step of growth.
     fn enough(&self) -> u32 {
         if self.period < OFTEN && self.rate >= QUICK_BELOW {
             2
@@ -349,10 +375,10 @@ impl LatencyController {
         self.rate *= (pace.passed / doubles_in).exp2();
     }
 
-    /// Returns the seconds in which the rate doubles near the congestion. Where the copy's own calls show a full disk before
-    /// others are late, what has lasted for long is tried sooner: the congestion may be over, or was none.
+    /// Returns the seconds in which the rate doubles near the congestion. Where the copy's own calls showed a full disk before
+    /// others were late, what has lasted for long is tried sooner: the congestion may be over, or was none.
     fn creeps_in(&self, now: MonotonicNs) -> f64 {
-        if self.own_calls.is_none() {
+        if !self.heard_early {
             return CREEPS_IN;
         }
         let quiet = now.since(self.cut).as_secs_f64();
@@ -364,7 +390,7 @@ impl LatencyController {
         Duration::from_nanos((saturating_nanos(self.target) as f64 * MARGIN) as u64)
     }
 
-    /// Returns whether the next one or two misses use up those that are allowed.
+    /// Returns whether the next one or two misses use up those that are allowed, by the samples or by the copy's own calls.
     fn nearly_spent(&self) -> bool {
         2 * self.window.over(self.allowed()) > self.budget()
             || self
@@ -436,6 +462,9 @@ impl SignalController for LatencyController {
             self.last_congestion_rate = Some(self.rate);
         }
         self.restart(now);
+        if let Some(calls) = &mut self.own_calls {
+            calls.resume(now);
+        }
         self.cut = now;
         self.expected = self.expected.max(now);
         self.pending_samples.retain(|sample| sample.intended >= now);

@@ -41,6 +41,8 @@ pub(super) struct OwnCalls {
     pending: Option<CallSummary>,
     /// The usual duration of a call in seconds, once there was one.
     usual: Option<f64>,
+    /// Calls from before this time were stopped with the process.
+    resumed: MonotonicNs,
     /// When calls stalled, and for how long beyond the usual.
     stalls: VecDeque<(MonotonicNs, Duration)>,
     /// When calls were late, and the time for which another program's write would have been late with them.
@@ -54,6 +56,7 @@ impl OwnCalls {
             target,
             pending: None,
             usual: None,
+            resumed: MonotonicNs::ZERO,
             stalls: VecDeque::new(),
             late: VecDeque::new(),
         }
@@ -61,6 +64,9 @@ impl OwnCalls {
 
     /// Adds calls, which are judged with the next decision.
     pub(super) fn add(&mut self, calls: CallSummary) {
+        if calls.longest.began < self.resumed {
+            return;
+        }
         self.pending = Some(self.pending.map_or(calls, |known| known.with(calls)));
     }
 
@@ -89,6 +95,19 @@ impl OwnCalls {
         let [least, most] = FULL_FROM;
         let full = (self.target / 2).clamp(least, most);
         (sum(&self.stalls) >= full).then_some(calls.longest)
+    }
+
+    /// Starts anew at `now`, after a time in which the process was stopped.
+    pub(super) fn resume(&mut self, now: MonotonicNs) {
+        self.pending = None;
+        self.stalls.clear();
+        self.late.clear();
+        self.resumed = now;
+    }
+
+    /// Returns whether a call took longer than the target in the last ten seconds.
+    pub(super) fn were_late(&self) -> bool {
+        !self.late.is_empty()
     }
 
     /// Returns whether others may have been late for half of the time that is allowed.
@@ -172,6 +191,17 @@ mod tests {
             assert!(step < 3 || !stalled, "call {step}");
         }
         assert!(call(&mut calls, 10_000, 30));
+    }
+
+    #[test]
+    fn a_call_that_was_stopped_with_the_process_is_no_stall() {
+        let mut calls = OwnCalls::new(Duration::from_millis(10));
+        assert!(!call(&mut calls, 100, 1));
+        calls.resume(MonotonicNs::from_nanos(60_000 * MS));
+        assert!(!call(&mut calls, 60_001, 59_000));
+        assert!(!calls.were_late() && !calls.is_nearly_spent());
+        assert!(call(&mut calls, 60_100, 40));
+        assert!(calls.were_late());
     }
 
     #[test]

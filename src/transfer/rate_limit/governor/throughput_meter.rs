@@ -66,7 +66,7 @@ impl CopyPace {
     }
 
     /// Returns the highest rate that still limits this copy: cutting a rate far above that of the disk would change
-    /// nothing. The factor 1.5 leaves room to see that the disk has become faster; 4 is two steps of slow start.
+    /// nothing. The factor 1.5 leaves room to see that the disk has become faster; 4 is more than two steps of slow start.
     pub(super) fn roof(&self) -> f64 {
         let roof = if self.is_throttled {
             4.0 * self.recent.max(self.reached)
