@@ -5,6 +5,7 @@
 //! cargo bench --bench engines -- --size 256 --rounds 3 --on /mnt/disk
 //! cargo bench --bench engines -- memory            # only what a container is charged
 //! cargo bench --bench engines -- chunks            # the engines over chunk lengths
+//! cargo bench --bench engines -- assurance         # what --checksum and --verify cost
 //! cargo bench --bench engines -- stretch           # how long a trial of mmap against splice must be
 //! ```
 //!
@@ -54,8 +55,9 @@ fn main() -> Result<()> {
         }
         "memory" => memory_charged::table(&settings),
         "chunks" => tables::chunks(&settings),
+        "assurance" => tables::assurance(&settings),
         "stretch" => tables::trial_length(&settings),
-        other => bail!("unknown table {other:?}: tools, memory, chunks or stretch"),
+        other => bail!("unknown table {other:?}: tools, memory, chunks, assurance or stretch"),
     }
 }
 

@@ -23,7 +23,7 @@ _mmapcp() {
 
     case "${cmd}" in
         mmapcp)
-            opts="-a -b -d -L -f -i -H -l -n -P -p -T -x -r -R -S -s -t -u -v -Z --archive --attributes-only --backup --copy-contents --debug --dereference --force --interactive --link --no-clobber --no-dereference --no-preserve --no-target-directory --one-file-system --parents --preserve --recursive --remove-destination --sparse --reflink --strip-trailing-slashes --suffix --symbolic-link --target-directory --update --verbose --keep-directory-symlink --context --help --version --fsync --atomic --jobs --engine --direct --in-flight --progress --json --limit-rate --max-fork-latency --max-wakeup-latency --max-write-latency --max-pressure --give-up-after --idle"
+            opts="-a -b -d -L -f -i -H -l -n -P -p -T -x -r -R -S -s -t -u -v -Z --archive --attributes-only --backup --copy-contents --debug --dereference --force --interactive --link --no-clobber --no-dereference --no-preserve --no-target-directory --one-file-system --parents --preserve --recursive --remove-destination --sparse --reflink --strip-trailing-slashes --suffix --symbolic-link --target-directory --update --verbose --keep-directory-symlink --context --help --version --fsync --atomic --require-quiescent --resume --verify --checksum --manifest --jobs --engine --direct --in-flight --progress --json --limit-rate --max-fork-latency --max-wakeup-latency --max-write-latency --max-pressure --give-up-after --idle"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -91,6 +91,25 @@ _mmapcp() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --checksum)
+                    COMPREPLY=($(compgen -W "sha256 blake3" -- "${cur}"))
+                    return 0
+                    ;;
+                --manifest)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
                     fi
                     return 0
                     ;;

@@ -21,6 +21,9 @@ none\t''
 none-fail\t''
 older\t''"
 complete -c mmapcp -l context -d 'Set the SELinux context of new files to CTX; without CTX, same as -Z' -r -f
+complete -c mmapcp -l checksum -d 'Print the digest of each SOURCE that is copied, with the name of its copy, as sha256sum -c (the default) or b3sum -c (blake3) reads it' -r -f -a "sha256\t''
+blake3\t''"
+complete -c mmapcp -l manifest -d 'Write the digests to FILE, which appears when all files are copied; implies --checksum' -r -F
 complete -c mmapcp -l jobs -d 'Copy N files at once; the default depends on the machine' -r -f
 complete -c mmapcp -l engine -d 'Use only this engine, and fail if it cannot copy a file' -r -f -a "reflink\t''
 mmap\t''
@@ -72,5 +75,8 @@ complete -c mmapcp -l help -d 'Print this help'
 complete -c mmapcp -l version -d 'Print the version'
 complete -c mmapcp -l fsync -d 'Exit with 0 only after data, attributes and names are on the disk'
 complete -c mmapcp -l atomic -d 'Leave the old file or the complete new one at each destination, never a part; cannot be combined with -l, -s or --attributes-only'
+complete -c mmapcp -l require-quiescent -d 'Fail before a byte is written if another process has SOURCE open or mapped for writing, or if that cannot be told'
+complete -c mmapcp -l resume -d 'Go on with an interrupted copy where it was on the disk; a record beside DEST says where, until the copy is complete'
+complete -c mmapcp -l verify -d 'When the data is on the disk, read it back past the page cache and compare it with SOURCE; a difference is an error'
 complete -c mmapcp -l json -d 'Write each event as a JSON object on a line of standard output; -v and --debug then write to standard error'
 complete -c mmapcp -l idle -d 'Use disk and CPU only when no other program wants them: idle I/O class, nice 19, SCHED_IDLE'

@@ -11,6 +11,7 @@ mod tested_programs;
 mod atomic;
 mod attributes;
 mod backups;
+mod checksums;
 mod chunk_sizes;
 mod combined_options;
 mod command_lines;
@@ -41,11 +42,13 @@ mod open_semantics;
 mod overwriting;
 mod pipe_sources;
 mod progress;
+mod quiescent_source;
 mod random_differential;
 mod rate_limit;
 mod report_exports;
 mod required_lab;
 mod resource_bounds;
+mod resume;
 mod scripts;
 mod seccomp_filter;
 mod seeded_rng;
@@ -61,6 +64,7 @@ mod toctou_attacks;
 mod transient_permissions;
 mod unusual_names;
 mod unusual_trees;
+mod verify;
 
 fn main() -> std::process::ExitCode {
     harness::run()

@@ -82,6 +82,33 @@ pub(crate) fn tools(settings: &Settings) -> Result<()> {
     each_source(settings, &tools)
 }
 
+/// What digests and reading back cost, beside a copy without them and beside cp with sha256sum.
+pub(crate) fn assurance(settings: &Settings) -> Result<()> {
+    let mut tools = vec![
+        tool("cp", &["cp", "{source}", "{dest}"]),
+        tool(
+            "cp, then sha256sum of both",
+            &[
+                "sh",
+                "-c",
+                "cp \"$0\" \"$1\" && sync \"$1\" && sha256sum \"$0\" \"$1\"",
+                "{source}",
+                "{dest}",
+            ],
+        ),
+        mmapcp("mmapcp", &[]),
+    ];
+    for options in [
+        &["--checksum"][..],
+        &["--checksum=blake3"],
+        &["--verify"],
+        &["--verify", "--checksum"],
+    ] {
+        tools.push(mmapcp(&format!("mmapcp {}", options.join(" ")), options));
+    }
+    each_source(settings, &tools)
+}
+
 /// Engines over chunk lengths.
 pub(crate) fn chunks(settings: &Settings) -> Result<()> {
     let mut tools = peers();

@@ -9,30 +9,33 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, fstat};
-use nix::unistd::ftruncate;
+use nix::unistd::{fsync, ftruncate};
 
 use super::at_path::{AtPath, sibling_path};
 use super::attrs::{AttrReport, Attributes};
 use super::by_inode::RemoveOutcome;
 use super::dest::resolve_link::resolve_follow;
 use super::dest::{
-    self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
+    self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination, Part,
 };
 use super::entry_error::EntryError;
-use super::error::{DataError, Demand, Error, Operation, Refusal, Replaced};
+use super::error::{AnewReason, DataError, Demand, Error, Operation, Refusal, Replaced, Warning};
 use super::fsync_set::FsyncSet;
 use super::in_flight::Claim;
 use super::lease_wait::wait_for_lease;
+use super::manifest::{LineNames, check_line};
 use super::messages;
 use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;
+use super::resume::{ResumeListener, ResumeSession, WholeFiles};
 use super::space_shortage::{SpaceShortage, needed_bytes};
 use crate::cp::file_status::{FileId, file_id, file_id_of_statx, is_fifo, is_older, is_regular};
 use crate::report::{FileReporter, OrderedOutput, debug};
 use crate::sys::file::StatxInfo;
 use crate::transfer::errno_class::retry;
 use crate::transfer::{
-    self, Copier, CopyFailure, CopyListener, CopyMethod, DeferredError, OpenedFile,
+    self, Assurance, Copier, CopyFailure, CopyListener, CopyMethod, DeferredError, OpenedFile,
+    ReadBack,
 };
 
 /// Copies the bytes of files; each worker thread has one.
@@ -54,6 +57,10 @@ pub(super) struct CopyContext<'a> {
     pub(super) options: &'a CopyOptions,
     pub(super) attributes: Attributes,
     pub(super) fsync_set: FsyncSet,
+    /// The names in the lines of digests.
+    pub(super) line_names: LineNames,
+    /// The whole files of a run that another one may complete (--resume).
+    pub(super) whole_files: WholeFiles,
 }
 
 impl<'a> CopyContext<'a> {
@@ -63,6 +70,8 @@ impl<'a> CopyContext<'a> {
             options,
             attributes: Attributes::new(options, umask),
             fsync_set: FsyncSet::new(options.durability.fsync),
+            line_names: LineNames::new(options.manifest.as_deref()),
+            whole_files: WholeFiles::new(options.recursive || options.sources.len() > 1),
         }
     }
 }
@@ -117,11 +126,30 @@ pub(super) fn copy(
     copier: &mut FileCopier,
     request: &CopyRequest<'_>,
 ) -> Result<FileId, FileCopyError> {
+    let (source, dest) = (request.source.shown(), request.dest.shown());
+    if let Err(error) = cx
+        .line_names
+        .check_distinct((source, request.from), (dest, request.there))
+    {
+        voice.discard_manifest();
+        return Err(error.into());
+    }
     let opened = &open_source(request)?;
     if let Some(newer) = newer_dest(cx.options, request) {
         return Ok(newer);
     }
-    let copy = OpenedCopy::new(cx, request, opened);
+    let resume = begin_resume(cx, voice, request)?;
+    let there = request.there;
+    if let Some(whole) = resume
+        .as_ref()
+        .and_then(|r| r.whole(there, &cx.whole_files))
+    {
+        return report_whole(cx, voice, (copier, &opened.0), request).map(|()| whole);
+    }
+    let copy = OpenedCopy {
+        resume: resume.as_ref(),
+        ..OpenedCopy::new(cx, request, opened)
+    };
     copy.reporting_method(voice, |method, voice| copy.run(voice, copier, method))
 }
 
@@ -150,7 +178,8 @@ pub(super) enum BatchOutcome {
     Alone(BatchedCopy),
 }
 
-/// Returns whether a file may be put into a batch: small and new, and nobody is told of each file.
+/// Returns whether a file may be put into a batch: small and new, nobody is told of each file, and nothing is wanted of
+/// it beyond its bytes.
 pub(super) fn may_batch(options: &CopyOptions, request: &CopyRequest<'_>) -> bool {
     let report = &options.report;
     let is_silent = !report.verbose && !report.debug && !report.json;
@@ -158,6 +187,8 @@ pub(super) fn may_batch(options: &CopyOptions, request: &CopyRequest<'_>) -> boo
     is_silent
         && !options.durability.atomic
         && !options.attributes_only
+        && !options.resume
+        && !options.transfer.wants_assurance()
         && request.there.is_none()
         && is_regular(request.from)
         && (1..=Copier::<WritebackTag>::MAX_BATCHED_BYTES).contains(&size)
@@ -203,7 +234,7 @@ pub(super) fn finish_batched(
         let mut observer = FileReporter::new(voice, request.source.shown(), request.dest.shown());
         observer.progress(&FileCopier::batch_progress(size));
         observer.finish(size);
-        return copy.complete(voice, dest);
+        return copy.complete(voice, dest, &Assurance::default());
     }
     copy.reporting_method(voice, |method, voice| {
         copy.transfer(voice, copier, method, dest)
@@ -218,6 +249,64 @@ struct PreparedDest {
     new_file: Option<StatxInfo>,
 }
 
+/// Reads with --resume what is known of an interrupted copy, and warns if it cannot be used.
+fn begin_resume(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    request: &CopyRequest<'_>,
+) -> Result<Option<ResumeSession>, Error> {
+    if !cx.options.resume || cx.options.attributes_only {
+        return Ok(None);
+    }
+    let (session, why) =
+        ResumeSession::begin(request.source, request.from, (request.dest, request.there))?;
+    warn_copied_anew(voice, request.dest, why);
+    Ok(Some(session))
+}
+
+/// Prints the line with the digest of a file that an earlier run has copied, if digests are wanted.
+fn report_whole(
+    cx: &CopyContext<'_>,
+    voice: &mut OrderedOutput,
+    (copier, opened): (&mut FileCopier, &File),
+    request: &CopyRequest<'_>,
+) -> Result<(), FileCopyError> {
+    let (source, dest) = (request.source.shown(), request.dest.shown());
+    // The run that copied it has synced its data, and perhaps not its name.
+    cx.fsync_set.note_entry(request.dest);
+    if cx.options.report.debug {
+        voice.print_verbose(&messages::whole_already(dest));
+    }
+    let Some(algorithm) = cx.options.transfer.digest else {
+        return Ok(());
+    };
+    let mut observer = FileReporter::new(voice, source, dest);
+    let hashed = copier.hash(opened, algorithm, &mut observer);
+    drop(observer);
+    let digest = hashed.map_err(|error| {
+        let size = request.from.st_size.cast_unsigned();
+        Error::Data(Box::new(DataError {
+            failure: CopyFailure::before(error, size),
+            source: source.into(),
+            dest: dest.into(),
+            is_atomic: false,
+            shortage: None,
+            demand: None,
+        }))
+    })?;
+    let name = cx.line_names.of(dest);
+    voice.print_digest(&check_line(&digest, &name));
+    Ok(())
+}
+
+/// Warns if there is a reason why an interrupted copy does not go on.
+fn warn_copied_anew(voice: &mut OrderedOutput, dest: &AtPath, why: Option<AnewReason>) {
+    if let Some(why) = why {
+        let dest = dest.shown().into();
+        voice.diagnose(Warning::CopiedAnew { dest, why });
+    }
+}
+
 /// A copy whose source is open.
 #[derive(Clone, Copy)]
 struct OpenedCopy<'a> {
@@ -226,6 +315,8 @@ struct OpenedCopy<'a> {
     opened: &'a File,
     /// The status of the source since it was opened.
     status: &'a StatxInfo,
+    /// The state of the copy, with --resume.
+    resume: Option<&'a ResumeSession>,
 }
 
 impl<'a> OpenedCopy<'a> {
@@ -239,6 +330,7 @@ impl<'a> OpenedCopy<'a> {
             request,
             opened,
             status,
+            resume: None,
         }
     }
 
@@ -291,23 +383,28 @@ impl<'a> OpenedCopy<'a> {
             let attributes = &cx.attributes;
             !open.is_atomic() && attributes.narrow_before_write(request.from, &open.file, there)
         });
-        if !cx.options.attributes_only
-            && let Err(error) = self.copy_data(voice, copier, &dest, method)
-        {
-            let unwritable = request.there.filter(|_| self.must_replace(&error));
-            let left = self.give_up(voice, dest.open, narrowed, &error);
-            let Some(there) = unwritable else {
-                let why = error.into();
-                return Err(FileCopyError { why, left });
-            };
-            remove_unwritable(voice, request.dest, there)?;
-            let request = &CopyRequest {
-                there: None,
-                ..*request
-            };
-            return OpenedCopy { request, ..*self }.run(voice, copier, method);
-        }
-        self.complete(voice, dest)
+        let copied = match cx.options.attributes_only {
+            true => Ok(Assurance::default()),
+            false => self.copy_data(voice, copier, &dest, method),
+        };
+        let assurance = match copied {
+            Ok(assurance) => assurance,
+            Err(error) => {
+                let unwritable = request.there.filter(|_| self.must_replace(&error));
+                let left = self.give_up(voice, dest.open, narrowed, &error);
+                let Some(there) = unwritable else {
+                    let why = error.into();
+                    return Err(FileCopyError { why, left });
+                };
+                remove_unwritable(voice, request.dest, there)?;
+                let request = &CopyRequest {
+                    there: None,
+                    ..*request
+                };
+                return OpenedCopy { request, ..*self }.run(voice, copier, method);
+            }
+        };
+        self.complete(voice, dest, &assurance)
     }
 
     /// Sets the attributes of a destination whose data is complete, and commits it.
@@ -315,6 +412,7 @@ impl<'a> OpenedCopy<'a> {
         &self,
         voice: &mut OrderedOutput,
         dest: PreparedDest,
+        assurance: &Assurance,
     ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
         let PreparedDest { open, new_file } = dest;
@@ -332,9 +430,49 @@ impl<'a> OpenedCopy<'a> {
             }
         };
         let left = (open.created && !open.is_atomic()).then_some(made);
-        self.finish(voice, open)
-            .map(|stays| stays.unwrap_or(made))
-            .map_err(|why| FileCopyError { why, left })
+        let stays = self
+            .finish_resumable(voice, open)
+            .map_err(|why| FileCopyError { why, left })?;
+        if stays.is_none() {
+            self.report_assurance(voice, assurance);
+        }
+        Ok(stays.unwrap_or(made))
+    }
+
+    /// Finishes the copy, and ends its state with it.
+    fn finish_resumable(
+        &self,
+        voice: &mut OrderedOutput,
+        open: Destination,
+    ) -> Result<Option<FileId>, EntryError> {
+        let Some(resume) = self.resume else {
+            return self.finish(voice, open);
+        };
+        let (set, dest) = (&self.cx.whole_files, self.request.dest);
+        if set.is_kept() {
+            // The state will say that the file is whole.
+            retry(|| fsync(&open.file)).map_err(|e| dest.error(Operation::Sync, e))?;
+        }
+        let stays = self.finish(voice, open);
+        match &stays {
+            Ok(None) => resume.complete(dest, set)?,
+            Ok(Some(_)) | Err(_) => resume.discard()?,
+        }
+        stays
+    }
+
+    /// Prints the line with the digest, if one was made, and warns of a comparison that says less about the device. The
+    /// destination has its name by then.
+    fn report_assurance(&self, voice: &mut OrderedOutput, assurance: &Assurance) {
+        if let Some(why) = assurance.read_back.as_ref().and_then(ReadBack::why) {
+            let dest = self.request.dest.shown().into();
+            let why = why.to_owned();
+            voice.diagnose(Warning::ReadBackCached { dest, why });
+        }
+        if let Some(digest) = &assurance.digest {
+            let name = self.cx.line_names.of(self.request.dest.shown());
+            voice.print_digest(&check_line(digest, &name));
+        }
     }
 
     /// Returns by what the queue of deferred writeback knows the file.
@@ -351,7 +489,21 @@ impl<'a> OpenedCopy<'a> {
         let Self { cx, request, .. } = *self;
         let (source, dest) = (request.source, request.dest);
         diagnose_attributes(voice, &cx.attributes.prepare_creation(source))?;
-        let open = self.open_dest(voice)?;
+        let mut open = self.open_dest(voice)?;
+        if let Some(resume) = self.resume {
+            match resume.attach(&mut open) {
+                Ok(why) => warn_copied_anew(voice, dest, why),
+                Err(error) => {
+                    abandon(
+                        voice,
+                        dest,
+                        open,
+                        Some(&CopyFailure::before(transfer::Error::Interrupted, 0)),
+                    );
+                    return Err(error.into());
+                }
+            }
+        }
         let mut new_file = None;
         match open.created {
             _ if open.is_atomic() => {}
@@ -397,7 +549,13 @@ impl<'a> OpenedCopy<'a> {
             keep_mode: !options.preserve.mode,
         };
         let removed = || voice.print_verbose(&messages::removed(dest.shown()));
-        dest::open(dest, there, &how, removed)
+        let Some(resume) = self.resume else {
+            return dest::open(dest, there, &how, Part::None, removed);
+        };
+        resume.with_part(|found| {
+            let part = found.map_or(Part::Named, |(name, id)| Part::Found(name, id));
+            dest::open(dest, there, &how, part, removed)
+        })
     }
 
     /// Transfers the bytes. The error says how far the copy came, where it had begun.
@@ -407,7 +565,7 @@ impl<'a> OpenedCopy<'a> {
         copier: &mut FileCopier,
         prepared: &PreparedDest,
         method: &mut CopyMethod,
-    ) -> Result<(), Error> {
+    ) -> Result<Assurance, Error> {
         let (source, dest) = (self.request.source, self.request.dest);
         let open = &prepared.open;
         let status = match prepared.new_file {
@@ -419,7 +577,9 @@ impl<'a> OpenedCopy<'a> {
             .map_err(|e| source.error(Operation::Fstat, e))?;
         // The old file is kept until the new one is known to be complete.
         let options = transfer::TransferOptions {
-            wait_for_writeback: open.is_atomic(),
+            wait_for_writeback: open.is_atomic() || self.resume.is_some(),
+            resume_at: self.resume.map_or(0, ResumeSession::at),
+            durable_points: self.resume.is_some(),
             ..self.cx.options.transfer
         };
         let (size, needed) = (source_info.size, needed_bytes(&source_info, &options));
@@ -429,19 +589,24 @@ impl<'a> OpenedCopy<'a> {
             file: &open.file,
             status: &status,
         };
-        let copied = copier.copy_to(
-            self.opened,
-            source_info,
-            target,
-            options,
-            &mut observer,
-            tag,
-        );
+        let mut recorder;
+        let listener: &mut dyn CopyListener = match self.resume {
+            Some(session) => {
+                recorder = ResumeListener {
+                    inner: &mut observer,
+                    session,
+                };
+                &mut recorder
+            }
+            None => &mut observer,
+        };
+        let opened = self.opened;
+        let copied = copier.copy_to(opened, source_info, target, options, listener, tag);
         *method = copier.method();
         match copied {
-            Ok(()) => {
+            Ok(assurance) => {
                 observer.finish(size);
-                Ok(())
+                Ok(assurance)
             }
             Err(failure) => Err(Error::Data(Box::new(DataError {
                 shortage: SpaceShortage::of(&failure.error, needed, &open.file),
@@ -476,6 +641,13 @@ impl<'a> OpenedCopy<'a> {
             // This run narrowed the mode a moment ago, so it restores it.
             let _ = self.cx.attributes.restore_mode(&open.file, there);
         }
+        let resume = self.resume.zip(failure);
+        if resume.is_some_and(|(resume, failure)| resume.note_failure(failure, &open.file)) {
+            if let Err(also) = open.keep() {
+                voice.diagnose(&also);
+            }
+            return None;
+        }
         abandon(voice, self.request.dest, open, failure)
     }
 
@@ -508,7 +680,7 @@ impl<'a> OpenedCopy<'a> {
         mut open: Destination,
     ) -> Result<Option<FileId>, EntryError> {
         let (options, request) = (self.cx.options, self.request);
-        for _ in 0..MAX_COMMITS {
+        for _ in 0..dest::MAX_COMMITS {
             let attributes = self.set_attributes(voice, &open);
             if open.is_atomic() && attributes.is_err() {
                 abandon(voice, request.dest, open, None);
@@ -623,10 +795,6 @@ fn diagnose_attributes(voice: &mut OrderedOutput, report: &AttrReport) -> Result
     }
     report.result()
 }
-
-/// Number of times that another process may replace the destination while the new file gets the attributes of the old
-/// one, which takes less than a millisecond.
-const MAX_COMMITS: u32 = 100;
 
 /// Prints the name of a backup, with -v, where it differs from the name reported before the copy.
 fn report_changed_backup(

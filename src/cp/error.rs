@@ -37,6 +37,8 @@ pub enum Operation {
     OpenDest,
     /// Emptying an old destination, as open(2) with O_TRUNC does.
     Empty,
+    /// Writing the state of a copy, with --resume.
+    WriteState,
     /// Reading data of the source.
     Read,
     /// Writing data to the destination.
@@ -113,7 +115,7 @@ impl Operation {
             | Self::ReadXattrRules => "open",
             Self::Empty | Self::Resize => "truncate",
             Self::Read => "read",
-            Self::Write => "write",
+            Self::Write | Self::WriteState => "write",
             Self::Close => "close",
             Self::Sync => "fsync",
             Self::Remove => "unlink",
@@ -268,6 +270,14 @@ pub enum Refusal {
     ParentNotDirectory,
     /// With --parents, the last operand is no directory.
     TargetNotDirectory,
+    /// The source is the file that --manifest names.
+    ManifestIsSource,
+    /// The destination is the file that --manifest names.
+    ManifestIsDest,
+    /// A file of the name of the manifest was made while the program ran.
+    ManifestAppeared,
+    /// With --resume, this source or destination is no regular file.
+    ResumeSpecial,
 }
 
 /// The reason why a limit cannot be kept.
@@ -437,7 +447,9 @@ impl Error {
                 transfer::Error::Io(_, error)
                 | transfer::Error::Truncate(error)
                 | transfer::Error::Resize(error)
-                | transfer::Error::Clone(error) => Some(error),
+                | transfer::Error::Clone(error)
+                | transfer::Error::DurablePoint(error)
+                | transfer::Error::ReadBack(error) => Some(error),
                 _ => None,
             },
             Self::Limit {
@@ -483,6 +495,10 @@ impl ReportedError for Error {
                 transfer::Error::Io(Endpoint::Dest, _) => "write",
                 transfer::Error::Truncate(_) | transfer::Error::Resize(_) => "truncate",
                 transfer::Error::Clone(_) => "clone",
+                transfer::Error::DurablePoint(_) => "sync",
+                transfer::Error::ReadBack(_)
+                | transfer::Error::Different { .. }
+                | transfer::Error::NotVerifiable(_) => "verify",
                 _ => "copy",
             },
             Self::Replaced(Replaced::Removed { .. }) => "unlink",
@@ -508,6 +524,25 @@ impl AtomicObstacle {
     }
 }
 
+/// The reason why an interrupted copy is made anew.
+#[derive(Debug)]
+pub enum AnewReason {
+    /// The source is not what it was when the copy was begun.
+    SourceChanged,
+    /// The destination, or its part, is another file, or is missing.
+    DestReplaced,
+    /// The destination has become shorter than what was on the disk.
+    DestShorter,
+    /// The state is damaged, so nothing in it is trusted.
+    StateDamaged,
+    /// The state was written by a newer version of the program.
+    StateNewer,
+    /// The state is no regular file that this user alone can write to.
+    StateNotOurs(PathBuf),
+    /// The state cannot be read at all.
+    StateUnreadable(PathBuf, io::Error),
+}
+
 /// A warning, which does not make a copy fail.
 #[derive(Debug)]
 pub enum Warning {
@@ -515,6 +550,20 @@ pub enum Warning {
     RepeatedFile(PathBuf),
     /// A source directory was named twice.
     RepeatedDirectory(PathBuf),
+    /// A copy does not go on where an interrupted one stopped.
+    CopiedAnew {
+        /// The path of the destination, as messages show it.
+        dest: PathBuf,
+        /// The reason why the state cannot be used.
+        why: AnewReason,
+    },
+    /// A copy was compared through the page cache.
+    ReadBackCached {
+        /// The path of the destination, as messages show it.
+        dest: PathBuf,
+        /// Why it was not read past the cache.
+        why: String,
+    },
     /// An old file did not get its name back after a copy that failed.
     Restore {
         /// The name that the old file had.

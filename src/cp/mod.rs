@@ -15,12 +15,14 @@ pub mod file_status;
 pub mod fsync_set;
 mod in_flight;
 mod lease_wait;
+mod manifest;
 mod messages;
 pub mod operands;
 pub mod options;
 mod path_parts;
 mod prompt;
 pub mod resolve;
+mod resume;
 pub mod space_shortage;
 pub mod thread_pool;
 mod throttle;
@@ -38,6 +40,7 @@ use crate::report::quote::quote;
 use crate::report::signal_handlers::Signals;
 use crate::report::{OrderedOutput, Reporter, diagnose, set_program_name};
 use environment::Environment;
+use manifest::ManifestFile;
 use operands::OperandJobs;
 use options::CopyOptions;
 use throttle::Throttle;
@@ -68,7 +71,7 @@ pub fn main(words: Vec<OsString>) -> u8 {
     let reporter = Reporter::new(&options.report, signals);
     let mut voice = reporter.first_output();
     let copied = match operands::pair_operands(&options) {
-        Ok(jobs) => copy(&jobs, &options, &reporter, &mut voice),
+        Ok(jobs) => copy_with_manifest(&jobs, &options, &reporter, &mut voice),
         Err(error) => {
             voice.error_without_file(&error);
             if error.is_usage_error() {
@@ -83,6 +86,40 @@ pub fn main(words: Vec<OsString>) -> u8 {
         cli_answer::EXIT_SUCCESS
     } else {
         cli_answer::EXIT_FAILURE
+    }
+}
+
+/// Copies all operands, and writes the manifest if there is one. After a signal it does not appear, and neither if
+/// its name is that of a source or a destination; after another error it has the files that were copied.
+fn copy_with_manifest(
+    jobs: &OperandJobs,
+    options: &CopyOptions,
+    reporter: &Reporter,
+    voice: &mut OrderedOutput,
+) -> bool {
+    let Some(path) = &options.manifest else {
+        return copy(jobs, options, reporter, voice);
+    };
+    let opened = ManifestFile::create(path).and_then(|file| Ok((file.writer()?, file)));
+    let (writer, manifest) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            voice.error_without_file(&error);
+            return false;
+        }
+    };
+    reporter.set_manifest(writer);
+    let copied = copy(jobs, options, reporter, voice);
+    if reporter.is_stopping() || reporter.is_manifest_discarded() {
+        manifest.abandon();
+        return false;
+    }
+    match manifest.finish(reporter.flush_manifest(), options.durability.fsync) {
+        Ok(()) => copied,
+        Err(error) => {
+            voice.error_without_file(&error);
+            false
+        }
     }
 }
 

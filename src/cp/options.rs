@@ -165,6 +165,10 @@ pub struct CopyOptions {
     pub context: Option<OsString>,
     /// The guarantees when this program or the machine stops.
     pub durability: Durability,
+    /// Whether an interrupted copy goes on where it was on the disk (--resume).
+    pub resume: bool,
+    /// The file that the digests of --checksum are written to (--manifest).
+    pub manifest: Option<PathBuf>,
     /// The number of files that are copied at once; `None` means as many as suit the machine.
     pub jobs: Option<NonZeroUsize>,
     /// The limits of the rate and of the effect on other processes.

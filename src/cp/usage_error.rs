@@ -28,8 +28,13 @@ pub enum UsageError {
     BackupOfNothing,
     /// --reflink=always was given with --sparse=always or --sparse=never.
     ReflinkWithSparse,
-    /// --atomic was given with this option.
-    AtomicWith(&'static str),
+    /// An option about the bytes of a copy was given with one that copies none.
+    Exclusive {
+        /// The option about the bytes, with its dashes.
+        option: &'static str,
+        /// The option that copies none, with its dashes.
+        with: &'static str,
+    },
     /// --give-up-after was given without a limit that can be missed.
     GiveUpWithoutLimit,
     /// --engine was given with an option that forbids this engine.

@@ -7,7 +7,9 @@ use super::quote::quote;
 use super::units::{format_bytes, format_rate};
 use crate::transfer::copy_method::{Offload, ReflinkUse, SparseDetection};
 use crate::transfer::rate_limit::{Bottleneck, Rate};
-use crate::transfer::{CopyMethod, CopySummary, DepthSummary, Event, PlanSummary};
+use crate::transfer::{
+    CopyMethod, CopySummary, DepthSummary, Event, PlanSummary, ReadBack, Writers,
+};
 
 /// Formats the line about what holds the copy back.
 #[must_use]
@@ -50,6 +52,12 @@ pub fn method_line(method: &CopyMethod) -> String {
     format!("copy offload: {offload}, reflink: {reflink}, sparse detection: {sparse}")
 }
 
+/// Formats the line about how much of a file is on the disk.
+#[must_use]
+pub(super) fn durable(source: &Path, at: u64) -> String {
+    format!("{}: on the disk up to offset {at}", quote(source))
+}
+
 /// Formats the lines for one event.
 #[must_use]
 pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
@@ -76,7 +84,7 @@ pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
             .collect(),
         Event::Depth(depth) => depth_lines(&name, depth),
         Event::Note { text } => vec![format!("{name}: {text}")],
-        Event::Done(summary) => vec![summary_line(&name, summary)],
+        Event::Done(summary) => summary_lines(&name, summary),
     }
 }
 
@@ -112,11 +120,25 @@ fn plan_lines(name: &str, plan: &PlanSummary) -> Vec<String> {
         Some(why) => format!("{name}: space not reserved: {why}"),
         None => format!("{name}: space reserved"),
     });
+    lines.push(format!("{name}: {} now", writers_clause(&plan.writers)));
     lines
 }
 
-fn summary_line(name: &str, summary: &CopySummary) -> String {
-    format!(
+/// Returns in words who can write to a source.
+fn writers_clause(writers: &Writers) -> String {
+    match writers {
+        Writers::None => "no process has it open or mapped for writing".into(),
+        Writers::Possible => {
+            "a process has it open or mapped for writing, so the copy may be torn".into()
+        }
+        Writers::Unknown(why) => {
+            format!("it is unknown whether a process has it open for writing ({why})")
+        }
+    }
+}
+
+fn summary_lines(name: &str, summary: &CopySummary) -> Vec<String> {
+    let figures = format!(
         "{name}: {} by {}, {} of data in {} extents, {}, {:.3} s of CPU time, peak memory {}",
         format_bytes(summary.bytes),
         summary.engine.unwrap_or("none"),
@@ -125,7 +147,21 @@ fn summary_line(name: &str, summary: &CopySummary) -> String {
         format_rate(summary.rate),
         summary.cpu_user + summary.cpu_system,
         format_bytes(summary.max_rss)
-    )
+    );
+    let writers = writers_clause(&summary.writers);
+    let mut lines = vec![figures, format!("{name}: {writers} before and after")];
+    lines.extend(summary.read_back.as_ref().map(|how| match how {
+        ReadBack::Direct => format!("{name}: verified, read back with O_DIRECT"),
+        ReadBack::Cached(why) => format!("{name}: verified through the page cache: {why}"),
+    }));
+    if let Some(digest) = &summary.digest {
+        lines.push(format!(
+            "{name}: {} {}",
+            digest.algorithm.name(),
+            digest.hex
+        ));
+    }
+    lines
 }
 
 #[cfg(test)]

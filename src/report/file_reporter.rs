@@ -1,11 +1,12 @@
 //! The listener of one file's copy: it counts the bytes, and prints events and progress.
 
+use std::io;
 use std::path::Path;
 
 use super::line_order::Stream;
 use super::ordered_output::OrderedOutput;
 use super::{debug, wire};
-use crate::transfer::{CopyListener, Event, Progress};
+use crate::transfer::{CopyListener, Event, Phase, Progress};
 
 /// Receives the events of one file's copy and prints them.
 #[derive(Debug)]
@@ -105,14 +106,28 @@ impl CopyListener for FileReporter<'_> {
     }
 
     fn progress(&mut self, progress: &Progress) {
-        if self.output.shared.display.shows_summary() {
+        if self.output.shared.display.shows_summary() && progress.phase == Phase::Copy {
             self.count_engine(progress);
         }
         self.last_progress = *progress;
-        self.count(progress.copied);
+        if progress.phase == Phase::Copy {
+            self.count(progress.copied);
+        }
         self.output
             .shared
             .progress_tick(Some((progress, self.source)));
+    }
+
+    fn durable(&mut self, at: u64) -> io::Result<()> {
+        if self.output.shared.report.json {
+            let line = wire::Event::durable(self.source, self.dest, at).into_line();
+            self.output.print_line(Stream::Stdout, &line);
+        }
+        if self.output.shared.report.debug {
+            let line = debug::durable(self.source, at);
+            self.output.print_info(&line);
+        }
+        Ok(())
     }
 
     fn interrupted(&self) -> bool {

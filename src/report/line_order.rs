@@ -7,6 +7,8 @@ pub(super) enum Stream {
     Stdout,
     /// The standard error of the process.
     Stderr,
+    /// The file of --manifest, which standard output stands for where there is none.
+    Digests,
 }
 
 /// An ordered list of slots. A line for the first open slot is written at once; a line for a later slot is buffered
@@ -22,7 +24,7 @@ pub(super) struct LineOrder {
 #[derive(Debug, Default)]
 struct OrderSlot {
     is_open: bool,
-    buffered_lines: Vec<(Stream, String)>,
+    buffered_lines: Vec<(Stream, Vec<u8>)>,
     previous: Option<usize>,
     next: Option<usize>,
 }
@@ -56,8 +58,8 @@ impl LineOrder {
         &mut self,
         place: usize,
         stream: Stream,
-        line: &str,
-        write: impl FnOnce(Stream, &str),
+        line: &[u8],
+        write: impl FnOnce(Stream, &[u8]),
     ) {
         if self.is_front(place) {
             write(stream, line);
@@ -97,7 +99,7 @@ impl LineOrder {
 
     /// Closes a slot. If it is the first, the buffered lines after it are written, up to and including those of the
     /// next open slot.
-    pub(super) fn close(&mut self, place: usize, mut write: impl FnMut(Stream, &str)) {
+    pub(super) fn close(&mut self, place: usize, mut write: impl FnMut(Stream, &[u8])) {
         self.slots[place].is_open = false;
         if !self.is_front(place) {
             // An empty slot is removed at once, since a million of them may be closed during one long copy.
@@ -181,13 +183,17 @@ mod tests {
 
     impl Said {
         fn say(&mut self, order: &mut LineOrder, place: usize, line: &str) {
-            order.write_or_buffer(place, Stream::Stdout, line, |_, line| {
-                self.0.push(line.into())
+            order.write_or_buffer(place, Stream::Stdout, line.as_bytes(), |_, line| {
+                self.push(line);
             });
         }
 
         fn close(&mut self, order: &mut LineOrder, place: usize) {
-            order.close(place, |_, line| self.0.push(line.into()));
+            order.close(place, |_, line| self.push(line));
+        }
+
+        fn push(&mut self, line: &[u8]) {
+            self.0.push(String::from_utf8(line.to_vec()).unwrap());
         }
     }
 

@@ -4,6 +4,7 @@ mod counters;
 pub mod debug;
 mod file_reporter;
 mod line_order;
+mod manifest_sink;
 mod ordered_output;
 pub mod progress;
 mod progress_figures;
@@ -21,6 +22,8 @@ pub mod wire;
 
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -109,6 +112,25 @@ impl Reporter {
     /// Records that the run has more than one source file: then progress is that of the whole run.
     pub fn set_multiple_files(&self) {
         self.shared.counters.set_multiple_files();
+    }
+
+    /// Makes lines with digests go to a file, in place of standard output.
+    pub fn set_manifest(&self, file: File) {
+        self.shared.manifest.open(file);
+    }
+
+    /// Returns whether the file with digests must not get its name, because that belongs to a file of the run.
+    #[must_use]
+    pub fn is_manifest_discarded(&self) -> bool {
+        self.shared.manifest.is_discarded()
+    }
+
+    /// Writes the rest of the lines with digests to the file, after the last output is dropped.
+    ///
+    /// # Errors
+    /// The first error of all writes to the file.
+    pub fn flush_manifest(&self) -> io::Result<()> {
+        self.shared.manifest.flush()
     }
 
     /// Returns whether progress is shown. Only then is it useful to count the total work.

@@ -115,7 +115,24 @@ impl OrderedOutput {
     }
 
     pub(super) fn print_line(&mut self, stream: Stream, line: &str) {
-        let write = |stream, line: &str| self.shared.write(stream, line);
+        self.print_bytes(stream, line.as_bytes());
+    }
+
+    /// Prints a line with the digest of a file: to the manifest, or else on standard output, which with `--json` has
+    /// the digest in the event `done`.
+    pub fn print_digest(&mut self, line: &[u8]) {
+        if self.shared.manifest.is_open() || !self.shared.report.json {
+            self.print_bytes(Stream::Digests, line);
+        }
+    }
+
+    /// Makes sure that the manifest does not get its name, because that belongs to a file of the run.
+    pub fn discard_manifest(&self) {
+        self.shared.manifest.discard();
+    }
+
+    fn print_bytes(&mut self, stream: Stream, line: &[u8]) {
+        let write = |stream, line: &[u8]| self.shared.write_bytes(stream, line);
         self.shared
             .order()
             .write_or_buffer(self.slot, stream, line, write);
@@ -148,7 +165,7 @@ impl OrderedOutput {
 
 impl Drop for OrderedOutput {
     fn drop(&mut self) {
-        let write = |stream, line: &str| self.shared.write(stream, line);
+        let write = |stream, line: &[u8]| self.shared.write_bytes(stream, line);
         self.shared.order().close(self.slot, write);
     }
 }

@@ -30,8 +30,8 @@ impl ProgressFigures {
             total: progress.size.filter(|size| *size > 0),
             files: None,
             total_files: None,
-            rate: bytes_per_second(progress.copied, progress.elapsed),
-            elapsed: progress.elapsed,
+            rate: bytes_per_second(progress.copied, progress.phase_elapsed()),
+            elapsed: progress.phase_elapsed(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::units::{
     format_span,
 };
 use crate::transfer::rate_limit::{Bottleneck, Cause, FIGURE_PLACEHOLDER, FigureUnit, Rate};
-use crate::transfer::{Progress, engine};
+use crate::transfer::{Phase, Progress, engine};
 
 /// Formats the progress of one file for a log or a status line.
 pub(super) fn file_text(progress: &Progress, source: &Path, engine: &str) -> String {
@@ -21,7 +21,19 @@ pub(super) fn file_text(progress: &Progress, source: &Path, engine: &str) -> Str
     } else {
         format!(", {engine}")
     };
-    format!("{}: {figures}{engine}", quote(source))
+    format!(
+        "{}: {}{figures}{engine}",
+        quote(source),
+        phase_prefix(progress.phase)
+    )
+}
+
+/// Returns the words before what is said of a file, which is nothing while it is copied.
+pub(super) fn phase_prefix(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Copy => "",
+        Phase::Verify { .. } => "verifying ",
+    }
 }
 
 /// Formats the figures of a file or a run, in the order of the fields of the bar.

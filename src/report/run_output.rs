@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use super::ReportOptions;
 use super::counters::Counters;
 use super::line_order::{LineOrder, Stream};
+use super::manifest_sink::ManifestSink;
 use super::progress::{PendingLine, ProgressDisplay};
 use super::signal_handlers::Signals;
 use super::throttle_status::ThrottleStatus;
@@ -25,6 +26,8 @@ pub(super) struct RunOutput {
     pub(super) counters: Counters,
     pub(super) throttle_status: ThrottleStatus,
     pub(super) display: ProgressDisplay,
+    /// The file of --manifest, where there is one.
+    pub(super) manifest: ManifestSink,
     /// Whether the run was given up without a signal.
     stopped: AtomicBool,
     order: Mutex<LineOrder>,
@@ -39,6 +42,7 @@ impl RunOutput {
             counters: Counters::new(),
             throttle_status: ThrottleStatus::default(),
             display: ProgressDisplay::new(report),
+            manifest: ManifestSink::default(),
             stopped: AtomicBool::new(false),
             order: Mutex::new(LineOrder::new()),
         }
@@ -104,24 +108,36 @@ impl RunOutput {
 
     /// Writes one whole line to a stream.
     pub(super) fn write(&self, stream: Stream, line: &str) {
-        if stream == Stream::Stdout && self.stdout_error.get().is_some() {
-            return;
-        }
-        self.display.suspend(|| match stream {
-            Stream::Stderr => eprint_line(line),
-            Stream::Stdout => {
-                if let Err(e) = write_stdout(format!("{line}\n").as_bytes()) {
+        self.write_bytes(stream, line.as_bytes());
+    }
+
+    /// Writes one whole line, which need not be UTF-8, to a stream.
+    pub(super) fn write_bytes(&self, stream: Stream, line: &[u8]) {
+        match stream {
+            Stream::Digests if self.manifest.is_open() => self.manifest.write(line),
+            Stream::Stderr => self.display.suspend(|| eprint_bytes(line)),
+            Stream::Stdout | Stream::Digests if self.stdout_error.get().is_some() => {}
+            Stream::Stdout | Stream::Digests => self.display.suspend(|| {
+                if let Err(e) = write_stdout(&with_end(line)) {
                     let _ = self.stdout_error.set(e);
                 }
-            }
-        });
+            }),
+        }
     }
 }
 
 /// Writes a line to standard error in one call, since other processes may write there. A failure is ignored, since
 /// there is no place to report it.
 pub(super) fn eprint_line(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+    eprint_bytes(line.as_bytes());
+}
+
+fn eprint_bytes(line: &[u8]) {
+    let _ = io::stderr().write_all(&with_end(line));
+}
+
+fn with_end(line: &[u8]) -> Vec<u8> {
+    [line, b"\n"].concat()
 }
 
 /// Writes to standard output at once. If it was closed when the program was started, that is an error, as in cp,

@@ -12,8 +12,8 @@ use super::progress_text;
 use super::quote::quote_if_needed;
 use super::terminal_frame::{ScreenSize, TerminalFrame};
 use super::text_width::display_width;
-use crate::transfer::Progress;
 use crate::transfer::rate_limit::Bottleneck;
+use crate::transfer::{Phase, Progress};
 
 /// Shortest time after which a bar is shown and the total work is counted. Shorter copies end before a bar can be read.
 pub const PROGRESS_DELAY: Duration = Duration::from_secs(1);
@@ -54,15 +54,16 @@ impl ActiveFile {
     fn new(source: &Path, progress: &Progress) -> Self {
         Self {
             source: source.into(),
-            name: shown_name(source),
+            name: shown_name(source, progress.phase),
             progress: *progress,
         }
     }
 }
 
-/// Returns the last component of a path, without control characters.
-fn shown_name(source: &Path) -> String {
-    quote_if_needed(source.file_name().unwrap_or(source.as_os_str()))
+/// Returns the last component of a path, without control characters, behind what is done with the file.
+fn shown_name(source: &Path, phase: Phase) -> String {
+    let name = quote_if_needed(source.file_name().unwrap_or(source.as_os_str()));
+    format!("{}{name}", progress_text::phase_prefix(phase))
 }
 
 /// What is drawn in one frame, apart from the files.
@@ -90,7 +91,7 @@ impl TerminalBars {
         }
         let mut state = self.state();
         match state.active.iter_mut().find(|file| file.source == source) {
-            Some(file) => file.progress = *progress,
+            Some(file) => *file = ActiveFile::new(source, progress),
             None => state.active.push(ActiveFile::new(source, progress)),
         }
     }
@@ -180,9 +181,12 @@ impl BarState {
 /// Formats the first line: of the run, or of its only file.
 fn run_line(view: RunView<'_>, figures: &ProgressFigures, width: usize) -> String {
     let only = view.at_work.filter(|_| !view.has_multiple_files);
-    let name = only.map_or_else(String::new, |(_, source)| shown_name(source));
+    let name = only.map_or_else(String::new, |(file, source)| shown_name(source, file.phase));
+    // The run is complete by its bytes while its only file is compared.
+    let compared = only.filter(|(file, _)| file.phase != Phase::Copy);
+    let compared = compared.map(|(file, _)| ProgressFigures::of_file(file));
     ProgressLine {
-        figures,
+        figures: compared.as_ref().unwrap_or(figures),
         name: &name,
         longest_name: display_width(&name),
         is_one_of_several: false,
@@ -263,6 +267,7 @@ mod tests {
                 size: Some(4 << 20),
                 engine: "splice",
                 elapsed: Duration::from_secs(2),
+                phase: Phase::Copy,
             };
             state
                 .active

@@ -29,6 +29,15 @@ impl ThreadUsage {
         self.user += other.user;
         self.system += other.system;
     }
+
+    /// Returns what was used since an earlier reading.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            user: self.user - earlier.user,
+            system: self.system - earlier.system,
+        }
+    }
 }
 
 /// Reads getrusage(2) for the calling thread only, since other threads copy other files.

@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod entry_point;
 pub mod fiemap;
 pub mod file;
+pub mod file_lease;
 pub mod fnmatch;
 pub mod idle_priority;
 pub mod key_value;

@@ -3,23 +3,32 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::capabilities::{DestCaps, SourceInfo};
+use super::assurance::Assurance;
+use super::capabilities::{DestCaps, SourceInfo, SourceKind};
 use super::copy_job::CopyJob;
 use super::copy_method::CopyMethod;
 use super::deferred_writeback::{DeferredError, WritebackQueue};
 use super::dest_writer::file_size_limit;
+use super::digest::algorithm::Hasher;
+use super::digest::{self, Digest, DigestAlgorithm, HashedSource};
+use super::durable_points::DurablePoints;
 use super::errno_class::Endpoint;
 use super::error::{CopyFailure, Error};
 use super::event::{CopyListener, Progress};
 use super::file_copy::{self, ThreadState};
+use super::held_done::HeldDone;
 use super::mount_cache::MountCache;
 use super::plan::TransferOptions;
 use super::rate_limit::RateLimiter;
 use super::reflink_attempt;
+use super::stop_check::interrupted_or;
+use super::verify::{ReadBack, verify};
 use super::write_batch::WriteBatch;
+use crate::sys::cpu::{ThreadUsage, thread_usage};
 use crate::sys::file::StatxInfo;
+use crate::sys::lock::lock;
 
 /// Copies files, one after another. Each thread has its own; threads may copy different files at once.
 ///
@@ -103,7 +112,7 @@ impl<T> Copier<T> {
         options: TransferOptions,
         listener: &mut dyn CopyListener,
         tag: T,
-    ) -> Result<(), CopyFailure> {
+    ) -> Result<Assurance, CopyFailure> {
         let status = &StatxInfo::query(dest)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let dest = OpenedFile { file: dest, status };
@@ -122,30 +131,124 @@ impl<T> Copier<T> {
         options: TransferOptions,
         listener: &mut dyn CopyListener,
         tag: T,
-    ) -> Result<(), CopyFailure> {
+    ) -> Result<Assurance, CopyFailure> {
         self.thread.method = CopyMethod::before(&options);
         let there = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let pace = self.pace.clone();
-        let mut files = CopyJob {
+        let mut job = CopyJob {
             source,
             source_info,
             dest: dest.file,
             dest_caps: there,
             reflink_refusal: None,
+            writers: None,
+            stream_hasher: None,
             pace: pace.as_deref(),
         };
-        files.wait_for_file_cost(listener)?;
-        let shared = reflink_attempt::try_reflink(&mut files, options, listener);
+        job.ask_for_writers(listener.listens(), options.require_quiescent)?;
+        job.wait_for_file_cost(listener)?;
+        if options.verify {
+            job.check_verifiable()?;
+        }
+        let options = TransferOptions {
+            // What is compared, and a file whose digest is printed, must not fail later.
+            wait_for_writeback: options.wait_for_writeback
+                || options.verify
+                || options.digest.is_some(),
+            ..options
+        };
+        let mut held = HeldDone::new(listener);
+        let hashed = self.copy_in_steps(&mut job, options, &mut held, tag)?;
+        let (read_back, compared) = verify_if_wanted(&job, options, &mut held)?;
+        let writers = job.ask_for_writers_again(options.require_quiescent)?;
+        let (digest, usage) = hashed.map_or((None, ThreadUsage::default()), |hashed| {
+            (Some(hashed.digest), hashed.usage)
+        });
+        let assurance = Assurance { digest, read_back };
+        held.release(|summary| {
+            summary.add_usage(usage);
+            summary.add_usage(compared);
+            summary.digest.clone_from(&assurance.digest);
+            summary.read_back.clone_from(&assurance.read_back);
+            if let Some(writers) = writers {
+                summary.writers = writers;
+            }
+        });
+        Ok(assurance)
+    }
+
+    /// Copies the data, with durable points if they are wanted.
+    fn copy_in_steps(
+        &mut self,
+        job: &mut CopyJob<'_>,
+        options: TransferOptions,
+        listener: &mut dyn CopyListener,
+        tag: T,
+    ) -> Result<Option<HashedSource>, CopyFailure> {
+        if !options.durable_points || !job.dest_caps.regular {
+            return self.copy_and_hash(job, options, listener, tag);
+        }
+        let mut points = DurablePoints::new(listener, job.dest, options.resume_at);
+        let hashed = self.copy_and_hash(job, options, &mut points, tag);
+        hashed.map_err(|failure| CopyFailure {
+            error: points.own_error(failure.error),
+            ..failure
+        })
+    }
+
+    /// Copies the data, and hashes the source if that is wanted.
+    fn copy_and_hash(
+        &mut self,
+        job: &mut CopyJob<'_>,
+        options: TransferOptions,
+        listener: &mut dyn CopyListener,
+        tag: T,
+    ) -> Result<Option<HashedSource>, CopyFailure> {
+        let Some(algorithm) = options.digest else {
+            if !self.share_blocks(job, options, listener)? {
+                file_copy::copy(job, options, &mut self.thread, listener, tag)?;
+            }
+            return Ok(None);
+        };
+        if job.source_info.kind == SourceKind::Stream {
+            job.stream_hasher = Some(Mutex::new(Hasher::new(algorithm)));
+        }
+        let is_shared = self.share_blocks(job, options, listener)?;
+        let hashed = if let Some(hasher) = &job.stream_hasher {
+            file_copy::copy(job, options, &mut self.thread, listener, tag)?;
+            HashedSource::from(lock(hasher).digest())
+        } else if is_shared || job.source_info.size <= digest::MAX_HASHED_AFTER {
+            if !is_shared {
+                file_copy::copy(job, options, &mut self.thread, listener, tag)?;
+            }
+            digest::hash_after(job, algorithm, is_shared, listener)
+                .map_err(|e| job.fail_after_copy(e))?
+        } else {
+            digest::hash_beside(job, algorithm, listener, |listener| {
+                file_copy::copy(job, options, &mut self.thread, listener, tag)
+            })?
+        };
+        // The bytes that were hashed last were read after the copy has looked at the source.
+        file_copy::check_source_unchanged(job.source, &job.source_info)
+            .map_err(|e| job.fail_after_copy(e))?;
+        Ok(Some(hashed))
+    }
+
+    /// Shares the blocks of the source, if that is wanted and possible. Returns whether it did.
+    fn share_blocks(
+        &mut self,
+        job: &mut CopyJob<'_>,
+        options: TransferOptions,
+        listener: &mut dyn CopyListener,
+    ) -> Result<bool, CopyFailure> {
+        let shared = reflink_attempt::try_reflink(job, options, listener);
         let refused = match &shared {
             Ok(shared) => !shared,
             Err(failure) => matches!(failure.error, Error::Clone(_)),
         };
         self.thread.method.note_reflink(!refused, &options);
-        if shared? {
-            return Ok(());
-        }
-        file_copy::copy(&files, options, &mut self.thread, listener, tag)
+        shared
     }
 
     /// Reads a small file to an empty `dest`, to be written with others by [`Copier::write_batch`]. Returns false where the
@@ -173,6 +276,8 @@ impl<T> Copier<T> {
             dest: dest.file,
             dest_caps,
             reflink_refusal: None,
+            writers: None,
+            stream_hasher: None,
             pace: None,
         };
         file_copy::batch_small_file(&job, options, &mut self.thread, tag)
@@ -203,6 +308,23 @@ impl<T> Copier<T> {
         file_copy::batch_progress(size)
     }
 
+    /// Hashes a source that needs not be copied, at the rate of a copy.
+    ///
+    /// # Errors
+    /// Errors of reading, and [`Error::Interrupted`].
+    pub fn hash(
+        &mut self,
+        source: &File,
+        algorithm: DigestAlgorithm,
+        listener: &mut dyn CopyListener,
+    ) -> Result<Digest, Error> {
+        let info = self
+            .facts(source)
+            .map_err(|e| Error::Io(Endpoint::Source, e))?;
+        let pace = self.pace.clone();
+        digest::hash_at_rate(source, &info, algorithm, pace.as_deref(), listener)
+    }
+
     /// Returns how the data of the last file was copied, even if the copy failed.
     #[must_use]
     pub fn method(&self) -> CopyMethod {
@@ -221,6 +343,27 @@ impl<T> Copier<T> {
         self.thread.writeback_queue.finish();
         self.thread.writeback_queue.take_errors()
     }
+}
+
+/// Reads a complete copy back and compares it with its source, if that is wanted. A difference to a source that has
+/// changed is reported as that change. Returns also the CPU time that it took.
+fn verify_if_wanted(
+    job: &CopyJob<'_>,
+    options: TransferOptions,
+    held: &mut HeldDone<'_>,
+) -> Result<(Option<ReadBack>, ThreadUsage), CopyFailure> {
+    if !options.verify {
+        return Ok((None, ThreadUsage::default()));
+    }
+    let copied = thread_usage();
+    let read_back = verify(job, held.started(), held);
+    let unchanged = file_copy::check_source_unchanged(job.source, &job.source_info);
+    let error = match (read_back, unchanged) {
+        (Ok(read_back), Ok(())) => return Ok((Some(read_back), thread_usage().since(copied))),
+        (Err(Error::Different { .. }) | Ok(_), Err(changed)) => changed,
+        (Err(error), _) => interrupted_or(error, held),
+    };
+    Err(job.fail_after_copy(error))
 }
 
 /// Copies one file, and waits for its writeback.

@@ -1,14 +1,17 @@
 //! The two files of one copy, and their properties before the first byte is copied.
 
 use std::fs::File;
+use std::sync::Mutex;
 use std::time::Instant;
 
-use super::capabilities::{DestCaps, SourceInfo};
-use super::error::CopyFailure;
+use super::capabilities::{DestCaps, SourceInfo, SourceKind};
+use super::digest::algorithm::Hasher;
+use super::error::{CopyFailure, Error};
 use super::event::{CopyListener, Progress};
 use super::rate_limit::RateLimiter;
 use super::stop_check::report_progress;
 use super::token_wait;
+use super::writers::Writers;
 
 /// The two files of a copy, and their properties.
 #[derive(Debug)]
@@ -19,11 +22,83 @@ pub(super) struct CopyJob<'a> {
     pub(super) dest_caps: DestCaps,
     /// Why blocks cannot be shared, if that was tried.
     pub(super) reflink_refusal: Option<String>,
+    /// Whether another process could write to the source before the copy; `None` if nobody wants to know.
+    pub(super) writers: Option<Writers>,
+    /// The digest of a stream, which is made as its bytes pass, if one is wanted.
+    pub(super) stream_hasher: Option<Mutex<Hasher>>,
     /// The rate limiter that each chunk waits for.
     pub(super) pace: Option<&'a RateLimiter>,
 }
 
 impl CopyJob<'_> {
+    /// Asks whether another process can write to the source, if somebody wants to know that or it must not be so.
+    pub(super) fn ask_for_writers(
+        &mut self,
+        is_wanted: bool,
+        is_forbidden: bool,
+    ) -> Result<(), CopyFailure> {
+        if !is_wanted && !is_forbidden {
+            return Ok(());
+        }
+        let writers = Writers::query(self.source, &self.source_info);
+        if is_forbidden && writers != Writers::None {
+            let error = Error::NotQuiescent {
+                writers,
+                is_copied: false,
+            };
+            return Err(CopyFailure::before(error, self.source_info.size));
+        }
+        self.writers = Some(writers);
+        Ok(())
+    }
+
+    /// Asks again when the bytes are copied, if it was asked before, and returns what is known of the whole time.
+    pub(super) fn ask_for_writers_again(
+        &self,
+        is_forbidden: bool,
+    ) -> Result<Option<Writers>, CopyFailure> {
+        let Some(before) = &self.writers else {
+            return Ok(None);
+        };
+        let writers = Writers::query(self.source, &self.source_info).since(before);
+        if is_forbidden && writers != Writers::None {
+            return Err(self.fail_after_copy(Error::NotQuiescent {
+                writers,
+                is_copied: true,
+            }));
+        }
+        Ok(Some(writers))
+    }
+
+    /// Fails if the copy cannot be compared with its source when it is complete.
+    pub(super) fn check_verifiable(&self) -> Result<(), CopyFailure> {
+        let why = if self.source_info.kind == SourceKind::Stream {
+            "the source is a stream, which cannot be read again to be compared"
+        } else if self.dest_caps.stream {
+            "the destination cannot be read back"
+        } else {
+            return Ok(());
+        };
+        let error = Error::NotVerifiable(why);
+        Err(CopyFailure::before(error, self.source_info.size))
+    }
+
+    /// Makes the failure of a copy whose bytes are all written.
+    pub(super) fn fail_after_copy(&self, error: Error) -> CopyFailure {
+        CopyFailure {
+            error,
+            copied: self.source_info.size,
+            size: self.source_info.size,
+            begun: true,
+        }
+    }
+
+    /// Returns what was found out about writers before the copy, for an event.
+    pub(super) fn known_writers(&self) -> Writers {
+        let not_asked = || Writers::Unknown("it was not asked".into());
+        self.writers.clone().unwrap_or_else(not_asked)
+    }
+
     /// Waits for the charge of a regular file beyond its data: the difference between the minimum charge of a file and
     /// what its data is charged.
     pub(super) fn wait_for_file_cost(

@@ -2,9 +2,11 @@
 //! it.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 
-use super::errno_class::Endpoint;
+use super::errno_class::{Endpoint, EngineError};
+use super::writers::Writers;
 
 /// Why a file was not copied, or not faithfully.
 #[derive(Debug)]
@@ -26,6 +28,24 @@ pub enum Error {
         was: u64,
         /// Size in bytes at the end of the copy.
         now: u64,
+    },
+    /// Another process can write to the source, or it cannot be told, and the options forbid to copy it then.
+    NotQuiescent {
+        /// What is known of processes that can write to it: not [`Writers::None`].
+        writers: Writers,
+        /// Whether that was found out when the bytes were copied already.
+        is_copied: bool,
+    },
+    /// It could not be recorded how much of the destination is on the disk, or that could not be made so.
+    DurablePoint(io::Error),
+    /// The copy could not be verified when it is complete, for this reason.
+    NotVerifiable(&'static str),
+    /// The complete destination could not be opened or read to be compared with the source.
+    ReadBack(io::Error),
+    /// The complete destination was read back, and differs from the source.
+    Different {
+        /// Offset of the first byte that differs.
+        at: u64,
     },
     /// The listener asked to stop.
     Interrupted,
@@ -52,12 +72,48 @@ impl fmt::Display for Error {
                     "source changed during the copy from {was} to {now} bytes"
                 )
             }
+            Self::NotQuiescent { writers, is_copied } => {
+                let when = if *is_copied { "has had" } else { "has" };
+                match writers {
+                    Writers::Unknown(why) => {
+                        write!(
+                            f,
+                            "it is unknown whether another process {when} it open for writing: {why}"
+                        )
+                    }
+                    Writers::Possible | Writers::None => {
+                        write!(f, "another process {when} it open or mapped for writing")
+                    }
+                }
+            }
+            Self::DurablePoint(e) => write!(f, "recording what is on the disk: {e}"),
+            Self::NotVerifiable(why) => f.write_str(why),
+            Self::ReadBack(e) => write!(f, "reading back: {e}"),
+            Self::Different { at } => write!(f, "differs from the source from byte {at} on"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+impl Error {
+    /// Returns what the error of an engine, or of reading as engines do, means for the copy of a source that had `size`
+    /// bytes.
+    pub(super) fn of_engine(error: EngineError, source: &File, size: u64) -> Self {
+        match error {
+            EngineError::Fatal(side, e) | EngineError::Unsupported(side, e) => Self::Io(side, e),
+            EngineError::SourceEnd => match source.metadata() {
+                Ok(now) if now.len() != size => Self::SourceChanged {
+                    was: size,
+                    now: now.len(),
+                },
+                Ok(_) => Self::Io(Endpoint::Source, io::ErrorKind::UnexpectedEof.into()),
+                Err(e) => Self::Io(Endpoint::Source, e),
+            },
+        }
+    }
+}
 
 /// A failed transfer, and how far it came.
 #[derive(Debug)]
@@ -75,7 +131,7 @@ pub struct CopyFailure {
 impl CopyFailure {
     /// Makes the failure of a copy of `size` bytes before its first byte.
     #[must_use]
-    pub(super) fn before(error: Error, size: u64) -> Self {
+    pub fn before(error: Error, size: u64) -> Self {
         Self {
             error,
             copied: 0,

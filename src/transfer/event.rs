@@ -1,9 +1,14 @@
 //! The events of a transfer, and the interface of the listener that receives them and may stop the transfer.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use super::depth_trial::DepthRate;
+use super::digest::algorithm::Digest;
+use super::verify::read_back::ReadBack;
+use super::writers::Writers;
+use crate::sys::cpu::ThreadUsage;
 
 /// An engine that cannot copy a file, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub struct PlanSummary {
     pub refused: Vec<Refusal>,
     /// Why space is not reserved before the data is written; `None` if it is.
     pub unreserved: Option<String>,
+    /// Whether another process can write to the source now.
+    pub writers: Writers,
 }
 
 /// What the complete copy of one file did and cost.
@@ -84,6 +91,26 @@ pub struct CopySummary {
     pub in_flight: u64,
     /// Peak resident set size of the process so far, in bytes.
     pub max_rss: u64,
+    /// Whether another process could write to the source, as asked before and after the copy.
+    pub writers: Writers,
+    /// The digest of the source, if one was wanted.
+    pub digest: Option<Digest>,
+    /// How the destination was read back and compared, if that was wanted.
+    pub read_back: Option<ReadBack>,
+}
+
+impl CopySummary {
+    /// Sets the wall time that the file took in all, and the rate that follows from it.
+    pub(super) fn set_elapsed(&mut self, elapsed: Duration) {
+        self.elapsed = elapsed.as_secs_f64();
+        self.rate = self.bytes as f64 / self.elapsed.max(1e-9);
+    }
+
+    /// Adds the CPU time of a thread that worked beside the copy.
+    pub(super) fn add_usage(&mut self, usage: ThreadUsage) {
+        self.cpu_user += usage.user;
+        self.cpu_system += usage.system;
+    }
 }
 
 /// An event in the transfer of one file that a listener may report.
@@ -122,10 +149,23 @@ pub enum Event {
     Done(CopySummary),
 }
 
+/// What is being done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// Its bytes are being copied.
+    #[default]
+    Copy,
+    /// Its copy is complete, and is read back and compared.
+    Verify {
+        /// Time between the start of the file and that of the comparison.
+        begun: Duration,
+    },
+}
+
 /// How far the copy of one file is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
-    /// Bytes from the start of the file, holes included, that the device has taken.
+    /// Bytes from the start of the file, holes included, that the device has taken, or that are compared.
     pub copied: u64,
     /// Size of the file in bytes; `None` for a stream.
     pub size: Option<u64>,
@@ -133,6 +173,19 @@ pub struct Progress {
     pub engine: &'static str,
     /// Time since the copy of the file was started.
     pub elapsed: Duration,
+    /// What is being done with the file.
+    pub phase: Phase,
+}
+
+impl Progress {
+    /// Returns the time since the phase was begun.
+    #[must_use]
+    pub fn phase_elapsed(&self) -> Duration {
+        match self.phase {
+            Phase::Copy => self.elapsed,
+            Phase::Verify { begun } => self.elapsed.saturating_sub(begun),
+        }
+    }
 }
 
 /// Receives the events and the progress of a transfer, and may stop it.
@@ -145,6 +198,14 @@ pub trait CopyListener {
     fn event(&mut self, event: &Event);
     /// Receives the progress, after each chunk.
     fn progress(&mut self, progress: &Progress);
+    /// Receives the offset up to which the destination is on the disk, where that was asked for.
+    ///
+    /// # Errors
+    /// An error ends the transfer.
+    fn durable(&mut self, at: u64) -> io::Result<()> {
+        let _ = at;
+        Ok(())
+    }
     /// Returns whether the transfer shall stop. It is asked before each chunk.
     fn interrupted(&self) -> bool;
 }

@@ -6,6 +6,7 @@
 //! [`CopyListener`]. Nothing here knows the paths or the attributes of files, parses a command line, or prints.
 
 pub mod align;
+mod assurance;
 pub mod capabilities;
 mod copier;
 mod copy_job;
@@ -14,7 +15,9 @@ mod cpu_budget;
 mod deferred_writeback;
 mod depth_trial;
 mod dest_writer;
+mod digest;
 mod dirty_window;
+mod durable_points;
 pub mod engine;
 pub mod engine_trial;
 pub mod errno_class;
@@ -23,6 +26,7 @@ pub mod event;
 pub mod extent_scanner;
 pub mod file_copy;
 mod free_space;
+mod held_done;
 mod incremental_alloc;
 mod mount_cache;
 mod page_pipe;
@@ -35,14 +39,21 @@ mod segment;
 mod source_reader;
 mod stop_check;
 mod token_wait;
+mod verify;
 mod write_batch;
+mod writers;
 
+pub use assurance::Assurance;
 pub use copier::{Copier, OpenedFile, copy};
 pub use copy_method::CopyMethod;
 pub use deferred_writeback::DeferredError;
 pub use depth_trial::DepthRate;
+pub use digest::{Digest, DigestAlgorithm};
+pub use durable_points::DURABLE_STEP;
 pub use error::{CopyFailure, Error};
 pub use event::{
-    CopyListener, CopySummary, DepthSummary, Event, PlanSummary, Progress, Refusal, Trial,
+    CopyListener, CopySummary, DepthSummary, Event, Phase, PlanSummary, Progress, Refusal, Trial,
 };
 pub use plan::{DirectPolicy, Reflink, Sparse, TransferOptions};
+pub use verify::ReadBack;
+pub use writers::Writers;

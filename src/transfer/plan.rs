@@ -3,6 +3,7 @@
 use super::capabilities::Direct;
 use super::copy_job::CopyJob;
 use super::dest_writer::WriteMode;
+use super::digest::algorithm::DigestAlgorithm;
 use super::engine::{self, BUFFERED, DONTCACHE, ENGINES, EngineSpec};
 use super::engine_trial;
 use super::event::{Event, PlanSummary, Refusal};
@@ -61,6 +62,25 @@ pub struct TransferOptions {
     /// Whether to wait for the writeback of a small file as well. Otherwise a file that fails later would be truncated
     /// after it got its final name.
     pub wait_for_writeback: bool,
+    /// Bytes from the start that the destination has already, on the disk; whole units. The copy goes on behind them.
+    pub resume_at: u64,
+    /// Whether the destination is brought to the disk from time to time while it is copied, and the listener is told.
+    pub durable_points: bool,
+    /// The digest of the source that is made, if one is wanted.
+    pub digest: Option<DigestAlgorithm>,
+    /// Whether the destination is read back and compared when it is complete.
+    pub verify: bool,
+    /// Whether a source is refused that another process can write to, or may be able to.
+    pub require_quiescent: bool,
+}
+
+impl TransferOptions {
+    /// Returns whether anything is wanted of a file beyond the copy of its bytes: a digest, a comparison, or a source to
+    /// which nobody writes.
+    #[must_use]
+    pub fn wants_assurance(&self) -> bool {
+        self.digest.is_some() || self.verify || self.require_quiescent
+    }
 }
 
 /// The decisions for one pair of files.
@@ -169,6 +189,7 @@ impl<'a> Plan<'a> {
             offset_align: self.job.dest_caps.align.offset,
             refused: self.refused.clone(),
             unreserved,
+            writers: self.job.known_writers(),
         })
     }
 
@@ -234,6 +255,9 @@ fn possible(
     }
     if row == engine::SPLICE && source.is_pipe && options.sparse == Sparse::Always {
         return Err("blocks of zeros are looked for, so the bytes are read".into());
+    }
+    if row == engine::SPLICE && source.is_pipe && options.digest.is_some() {
+        return Err("a digest is made of the bytes, so they are read".into());
     }
     row.fits(source, dest)
 }

@@ -51,7 +51,12 @@ pub(super) fn prepare_dest(
         };
         check_free_space(dest, data, plan.job.dest_caps.allocated, check_stop)?;
     }
-    truncate_dest(dest, &plan.job.dest_caps, check_stop)?;
+    truncate_dest(
+        dest,
+        &plan.job.dest_caps,
+        plan.options.resume_at,
+        check_stop,
+    )?;
     let mut rest = PeriodicSleep::begin();
     preallocate(plan, extents, &mut || {
         rest.sleep_if_due();
@@ -59,22 +64,23 @@ pub(super) fn prepare_dest(
     })
 }
 
-/// Truncates an existing destination to 0.
+/// Truncates an existing destination to the bytes that it is to keep, which are none as a rule.
 ///
 /// # Errors
 /// The error of ftruncate(2), or of `check_stop`.
 pub(super) fn truncate_dest(
     dest: &File,
     facts: &DestCaps,
+    kept: u64,
     check_stop: &mut StopCheck<'_>,
 ) -> Result<(), Error> {
-    if facts.size == 0 {
+    if facts.size <= kept {
         return Ok(());
     }
     let all = Cut {
         size: facts.size,
         allocated: facts.allocated,
-        to: 0,
+        to: kept,
     };
     incremental_alloc::truncate_in_steps(dest, all, check_stop).map_err(|stopped| match stopped {
         StepError::Failed(e) => Error::Truncate(e),
@@ -109,7 +115,8 @@ fn preallocate(
         Err(StepError::Failed(e)) => return Ok(Some(format!("fallocate: {}", strerror(&e)))),
     };
     // Space reserved so far is released, since ext4 keeps it otherwise.
-    let _ = retry(|| ftruncate(plan.job.dest, 0));
+    let kept = plan.options.resume_at.cast_signed();
+    let _ = retry(|| ftruncate(plan.job.dest, kept));
     Err(error)
 }
 
@@ -122,13 +129,13 @@ fn preallocate_extents(
     if plan.options.sparse == Sparse::Never {
         return incremental_alloc::fallocate_in_steps(
             dest,
-            0,
+            plan.options.resume_at,
             plan.job.source_info.size,
             check_stop,
         )
         .map(|()| None);
     }
-    let (mut pos, mut run) = (0, 0..0);
+    let (mut pos, mut run) = (plan.options.resume_at, 0..0);
     loop {
         check_stop().map_err(StepError::Interrupted)?;
         let stretch = match extents.next(pos) {

@@ -37,7 +37,7 @@ pub(super) fn try_reflink(
     options: TransferOptions,
     listener: &mut dyn CopyListener,
 ) -> Result<bool, CopyFailure> {
-    if !plan::serves(REFLINK, files, &options) {
+    if options.resume_at > 0 || !plan::serves(REFLINK, files, &options) {
         return Ok(false);
     }
     let start = CopyStart::now();
@@ -50,7 +50,7 @@ pub(super) fn try_reflink(
     let is_demanded = options.reflink == Reflink::Always;
     if (is_demanded || refusal.is_mixture) && files.dest_caps.regular {
         let mut heard = || check_stop(listener);
-        let emptied = preallocate::truncate_dest(files.dest, &files.dest_caps, &mut heard);
+        let emptied = preallocate::truncate_dest(files.dest, &files.dest_caps, 0, &mut heard);
         emptied.map_err(|error| match error {
             _ if refusal.is_mixture => CopyFailure {
                 begun: true,

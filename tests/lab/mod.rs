@@ -27,6 +27,7 @@ mod syscall_cpu_time;
 mod test_filesystem;
 mod truncated_source;
 mod unsupported_attributes;
+mod verified_filesystems;
 mod without_proc;
 
 use std::env;

@@ -143,6 +143,14 @@ impl Mount {
         Ok(mount)
     }
 
+    /// The file that holds the file system, where one does.
+    pub(super) fn image(&self) -> Option<&Path> {
+        self.undo.iter().find_map(|undo| match undo {
+            Undo::Image(image) => Some(image.as_path()),
+            Undo::Pool | Undo::Unmount(_) => None,
+        })
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }

@@ -4,7 +4,7 @@ use super::super::options::BackupNames;
 use super::argmatch::{self, KeywordTable};
 use crate::report::progress;
 use crate::transfer::engine::{self, EngineSpec};
-use crate::transfer::{DirectPolicy, Reflink, Sparse};
+use crate::transfer::{DigestAlgorithm, DirectPolicy, Reflink, Sparse};
 
 /// The CONTROL of --backup and of VERSION_CONTROL. `None` means no backups.
 pub const BACKUP: KeywordTable<Option<BackupNames>> = &[
@@ -97,6 +97,12 @@ pub const PROGRESS: KeywordTable<progress::ShowProgress> = &[
     ("always", progress::ShowProgress::Always),
 ];
 
+/// The ALGORITHM of --checksum, which makes the digest.
+pub const CHECKSUM: KeywordTable<DigestAlgorithm> = &[
+    (DigestAlgorithm::Sha256.name(), DigestAlgorithm::Sha256),
+    (DigestAlgorithm::Blake3.name(), DigestAlgorithm::Blake3),
+];
+
 /// Returns the keywords for NAME of --engine, with their engines.
 #[must_use]
 pub fn engines() -> Vec<(&'static str, &'static EngineSpec)> {
@@ -121,6 +127,10 @@ pub(super) fn update() -> Vec<&'static str> {
 
 pub(super) fn when() -> Vec<&'static str> {
     argmatch::names(DIRECT)
+}
+
+pub(super) fn checksum() -> Vec<&'static str> {
+    argmatch::names(CHECKSUM)
 }
 
 pub(super) fn engine() -> Vec<&'static str> {

@@ -16,6 +16,8 @@ pub enum ArgumentValues {
     Words(fn() -> Vec<&'static str>),
     /// The name of a directory that exists.
     Directory,
+    /// The name of a file, which need not exist.
+    File,
     /// Any text, or a list of keywords.
     Free,
 }
@@ -29,6 +31,7 @@ impl ArgumentValues {
                 .value_parser(PossibleValuesParser::new(words()))
                 .hide_possible_values(true),
             Self::Directory => arg.value_hint(ValueHint::DirPath),
+            Self::File => arg.value_hint(ValueHint::FilePath),
             Self::Free => arg.value_hint(ValueHint::Other),
         }
     }

@@ -3,10 +3,10 @@
 use super::super::options::{Dereference, Overwrite};
 use super::super::resolve::parsed_options::ParsedOptions;
 use super::keywords::{self, Update};
-use super::option_spec::ArgumentValues::{Directory, Free, Words};
+use super::option_spec::ArgumentValues::{Directory, File, Free, Words};
 use super::option_spec::{OptionSpec, Question, letter, optional, question, required, switch};
 use crate::report::progress::ShowProgress;
-use crate::transfer::Reflink;
+use crate::transfer::{DigestAlgorithm, Reflink};
 
 /// All options. Those of cp are in the order of cp's own table, in which it lists the possible meanings of an
 /// abbreviation.
@@ -246,6 +246,56 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "Leave the old file or the complete new one at each destination, never a part; \
          cannot be combined with -l, -s or --attributes-only",
         |parsed| parsed.options.durability.atomic = true,
+    )
+    .own(),
+    switch(
+        "",
+        "require-quiescent",
+        "Fail before a byte is written if another process has SOURCE open or mapped for writing, or if that \
+         cannot be told",
+        |parsed| parsed.options.transfer.require_quiescent = true,
+    )
+    .own(),
+    switch(
+        "",
+        "resume",
+        "Go on with an interrupted copy where it was on the disk; a record beside DEST says where, until the copy is \
+         complete",
+        |parsed| parsed.options.resume = true,
+    )
+    .own(),
+    switch(
+        "",
+        "verify",
+        "When the data is on the disk, read it back past the page cache and compare it with SOURCE; a difference \
+         is an error",
+        |parsed| parsed.options.transfer.verify = true,
+    )
+    .own(),
+    optional(
+        "",
+        "checksum",
+        ("ALGORITHM", Words(keywords::checksum)),
+        "Print the digest of each SOURCE that is copied, with the name of its copy, as sha256sum -c (the default) \
+         or b3sum -c (blake3) reads it",
+        |parsed, algorithm| {
+            let algorithm = algorithm.map_or(Ok(DigestAlgorithm::default()), |algorithm| {
+                algorithm.keyword(keywords::CHECKSUM)
+            })?;
+            parsed.options.transfer.digest = Some(algorithm);
+            Ok(())
+        },
+    )
+    .own(),
+    required(
+        "",
+        "manifest",
+        ("FILE", File),
+        "Write the digests to FILE, which appears when all files are copied; implies --checksum",
+        |parsed, file| {
+            parsed.options.manifest = Some(file.value.into());
+            Ok(())
+        },
     )
     .own(),
     required(

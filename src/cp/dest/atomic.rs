@@ -20,7 +20,7 @@ use super::in_place::{OpenExistingError, open_existing};
 use super::inherit::inherit;
 use super::resolve_link::{resolve_follow, resolve_nofollow};
 use super::{
-    CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination,
+    CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination, Part,
     cannot_create, check_close_error, close, not_through_dangling, temp_name,
 };
 use crate::cp::at_path::{self, AtPath};
@@ -79,6 +79,7 @@ pub(super) fn open(
     place: &AtPath,
     there: Option<&FileStat>,
     how: &DestOptions,
+    part: Part<'_>,
 ) -> Result<Destination, Error> {
     let (entry, over) = match there {
         Some(there) if how.replace_as_new => {
@@ -93,10 +94,21 @@ pub(super) fn open(
         OldFile::Inherit { .. } => 0o600,
         OldFile::Discard(_) | OldFile::Absent => how.mode,
     };
-    if !matches!(over, OldFile::Absent) {
-        temp_name::remove_leftovers(&entry);
-    }
-    let (file, beside) = temporary(&entry, mode).map_err(|e| cannot_create(place, e))?;
+    let (file, beside) = match open_part(&entry, part) {
+        Some(found) => found,
+        None => {
+            if part != Part::None || !matches!(over, OldFile::Absent) {
+                temp_name::remove_leftovers(&entry);
+            }
+            let made = match part {
+                Part::None => temporary(&entry, mode),
+                Part::Named | Part::Found(..) => {
+                    temp_name::create(&entry, mode).map(|(name, file)| (file, Some(name)))
+                }
+            };
+            made.map_err(|e| cannot_create(place, e))?
+        }
+    };
     let mine = fstat(&file).map_err(|e| cannot_create(place, e))?;
     Ok(Destination {
         place: place.clone(),
@@ -164,6 +176,15 @@ fn new(place: &AtPath, how: &DestOptions) -> Result<AtPath, Error> {
         // The rename at the end verifies that no file has the name.
         _ => Ok(entry),
     }
+}
+
+/// Opens the part of an interrupted copy, if there is one.
+fn open_part(entry: &AtPath, part: Part<'_>) -> Option<(File, Option<OsString>)> {
+    let Part::Found(name, id) = part else {
+        return None;
+    };
+    let file = temp_name::open_part(entry, name, id)?;
+    Some((file, Some(name.to_owned())))
 }
 
 /// Makes a file without a name, or with a temporary name.
@@ -443,6 +464,16 @@ impl TempFile {
 
     pub(super) fn abandon(mut self, place: &AtPath) -> Result<(), Error> {
         self.discard(place)
+    }
+
+    /// Leaves the file under its temporary name, where another run completes it.
+    pub(super) fn keep(mut self) {
+        self.temp_name = None;
+    }
+
+    /// Returns the temporary name, where the file has one.
+    pub(super) fn name(&self) -> Option<&OsStr> {
+        self.temp_name.as_deref()
     }
 
     /// Removes the temporary name, if it still leads to the file.

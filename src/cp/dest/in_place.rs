@@ -182,7 +182,8 @@ mod tests {
                 replace_as_new: false,
                 keep_mode: true,
             };
-            let opened = super::super::open(&place, Some(&there), &how, || {});
+            let opened =
+                super::super::open(&place, Some(&there), &how, super::super::Part::None, || {});
             assert!(opened.is_err_and(|e| e.to_string().contains("was replaced")));
             assert_eq!(fs::read(&victim)?, b"precious");
         }

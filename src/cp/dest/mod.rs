@@ -4,9 +4,9 @@ mod atomic;
 mod in_place;
 mod inherit;
 pub mod resolve_link;
-mod temp_name;
+pub(super) mod temp_name;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, IntoRawFd};
@@ -22,6 +22,10 @@ use super::fsync_set::FsyncSet;
 use super::options::Backup;
 
 pub use in_place::open_fifo;
+
+/// Number of times that another process may replace the destination while the new file gets the attributes of the old
+/// one, which takes less than a millisecond.
+pub const MAX_COMMITS: u32 = 100;
 
 /// The decisions of the command line and the walk about a destination.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,17 @@ pub struct DestOptions {
     pub replace_as_new: bool,
     /// Whether a file that replaces another atomically inherits its permissions; if not, -p sets them afterwards.
     pub keep_mode: bool,
+}
+
+/// The file that is written with --atomic until it gets its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// A new file, without a name where that is possible. It is gone after a failure.
+    None,
+    /// A new file with a name, by which another run finds it (--resume).
+    Named,
+    /// The file that an interrupted run has left under this name, or a new one where it is gone.
+    Found(&'a OsStr, FileId),
 }
 
 /// The open destination of one copy.
@@ -129,10 +144,11 @@ pub fn open(
     place: &AtPath,
     there: Option<&FileStat>,
     how: &DestOptions,
+    part: Part<'_>,
     removed: impl FnMut(),
 ) -> Result<Destination, Error> {
     if how.atomic {
-        atomic::open(place, there, how)
+        atomic::open(place, there, how, part)
     } else {
         in_place::open(place, there, how, removed)
     }
@@ -177,6 +193,24 @@ impl Destination {
                 Ok(CommitOutcome::Done { backup: None })
             }
         }
+    }
+
+    /// Returns the temporary name of the file, where it has one.
+    #[must_use]
+    pub fn part_name(&self) -> Option<OsString> {
+        let temporary = self.temporary.as_ref()?;
+        temporary.name().map(OsStr::to_owned)
+    }
+
+    /// Ends a destination that another run will complete: a temporary file keeps its name.
+    ///
+    /// # Errors
+    /// The file could not be closed.
+    pub fn keep(self) -> Result<(), Error> {
+        if let Some(temporary) = self.temporary {
+            temporary.keep();
+        }
+        close(self.file, &self.place)
     }
 
     /// Ends a destination that is not to be committed: removes a temporary file, and closes one that was written in

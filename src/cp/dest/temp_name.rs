@@ -23,7 +23,7 @@ use nix::unistd::linkat;
 
 use crate::cp::at_path::AtPath;
 use crate::cp::by_inode;
-use crate::cp::file_status::{file_id, is_regular};
+use crate::cp::file_status::{FileId, file_id, is_regular};
 use crate::sys::file::try_lock;
 use crate::transfer::errno_class::retry;
 
@@ -47,7 +47,22 @@ const FREE_SLOTS_TO_STOP: u32 = 2;
 
 /// Returns the temporary name for `of` that ends with `n`, of `limit` bytes at most.
 fn name(of: &OsStr, n: impl Display, limit: usize) -> OsString {
-    let end = format!(".mmapcp-{n}");
+    hidden_name(of, &format!(".mmapcp-{n}"), limit)
+}
+
+/// Returns the name of another file that belongs to `of` and is beside it: hidden, and with this end. A name that has to
+/// be shortened for that gets a part of its digest, so that no two have the same.
+#[must_use]
+pub(in crate::cp) fn name_beside(of: &OsStr, end: &str) -> OsString {
+    if of.len() + end.len() < NAME_MAX {
+        return hidden_name(of, end, NAME_MAX);
+    }
+    let digest = blake3::hash(of.as_bytes()).to_hex();
+    hidden_name(of, &format!("-{}{end}", &digest[..16]), NAME_MAX)
+}
+
+/// Returns a dot, as much of `of` as fits, and `end`, in `limit` bytes at most.
+fn hidden_name(of: &OsStr, end: &str, limit: usize) -> OsString {
     let of = of.as_bytes();
     let mut keep = of.len().min(limit.saturating_sub(1 + end.len()));
     // A multi-byte character is not split, since some file systems accept only whole ones.
@@ -75,6 +90,15 @@ pub(super) fn create(entry: &AtPath, mode: u32) -> io::Result<(OsString, File)> 
         }
         Ok(file)
     })
+}
+
+/// Opens the part of an interrupted copy, and locks it. `None` if the name does not lead to that inode, or another run
+/// writes to it.
+pub(super) fn open_part(entry: &AtPath, name: &OsStr, part: FileId) -> Option<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = File::from(retry(|| openat(entry.dir(), name, flags, Mode::empty())).ok()?);
+    let stat = fstat(&file).ok()?;
+    (file_id(&stat) == part && is_regular(&stat) && try_lock(&file).is_ok()).then_some(file)
 }
 
 /// Gives an unnamed file a temporary name. Returns the name.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::{
-    AtomicObstacle, DataError, Demand, Error, KeptAttribute, LimitError, LimitWarning,
+    AnewReason, AtomicObstacle, DataError, Demand, Error, KeptAttribute, LimitError, LimitWarning,
     LinkOperation, Operation, PriorityStep, Refusal, Replaced, ReplacedWhileCopied, RestoreError,
     Warning, XattrOperation,
 };
@@ -48,6 +48,7 @@ fn phrase(operation: Operation) -> (&'static str, Quoting) {
         Operation::Resize => "failed to extend ",
         Operation::Close => "failed to close ",
         Operation::Sync => "failed to sync ",
+        Operation::WriteState => "cannot write the record ",
         Operation::Remove => "cannot remove ",
         Operation::BackUp | Operation::BackUpAtomically => "cannot backup ",
         Operation::MakeDirectory => "cannot create directory ",
@@ -277,9 +278,26 @@ fn write_refusal(
             )
         }
         Refusal::ParentNotDirectory => write!(f, "{dest} exists but is not a directory"),
-        Refusal::TargetNotDirectory => {
-            f.write_str("with --parents, the destination must be a directory")
+        own => f.write_str(&own_refusal(own, &source, &dest)),
+    }
+}
+
+/// Returns the sentence of a refusal that is about options which cp does not have, or about the last operand.
+fn own_refusal(refusal: Refusal, source: &str, dest: &str) -> String {
+    match refusal {
+        Refusal::ManifestIsSource => {
+            format!("will not copy {source}, which is the file of --manifest")
         }
+        Refusal::ManifestIsDest => {
+            format!("will not overwrite {dest}, which is the file of --manifest")
+        }
+        Refusal::ManifestAppeared => {
+            format!("not replacing {dest} by the manifest: it was made meanwhile")
+        }
+        Refusal::ResumeSpecial => {
+            format!("cannot use --resume with {source}: it is no regular file")
+        }
+        _ => "with --parents, the destination must be a directory".into(),
     }
 }
 
@@ -403,7 +421,59 @@ impl DataError {
                 write!(f, "{from}: {changed}, so {to} is not a copy of it")
             }
             transfer::Error::Interrupted => self.write_interrupted(f, &from, &to),
+            own => self.write_own_sentence(f, own, &from, &to),
         }
+    }
+
+    /// Writes what has failed that cp does not do.
+    fn write_own_sentence(
+        &self,
+        f: &mut Formatter<'_>,
+        error: &transfer::Error,
+        from: &str,
+        to: &str,
+    ) -> fmt::Result {
+        match error {
+            error @ transfer::Error::NotQuiescent { is_copied, .. } => {
+                let what = match (is_copied, self.is_atomic) {
+                    (false, _) => String::new(),
+                    (true, true) => format!(", so {to} is left as it was"),
+                    (true, false) => format!(", so {to} may not be a copy of it"),
+                };
+                write!(f, "--require-quiescent: {from}: {error}{what}")
+            }
+            transfer::Error::DurablePoint(e) => {
+                write!(
+                    f,
+                    "cannot record how much of {to} is on the disk: {}",
+                    strerror(e)
+                )
+            }
+            transfer::Error::NotVerifiable(why) => {
+                write!(f, "cannot copy {from} to {to} with --verify: {why}")
+            }
+            transfer::Error::ReadBack(e) => {
+                write!(f, "cannot read back {to}: {}", strerror(e))?;
+                self.write_kept(f)
+            }
+            transfer::Error::Different { at } => {
+                write!(
+                    f,
+                    "{to} differs from {from} from byte {at} on, as read back"
+                )?;
+                self.write_kept(f)
+            }
+            other => other.fmt(f),
+        }
+    }
+
+    /// Writes that the old file stays, where that is so.
+    fn write_kept(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.is_atomic {
+            let to = quote(&self.dest);
+            write!(f, ", so {to} is left as it was")?;
+        }
+        Ok(())
     }
 
     /// Writes how far a copy had come when a signal ended it.
@@ -454,12 +524,43 @@ impl Display for LimitError {
     }
 }
 
+impl Display for AnewReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SourceChanged => f.write_str("the source has changed since"),
+            Self::DestReplaced => f.write_str("what was copied is not there any more"),
+            Self::DestShorter => f.write_str("what was copied has become shorter"),
+            Self::StateDamaged => f.write_str("the record of the interrupted copy is damaged"),
+            Self::StateNewer => {
+                f.write_str("a newer version of this program recorded the interrupted copy")
+            }
+            Self::StateNotOurs(path) => {
+                let path = quote(path);
+                write!(f, "{path} is no file that only this user can write to")
+            }
+            Self::StateUnreadable(path, e) => {
+                write!(f, "cannot read {}: {}", quote(path), strerror(e))
+            }
+        }
+    }
+}
+
 impl Display for Warning {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::RepeatedFile(path) => {
                 let path = quote(path);
                 write!(f, "warning: source file {path} specified more than once")
+            }
+            Self::CopiedAnew { dest, why } => {
+                write!(f, "warning: {} is copied anew: {why}", quote(dest))
+            }
+            Self::ReadBackCached { dest, why } => {
+                let dest = quote(dest);
+                write!(
+                    f,
+                    "warning: {dest} was verified through the page cache: {why}"
+                )
             }
             Self::RepeatedDirectory(path) => {
                 let path = quote(path);
@@ -612,6 +713,12 @@ pub(super) fn backed_up(dest: &Path, backup: &OsStr) -> String {
 #[must_use]
 pub(super) fn restored(backup: &OsStr, dest: &Path) -> String {
     format!("{} -> {} (unbackup)", quote(backup), quote(dest))
+}
+
+/// Returns the line about a file that an earlier run has copied.
+#[must_use]
+pub(super) fn whole_already(dest: &Path) -> String {
+    format!("{} is whole already", quote(dest))
 }
 
 /// Returns the line of -v for a file that was removed.

@@ -35,8 +35,8 @@ fn sentence(error: &UsageError) -> Vec<u8> {
             let takes = describe_values(takes);
             format!("invalid argument {value} for {option}: it takes {takes}")
         }
-        UsageError::AtomicWith(option) => {
-            format!("options --atomic and {option} are mutually exclusive")
+        UsageError::Exclusive { option, with } => {
+            format!("options {option} and {with} are mutually exclusive")
         }
         UsageError::EngineWith { engine, option } => {
             format!("cannot combine --engine={engine} and {option}")

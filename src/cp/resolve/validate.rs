@@ -48,6 +48,9 @@ pub(super) fn validate(
         _ => CopyMode::Copy,
     };
     options.backup = backup;
+    if options.manifest.is_some() {
+        options.transfer.digest.get_or_insert_default();
+    }
     Ok(options)
 }
 
@@ -74,20 +77,53 @@ fn check_conflicts(parsed: &ParsedOptions, existing: Overwrite) -> Result<(), Us
     if reflink == Reflink::Always && sparse != Sparse::Auto {
         return Err(UsageError::ReflinkWithSparse);
     }
-    check_atomic_conflicts(parsed)
+    check_dataless_conflicts(parsed)
 }
 
-fn check_atomic_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
-    // A link, or the attributes of an existing file, are not written to a temporary file first.
-    let options = [
+fn check_dataless_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
+    // A link, or the attributes of an existing file, are not written to a temporary file first, and have no bytes.
+    let dataless = [
         (parsed.hard_link, "--link"),
         (parsed.symbolic_link, "--symbolic-link"),
         (parsed.options.attributes_only, "--attributes-only"),
     ];
-    match options.iter().find(|(given, _)| *given) {
-        Some((_, option)) if parsed.options.durability.atomic => {
-            Err(UsageError::AtomicWith(option))
-        }
+    let (options, transfer) = (&parsed.options, &parsed.options.transfer);
+    let of_data = [
+        (options.durability.atomic, "--atomic"),
+        (options.manifest.is_some(), "--manifest"),
+        (transfer.digest.is_some(), "--checksum"),
+        (transfer.verify, "--verify"),
+        (options.resume, "--resume"),
+        (transfer.require_quiescent, "--require-quiescent"),
+    ];
+    let first = |options: &[(bool, &'static str)]| {
+        let given = options.iter().find(|(given, _)| *given);
+        given.map(|(_, option)| *option)
+    };
+    match (first(&of_data), first(&dataless)) {
+        (Some(option), Some(with)) => Err(UsageError::Exclusive { option, with }),
+        _ => check_resume_conflicts(parsed),
+    }
+}
+
+/// Rejects --resume together with what would treat the part of a copy as the old file of another.
+fn check_resume_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
+    let options = &parsed.options;
+    let others = [
+        (parsed.backups, "--backup"),
+        (options.remove_destination, "--remove-destination"),
+        (parsed.interactive == Some(Overwrite::Skip), "--no-clobber"),
+        (parsed.update != Update::All, "--update"),
+        (
+            options.transfer.reflink == Reflink::Always,
+            "--reflink=always",
+        ),
+    ];
+    match others.iter().find(|(given, _)| *given) {
+        Some((_, with)) if options.resume => Err(UsageError::Exclusive {
+            option: "--resume",
+            with,
+        }),
         _ => check_give_up_after(parsed),
     }
 }

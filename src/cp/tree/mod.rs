@@ -139,6 +139,13 @@ fn copy_each(
         run.fail();
         voice.diagnose(error);
     }
+    // What was interrupted goes on with these.
+    if !run.failed.load(Ordering::Relaxed) {
+        for error in run.cx.whole_files.finish() {
+            run.fail();
+            voice.diagnose(error);
+        }
+    }
     !run.failed.load(Ordering::Relaxed)
 }
 

@@ -15,6 +15,7 @@ use super::ReportedError;
 use super::counters::{RunProgress, RunSummary, bytes_per_second};
 use crate::transfer;
 use crate::transfer::rate_limit::Bottleneck;
+use crate::transfer::{Phase, ReadBack};
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,8 @@ pub enum Event<'a> {
     Throttle(Throttle),
     /// How far the current file and the whole run are. At most one is written per second.
     Progress(Progress),
+    /// A part of a file is on the disk, and an interrupted copy goes on there.
+    Durable(Durable<'a>),
     /// One file was copied completely.
     Done(Done<'a>),
     /// Something could not be copied, or not completely.
@@ -105,6 +108,11 @@ pub struct Plan<'a> {
     refused: Vec<Refusal<'a>>,
     /// Why space is not reserved before the data is written; null if it is reserved.
     unreserved: Option<&'a str>,
+    /// Whether another process can write to the source, by a descriptor or a mapping: `none`, `possible` or `unknown`.
+    #[cfg_attr(test, schemars(extend("enum" = ["none", "possible", "unknown"])))]
+    writers: &'a str,
+    /// Why `writers` is `unknown`; null if it is not.
+    writers_why: Option<&'a str>,
 }
 
 /// An engine that cannot copy a file, and the reason.
@@ -201,7 +209,12 @@ pub struct Progress {
     copied: u64,
     /// Size of the current file in bytes; null for a stream.
     size: Option<u64>,
-    /// Bytes of the current file per second since it was started.
+    /// What is being done with the current file: `copy` or `verify`.
+    #[cfg_attr(test, schemars(extend("enum" = ["copy", "verify"])))]
+    phase: &'static str,
+    /// Bytes from the start of the current file that were read back and compared.
+    verified: u64,
+    /// Bytes of the current file per second since its phase was begun.
     rate: f64,
     /// Seconds since the current file was started.
     elapsed: f64,
@@ -213,6 +226,16 @@ pub struct Progress {
     bytes_done: u64,
     /// Bytes in the whole run; null until they are counted.
     bytes: Option<u64>,
+}
+
+/// A part of a file is on the disk, and an interrupted copy goes on there. Only with `--resume`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Durable<'a> {
+    #[serde(flatten)]
+    paths: FilePaths<'a>,
+    /// Offset in the file, in bytes, up to which it is on the disk.
+    at: u64,
 }
 
 /// One file was copied completely.
@@ -243,6 +266,23 @@ pub struct Done<'a> {
     max_rss: u64,
     /// Most bytes of the file that were on their way at once.
     in_flight: u64,
+    /// Whether another process could write to the source, as asked before and after the copy: `none`, `possible` or
+    /// `unknown`.
+    #[cfg_attr(test, schemars(extend("enum" = ["none", "possible", "unknown"])))]
+    writers: &'a str,
+    /// Why `writers` is `unknown`; null if it is not.
+    writers_why: Option<&'a str>,
+    /// The digest of the source in hexadecimal; null if none was wanted.
+    checksum: Option<&'a str>,
+    /// The algorithm of the digest, `sha256` or `blake3`; null if none was wanted.
+    #[cfg_attr(test, schemars(extend("enum" = ["sha256", "blake3", null])))]
+    checksum_algorithm: Option<&'a str>,
+    /// How the copy was read back and found equal to its source: `direct` (from the device) or `cached` (through the page
+    /// cache); null if that was not wanted.
+    #[cfg_attr(test, schemars(extend("enum" = ["direct", "cached", null])))]
+    verified: Option<&'a str>,
+    /// Why the copy was read back through the page cache; null if it was not.
+    verified_why: Option<&'a str>,
 }
 
 /// Something could not be copied, or not completely. The paths are absent if the error belongs to no file.
@@ -335,6 +375,15 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// Makes the event of a file that is on the disk up to an offset.
+    #[must_use]
+    pub fn durable(source: &'a Path, dest: &'a Path, at: u64) -> Self {
+        Self::Durable(Durable {
+            paths: FilePaths::new(source, dest),
+            at,
+        })
+    }
+
     /// Makes the event of the error that ended the copy of one file.
     #[must_use]
     pub fn file_error(
@@ -409,6 +458,8 @@ impl<'a> Plan<'a> {
             offset_align: plan.offset_align,
             refused: plan.refused.iter().map(Refusal::from).collect(),
             unreserved: plan.unreserved.as_deref(),
+            writers: plan.writers.name(),
+            writers_why: plan.writers.why(),
         }
     }
 }
@@ -460,10 +511,16 @@ impl From<Option<&Bottleneck>> for Throttle {
 
 impl Progress {
     pub(super) fn new(file: &transfer::Progress, run: &RunProgress) -> Self {
+        let (phase, copied, verified) = match file.phase {
+            Phase::Copy => ("copy", file.copied, 0),
+            Phase::Verify { .. } => ("verify", file.size.unwrap_or(file.copied), file.copied),
+        };
         Self {
-            copied: file.copied,
+            copied,
             size: file.size,
-            rate: bytes_per_second(file.copied, file.elapsed),
+            phase,
+            verified,
+            rate: bytes_per_second(file.copied, file.phase_elapsed()),
             elapsed: file.elapsed.as_secs_f64(),
             files_done: run.files,
             files: run.total.map(|total| total.files),
@@ -488,6 +545,15 @@ impl<'a> Done<'a> {
             cpu_system: summary.cpu_system,
             in_flight: summary.in_flight,
             max_rss: summary.max_rss,
+            writers: summary.writers.name(),
+            writers_why: summary.writers.why(),
+            verified: summary.read_back.as_ref().map(ReadBack::name),
+            verified_why: summary.read_back.as_ref().and_then(ReadBack::why),
+            checksum: summary.digest.as_ref().map(|digest| &*digest.hex),
+            checksum_algorithm: summary
+                .digest
+                .as_ref()
+                .map(|digest| digest.algorithm.name()),
         }
     }
 }

@@ -28,6 +28,7 @@ fn plan_event() -> transfer::Event {
             why: "the files are on two file systems".into(),
         }],
         unreserved: Some("Operation not supported".into()),
+        writers: transfer::Writers::None,
     })
 }
 
@@ -41,6 +42,7 @@ fn empty_plan_event() -> transfer::Event {
         offset_align: 1,
         refused: Vec::new(),
         unreserved: None,
+        writers: transfer::Writers::Unknown("it is no regular file with a size".into()),
     })
 }
 
@@ -89,6 +91,23 @@ fn done_event() -> transfer::Event {
         cpu_system: 0.01,
         in_flight: 2 << 20,
         max_rss: 5 << 20,
+        writers: transfer::Writers::Possible,
+        digest: None,
+        read_back: None,
+    })
+}
+
+fn hashed_event() -> transfer::Event {
+    let transfer::Event::Done(summary) = done_event() else {
+        unreachable!("it is made above");
+    };
+    transfer::Event::Done(CopySummary {
+        digest: Some(transfer::Digest {
+            algorithm: transfer::DigestAlgorithm::Sha256,
+            hex: "00ff".repeat(16),
+        }),
+        read_back: Some(ReadBack::Cached("FUSE: the daemon may cache".into())),
+        ..summary
     })
 }
 
@@ -103,12 +122,14 @@ fn file_lines() -> Vec<String> {
         choice_event(),
         depth_event(),
         done_event(),
+        hashed_event(),
     ];
     let lines = events.iter().map(|event| {
         let event = Event::of_file(event, source, dest);
         event.expect("it is no note").into_line()
     });
     let mut lines: Vec<_> = lines.collect();
+    lines.push(Event::durable(source, dest, 64 << 20).into_line());
     let event = plan_event();
     let with_bytes = Event::of_file(&event, bytes, bytes);
     lines.push(with_bytes.expect("it is no note").into_line());
@@ -131,12 +152,20 @@ fn progress_lines() -> [String; 2] {
         size: Some(4 << 20),
         engine: "mmap",
         elapsed: Duration::from_millis(250),
+        phase: Phase::Copy,
+    };
+    let compared = transfer::Progress {
+        elapsed: Duration::from_millis(500),
+        phase: Phase::Verify {
+            begun: Duration::from_millis(250),
+        },
+        ..file
     };
     let total = TotalWork {
         files: 10,
         bytes: 1 << 30,
     };
-    [None, Some(total)].map(|total| {
+    [(file, None), (compared, Some(total))].map(|(file, total)| {
         let run = RunProgress {
             files: 2,
             bytes: 3 << 20,

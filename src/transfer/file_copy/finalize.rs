@@ -102,6 +102,9 @@ fn done_event(run: &mut FileCopy<'_>, start: CopyStart) -> Event {
         cpu_system: after.system - start.before.system + helpers.system,
         in_flight: run.account.peak_in_flight,
         max_rss: cpu::max_rss(),
+        writers: run.plan.job.known_writers(),
+        digest: None,
+        read_back: None,
     })
 }
 
@@ -147,7 +150,10 @@ fn truncate_by_reopen(file: &File) -> io::Result<()> {
 
 /// Checks that size and modification time of the source are unchanged. The bytes written while a source shrinks can be
 /// zeros from its new end on, with every call a success (measured), so only the source itself can tell afterwards.
-pub(super) fn check_source_unchanged(source: &File, facts: &SourceInfo) -> Result<(), Error> {
+pub(in crate::transfer) fn check_source_unchanged(
+    source: &File,
+    facts: &SourceInfo,
+) -> Result<(), Error> {
     if matches!(facts.kind, SourceKind::Stream | SourceKind::BlockDevice) {
         return Ok(());
     }

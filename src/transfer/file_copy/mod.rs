@@ -34,17 +34,18 @@ use super::dest_writer::DestWriter;
 use super::engine::{self, Endpoints, EngineSpec};
 use super::errno_class::{Endpoint, EngineError, retry};
 use super::error::{CopyFailure, Error};
-use super::event::{CopyListener, Progress};
+use super::event::{CopyListener, Phase, Progress};
 use super::extent_scanner::{ExtentScanner, ScanMethod};
 use super::mount_cache::MountCache;
 use super::plan::{Plan, Sparse, TransferOptions};
+use super::segment::Segment;
 use super::stop_check::{check_stop, interrupted_or, report_progress};
 use super::write_batch::WriteBatch;
 use super::{preallocate, token_wait};
 use crate::sys::cpu::{self, ThreadUsage};
 use crate::sys::strerror::strerror;
 use engine_queue::EngineQueue;
-pub(super) use finalize::finish_shared;
+pub(super) use finalize::{check_source_unchanged, finish_shared};
 use piece_workers::PieceWorkers;
 pub(super) use small_file::MAX_SMALL_FILE_BYTES;
 pub(super) use small_file_batch::{batch_progress, batch_small_file, write_batch};
@@ -112,11 +113,27 @@ fn copy_by_engines(
             strerror(&e)
         ));
     }
-    let copied = copy_all(&mut run, &mut extents);
+    let copied =
+        count_extents(&mut run, &mut extents).and_then(|()| copy_all(&mut run, &mut extents));
     let regular = job.dest_caps.regular;
     method.note_detection(&job.source_info, extents.finder(), &options, regular);
     method.note_moved(&run.account.moved, &plan.rows, run.engines.rows());
     finalize::end(run, copied)
+}
+
+/// Looks for the data before the offset at which a copy goes on, so that all blocks of the source are accounted for.
+fn count_extents(run: &mut FileCopy<'_>, extents: &mut ExtentScanner<'_>) -> Result<(), Error> {
+    let mut pos = 0;
+    while pos < run.plan.options.resume_at {
+        let segment = extents.next(pos);
+        pos = match segment.map_err(|e| Error::Io(Endpoint::Source, e))? {
+            Some(Segment::Data(data)) => data.end,
+            Some(Segment::Hole(end)) => end,
+            None => break,
+        };
+        report(run)?;
+    }
+    Ok(())
 }
 
 /// Copies all bytes, and gives the destination its true size.
@@ -250,7 +267,7 @@ impl<'a> FileCopy<'a> {
         Self {
             plan,
             cursor: Cursor {
-                pos: 0,
+                pos: plan.options.resume_at,
                 size: source_info.size,
             },
             engines: EngineQueue::new(plan),
@@ -314,17 +331,7 @@ impl<'a> FileCopy<'a> {
 
     /// Returns what an engine's error means for the copy.
     fn to_error(&self, fault: EngineError) -> Error {
-        match fault {
-            EngineError::Fatal(side, e) | EngineError::Unsupported(side, e) => Error::Io(side, e),
-            EngineError::SourceEnd => match self.endpoints.source.metadata() {
-                Ok(now) if now.len() != self.cursor.size => Error::SourceChanged {
-                    was: self.cursor.size,
-                    now: now.len(),
-                },
-                Ok(_) => Error::Io(Endpoint::Source, io::ErrorKind::UnexpectedEof.into()),
-                Err(e) => Error::Io(Endpoint::Source, e),
-            },
-        }
+        Error::of_engine(fault, self.endpoints.source, self.cursor.size)
     }
 }
 
@@ -335,6 +342,7 @@ fn report(run: &mut FileCopy<'_>) -> Result<(), Error> {
         size: run.plan.job.source_info.known_size(),
         engine: run.engines.current_name(),
         elapsed: run.account.elapsed(),
+        phase: Phase::Copy,
     };
     report_progress(run.listener, &progress)
 }

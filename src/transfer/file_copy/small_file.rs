@@ -44,6 +44,7 @@ pub(super) fn choose_small_engine(
     let (source, dest) = (&files.source_info, &files.dest_caps);
     let free = options.engine.is_none()
         && options.chunk.is_none()
+        && options.resume_at == 0
         && options.direct != DirectPolicy::Always
         && options.sparse != Sparse::Always;
     let plain = source.size <= MAX_SMALL_FILE_BYTES
@@ -185,7 +186,7 @@ fn prepare_dest(run: &mut FileCopy<'_>, file_size_limit: u64) -> Result<(), Erro
     if job.dest_caps.size > 0 {
         let mut check = || report(run);
         check_free_space(job.dest, size, job.dest_caps.allocated, &mut check)?;
-        preallocate::truncate_dest(job.dest, &job.dest_caps, &mut check)?;
+        preallocate::truncate_dest(job.dest, &job.dest_caps, 0, &mut check)?;
     }
     Ok(())
 }

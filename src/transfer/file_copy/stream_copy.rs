@@ -12,6 +12,7 @@ use super::chunk::copy_buffer;
 use super::pipe_copy::{self, ready};
 use super::{FileCopy, charge_skipped_zeros, report};
 use crate::sys::buffer::AlignedBuffer;
+use crate::sys::lock::lock;
 
 /// Bytes that are collected before they are written.
 const STREAM_CHUNK_BYTES: usize = 1 << 20;
@@ -31,6 +32,9 @@ pub(super) fn copy(run: &mut FileCopy<'_>) -> Result<(), Error> {
         }
         let (filled, ended) = collect(run, &mut buffer, held)?;
         if filled > 0 {
+            if let Some(hasher) = &run.plan.job.stream_hasher {
+                lock(hasher).update(&buffer[..filled]);
+            }
             // What the last round left behind the end would else be written as padding.
             buffer[filled..].fill(0);
             put_read(run, &buffer, filled)?;

@@ -40,9 +40,17 @@ pub(super) enum CopyVariant {
     InFlight,
     /// From a pipe.
     Stream,
+    /// Read back and compared, with its digest.
+    Verify,
+    AtomicVerify,
+    /// With its digest in a file beside it.
+    Manifest,
+    /// What has failed is completed by the same command.
+    Resume,
+    AtomicResume,
 }
 
-pub(super) const COPY_VARIANTS: [CopyVariant; 15] = [
+pub(super) const COPY_VARIANTS: [CopyVariant; 20] = [
     CopyVariant::New,
     CopyVariant::Over,
     CopyVariant::Fsync,
@@ -58,6 +66,11 @@ pub(super) const COPY_VARIANTS: [CopyVariant; 15] = [
     CopyVariant::Sparse,
     CopyVariant::InFlight,
     CopyVariant::Stream,
+    CopyVariant::Verify,
+    CopyVariant::AtomicVerify,
+    CopyVariant::Manifest,
+    CopyVariant::Resume,
+    CopyVariant::AtomicResume,
 ];
 
 impl CopyVariant {
@@ -75,6 +88,11 @@ impl CopyVariant {
             Self::Limit => &["--limit-rate=8G"],
             Self::Sparse => &["--sparse=always"],
             Self::InFlight => &["--in-flight=4M"],
+            Self::Verify => &["--verify", "--checksum"],
+            Self::AtomicVerify => &["--verify", "--atomic", "--fsync"],
+            Self::Manifest => &["--fsync"],
+            Self::Resume => &["--resume"],
+            Self::AtomicResume => &["--resume", "--atomic"],
         }
     }
 
@@ -91,6 +109,11 @@ impl CopyVariant {
         self.options().contains(&"--fsync")
     }
 
+    /// Whether the same command completes what was interrupted.
+    fn is_resumable(self) -> bool {
+        self.options().contains(&"--resume")
+    }
+
     fn has_backup(self) -> bool {
         matches!(self, Self::Backup | Self::AtomicBackup)
     }
@@ -100,7 +123,7 @@ impl CopyVariant {
         !self.is_tree()
             && !matches!(
                 self,
-                Self::New | Self::AtomicNew | Self::Fsync | Self::Stream
+                Self::New | Self::AtomicNew | Self::Fsync | Self::Stream | Self::Manifest
             )
     }
 }
@@ -135,6 +158,7 @@ pub(super) fn all_scenarios(shares_blocks: bool) -> Vec<FaultScenario> {
     let reads = ["auto", "direct", "dontcache", "buffered"];
     scenes.retain(|s| s.variant != CopyVariant::Stream || reads.contains(&s.engine));
     scenes.retain(|s| !(s.engine == "reflink" && s.variant == CopyVariant::Sparse));
+    scenes.retain(|s| !(s.engine == "reflink" && s.variant.is_resumable()));
     scenes
 }
 
@@ -210,6 +234,10 @@ impl ScenarioFiles {
         self.dest_root(scene).join("to").join("copy")
     }
 
+    fn manifest(&self, scene: FaultScenario) -> PathBuf {
+        self.dest(scene).with_file_name("manifest")
+    }
+
     /// The words of the command line.
     pub(super) fn command_line(&self, scene: FaultScenario) -> Vec<OsString> {
         let engine = match scene.engine {
@@ -222,8 +250,11 @@ impl ScenarioFiles {
             CopyVariant::Stream => "/dev/stdin".into(),
             _ => self.source(scene),
         };
+        let manifest = (scene.variant == CopyVariant::Manifest)
+            .then(|| format!("--manifest={}", self.manifest(scene).display()));
         let files = [source.into(), self.dest(scene).into()];
-        options.chain(engine.map(Into::into)).chain(files).collect()
+        let ours = engine.into_iter().chain(manifest).map(Into::into);
+        options.chain(ours).chain(files).collect()
     }
 
     /// What the copy gets through a pipe.
@@ -295,6 +326,12 @@ impl ScenarioFiles {
             let what = describe(there.as_deref(), new);
             return Err(format!("longer than its source: {what}"));
         }
+        if scene.variant == CopyVariant::Manifest {
+            self.check_manifest(scene, succeeded, is_new)?;
+        }
+        if scene.variant.is_resumable() && !succeeded {
+            self.complete(scene)?;
+        }
         if let Some(left) = leftover_temp_file(&dest) {
             return Err(format!("{left} is left beside the copy"));
         }
@@ -302,6 +339,43 @@ impl ScenarioFiles {
             return Err("the old file is lost".into());
         }
         Ok(())
+    }
+
+    /// Gives the command that has failed again, without a fault.
+    fn complete(&self, scene: FaultScenario) -> Result<(), String> {
+        let output = run(mmapcp().args(self.command_line(scene)));
+        if !output.status.success() {
+            return Err(format!("not completed: {}", describe_output(&output)));
+        }
+        let (there, new) = (fs::read(self.dest(scene)).ok(), &self.contents[scene.file]);
+        if there.as_ref() != Some(new) {
+            return Err(format!(
+                "completed wrongly: {}",
+                describe(there.as_deref(), new)
+            ));
+        }
+        Ok(())
+    }
+
+    /// A manifest is there as a whole or not at all, and has no line of a file that was not copied.
+    fn check_manifest(
+        &self,
+        scene: FaultScenario,
+        succeeded: bool,
+        is_new: bool,
+    ) -> Result<(), String> {
+        let Ok(text) = fs::read_to_string(self.manifest(scene)) else {
+            return match succeeded {
+                true => Err("exit 0 without the manifest".into()),
+                false => Ok(()),
+            };
+        };
+        let line = format!("{}  copy\n", sha256_of(&self.contents[scene.file]));
+        match text.as_str() {
+            "" if !succeeded => Ok(()),
+            whole if whole == line && is_new => Ok(()),
+            other => Err(format!("the manifest has {other:?}")),
+        }
     }
 
     fn check_tree(&self, scene: FaultScenario, succeeded: bool) -> Result<(), String> {
@@ -357,6 +431,14 @@ fn make_source_tree(root: &Path) {
         make_source_file(&tree.join(name), file);
     }
     symlink("a", tree.join("link")).unwrap();
+}
+
+fn sha256_of(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// The contents of all numbered backups of a file.

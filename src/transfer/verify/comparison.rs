@@ -1,0 +1,231 @@
+//! Compares a destination with its source: data with data, and holes of the source with what the destination has there.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use nix::unistd::fdatasync;
+
+use super::dest_reader::{DestReader, READ_BYTES};
+use super::read_back::ReadBack;
+use crate::sys::buffer::AlignedBuffer;
+use crate::transfer::align::Align;
+use crate::transfer::capabilities::SourceInfo;
+use crate::transfer::copy_job::CopyJob;
+use crate::transfer::errno_class::{Endpoint, retry};
+use crate::transfer::error::Error;
+use crate::transfer::event::{CopyListener, Phase, Progress};
+use crate::transfer::extent_scanner::{ExtentScanner, ScanMethod, Segment};
+use crate::transfer::source_reader::read_at;
+use crate::transfer::stop_check::report_progress;
+use crate::transfer::token_wait;
+
+/// Brings a complete copy to the device, reads it back at the rate of the copy, and compares it with its source.
+/// `started` is when the file was begun.
+///
+/// # Errors
+/// [`Error::Different`] with the first offset; errors of syncing and of reading; [`Error::Interrupted`].
+pub(in crate::transfer) fn verify(
+    job: &CopyJob<'_>,
+    started: Instant,
+    listener: &mut dyn CopyListener,
+) -> Result<ReadBack, Error> {
+    retry(|| fdatasync(job.dest)).map_err(|e| Error::Io(Endpoint::Dest, e))?;
+    let dest = DestReader::open(job.dest, &job.dest_caps).map_err(Error::ReadBack)?;
+    let dest_file = dest.file().try_clone().map_err(Error::ReadBack)?;
+    let dest_info = SourceInfo::of(&dest_file).map_err(Error::ReadBack)?;
+    let mut comparison = Comparison {
+        job,
+        dest,
+        dest_file: &dest_file,
+        dest_finder: dest_info.finder,
+        source: AlignedBuffer::new(READ_BYTES).map_err(|e| Error::Io(Endpoint::Source, e))?,
+        direct: job.source_info.read_direct,
+        listener,
+        started,
+        begun: started.elapsed(),
+        pos: 0,
+    };
+    comparison.compare_size()?;
+    comparison.compare_all()?;
+    comparison.compare_size()?;
+    Ok(comparison.dest.how)
+}
+
+/// The state of a comparison.
+struct Comparison<'a> {
+    job: &'a CopyJob<'a>,
+    dest: DestReader,
+    /// The destination, to ask for its size and its holes.
+    dest_file: &'a File,
+    dest_finder: ScanMethod,
+    /// The bytes of the source that are compared.
+    source: AlignedBuffer,
+    /// The alignment for reads of the source past the page cache, where those are wanted.
+    direct: Option<Align>,
+    listener: &'a mut dyn CopyListener,
+    started: Instant,
+    /// Time between the start of the file and that of the comparison.
+    begun: Duration,
+    /// Offset up to which both are equal.
+    pos: u64,
+}
+
+impl Comparison<'_> {
+    fn size(&self) -> u64 {
+        self.job.source_info.size
+    }
+
+    fn compare_size(&self) -> Result<(), Error> {
+        let now = self.dest_file.metadata().map_err(Error::ReadBack)?.len();
+        if self.job.dest_caps.regular && now != self.size() {
+            let at = now.min(self.size());
+            return Err(Error::Different { at });
+        }
+        Ok(())
+    }
+
+    fn compare_all(&mut self) -> Result<(), Error> {
+        let (job, align) = (self.job, self.job.dest_caps.align);
+        let mut extents = ExtentScanner::new(job.source, self.size(), job.source_info.finder);
+        let mut asked = 0;
+        while let Some(segment) = extents.next(self.pos.max(asked)).map_err(read_error)? {
+            match segment {
+                Segment::Data(data) => {
+                    self.compare_hole(align.down(data.start))?;
+                    let end = align.up(data.end).min(self.size());
+                    self.compare_data(self.pos..end)?;
+                    self.pos = self.pos.max(end);
+                }
+                Segment::Hole(end) => {
+                    asked = end;
+                    self.compare_hole(align.down(end))?;
+                }
+            }
+        }
+        self.compare_hole(self.size())?;
+        let suspects = extents.take_suspect_holes(|| self.report())?;
+        for hole in suspects {
+            self.pos = align.down(hole.start);
+            self.compare_data(self.pos..align.up(hole.end).min(self.size()))?;
+        }
+        Ok(())
+    }
+
+    /// Compares bytes of the source with those of the destination. The range begins on a unit of the destination.
+    fn compare_data(&mut self, range: Range<u64>) -> Result<(), Error> {
+        let mut at = range.start;
+        while at < range.end {
+            let len = self.admit(at, range.end)?;
+            let (source, buffer) = (self.job.source, &mut self.source);
+            let mut notes = Vec::new();
+            let n = read_at(source, buffer, len, at, &mut self.direct, &mut notes)
+                .map_err(|e| Error::of_engine(e, source, self.job.source_info.size))?;
+            let dest = self.dest.read(at, n).map_err(Error::ReadBack)?;
+            if let Some(offset) = first_difference(&self.source[..n], dest) {
+                return Err(Error::Different {
+                    at: at + offset as u64,
+                });
+            }
+            at += n as u64;
+            self.pos = self.pos.max(at);
+        }
+        Ok(())
+    }
+
+    /// Checks that the destination reads as zeros up to `end`, where the source has a hole. Holes there are not read.
+    fn compare_hole(&mut self, end: u64) -> Result<(), Error> {
+        if end <= self.pos {
+            return self.report();
+        }
+        if !self.job.dest_caps.regular {
+            return self.compare_with_zeros(self.pos..end);
+        }
+        let mut extents = ExtentScanner::new(self.dest_file, end, self.dest_finder);
+        let align = self.job.dest_caps.align;
+        let mut at = self.pos;
+        while let Some(segment) = extents.next(at).map_err(Error::ReadBack)? {
+            at = match segment {
+                Segment::Hole(hole_end) => hole_end,
+                Segment::Data(data) => {
+                    let start = align.down(data.start).max(self.pos);
+                    self.compare_with_zeros(start..data.end.min(end))?;
+                    data.end
+                }
+            };
+            self.pos = self.pos.max(at.min(end));
+            self.report()?;
+        }
+        self.pos = end;
+        Ok(())
+    }
+
+    fn compare_with_zeros(&mut self, range: Range<u64>) -> Result<(), Error> {
+        let mut at = range.start;
+        while at < range.end {
+            let len = self.admit(at, range.end)?;
+            let dest = self.dest.read(at, len).map_err(Error::ReadBack)?;
+            let first = dest.iter().position(|byte| *byte != 0);
+            let first = first.or((dest.len() < len).then_some(dest.len()));
+            if let Some(offset) = first {
+                return Err(Error::Different {
+                    at: at + offset as u64,
+                });
+            }
+            at += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Waits until the next piece may be read, and returns its length.
+    fn admit(&mut self, at: u64, end: u64) -> Result<usize, Error> {
+        let (pace, unit) = (self.job.pace, self.job.dest_caps.align.unit());
+        let most = token_wait::limit_chunk(pace, READ_BYTES, unit) as u64 / unit * unit;
+        let len = (end - at).min(most.max(unit));
+        token_wait::wait_for_all_tokens(pace, len, || self.report())?;
+        if let Some(pace) = pace {
+            pace.record_moved(len, len);
+        }
+        Ok(len as usize)
+    }
+
+    /// Reports how far the comparison is, and fails once the listener asks to stop.
+    fn report(&mut self) -> Result<(), Error> {
+        let progress = Progress {
+            copied: self.pos,
+            size: self.job.source_info.known_size(),
+            engine: "",
+            elapsed: self.started.elapsed(),
+            phase: Phase::Verify { begun: self.begun },
+        };
+        report_progress(self.listener, &progress)
+    }
+}
+
+/// Returns the index of the first byte that differs, or that only one of both has.
+fn first_difference(source: &[u8], dest: &[u8]) -> Option<usize> {
+    if source == dest {
+        return None;
+    }
+    let both = source.iter().zip(dest);
+    let first = both.into_iter().position(|(source, dest)| source != dest);
+    Some(first.unwrap_or_else(|| source.len().min(dest.len())))
+}
+
+fn read_error(error: io::Error) -> Error {
+    Error::Io(Endpoint::Source, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_found() {
+        assert_eq!(first_difference(b"abc", b"abc"), None);
+        assert_eq!(first_difference(b"abc", b"abd"), Some(2));
+        assert_eq!(first_difference(b"abc", b"ab"), Some(2));
+        assert_eq!(first_difference(b"xbc", b"ab"), Some(0));
+    }
+}
