@@ -437,19 +437,6 @@ fn is_alive(pid: Pid) -> bool {
     })
 }
 
-/// Whether another user may enter a directory in which the probers are to write. A checkout in the home of root is closed.
-fn is_reachable_or_skip(test: &str, path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    let closed = path.ancestors().skip(1).find(|dir| {
-        let mode = fs::metadata(dir).unwrap().permissions().mode();
-        mode & 0o001 == 0
-    });
-    if let Some(dir) = closed {
-        skip(test, &format!("{} is closed to other users", dir.display()));
-    }
-    closed.is_none()
-}
-
 fn open_to_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();

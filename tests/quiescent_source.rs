@@ -209,11 +209,15 @@ fn what_cannot_be_told_is_unknown_with_its_reason_and_refused_where_rest_is_requ
 
 #[test]
 fn a_lease_that_is_refused_is_said() {
-    if !is_root_or_skip("a_lease_that_is_refused_is_said") {
+    let test = "a_lease_that_is_refused_is_said";
+    if !is_root_or_skip(test) {
         return;
     }
     let (bin_dir, bin) = public_bin_dir();
     let pair = CopyFixture::new(KIB);
+    if !is_reachable_or_skip(test, pair.disk.path()) {
+        return;
+    }
     let nobody = |option: &str| {
         let mut command = std::process::Command::new(bin.join("mmapcp"));
         command

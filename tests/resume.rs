@@ -329,6 +329,60 @@ fn a_tree_skips_what_its_states_say_is_whole() {
 }
 
 /// Expects an error with these words, before anything is written.
+#[test]
+fn a_part_stays_if_the_next_run_fails_before_its_first_byte() {
+    for options in [&[][..], &["--atomic"]] {
+        let pair = CopyFixture::new(SIZE);
+        interrupt(&pair, options, 8 * MIB);
+        let reached = durable(&pair.destination()).unwrap();
+        let writer = File::options().write(true).open(pair.source()).unwrap();
+        let words = [&["--resume", "--require-quiescent"], options].concat();
+        let output = run(&mut pair.command(&words));
+        assert_exit(&output, 1);
+        drop(writer);
+        assert_eq!(durable(&pair.destination()), Some(reached), "{options:?}");
+        let (done, said) = resume(&pair, options);
+        let moved = done["data_bytes"].as_u64().unwrap();
+        assert!(moved <= SIZE.next_multiple_of(4096) - reached, "{moved}");
+        assert!(said.is_empty(), "{said}");
+    }
+}
+
+/// ext4 gives the inode number of a removed file to the next one.
+#[test]
+fn another_file_in_place_of_the_part_is_no_part() {
+    let pair = CopyFixture::new(SIZE);
+    interrupt(&pair, &[], 8 * MIB);
+    fs::remove_file(pair.destination()).unwrap();
+    fs::write(pair.destination(), vec![b'x'; SIZE as usize]).unwrap();
+    resume(&pair, &[]);
+}
+
+#[test]
+fn two_runs_do_not_write_to_one_file() {
+    let pair = CopyFixture::new(SIZE);
+    let first = Running::start(&mut pair.command(&["--resume", "--limit-rate=16M"]));
+    wait_until("bytes", || has_written_bytes(&pair.destination()));
+    let second = run(&mut pair.command(&["--resume"]));
+    assert_exit(&second, 1);
+    assert_exit(&first.finish(), 0);
+    assert_same_content(&pair.source(), &pair.destination(), "the first");
+    assert_eq!(names_beside(&pair.destination()), ["copy"]);
+}
+
+#[test]
+fn a_destination_with_the_name_of_a_state_is_refused() {
+    let pair = CopyFixture::new(4096);
+    for name in [".core.mmapcp-state", ".core.mmapcp-state~"] {
+        let dest = pair.destination().with_file_name(name);
+        let output = run(mmapcp().arg("--resume").arg(pair.source()).arg(&dest));
+        assert_exit(&output, 1);
+        let said = lossy_string(&output.stderr);
+        assert!(said.contains("its name is that of a state"), "{said}");
+        assert!(!dest.exists());
+    }
+}
+
 fn assert_refused(output: &Output, words: &str) {
     assert_exit(output, 1);
     let said = lossy_string(&output.stderr);
@@ -369,11 +423,15 @@ fn what_cannot_go_on_is_refused() {
 
 #[test]
 fn without_room_for_the_state_nothing_is_written() {
-    if !is_root_or_skip("without_room_for_the_state_nothing_is_written") {
+    let test = "without_room_for_the_state_nothing_is_written";
+    if !is_root_or_skip(test) {
         return;
     }
     let (bin_dir, bin) = public_bin_dir();
     let pair = CopyFixture::new(100);
+    if !is_reachable_or_skip(test, pair.disk.path()) {
+        return;
+    }
     fs::write(pair.destination(), "old").unwrap();
     fs::set_permissions(pair.destination(), fs::Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(pair.disk.path(), fs::Permissions::from_mode(0o755)).unwrap();

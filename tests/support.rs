@@ -83,6 +83,19 @@ pub(crate) fn is_root_or_skip(test: &str) -> bool {
     root
 }
 
+/// Whether another user may enter a directory. A checkout in the home of root is closed; then the running test is skipped.
+pub(crate) fn is_reachable_or_skip(test: &str, path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let closed = path.ancestors().skip(1).find(|dir| {
+        let mode = fs::metadata(dir).unwrap().permissions().mode();
+        mode & 0o001 == 0
+    });
+    if let Some(dir) = closed {
+        skip(test, &format!("{} is closed to other users", dir.display()));
+    }
+    closed.is_none()
+}
+
 /// Whether a tool is in PATH or in one of the directories for administrators.
 pub(crate) fn is_installed(tool: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";

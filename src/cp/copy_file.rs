@@ -138,10 +138,13 @@ pub(super) fn copy(
     if let Some(newer) = newer_dest(cx.options, request) {
         return Ok(newer);
     }
-    let resume = begin_resume(cx, voice, request)?;
+    let resume = begin_resume(cx, voice, request, &opened.0)?;
     let there = request.there;
+    let options = &cx.options.transfer;
     if let Some(whole) = resume
         .as_ref()
+        // What is whole is copied again if more is asked of it than its bytes.
+        .filter(|_| !options.verify && !options.require_quiescent)
         .and_then(|r| r.whole(there, &cx.whole_files))
     {
         return report_whole(cx, voice, (copier, &opened.0), request).map(|()| whole);
@@ -254,12 +257,15 @@ fn begin_resume(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
     request: &CopyRequest<'_>,
+    opened: &File,
 ) -> Result<Option<ResumeSession>, Error> {
     if !cx.options.resume || cx.options.attributes_only {
         return Ok(None);
     }
-    let (session, why) =
-        ResumeSession::begin(request.source, request.from, (request.dest, request.there))?;
+    let source = request.source;
+    // The status of the walk may be old: the source could have been written to since.
+    let from = fstat(opened).map_err(|e| source.error(Operation::Fstat, e))?;
+    let (session, why) = ResumeSession::begin((source, &from), (request.dest, request.there))?;
     warn_copied_anew(voice, request.dest, why);
     Ok(Some(session))
 }
@@ -493,6 +499,12 @@ impl<'a> OpenedCopy<'a> {
         if let Some(resume) = self.resume {
             match resume.attach(&mut open) {
                 Ok(why) => warn_copied_anew(voice, dest, why),
+                Err(error) if resume.has_part() => {
+                    if let Err(also) = open.keep() {
+                        voice.diagnose(&also);
+                    }
+                    return Err(error.into());
+                }
                 Err(error) => {
                     abandon(
                         voice,

@@ -278,6 +278,8 @@ pub enum Refusal {
     ManifestAppeared,
     /// With --resume, this source or destination is no regular file.
     ResumeSpecial,
+    /// A destination of --resume has the name of a state file.
+    ResumeStateName,
 }
 
 /// The reason why a limit cannot be kept.

@@ -297,6 +297,9 @@ fn own_refusal(refusal: Refusal, source: &str, dest: &str) -> String {
         Refusal::ResumeSpecial => {
             format!("cannot use --resume with {source}: it is no regular file")
         }
+        Refusal::ResumeStateName => {
+            format!("cannot use --resume with {dest}: its name is that of a state of --resume")
+        }
         _ => "with --parents, the destination must be a directory".into(),
     }
 }

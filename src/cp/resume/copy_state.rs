@@ -14,6 +14,9 @@ const MAGIC: &str = "mmapcp-state";
 /// Version of the form. A program that does not know it copies anew.
 const VERSION: u32 = 1;
 
+/// Stands for a time that is not known.
+const UNKNOWN_BIRTH: i64 = -1;
+
 /// One version of the content of a file, as far as its status tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cp) struct FileVersion {
@@ -53,6 +56,8 @@ pub(in crate::cp) struct CopyState {
     pub(in crate::cp) source: FileVersion,
     /// The inode of the destination, or of the part that will get its name.
     pub(in crate::cp) dest: FileId,
+    /// When that inode was made, in nanoseconds since 1970, where that is known.
+    pub(in crate::cp) born: Option<i64>,
     /// Whether the copy made that inode.
     pub(in crate::cp) created: bool,
     /// The temporary name of the part, with --atomic.
@@ -86,8 +91,10 @@ impl CopyState {
         let created = u8::from(self.created);
         let _ = writeln!(
             text,
-            "dest {} {} {created}",
-            self.dest.device, self.dest.inode
+            "dest {} {} {} {created}",
+            self.dest.device,
+            self.dest.inode,
+            self.born.unwrap_or(UNKNOWN_BIRTH)
         );
         let part = self.part.as_ref().map_or_else(
             || "-".to_owned(),
@@ -129,7 +136,7 @@ impl CopyState {
             .next()
             .filter(|line| *line == format!("{MAGIC} {VERSION}"))?;
         let [device, inode, size, m, m_ns, c, c_ns] = numbers(lines.next()?, "source")?;
-        let [dest_device, dest_inode, created] = numbers(lines.next()?, "dest")?;
+        let [dest_device, dest_inode, born, created] = numbers(lines.next()?, "dest")?;
         let part = match lines.next()?.strip_prefix("part ")? {
             "-" => None,
             hex => Some(OsString::from_vec(from_hex(hex)?)),
@@ -158,6 +165,7 @@ impl CopyState {
                 device: dest_device.cast_unsigned(),
                 inode: dest_inode.cast_unsigned(),
             },
+            born: (born != UNKNOWN_BIRTH).then_some(born),
             created: created == 1,
             part,
             durable,
@@ -203,6 +211,7 @@ mod tests {
                 device: 3,
                 inode: u64::MAX - 1,
             },
+            born: (durable != Durable::Until(0)).then_some(12),
             created: true,
             part: part.map(|name| OsString::from_vec(name.to_vec())),
             durable,

@@ -1,14 +1,17 @@
 //! One copy that can go on after an interruption, from its state to its end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::time::UNIX_EPOCH;
 
+use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::fdatasync;
 
-use super::super::at_path::AtPath;
+use super::super::at_path::{AtPath, last_component};
 use super::super::dest::Destination;
 use super::super::dest::resolve_link::resolve_nofollow;
 use super::super::error::{AnewReason, Error, Operation, Refusal};
@@ -16,7 +19,8 @@ use super::super::file_status::{FileId, file_id, is_regular};
 use super::copy_state::{CopyState, Durable, FileVersion};
 use super::state_file::{StateFile, UnusableState};
 use super::whole_files::WholeFiles;
-use crate::transfer::errno_class::retry;
+use crate::sys::file::try_lock;
+use crate::transfer::errno_class::{Endpoint, retry};
 use crate::transfer::{self, CopyFailure, CopyListener, Event, Progress};
 
 /// A copy goes on at a multiple of this: a whole number of units of every file system.
@@ -28,6 +32,8 @@ pub(in crate::cp) struct ResumeSession {
     file: StateFile,
     source: FileVersion,
     state: RefCell<Option<CopyState>>,
+    /// Whether the open destination has bytes of the last run, which must stay whatever fails before the first new one.
+    has_part: Cell<bool>,
 }
 
 impl ResumeSession {
@@ -36,10 +42,13 @@ impl ResumeSession {
     /// # Errors
     /// The source or the destination is no regular file, or the directory of the destination cannot be opened.
     pub(in crate::cp) fn begin(
-        source: &AtPath,
-        from: &FileStat,
+        (source, from): (&AtPath, &FileStat),
         (dest, there): (&AtPath, Option<&FileStat>),
     ) -> Result<(Self, Option<AnewReason>), Error> {
+        if is_state_name(last_component(dest.shown()).as_bytes()) {
+            let path = dest.shown();
+            return Err(Error::refused(Refusal::ResumeStateName, path, path));
+        }
         let special = match there {
             _ if !is_regular(from) => Some(source),
             Some(there) if !is_regular(there) => Some(dest),
@@ -65,6 +74,7 @@ impl ResumeSession {
             file,
             source: FileVersion::of(from),
             state: RefCell::new(state),
+            has_part: Cell::new(false),
         };
         Ok((session, why))
     }
@@ -104,17 +114,29 @@ impl ResumeSession {
     /// why it is copied anew, where there was a state.
     ///
     /// # Errors
-    /// The state cannot be stored, so nothing must be written.
+    /// The state cannot be stored, or another process copies to this file, so nothing must be written.
     pub(in crate::cp) fn attach(
         &self,
         open: &mut Destination,
     ) -> Result<Option<AnewReason>, Error> {
+        if !open.is_atomic() {
+            // A second run of the same command would cut the file behind the first. A part is locked already.
+            match try_lock(&open.file) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(self.error(e)),
+                // A file system without locks is no reason to refuse.
+                Ok(()) | Err(_) => {}
+            }
+        }
         let now = fstat(&open.file).map_err(|e| self.error(e))?;
+        let born = birth_time(&open.file);
         let (mut at, mut why) = (0, None);
         if let Some(state) = &*self.state.borrow() {
             match state.durable {
-                Durable::Until(0) => open.created |= state.created && state.dest == file_id(&now),
-                Durable::Until(_) if state.dest != file_id(&now) => {
+                Durable::Until(0) => {
+                    let is_same = state.dest == file_id(&now) && state.born == born;
+                    open.created |= state.created && is_same && now.st_size == 0;
+                }
+                Durable::Until(_) if state.dest != file_id(&now) || state.born != born => {
                     why = Some(AnewReason::DestReplaced);
                 }
                 Durable::Until(durable) if now.st_size.cast_unsigned() < durable => {
@@ -122,14 +144,18 @@ impl ResumeSession {
                 }
                 Durable::Until(durable) => {
                     at = durable - durable % RESUME_UNIT;
+                    self.has_part.set(at > 0);
                     open.created |= state.created;
                 }
+                // It is whole, and is copied again to be compared or to be asked about.
+                Durable::Whole { .. } if state.dest == file_id(&now) => {}
                 Durable::Whole { .. } => why = Some(AnewReason::DestReplaced),
             }
         }
         let state = CopyState {
             source: self.source,
             dest: file_id(&now),
+            born,
             created: open.created,
             part: open.part_name(),
             durable: Durable::Until(at),
@@ -137,6 +163,11 @@ impl ResumeSession {
         self.file.store(&state).map_err(|e| self.error(e))?;
         self.state.replace(Some(state));
         Ok(why)
+    }
+
+    /// Returns whether the destination has bytes of the last run that this one was to go on with.
+    pub(in crate::cp) fn has_part(&self) -> bool {
+        self.has_part.get()
     }
 
     /// Returns the offset at which the copy goes on.
@@ -159,6 +190,9 @@ impl ResumeSession {
     /// Records what a failed copy has brought to the disk, if another run can go on there. Returns whether it can: then
     /// what was written must stay.
     pub(in crate::cp) fn note_failure(&self, failure: &CopyFailure, dest: &File) -> bool {
+        if !failure.begun && self.has_part() {
+            return true;
+        }
         let goes_on = matches!(
             failure.error,
             transfer::Error::Interrupted
@@ -167,7 +201,11 @@ impl ResumeSession {
         );
         let reached = if failure.begun { failure.copied } else { 0 };
         let durable = reached - reached % RESUME_UNIT;
-        if goes_on && durable > self.at() && retry(|| fdatasync(dest)).is_ok() {
+        if goes_on
+            && !may_have_lost(&failure.error)
+            && durable > self.at()
+            && retry(|| fdatasync(dest)).is_ok()
+        {
             // The last durable point stays otherwise.
             let _ = self.record(Durable::Until(durable));
         }
@@ -211,6 +249,33 @@ impl ResumeSession {
     fn error(&self, error: impl Into<io::Error>) -> Error {
         Error::io(Operation::WriteState, self.file.shown(), error)
     }
+}
+
+/// Returns whether bytes may be lost that were written before an error: the kernel tells of a failed write to the disk once,
+/// and the next sync succeeds.
+fn may_have_lost(error: &transfer::Error) -> bool {
+    match error {
+        transfer::Error::DurablePoint(_) => true,
+        transfer::Error::Io(Endpoint::Dest, e) => {
+            let errno = e.raw_os_error().map(Errno::from_raw);
+            !matches!(errno, Some(Errno::ENOSPC | Errno::EDQUOT))
+        }
+        _ => false,
+    }
+}
+
+/// Returns whether a destination has the name of a state, which the state of the file of that name would replace.
+fn is_state_name(name: &[u8]) -> bool {
+    name.starts_with(b".")
+        && (name.ends_with(b".mmapcp-state") || name.ends_with(b".mmapcp-state~"))
+}
+
+/// Returns when a file was made, in nanoseconds since 1970, where its file system tells. A new file that has got the number of
+/// an old inode has another time.
+fn birth_time(file: &File) -> Option<i64> {
+    let made = file.metadata().ok()?.created().ok()?;
+    let since = made.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok()
 }
 
 /// Records each durable point of a copy, and passes everything else on.

@@ -86,6 +86,17 @@ impl Drop for EndMark<'_> {
     }
 }
 
+/// Stops the hashing thread if the copy panics, since the scope waits for the thread.
+struct StopOnPanic<'a>(&'a Shared);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.update(|positions| positions.is_cancelled = true);
+        }
+    }
+}
+
 /// The listener of a copy that a hashing thread follows. It passes everything on.
 struct Follower<'a> {
     shared: &'a Shared,
@@ -169,7 +180,9 @@ pub(in crate::transfer) fn hash_beside(
             inner: listener,
             last: Progress::default(),
         };
+        let stop = StopOnPanic(&shared);
         let copied = copy(&mut follower);
+        drop(stop);
         let is_complete = copied.is_ok();
         shared.update(|positions| match is_complete {
             true => positions.copied = u64::MAX,
