@@ -192,7 +192,8 @@ fn copy_on(kind: &str, seed: u64, result: &mut KindResult) {
 }
 
 /// The thresholds were set before the first run: one moment in a hundred late on average, nine of ten copies within it, and
-/// three quarters of the best fixed rate. Later came that six of ten keep it in their worst ten seconds, too. Only spinning disks, of which few keep such a target at any rate, miss the last.
+/// three quarters of the best fixed rate, which only spinning disks miss, of which few keep such a target at any rate. Later
+/// came that six of ten keep it in their worst ten seconds, too.
 #[test]
 fn each_kind_of_disk_is_kept_to_the_target() {
     let disks = std::env::var("MMAPCP_SIMULATED_DISKS");
