@@ -317,17 +317,8 @@ fn read_sysctls(root: &Path) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kernel_file::root_with as root;
     use super::*;
-
-    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = dir.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        dir
-    }
 
     const FILES: [(&str, &str); 16] = [
         ("proc/sys/kernel/osrelease", "6.18.2\n"),

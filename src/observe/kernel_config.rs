@@ -74,17 +74,8 @@ pub fn ext4_journal(root: &Path, device: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kernel_file::root_with as root;
     use super::*;
-
-    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = dir.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        dir
-    }
 
     #[test]
     fn the_model_of_preemption_is_what_the_kernel_says_or_unknown() {

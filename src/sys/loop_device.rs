@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
+use nix::errno::Errno;
+
 /// The ioctls of /dev/loop-control and of a loop device.
 const LOOP_CLR_FD: libc::c_ulong = 0x4C01;
 const LOOP_GET_STATUS64: libc::c_ulong = 0x4C05;
@@ -131,11 +133,7 @@ fn call_by_value(file: &File, request: libc::c_ulong, value: i32) -> io::Result<
 }
 
 fn check(rc: libc::c_int) -> io::Result<()> {
-    if rc >= 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    Ok(Errno::result(rc).map(drop)?)
 }
 
 #[cfg(test)]

@@ -264,11 +264,16 @@ impl LatencyController {
             felt = felt.min(pace.taken.max(pace.reached));
         }
         let felt = felt.max(MIN_RATE);
-        self.last_congestion_rate = Some(felt);
         self.heard_early = false;
-        self.rate = felt * part;
-        self.cut = pace.now;
-        self.changed = pace.now;
+        self.cut_to(felt * part, felt, pace.now);
+    }
+
+    /// Lowers the rate because of a congestion that began at another one.
+    fn cut_to(&mut self, rate: f64, congestion: f64, now: MonotonicNs) {
+        self.last_congestion_rate = Some(congestion);
+        self.rate = rate;
+        self.cut = now;
+        self.changed = now;
         self.good = 0;
     }
 
@@ -290,11 +295,7 @@ impl LatencyController {
         if stepped.is_some_and(|stepped| pace.now.since(stepped) < JUST_STEPPED) {
             // What the disk takes is no more than it took while the call waited, and lies near the rate before or above.
             let taken = BELOW_KNEE * pace.recent.max(self.rate / 4.0);
-            self.last_congestion_rate = Some(self.rate);
-            self.rate = (self.rate / 2.0).min(taken);
-            self.cut = pace.now;
-            self.changed = pace.now;
-            self.good = 0;
+            self.cut_to((self.rate / 2.0).min(taken), self.rate, pace.now);
         } else {
             self.slow_down(EASE, pace);
         }

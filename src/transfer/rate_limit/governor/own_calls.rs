@@ -89,7 +89,7 @@ impl OwnCalls {
         if late > Duration::ZERO {
             self.late.push_back((now, late));
         }
-        let beyond = longest.as_secs_f64() - usual.min(longest.as_secs_f64());
+        let beyond = (longest.as_secs_f64() - usual).max(0.0);
         self.stalls
             .push_back((now, Duration::from_secs_f64(beyond)));
         let [least, most] = FULL_FROM;
