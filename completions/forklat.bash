@@ -28,6 +28,9 @@ _forklat() {
             forklat,scale)
                 cmd="forklat__subcmd__scale"
                 ;;
+            forklat,watch)
+                cmd="forklat__subcmd__watch"
+                ;;
             *)
                 ;;
         esac
@@ -35,7 +38,7 @@ _forklat() {
 
     case "${cmd}" in
         forklat)
-            opts="-h -V --help --version run compare scale merge"
+            opts="-h -V --help --version run compare scale watch merge"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -49,7 +52,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__compare)
-            opts="-v -h --rounds --runs --warm-up --seed --until-sure --no-repeat --size --source --tool --baseline --squeeze --disk-limit --disk-limit-size --disk-limit-above --sysctl --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --rounds --runs --warm-up --seed --until-sure --no-repeat --size --source --tool --baseline --squeeze --disk-limit --disk-limit-size --disk-limit-above --sysctl --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --export-html --export-openmetrics --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -147,6 +150,14 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --export-html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-openmetrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -155,7 +166,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__merge)
-            opts="-v -h --verbose --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --verbose --export-json --export-csv --export-markdown --export-hlog --export-svg --export-html --export-openmetrics --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -181,6 +192,14 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --export-html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-openmetrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -189,7 +208,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__run)
-            opts="-v -h --attach --for --baseline --settle --disk-limit --disk-limit-size --disk-limit-above --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --attach --for --baseline --settle --disk-limit --disk-limit-size --disk-limit-above --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --export-html --export-openmetrics --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -259,6 +278,14 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --export-html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-openmetrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -294,7 +321,7 @@ _forklat() {
                     return 0
                     ;;
                 --only)
-                    COMPREPLY=($(compgen -W "fork exec join-mapping write-mapping" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "fork exec copy-on-write storm join-mapping write-mapping" -- "${cur}"))
                     return 0
                     ;;
                 --export-json)
@@ -306,6 +333,48 @@ _forklat() {
                     return 0
                     ;;
                 --export-markdown)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        forklat__subcmd__watch)
+            opts="-h --interval --for --no-probes --probe --period --rss --exec-cold --on --export-jsonl --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe)
+                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read" -- "${cur}"))
+                    return 0
+                    ;;
+                --period)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-jsonl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -130,6 +130,7 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), ForklatError
     known.copies.extend(subject.copies);
     known.timelines.extend(subject.timelines);
     known.runs.extend(subject.runs);
+    known.late.extend(subject.late);
     for probe in subject.probes {
         let same = |p: &&mut ProbeResult| p.name == probe.name && p.cpu == probe.cpu;
         let Some(same) = known.probes.iter_mut().find(same) else {
