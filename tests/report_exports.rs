@@ -386,6 +386,7 @@ fn a_run(round: u32, fsync: u64, fork: u64, tail: Option<u64>) -> RunResult {
     let probe = |name: &str, answers: u64, ms: u64| ProbeRun {
         name: name.into(),
         answers,
+        mean_service: None,
         latency: distribution(&vec![ms * 1_000_000; answers as usize]),
     };
     let span = |part: &str, probes| RunSpan {
