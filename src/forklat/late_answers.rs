@@ -47,7 +47,7 @@ pub struct LateAnswers {
     cpu_time: Duration,
 }
 
-/// What explains late answers.
+/// Where the causes of late answers are found.
 #[derive(Debug)]
 enum Source {
     Recorder(Box<FlightRecorder>),

@@ -43,7 +43,7 @@ pub struct ExplainedAnswer {
     pub latency: f64,
     /// The wall-clock time of the intended time, in seconds since the epoch.
     pub time: f64,
-    /// The causes in words.
+    /// The causes in words for a reader.
     pub sentence: String,
     /// The names of the causes with their seconds, the largest first.
     pub causes: Vec<(String, f64)>,

@@ -19,7 +19,6 @@ use crate::observe::error::{ObserveError, cannot, failed};
 use crate::sys::clock::{self, MonotonicNs, saturating_nanos};
 use crate::sys::proc_status::stat_fields;
 use crate::sys::process::ProcessUsage;
-use crate::sys::shared_memory::SharedWords;
 
 /// Time between two looks. With eight probers they take 0.3 % of a CPU.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);

@@ -93,6 +93,7 @@ pub enum Trigger {
 #[derive(Debug)]
 pub struct PerfEvent {
     file: File,
+    trigger: Trigger,
 }
 
 impl PerfEvent {
@@ -145,7 +146,7 @@ impl PerfEvent {
         }
         // SAFETY: the call returned a new descriptor, which nothing else owns.
         let file = unsafe { File::from_raw_fd(fd as i32) };
-        Ok(Self { file })
+        Ok(Self { file, trigger })
     }
 
     /// Records only occurrences for which `filter`, in the language of trace points, is true.
@@ -181,12 +182,16 @@ impl PerfEvent {
         call_by_value(&self.file, PERF_EVENT_IOC_ENABLE, 0)
     }
 
-    /// Returns how often the event has occurred, where the filter let it pass; for a clock, its nanoseconds.
+    /// Returns how often a trace point was passed, where the filter let it count. For a clock it is 0.
     ///
     /// # Errors
     /// The errors of read(2), of which none is expected.
     pub fn count(&self) -> io::Result<u64> {
         let mut word = [0; 8];
+        if matches!(self.trigger, Trigger::CpuClock(_)) {
+            // Its counter has nanoseconds.
+            return Ok(0);
+        }
         (&self.file).read_exact(&mut word)?;
         Ok(u64::from_ne_bytes(word))
     }

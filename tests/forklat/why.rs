@@ -1,12 +1,13 @@
 //! `--why`: the causes of late answers are named, as the kernel's trace points show them, or else /proc.
 
+use std::process::Command;
 use std::time::Duration;
 
 use mmapcp::forklat::model::{Report, WhyResult};
 use nix::sys::signal::{Signal, kill};
 
 use super::unprivileged::{limited, open_place};
-use super::{COMMAND_TIME_ONLY, HeldRun, Process, RunFixture, subject, wait_until};
+use super::{COMMAND_TIME_ONLY, HeldRun, Process, RunFixture, cpus, subject, wait_until};
 use crate::support::{as_nobody, assert_exit, describe_output, is_root_or_skip, lossy_string, run};
 
 /// How long a prober is stopped: far above the threshold, and above what a busy machine adds.
@@ -92,6 +93,51 @@ fn a_stopped_prober_is_explained() {
             "{notes}"
         );
     }
+}
+
+/// A process of real-time priority takes a CPU from a prober, and its name and what it did are said.
+#[test]
+fn who_takes_the_cpu_is_named() {
+    if !is_root_or_skip("who_takes_the_cpu_is_named") {
+        return;
+    }
+    let place = RunFixture::new();
+    let words = ["--probe=wakeup", "--why=50ms", "--export-json=json"];
+    let held = HeldRun::start(&place, &[&words[..], &COMMAND_TIME_ONLY].concat());
+    let cpu = cpus()[0].to_string();
+    let hog = ["-f", "10", "taskset", "-c", &cpu, "timeout", "0.4"];
+    let work = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", "status=none"];
+    let ended = Command::new("chrt").args(hog).args(work).status();
+    assert_eq!(
+        ended.expect("start chrt").code(),
+        Some(124),
+        "ended by timeout(1)"
+    );
+    let output = held.finish();
+    assert_exit(&output, 0);
+    let report = place.report("json");
+    let why = why(&report, "during");
+    if report
+        .observers
+        .iter()
+        .any(|observer| observer.name == "states")
+    {
+        return crate::harness::skip(
+            "this kernel does not let its trace points be recorded".into(),
+        );
+    }
+    let taken = why.causes.iter().find(|sum| sum.cause == "CPU taken by dd");
+    assert!(taken.is_some_and(|sum| sum.seconds > 0.2), "{why:?}");
+    let told = why
+        .late
+        .iter()
+        .find(|late| late.sentence.contains("dd was on the CPU in "));
+    let told = told.unwrap_or_else(|| panic!("{why:?}"));
+    assert_eq!(
+        (&*told.probe, told.cpu),
+        ("wakeup", Some(cpus()[0])),
+        "{told:?}"
+    );
 }
 
 /// A user without rights is told why there are no trace points, and gets causes all the same.

@@ -124,7 +124,7 @@ mod tests {
     fn each_cause_is_a_row_and_the_latest_answers_are_sentences() {
         let subjects = [subject("cp", "disk", 2e6), subject("dd", "lock", 48e3)];
         let group = group(&subjects).unwrap();
-        assert_eq!(group.title, "why (from 10 ms)");
+        assert_eq!(group.title, "why (from 10.0 ms)");
         let rows: Vec<_> = group
             .rows
             .iter()

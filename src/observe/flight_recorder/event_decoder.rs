@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
         Some(u64::from_ne_bytes(self.take(8)?.try_into().ok()?))
     }
 
-    /// Takes a call chain.
+    /// Takes a call chain, without its marks.
     fn stack(&mut self) -> Option<Vec<u64>> {
         let length = self.u64()?;
         let frames: Option<Vec<u64>> = (0..length).map(|_| self.u64()).collect();

@@ -44,7 +44,7 @@ pub struct LateAnswer {
 /// A cause, with the time that it took and what is known of it in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CauseTime {
-    /// The cause.
+    /// The cause, without its details.
     pub cause: Cause,
     /// The time that it took.
     pub time: Duration,
@@ -55,7 +55,7 @@ pub struct CauseTime {
 /// The causes of a late answer, the one that took most time first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Explanation {
-    /// The causes, each once.
+    /// The causes, of which none is there twice.
     pub causes: Vec<CauseTime>,
 }
 

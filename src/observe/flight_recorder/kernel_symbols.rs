@@ -49,7 +49,7 @@ pub struct KernelSymbols {
 }
 
 impl KernelSymbols {
-    /// Reads /proc/kallsyms below `root`.
+    /// Reads the functions from /proc/kallsyms below `root`.
     #[must_use]
     pub fn read(root: &Path) -> Self {
         let text = std::fs::read_to_string(path_below(root, "/proc/kallsyms"));
@@ -119,6 +119,10 @@ pub fn request_of(stack: &[&str]) -> Option<String> {
 
 /// Returns the system call that a function serves, whatever it is called: `do_x` and `x` serve `x`.
 fn syscall_name(function: &str) -> Option<String> {
+    if function.starts_with("exit_to_user") || function.starts_with("syscall_") {
+        // The call is over, or has not begun.
+        return None;
+    }
     known_syscall(function).or_else(|| {
         let bare = function.trim_start_matches('_').trim_start_matches("do_");
         (!bare.is_empty()).then(|| bare.to_owned())
@@ -176,6 +180,10 @@ mod tests {
                 Some("pwrite64"),
             ),
             (&["handle_mm_fault", "exc_page_fault"], Some("a page fault")),
+            (
+                &["schedule", "exit_to_user_mode_loop", "do_syscall_64"],
+                None,
+            ),
             (&["worker_thread", "kthread", "ret_from_fork"], None),
             (&[], None),
         ] {

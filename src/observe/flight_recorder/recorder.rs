@@ -91,7 +91,7 @@ struct CpuRings {
 /// What a recorder has cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RecorderCost {
-    /// How long it ran.
+    /// The time for which it ran.
     pub length: Duration,
     /// The number of records that were written. Their CPU time is charged to whoever caused them.
     pub records: u64,

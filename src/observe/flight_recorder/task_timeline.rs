@@ -42,11 +42,11 @@ pub enum Activity<'a> {
 /// An activity with its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment<'a> {
-    /// The first moment.
+    /// The first moment of the activity.
     pub from: MonotonicNs,
     /// The first moment after it.
     pub to: MonotonicNs,
-    /// What the task did.
+    /// What the task did meanwhile.
     pub activity: Activity<'a>,
 }
 

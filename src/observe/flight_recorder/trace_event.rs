@@ -56,7 +56,7 @@ pub enum SwitchReason {
     Waits,
     /// A signal or a debugger stopped it.
     Stopped,
-    /// It has ended.
+    /// It has ended and does not come back.
     Ended,
 }
 
@@ -73,14 +73,14 @@ impl SwitchReason {
     }
 }
 
-/// What happened.
+/// What can happen on a CPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happening {
     /// A CPU went from one task to the next.
     Switch {
         /// The task that left the CPU.
         from: TaskId,
-        /// Why it left.
+        /// The reason for which it left.
         reason: SwitchReason,
         /// The task that runs now.
         to: TaskId,
@@ -111,7 +111,7 @@ pub enum Happening {
         /// The number of the task.
         pid: u32,
     },
-    /// A task made another.
+    /// A task made another one, its child.
     Fork {
         /// The number of the one that made it.
         parent: u32,
@@ -145,13 +145,13 @@ impl DiskRequest {
 /// Something that happened, with its time and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceEvent {
-    /// When it happened.
+    /// The moment at which it happened.
     pub at: MonotonicNs,
     /// The CPU on which it happened.
     pub cpu: u32,
     /// The task that ran there, by the number that this process knows it by.
     pub tid: u32,
-    /// What happened.
+    /// What happened then and there.
     pub what: Happening,
 }
 
