@@ -105,14 +105,11 @@ fn who_takes_the_cpu_is_named() {
     let words = ["--probe=wakeup", "--why=50ms", "--export-json=json"];
     let held = HeldRun::start(&place, &[&words[..], &COMMAND_TIME_ONLY].concat());
     let cpu = cpus()[0].to_string();
-    let hog = ["-f", "10", "taskset", "-c", &cpu, "timeout", "0.4"];
-    let work = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", "status=none"];
+    // It ends by itself: nothing of the same priority on that CPU could end it.
+    let hog = ["-f", "10", "taskset", "-c", &cpu, "dd", "count=4000"];
+    let work = ["if=/dev/zero", "of=/dev/null", "bs=1M", "status=none"];
     let ended = Command::new("chrt").args(hog).args(work).status();
-    assert_eq!(
-        ended.expect("start chrt").code(),
-        Some(124),
-        "ended by timeout(1)"
-    );
+    assert!(ended.expect("start chrt").success());
     let output = held.finish();
     assert_exit(&output, 0);
     let report = place.report("json");
@@ -127,7 +124,7 @@ fn who_takes_the_cpu_is_named() {
         );
     }
     let taken = why.causes.iter().find(|sum| sum.cause == "CPU taken by dd");
-    assert!(taken.is_some_and(|sum| sum.seconds > 0.2), "{why:?}");
+    assert!(taken.is_some_and(|sum| sum.seconds > 0.05), "{why:?}");
     let told = why
         .late
         .iter()
