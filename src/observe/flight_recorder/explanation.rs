@@ -387,10 +387,10 @@ impl Explainer<'_> {
     /// Names the task that sent the signal by which a task was stopped.
     fn stop_words(&self, task: Task, until: MonotonicNs) -> String {
         let earlier = self.recording.between(MonotonicNs::ZERO, until).iter();
-        let sent = earlier
+        let mut sent = earlier
             .filter(|event| matches!(event.what, Happening::StopSignal { pid } if pid == task.pid));
         let sender = sent
-            .last()
+            .next_back()
             .and_then(|event| self.recording.occupant_at(event.cpu, event.at));
         let sender = sender.map_or_else(String::new, |task| format!(" from {}", task.name()));
         format!("a stop signal{sender} stopped it")
