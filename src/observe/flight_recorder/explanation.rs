@@ -48,8 +48,33 @@ pub struct CauseTime {
     pub cause: Cause,
     /// The time that it took.
     pub time: Duration,
-    /// What happened, as a sentence without a subject of its own that `for TIME` follows.
-    pub words: String,
+    /// What happened, in words.
+    pub words: CauseWords,
+}
+
+/// What happened, in words around the time that it took.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CauseWords {
+    /// The words that `for TIME` follows.
+    pub before_time: String,
+    /// What else is known of it; empty if there is nothing.
+    pub details: String,
+}
+
+impl From<String> for CauseWords {
+    fn from(before_time: String) -> Self {
+        let details = String::new();
+        Self {
+            before_time,
+            details,
+        }
+    }
+}
+
+impl From<&str> for CauseWords {
+    fn from(before_time: &str) -> Self {
+        before_time.to_owned().into()
+    }
 }
 
 /// The causes of a late answer, the one that took most time first.
@@ -61,7 +86,7 @@ pub struct Explanation {
 
 impl Explanation {
     /// Adds a cause. The words of the longer part are kept.
-    pub fn add(&mut self, cause: Cause, time: Duration, words: impl Into<String>) {
+    pub fn add(&mut self, cause: Cause, time: Duration, words: impl Into<CauseWords>) {
         if time.is_zero() {
             return;
         }
@@ -90,7 +115,14 @@ impl Explanation {
         let named = self.causes.iter().filter(|part| part.time >= least);
         let named = named.take(MAX_NAMED).map(|part| {
             let time = format_seconds(part.time.as_secs_f64());
-            format!("{} for {time}", part.words)
+            let CauseWords {
+                before_time,
+                details,
+            } = &part.words;
+            match details.as_str() {
+                "" => format!("{before_time} for {time}"),
+                details => format!("{before_time} for {time} ({details})"),
+            }
         });
         named.collect::<Vec<_>>().join("; ")
     }
@@ -281,18 +313,19 @@ impl Explainer<'_> {
         functions: &[&str],
         segment: &Segment,
         woken_by: Option<&TraceEvent>,
-    ) -> Option<(Cause, String)> {
+    ) -> Option<(Cause, CauseWords)> {
         match cause_of_wait(functions) {
             Some((Cause::Child, _)) => None,
             Some((cause, function)) => {
-                let words = self.wait_words(&cause, function, segment, woken_by);
+                let place = (functions, function);
+                let words = self.wait_words(&cause, place, segment, woken_by);
                 Some((cause, words))
             }
             None if self.was_begun(task, segment.from, reclaim_border) => {
-                Some((Cause::DirectReclaim, "direct reclaim waited".to_owned()))
+                Some((Cause::DirectReclaim, "direct reclaim waited".into()))
             }
             None if self.is_held_back(task, segment.from) => {
-                let words = "balance_dirty_pages held it back".to_owned();
+                let words = "balance_dirty_pages held it back".into();
                 Some((Cause::DirtyThrottling, words))
             }
             None => None,
@@ -333,33 +366,42 @@ impl Explainer<'_> {
     fn wait_words(
         &self,
         cause: &Cause,
-        function: &str,
+        (functions, function): (&[&str], &str),
         segment: &Segment,
         woken_by: Option<&TraceEvent>,
-    ) -> String {
-        let disk = || match disk_work(self.recording, segment.from, segment.to) {
-            DiskWork::Slowest(numbers, time) => format!(
-                ", while the disk {numbers} took up to {} for a request",
-                format_seconds(time.as_secs_f64())
-            ),
-            DiskWork::NoRequest => ", while no request was at a disk".to_owned(),
-            DiskWork::NotRecorded => String::new(),
+    ) -> CauseWords {
+        let waker = woken_by.and_then(|event| self.recording.occupant_at(event.cpu, event.at));
+        let waker = waker.filter(|task| !task.is_idle());
+        let waker = waker.map(|task| format!("woken by {}", task.name()));
+        let disk = match disk_work(self.recording, segment.from, segment.to) {
+            DiskWork::Slowest(numbers, time) => {
+                let time = format_seconds(time.as_secs_f64());
+                Some(format!(
+                    "the disk {numbers} took up to {time} for a request"
+                ))
+            }
+            DiskWork::NoRequest => Some("no request was at a disk".to_owned()),
+            DiskWork::NotRecorded => None,
         };
-        let waker = || {
-            let waker = woken_by.and_then(|event| self.recording.occupant_at(event.cpu, event.at));
-            let waker = waker.filter(|task| !task.is_idle());
-            waker.map_or_else(String::new, |task| format!(", woken by {}", task.name()))
+        let (what, details) = match cause {
+            Cause::DirtyThrottling => return format!("{function} held it back").into(),
+            Cause::DirectReclaim => return format!("direct reclaim waited in {function}").into(),
+            Cause::Journal => ("it waited for the journal", [waker, disk]),
+            Cause::Lock => ("it waited for a lock", [waker, None]),
+            Cause::Writeback => ("it waited for a page under writeback", [disk, None]),
+            Cause::DiskQueue => ("it waited for room in the queue of the disk", [disk, None]),
+            _ => ("it waited for the disk", [disk, None]),
         };
-        match cause {
-            Cause::DirtyThrottling => format!("{function} held it back"),
-            Cause::DirectReclaim => format!("direct reclaim waited in {function}"),
-            Cause::Journal => format!(
-                "it waited for the journal in {function}{}{}",
-                waker(),
-                disk()
-            ),
-            Cause::Lock => format!("it waited for a lock in {function}{}", waker()),
-            _ => format!("it waited for the disk in {function}{}", disk()),
+        // The function that all waits for a disk have in common says little.
+        let mut places = functions.iter().filter(|name| !is_scheduler(name));
+        let place = match function.contains("schedule") {
+            true => places.next().unwrap_or(&function),
+            false => function,
+        };
+        let details: Vec<String> = details.into_iter().flatten().collect();
+        CauseWords {
+            before_time: format!("{what} in {place}"),
+            details: details.join("; "),
         }
     }
 
@@ -408,9 +450,16 @@ fn absent(cpu: u32, doing: &str) -> String {
     format!("CPU {cpu} did nothing although {doing} (interrupts off, or taken by the hypervisor)")
 }
 
-/// Returns whether a function is one of those by which every task goes to sleep.
+/// Returns whether a function is one of those by which every task goes to sleep or waits for a bit.
 fn is_scheduler(name: &str) -> bool {
-    name.contains("schedule") || name.starts_with("__switch")
+    let common = [
+        "schedule",
+        "wait_on_bit",
+        "bit_wait",
+        "__switch",
+        "wait_common",
+    ];
+    common.iter().any(|part| name.contains(part))
 }
 
 /// Returns whether an event is the begin of something, its end, or neither.
@@ -578,8 +627,8 @@ mod tests {
         assert_eq!(times(&told), want(&parts));
         assert_eq!(
             told.sentence(),
-            "it waited for the journal in jbd2_log_wait_commit, woken by mmapcp, while the disk 8:0 took up to 29 ms \
-             for a request for 31 ms; balance_dirty_pages held it back for 14 ms; it ran itself for 3 ms"
+            "it waited for the journal in jbd2_log_wait_commit for 31 ms (woken by mmapcp; the disk 8:0 took up to 29 ms \
+             for a request); balance_dirty_pages held it back for 14 ms; it ran itself for 3 ms"
         );
     }
 
