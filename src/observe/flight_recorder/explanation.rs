@@ -395,7 +395,7 @@ impl Explainer<'_> {
         // The function that all waits for a disk have in common says little.
         let mut places = functions.iter().filter(|name| !is_scheduler(name));
         let place = match function.contains("schedule") {
-            true => places.next().unwrap_or(&function),
+            true => places.next().copied().unwrap_or(function),
             false => function,
         };
         let details: Vec<String> = details.into_iter().flatten().collect();
