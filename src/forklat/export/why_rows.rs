@@ -141,7 +141,7 @@ mod tests {
         );
         let said = &sentences(&subjects)[1];
         assert!(
-            said.starts_with("dd until durable: fork, CPU 1, 48 ms at "),
+            said.starts_with("dd until durable: fork, CPU 1, 48.0 ms at "),
             "{said}"
         );
         assert!(

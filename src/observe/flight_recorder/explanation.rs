@@ -48,7 +48,7 @@ pub struct CauseTime {
     pub cause: Cause,
     /// The time that it took.
     pub time: Duration,
-    /// What happened, in words.
+    /// What happened, in the words of a sentence.
     pub words: CauseWords,
 }
 
