@@ -28,9 +28,6 @@ _forklat() {
             forklat,scale)
                 cmd="forklat__subcmd__scale"
                 ;;
-            forklat,watch)
-                cmd="forklat__subcmd__watch"
-                ;;
             *)
                 ;;
         esac
@@ -38,7 +35,7 @@ _forklat() {
 
     case "${cmd}" in
         forklat)
-            opts="-h -V --help --version run compare scale watch merge"
+            opts="-h -V --help --version run compare scale merge"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -52,7 +49,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__compare)
-            opts="-v -h --rounds --runs --warm-up --seed --until-sure --no-repeat --size --source --tool --baseline --squeeze --disk-limit --disk-limit-size --disk-limit-above --sysctl --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --export-html --export-openmetrics --help"
+            opts="-v -h --rounds --runs --warm-up --seed --until-sure --no-repeat --size --source --tool --baseline --squeeze --memory --disk-limit --disk-limit-size --disk-limit-above --sysctl --verbose --probe --period --rss --exec-cold --why --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -98,6 +95,10 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --memory)
+                    COMPREPLY=($(compgen -W "warm cold both" -- "${cur}"))
+                    return 0
+                    ;;
                 --disk-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -115,7 +116,7 @@ _forklat() {
                     return 0
                     ;;
                 --probe)
-                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read overwrite stream all" -- "${cur}"))
                     return 0
                     ;;
                 --period)
@@ -123,6 +124,10 @@ _forklat() {
                     return 0
                     ;;
                 --rss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --why)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -150,14 +155,6 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --export-html)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --export-openmetrics)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -166,7 +163,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__merge)
-            opts="-v -h --verbose --export-json --export-csv --export-markdown --export-hlog --export-svg --export-html --export-openmetrics --help"
+            opts="-v -h --verbose --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -192,14 +189,6 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --export-html)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --export-openmetrics)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -208,7 +197,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__run)
-            opts="-v -h --attach --for --baseline --settle --disk-limit --disk-limit-size --disk-limit-above --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --export-html --export-openmetrics --help"
+            opts="-v -h --attach --for --baseline --settle --disk-limit --disk-limit-size --disk-limit-above --verbose --probe --period --rss --exec-cold --why --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -243,7 +232,7 @@ _forklat() {
                     return 0
                     ;;
                 --probe)
-                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read overwrite stream all" -- "${cur}"))
                     return 0
                     ;;
                 --period)
@@ -251,6 +240,10 @@ _forklat() {
                     return 0
                     ;;
                 --rss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --why)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -275,14 +268,6 @@ _forklat() {
                     return 0
                     ;;
                 --export-svg)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --export-html)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --export-openmetrics)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -321,7 +306,7 @@ _forklat() {
                     return 0
                     ;;
                 --only)
-                    COMPREPLY=($(compgen -W "fork exec copy-on-write storm join-mapping write-mapping" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "fork exec join-mapping write-mapping" -- "${cur}"))
                     return 0
                     ;;
                 --export-json)
@@ -333,48 +318,6 @@ _forklat() {
                     return 0
                     ;;
                 --export-markdown)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        forklat__subcmd__watch)
-            opts="-h --interval --for --no-probes --probe --period --rss --exec-cold --on --export-jsonl --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --interval)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --for)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --probe)
-                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read" -- "${cur}"))
-                    return 0
-                    ;;
-                --period)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --rss)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --on)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --export-jsonl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -131,6 +131,11 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), ForklatError
     known.timelines.extend(subject.timelines);
     known.runs.extend(subject.runs);
     known.late.extend(subject.late);
+    match (&mut known.why, subject.why) {
+        (Some(known), Some(other)) => known.merge(other),
+        (None, Some(other)) => known.why = Some(other),
+        (_, None) => {}
+    }
     for probe in subject.probes {
         let same = |p: &&mut ProbeResult| p.name == probe.name && p.cpu == probe.cpu;
         let Some(same) = known.probes.iter_mut().find(same) else {

@@ -11,6 +11,7 @@ pub mod error;
 pub mod export;
 pub mod host;
 pub mod interval_log;
+pub mod late_answers;
 pub mod measured_command;
 pub mod merge;
 pub mod model;
@@ -26,6 +27,7 @@ pub mod session;
 pub mod statistics;
 pub mod status_line;
 mod watch;
+pub mod why_result;
 pub mod writeback_idle;
 
 use std::ffi::OsString;

@@ -13,6 +13,7 @@ mod status_line;
 mod unprivileged;
 mod usage_errors;
 mod watch;
+mod why;
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;

@@ -24,7 +24,7 @@ pub(super) fn open_place() -> RunFixture {
 }
 
 /// `forklat run` of a JSON export under these limits.
-fn limited(place: &RunFixture, limits: &[&str]) -> Command {
+pub(super) fn limited(place: &RunFixture, limits: &[&str]) -> Command {
     let mut command = place.command_with_mark("prlimit");
     command
         .args(limits)

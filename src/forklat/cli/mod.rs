@@ -9,6 +9,7 @@ pub mod run_args;
 pub mod scale;
 pub mod usage_error;
 pub mod watch;
+pub mod why_args;
 
 use std::path::PathBuf;
 

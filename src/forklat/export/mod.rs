@@ -24,6 +24,7 @@ pub mod svg;
 pub mod table;
 pub mod terminal_report;
 mod verdict;
+mod why_rows;
 
 use std::path::PathBuf;
 
