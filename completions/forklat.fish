@@ -50,8 +50,8 @@ stream\t''
 all\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l period -d 'Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l rss -d 'Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs' -r
-complete -c forklat -n "__fish_forklat_using_subcommand run" -l why -d 'Say why answers were late: explain each that took TIME or longer, and show how much time each cause took [default of TIME: 10ms]' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l why -d 'Say why answers were late: explain each that took TIME or longer, and show how much time each cause took [default of TIME: 10ms]' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-json -d 'Write everything as JSON: facts about the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-markdown -d 'Write the table as Markdown' -r -F
@@ -90,8 +90,8 @@ stream\t''
 all\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l period -d 'Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l rss -d 'Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l why -d 'Say why answers were late: explain each that took TIME or longer, and show how much time each cause took [default of TIME: 10ms]' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]' -r -F
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l why -d 'Say why answers were late: explain each that took TIME or longer, and show how much time each cause took [default of TIME: 10ms]' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-json -d 'Write everything as JSON: facts about the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-markdown -d 'Write the table as Markdown' -r -F
@@ -120,13 +120,16 @@ complete -c forklat -n "__fish_forklat_using_subcommand scale" -l export-markdow
 complete -c forklat -n "__fish_forklat_using_subcommand scale" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c forklat -n "__fish_forklat_using_subcommand watch" -l interval -d 'Show the machine again after each TIME' -r
 complete -c forklat -n "__fish_forklat_using_subcommand watch" -l for -d 'Stop after TIME, and not only when a signal comes' -r
-complete -c forklat -n "__fish_forklat_using_subcommand watch" -l probe -d 'Run only the probes with these names' -r -f -a "wakeup\t''
+complete -c forklat -n "__fish_forklat_using_subcommand watch" -l probe -d 'Run only the probes with these names, or all that there are' -r -f -a "wakeup\t''
 fork\t''
 exec\t''
 touch\t''
 write\t''
 fsync\t''
-read\t''"
+read\t''
+overwrite\t''
+stream\t''
+all\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand watch" -l period -d 'Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option' -r
 complete -c forklat -n "__fish_forklat_using_subcommand watch" -l rss -d 'Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs' -r
 complete -c forklat -n "__fish_forklat_using_subcommand watch" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]' -r -F
