@@ -3,13 +3,41 @@
 use std::fmt::{self, Formatter};
 use std::path::Path;
 
-use crate::cp::error::DrainObstacle;
+use crate::cp::error::{DrainObstacle, Error, Warning};
 use crate::report::quote::{quote, quote_if_needed};
 use crate::report::{PROGRAM_NAME, units};
 use crate::sys::strerror::strerror;
 
-/// Writes why a source is not drained.
-pub(super) fn write_obstacle(
+/// Writes the error for a source that is not drained, and nothing for another one.
+pub(super) fn write_error(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
+    match error {
+        Error::Drain {
+            source,
+            dest,
+            obstacle,
+        } => write_obstacle(f, source, dest, obstacle),
+        _ => Ok(()),
+    }
+}
+
+/// Writes the warnings about a drain, and nothing for another one.
+pub(super) fn write_warning(f: &mut Formatter<'_>, warning: &Warning) -> fmt::Result {
+    match warning {
+        Warning::DrainLeft {
+            source,
+            dest,
+            durable,
+        } => write_left(f, source, dest, *durable),
+        Warning::DrainNotVerified { dest, until } => write!(
+            f,
+            "warning: an earlier run may have freed the first {until} bytes of the source of {} without --verify, so they are not compared",
+            quote(dest)
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn write_obstacle(
     f: &mut Formatter<'_>,
     source: &Path,
     dest: &Path,
@@ -69,13 +97,7 @@ fn reason(dest: &Path, obstacle: &DrainObstacle) -> String {
     }
 }
 
-/// Writes what is where after a drain that failed, and how it goes on.
-pub(super) fn write_left(
-    f: &mut Formatter<'_>,
-    source: &Path,
-    dest: &Path,
-    durable: u64,
-) -> fmt::Result {
+fn write_left(f: &mut Formatter<'_>, source: &Path, dest: &Path, durable: u64) -> fmt::Result {
     write!(
         f,
         "{} has the first {durable} bytes ({}) on the disk, and {} has what follows; to go on: {}",

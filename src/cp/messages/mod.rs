@@ -202,11 +202,7 @@ impl Display for Error {
             Self::Atomic { path, obstacle } => {
                 write!(f, "cannot replace {} atomically: {obstacle}", quote(path))
             }
-            Self::Drain {
-                source,
-                dest,
-                obstacle,
-            } => drain::write_obstacle(f, source, dest, obstacle),
+            Self::Drain { .. } => drain::write_error(f, self),
             Self::Data(data) => data.fmt(f),
             Self::Replaced(replaced) => replaced.fmt(f),
             Self::Refused {
@@ -569,17 +565,8 @@ impl Display for Warning {
             Self::CopiedAnew { dest, why } => {
                 write!(f, "warning: {} is copied anew: {why}", quote(dest))
             }
-            Self::DrainLeft {
-                source,
-                dest,
-                durable,
-            } => drain::write_left(f, source, dest, *durable),
-            Self::DrainNotVerified { dest, until } => {
-                let dest = quote(dest);
-                write!(
-                    f,
-                    "warning: an earlier run may have freed the first {until} bytes of the source of {dest} without --verify, so they are not compared"
-                )
+            left @ (Self::DrainLeft { .. } | Self::DrainNotVerified { .. }) => {
+                drain::write_warning(f, left)
             }
             Self::ReadBackCached { dest, why } => {
                 let dest = quote(dest);
