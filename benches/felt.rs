@@ -1,13 +1,14 @@
 //! What other programs feel on a free host while one large file is copied at full speed: `mmapcp`, its engines, and its peers.
 //!
 //! ```text
-//! cargo bench --bench felt                                     # 8 GiB, ten rounds, about twelve minutes a page size
+//! cargo bench --bench felt                                     # 8 GiB, ten rounds, about twelve minutes a dump
 //! cargo bench --bench felt -- --size 1G --rounds 3 --pages 4k  # a look at whether it works
 //! cargo bench --bench felt -- --tool mmapcp --tool 'dd-1m'
 //! ```
 //!
 //! Each round has an idle span and each tool once, in an order drawn anew; the seed is printed. Each run is one `forklat run`,
-//! which asks for a fork every 2 ms and a wake-up every 1 ms on each CPU. A table shows the figure of each round, the median,
+//! which asks for a fork every 2 ms and a wake-up every 1 ms on each CPU, and writes, syncs and reads on the disk of the
+//! copies (`--probe`). A table shows the figure of each round, the median,
 //! and how often a tool was at or below the first one in the same round.
 
 #[path = "felt/rounds.rs"]
@@ -23,7 +24,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use mmapcp::report::units::parse_bytes;
 
-use rounds::Tool;
+use rounds::{AskedProbe, Series, Tool};
 use tmpfs_dump::TmpfsDump;
 
 /// What others feel while one file is copied: figures of each round
@@ -37,9 +38,13 @@ struct FeltArgs {
     #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// The pages that the dump lies in; huge ones need root
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["4k", "huge"])]
+    /// What the dump lies in: pages of 4 KiB, the same with 1 % holes, or huge pages, which need root
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["4k", "holes", "huge"])]
     pages: Vec<Pages>,
+
+    /// Only these probes [default: fork,wakeup,write,fsync,read]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = AskedProbe::find)]
+    probe: Vec<AskedProbe>,
 
     /// Only these tools; the first is the one that others are compared with
     #[arg(long, value_name = "NAME", value_parser = Tool::find)]
@@ -63,6 +68,7 @@ struct FeltArgs {
 enum Pages {
     #[value(name = "4k")]
     Small,
+    Holes,
     Huge,
 }
 
@@ -74,16 +80,30 @@ fn main() -> Result<()> {
         [] => rounds::TOOLS.to_vec(),
         chosen => chosen.to_vec(),
     };
-    let seed = args.seed.unwrap_or_else(rounds::draw_seed);
-    println!("seed {seed}");
+    let probes = match &args.probe[..] {
+        [] => rounds::PROBES[..5].to_vec(),
+        chosen => chosen.to_vec(),
+    };
+    let series = Series {
+        tools: &tools,
+        probes: &probes,
+        directory: &args.on,
+        rounds: args.rounds,
+        seed: args.seed.unwrap_or_else(rounds::draw_seed),
+    };
+    println!("seed {}", series.seed);
     for pages in &args.pages {
         let (dump, name) = match pages {
             Pages::Small => (TmpfsDump::small_pages(args.size)?, "pages of 4 KiB"),
+            Pages::Holes => (
+                TmpfsDump::with_holes(args.size)?,
+                "pages of 4 KiB, each hundredth a hole",
+            ),
             Pages::Huge => (TmpfsDump::huge_pages(args.size)?, "huge pages"),
         };
-        let figures = rounds::measure(&tools, &dump.path(), &args.on, args.rounds, seed)?;
+        let figures = rounds::measure(&series, &dump.path())?;
         println!("\n## A dump in {name}\n");
-        print!("{}", table::render(&tools, &figures));
+        print!("{}", table::render(&series, &figures));
     }
     Ok(())
 }

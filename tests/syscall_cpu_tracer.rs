@@ -5,6 +5,7 @@
 //! that come in between are charged as well: who judges single calls must repeat the run.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -23,6 +24,30 @@ pub(crate) struct CallCpuTime {
     pub(crate) longest: Duration,
     /// Number and arguments of the longest call, in hexadecimal, as in `/proc/PID/syscall`.
     pub(crate) arguments: String,
+    /// What each call took, in the order of the calls.
+    each: CallTimes,
+}
+
+/// Times of calls, of which a failed assertion shows only how many there are.
+#[derive(Clone, Default)]
+struct CallTimes(Vec<Duration>);
+
+impl fmt::Debug for CallTimes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} times", self.0.len())
+    }
+}
+
+impl CallCpuTime {
+    /// The time that one call in a thousand exceeds; the longest of fewer than a thousand.
+    pub(crate) fn p999(&self) -> Duration {
+        let mut each = self.each.0.clone();
+        each.sort_unstable();
+        let below = (each.len() * 999).div_ceil(1000);
+        each.get(below.saturating_sub(1))
+            .copied()
+            .unwrap_or_default()
+    }
 }
 
 /// The system calls of one run.
@@ -44,6 +69,14 @@ impl CpuTrace {
     pub(crate) fn above(&self, limit: Duration) -> BTreeMap<i64, CallCpuTime> {
         let above = self.spent.iter().filter(|(_, s)| s.longest > limit);
         above.map(|(n, spent)| (*n, spent.clone())).collect()
+    }
+
+    /// The kind of call that took most time in all.
+    pub(crate) fn busiest(&self) -> (i64, CallCpuTime) {
+        let busiest = self.spent.iter().max_by_key(|(_, spent)| spent.total);
+        busiest
+            .map(|(n, spent)| (*n, spent.clone()))
+            .unwrap_or_default()
     }
 
     /// The call that took longest.
@@ -178,6 +211,7 @@ impl CpuTrace {
         let spent = self.spent.entry(number).or_default();
         spent.calls += 1;
         spent.total += took;
+        spent.each.0.push(took);
         if took >= spent.longest {
             (spent.longest, spent.arguments) = (took, arguments.trim_end().into());
         }

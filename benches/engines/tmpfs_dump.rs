@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use nix::fcntl::{FallocateFlags, fallocate};
 
 /// A directory with a dump in it; unmounted and removed in the end, also on the way out of an error.
 pub(crate) struct TmpfsDump {
@@ -21,6 +22,21 @@ impl TmpfsDump {
             mounted: false,
         };
         dump.fill(size)?;
+        Ok(dump)
+    }
+
+    /// On /dev/shm, in pages of 4 KiB, each hundredth of them a hole.
+    #[allow(
+        dead_code,
+        reason = "not every bench that includes this file has such a dump"
+    )]
+    pub(crate) fn with_holes(size: u64) -> Result<Self> {
+        let dump = Self::small_pages(size)?;
+        let file = File::options().write(true).open(dump.path())?;
+        let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        for page in (0..size / 4096).step_by(100) {
+            fallocate(&file, punch, (page * 4096).cast_signed(), 4096)?;
+        }
         Ok(dump)
     }
 

@@ -55,16 +55,68 @@ impl Tool {
     }
 }
 
-/// What one run came to. Latencies are in milliseconds.
-#[derive(Debug, Clone, Copy, Default)]
+/// A probe of a run, as `forklat run` knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskedProbe {
+    pub(crate) name: &'static str,
+    /// How often it asks, in milliseconds. A run lasts for 5 s or more, and a p99 needs 200 answers.
+    period_ms: u32,
+    /// Whether there are enough answers for a p99.9.
+    pub(crate) has_p999: bool,
+}
+
+/// All probes; the first five are asked unless others are named. exec and touch hold a CPU for 1 ms an answer, which the
+/// wake-ups of the same run then feel.
+pub(crate) const PROBES: [AskedProbe; 7] = [
+    AskedProbe::new("fork", 2, true),
+    AskedProbe::new("wakeup", 1, true),
+    AskedProbe::new("write", 10, false),
+    AskedProbe::new("fsync", 25, false),
+    AskedProbe::new("read", 10, false),
+    AskedProbe::new("exec", 25, false),
+    AskedProbe::new("touch", 25, false),
+];
+
+impl AskedProbe {
+    const fn new(name: &'static str, period_ms: u32, has_p999: bool) -> Self {
+        Self {
+            name,
+            period_ms,
+            has_p999,
+        }
+    }
+
+    /// Returns the probe of this name.
+    ///
+    /// # Errors
+    /// There is none; the message names all.
+    pub(crate) fn find(name: &str) -> Result<Self, String> {
+        let named = PROBES.into_iter().find(|probe| probe.name == name);
+        named.ok_or_else(|| format!("the probes are {}", PROBES.map(|p| p.name).join(", ")))
+    }
+}
+
+/// What is measured, the same in each run.
+#[derive(Debug)]
+pub(crate) struct Series<'a> {
+    pub(crate) tools: &'a [Tool],
+    pub(crate) probes: &'a [AskedProbe],
+    /// Where the copies go, and where write, fsync and read ask.
+    pub(crate) directory: &'a Path,
+    pub(crate) rounds: u32,
+    pub(crate) seed: u64,
+}
+
+/// What one run came to.
+#[derive(Debug, Clone)]
 pub(crate) struct RunFigures {
     /// Seconds until the tool exited.
     pub(crate) wall: f64,
-    pub(crate) fork: Percentiles,
-    pub(crate) wakeup: Percentiles,
+    /// For each probe of the series.
+    pub(crate) latencies: Vec<Percentiles>,
 }
 
-/// The upper percentiles of one probe, over all CPUs.
+/// The upper percentiles of one probe over all CPUs, in milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Percentiles {
     pub(crate) p99: f64,
@@ -78,35 +130,26 @@ pub(crate) fn draw_seed() -> u64 {
     now.map_or(1, |now| now.as_nanos() as u64 | 1)
 }
 
-/// Runs all rounds. The result has a vector of rounds for each tool, in the order of `tools`.
+/// Runs all rounds. The result has a vector of rounds for each tool, in the order of the series.
 ///
 /// # Errors
 /// forklat or a tool fails, or a copy differs from its source in size.
-pub(crate) fn measure(
-    tools: &[Tool],
-    source: &Path,
-    directory: &Path,
-    rounds: u32,
-    seed: u64,
-) -> Result<Vec<Vec<RunFigures>>> {
-    let mut random = seed | 1;
-    let mut figures = vec![Vec::new(); tools.len()];
-    for round in 1..=rounds {
-        for index in shuffled(tools.len(), &mut random) {
-            let tool = tools[index];
-            let run = run_once(tool, source, directory)
+pub(crate) fn measure(series: &Series, source: &Path) -> Result<Vec<Vec<RunFigures>>> {
+    let mut random = series.seed | 1;
+    let mut figures = vec![Vec::new(); series.tools.len()];
+    for round in 1..=series.rounds {
+        for index in shuffled(series.tools.len(), &mut random) {
+            let tool = series.tools[index];
+            let run = run_once(tool, series, source)
                 .with_context(|| format!("round {round}, {}", tool.name))?;
-            println!(
-                "{round} {:14} {:6.2} s  fork {:.2} {:.2} {:.2}  wakeup {:.2} {:.2} {:.2} ms",
-                tool.name,
-                run.wall,
-                run.fork.p99,
-                run.fork.p999,
-                run.fork.max,
-                run.wakeup.p99,
-                run.wakeup.p999,
-                run.wakeup.max,
-            );
+            print!("{round} {:14} {:6.2} s", tool.name, run.wall);
+            for (probe, ms) in series.probes.iter().zip(&run.latencies) {
+                print!(
+                    "  {} {:.2} {:.2} {:.2}",
+                    probe.name, ms.p99, ms.p999, ms.max
+                );
+            }
+            println!(" ms");
             figures[index].push(run);
         }
     }
@@ -125,12 +168,24 @@ fn shuffled(count: usize, random: &mut u64) -> Vec<usize> {
     order
 }
 
-fn run_once(tool: Tool, source: &Path, directory: &Path) -> Result<RunFigures> {
-    let (dest, export) = (directory.join("copy"), directory.join("run.json"));
+fn run_once(tool: Tool, series: &Series, source: &Path) -> Result<RunFigures> {
+    let (dest, export) = (
+        series.directory.join("copy"),
+        series.directory.join("run.json"),
+    );
     let _ = fs::remove_file(&dest);
     ensure!(Command::new("sync").status()?.success(), "sync failed");
+    let names: Vec<&str> = series.probes.iter().map(|probe| probe.name).collect();
+    let periods = series
+        .probes
+        .iter()
+        .map(|probe| format!("--period={}={}ms", probe.name, probe.period_ms));
     let output = Command::new(env!("CARGO_BIN_EXE_forklat"))
-        .args(["run", "--probe=fork,wakeup", "--period=fork=2ms"])
+        .arg("run")
+        .arg(format!("--probe={}", names.join(",")))
+        .args(periods)
+        .arg("--on")
+        .arg(series.directory)
         .args(["--baseline=0", "--settle=0", "--export-json"])
         .arg(&export)
         .args(["--", "sh", "-c", tool.command, "sh"])
@@ -152,17 +207,19 @@ fn run_once(tool: Tool, source: &Path, directory: &Path) -> Result<RunFigures> {
     let report: Value = serde_json::from_slice(&fs::read(&export)?)?;
     fs::remove_file(&export)?;
     let _ = fs::remove_file(&dest);
-    read_report(&report)
+    read_report(&report, series.probes)
 }
 
-fn read_report(report: &Value) -> Result<RunFigures> {
+fn read_report(report: &Value, probes: &[AskedProbe]) -> Result<RunFigures> {
     let subjects = report["subjects"].as_array().context("no subjects")?;
     let during = subjects.iter().find(|subject| subject["name"] == "during");
     let during = during.context("no span `during`")?;
     Ok(RunFigures {
         wall: during["seconds"].as_f64().context("no `seconds`")?,
-        fork: percentiles(during, "fork")?,
-        wakeup: percentiles(during, "wakeup")?,
+        latencies: probes
+            .iter()
+            .map(|probe| percentiles(during, probe.name))
+            .collect::<Result<_>>()?,
     })
 }
 

@@ -51,6 +51,15 @@ fn copy(source: &Path, dest: &Path, options: &[&str], before: impl Fn()) -> CpuT
             name(number),
             spent.arguments
         );
+        let (number, spent) = trace.busiest();
+        eprintln!(
+            "  {} of {}, {:?} in all: p99.9 {:?}, longest {:?}",
+            spent.calls,
+            name(number),
+            spent.total,
+            spent.p999(),
+            spent.longest
+        );
         let mut long = trace.above(MAX_CALL_CPU_TIME);
         // Starting the program is the kernel's and the shell's.
         long.remove(&libc::SYS_execve);
