@@ -118,7 +118,7 @@ pub(super) struct FileCopyError {
     /// The file that this run made at the destination and left there, with a part of the data.
     pub(super) left: Option<FileId>,
     /// What is to be said after the error.
-    pub(super) then: Option<Warning>,
+    pub(super) then: Option<Box<Warning>>,
 }
 
 impl<T: Into<EntryError>> From<T> for FileCopyError {
@@ -593,14 +593,15 @@ impl<'a> OpenedCopy<'a> {
     }
 
     /// Returns what is where after a drain that has failed, if a part of the source may be freed.
-    fn left_by_drain(&self) -> Option<Warning> {
+    fn left_by_drain(&self) -> Option<Box<Warning>> {
         let resume = self.resume?;
         let durable = resume.freed_until();
-        (durable > 0).then(|| Warning::DrainLeft {
+        let left = || Warning::DrainLeft {
             source: self.request.source.shown().into(),
             dest: self.request.dest.shown().into(),
             durable,
-        })
+        };
+        (durable > 0).then(|| Box::new(left()))
     }
 
     /// Begins the state of the copy with its open destination. The name of a destination whose source is drained is durable

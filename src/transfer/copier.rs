@@ -149,14 +149,9 @@ impl<T> Copier<T> {
             stream_hasher: None,
             pace: pace.as_deref(),
         };
-        if options.drain {
-            job.check_drainable()?;
-        }
         job.ask_for_writers(listener.listens(), options.require_quiescent)?;
         job.wait_for_file_cost(listener)?;
-        if options.verify {
-            job.check_verifiable()?;
-        }
+        job.check_possible(&options)?;
         let options = TransferOptions {
             // What is compared, and a file whose digest is printed, must not fail later.
             wait_for_writeback: options.wait_for_writeback

@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn nothing_is_freed_while_another_process_has_it_open() -> io::Result<()> {
-        let (path, file) = source(MIB, &[0..MIB])?;
+        let (path, file) = source(MIB, std::slice::from_ref(&(0..MIB)))?;
         let mut drain = SourceDrain::new(&file)?;
         let reader = File::open(&path)?;
         assert_eq!(drain.free(MIB, || false).unwrap(), 0);
@@ -247,7 +247,7 @@ mod tests {
             |file: &File| file.set_len(2 * MIB),
             |file: &File| file.write_all_at(b"x", 0),
         ] {
-            let (path, file) = source(MIB, &[0..MIB])?;
+            let (path, file) = source(MIB, std::slice::from_ref(&(0..MIB)))?;
             let mut drain = SourceDrain::new(&file)?;
             // The clock of files ticks every few milliseconds.
             std::thread::sleep(std::time::Duration::from_millis(30));
