@@ -151,7 +151,7 @@ impl<T> Copier<T> {
         };
         job.ask_for_writers(listener.listens(), options.require_quiescent)?;
         job.wait_for_file_cost(listener)?;
-        job.check_possible(&options)?;
+        check_possible(&job, options)?;
         let options = TransferOptions {
             // What is compared, and a file whose digest is printed, must not fail later.
             wait_for_writeback: options.wait_for_writeback
@@ -353,6 +353,17 @@ impl<T> Copier<T> {
     pub fn finish_writeback(&mut self) -> Vec<DeferredError<T>> {
         self.thread.writeback_queue.finish();
         self.thread.writeback_queue.take_errors()
+    }
+}
+
+/// Fails if the files do not allow what the options ask of them beyond the copy.
+fn check_possible(job: &CopyJob<'_>, options: TransferOptions) -> Result<(), CopyFailure> {
+    if options.drain {
+        job.check_drainable()?;
+    }
+    match options.verify {
+        true => job.check_verifiable(),
+        false => Ok(()),
     }
 }
 

@@ -9,7 +9,6 @@ use super::digest::algorithm::Hasher;
 use super::drain::CopyDrain;
 use super::error::{CopyFailure, Error};
 use super::event::{CopyListener, Progress};
-use super::plan::TransferOptions;
 use super::rate_limit::RateLimiter;
 use super::stop_check::report_progress;
 use super::token_wait;
@@ -96,19 +95,8 @@ impl CopyJob<'_> {
         }
     }
 
-    /// Fails if the files do not allow what the options ask of them beyond the copy.
-    pub(super) fn check_possible(&self, options: &TransferOptions) -> Result<(), CopyFailure> {
-        if options.drain {
-            self.check_drainable()?;
-        }
-        match options.verify {
-            true => self.check_verifiable(),
-            false => Ok(()),
-        }
-    }
-
     /// Fails if the source cannot be drained, or the destination cannot be trusted to have what is written to it.
-    fn check_drainable(&self) -> Result<(), CopyFailure> {
+    pub(super) fn check_drainable(&self) -> Result<(), CopyFailure> {
         let source = self.source_info.kind;
         let why = if !matches!(source, SourceKind::Tmpfs | SourceKind::Hugetlbfs) {
             "only files of tmpfs and hugetlbfs can be drained".into()
@@ -122,7 +110,7 @@ impl CopyJob<'_> {
     }
 
     /// Fails if the copy cannot be compared with its source when it is complete.
-    fn check_verifiable(&self) -> Result<(), CopyFailure> {
+    pub(super) fn check_verifiable(&self) -> Result<(), CopyFailure> {
         let why = if self.source_info.kind == SourceKind::Stream {
             "the source is a stream, which cannot be read again to be compared"
         } else if self.dest_caps.stream {
