@@ -49,7 +49,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__compare)
-            opts="-v -h --rounds --runs --warm-up --seed --until-sure --no-repeat --size --source --tool --baseline --squeeze --disk-limit --disk-limit-size --disk-limit-above --sysctl --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --rounds --runs --warm-up --seed --until-sure --no-repeat --size --source --tool --baseline --squeeze --memory --disk-limit --disk-limit-size --disk-limit-above --sysctl --verbose --probe --period --rss --exec-cold --why --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -95,6 +95,10 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --memory)
+                    COMPREPLY=($(compgen -W "warm cold both" -- "${cur}"))
+                    return 0
+                    ;;
                 --disk-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -112,7 +116,7 @@ _forklat() {
                     return 0
                     ;;
                 --probe)
-                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read overwrite stream all" -- "${cur}"))
                     return 0
                     ;;
                 --period)
@@ -120,6 +124,10 @@ _forklat() {
                     return 0
                     ;;
                 --rss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --why)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -189,7 +197,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__run)
-            opts="-v -h --attach --for --baseline --settle --disk-limit --disk-limit-size --disk-limit-above --verbose --probe --period --rss --exec-cold --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --attach --for --baseline --settle --disk-limit --disk-limit-size --disk-limit-above --verbose --probe --period --rss --exec-cold --why --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -224,7 +232,7 @@ _forklat() {
                     return 0
                     ;;
                 --probe)
-                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read overwrite stream all" -- "${cur}"))
                     return 0
                     ;;
                 --period)
@@ -232,6 +240,10 @@ _forklat() {
                     return 0
                     ;;
                 --rss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --why)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -37,15 +37,19 @@ complete -c forklat -n "__fish_forklat_using_subcommand run" -l settle -d 'Measu
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l disk-limit -d 'Use a disk of RATE bytes per second, for reads and for writes, in place of the directory of --on: an ext4 on a loop device, with an image there, that is held below its I/O scheduler, as a slow disk is' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l disk-limit-size -d 'Set the size of the disk of --disk-limit [default: half of the free space, at most 16G]' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l disk-limit-above -d 'Limit the disk of the directory of --on to RATE above its I/O scheduler, by the block controller: requests wait in a queue without a bound, which no disk has' -r
-complete -c forklat -n "__fish_forklat_using_subcommand run" -l probe -d 'Run only the probes with these names' -r -f -a "wakeup\t''
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l probe -d 'Run only the probes with these names, or all that there are' -r -f -a "wakeup\t''
 fork\t''
 exec\t''
 touch\t''
 write\t''
 fsync\t''
-read\t''"
+read\t''
+overwrite\t''
+stream\t''
+all\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l period -d 'Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l rss -d 'Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs' -r
+complete -c forklat -n "__fish_forklat_using_subcommand run" -l why -d 'Say why answers were late: explain each that took TIME or longer, and show how much time each cause took [default of TIME: 10ms]' -r
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-json -d 'Write everything as JSON: facts about the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand run" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F
@@ -64,19 +68,26 @@ complete -c forklat -n "__fish_forklat_using_subcommand compare" -l source -d 'C
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l tool -d 'Compare this tool; ratios refer to the first one. {source} and {dest} in CMD are replaced, and no shell is used. The default tools are cp, dd oflag=direct and mmapcp' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l baseline -d 'Measure the idle machine for TIME in each round' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l squeeze -d 'Fill memory until only SIZE is available, as on a full host; release it if the machine needs it' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l memory -d 'Bring free memory into a state before each run, which decides what fresh pages cost on a virtual machine; without it, memory is as the last run left it' -r -f -a "warm\t'Touch as much as a copy needs before each run, so that its pages were in use a moment ago'
+cold\t'Leave free memory alone for 3 s before each run, in which a guest gives it back to its hypervisor'
+both\t'Run each tool in both states, as two columns'"
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit -d 'Use a disk of RATE bytes per second, for reads and for writes, in place of the directory of --on: an ext4 on a loop device, with an image there, that is held below its I/O scheduler, as a slow disk is' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit-size -d 'Set the size of the disk of --disk-limit [default: half of the free space, at most 16G]' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l disk-limit-above -d 'Limit the disk of the directory of --on to RATE above its I/O scheduler, by the block controller: requests wait in a queue without a bound, which no disk has' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l sysctl -d 'Set a sysctl for the run; may be given several times' -r
-complete -c forklat -n "__fish_forklat_using_subcommand compare" -l probe -d 'Run only the probes with these names' -r -f -a "wakeup\t''
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l probe -d 'Run only the probes with these names, or all that there are' -r -f -a "wakeup\t''
 fork\t''
 exec\t''
 touch\t''
 write\t''
 fsync\t''
-read\t''"
+read\t''
+overwrite\t''
+stream\t''
+all\t''"
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l period -d 'Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l rss -d 'Give each process that forks (one per CPU) a heap of SIZE; fork copies its page tables, which are small if the machine uses huge pages for all programs' -r
+complete -c forklat -n "__fish_forklat_using_subcommand compare" -l why -d 'Say why answers were late: explain each that took TIME or longer, and show how much time each cause took [default of TIME: 10ms]' -r
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l on -d 'Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-json -d 'Write everything as JSON: facts about the machine, histograms, timeline' -r -F
 complete -c forklat -n "__fish_forklat_using_subcommand compare" -l export-csv -d 'Write the figures as CSV, one on each line' -r -F

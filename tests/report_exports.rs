@@ -15,6 +15,7 @@ use mmapcp::forklat::model::{
     CopyResult, Distribution, ObserverCost, ProbeResult, ProbeRun, REPORT_VERSION, Report,
     RunResult, RunSpan, Subject, SummaryStats, WorstMoment,
 };
+use mmapcp::forklat::run_comparison::compare_runs;
 use mmapcp::observe::conditions::SpanConditions;
 use mmapcp::observe::host_info::HostInfo;
 use mmapcp::observe::latency_histograms::{new_histogram, record_ns};
@@ -386,6 +387,7 @@ fn a_run(round: u32, fsync: u64, fork: u64, tail: Option<u64>) -> RunResult {
     let probe = |name: &str, answers: u64, ms: u64| ProbeRun {
         name: name.into(),
         answers,
+        mean_service: None,
         latency: distribution(&vec![ms * 1_000_000; answers as usize]),
     };
     let span = |part: &str, probes| RunSpan {
@@ -474,6 +476,51 @@ fn a_comparison_of_runs_says_in_sentences_what_is_shown_and_what_is_not() {
         ["3.50", "(~)", "4.00", "(~)"],
         "{text}"
     );
+}
+
+#[test]
+fn ratios_are_to_the_first_tool_in_the_same_state_of_memory() {
+    let mut report = compare_rounds();
+    for subject in &mut report.subjects[1..] {
+        subject.memory = Some("warm".into());
+    }
+    for index in [1, 3] {
+        let mut cold = report.subjects[index].clone();
+        cold.name.push_str(" cold");
+        cold.memory = Some("cold".into());
+        report.subjects.push(cold);
+    }
+    let rows = compare_runs(&report.subjects);
+    let mut pairs: Vec<(&str, &str)> = rows.iter().map(|r| (&*r.tool, &*r.reference)).collect();
+    pairs.dedup();
+    let want = [
+        ("cp (again)", "cp"),
+        ("mmapcp", "cp"),
+        ("mmapcp cold", "cp cold"),
+    ];
+    assert_eq!(pairs, want);
+}
+
+#[test]
+fn the_throughput_of_a_competing_writer_is_compared() {
+    let mut report = compare_rounds();
+    for (subject, mean_us) in report.subjects[1..].iter_mut().zip([2000.0, 2000.0, 500.0]) {
+        for run in &mut subject.runs {
+            let stream = &mut run.spans[0].probes[0];
+            stream.name = "stream".into();
+            stream.mean_service = Some(mean_us + f64::from(run.round));
+        }
+    }
+    let text = terminal_report::render(&report, Detail::Short);
+    let row = row_of(&text, "stream", " throughput ");
+    // 1 MiB in 2.0055 ms, and in 0.5055 ms.
+    assert_eq!(
+        row,
+        ["GiB/s", "-", "0.487", "0.487", "(~)", "1.93", "(3.97)"],
+        "{text}"
+    );
+    let sentence = "Under cp, the competing writer wrote 499 MiB/s; under mmapcp 1.93 GiB/s (more in 10 of 10 rounds).";
+    assert!(text.contains(sentence), "{text}");
 }
 
 #[test]

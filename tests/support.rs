@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use mmapcp::sys::file_lease::is_open_for_writing;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, Whence, lseek64};
 use serde_json::Value;
@@ -535,6 +536,15 @@ fn wait_stopped(running: &Running) -> bool {
 /// Waits for what the program does by itself.
 pub(crate) fn wait_until(what: &str, met: impl FnMut() -> bool) {
     wait_within(CHILD_TIMEOUT, what, met);
+}
+
+/// Waits until no process has `path` open for writing. A process that another test is starting has inherited this process's
+/// descriptors of files that were just made, until its exec closes them: on a loaded machine for some milliseconds.
+pub(crate) fn wait_until_unwritten(path: &Path) {
+    let file = File::open(path).expect("open the file");
+    wait_until("closed by all who write", || {
+        !is_open_for_writing(&file).expect("take a lease and give it back")
+    });
 }
 
 /// The same for what may well take longer.

@@ -130,6 +130,11 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), ForklatError
     known.copies.extend(subject.copies);
     known.timelines.extend(subject.timelines);
     known.runs.extend(subject.runs);
+    match (&mut known.why, subject.why) {
+        (Some(known), Some(other)) => known.merge(other),
+        (None, Some(other)) => known.why = Some(other),
+        (_, None) => {}
+    }
     for probe in subject.probes {
         let same = |p: &&mut ProbeResult| p.name == probe.name && p.cpu == probe.cpu;
         let Some(same) = known.probes.iter_mut().find(same) else {

@@ -11,6 +11,7 @@ pub mod error;
 pub mod export;
 pub mod host;
 pub mod interval_log;
+pub mod late_answers;
 pub mod measured_command;
 pub mod merge;
 pub mod model;
@@ -25,6 +26,7 @@ pub mod scale;
 pub mod session;
 pub mod statistics;
 pub mod status_line;
+pub mod why_result;
 pub mod writeback_idle;
 
 use std::ffi::OsString;

@@ -10,6 +10,7 @@ use super::distribution::microseconds;
 pub use super::distribution::{Distribution, SummaryStats};
 pub use super::run_result::{ProbeRun, RunResult, RunSpan, disturbances};
 use super::scale::scale_result::ScaleResult;
+pub use super::why_result::WhyResult;
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::{self, LatencyHistograms};
 use crate::observe::memory::Timeline;
@@ -94,6 +95,9 @@ pub struct Subject {
     /// The tool that the subject repeats in each round, to show how often two runs of one tool are told apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<String>,
+    /// The state of the free memory before each run, `warm` or `cold`, if it was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
     /// The command that ran, word by word.
     pub command: Vec<String>,
     /// The measured time in seconds, the sum over all runs; for a tool, until its exit.
@@ -108,6 +112,9 @@ pub struct Subject {
     /// of older versions have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<RunResult>,
+    /// Why answers were late, if `--why` was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<WhyResult>,
 }
 
 /// One copy made by one tool.

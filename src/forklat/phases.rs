@@ -180,6 +180,13 @@ impl Phases {
         Some((&self.subjects[span.subject], span.part))
     }
 
+    /// Returns whether a time belongs to a span that is left out of the sums of its subject.
+    #[must_use]
+    pub fn is_left_out_at(&self, moment: MonotonicNs) -> bool {
+        self.span_at(moment)
+            .is_some_and(|index| self.spans[index].is_left_out)
+    }
+
     /// Returns the names of the subjects, in the order in which they began.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.subjects.iter().map(String::as_str)
@@ -294,6 +301,7 @@ mod tests {
         assert_eq!(counts, [2, 3, 0]);
         spans.leave_out_since(at(100));
         assert_eq!(spans.prober_latencies("cp")[0].answer.latency.len(), 0);
+        assert!(spans.is_left_out_at(at(150)) && !spans.is_left_out_at(at(50)));
         spans.clear();
         assert!(spans.prober_latencies("cp").is_empty());
     }

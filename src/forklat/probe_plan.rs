@@ -7,7 +7,7 @@ use nix::sched::sched_getaffinity;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 
-use super::cli::probes::ProbeArgs;
+use super::cli::probes::{ALL_PROBES, ProbeArgs};
 use super::default_directory::measurable_directory;
 use crate::forklat::error::{ForklatError, cannot, failed};
 use crate::observe::probe::{PROBE_SPECS, ProbeSetup, ProbeSpec};
@@ -30,6 +30,8 @@ pub struct ProbePlan {
     pub setup: ProbeSetup,
     /// The CPUs that this process may use. There is one forker on each.
     pub cpus: Vec<u32>,
+    /// The latency from which on an answer is explained, if `--why` is given.
+    pub why: Option<Duration>,
     /// Notes on what differs from the user's expectation.
     pub notes: Vec<String>,
 }
@@ -48,6 +50,9 @@ impl ProbePlan {
         check_option_applies("--exec-cold", words.exec_cold, "exec", &rows)?;
         check_option_applies("--rss", words.rss > 0, "fork", &rows)?;
         check_heaps_fit(words.rss, cpus.len() as u64)?;
+        if words.why.is_some_and(|time| time.is_zero()) {
+            return Err(ForklatError::usage("--why: the time must be above zero"));
+        }
         let execs = rows.iter().any(|(row, _)| row.name == "exec");
         let program = if execs { program()? } else { PathBuf::new() };
         if execs && let Some(on) = on.as_deref().filter(|_| !on_runs) {
@@ -68,6 +73,7 @@ impl ProbePlan {
                 directory_allows_exec: on_runs,
             },
             cpus,
+            why: words.why,
             notes,
         })
     }
@@ -80,7 +86,7 @@ fn directory(words: &ProbeArgs, notes: &mut Vec<String>) -> Result<Option<PathBu
         return Ok(words.on.clone());
     }
     let writes = |row: &&ProbeSpec| row.needs_directory;
-    let chosen = |row: &&ProbeSpec| words.probe.iter().any(|name| name == row.name);
+    let chosen = |row: &&ProbeSpec| is_chosen(words, row);
     let first = PROBE_SPECS.iter().filter(writes).find(chosen);
     if first.is_none() && !words.probe.is_empty() {
         return Ok(None);
@@ -100,18 +106,23 @@ fn directory(words: &ProbeArgs, notes: &mut Vec<String>) -> Result<Option<PathBu
     }
 }
 
+/// Returns whether a probe is selected by --probe.
+fn is_chosen(words: &ProbeArgs, row: &ProbeSpec) -> bool {
+    let mut names = words.probe.iter();
+    names.any(|name| name == row.name || name == ALL_PROBES)
+}
+
 /// Returns the chosen probes and their periods. Without a choice, these are all probes for which there is a directory
 /// if they need one.
 fn rows(
     words: &ProbeArgs,
     has_directory: bool,
 ) -> Result<Vec<(&'static ProbeSpec, Duration)>, ForklatError> {
-    let chosen = |row: &ProbeSpec| words.probe.iter().any(|name| name == row.name);
     let mut rows = Vec::new();
     for row in &PROBE_SPECS {
         let wanted = match words.probe.as_slice() {
-            [] => !row.needs_directory || has_directory,
-            _ => chosen(row),
+            [] => !row.is_optional && (!row.needs_directory || has_directory),
+            _ => is_chosen(words, row),
         };
         let given = words.period.iter().rev().find(|(name, _)| name == row.name);
         if given.is_some() && !wanted {

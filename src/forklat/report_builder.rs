@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use super::TaskContext;
+use super::distribution::microseconds;
+use super::late_answers::ProberName;
 use super::model::{CopyResult, Distribution, ProbeResult, ProbeRun, Report, RunResult, RunSpan};
-use super::model::{Subject, disturbances};
+use super::model::{Subject, WhyResult, disturbances};
 use super::phases::{Phase, Phases, ProberLatencies, RunPart};
 use super::session::{ProberId, SessionResult};
 use crate::observe::conditions::SpanConditions;
 use crate::observe::host_info::HostInfo;
 use crate::observe::latency_histograms::LatencyHistograms;
 use crate::observe::memory::Timeline;
+use crate::observe::probe::find_spec;
 use crate::sys::clock::MonotonicNs;
 
 /// The facts about a subject that the session does not have.
@@ -21,6 +24,8 @@ pub(super) struct SubjectSpec {
     pub(super) excluded_from_ratios: bool,
     /// The tool that the subject repeats in each round.
     pub(super) repeats: Option<String>,
+    /// The state of the free memory before each run.
+    pub(super) memory: Option<String>,
     pub(super) command: Vec<String>,
     pub(super) copies: Vec<CopyResult>,
     /// The facts about each run of a comparison, in the order of time.
@@ -80,13 +85,26 @@ fn subject(column: &SubjectSpec, record: &SessionResult) -> Subject {
         name: column.name.clone(),
         aside: column.excluded_from_ratios,
         repeats: column.repeats.clone(),
+        memory: column.memory.clone(),
         command: column.command.clone(),
         seconds: Duration::from_nanos(nanoseconds).as_secs_f64(),
         copies: column.copies.clone(),
         probes: probes(&record.spans.prober_latencies(&column.name), record, start),
         timelines: runs.iter().map(timeline).collect(),
         runs: run_results(column, &record.spans, &record.probers, record.epoch),
+        why: why(&column.name, record),
     }
+}
+
+/// Returns why answers of a subject were late, if that was to be found out.
+fn why(name: &str, record: &SessionResult) -> Option<WhyResult> {
+    let late = record.late_answers.as_ref()?;
+    let prober = |id: &ProberId| ProberName {
+        probe: id.name,
+        cpu: id.cpu,
+    };
+    let probers: Vec<ProberName> = record.probers.iter().map(prober).collect();
+    Some(late.result(name, &record.spans, &probers, record.epoch))
 }
 
 /// Returns the spans of a subject, those of one run together.
@@ -167,6 +185,9 @@ fn probe_runs(span: &Phase, probers: &[ProberId]) -> Vec<ProbeRun> {
     let all: Vec<_> = probers.iter().zip(&heard).collect();
     let sums = all.chunk_by(|a, b| a.0.name == b.0.name).flat_map(sums);
     let run = |(name, latency): (String, LatencyHistograms)| ProbeRun {
+        mean_service: find_spec(&name)
+            .and_then(|spec| spec.bytes)
+            .map(|_| microseconds(latency.service.mean())),
         name,
         answers: latency.service.len(),
         latency: Distribution::of(&latency.latency),

@@ -7,6 +7,8 @@ use super::statistics::{
     Block, ERROR_RATE, holm, median, median_interval, min_answers, permutation_p, smallest_p,
 };
 
+use crate::observe::probe::find_spec;
+
 /// Reads a figure of a distribution, in microseconds.
 type ReadFigure = fn(&SummaryStats) -> f64;
 
@@ -49,6 +51,8 @@ pub enum RunFigure<'a> {
     Percentile(&'a str, &'static str, ReadFigure),
     /// The longest latency of a probe in a part of the run.
     Longest(&'a str, RunPart),
+    /// The bytes per second of a probe until exit, while it writes.
+    Throughput(&'a str),
 }
 
 /// A tested figure of one tool beside that of the reference.
@@ -139,8 +143,19 @@ pub fn probe_figures<'a>(subjects: &[Subject], probe: &'a str) -> Vec<RunFigure<
         .map(|(label, _, get)| RunFigure::Percentile(probe, label, *get))
         .into_iter()
         .collect();
+    if find_spec(probe).is_some_and(|spec| spec.bytes.is_some()) {
+        figures.push(RunFigure::Throughput(probe));
+    }
     figures.push(RunFigure::Longest(probe, RunPart::UntilExit));
     figures
+}
+
+/// Returns the bytes per second of a probe while it writes, from the mean time of an operation in microseconds. It is `None`
+/// for a probe whose throughput is not shown.
+#[must_use]
+pub fn throughput_of(probe: &str, mean_us: f64) -> Option<f64> {
+    let bytes = find_spec(probe)?.bytes? as f64;
+    (mean_us > 0.0).then(|| bytes / mean_us * 1e6)
 }
 
 /// Returns whether a probe is tested. One that is measured by the operations of another is not.
@@ -168,15 +183,17 @@ impl RunFigure<'_> {
             Self::Longest(_, RunPart::UntilExit) => "max",
             Self::Longest(_, RunPart::UntilDurable) => "max until durable",
             Self::Longest(_, RunPart::After) => "max after",
+            Self::Throughput(_) => "throughput",
         }
     }
 
     fn probe(&self) -> Option<&str> {
         match self {
             Self::Copy(_) => None,
-            Self::Answers(probe) | Self::Percentile(probe, ..) | Self::Longest(probe, _) => {
-                Some(probe)
-            }
+            Self::Answers(probe)
+            | Self::Percentile(probe, ..)
+            | Self::Longest(probe, _)
+            | Self::Throughput(probe) => Some(probe),
         }
     }
 
@@ -189,6 +206,10 @@ impl RunFigure<'_> {
             Self::Answers(probe) => Some(run.probe(until_exit, probe)?.answers as f64),
             Self::Percentile(probe, _, get) => figures(until_exit, probe).as_ref().map(get),
             Self::Longest(probe, part) => Some(figures(part.name(), probe)?.max),
+            Self::Throughput(probe) => {
+                let mean = run.probe(until_exit, probe)?.mean_service?;
+                throughput_of(probe, mean)
+            }
         }
     }
 
@@ -225,8 +246,17 @@ pub fn compare_runs(subjects: &[Subject]) -> Vec<RowComparison> {
     let repeat = subjects.iter().find(|subject| subject.repeats.is_some());
     let mut rows = Vec::new();
     for tool in tools {
+        // The first tool of another state of memory is the reference of that state.
+        let mut of_state = subjects
+            .iter()
+            .filter(|s| !s.aside && s.memory == tool.memory);
+        let reference = of_state.next().unwrap_or(reference);
+        if reference.name == tool.name {
+            continue;
+        }
+        let is_same = |repeat: &&Subject| repeat.name != tool.name && repeat.memory == tool.memory;
         let mut references = vec![reference];
-        references.extend(repeat.filter(|repeat| repeat.name != tool.name));
+        references.extend(repeat.filter(is_same));
         for family in &families {
             rows.extend(compare_family(tool, &references, family));
         }

@@ -73,6 +73,9 @@ pub struct ProbeRun {
     pub answers: u64,
     /// The latency counted from the intended time.
     pub latency: Distribution,
+    /// The mean time of an operation in microseconds, for a probe whose throughput is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_service: Option<f64>,
 }
 
 impl RunResult {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::export::hlog::HistogramLog;
 use super::interval_log::IntervalLog;
+use super::late_answers::{self, LateAnswers};
 use super::model::{IsolatedProbe, ObserverCost};
 use super::observer_effect;
 use super::phases::{Phases, RunPart};
@@ -52,6 +53,8 @@ pub struct Session {
     pub notes: Vec<String>,
     /// The first kind of prober, measured without the others.
     isolated_probe: Option<IsolatedProbe>,
+    /// The answers that came late, if they are to be explained.
+    late_answers: Option<LateAnswers>,
     /// The time since 1970 at which CLOCK_MONOTONIC was zero.
     pub epoch: Duration,
     began: Instant,
@@ -87,6 +90,8 @@ pub struct SessionResult {
     pub isolated_probe: Option<IsolatedProbe>,
     /// The interval log, if one was requested.
     pub log: Option<HistogramLog>,
+    /// The answers that came late, if they were to be explained.
+    pub late_answers: Option<LateAnswers>,
 }
 
 impl Session {
@@ -107,6 +112,15 @@ impl Session {
             prober.process.wait_ready()?;
         }
         sampler.wait_ready()?;
+        let (late_answers, late_notes) = match observing.why {
+            Some(threshold) => {
+                let pids: Vec<_> = probers.iter().map(|prober| prober.process.pid()).collect();
+                let directory = observing.setup.directory.as_deref();
+                let (late, notes) = late_answers::start(threshold, &pids, directory)?;
+                (Some(late), notes)
+            }
+            None => (None, Vec::new()),
+        };
         for prober in &probers {
             while prober.pop().is_some() {}
         }
@@ -115,6 +129,7 @@ impl Session {
         let mut notes = observing.notes.clone();
         let workers = probers.iter().map(|prober| &prober.process);
         notes.extend(unlocked(workers.chain([sampler.process()])));
+        notes.extend(late_notes);
         Ok(Self {
             spans: Phases::new(probers.len()),
             seconds: log.then(|| IntervalLog::new(MonotonicNs::now(), epoch)),
@@ -124,6 +139,7 @@ impl Session {
             sampler,
             notes,
             isolated_probe: alone,
+            late_answers,
             epoch,
             began: Instant::now(),
         })
@@ -174,6 +190,9 @@ impl Session {
             self.check_no_loss(index)?;
         }
         self.attribute_samples(MonotonicNs::now().before(ATTRIBUTION_DELAY));
+        if let Some(late) = &mut self.late_answers {
+            late.explain_if_due()?;
+        }
         if let Some(seconds) = &mut self.seconds {
             seconds.end_interval_if_due(MonotonicNs::now());
         }
@@ -196,6 +215,9 @@ impl Session {
 
     fn take_in(&mut self, index: usize) {
         while let Some(sample) = self.probers[index].pop() {
+            if let Some(late) = &mut self.late_answers {
+                late.offer(index, self.probers[index].process.pid(), &sample);
+            }
             self.unattributed_samples.push_back((index, sample));
         }
     }
@@ -268,6 +290,12 @@ impl Session {
         let max_rss = resident(self.sampler.process());
         let cost = self.sampler.stop()?;
         observers.push(observer(self.sampler.process(), ran, cost, max_rss));
+        if let Some(late) = &mut self.late_answers {
+            late.stop()?;
+            let (cost, notes) = late.cost(ran);
+            observers.push(cost);
+            self.notes.extend(notes);
+        }
         if self.sampler.lost() > 0 {
             let lost = self.sampler.lost();
             self.notes.push(format!(
@@ -282,6 +310,7 @@ impl Session {
             epoch: self.epoch,
             observers,
             isolated_probe: self.isolated_probe,
+            late_answers: self.late_answers,
             log: self
                 .seconds
                 .map(|seconds| seconds.into_log(MonotonicNs::now())),

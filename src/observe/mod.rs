@@ -7,6 +7,7 @@
 pub mod conditions;
 pub mod disk;
 pub mod error;
+pub mod flight_recorder;
 pub mod host_info;
 pub mod kernel_config;
 pub(crate) mod kernel_file;
@@ -15,6 +16,7 @@ pub mod memory;
 pub mod mount;
 pub mod observer_process;
 pub mod probe;
+pub mod prober_states;
 pub mod ring;
 pub mod sampler;
 pub mod sparse_latencies;

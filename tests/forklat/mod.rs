@@ -12,6 +12,7 @@ mod stalled_prober;
 mod status_line;
 mod unprivileged;
 mod usage_errors;
+mod why;
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;

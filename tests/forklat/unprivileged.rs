@@ -12,7 +12,7 @@ use crate::support::{as_nobody, assert_exit, describe_output, is_root_or_skip, l
 const UNUSED_UID: u32 = 54_321;
 
 /// A place with the program in it: the build may lie where others cannot go.
-fn open_place() -> RunFixture {
+pub(super) fn open_place() -> RunFixture {
     let place = RunFixture::of_programs();
     let program = place.path("program");
     // A copy that is being written cannot be run, and a test beside this one may have forked in between.
@@ -24,7 +24,7 @@ fn open_place() -> RunFixture {
 }
 
 /// `forklat run` of a JSON export under these limits.
-fn limited(place: &RunFixture, limits: &[&str]) -> Command {
+pub(super) fn limited(place: &RunFixture, limits: &[&str]) -> Command {
     let mut command = place.command_with_mark("prlimit");
     command
         .args(limits)

@@ -10,6 +10,10 @@ const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
     (&[], "a command, --attach or --for is required"),
     (&["--"], "a command, --attach or --for is required"),
     (
+        &["--for=1", "--why=0"],
+        "--why: the time must be above zero",
+    ),
+    (
         &["--for=1", "--period=fork=0"],
         "--period=fork: the period must be from 100us to 1h",
     ),
@@ -30,7 +34,7 @@ const BAD_COMMAND_LINES: &[(&[&str], &str)] = &[
     ),
     (
         &["--for=1", "--probe=forks"],
-        "invalid argument 'forks' for '--probe'\nValid arguments are:\n  - 'wakeup'\n  - 'fork'\n  - 'exec'\n  - 'touch'\n  - 'write'\n  - 'fsync'\n  - 'read'\nTry",
+        "invalid argument 'forks' for '--probe'\nValid arguments are:\n  - 'wakeup'\n  - 'fork'\n  - 'exec'\n  - 'touch'\n  - 'write'\n  - 'fsync'\n  - 'read'\n  - 'overwrite'\n  - 'stream'\n  - 'all'\nTry",
     ),
     (
         &["--for=1", "--probe="],

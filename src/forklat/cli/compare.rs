@@ -3,13 +3,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::disk_limit_args::DiskLimitArgs;
 use super::export_args::ExportArgs;
 use super::long_help;
 use super::probes::ProbeArgs;
 use crate::report::units::{parse_bytes, parse_time};
+
+/// The state of the free memory before each run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MemoryArg {
+    /// Touch as much as a copy needs before each run, so that its pages were in use a moment ago
+    Warm,
+    /// Leave free memory alone for 3 s before each run, in which a guest gives it back to its hypervisor
+    Cold,
+    /// Run each tool in both states, as two columns
+    Both,
+}
 
 /// The options of the `forklat compare` subcommand.
 #[derive(Debug, Args)]
@@ -57,6 +68,10 @@ pub struct CompareArgs {
     /// Fill memory until only SIZE is available, as on a full host; release it if the machine needs it
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "The host")]
     pub squeeze: Option<u64>,
+
+    /// Bring free memory into a state before each run, which decides what fresh pages cost on a virtual machine; without it, memory is as the last run left it
+    #[arg(long, value_name = "STATE", help_heading = "The host")]
+    pub memory: Option<MemoryArg>,
 
     #[command(flatten)]
     #[allow(missing_docs)]

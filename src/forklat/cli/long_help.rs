@@ -33,12 +33,12 @@ pub fn probes() -> String {
     for row in &PROBE_SPECS {
         let period = format_milliseconds(row.period);
         text.push_str(&format!(
-            "  {:<6} {} (every {period})\n",
+            "  {:<9} {} (every {period})\n",
             row.name, row.description
         ));
     }
     text.push_str(&format!(
-        "All of them run unless --probe selects some. Those that use DIR run in the directory of --on, or else in the current \
+        "All of them but the last two run unless --probe selects some. Those that use DIR run in the directory of --on, or else in the current \
          directory; `run` leaves them out, with a note, if that is in memory or not writable.\n\n{LATENCY}"
     ));
     text

@@ -13,8 +13,8 @@ use crate::report::units::{parse_bytes, parse_time};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Probes")]
 pub struct ProbeArgs {
-    /// Run only the probes with these names
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = names())]
+    /// Run only the probes with these names, or all that there are
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = choices())]
     pub probe: Vec<String>,
 
     /// Set how often a probe runs, for example fork=2ms; for several probes, separate them by commas or repeat the option
@@ -29,9 +29,20 @@ pub struct ProbeArgs {
     #[arg(long)]
     pub exec_cold: bool,
 
+    /// Say why answers were late: explain each that took TIME or longer, and show how much time each cause took [default of TIME: 10ms]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, num_args = 0..=1, require_equals = true, default_missing_value = "10ms")]
+    pub why: Option<Duration>,
+
     /// Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub on: Option<PathBuf>,
+}
+
+/// The word that selects all probes, also those that run only if they are selected.
+pub const ALL_PROBES: &str = "all";
+
+fn choices() -> Vec<&'static str> {
+    names().into_iter().chain([ALL_PROBES]).collect()
 }
 
 fn names() -> Vec<&'static str> {

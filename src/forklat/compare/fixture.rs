@@ -12,6 +12,7 @@ use super::super::host::limited_dir::LimitedDir;
 use super::super::host::sysctl::Setting;
 use super::super::host::undo_journal::UndoJournal;
 use super::background_work::ShouldStop;
+use super::free_memory::MemoryState;
 use super::source_file;
 use crate::forklat::error::{ForklatError, cannot};
 use crate::report::quote::quote;
@@ -165,6 +166,16 @@ impl Fixture {
             limit.enable()?;
         }
         Ok(())
+    }
+
+    /// Brings free memory into a state. The source file tells how much a run needs.
+    pub(super) fn prepare_memory(
+        &self,
+        state: MemoryState,
+        stop: ShouldStop<'_>,
+    ) -> Result<(), ForklatError> {
+        let size = fs::metadata(&self.source).map_or(0, |meta| meta.len());
+        state.prepare(size, available()?, stop)
     }
 
     /// Disables the disk limit for this program's own work between two runs.

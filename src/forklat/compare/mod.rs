@@ -5,6 +5,7 @@ mod background_work;
 mod copy_metrics;
 mod engines;
 mod fixture;
+mod free_memory;
 mod rounds;
 mod source_file;
 mod tools;
@@ -42,6 +43,7 @@ use crate::sys::process::MainThread;
 use crate::sys::strerror::strerror;
 use background_work::{ShouldStop, listen, run_while_collecting};
 use fixture::{Fixture, StartedBalloon};
+use free_memory::MemoryState;
 use rounds::RoundPlan;
 use tools::Tool;
 
@@ -95,12 +97,13 @@ fn run_on_changed_host(
         .seed
         .unwrap_or_else(|| fastrand::u64(..MAX_DRAWN_SEED));
     let idle = !words.baseline.is_zero();
+    let states = MemoryState::chosen(words.memory);
     let mut comparison = Comparison {
         session,
         live: StatusLine::on_terminal(),
         fixture: stage,
         task,
-        plan: RoundPlan::new(&tools, idle, !words.no_repeat, seed),
+        plan: RoundPlan::new(&tools, idle, !words.no_repeat, seed, states),
         disk: Disk::of_path(Path::new("/"), &on).ok(),
         counters: ConditionCounters::default(),
         doing: String::new(),
@@ -147,7 +150,8 @@ impl Comparison<'_> {
         self.prepare_while_collecting(|stage, stop| stage.make_source(stop))?;
         for round in 1..=words.warm_up {
             for tool in tools {
-                self.prepare(&format!("{} ({WARM_UP} {round})", tool.name))?;
+                let doing = format!("{} ({WARM_UP} {round})", tool.name);
+                self.prepare(&doing, MemoryState::chosen(words.memory).first().copied())?;
                 let mut run = RunRecord::default();
                 self.copy(tool, WARM_UP, &mut run)?;
             }
@@ -174,8 +178,9 @@ impl Comparison<'_> {
     ) -> Result<(), ForklatError> {
         for (place, index) in (1..).zip(self.plan.order(round)) {
             let column = &self.plan.columns[index];
-            let (name, tool) = (column.name.clone(), column.tool);
-            self.prepare(&format!("{name} ({round} of {})", words.runs.max(round)))?;
+            let (name, tool, memory) = (column.name.clone(), column.tool, column.memory);
+            let doing = format!("{name} ({round} of {})", words.runs.max(round));
+            self.prepare(&doing, memory)?;
             let mut run = RunRecord {
                 round,
                 place,
@@ -201,6 +206,7 @@ impl Comparison<'_> {
             name: spec.name,
             aside: spec.excluded_from_ratios,
             repeats: spec.repeats,
+            memory: spec.memory,
             copies: spec.copies,
             ..Subject::default()
         };
@@ -257,8 +263,8 @@ impl Comparison<'_> {
     }
 
     /// Prepares the same state for each run: no earlier copy, nothing to write out, the requested memory available, and
-    /// the disk held to its rate.
-    fn prepare(&mut self, doing: &str) -> Result<(), ForklatError> {
+    /// the disk held to its rate. Free memory is brought into a state if there is one.
+    fn prepare(&mut self, doing: &str, memory: Option<MemoryState>) -> Result<(), ForklatError> {
         self.session.end();
         doing.clone_into(&mut self.doing);
         self.live.set_message(&format!("{doing}: preparing"));
@@ -288,7 +294,10 @@ impl Comparison<'_> {
             .sampler
             .latest()
             .and_then(|r| r.get(Metric::OomKill));
-        self.prepare_while_collecting(|stage, stop| stage.apply_pressure(stop))?;
+        self.prepare_while_collecting(|stage, stop| {
+            stage.apply_pressure(stop)?;
+            memory.map_or(Ok(()), |state| stage.prepare_memory(state, stop))
+        })?;
         self.collect()
     }
 

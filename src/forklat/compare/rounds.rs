@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::IDLE;
+use super::free_memory::MemoryState;
 use super::tools::Tool;
 use crate::forklat::model::CopyResult;
 use crate::forklat::report_builder::{RunRecord, SubjectSpec};
@@ -14,6 +15,8 @@ pub(super) struct Column {
     pub(super) name: String,
     /// The index of the tool that runs, or `None` for the idle machine.
     pub(super) tool: Option<usize>,
+    /// The state of the free memory before each run, or `None` if it is left as it is.
+    pub(super) memory: Option<MemoryState>,
     /// The tool that the column repeats.
     repeats: Option<String>,
     /// The copies, in the order of the runs.
@@ -31,24 +34,42 @@ pub(super) struct RoundPlan {
 
 impl RoundPlan {
     /// Makes the plan: the idle machine if `idle` is set, the first tool, the first tool again if `repeat` is set, and the
-    /// other tools.
-    pub(super) fn new(tools: &[Tool], idle: bool, repeat: bool, seed: u64) -> Self {
-        let column = |name: String, tool, repeats| Column {
+    /// other tools. With several states of memory, each tool has a column for each, and the first tool is repeated in the
+    /// first of them.
+    pub(super) fn new(
+        tools: &[Tool],
+        idle: bool,
+        repeat: bool,
+        seed: u64,
+        states: &[MemoryState],
+    ) -> Self {
+        let column = |name: String, tool, memory, repeats| Column {
             name,
             tool,
+            memory,
             repeats,
             copies: Vec::new(),
             runs: Vec::new(),
         };
         let mut columns = Vec::new();
         if idle {
-            columns.push(column(IDLE.to_owned(), None, None));
+            columns.push(column(IDLE.to_owned(), None, None, None));
         }
-        for (index, tool) in tools.iter().enumerate() {
-            columns.push(column(tool.name.clone(), Some(index), None));
-            if index == 0 && repeat {
-                let name = Tool::repeated_name(&tool.name);
-                columns.push(column(name, Some(index), Some(tool.name.clone())));
+        let all: Vec<Option<MemoryState>> = match states {
+            [] => vec![None],
+            states => states.iter().copied().map(Some).collect(),
+        };
+        for (number, state) in all.iter().enumerate() {
+            for (index, tool) in tools.iter().enumerate() {
+                let name = match state {
+                    Some(state) if all.len() > 1 => format!("{} {}", tool.name, state.name()),
+                    _ => tool.name.clone(),
+                };
+                columns.push(column(name.clone(), Some(index), *state, None));
+                if number == 0 && index == 0 && repeat {
+                    let again = Tool::repeated_name(&name);
+                    columns.push(column(again, Some(index), *state, Some(name)));
+                }
             }
         }
         Self { columns, seed }
@@ -68,6 +89,7 @@ impl RoundPlan {
             name: column.name.clone(),
             excluded_from_ratios: column.tool.is_none(),
             repeats: column.repeats.clone(),
+            memory: column.memory.map(|state| state.name().to_owned()),
             command: column
                 .tool
                 .map(|tool| tools[tool].words().to_vec())
@@ -90,7 +112,7 @@ mod tests {
             "b=true {source} {dest}".into(),
         ]);
         let tools = tools.unwrap();
-        let plan = RoundPlan::new(&tools, true, true, 7);
+        let plan = RoundPlan::new(&tools, true, true, 7, &[]);
         let names: Vec<&str> = plan.columns.iter().map(|c| &*c.name).collect();
         assert_eq!(names, ["idle", "a", "a (again)", "b"]);
         let orders: Vec<_> = (1..=50).map(|round| plan.order(round)).collect();
@@ -99,11 +121,26 @@ mod tests {
             sorted.sort_unstable();
             assert_eq!(sorted, [0, 1, 2, 3]);
         }
-        let again = RoundPlan::new(&tools, true, true, 7);
+        let again = RoundPlan::new(&tools, true, true, 7, &[]);
         assert!((1..=50).all(|round| again.order(round) == orders[round as usize - 1]));
         for column in 0..4 {
             assert!(orders.iter().any(|order| order[0] == column));
         }
-        assert_eq!(RoundPlan::new(&tools, false, false, 7).columns.len(), 2);
+        let plain = RoundPlan::new(&tools, false, false, 7, &[MemoryState::Cold]);
+        assert_eq!(plain.columns.len(), 2);
+        let both = [MemoryState::Warm, MemoryState::Cold];
+        let both = RoundPlan::new(&tools, true, true, 7, &both);
+        let names: Vec<&str> = both.columns.iter().map(|c| &*c.name).collect();
+        assert_eq!(
+            names,
+            [
+                "idle",
+                "a warm",
+                "a warm (again)",
+                "b warm",
+                "a cold",
+                "b cold"
+            ]
+        );
     }
 }

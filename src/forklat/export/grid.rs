@@ -115,6 +115,8 @@ pub enum Unit {
     Seconds,
     /// Bytes, the unit of all sizes.
     Bytes,
+    /// Bytes per second, the unit of all throughputs.
+    BytesPerSecond,
     /// A number of events, without a unit.
     Count,
     /// A share of a whole, in percent.
@@ -129,6 +131,7 @@ impl Unit {
             Self::Microseconds => "us",
             Self::Seconds => "s",
             Self::Bytes => "bytes",
+            Self::BytesPerSecond => "bytes/s",
             Self::Count => "count",
             Self::Percent => "percent",
         }
@@ -144,6 +147,12 @@ impl Unit {
                 ("KiB", 1024.0),
                 ("MiB", 1_048_576.0),
                 ("GiB", 1_073_741_824.0),
+            ],
+            Self::BytesPerSecond => &[
+                ("B/s", 1.0),
+                ("KiB/s", 1024.0),
+                ("MiB/s", 1_048_576.0),
+                ("GiB/s", 1_073_741_824.0),
             ],
             Self::Count => &[("", 1.0)],
             Self::Percent => &[("%", 1.0)],

@@ -21,6 +21,7 @@ mod svg_text;
 pub mod table;
 pub mod terminal_report;
 mod verdict;
+mod why_rows;
 
 use std::path::PathBuf;
 

@@ -6,6 +6,7 @@ use super::machine_group;
 use super::rows::{Detail, is_comparison};
 use super::run_paragraphs::{differences, rules, runs};
 use super::verdict::verdict;
+use super::why_rows;
 use crate::forklat::model::{CopyResult, ObserverCost, ProbeResult, Report, Subject, WorstMoment};
 use crate::forklat::run_comparison::has_runs;
 use crate::observe::host_info::HostInfo;
@@ -38,6 +39,10 @@ pub fn paragraphs_below_table(report: &Report, detail: Detail) -> Vec<Paragraph>
         paragraph("runs", runs(&report.subjects)),
     ];
     all.extend(worst(&report.subjects));
+    all.push(paragraph(
+        "late answers",
+        why_rows::sentences(&report.subjects),
+    ));
     if detail == Detail::Full || !is_comparison(&report.subjects) {
         all.push(paragraph(
             "slab caches",

@@ -3,9 +3,13 @@
 use super::grid::{Column, Grid, GridRow, Group, Ratios, RowRatios, Unit, Value};
 use super::machine_group;
 use super::run_rows;
+use super::why_rows;
 use crate::forklat::model::{CopyResult, Distribution, ProbeResult, Report, Subject, SummaryStats};
-use crate::forklat::run_comparison::{COPY_FIGURES, CopyFigure, compare_runs, has_runs};
+use crate::forklat::run_comparison::{
+    COPY_FIGURES, CopyFigure, compare_runs, has_runs, throughput_of,
+};
 use crate::forklat::statistics;
+use crate::observe::probe::find_spec;
 
 /// How many figures the table shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,7 @@ pub fn grid(report: &Report, detail: Detail) -> Grid {
     if !has_runs(subjects) || detail == Detail::Full {
         groups.extend(probes(subjects, detail, compares));
     }
+    groups.extend(why_rows::group(subjects));
     // Tools are distinguished by their effect on the page cache, which is shown with their copies.
     if !compares || detail == Detail::Full {
         groups.extend(machine_group::group(subjects));
@@ -185,8 +190,28 @@ fn probe(
         },
         probe: Some(name.clone()),
         cpu: *cpu,
-        rows: rows(&found, prefix, &ratios),
+        rows: rows(&found, prefix, &ratios)
+            .into_iter()
+            .chain(throughput(subjects, key, &ratios).filter(|_| prefix.is_empty()))
+            .collect(),
     }
+}
+
+/// Returns the row with the throughput of a probe while it writes, if the probe is one that shows it.
+fn throughput(subjects: &[Subject], key: &Key, ratios: &RowRatios) -> Option<GridRow> {
+    let (name, cpu) = key;
+    find_spec(name)?.bytes?;
+    let of = |subject: &Subject| {
+        let mut probes = subject.probes.iter();
+        let probe = probes.find(|probe| probe.name == *name && probe.cpu == *cpu)?;
+        throughput_of(name, probe.service.figures.as_ref()?.mean)
+    };
+    Some(GridRow {
+        label: "throughput".into(),
+        unit: Unit::BytesPerSecond,
+        ratios: ratios.clone(),
+        values: subjects.iter().map(|subject| of(subject).into()).collect(),
+    })
 }
 
 /// Returns the number of samples and their percentiles, maximum and mean, one row each.

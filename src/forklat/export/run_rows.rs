@@ -34,11 +34,18 @@ fn rows(subjects: &[Subject], tested: &[RowComparison], probe: &str) -> Vec<Grid
     };
     let mut rows = vec![row(RunFigure::Answers(probe), Unit::Count, false)];
     let figures = probe_figures(subjects, probe).into_iter();
-    rows.extend(figures.map(|figure| row(figure, Unit::Microseconds, true)));
+    rows.extend(figures.map(|figure| row(figure, unit_of(&figure), true)));
     let tail = RunFigure::Longest(probe, RunPart::UntilDurable);
     let tail = row(tail, Unit::Microseconds, false);
     rows.extend(Some(tail).filter(|row| row.values.iter().any(|v| *v != Value::Missing)));
     rows
+}
+
+fn unit_of(figure: &RunFigure) -> Unit {
+    match figure {
+        RunFigure::Throughput(_) => Unit::BytesPerSecond,
+        _ => Unit::Microseconds,
+    }
 }
 
 /// Returns the ratios of a row, one for each subject, with the answers of the tests.

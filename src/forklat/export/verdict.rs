@@ -82,10 +82,21 @@ fn difference(subjects: &[Subject], row: &RowComparison) -> Option<String> {
         let figure = figures
             .into_iter()
             .find(|found| found.label() == row.figure)?;
-        Some(Unit::Microseconds.show(wait(subject, &figure)?))
+        let unit = match figure {
+            RunFigure::Throughput(_) => Unit::BytesPerSecond,
+            _ => Unit::Microseconds,
+        };
+        Some(unit.show(wait(subject, &figure)?))
     });
     let (reference, tool) = (reference?, tool?);
     let (name, other) = (&row.reference, &row.tool);
+    if row.figure == RunFigure::Throughput(probe).label() {
+        let word = if word == "shorter" { "less" } else { "more" };
+        return Some(format!(
+            "Under {name}, the competing writer wrote {reference}; under {other} {tool} ({word} in {count} of {} rounds).",
+            row.rounds
+        ));
+    }
     Some(if row.figure == LONGEST {
         format!(
             "Under {name}, others waited up to {reference} for {probe}; under {other} up to {tool} ({rounds})."

@@ -2,6 +2,7 @@
 
 mod exec;
 mod fork;
+mod overwrite;
 mod page_fault;
 mod probe_table;
 mod prober;

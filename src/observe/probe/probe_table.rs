@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Probe, ProbeSetup, exec, fork, page_fault, read, wakeup, write};
+use super::{Probe, ProbeSetup, exec, fork, overwrite, page_fault, read, wakeup, write};
 use crate::observe::error::ObserveError;
 
 /// One kind of prober and its properties.
@@ -18,6 +18,10 @@ pub struct ProbeSpec {
     pub needs_directory: bool,
     /// Whether one is started on each CPU.
     pub per_cpu: bool,
+    /// Whether it runs only if it is selected.
+    pub is_optional: bool,
+    /// The bytes that one operation moves, for a probe whose throughput is shown.
+    pub bytes: Option<u64>,
     pub(super) make: fn(&ProbeSetup) -> Result<Box<dyn Probe>, ObserveError>,
 }
 
@@ -27,13 +31,15 @@ pub struct ProbeSpec {
 /// where caches are cold at every wakeup: fork and reap 0.5 ms of CPU (2.1 to 2.4 % every 25 ms; 4 to 6 % every 10 ms),
 /// exec of true 1.3 ms (2.5 %), 2 MiB in pages of 4 KiB 1.0 ms (2.6 %), a write 0.05 ms (0.9 %), fdatasync 0.6 ms (0.3
 /// %), a read 0.3 ms (0.6 %).
-pub const PROBE_SPECS: [ProbeSpec; 7] = [
+pub const PROBE_SPECS: [ProbeSpec; 9] = [
     ProbeSpec {
         name: "wakeup",
         description: "sleep until a given moment and run again; one prober on each CPU",
         period: Duration::from_millis(1),
         needs_directory: false,
         per_cpu: true,
+        is_optional: false,
+        bytes: None,
         make: wakeup::make,
     },
     ProbeSpec {
@@ -42,6 +48,8 @@ pub const PROBE_SPECS: [ProbeSpec; 7] = [
         period: Duration::from_millis(25),
         needs_directory: false,
         per_cpu: true,
+        is_optional: false,
+        bytes: None,
         make: fork::make,
     },
     ProbeSpec {
@@ -50,6 +58,8 @@ pub const PROBE_SPECS: [ProbeSpec; 7] = [
         period: Duration::from_millis(50),
         needs_directory: false,
         per_cpu: false,
+        is_optional: false,
+        bytes: None,
         make: exec::make,
     },
     ProbeSpec {
@@ -58,6 +68,8 @@ pub const PROBE_SPECS: [ProbeSpec; 7] = [
         period: Duration::from_millis(50),
         needs_directory: false,
         per_cpu: false,
+        is_optional: false,
+        bytes: None,
         make: page_fault::make,
     },
     ProbeSpec {
@@ -66,6 +78,8 @@ pub const PROBE_SPECS: [ProbeSpec; 7] = [
         period: Duration::from_millis(10),
         needs_directory: true,
         per_cpu: false,
+        is_optional: false,
+        bytes: None,
         make: write::make,
     },
     ProbeSpec {
@@ -74,6 +88,8 @@ pub const PROBE_SPECS: [ProbeSpec; 7] = [
         period: Duration::from_millis(100),
         needs_directory: true,
         per_cpu: false,
+        is_optional: false,
+        bytes: None,
         make: write::make_synced,
     },
     ProbeSpec {
@@ -82,7 +98,29 @@ pub const PROBE_SPECS: [ProbeSpec; 7] = [
         period: Duration::from_millis(50),
         needs_directory: true,
         per_cpu: false,
+        is_optional: false,
+        bytes: None,
         make: read::make,
+    },
+    ProbeSpec {
+        name: "overwrite",
+        description: "write 4 KiB to a file on DIR whose blocks exist, in a ring of 16 MiB; only if selected",
+        period: Duration::from_millis(10),
+        needs_directory: true,
+        per_cpu: false,
+        is_optional: true,
+        bytes: None,
+        make: overwrite::make,
+    },
+    ProbeSpec {
+        name: "stream",
+        description: "write 1 MiB through the page cache to a file on DIR whose blocks exist, as a competing writer does, and show its throughput; only if selected",
+        period: Duration::from_millis(100),
+        needs_directory: true,
+        per_cpu: false,
+        is_optional: true,
+        bytes: Some(overwrite::STREAM_BYTES as u64),
+        make: overwrite::make_stream,
     },
 ];
 
