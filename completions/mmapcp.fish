@@ -77,6 +77,7 @@ complete -c mmapcp -l fsync -d 'Exit with 0 only after data, attributes and name
 complete -c mmapcp -l atomic -d 'Leave the old file or the complete new one at each destination, never a part; cannot be combined with -l, -s or --attributes-only'
 complete -c mmapcp -l require-quiescent -d 'Fail before a byte is written if another process has SOURCE open or mapped for writing, or if that cannot be told'
 complete -c mmapcp -l resume -d 'Go on with an interrupted copy where it was on the disk; a record beside DEST says where, until the copy is complete'
+complete -c mmapcp -l drain -d 'Give the memory of SOURCE back behind what is on the disk, and remove it at the end; implies --fsync and --resume; SOURCE is on tmpfs or hugetlbfs, and nobody else has it open'
 complete -c mmapcp -l verify -d 'When the data is on the disk, read it back past the page cache and compare it with SOURCE; a difference is an error'
 complete -c mmapcp -l json -d 'Write each event as a JSON object on a line of standard output; -v and --debug then write to standard error'
 complete -c mmapcp -l idle -d 'Use disk and CPU only when no other program wants them: idle I/O class, nice 19, SCHED_IDLE'

@@ -56,6 +56,43 @@ fn the_usual_tools_make_identical_copies() {
     assert!(!text.contains("WRONG"), "{text}");
 }
 
+/// Each tool has a column for each state, and late answers are explained there as in a run.
+#[test]
+fn both_states_of_memory_are_columns() {
+    let place = CompareFixture::new();
+    let mut command = place.forklat();
+    command.args([
+        "compare",
+        "--runs=1",
+        "--warm-up=0",
+        "--baseline=0",
+        "--size=4M",
+    ]);
+    command.args(["--no-repeat", "--probe=touch", "--memory=both", "--why=1us"]);
+    command.arg("--tool=cp=cp {source} {dest}").arg("--on");
+    let (output, report) = place.report(command.arg(&place.copy_dir));
+    assert_exit(&output, 0);
+    let subjects = report["subjects"].as_array().unwrap();
+    let states: Vec<_> = subjects
+        .iter()
+        .map(|s| (&s["name"], &s["memory"]))
+        .collect();
+    let names = ["cp warm", "cp cold"].map(Value::from);
+    let memory = ["warm", "cold"].map(Value::from);
+    assert_eq!(states, [(&names[0], &memory[0]), (&names[1], &memory[1])]);
+    for subject in subjects {
+        let late = subject["why"]["late"]
+            .as_array()
+            .expect("a list of late answers");
+        // Every answer takes longer than a microsecond, and there is time for several until the end of the span.
+        assert!(!late.is_empty(), "{subject:#}");
+        assert!(
+            late.iter().all(|late| late["sentence"] != ""),
+            "{subject:#}"
+        );
+    }
+}
+
 /// What the cache holds is of the whole machine, on which other tests run: it is met in a quiet moment, and soon.
 #[test]
 fn cp_fills_the_page_cache_and_mmapcp_does_not() {

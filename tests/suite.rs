@@ -21,6 +21,7 @@ mod cp_since_9_2;
 mod destination_races;
 mod directories;
 mod docs;
+mod drain;
 mod engine_boundaries;
 mod engine_equivalence;
 mod event_schema;

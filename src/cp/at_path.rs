@@ -149,6 +149,12 @@ impl AtPath {
         fstatat(self.dir(), self.path(), flags)
     }
 
+    /// Returns whether no file is at this path.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.stat(false) == Err(Errno::ENOENT)
+    }
+
     /// Opens the file at this path, with O_CLOEXEC.
     ///
     /// # Errors

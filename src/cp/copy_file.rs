@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,8 +19,11 @@ use super::dest::resolve_link::resolve_follow;
 use super::dest::{
     self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination, Part,
 };
+use super::drain::{self, DrainedDirectories, DurableNames};
 use super::entry_error::EntryError;
-use super::error::{AnewReason, DataError, Demand, Error, Operation, Refusal, Replaced, Warning};
+use super::error::{
+    AnewReason, DataError, Demand, DrainObstacle, Error, Operation, Refusal, Replaced, Warning,
+};
 use super::fsync_set::FsyncSet;
 use super::in_flight::Claim;
 use super::lease_wait::wait_for_lease;
@@ -27,7 +31,7 @@ use super::manifest::{LineNames, check_line};
 use super::messages;
 use super::options::{CopyOptions, Overwrite};
 use super::prompt::ask_overwrite;
-use super::resume::{ResumeListener, ResumeSession, WholeFiles};
+use super::resume::{ResumeListener, ResumeSession, WholeFiles, freed_into};
 use super::space_shortage::{SpaceShortage, needed_bytes};
 use crate::cp::file_status::{FileId, file_id, file_id_of_statx, is_fifo, is_older, is_regular};
 use crate::report::{FileReporter, OrderedOutput, debug};
@@ -61,6 +65,10 @@ pub(super) struct CopyContext<'a> {
     pub(super) line_names: LineNames,
     /// The whole files of a run that another one may complete (--resume).
     pub(super) whole_files: WholeFiles,
+    /// The names that are on the disk before a source is freed (--drain).
+    pub(super) durable_names: DurableNames,
+    /// The source directories that are removed at the end if they are empty (--drain).
+    pub(super) drained_directories: DrainedDirectories,
 }
 
 impl<'a> CopyContext<'a> {
@@ -72,6 +80,8 @@ impl<'a> CopyContext<'a> {
             fsync_set: FsyncSet::new(options.durability.fsync),
             line_names: LineNames::new(options.manifest.as_deref()),
             whole_files: WholeFiles::new(options.recursive || options.sources.len() > 1),
+            durable_names: DurableNames::default(),
+            drained_directories: DrainedDirectories::default(),
         }
     }
 }
@@ -107,6 +117,8 @@ pub(super) struct FileCopyError {
     pub(super) why: EntryError,
     /// The file that this run made at the destination and left there, with a part of the data.
     pub(super) left: Option<FileId>,
+    /// What is to be said after the error.
+    pub(super) then: Option<Box<Warning>>,
 }
 
 impl<T: Into<EntryError>> From<T> for FileCopyError {
@@ -114,6 +126,7 @@ impl<T: Into<EntryError>> From<T> for FileCopyError {
         Self {
             why: why.into(),
             left: None,
+            then: None,
         }
     }
 }
@@ -134,7 +147,11 @@ pub(super) fn copy(
         voice.discard_manifest();
         return Err(error.into());
     }
-    let opened = &open_source(request)?;
+    let drains = cx.options.transfer.drain;
+    let opened = &match drains {
+        true => open_drained(request)?,
+        false => open_source(request, OFlag::O_RDONLY)?,
+    };
     if let Some(newer) = newer_dest(cx.options, request) {
         return Ok(newer);
     }
@@ -144,16 +161,34 @@ pub(super) fn copy(
     if let Some(whole) = resume
         .as_ref()
         // What is whole is copied again if more is asked of it than its bytes.
-        .filter(|_| !options.verify && !options.require_quiescent)
+        .filter(|_| !options.verify && !options.require_quiescent && !drains)
         .and_then(|r| r.whole(there, &cx.whole_files))
     {
         return report_whole(cx, voice, (copier, &opened.0), request).map(|()| whole);
     }
+    let from = source_before(request.from, resume.as_ref());
+    let request = &CopyRequest {
+        from: &from,
+        ..*request
+    };
     let copy = OpenedCopy {
         resume: resume.as_ref(),
         ..OpenedCopy::new(cx, request, opened)
     };
-    copy.reporting_method(voice, |method, voice| copy.run(voice, copier, method))
+    let copied = copy.reporting_method(voice, |method, voice| copy.run(voice, copier, method));
+    copied.map_err(|failed| FileCopyError {
+        then: copy.left_by_drain(),
+        ..failed
+    })
+}
+
+/// Returns the status of a source as it was before a drain has changed its time.
+fn source_before(from: &FileStat, resume: Option<&ResumeSession>) -> FileStat {
+    let mut before = *from;
+    if let Some(modified) = resume.and_then(ResumeSession::modified_before) {
+        (before.st_mtime, before.st_mtime_nsec) = modified;
+    }
+    before
 }
 
 /// A file in the copier's batch: both ends are open, and the data is read.
@@ -204,7 +239,7 @@ pub(super) fn batch(
     copier: &mut FileCopier,
     request: &CopyRequest<'_>,
 ) -> Result<BatchOutcome, FileCopyError> {
-    let opened = open_source(request)?;
+    let opened = open_source(request, OFlag::O_RDONLY)?;
     let copy = OpenedCopy::new(cx, request, &opened);
     let dest = copy.prepare_dest(voice)?;
     let is_batched = dest.new_file.is_some_and(|status| {
@@ -265,7 +300,12 @@ fn begin_resume(
     let source = request.source;
     // The status of the walk may be old: the source could have been written to since.
     let from = fstat(opened).map_err(|e| source.error(Operation::Fstat, e))?;
-    let (session, why) = ResumeSession::begin((source, &from), (request.dest, request.there))?;
+    let options = &cx.options.transfer;
+    let drained = options
+        .drain
+        .then(|| drain::identity_of(opened, options.verify));
+    let ends = ((source, &from), (request.dest, request.there));
+    let (session, why) = ResumeSession::begin(ends.0, ends.1, drained, freed_into(opened))?;
     warn_copied_anew(voice, request.dest, why);
     Ok(Some(session))
 }
@@ -389,9 +429,12 @@ impl<'a> OpenedCopy<'a> {
             let attributes = &cx.attributes;
             !open.is_atomic() && attributes.narrow_before_write(request.from, &open.file, there)
         });
-        let copied = match cx.options.attributes_only {
-            true => Ok(Assurance::default()),
-            false => self.copy_data(voice, copier, &dest, method),
+        let copied = if cx.options.attributes_only {
+            Ok(Assurance::default())
+        } else if self.resume.is_some_and(ResumeSession::has_all) {
+            self.assure_complete(voice, copier, open)
+        } else {
+            self.copy_data(voice, copier, &dest, method)
         };
         let assurance = match copied {
             Ok(assurance) => assurance,
@@ -400,7 +443,11 @@ impl<'a> OpenedCopy<'a> {
                 let left = self.give_up(voice, dest.open, narrowed, &error);
                 let Some(there) = unwritable else {
                     let why = error.into();
-                    return Err(FileCopyError { why, left });
+                    return Err(FileCopyError {
+                        why,
+                        left,
+                        then: None,
+                    });
                 };
                 remove_unwritable(voice, request.dest, there)?;
                 let request = &CopyRequest {
@@ -437,8 +484,12 @@ impl<'a> OpenedCopy<'a> {
         };
         let left = (open.created && !open.is_atomic()).then_some(made);
         let stays = self
-            .finish_resumable(voice, open)
-            .map_err(|why| FileCopyError { why, left })?;
+            .finish_resumable(voice, open, assurance)
+            .map_err(|why| FileCopyError {
+                why,
+                left,
+                then: None,
+            })?;
         if stays.is_none() {
             self.report_assurance(voice, assurance);
         }
@@ -450,10 +501,14 @@ impl<'a> OpenedCopy<'a> {
         &self,
         voice: &mut OrderedOutput,
         open: Destination,
+        assurance: &Assurance,
     ) -> Result<Option<FileId>, EntryError> {
         let Some(resume) = self.resume else {
             return self.finish(voice, open);
         };
+        if self.cx.options.transfer.drain {
+            return self.finish_drained(voice, open, resume, assurance);
+        }
         let (set, dest) = (&self.cx.whole_files, self.request.dest);
         if set.is_kept() {
             // The state will say that the file is whole.
@@ -465,6 +520,113 @@ impl<'a> OpenedCopy<'a> {
             Ok(Some(_)) | Err(_) => resume.discard()?,
         }
         stays
+    }
+
+    /// Finishes the copy of a source that is drained. When the destination is durable with its attributes and its name, what
+    /// is left of the source is freed, and the source is removed. After an error the state stays.
+    fn finish_drained(
+        &self,
+        voice: &mut OrderedOutput,
+        open: Destination,
+        resume: &ResumeSession,
+        assurance: &Assurance,
+    ) -> Result<Option<FileId>, EntryError> {
+        let Self { cx, request, .. } = *self;
+        let (source, dest) = (request.source, request.dest);
+        let sync = |e| dest.error(Operation::Sync, e);
+        let file = open.file.try_clone().map_err(sync)?;
+        let stays = self.finish(voice, open)?;
+        retry(|| fsync(&file)).map_err(sync)?;
+        drop(file);
+        cx.durable_names.sync(resume.entry())?;
+        resume.record_all()?;
+        let freed = drain::free_and_remove(
+            (source, self.opened),
+            file_id(request.from),
+            dest,
+            assurance.source_modified,
+            voice.interrupt_check(),
+        )?;
+        voice.report_freed(source.shown(), dest.shown(), freed);
+        resume.discard()?;
+        Ok(stays)
+    }
+
+    /// Completes the data of a destination that has all bytes of a drained source, and hashes them if that is wanted: the
+    /// source may not have them any more.
+    fn assure_complete(
+        &self,
+        voice: &mut OrderedOutput,
+        copier: &mut FileCopier,
+        open: &Destination,
+    ) -> Result<Assurance, Error> {
+        let (source, dest) = (self.request.source.shown(), self.request.dest);
+        let size = self.status.size;
+        let now = stat_of(&open.file, dest)?;
+        if now.st_size.cast_unsigned() != size {
+            let cut = retry(|| ftruncate(&open.file, size.cast_signed()));
+            cut.map_err(|e| dest.error(Operation::Resize, e))?;
+        }
+        let mut observer = FileReporter::new(voice, source, dest.shown());
+        let Some(algorithm) = self.cx.options.transfer.digest else {
+            observer.finish(size);
+            return Ok(Assurance::default());
+        };
+        let name = format!("/proc/self/fd/{}", open.file.as_raw_fd());
+        let file = File::open(name).map_err(|e| dest.error(Operation::Access, e))?;
+        let hashed = copier.hash(&file, algorithm, &mut observer);
+        let digest = hashed.map_err(|error| {
+            Error::Data(Box::new(DataError {
+                failure: CopyFailure::before(error, size),
+                source: dest.shown().into(),
+                dest: dest.shown().into(),
+                is_atomic: false,
+                shortage: None,
+                demand: None,
+            }))
+        })?;
+        observer.finish(size);
+        Ok(Assurance {
+            digest: Some(digest),
+            ..Assurance::default()
+        })
+    }
+
+    /// Returns what is where after a drain that has failed, if a part of the source may be freed.
+    fn left_by_drain(&self) -> Option<Box<Warning>> {
+        let resume = self.resume?;
+        let durable = resume.freed_until();
+        let left = || Warning::DrainLeft {
+            source: self.request.source.shown().into(),
+            dest: self.request.dest.shown().into(),
+            durable,
+        };
+        (durable > 0).then(|| Box::new(left()))
+    }
+
+    /// Begins the state of the copy with its open destination. The name of a destination whose source is drained is durable
+    /// from then on.
+    fn attach_resume(
+        &self,
+        voice: &mut OrderedOutput,
+        resume: &ResumeSession,
+        open: &mut Destination,
+    ) -> Result<(), Error> {
+        let dest = self.request.dest;
+        let why = resume.attach(open)?;
+        warn_copied_anew(voice, dest, why);
+        if !self.cx.options.transfer.drain {
+            return Ok(());
+        }
+        if let Some(until) = resume.unverified_until() {
+            let dest = dest.shown().into();
+            voice.diagnose(Warning::DrainNotVerified { dest, until });
+        }
+        let synced = self.cx.durable_names.sync(resume.entry());
+        if synced.is_err() && !resume.has_part() {
+            resume.discard()?;
+        }
+        synced
     }
 
     /// Prints the line with the digest, if one was made, and warns of a comparison that says less about the device. The
@@ -497,8 +659,8 @@ impl<'a> OpenedCopy<'a> {
         diagnose_attributes(voice, &cx.attributes.prepare_creation(source))?;
         let mut open = self.open_dest(voice)?;
         if let Some(resume) = self.resume {
-            match resume.attach(&mut open) {
-                Ok(why) => warn_copied_anew(voice, dest, why),
+            match self.attach_resume(voice, resume, &mut open) {
+                Ok(()) => {}
                 Err(error) if resume.has_part() => {
                     if let Err(also) = open.keep() {
                         voice.diagnose(&also);
@@ -554,7 +716,8 @@ impl<'a> OpenedCopy<'a> {
         let how = DestOptions {
             mode: self.cx.attributes.file_mode(request.from),
             is_below_operand: request.is_below_operand,
-            force: options.force,
+            // What an interrupted drain has written is never removed.
+            force: options.force && !options.transfer.drain,
             through_dangling: options.through_dangling,
             atomic,
             replace_as_new: request.replace_as_new,
@@ -607,6 +770,7 @@ impl<'a> OpenedCopy<'a> {
                 recorder = ResumeListener {
                     inner: &mut observer,
                     session,
+                    source: self.opened,
                 };
                 &mut recorder
             }
@@ -635,7 +799,7 @@ impl<'a> OpenedCopy<'a> {
     fn must_replace(&self, error: &Error) -> bool {
         let failure = error.copy_failure();
         let refuses = failure.is_some_and(|f| matches!(f.error, transfer::Error::Truncate(_)));
-        refuses && self.cx.options.force
+        refuses && self.cx.options.force && !self.cx.options.transfer.drain
     }
 
     /// Ends a copy whose data was not transferred. `narrowed` is the old file whose mode this run has narrowed. Returns
@@ -840,12 +1004,34 @@ fn handle_appeared_dest(
     }
 }
 
-fn open_source(request: &CopyRequest<'_>) -> Result<(File, StatxInfo), Error> {
+/// Opens a source that is to be drained for reading and writing, and claims it. Nothing is changed by that.
+fn open_drained(request: &CopyRequest<'_>) -> Result<(File, StatxInfo), Error> {
+    let (source, dest) = (request.source, request.dest);
+    let refuse = |obstacle| Error::drain(source.shown(), dest.shown(), obstacle);
+    drain::check_source(source, request.from).map_err(refuse)?;
+    let opened = open_source(request, OFlag::O_RDWR).map_err(|error| match error {
+        Error::Io {
+            operation: Operation::OpenSource,
+            error,
+            ..
+        } => refuse(DrainObstacle::NotWritable(error)),
+        other => other,
+    })?;
+    drain::check_opened(&opened.0).map_err(refuse)?;
+    // Where the directory is missing, opening the destination says so.
+    if let Ok(entry) = resolve_follow(dest) {
+        drain::check_dest(&opened.0, &entry).map_err(refuse)?;
+    }
+    drain::claim_source(&opened.0).map_err(refuse)?;
+    Ok(opened)
+}
+
+fn open_source(request: &CopyRequest<'_>, access: OFlag) -> Result<(File, StatxInfo), Error> {
     let source = request.source;
     // Without O_NONBLOCK, open(2) would block on a FIFO that was swapped in. For a FIFO, the transfer does the waiting,
     // and a signal can end it; for regular files the flag has no effect.
-    let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    if !request.follow {
+    let mut flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    if !request.follow || access == OFlag::O_RDWR {
         flags |= OFlag::O_NOFOLLOW;
     }
     let file = wait_for_lease(|| source.open(flags, 0))
@@ -894,6 +1080,7 @@ fn remove_made(dest: &AtPath, made: FileId) -> Result<(), Error> {
 fn demand(options: transfer::TransferOptions) -> Option<Demand> {
     match options.engine {
         Some(engine) => Some(Demand::Engine(engine)),
+        None if options.drain => Some(Demand::Drain),
         None if options.direct == transfer::DirectPolicy::Always => Some(Demand::Direct),
         None => None,
     }

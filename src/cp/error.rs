@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -51,6 +52,10 @@ pub enum Operation {
     Sync,
     /// Removing a name of a file.
     Remove,
+    /// Removing a directory that was drained.
+    RemoveDirectory,
+    /// Giving the memory of a source back.
+    Free,
     /// Giving the old destination the name of a backup.
     BackUp,
     /// Giving the old destination that name in the step in which the new file gets its own.
@@ -119,6 +124,8 @@ impl Operation {
             Self::Close => "close",
             Self::Sync => "fsync",
             Self::Remove => "unlink",
+            Self::RemoveDirectory => "rmdir",
+            Self::Free => "fallocate",
             Self::BackUp | Self::BackUpAtomically => "rename",
             Self::MakeDirectory | Self::MakeParent => "mkdir",
             Self::MakeFifo | Self::MakeSpecial => "mknod",
@@ -183,6 +190,44 @@ pub enum AtomicObstacle {
     Rename(io::Error),
 }
 
+/// The reason why --drain leaves a source alone.
+#[derive(Debug)]
+pub enum DrainObstacle {
+    /// The name of the source leads to it through a symbolic link.
+    Link,
+    /// The source is no regular file.
+    NotRegular,
+    /// The source is on this file system, whose files are not memory.
+    NotInMemory(String),
+    /// The source has this number of names, which is not one.
+    Names(u64),
+    /// A seal of the source forbids to change it.
+    Sealed,
+    /// The source cannot be opened for writing.
+    NotWritable(io::Error),
+    /// Another run of this program drains the source.
+    Busy,
+    /// Another process has the source open or mapped.
+    OpenElsewhere,
+    /// Somebody has written to the source since it was copied.
+    Changed,
+    /// It cannot be told who else has the source open.
+    LeaseRefused(io::Error),
+    /// Source and destination are on one file system.
+    SameFileSystem,
+    /// The destination cannot be trusted to be on the disk, for this reason.
+    NotDurable(String),
+    /// An earlier run has freed a part of the source, which is in this file now.
+    FreedInto(PathBuf),
+    /// The destination has what an earlier run has freed of another source, or of this one as it was before. The path is that
+    /// of the record that says so.
+    OtherSource(PathBuf),
+    /// The record of an earlier run says that a part of the source is freed, and cannot be used.
+    Record(AnewReason),
+    /// The source is drained already in part, and --drain was not given.
+    Begun,
+}
+
 /// The option that allowed only one way to copy, where there was none.
 #[derive(Debug, Clone, Copy)]
 pub enum Demand {
@@ -190,6 +235,8 @@ pub enum Demand {
     Engine(&'static EngineSpec),
     /// The option --direct with the word always.
     Direct,
+    /// The option --drain, which implies that.
+    Drain,
 }
 
 /// The failure of a copy that did not transfer all data of a file.
@@ -343,6 +390,15 @@ pub enum Error {
         /// The reason why it cannot be replaced.
         obstacle: AtomicObstacle,
     },
+    /// A source cannot be drained, and is left as it is.
+    Drain {
+        /// The path of the source, as messages show it.
+        source: PathBuf,
+        /// The path of the destination, as messages show it.
+        dest: PathBuf,
+        /// The reason why it cannot be drained.
+        obstacle: Box<DrainObstacle>,
+    },
     /// The data was not copied completely.
     Data(Box<DataError>),
     /// Another process replaced a file meanwhile.
@@ -391,6 +447,16 @@ impl Error {
             refusal,
             source: source.into(),
             dest: dest.into(),
+        }
+    }
+
+    /// Makes the error for a source that is not drained.
+    #[must_use]
+    pub fn drain(source: &Path, dest: &Path, obstacle: DrainObstacle) -> Self {
+        Self::Drain {
+            source: source.into(),
+            dest: dest.into(),
+            obstacle: Box::new(obstacle),
         }
     }
 
@@ -445,12 +511,19 @@ impl Error {
                 AtomicObstacle::Keep(_, error) | AtomicObstacle::Rename(error) => Some(error),
                 AtomicObstacle::NotRegular => None,
             },
+            Self::Drain { obstacle, .. } => match &**obstacle {
+                DrainObstacle::NotWritable(error) | DrainObstacle::LeaseRefused(error) => {
+                    Some(error)
+                }
+                _ => None,
+            },
             Self::Data(data) => match &data.failure.error {
                 transfer::Error::Io(_, error)
                 | transfer::Error::Truncate(error)
                 | transfer::Error::Resize(error)
                 | transfer::Error::Clone(error)
                 | transfer::Error::DurablePoint(error)
+                | transfer::Error::Free(error)
                 | transfer::Error::ReadBack(error) => Some(error),
                 _ => None,
             },
@@ -498,13 +571,14 @@ impl ReportedError for Error {
                 transfer::Error::Truncate(_) | transfer::Error::Resize(_) => "truncate",
                 transfer::Error::Clone(_) => "clone",
                 transfer::Error::DurablePoint(_) => "sync",
+                transfer::Error::Free(_) => "fallocate",
                 transfer::Error::ReadBack(_)
                 | transfer::Error::Different { .. }
                 | transfer::Error::NotVerifiable(_) => "verify",
                 _ => "copy",
             },
             Self::Replaced(Replaced::Removed { .. }) => "unlink",
-            Self::Replaced(_) | Self::Refused { .. } => "copy",
+            Self::Replaced(_) | Self::Refused { .. } | Self::Drain { .. } => "copy",
             Self::Limit { .. } | Self::StartGovernor(_) | Self::GaveUp { .. } => "limit",
         }
     }
@@ -527,7 +601,7 @@ impl AtomicObstacle {
 }
 
 /// The reason why an interrupted copy is made anew.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum AnewReason {
     /// The source is not what it was when the copy was begun.
     SourceChanged,
@@ -542,7 +616,7 @@ pub enum AnewReason {
     /// The state is no regular file that this user alone can write to.
     StateNotOurs(PathBuf),
     /// The state cannot be read at all.
-    StateUnreadable(PathBuf, io::Error),
+    StateUnreadable(PathBuf, Arc<io::Error>),
 }
 
 /// A warning, which does not make a copy fail.
@@ -558,6 +632,22 @@ pub enum Warning {
         dest: PathBuf,
         /// The reason why the state cannot be used.
         why: AnewReason,
+    },
+    /// A source was drained in part, and the copy is not complete.
+    DrainLeft {
+        /// The path of the source, which has the rest.
+        source: PathBuf,
+        /// The path of the destination, as messages show it.
+        dest: PathBuf,
+        /// Bytes from the start that are on the disk, and may be gone from the source.
+        durable: u64,
+    },
+    /// A drain goes on with --verify, and nothing tells that what an earlier run has freed was compared.
+    DrainNotVerified {
+        /// The path of the destination, as messages show it.
+        dest: PathBuf,
+        /// Bytes from the start that are not compared.
+        until: u64,
     },
     /// A copy was compared through the page cache.
     ReadBackCached {

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod cli_answer;
 mod copy_file;
 pub mod dest;
+mod drain;
 mod entry_error;
 pub mod environment;
 pub mod error;

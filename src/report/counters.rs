@@ -32,6 +32,8 @@ pub(super) struct Counters {
     copied_bytes: AtomicU64,
     /// Bytes of files that were skipped or failed.
     uncopied_bytes: AtomicU64,
+    /// Bytes of memory of sources that were given back.
+    freed_bytes: AtomicU64,
     total: OnceLock<TotalWork>,
     /// Bytes that each engine moved in complete files.
     engine_bytes: Mutex<BTreeMap<&'static str, u64>>,
@@ -55,6 +57,8 @@ pub(super) struct RunProgress {
     pub(super) bytes: u64,
     /// Bytes that were copied, skipped and failed files not counted.
     pub(super) copied_bytes: u64,
+    /// Bytes of memory of sources that were given back.
+    pub(super) freed_bytes: u64,
     /// The mean rate of these bytes, in bytes per second.
     pub(super) rate: f64,
     /// Time since the run was started.
@@ -68,6 +72,7 @@ pub(super) struct RunProgress {
 pub(super) struct RunSummary {
     pub(super) files: u64,
     pub(super) bytes: u64,
+    pub(super) freed_bytes: u64,
     pub(super) directories: u64,
     pub(super) skipped: u64,
     pub(super) errors: u64,
@@ -88,6 +93,7 @@ impl Counters {
             errors: AtomicU64::default(),
             copied_bytes: AtomicU64::default(),
             uncopied_bytes: AtomicU64::default(),
+            freed_bytes: AtomicU64::default(),
             total: OnceLock::new(),
             engine_bytes: Mutex::default(),
         }
@@ -135,6 +141,11 @@ impl Counters {
             .fetch_add(now.wrapping_sub(before), Relaxed);
     }
 
+    /// Adds bytes of memory of a source that were given back.
+    pub(super) fn add_freed_bytes(&self, bytes: u64) {
+        self.freed_bytes.fetch_add(bytes, Relaxed);
+    }
+
     /// Adds the bytes of one complete file, by the engines that moved them.
     pub(super) fn add_engine_bytes(&self, moved: &[(&'static str, u64)]) {
         let mut all = self
@@ -172,6 +183,7 @@ impl Counters {
             files,
             bytes,
             copied_bytes: moved,
+            freed_bytes: count(&self.freed_bytes),
             rate: bytes_per_second(moved, elapsed),
             elapsed,
             total,
@@ -182,6 +194,7 @@ impl Counters {
         RunSummary {
             files: self.copied_files.load(Relaxed),
             bytes: self.copied_bytes.load(Relaxed),
+            freed_bytes: self.freed_bytes.load(Relaxed),
             directories: self.directories.load(Relaxed),
             skipped: self.skipped_files.load(Relaxed),
             errors: self.errors.load(Relaxed),

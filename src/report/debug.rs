@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::progress_text::bottleneck_clause;
+use super::progress_text::{bottleneck_clause, freed_text};
 use super::quote::quote;
 use super::units::{format_bytes, format_rate};
 use crate::transfer::copy_method::{Offload, ReflinkUse, SparseDetection};
@@ -56,6 +56,13 @@ pub fn method_line(method: &CopyMethod) -> String {
 #[must_use]
 pub(super) fn durable(source: &Path, at: u64) -> String {
     format!("{}: on the disk up to offset {at}", quote(source))
+}
+
+/// Formats the line about memory of a source that was given back.
+#[must_use]
+pub(super) fn freed(source: &Path, bytes: u64) -> String {
+    let text = freed_text(bytes).unwrap_or_default();
+    format!("{}: {text}", quote(source))
 }
 
 /// Formats the lines for one event.

@@ -130,6 +130,10 @@ impl CopyListener for FileReporter<'_> {
         Ok(())
     }
 
+    fn freed(&mut self, bytes: u64) {
+        self.output.report_freed(self.source, self.dest, bytes);
+    }
+
     fn interrupted(&self) -> bool {
         self.output.is_interrupted()
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ReportedError;
 use super::counters::SourceOutcome;
+use super::debug;
 use super::line_order::Stream;
 use super::run_output::RunOutput;
 use super::wire::{self, ErrorCause};
@@ -112,6 +113,21 @@ impl OrderedOutput {
     /// Prints a line for people, on the stream that JSON events do not use.
     pub(super) fn print_info(&mut self, line: &str) {
         self.print_line(self.shared.info_stream(), line);
+    }
+
+    /// Counts and reports memory of a source that was given back.
+    pub fn report_freed(&mut self, source: &Path, dest: &Path, bytes: u64) {
+        self.shared.counters.add_freed_bytes(bytes);
+        if bytes == 0 {
+            return;
+        }
+        if self.shared.report.json {
+            let line = wire::Event::freed(source, dest, bytes).into_line();
+            self.print_line(Stream::Stdout, &line);
+        }
+        if self.shared.report.debug {
+            self.print_info(&debug::freed(source, bytes));
+        }
     }
 
     pub(super) fn print_line(&mut self, stream: Stream, line: &str) {

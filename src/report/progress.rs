@@ -202,7 +202,7 @@ impl ProgressDisplay {
             Some((progress, source)) => self.file_text(progress, source),
             None => return None,
         };
-        Some(append_throttle_status(line, held))
+        Some(append_status(line, tally, held))
     }
 
     /// Formats the answer to SIGUSR1: the current file, the whole run if it has more files, and what holds the copy
@@ -219,7 +219,7 @@ impl ProgressDisplay {
             (Some(file), Some(run)) => Some(format!("{file}; in all {run}")),
             (file, run) => file.or(run),
         };
-        line.map(|line| append_throttle_status(line, held))
+        line.map(|line| append_status(line, tally, held))
     }
 
     fn file_text(&self, progress: &Progress, source: &Path) -> String {
@@ -237,11 +237,17 @@ fn run_text(tally: &Counters) -> String {
     progress_text::figures_text(&figures)
 }
 
-fn append_throttle_status(line: String, held: &ThrottleStatus) -> String {
-    match held.current() {
-        Some(holding) => format!("{line}, {}", progress_text::bottleneck_text(&holding)),
-        None => line,
+/// Appends how much memory has come back, and what holds the copy back.
+fn append_status(mut line: String, tally: &Counters, held: &ThrottleStatus) -> String {
+    let freed = progress_text::freed_text(tally.run_progress().freed_bytes);
+    let holding = held
+        .current()
+        .map(|holding| progress_text::bottleneck_text(&holding));
+    for text in freed.into_iter().chain(holding) {
+        line.push_str(", ");
+        line.push_str(&text);
     }
+    line
 }
 
 /// Returns the nanoseconds as 64 bits, which suffice for 584 years.

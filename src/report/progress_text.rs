@@ -56,6 +56,11 @@ pub(super) fn figures_text(figures: &ProgressFigures) -> String {
     parts.join(", ")
 }
 
+/// Formats how much memory of sources has come back: `1.50 GiB of memory given back`. `None` if it is none.
+pub(super) fn freed_text(bytes: u64) -> Option<String> {
+    (bytes > 0).then(|| format!("{} of memory given back", format_size(bytes)))
+}
+
 /// Formats what a run did, for its last line: `4.00 GiB in 26 s, 157 MiB/s, 3000 files, O_DIRECT by splice`. What does not
 /// fit into `width` columns is left out, the last first.
 pub(super) fn summary_text(summary: &RunSummary, has_multiple_files: bool, width: usize) -> String {
@@ -73,6 +78,7 @@ pub(super) fn summary_text(summary: &RunSummary, has_multiple_files: bool, width
         Some(spec) if spec.is_cached() => format!("page cache by {name}"),
         _ => format!("by {name}"),
     }));
+    parts.extend(freed_text(summary.freed_bytes));
     if summary.skipped > 0 {
         parts.push(format!("{} skipped", summary.skipped));
     }

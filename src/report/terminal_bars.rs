@@ -134,6 +134,7 @@ impl BarState {
             ..ProgressFigures::of_run(view.run, view.has_multiple_files)
         };
         let mut lines = vec![run_line(view, &figures, size.line_width())];
+        lines.extend(progress_text::freed_text(view.run.freed_bytes));
         if self.was_throttled {
             lines.push(
                 view.bottleneck
@@ -242,6 +243,7 @@ mod tests {
                 files: 0,
                 bytes,
                 copied_bytes: bytes,
+                freed_bytes: 0,
                 rate: 7.0,
                 elapsed: Duration::from_secs(seconds),
                 total: None,

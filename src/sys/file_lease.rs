@@ -1,4 +1,4 @@
-//! Asks with a lease whether anybody can write to a file: fcntl(2), F_SETLEASE. The lease is released at once.
+//! Asks with a lease who else has a file open: fcntl(2), F_SETLEASE. The lease is released at once.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -16,9 +16,23 @@ const F_SETSIG: libc::c_int = 10;
 /// # Errors
 /// EACCES without ownership and CAP_LEASE; EINVAL if the file is not regular or its file system has no leases.
 pub fn is_open_for_writing(file: impl AsFd) -> io::Result<bool> {
-    let fd = file.as_fd();
+    is_lease_refused(file.as_fd(), libc::F_RDLCK)
+}
+
+/// Returns whether a file is open by another description than `file`, for reading or for writing. A mapping counts as
+/// long as it exists, also after its descriptor was closed; an O_PATH descriptor does not count. `file` is open for
+/// reading and writing, and duplicates of its descriptor do not count either.
+///
+/// # Errors
+/// The same as of [`is_open_for_writing`].
+pub fn is_open_elsewhere(file: impl AsFd) -> io::Result<bool> {
+    is_lease_refused(file.as_fd(), libc::F_WRLCK)
+}
+
+/// Takes a lease and releases it at once. Returns whether it was refused because of others that have the file open.
+fn is_lease_refused(fd: BorrowedFd<'_>, lease: libc::c_int) -> io::Result<bool> {
     command(fd, F_SETSIG, libc::SIGURG)?;
-    match command(fd, libc::F_SETLEASE, libc::F_RDLCK) {
+    match command(fd, libc::F_SETLEASE, lease) {
         Ok(()) => command(fd, libc::F_SETLEASE, libc::F_UNLCK).map(|()| false),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
         Err(e) => Err(e),
@@ -55,6 +69,24 @@ mod tests {
         assert!(is_open_for_writing(&reader)?);
         drop((writer_again, other));
         assert!(!is_open_for_writing(&reader)?);
+        Ok(())
+    }
+
+    #[test]
+    fn readers_and_mappings_of_others_are_seen_and_own_duplicates_are_not() -> io::Result<()> {
+        let named = tempfile::NamedTempFile::new_in("/dev/shm")?;
+        named.as_file().set_len(4096)?;
+        let path = named.into_temp_path();
+        let own = File::options().read(true).write(true).open(&path)?;
+        assert!(!is_open_elsewhere(&own)?);
+        let (duplicate, reader) = (own.try_clone()?, File::open(&path)?);
+        assert!(is_open_elsewhere(&own)?);
+        let mapped = crate::sys::mapped_file::MappedReader::new(&reader, 4096)?;
+        drop(reader);
+        assert!(is_open_elsewhere(&own)?, "the mapping is left");
+        drop(mapped);
+        assert!(!is_open_elsewhere(&own)?);
+        drop(duplicate);
         Ok(())
     }
 }

@@ -10,4 +10,6 @@ pub struct Assurance {
     pub digest: Option<Digest>,
     /// How the destination was read back and found to be equal, if that was wanted.
     pub read_back: Option<ReadBack>,
+    /// The modification time in seconds and nanoseconds that a drained source was left with.
+    pub source_modified: Option<(i64, i64)>,
 }

@@ -12,7 +12,8 @@ use super::copy_method::CopyMethod;
 use super::deferred_writeback::{DeferredError, WritebackQueue};
 use super::dest_writer::file_size_limit;
 use super::digest::algorithm::Hasher;
-use super::digest::{self, Digest, DigestAlgorithm, HashedSource};
+use super::digest::{self, Digest, DigestAlgorithm, HashInput, HashedSource};
+use super::drain::CopyDrain;
 use super::durable_points::DurablePoints;
 use super::errno_class::Endpoint;
 use super::error::{CopyFailure, Error};
@@ -136,6 +137,7 @@ impl<T> Copier<T> {
         let there = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let pace = self.pace.clone();
+        let drain = drain_of(source, &source_info, options)?;
         let mut job = CopyJob {
             source,
             source_info,
@@ -143,14 +145,13 @@ impl<T> Copier<T> {
             dest_caps: there,
             reflink_refusal: None,
             writers: None,
+            drain: drain.as_ref(),
             stream_hasher: None,
             pace: pace.as_deref(),
         };
         job.ask_for_writers(listener.listens(), options.require_quiescent)?;
         job.wait_for_file_cost(listener)?;
-        if options.verify {
-            job.check_verifiable()?;
-        }
+        check_possible(&job, options)?;
         let options = TransferOptions {
             // What is compared, and a file whose digest is printed, must not fail later.
             wait_for_writeback: options.wait_for_writeback
@@ -165,7 +166,11 @@ impl<T> Copier<T> {
         let (digest, usage) = hashed.map_or((None, ThreadUsage::default()), |hashed| {
             (Some(hashed.digest), hashed.usage)
         });
-        let assurance = Assurance { digest, read_back };
+        let assurance = Assurance {
+            digest,
+            read_back,
+            source_modified: job.drain.map(CopyDrain::modified),
+        };
         held.release(|summary| {
             summary.add_usage(usage);
             summary.add_usage(compared);
@@ -189,7 +194,8 @@ impl<T> Copier<T> {
         if !options.durable_points || !job.dest_caps.regular {
             return self.copy_and_hash(job, options, listener, tag);
         }
-        let mut points = DurablePoints::new(listener, job.dest, options.resume_at);
+        let files = job.view();
+        let mut points = DurablePoints::new(listener, &files, options);
         let hashed = self.copy_and_hash(job, options, &mut points, tag);
         hashed.map_err(|failure| CopyFailure {
             error: points.own_error(failure.error),
@@ -230,8 +236,7 @@ impl<T> Copier<T> {
             })?
         };
         // The bytes that were hashed last were read after the copy has looked at the source.
-        file_copy::check_source_unchanged(job.source, &job.source_info)
-            .map_err(|e| job.fail_after_copy(e))?;
+        file_copy::check_source_unchanged(job).map_err(|e| job.fail_after_copy(e))?;
         Ok(Some(hashed))
     }
 
@@ -277,6 +282,7 @@ impl<T> Copier<T> {
             dest_caps,
             reflink_refusal: None,
             writers: None,
+            drain: None,
             stream_hasher: None,
             pace: None,
         };
@@ -322,7 +328,12 @@ impl<T> Copier<T> {
             .facts(source)
             .map_err(|e| Error::Io(Endpoint::Source, e))?;
         let pace = self.pace.clone();
-        digest::hash_at_rate(source, &info, algorithm, pace.as_deref(), listener)
+        let input = HashInput {
+            source,
+            info: &info,
+            drained: None,
+        };
+        digest::hash_at_rate(input, algorithm, pace.as_deref(), listener)
     }
 
     /// Returns how the data of the last file was copied, even if the copy failed.
@@ -345,6 +356,39 @@ impl<T> Copier<T> {
     }
 }
 
+/// Fails if the files do not allow what the options ask of them beyond the copy.
+fn check_possible(job: &CopyJob<'_>, options: TransferOptions) -> Result<(), CopyFailure> {
+    if options.drain {
+        job.check_drainable()?;
+    }
+    match options.verify {
+        true => job.check_verifiable(),
+        false => Ok(()),
+    }
+}
+
+/// Makes the drain of a source, if its memory is to be given back.
+fn drain_of(
+    source: &File,
+    info: &SourceInfo,
+    options: TransferOptions,
+) -> Result<Option<CopyDrain>, CopyFailure> {
+    if !options.drain {
+        return Ok(None);
+    }
+    let fail = |e| CopyFailure::before(Error::Io(Endpoint::Source, e), info.size);
+    let now = StatxInfo::query(source).map_err(fail)?;
+    // What was changed since the file was opened shall be noticed.
+    let status = StatxInfo {
+        size: info.size,
+        mtime: info.mtime,
+        ..now
+    };
+    let is_hashed = options.digest.is_some();
+    let drain = CopyDrain::new(source, &status, options.resume_at, is_hashed);
+    drain.map(Some).map_err(fail)
+}
+
 /// Reads a complete copy back and compares it with its source, if that is wanted. A difference to a source that has
 /// changed is reported as that change. Returns also the CPU time that it took.
 fn verify_if_wanted(
@@ -357,7 +401,7 @@ fn verify_if_wanted(
     }
     let copied = thread_usage();
     let read_back = verify(job, held.started(), held);
-    let unchanged = file_copy::check_source_unchanged(job.source, &job.source_info);
+    let unchanged = file_copy::check_source_unchanged(job);
     let error = match (read_back, unchanged) {
         (Ok(read_back), Ok(())) => return Ok((Some(read_back), thread_usage().since(copied))),
         (Err(Error::Different { .. }) | Ok(_), Err(changed)) => changed,

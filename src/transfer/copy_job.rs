@@ -4,8 +4,9 @@ use std::fs::File;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::capabilities::{DestCaps, SourceInfo, SourceKind};
+use super::capabilities::{DestCaps, Direct, SourceInfo, SourceKind};
 use super::digest::algorithm::Hasher;
+use super::drain::CopyDrain;
 use super::error::{CopyFailure, Error};
 use super::event::{CopyListener, Progress};
 use super::rate_limit::RateLimiter;
@@ -24,10 +25,26 @@ pub(super) struct CopyJob<'a> {
     pub(super) reflink_refusal: Option<String>,
     /// Whether another process could write to the source before the copy; `None` if nobody wants to know.
     pub(super) writers: Option<Writers>,
+    /// The drain of the source, if its memory is given back.
+    pub(super) drain: Option<&'a CopyDrain>,
     /// The digest of a stream, which is made as its bytes pass, if one is wanted.
     pub(super) stream_hasher: Option<Mutex<Hasher>>,
     /// The rate limiter that each chunk waits for.
     pub(super) pace: Option<&'a RateLimiter>,
+}
+
+impl<'a> CopyJob<'a> {
+    /// Returns the same files, for what works beside the copy.
+    pub(super) fn view(&self) -> CopyJob<'a> {
+        CopyJob {
+            source_info: self.source_info.clone(),
+            dest_caps: self.dest_caps.clone(),
+            reflink_refusal: self.reflink_refusal.clone(),
+            writers: self.writers.clone(),
+            stream_hasher: None,
+            ..*self
+        }
+    }
 }
 
 impl CopyJob<'_> {
@@ -40,7 +57,7 @@ impl CopyJob<'_> {
         if !is_wanted && !is_forbidden {
             return Ok(());
         }
-        let writers = Writers::query(self.source, &self.source_info);
+        let writers = self.query_writers();
         if is_forbidden && writers != Writers::None {
             let error = Error::NotQuiescent {
                 writers,
@@ -60,7 +77,7 @@ impl CopyJob<'_> {
         let Some(before) = &self.writers else {
             return Ok(None);
         };
-        let writers = Writers::query(self.source, &self.source_info).since(before);
+        let writers = self.query_writers().since(before);
         if is_forbidden && writers != Writers::None {
             return Err(self.fail_after_copy(Error::NotQuiescent {
                 writers,
@@ -68,6 +85,28 @@ impl CopyJob<'_> {
             }));
         }
         Ok(Some(writers))
+    }
+
+    fn query_writers(&self) -> Writers {
+        match self.drain {
+            // The source is open for writing here.
+            Some(_) => Writers::query_others(self.source),
+            None => Writers::query(self.source, &self.source_info),
+        }
+    }
+
+    /// Fails if the source cannot be drained, or the destination cannot be trusted to have what is written to it.
+    pub(super) fn check_drainable(&self) -> Result<(), CopyFailure> {
+        let source = self.source_info.kind;
+        let why = if !matches!(source, SourceKind::Tmpfs | SourceKind::Hugetlbfs) {
+            "only files of tmpfs and hugetlbfs can be drained".into()
+        } else if let Direct::No(why) = &self.dest_caps.direct {
+            why.clone()
+        } else {
+            return Ok(());
+        };
+        let error = Error::Impossible(why);
+        Err(CopyFailure::before(error, self.source_info.size))
     }
 
     /// Fails if the copy cannot be compared with its source when it is complete.

@@ -38,6 +38,8 @@ pub enum Error {
     },
     /// It could not be recorded how much of the destination is on the disk, or that could not be made so.
     DurablePoint(io::Error),
+    /// The memory of the source could not be given back.
+    Free(io::Error),
     /// The copy could not be verified when it is complete, for this reason.
     NotVerifiable(&'static str),
     /// The complete destination could not be opened or read to be compared with the source.
@@ -87,6 +89,7 @@ impl fmt::Display for Error {
                 }
             }
             Self::DurablePoint(e) => write!(f, "recording what is on the disk: {e}"),
+            Self::Free(e) => write!(f, "giving memory back: {e}"),
             Self::NotVerifiable(why) => f.write_str(why),
             Self::ReadBack(e) => write!(f, "reading back: {e}"),
             Self::Different { at } => write!(f, "differs from the source from byte {at} on"),

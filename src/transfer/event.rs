@@ -206,6 +206,10 @@ pub trait CopyListener {
         let _ = at;
         Ok(())
     }
+    /// Receives how many bytes of memory of the source were given back, where that was asked for.
+    fn freed(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
     /// Returns whether the transfer shall stop. It is asked before each chunk.
     fn interrupted(&self) -> bool;
 }

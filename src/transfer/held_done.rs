@@ -57,6 +57,10 @@ impl CopyListener for HeldDone<'_> {
         self.inner.durable(at)
     }
 
+    fn freed(&mut self, bytes: u64) {
+        self.inner.freed(bytes);
+    }
+
     fn interrupted(&self) -> bool {
         self.inner.interrupted()
     }

@@ -17,6 +17,7 @@ mod depth_trial;
 mod dest_writer;
 mod digest;
 mod dirty_window;
+mod drain;
 mod durable_points;
 pub mod engine;
 pub mod engine_trial;
@@ -49,7 +50,8 @@ pub use copy_method::CopyMethod;
 pub use deferred_writeback::DeferredError;
 pub use depth_trial::DepthRate;
 pub use digest::{Digest, DigestAlgorithm};
-pub use durable_points::DURABLE_STEP;
+pub use drain::SourceDrain;
+pub use durable_points::{DURABLE_STEP, RESUME_UNIT};
 pub use error::{CopyFailure, Error};
 pub use event::{
     CopyListener, CopySummary, DepthSummary, Event, Phase, PlanSummary, Progress, Refusal, Trial,

@@ -66,6 +66,8 @@ pub struct TransferOptions {
     pub resume_at: u64,
     /// Whether the destination is brought to the disk from time to time while it is copied, and the listener is told.
     pub durable_points: bool,
+    /// Whether the memory of the source is given back behind what is durable. Only with durable points.
+    pub drain: bool,
     /// The digest of the source that is made, if one is wanted.
     pub digest: Option<DigestAlgorithm>,
     /// Whether the destination is read back and compared when it is complete.

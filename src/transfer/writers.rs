@@ -12,7 +12,7 @@ use nix::sys::statfs;
 
 use super::capabilities::{SourceInfo, SourceKind, fs_name};
 use super::errno_class::retry;
-use crate::sys::file_lease::is_open_for_writing;
+use crate::sys::file_lease::{is_open_elsewhere, is_open_for_writing};
 use crate::sys::strerror::strerror;
 
 /// File systems other than those in memory whose inodes count all who write to them. Others show a file that is kept
@@ -50,6 +50,17 @@ impl Writers {
             SourceKind::Disk | SourceKind::Tmpfs | SourceKind::Hugetlbfs | SourceKind::Ramfs => {}
         }
         match retry(|| is_open_for_writing(source)) {
+            Ok(false) => Self::None,
+            Ok(true) => Self::Possible,
+            Err(e) => Self::Unknown(refusal(&e)),
+        }
+    }
+
+    /// Asks the kernel about a file in memory that is open for writing here. Readers count as well, since only a lease that
+    /// they prevent can be had then.
+    #[must_use]
+    pub fn query_others(source: &File) -> Self {
+        match retry(|| is_open_elsewhere(source)) {
             Ok(false) => Self::None,
             Ok(true) => Self::Possible,
             Err(e) => Self::Unknown(refusal(&e)),

@@ -91,7 +91,7 @@ fn each_directory_probe_runs() {
     let place = RunFixture::new();
     let disk = disk_dir();
     let on = format!("--on={}", disk.path().display());
-    for name in ["write", "fsync", "read", "exec"] {
+    for name in ["write", "fsync", "read", "exec", "overwrite", "stream"] {
         let chosen = format!("--probe={name}");
         let period = format!("--period={name}=10ms");
         let words = [

@@ -6,6 +6,9 @@ mod bind_mounts;
 mod block_devices;
 mod deferred_write_errors;
 mod disk_full;
+mod drain_power_cuts;
+mod drained_memory;
+mod drained_sources;
 #[cfg(target_arch = "x86_64")]
 mod fault_injection;
 mod forklat_host_changes;

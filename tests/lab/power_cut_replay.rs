@@ -53,16 +53,16 @@ const VARIANTS: [&str; 6] = [
 ];
 
 /// Where the marks are.
-const DISK_EXPORT: usize = 0;
+pub(super) const DISK_EXPORT: usize = 0;
 const MARKS_EXPORT: usize = 1;
 
 /// Disks looked at, of each file system; an experiment asks for more.
-fn cuts() -> usize {
+pub(super) fn cuts() -> usize {
     let asked = std::env::var("MMAPCP_CUTS").ok();
     asked.map_or(100, |text| text.parse().expect("a number in MMAPCP_CUTS"))
 }
 
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     let asked = std::env::var("MMAPCP_SEED").ok();
     asked.map_or(20_261_121, |text| {
         text.parse().expect("a number in MMAPCP_SEED")
@@ -89,7 +89,7 @@ fn a_directory_that_is_not_synced_is_found_on_xfs() {
     a_broken_promise_is_found("xfs", 320);
 }
 
-fn kernel_lab_or_skip() -> Option<KernelLab> {
+pub(super) fn kernel_lab_or_skip() -> Option<KernelLab> {
     if !nix::unistd::geteuid().is_root() {
         return super::skip("cuts of the power need root, for mounts");
     }
@@ -139,19 +139,19 @@ fn job(fs: &str, variants: &[&str], broken: &str, rest: &str) -> String {
 
 /// What a guest said with its second disk, and when that was, in entries of the record.
 #[derive(Debug)]
-struct GuestMark {
-    at: usize,
-    what: String,
+pub(super) struct GuestMark {
+    pub(super) at: usize,
+    pub(super) what: String,
     variant: String,
-    round: usize,
+    pub(super) round: usize,
 }
 
 /// A disk from mkfs to the end of the copies.
-struct DiskRecording {
-    fs: String,
-    base: Vec<u8>,
-    log: Vec<DiskLogEntry>,
-    marks: Vec<GuestMark>,
+pub(super) struct DiskRecording {
+    pub(super) fs: String,
+    pub(super) base: Vec<u8>,
+    pub(super) log: Vec<DiskLogEntry>,
+    pub(super) marks: Vec<GuestMark>,
     digests: Digests,
 }
 
@@ -189,7 +189,7 @@ impl ReplayResult {
 }
 
 impl DiskRecording {
-    fn make(
+    pub(super) fn make(
         ready: &KernelLab,
         kernel: &super::kernel::debian_archive::Kernel,
         fs: &str,

@@ -116,6 +116,34 @@ fn no_call_on_dense_memory_is_long() {
     }
 }
 
+/// Memory of a drained source comes back in short calls, on small pages and on huge ones.
+#[test]
+fn no_call_of_a_drain_is_long() {
+    let Some(lab) = Lab::acquire_or_skip(&["mkfs.ext4"]) else {
+        return;
+    };
+    let size = dense_size();
+    let Some(mount) = lab.mount(FsKind::Ext4, size / MIB + 400) else {
+        return;
+    };
+    let (shm, dest) = (support::shm_dir(), mount.path("copy"));
+    let reference = shm.path().join("reference");
+    support::make_dense_dump(&reference, size);
+    for kind in [FsKind::Tmpfs, FsKind::TmpfsHuge] {
+        let Some(memory) = lab.mount(kind, size / MIB + 8) else {
+            return;
+        };
+        let source = memory.path("dump");
+        let trace = copy(&source, &dest, &["--drain"], || {
+            remove(&dest);
+            support::make_dense_dump(&source, size);
+        });
+        assert!(trace.calls(libc::SYS_fallocate) > 8, "{trace:#?}");
+        assert!(!source.exists());
+        support::assert_same_content(&reference, &dest, "drained");
+    }
+}
+
 /// Pages of a pipe are moved in calls of 1 MiB or less.
 #[test]
 fn no_call_on_a_pipe_is_long() {

@@ -23,6 +23,7 @@ use crate::cp::file_status::{file_id, file_type_of_mode};
 use creation_mode::PendingMode;
 use handle::AttrHandle;
 use owner::OwnerOutcome;
+pub(super) use xattrs::DRAIN_MARKS;
 use xattrs::{ReportLevel, XattrRules};
 
 /// The default modes of a file and of a directory, before the umask is applied.

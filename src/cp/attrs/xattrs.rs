@@ -17,6 +17,10 @@ const RULES: &str = "/etc/xattr.conf";
 /// The attribute that holds the security context, which is copied separately.
 pub(super) const SELINUX: &str = "security.selinux";
 
+/// The names of the attribute that marks a source as freed in part (--drain), the one that every user can set first. It is
+/// not copied.
+pub(in crate::cp) const DRAIN_MARKS: [&str; 2] = ["user.mmapcp.drained", "trusted.mmapcp.drained"];
+
 /// The failures that are reported to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReportLevel {
@@ -72,7 +76,7 @@ impl XattrRules {
     }
 
     fn takes(&self, name: &OsStr) -> bool {
-        if self.without_context && name == SELINUX {
+        if self.without_context && name == SELINUX || DRAIN_MARKS.iter().any(|mark| name == *mark) {
             return false;
         }
         // A name from the kernel has no NUL in it.

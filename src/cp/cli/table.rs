@@ -266,6 +266,14 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     .own(),
     switch(
         "",
+        "drain",
+        "Give the memory of SOURCE back behind what is on the disk, and remove it at the end; implies --fsync and \
+         --resume; SOURCE is on tmpfs or hugetlbfs, and nobody else has it open",
+        |parsed| parsed.options.transfer.drain = true,
+    )
+    .own(),
+    switch(
+        "",
         "verify",
         "When the data is on the disk, read it back past the page cache and compare it with SOURCE; a difference \
          is an error",

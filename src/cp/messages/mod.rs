@@ -1,5 +1,6 @@
 //! The sentences of errors, warnings, -v lines and questions. Only this module contains GNU cp's words and its quoting.
 
+mod drain;
 pub(super) mod usage;
 
 use std::ffi::OsStr;
@@ -49,7 +50,8 @@ fn phrase(operation: Operation) -> (&'static str, Quoting) {
         Operation::Close => "failed to close ",
         Operation::Sync => "failed to sync ",
         Operation::WriteState => "cannot write the record ",
-        Operation::Remove => "cannot remove ",
+        Operation::Remove | Operation::RemoveDirectory => "cannot remove ",
+        Operation::Free => "cannot give back the memory of ",
         Operation::BackUp | Operation::BackUpAtomically => "cannot backup ",
         Operation::MakeDirectory => "cannot create directory ",
         Operation::MakeParent => "cannot make directory ",
@@ -200,6 +202,7 @@ impl Display for Error {
             Self::Atomic { path, obstacle } => {
                 write!(f, "cannot replace {} atomically: {obstacle}", quote(path))
             }
+            Self::Drain { .. } => drain::write_error(f, self),
             Self::Data(data) => data.fmt(f),
             Self::Replaced(replaced) => replaced.fmt(f),
             Self::Refused {
@@ -414,6 +417,7 @@ impl DataError {
                     Some(Demand::Direct) => {
                         write!(f, "--direct=always is not possible: {why}")
                     }
+                    Some(Demand::Drain) => write!(f, "--drain is not possible: {why}"),
                     None => f.write_str(why),
                 }
             }
@@ -451,6 +455,9 @@ impl DataError {
                     "cannot record how much of {to} is on the disk: {}",
                     strerror(e)
                 )
+            }
+            transfer::Error::Free(e) => {
+                write!(f, "cannot give back the memory of {from}: {}", strerror(e))
             }
             transfer::Error::NotVerifiable(why) => {
                 write!(f, "cannot copy {from} to {to} with --verify: {why}")
@@ -557,6 +564,9 @@ impl Display for Warning {
             }
             Self::CopiedAnew { dest, why } => {
                 write!(f, "warning: {} is copied anew: {why}", quote(dest))
+            }
+            left @ (Self::DrainLeft { .. } | Self::DrainNotVerified { .. }) => {
+                drain::write_warning(f, left)
             }
             Self::ReadBackCached { dest, why } => {
                 let dest = quote(dest);

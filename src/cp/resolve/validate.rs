@@ -48,6 +48,12 @@ pub(super) fn validate(
         _ => CopyMode::Copy,
     };
     options.backup = backup;
+    if options.transfer.drain {
+        // What is written through the page cache is not certainly what the disk has.
+        options.transfer.direct = DirectPolicy::Always;
+        options.durability.fsync = true;
+        options.resume = true;
+    }
     if options.manifest.is_some() {
         options.transfer.digest.get_or_insert_default();
     }
@@ -94,6 +100,7 @@ fn check_dataless_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
         (transfer.digest.is_some(), "--checksum"),
         (transfer.verify, "--verify"),
         (options.resume, "--resume"),
+        (transfer.drain, "--drain"),
         (transfer.require_quiescent, "--require-quiescent"),
     ];
     let first = |options: &[(bool, &'static str)]| {
@@ -120,9 +127,43 @@ fn check_resume_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
         ),
     ];
     match others.iter().find(|(given, _)| *given) {
-        Some((_, with)) if options.resume => Err(UsageError::Exclusive {
-            option: "--resume",
+        Some((_, with)) if options.resume || options.transfer.drain => Err(UsageError::Exclusive {
+            option: if options.transfer.drain {
+                "--drain"
+            } else {
+                "--resume"
+            },
             with,
+        }),
+        _ => check_drain_conflicts(parsed),
+    }
+}
+
+/// Rejects --drain together with what might discard a destination that has the only copy of a part of its source, or
+/// might not bring it to the disk.
+fn check_drain_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
+    let options = &parsed.options;
+    if !options.transfer.drain {
+        return check_give_up_after(parsed);
+    }
+    let others = [
+        (options.durability.atomic, "--atomic"),
+        (parsed.interactive == Some(Overwrite::Ask), "--interactive"),
+        (
+            options.transfer.direct == DirectPolicy::Never,
+            "--direct=never",
+        ),
+    ];
+    if let Some((_, with)) = others.iter().find(|(given, _)| *given) {
+        return Err(UsageError::Exclusive {
+            option: "--drain",
+            with,
+        });
+    }
+    match options.transfer.engine {
+        Some(row) if !row.is_direct() => Err(UsageError::EngineWith {
+            engine: row.name,
+            option: "--drain",
         }),
         _ => check_give_up_after(parsed),
     }

@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use nix::errno::Errno;
@@ -14,36 +16,42 @@ use nix::unistd::fdatasync;
 use super::super::at_path::{AtPath, last_component};
 use super::super::dest::Destination;
 use super::super::dest::resolve_link::resolve_nofollow;
-use super::super::error::{AnewReason, Error, Operation, Refusal};
+use super::super::error::{AnewReason, DrainObstacle, Error, Operation, Refusal};
 use super::super::file_status::{FileId, file_id, is_regular};
-use super::copy_state::{CopyState, Durable, FileVersion};
+use super::copy_state::{CopyState, DrainedSource, Durable, FileVersion};
+use super::source_mark::mark_source;
 use super::state_file::{StateFile, UnusableState};
 use super::whole_files::WholeFiles;
 use crate::sys::file::try_lock;
 use crate::transfer::errno_class::{Endpoint, retry};
-use crate::transfer::{self, CopyFailure, CopyListener, Event, Progress};
-
-/// A copy goes on at a multiple of this: a whole number of units of every file system.
-const RESUME_UNIT: u64 = 1 << 20;
+use crate::transfer::{self, CopyFailure, CopyListener, Event, Progress, RESUME_UNIT};
 
 /// A copy with a state file.
 #[derive(Debug)]
 pub(in crate::cp) struct ResumeSession {
     file: StateFile,
     source: FileVersion,
+    /// The path of the source, as messages show it.
+    from: PathBuf,
+    /// What identifies the source where it is to be drained.
+    drained: Option<DrainedSource>,
     state: RefCell<Option<CopyState>>,
     /// Whether the open destination has bytes of the last run, which must stay whatever fails before the first new one.
     has_part: Cell<bool>,
 }
 
 impl ResumeSession {
-    /// Reads the state of the last copy of `from` to `dest`. Returns also why an existing state cannot be used.
+    /// Reads the state of the last copy of `from` to `dest`. Returns also why an existing state cannot be used. `drained`
+    /// identifies a source that is to be drained, and `freed_into` is the file that has what was freed of it already.
     ///
     /// # Errors
-    /// The source or the destination is no regular file, or the directory of the destination cannot be opened.
+    /// The source or the destination is no regular file, or the directory of the destination cannot be opened; a copy
+    /// anew would lose what was freed of a source.
     pub(in crate::cp) fn begin(
         (source, from): (&AtPath, &FileStat),
         (dest, there): (&AtPath, Option<&FileStat>),
+        drained: Option<DrainedSource>,
+        freed_into: Option<PathBuf>,
     ) -> Result<(Self, Option<AnewReason>), Error> {
         if is_state_name(last_component(dest.shown()).as_bytes()) {
             let path = dest.shown();
@@ -60,19 +68,20 @@ impl ResumeSession {
         }
         let entry = resolve_nofollow(dest).map_err(|e| dest.error(Operation::OpenDest, e))?;
         let file = StateFile::beside(entry);
-        let (state, why) = match file.load() {
-            Ok(None) => (None, None),
-            Ok(Some(state)) if state.source == FileVersion::of(from) => (Some(state), None),
-            Ok(Some(_)) => (None, Some(AnewReason::SourceChanged)),
-            Err(UnusableState::Text(error)) => (None, Some(error.into())),
-            Err(UnusableState::NotOurs) => (None, Some(AnewReason::StateNotOurs(file.shown()))),
-            Err(UnusableState::Unreadable(e)) => {
-                (None, Some(AnewReason::StateUnreadable(file.shown(), e)))
+        let version = FileVersion::of(from);
+        let usable = usable_state(&file, &version, drained.as_ref());
+        let (state, why) = match (usable, freed_into) {
+            (Ok((state, _)), Some(path)) if !state.as_ref().is_some_and(CopyState::is_freed) => {
+                Err(DrainObstacle::FreedInto(path))
             }
-        };
+            (usable, _) => usable,
+        }
+        .map_err(|obstacle| Error::drain(source.shown(), dest.shown(), obstacle))?;
         let session = Self {
             file,
-            source: FileVersion::of(from),
+            source: version,
+            from: source.shown().into(),
+            drained,
             state: RefCell::new(state),
             has_part: Cell::new(false),
         };
@@ -129,40 +138,135 @@ impl ResumeSession {
         }
         let now = fstat(&open.file).map_err(|e| self.error(e))?;
         let born = birth_time(&open.file);
-        let (mut at, mut why) = (0, None);
-        if let Some(state) = &*self.state.borrow() {
-            match state.durable {
-                Durable::Until(0) => {
-                    let is_same = state.dest == file_id(&now) && state.born == born;
-                    open.created |= state.created && is_same && now.st_size == 0;
-                }
-                Durable::Until(_) if state.dest != file_id(&now) || state.born != born => {
-                    why = Some(AnewReason::DestReplaced);
-                }
-                Durable::Until(durable) if now.st_size.cast_unsigned() < durable => {
-                    why = Some(AnewReason::DestShorter);
-                }
-                Durable::Until(durable) => {
-                    at = durable - durable % RESUME_UNIT;
-                    self.has_part.set(at > 0);
-                    open.created |= state.created;
-                }
-                // It is whole, and is copied again to be compared or to be asked about.
-                Durable::Whole { .. } if state.dest == file_id(&now) => {}
-                Durable::Whole { .. } => why = Some(AnewReason::DestReplaced),
-            }
+        let (at, why) = self.find_part(open, &now, born);
+        let last = self.state.borrow().clone();
+        let freed = last.filter(CopyState::is_freed);
+        if let (Some(_), Some(why)) = (&freed, why.as_ref()) {
+            self.has_part.set(true);
+            return Err(self.refuse(DrainObstacle::Record(why.clone())));
         }
+        let drained = self.drained.as_ref().map(|drained| DrainedSource {
+            is_verified: drained.is_verified
+                && freed
+                    .as_ref()
+                    .and_then(|s| s.drained.as_ref())
+                    .is_none_or(|d| d.is_verified),
+            ..drained.clone()
+        });
         let state = CopyState {
-            source: self.source,
+            source: freed.as_ref().map_or(self.source, |state| state.source),
             dest: file_id(&now),
             born,
             created: open.created,
             part: open.part_name(),
-            durable: Durable::Until(at),
+            durable: match &freed {
+                Some(state) if state.has_all() => state.durable,
+                _ => Durable::Until(at),
+            },
+            drained,
         };
-        self.file.store(&state).map_err(|e| self.error(e))?;
+        self.store(&state).map_err(|e| self.error(e))?;
         self.state.replace(Some(state));
         Ok(why)
+    }
+
+    /// Returns the offset at which the copy goes on in an open destination, or why it is made anew.
+    fn find_part(
+        &self,
+        open: &mut Destination,
+        now: &FileStat,
+        born: Option<i64>,
+    ) -> (u64, Option<AnewReason>) {
+        let state = self.state.borrow();
+        let Some(state) = &*state else {
+            return (0, None);
+        };
+        let is_same = state.dest == file_id(now);
+        match state.durable {
+            Durable::Until(0) => {
+                let is_empty = state.born == born && now.st_size == 0;
+                open.created |= state.created && is_same && is_empty;
+                (0, None)
+            }
+            Durable::Until(_) if !is_same || state.born != born => {
+                (0, Some(AnewReason::DestReplaced))
+            }
+            Durable::Until(durable) if now.st_size.cast_unsigned() < durable => {
+                (0, Some(AnewReason::DestShorter))
+            }
+            Durable::Until(durable) => {
+                let at = durable - durable % RESUME_UNIT;
+                self.has_part.set(at > 0);
+                open.created |= state.created;
+                (at, None)
+            }
+            // It is whole, and is copied again to be compared or to be asked about.
+            Durable::Whole { .. } if is_same => (0, None),
+            Durable::Whole { .. } => (0, Some(AnewReason::DestReplaced)),
+        }
+    }
+
+    /// Makes the error for a source that would be lost in part.
+    fn refuse(&self, obstacle: DrainObstacle) -> Error {
+        Error::drain(&self.from, self.file.dest().shown(), obstacle)
+    }
+
+    /// Returns whether all bytes of a source that is drained are durable, so that nothing is to be copied.
+    pub(in crate::cp) fn has_all(&self) -> bool {
+        let state = self.state.borrow();
+        let state = state.as_ref();
+        state.is_some_and(|state| state.is_freed() && state.has_all())
+    }
+
+    /// Returns whether the source may be freed in part.
+    pub(in crate::cp) fn is_freed(&self) -> bool {
+        self.state
+            .borrow()
+            .as_ref()
+            .is_some_and(CopyState::is_freed)
+    }
+
+    /// Returns the modification time in seconds and nanoseconds that a source had before it was freed in part.
+    pub(in crate::cp) fn modified_before(&self) -> Option<(i64, i64)> {
+        let state = self.state.borrow();
+        let state = state.as_ref().filter(|state| state.is_freed());
+        state.map(|state| state.source.modified)
+    }
+
+    /// Returns the offset up to which a source may be freed that nothing was compared with, though that is wanted now.
+    pub(in crate::cp) fn unverified_until(&self) -> Option<u64> {
+        let wanted = self.drained.as_ref()?.is_verified;
+        let state = self.state.borrow();
+        let state = state.as_ref().filter(|state| wanted && state.is_freed())?;
+        let is_verified = state.drained.as_ref()?.is_verified;
+        (!is_verified).then(|| self.at())
+    }
+
+    /// Returns the bytes from the start that are on the disk and that the source may not have any more; 0 if it was not
+    /// freed.
+    pub(in crate::cp) fn freed_until(&self) -> u64 {
+        match self.state.borrow().as_ref() {
+            Some(state) if state.is_freed() => match state.durable {
+                Durable::Until(at) => at,
+                Durable::Whole { .. } => state.source.size.cast_unsigned(),
+            },
+            _ => 0,
+        }
+    }
+
+    /// Records that all bytes of a drained source are durable under the name of the destination.
+    ///
+    /// # Errors
+    /// The error of the call that failed.
+    pub(in crate::cp) fn record_all(&self) -> Result<(), Error> {
+        let size = self.state.borrow().as_ref().map(|state| state.source.size);
+        let all = Durable::Until(size.unwrap_or_default().cast_unsigned());
+        self.record(all).map_err(|e| self.error(e))
+    }
+
+    /// Returns the entry of the destination that the state is beside.
+    pub(in crate::cp) fn entry(&self) -> &AtPath {
+        self.file.dest()
     }
 
     /// Returns whether the destination has bytes of the last run that this one was to go on with.
@@ -179,18 +283,26 @@ impl ResumeSession {
     }
 
     fn record(&self, durable: Durable) -> io::Result<()> {
-        let mut state = self.state.borrow_mut();
-        let Some(state) = state.as_mut() else {
+        let Some(last) = self.state.borrow().clone() else {
             return Ok(());
         };
-        state.durable = durable;
-        self.file.store(state)
+        let state = CopyState { durable, ..last };
+        self.store(&state)?;
+        self.state.replace(Some(state));
+        Ok(())
+    }
+
+    fn store(&self, state: &CopyState) -> io::Result<()> {
+        match state.drained {
+            Some(_) => self.file.store_durably(state),
+            None => self.file.store(state),
+        }
     }
 
     /// Records what a failed copy has brought to the disk, if another run can go on there. Returns whether it can: then
     /// what was written must stay.
     pub(in crate::cp) fn note_failure(&self, failure: &CopyFailure, dest: &File) -> bool {
-        if !failure.begun && self.has_part() {
+        if !failure.begun && (self.has_part() || self.is_freed()) {
             return true;
         }
         let goes_on = matches!(
@@ -201,7 +313,10 @@ impl ResumeSession {
         );
         let reached = if failure.begun { failure.copied } else { 0 };
         let durable = reached - reached % RESUME_UNIT;
+        let is_compared = self.drained.as_ref().is_some_and(|d| d.is_verified);
         if goes_on
+            // What is durable was compared as well, then.
+            && !is_compared
             && !may_have_lost(&failure.error)
             && durable > self.at()
             && retry(|| fdatasync(dest)).is_ok()
@@ -209,7 +324,7 @@ impl ResumeSession {
             // The last durable point stays otherwise.
             let _ = self.record(Durable::Until(durable));
         }
-        let is_kept = goes_on && self.at() > 0;
+        let is_kept = goes_on && self.at() > 0 || self.is_freed();
         if !is_kept {
             // Without a byte that is good there is nothing to go on with.
             let _ = self.file.remove();
@@ -251,6 +366,41 @@ impl ResumeSession {
     }
 }
 
+/// Reads the state of an interrupted copy. Returns it, or why it is not used, so that the source is copied anew.
+///
+/// # Errors
+/// Why it cannot be copied anew: it or another source was freed in part.
+fn usable_state(
+    file: &StateFile,
+    source: &FileVersion,
+    drained: Option<&DrainedSource>,
+) -> Result<(Option<CopyState>, Option<AnewReason>), DrainObstacle> {
+    let (is_of_drain, why) = match file.load() {
+        Ok(None) => return Ok((None, None)),
+        Ok(Some(state)) if state.is_freed() => {
+            return match drained {
+                Some(drained) if state.is_of(source, drained) => Ok((Some(state), None)),
+                None if state.source.is_same_file(source) => Err(DrainObstacle::Begun),
+                _ => Err(DrainObstacle::OtherSource(file.shown())),
+            };
+        }
+        Ok(Some(state)) if state.source == *source => return Ok((Some(state), None)),
+        Ok(Some(_)) => (false, AnewReason::SourceChanged),
+        Err(UnusableState::Text(error, is_of_drain)) => {
+            (is_of_drain || drained.is_some(), error.into())
+        }
+        Err(UnusableState::NotOurs) => (drained.is_some(), AnewReason::StateNotOurs(file.shown())),
+        Err(UnusableState::Unreadable(e)) => (
+            drained.is_some(),
+            AnewReason::StateUnreadable(file.shown(), Arc::new(e)),
+        ),
+    };
+    match is_of_drain {
+        true => Err(DrainObstacle::Record(why)),
+        false => Ok((None, Some(why))),
+    }
+}
+
 /// Returns whether bytes may be lost that were written before an error: the kernel tells of a failed write to the disk once,
 /// and the next sync succeeds.
 fn may_have_lost(error: &transfer::Error) -> bool {
@@ -272,7 +422,7 @@ fn is_state_name(name: &[u8]) -> bool {
 
 /// Returns when a file was made, in nanoseconds since 1970, where its file system tells. A new file that has got the number of
 /// an old inode has another time.
-fn birth_time(file: &File) -> Option<i64> {
+pub(in crate::cp) fn birth_time(file: &File) -> Option<i64> {
     let made = file.metadata().ok()?.created().ok()?;
     let since = made.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_nanos()).ok()
@@ -282,6 +432,7 @@ fn birth_time(file: &File) -> Option<i64> {
 pub(in crate::cp) struct ResumeListener<'a> {
     pub(in crate::cp) inner: &'a mut dyn CopyListener,
     pub(in crate::cp) session: &'a ResumeSession,
+    pub(in crate::cp) source: &'a File,
 }
 
 impl CopyListener for ResumeListener<'_> {
@@ -300,7 +451,14 @@ impl CopyListener for ResumeListener<'_> {
     fn durable(&mut self, at: u64) -> io::Result<()> {
         let at = at - at % RESUME_UNIT;
         self.session.record(Durable::Until(at))?;
+        if self.session.drained.is_some() {
+            mark_source(self.source, self.session.entry().shown());
+        }
         self.inner.durable(at)
+    }
+
+    fn freed(&mut self, bytes: u64) {
+        self.inner.freed(bytes);
     }
 
     fn interrupted(&self) -> bool {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{UnlinkatFlags, fdatasync, unlinkat};
+use nix::unistd::{UnlinkatFlags, fdatasync, fsync, unlinkat};
 
 use super::super::at_path::{AtPath, sibling_path};
 use super::super::dest::temp_name::name_beside;
@@ -20,6 +20,9 @@ use crate::transfer::errno_class::retry;
 
 /// Most bytes that a state file can have: its part is a name, in hexadecimal.
 const MAX_BYTES: u64 = 4096;
+
+/// The end of the name of a state file.
+pub(super) const STATE_END: &str = ".mmapcp-state";
 
 /// Bits of a mode that let others write.
 const OTHERS_WRITE: u32 = 0o022;
@@ -36,8 +39,8 @@ impl From<StateError> for AnewReason {
 /// A state that cannot be used, and why.
 #[derive(Debug)]
 pub(in crate::cp) enum UnusableState {
-    /// Its text is no state.
-    Text(StateError),
+    /// Its text is no state, or not whole. The flag says whether it is that of a drain.
+    Text(StateError, bool),
     /// It is not a regular file that this user alone can write to.
     NotOurs,
     /// It is there and cannot be read.
@@ -58,7 +61,7 @@ impl StateFile {
     /// Returns the place for the copy to an entry.
     pub(in crate::cp) fn beside(dest: AtPath) -> Self {
         Self {
-            name: name_beside(dest.path(), ".mmapcp-state"),
+            name: name_beside(dest.path(), STATE_END),
             next: name_beside(dest.path(), ".mmapcp-state~"),
             dest,
         }
@@ -84,17 +87,27 @@ impl StateFile {
         if !is_regular(&stat) || !is_ours || stat.st_mode & OTHERS_WRITE != 0 {
             return Err(UnusableState::NotOurs);
         }
-        let mut text = String::new();
-        match file.take(MAX_BYTES).read_to_string(&mut text) {
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                return Err(UnusableState::Text(StateError::Damaged));
-            }
-            Err(e) => return Err(UnusableState::Unreadable(e)),
-        }
-        CopyState::parse(&text)
-            .map(Some)
-            .map_err(UnusableState::Text)
+        let mut bytes = Vec::new();
+        let read = file.take(MAX_BYTES).read_to_end(&mut bytes);
+        read.map_err(UnusableState::Unreadable)?;
+        let unusable = |e| UnusableState::Text(e, CopyState::is_of_drain(&bytes));
+        let text = std::str::from_utf8(&bytes).map_err(|_| unusable(StateError::Damaged))?;
+        CopyState::parse(text).map(Some).map_err(unusable)
+    }
+
+    /// Returns the entry of the destination.
+    pub(in crate::cp) fn dest(&self) -> &AtPath {
+        &self.dest
+    }
+
+    /// Replaces the state as [`Self::store`] does, and returns when its name is on the disk, too.
+    ///
+    /// # Errors
+    /// The error of the call that failed.
+    pub(in crate::cp) fn store_durably(&self, state: &CopyState) -> io::Result<()> {
+        self.store(state)?;
+        let dir = self.dest.open_parent()?;
+        retry(|| fsync(&dir))
     }
 
     /// Replaces the state by another one, which is on the disk before it has the name.

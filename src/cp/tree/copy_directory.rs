@@ -17,6 +17,7 @@ use super::{
 use crate::cp::at_path::{AtPath, open_searchable};
 use crate::cp::error::{Error, Operation, Refusal, ReplacedWhileCopied};
 use crate::cp::file_status::{file_id, is_link};
+use crate::cp::resume::remove_leftover_of_name;
 use crate::report::SourceOutcome;
 
 impl Walk<'_, '_, '_> {
@@ -144,6 +145,9 @@ impl Walk<'_, '_, '_> {
             made,
             above: entry.level.clone(),
         });
+        if self.options().transfer.drain {
+            self.begin_drained(entry, from, &level);
+        }
         if let Some(e) = unlisted {
             let error = source.error(Operation::Access, e);
             self.report_failure(source.shown(), dest.shown(), error.into());
@@ -250,12 +254,35 @@ impl Walk<'_, '_, '_> {
         Ok(file)
     }
 
+    /// Notes a directory that is drained, and removes the states of drains that were ended when they had removed their
+    /// sources.
+    fn begin_drained(&mut self, entry: &TreeEntry, from: &FileStat, level: &ActiveDirectory) {
+        let (source, dest) = (entry.source.shown(), entry.dest.shown());
+        self.run.cx.drained_directories.note(source, file_id(from));
+        let folders = level.folders();
+        let (Some(listing), Some(target)) = (folders.listing, folders.dest) else {
+            return;
+        };
+        // Where it cannot be listed, none is known.
+        let Ok(names) = DirNames::of(&*target) else {
+            return;
+        };
+        for name in names.iter() {
+            if let Err(error) = remove_leftover_of_name(&listing, &target, name) {
+                self.report_failure(source, dest, error.into());
+            }
+        }
+    }
+
     fn copy_children(&mut self, level: &Arc<ActiveDirectory>) -> EntryResult {
         let Some(listing) = level.folders().listing else {
             return Ok(());
         };
-        let names = DirNames::of(&*listing)
+        let mut names = DirNames::of(&*listing)
             .map_err(|e| Error::io(Operation::Access, level.shown().0, e))?;
+        if self.options().transfer.drain {
+            names.sort_by_size(&*listing);
+        }
         drop(listing);
         let known = if level.is_new() {
             DestKnowledge::Missing

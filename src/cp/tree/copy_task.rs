@@ -114,6 +114,9 @@ impl CopyTask {
         if let EntryError::Unreported(error) = failed.why {
             voice.error(self.entry.source.shown(), self.entry.dest.shown(), &error);
         }
+        if let Some(then) = failed.then {
+            voice.diagnose(then);
+        }
         if let Some(backup) = &self.transfer.ready.backup {
             undo_backup(voice, &self.entry, (backup, failed.left), run);
         }

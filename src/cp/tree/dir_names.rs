@@ -6,6 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::Dir;
 
+use crate::cp::by_inode::lstat_at;
+use crate::cp::file_status::is_directory;
+
 /// The names in a directory, in the order of their inodes, as in cp: on a disk neighbouring inodes are close together.
 #[derive(Debug)]
 pub(super) struct DirNames {
@@ -38,12 +41,27 @@ impl DirNames {
         Ok(names)
     }
 
+    /// Sorts the names by the sizes of their files, the smallest first, and directories last: a small file is drained soon.
+    pub(super) fn sort_by_size(&mut self, directory: impl AsFd) {
+        let key = |at: u32| {
+            let stat = lstat_at(directory.as_fd(), name_at(&self.bytes, at));
+            // What has gone meanwhile is reported first.
+            stat.map_or((false, 0), |stat| (is_directory(&stat), stat.st_size))
+        };
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_by_cached_key(|(_, at)| key(*at));
+        self.entries = entries;
+    }
+
     /// Returns the names, one after the other.
     pub(super) fn iter(&self) -> impl Iterator<Item = &OsStr> {
-        self.entries.iter().map(|(_, at)| {
-            let rest = &self.bytes[*at as usize..];
-            let end = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
-            OsStr::from_bytes(&rest[..end])
-        })
+        self.entries.iter().map(|(_, at)| name_at(&self.bytes, *at))
     }
+}
+
+/// Returns the name that begins at an offset.
+fn name_at(bytes: &[u8], at: u32) -> &OsStr {
+    let rest = &bytes[at as usize..];
+    let end = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
+    OsStr::from_bytes(&rest[..end])
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::cp::at_path::AtPath;
 use crate::cp::attrs::AttrReport;
-use crate::cp::error::{Operation, Refusal};
+use crate::cp::error::{DrainObstacle, Error, Operation, Refusal};
 use crate::cp::file_status::{file_id, file_type, is_directory, is_link, is_regular};
 use crate::cp::options::{CopyMode, Dereference};
 
@@ -56,7 +56,14 @@ impl Walk<'_, '_, '_> {
                 self.undo_backup(entry, ready.backup.as_ref());
             }
         }
-        made.map(|()| NextAction::Made)
+        made?;
+        if self.options().transfer.drain {
+            // It is copied, and stays where it was.
+            let (source, dest) = (entry.source.shown(), entry.dest.shown());
+            let obstacle = DrainObstacle::NotRegular;
+            return Err(Error::drain(source, dest, obstacle).into());
+        }
+        Ok(NextAction::Made)
     }
 
     /// Plans the copy of a directory, unless it was met before under a name that leads to the same copy.

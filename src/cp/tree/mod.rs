@@ -43,6 +43,7 @@ use super::file_status::{FileId, file_id, is_directory, is_regular};
 use super::messages;
 use super::operands::{DestKnowledge, OperandJob, OperandJobs};
 use super::options::{CopyOptions, Dereference, Overwrite};
+use super::resume::remove_leftover;
 use super::thread_pool::{self, Pool};
 use crate::cp::in_flight::InFlight;
 use crate::report::{OrderedOutput, SourceOutcome};
@@ -136,6 +137,15 @@ fn copy_each(
         walk_all(jobs, &run, voice);
     }
     for error in run.cx.fsync_set.finish() {
+        run.fail();
+        voice.diagnose(error);
+    }
+    // All copies have their names by then.
+    for error in run
+        .cx
+        .drained_directories
+        .remove(run.failed.load(Ordering::Relaxed))
+    {
         run.fail();
         voice.diagnose(error);
     }
@@ -459,7 +469,16 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
     ) -> Result<NextAction, EntryError> {
         let (source, dest) = (&entry.source, &entry.dest);
         let follow = self.dereference(entry) != Dereference::Never;
-        let from = self.look_at_source(source, follow)?;
+        let from = match self.look_at_source(source, follow) {
+            // A drain may have been ended when it had removed its source.
+            Err(failed) if self.options().transfer.drain && source.is_missing() => {
+                return match remove_leftover(dest)? {
+                    true => Ok(NextAction::Done),
+                    false => Err(failed),
+                };
+            }
+            looked => looked?,
+        };
         *bytes = (!is_directory(&from)).then(|| size(&from));
         if is_directory(&from) && !self.options().recursive {
             return Err(entry.refused(Refusal::Directory));

@@ -54,6 +54,8 @@ pub enum Event<'a> {
     Progress(Progress),
     /// A part of a file is on the disk, and an interrupted copy goes on there.
     Durable(Durable<'a>),
+    /// Memory of a source was given back.
+    Freed(Freed<'a>),
     /// One file was copied completely.
     Done(Done<'a>),
     /// Something could not be copied, or not completely.
@@ -226,9 +228,11 @@ pub struct Progress {
     bytes_done: u64,
     /// Bytes in the whole run; null until they are counted.
     bytes: Option<u64>,
+    /// Bytes of memory of sources that were given back in the whole run so far.
+    freed: u64,
 }
 
-/// A part of a file is on the disk, and an interrupted copy goes on there. Only with `--resume`.
+/// A part of a file is on the disk, and an interrupted copy goes on there. Only with `--resume` and `--drain`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Durable<'a> {
@@ -236,6 +240,16 @@ pub struct Durable<'a> {
     paths: FilePaths<'a>,
     /// Offset in the file, in bytes, up to which it is on the disk.
     at: u64,
+}
+
+/// Memory of a source was given back, since its bytes are on the disk of the destination. Only with `--drain`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Freed<'a> {
+    #[serde(flatten)]
+    paths: FilePaths<'a>,
+    /// Bytes of memory that were given back since the last such event of this file.
+    bytes: u64,
 }
 
 /// One file was copied completely.
@@ -338,6 +352,8 @@ pub struct Total {
     files: u64,
     /// Bytes of all files that were copied.
     bytes: u64,
+    /// Bytes of memory of sources that were given back.
+    freed: u64,
     /// Number of directories that were made.
     directories: u64,
     /// Files that were skipped without an error.
@@ -381,6 +397,15 @@ impl<'a> Event<'a> {
         Self::Durable(Durable {
             paths: FilePaths::new(source, dest),
             at,
+        })
+    }
+
+    /// Makes the event of memory of a source that was given back.
+    #[must_use]
+    pub fn freed(source: &'a Path, dest: &'a Path, bytes: u64) -> Self {
+        Self::Freed(Freed {
+            paths: FilePaths::new(source, dest),
+            bytes,
         })
     }
 
@@ -526,6 +551,7 @@ impl Progress {
             files: run.total.map(|total| total.files),
             bytes_done: run.bytes,
             bytes: run.total.map(|total| total.bytes),
+            freed: run.freed_bytes,
         }
     }
 }
@@ -563,6 +589,7 @@ impl From<&RunSummary> for Total {
         Self {
             files: sum.files,
             bytes: sum.bytes,
+            freed: sum.freed_bytes,
             directories: sum.directories,
             skipped: sum.skipped,
             errors: sum.errors,

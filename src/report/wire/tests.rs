@@ -130,6 +130,7 @@ fn file_lines() -> Vec<String> {
     });
     let mut lines: Vec<_> = lines.collect();
     lines.push(Event::durable(source, dest, 64 << 20).into_line());
+    lines.push(Event::freed(source, dest, 60 << 20).into_line());
     let event = plan_event();
     let with_bytes = Event::of_file(&event, bytes, bytes);
     lines.push(with_bytes.expect("it is no note").into_line());
@@ -170,6 +171,7 @@ fn progress_lines() -> [String; 2] {
             files: 2,
             bytes: 3 << 20,
             copied_bytes: 3 << 20,
+            freed_bytes: 1 << 20,
             rate: 1e6,
             elapsed: Duration::from_secs(3),
             total,
@@ -198,6 +200,7 @@ fn total_line() -> String {
     let summary = RunSummary {
         files: 10,
         bytes: 1 << 30,
+        freed_bytes: 1 << 29,
         directories: 2,
         skipped: 1,
         errors: 3,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::algorithm::DigestAlgorithm;
 use super::hash_after::hash_after;
-use super::source_hash::{HashedSource, hash_source};
+use super::source_hash::{HashInput, HashedSource, hash_source};
 use crate::sys::cpu::thread_usage;
 use crate::sys::lock::{lock, unpoisoned};
 use crate::transfer::copy_job::CopyJob;
@@ -142,6 +142,10 @@ impl CopyListener for Follower<'_> {
         self.inner.durable(at)
     }
 
+    fn freed(&mut self, bytes: u64) {
+        self.inner.freed(bytes);
+    }
+
     fn interrupted(&self) -> bool {
         self.inner.interrupted()
     }
@@ -158,12 +162,10 @@ pub(in crate::transfer) fn hash_beside(
     copy: impl FnOnce(&mut dyn CopyListener) -> Result<(), CopyFailure>,
 ) -> Result<HashedSource, CopyFailure> {
     let shared = Shared::default();
-    let (source, info) = (job.source, &job.source_info);
+    let input = HashInput::of(job);
     let hash = || {
         let _end = EndMark(&shared);
-        let digest = hash_source(source, info, algorithm, &mut |piece| {
-            shared.admit(piece.end)
-        });
+        let digest = hash_source(input, algorithm, &mut |piece| shared.admit(piece.end));
         digest.map(|digest| HashedSource {
             digest,
             usage: thread_usage(),

@@ -1,10 +1,7 @@
 //! Hashes a source after its bytes are copied, on the copying thread.
 
-use std::fs::File;
-
 use super::algorithm::{Digest, DigestAlgorithm};
-use super::source_hash::{HashedSource, hash_source};
-use crate::transfer::capabilities::SourceInfo;
+use super::source_hash::{HashInput, HashedSource, hash_source};
 use crate::transfer::copy_job::CopyJob;
 use crate::transfer::error::Error;
 use crate::transfer::event::CopyListener;
@@ -28,7 +25,7 @@ pub(in crate::transfer) fn hash_after(
     listener: &mut dyn CopyListener,
 ) -> Result<HashedSource, Error> {
     let pace = job.pace.filter(|_| is_throttled);
-    hash_at_rate(job.source, &job.source_info, algorithm, pace, listener).map(HashedSource::from)
+    hash_at_rate(HashInput::of(job), algorithm, pace, listener).map(HashedSource::from)
 }
 
 /// Hashes a source at the rate that a limiter allows, if there is one.
@@ -36,13 +33,12 @@ pub(in crate::transfer) fn hash_after(
 /// # Errors
 /// Errors of reading, and [`Error::Interrupted`].
 pub(in crate::transfer) fn hash_at_rate(
-    source: &File,
-    info: &SourceInfo,
+    input: HashInput<'_>,
     algorithm: DigestAlgorithm,
     pace: Option<&RateLimiter>,
     listener: &mut dyn CopyListener,
 ) -> Result<Digest, Error> {
-    hash_source(source, info, algorithm, &mut |piece| {
+    hash_source(input, algorithm, &mut |piece| {
         if piece.data == 0 {
             return check_stop(listener);
         }

@@ -11,4 +11,4 @@ mod source_hash;
 pub use algorithm::{Digest, DigestAlgorithm};
 pub(super) use follower::hash_beside;
 pub(super) use hash_after::{MAX_HASHED_AFTER, hash_after, hash_at_rate};
-pub(super) use source_hash::HashedSource;
+pub(super) use source_hash::{HashInput, HashedSource};

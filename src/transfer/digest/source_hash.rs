@@ -11,6 +11,8 @@ use crate::sys::buffer::AlignedBuffer;
 use crate::sys::cpu::ThreadUsage;
 use crate::transfer::align::Align;
 use crate::transfer::capabilities::SourceInfo;
+use crate::transfer::copy_job::CopyJob;
+use crate::transfer::drain::CopyDrain;
 use crate::transfer::errno_class::Endpoint;
 use crate::transfer::error::Error;
 use crate::transfer::extent_scanner::{ExtentScanner, ScanMethod, Segment};
@@ -47,6 +49,28 @@ pub(in crate::transfer) struct Piece {
     pub(in crate::transfer) data: u64,
 }
 
+/// The source whose bytes are hashed, and where they are if it is being drained.
+#[derive(Clone, Copy)]
+pub(in crate::transfer) struct HashInput<'a> {
+    /// The source, which has the bytes that were not freed.
+    pub(in crate::transfer) source: &'a File,
+    /// The properties of the source.
+    pub(in crate::transfer) info: &'a SourceInfo,
+    /// The destination and the drain, whose first bytes the source may not have any more.
+    pub(in crate::transfer) drained: Option<(&'a File, &'a CopyDrain)>,
+}
+
+impl<'a> HashInput<'a> {
+    /// Returns the input for the source of a copy.
+    pub(in crate::transfer) fn of(job: &'a CopyJob<'a>) -> Self {
+        Self {
+            source: job.source,
+            info: &job.source_info,
+            drained: job.drain.map(|drain| (job.dest, drain)),
+        }
+    }
+}
+
 /// What is called before each piece, and may wait or fail.
 pub(in crate::transfer) type Admit<'a> = dyn FnMut(Piece) -> Result<(), Error> + 'a;
 
@@ -55,15 +79,18 @@ pub(in crate::transfer) type Admit<'a> = dyn FnMut(Piece) -> Result<(), Error> +
 /// # Errors
 /// Errors of reading, a source that has become shorter, and the error of `admit`.
 pub(in crate::transfer) fn hash_source(
-    source: &File,
-    info: &SourceInfo,
+    input: HashInput<'_>,
     algorithm: DigestAlgorithm,
     admit: &mut Admit<'_>,
 ) -> Result<Digest, Error> {
+    let HashInput { source, info, .. } = input;
+    if let Some((dest, drain)) = input.drained {
+        return hash_drained(input, (dest, drain), algorithm, admit);
+    }
     let own = own_description(source);
     let mut extents = ExtentScanner::new(source, info.size, info.finder);
     let mut hash = SourceHash::new(own.as_ref().unwrap_or(source), info, algorithm)?;
-    hash.add_all(&mut extents, admit)?;
+    hash.add_all(&mut extents, 0, admit)?;
     let suspects = extents.take_suspect_holes(|| {
         admit(Piece {
             end: info.size,
@@ -76,7 +103,40 @@ pub(in crate::transfer) fn hash_source(
     // The file system hides data in what it says are holes. The order of the bytes counts, so all are read.
     let mut extents = ExtentScanner::new(source, info.size, ScanMethod::Everything);
     hash.hasher = Hasher::new(algorithm);
-    hash.add_all(&mut extents, admit)?;
+    hash.add_all(&mut extents, 0, admit)?;
+    Ok(hash.hasher.digest())
+}
+
+/// Hashes a source that is being drained: what an earlier run may have freed is read from the destination. Notes how far
+/// it is, since no byte is freed before.
+fn hash_drained(
+    input: HashInput<'_>,
+    (dest, drain): (&File, &CopyDrain),
+    algorithm: DigestAlgorithm,
+    admit: &mut Admit<'_>,
+) -> Result<Digest, Error> {
+    let HashInput { source, info, .. } = input;
+    let (mut hasher, begin) = (Hasher::new(algorithm), drain.begin().min(info.size));
+    if begin > 0 {
+        // It is open for writing alone.
+        let dest = own_description(dest).ok_or_else(|| {
+            Error::ReadBack(io::Error::other("it cannot be opened for reading by /proc"))
+        })?;
+        let status = SourceInfo::of(&dest).map_err(Error::ReadBack)?;
+        let part = SourceInfo {
+            size: begin,
+            ..status
+        };
+        let mut extents = ExtentScanner::new(&dest, begin, part.finder);
+        let mut hash = SourceHash::new(&dest, &part, algorithm)?;
+        hash.add_all(&mut extents, 0, admit)?;
+        hasher = hash.hasher;
+    }
+    let mut extents = ExtentScanner::new(source, info.size, info.finder);
+    let mut hash = SourceHash::new(source, info, algorithm)?;
+    hash.hasher = hasher;
+    hash.drain = Some(drain);
+    hash.add_all(&mut extents, begin, admit)?;
     Ok(hash.hasher.digest())
 }
 
@@ -94,6 +154,8 @@ struct SourceHash<'a> {
     buffer: AlignedBuffer,
     /// The alignment for reads past the page cache, where those are wanted.
     direct: Option<Align>,
+    /// The drain that must know what is hashed.
+    drain: Option<&'a CopyDrain>,
 }
 
 impl<'a> SourceHash<'a> {
@@ -104,16 +166,18 @@ impl<'a> SourceHash<'a> {
             hasher: Hasher::new(algorithm),
             buffer: AlignedBuffer::new(READ_BYTES).map_err(read_error)?,
             direct: info.read_direct,
+            drain: None,
         })
     }
 
-    /// Adds the whole source, segment by segment.
+    /// Adds the source from an offset on, segment by segment.
     fn add_all(
         &mut self,
         extents: &mut ExtentScanner<'_>,
+        begin: u64,
         admit: &mut Admit<'_>,
     ) -> Result<(), Error> {
-        let mut pos = 0;
+        let mut pos = begin;
         while let Some(segment) = extents.next(pos).map_err(read_error)? {
             let (hole_end, end) = match segment {
                 Segment::Data(data) => (data.start, data.end),
@@ -122,8 +186,17 @@ impl<'a> SourceHash<'a> {
             self.add_hole(pos..hole_end.min(self.size), admit)?;
             self.add_data(hole_end..end.min(self.size), admit)?;
             pos = end;
+            self.note_hashed(pos.min(self.size));
         }
-        self.add_hole(pos..self.size, admit)
+        self.add_hole(pos..self.size, admit)?;
+        self.note_hashed(self.size);
+        Ok(())
+    }
+
+    fn note_hashed(&self, at: u64) {
+        if let Some(drain) = self.drain {
+            drain.note_hashed(at);
+        }
     }
 
     fn add_hole(&mut self, hole: Range<u64>, admit: &mut Admit<'_>) -> Result<(), Error> {

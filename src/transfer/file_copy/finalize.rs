@@ -7,8 +7,10 @@ use std::os::fd::AsRawFd;
 
 use nix::unistd::ftruncate;
 
-use super::super::capabilities::{Direct, SourceInfo, SourceKind};
+use super::super::capabilities::{Direct, SourceKind};
+use super::super::copy_job::CopyJob;
 use super::super::dest_writer::DestWriter;
+use super::super::drain::CopyDrain;
 use super::super::engine::REFLINK;
 use super::super::errno_class::{Endpoint, retry};
 use super::super::error::{CopyFailure, Error};
@@ -43,7 +45,7 @@ pub(in crate::transfer) fn finish_shared(
     run.cursor.pos = run.cursor.size;
     run.account.add(REFLINK, job.source_info.data);
     let told = report(&mut run);
-    let copied = told.and_then(|()| check_source_unchanged(job.source, &job.source_info));
+    let copied = told.and_then(|()| check_source_unchanged(job));
     end(run, copied)
 }
 
@@ -115,6 +117,10 @@ fn abort(run: &mut FileCopy<'_>, error: Error) -> CopyFailure {
     // Brings out what is still good. After an error of writeback it does nothing, and what is in doubt is cut off.
     let _ = run.endpoints.dest.finish();
     let mut copied = run.endpoints.dest.confirmed(run.cursor.pos);
+    if let Some(drain) = run.plan.job.drain {
+        // The source may not have these bytes any more.
+        copied = copied.max(drain.durable());
+    }
     if run.plan.job.dest_caps.regular {
         copied = cut_back(run.endpoints.dest.file, copied, size);
         let _ = drop_leftovers(run, copied);
@@ -150,15 +156,15 @@ fn truncate_by_reopen(file: &File) -> io::Result<()> {
 
 /// Checks that size and modification time of the source are unchanged. The bytes written while a source shrinks can be
 /// zeros from its new end on, with every call a success (measured), so only the source itself can tell afterwards.
-pub(in crate::transfer) fn check_source_unchanged(
-    source: &File,
-    facts: &SourceInfo,
-) -> Result<(), Error> {
+pub(in crate::transfer) fn check_source_unchanged(job: &CopyJob<'_>) -> Result<(), Error> {
+    let facts = &job.source_info;
     if matches!(facts.kind, SourceKind::Stream | SourceKind::BlockDevice) {
         return Ok(());
     }
-    let now = StatxInfo::query(source).map_err(|e| Error::Io(Endpoint::Source, e))?;
-    if (now.size, now.mtime) == (facts.size, facts.mtime) {
+    let now = StatxInfo::query(job.source).map_err(|e| Error::Io(Endpoint::Source, e))?;
+    // What this program frees changes the time, too.
+    let modified = job.drain.map_or(facts.mtime, CopyDrain::modified);
+    if (now.size, now.mtime) == (facts.size, modified) {
         return Ok(());
     }
     Err(Error::SourceChanged {

@@ -146,7 +146,7 @@ fn copy_all(run: &mut FileCopy<'_>, extents: &mut ExtentScanner<'_>) -> Result<(
         extent_copy::copy(run, extents)?;
     }
     finalize::finalize(run)?;
-    finalize::check_source_unchanged(job.source, &job.source_info)
+    finalize::check_source_unchanged(job)
 }
 
 /// Returns how the holes of the source are looked for.

@@ -141,7 +141,7 @@ fn copy_whole(
         pace.record_moved(size, size);
     }
     report(run)?;
-    check_source_unchanged(job.source, &job.source_info)
+    check_source_unchanged(job)
 }
 
 /// Reads all of the source, and looks whether there is more than it said.
@@ -154,7 +154,7 @@ fn read_whole<'b>(job: &CopyJob<'_>, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]
     if n == size {
         return Ok(&buffer[..n]);
     }
-    check_source_unchanged(job.source, &job.source_info)?;
+    check_source_unchanged(job)?;
     Err(Error::Io(
         Endpoint::Source,
         io::ErrorKind::UnexpectedEof.into(),

@@ -28,7 +28,7 @@ pub(in crate::transfer) fn batch_small_file<T>(
     }
     let room = thread.write_batch.room(size as usize);
     let is_read = read_until_end(job.source, room).is_ok_and(|n| n as u64 == size)
-        && check_source_unchanged(job.source, &job.source_info).is_ok();
+        && check_source_unchanged(job).is_ok();
     is_read
         && thread
             .write_batch

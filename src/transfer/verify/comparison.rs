@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::fdatasync;
@@ -13,6 +14,7 @@ use crate::sys::buffer::AlignedBuffer;
 use crate::transfer::align::Align;
 use crate::transfer::capabilities::SourceInfo;
 use crate::transfer::copy_job::CopyJob;
+use crate::transfer::drain::CopyDrain;
 use crate::transfer::errno_class::{Endpoint, retry};
 use crate::transfer::error::Error;
 use crate::transfer::event::{CopyListener, Phase, Progress};
@@ -32,24 +34,29 @@ pub(in crate::transfer) fn verify(
     listener: &mut dyn CopyListener,
 ) -> Result<ReadBack, Error> {
     retry(|| fdatasync(job.dest)).map_err(|e| Error::Io(Endpoint::Dest, e))?;
-    let dest = DestReader::open(job.dest, &job.dest_caps).map_err(Error::ReadBack)?;
-    let dest_file = dest.file().try_clone().map_err(Error::ReadBack)?;
-    let dest_info = SourceInfo::of(&dest_file).map_err(Error::ReadBack)?;
-    let mut comparison = Comparison {
-        job,
-        dest,
-        dest_file: &dest_file,
-        dest_finder: dest_info.finder,
-        source: AlignedBuffer::new(READ_BYTES).map_err(|e| Error::Io(Endpoint::Source, e))?,
-        direct: job.source_info.read_direct,
-        listener,
-        started,
-        begun: started.elapsed(),
-        pos: 0,
-    };
+    let mut comparison = Comparison::begin(job, started, listener)?;
+    // What a drain has compared before may be gone from the source.
+    comparison.pos = job.drain.map_or(0, CopyDrain::verified);
     comparison.compare_size()?;
     comparison.compare_all()?;
     comparison.compare_size()?;
+    let how = comparison.dest.how;
+    Ok(job.drain.map_or(how.clone(), |drain| drain.read_back(how)))
+}
+
+/// Reads a range of a copy that is durable up to its end back, and compares it with its source.
+///
+/// # Errors
+/// The same as of [`verify`].
+pub(in crate::transfer) fn verify_range(
+    job: &CopyJob<'_>,
+    range: Range<u64>,
+    listener: &mut dyn CopyListener,
+) -> Result<ReadBack, Error> {
+    let mut comparison = Comparison::begin(job, Instant::now(), listener)?;
+    comparison.pos = range.start;
+    comparison.end = range.end;
+    comparison.compare_all()?;
     Ok(comparison.dest.how)
 }
 
@@ -58,7 +65,7 @@ struct Comparison<'a> {
     job: &'a CopyJob<'a>,
     dest: DestReader,
     /// The destination, to ask for its size and its holes.
-    dest_file: &'a File,
+    dest_file: Arc<File>,
     dest_finder: ScanMethod,
     /// The bytes of the source that are compared.
     source: AlignedBuffer,
@@ -70,6 +77,34 @@ struct Comparison<'a> {
     begun: Duration,
     /// Offset up to which both are equal.
     pos: u64,
+    /// Offset up to which they are compared.
+    end: u64,
+}
+
+impl<'a> Comparison<'a> {
+    /// Opens the destination for reading, to compare all of it.
+    fn begin(
+        job: &'a CopyJob<'a>,
+        started: Instant,
+        listener: &'a mut dyn CopyListener,
+    ) -> Result<Self, Error> {
+        let dest = DestReader::open(job.dest, &job.dest_caps).map_err(Error::ReadBack)?;
+        let dest_file = dest.file().try_clone().map_err(Error::ReadBack)?;
+        let dest_info = SourceInfo::of(&dest_file).map_err(Error::ReadBack)?;
+        Ok(Self {
+            job,
+            dest,
+            dest_file: Arc::new(dest_file),
+            dest_finder: dest_info.finder,
+            source: AlignedBuffer::new(READ_BYTES).map_err(|e| Error::Io(Endpoint::Source, e))?,
+            direct: job.source_info.read_direct,
+            listener,
+            started,
+            begun: started.elapsed(),
+            pos: 0,
+            end: job.source_info.size,
+        })
+    }
 }
 
 impl Comparison<'_> {
@@ -88,13 +123,13 @@ impl Comparison<'_> {
 
     fn compare_all(&mut self) -> Result<(), Error> {
         let (job, align) = (self.job, self.job.dest_caps.align);
-        let mut extents = ExtentScanner::new(job.source, self.size(), job.source_info.finder);
+        let mut extents = ExtentScanner::new(job.source, self.end, job.source_info.finder);
         let mut asked = 0;
         while let Some(segment) = extents.next(self.pos.max(asked)).map_err(read_error)? {
             match segment {
                 Segment::Data(data) => {
                     self.compare_hole(align.down(data.start))?;
-                    let end = align.up(data.end).min(self.size());
+                    let end = align.up(data.end).min(self.end);
                     self.compare_data(self.pos..end)?;
                     self.pos = self.pos.max(end);
                 }
@@ -104,7 +139,11 @@ impl Comparison<'_> {
                 }
             }
         }
-        self.compare_hole(self.size())?;
+        self.compare_hole(self.end)?;
+        if job.drain.is_some() {
+            // Memory shows all of its data, and what is freed while it is looked for makes no hole suspect.
+            return Ok(());
+        }
         let suspects = extents.take_suspect_holes(|| self.report())?;
         for hole in suspects {
             self.pos = align.down(hole.start);
@@ -142,7 +181,8 @@ impl Comparison<'_> {
         if !self.job.dest_caps.regular {
             return self.compare_with_zeros(self.pos..end);
         }
-        let mut extents = ExtentScanner::new(self.dest_file, end, self.dest_finder);
+        let file = Arc::clone(&self.dest_file);
+        let mut extents = ExtentScanner::new(&file, end, self.dest_finder);
         let align = self.job.dest_caps.align;
         let mut at = self.pos;
         while let Some(segment) = extents.next(at).map_err(Error::ReadBack)? {

@@ -51,6 +51,8 @@ pub(crate) struct BystanderWaits {
     pub(crate) scanned: u64,
     /// Whom the kernel killed because there was no memory.
     pub(crate) killed: u64,
+    /// KiB of available memory, and bytes of the copy, several times while it was made.
+    pub(crate) samples: Vec<(i64, i64)>,
     /// Why there are no figures.
     pub(crate) why: Option<String>,
 }
@@ -155,8 +157,15 @@ fn parse_bystander_waits(kernel: &Kernel, said: &[String]) -> Result<BystanderWa
         cached_kib: number("cached")?,
         scanned: number("scanned")?.max(0).unsigned_abs(),
         killed: killed.max(0).unsigned_abs(),
+        samples: said.iter().filter_map(|line| sample(line)).collect(),
         why: (!whole).then(complaint),
     })
+}
+
+/// Available memory and the size of the copy, of a line that has both.
+fn sample(line: &str) -> Option<(i64, i64)> {
+    let (available, copied) = line.strip_prefix("sample ")?.split_once(' ')?;
+    Some((available.parse().ok()?, copied.parse().ok()?))
 }
 
 /// While the tool ran and until writeback had settled, in milliseconds.
