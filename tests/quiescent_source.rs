@@ -46,7 +46,7 @@ fn assert_told(events: &[Value], word: &str, context: &str) {
 fn copies_of(source: &Path, word: &str) {
     let (disk, memory) = (disk_dir(), shm_dir());
     if word == "none" {
-        wait_until_unwritten(source);
+        wait_until_closed(source);
     }
     for engine in ["direct", "dontcache", "sendfile", "buffered"] {
         let option = format!("--engine={engine}");
@@ -81,7 +81,7 @@ fn a_mapping_that_stores_is_seen_in_every_copy_and_readers_in_none() {
         assert_told(&events, "possible", "a mapping stores");
     }
     drop(writer);
-    wait_until_unwritten(&source);
+    wait_until_closed(&source);
     let reader = map_for_reading(&source);
     let descriptor = File::open(&source).unwrap();
     for _ in 0..ROUNDS {
@@ -108,7 +108,7 @@ fn every_engine_and_size_tells_of_writers() {
             );
             let word = if writer.is_some() { "possible" } else { "none" };
             if writer.is_none() {
-                wait_until_unwritten(&source);
+                wait_until_closed(&source);
             }
             let events = copy_json::<&str>(&[], &source, &auto);
             assert_told(&events, word, &format!("auto, {size} bytes"));
@@ -149,7 +149,7 @@ fn a_source_that_is_written_to_is_refused_before_a_byte_is_written() {
             );
             assert_eq!(fs::read(pair.destination()).unwrap(), b"old");
             drop(writer);
-            wait_until_unwritten(&pair.source());
+            wait_until_closed(&pair.source());
             assert_exit(&run(&mut pair.command(options)), 0);
             assert_same_content(&pair.source(), &pair.destination(), "quiescent");
         }
@@ -164,7 +164,7 @@ fn a_writer_that_comes_during_the_copy_is_an_error_after_it() {
     ] {
         let pair = CopyFixture::new(8 * MIB);
         fs::write(pair.destination(), "old").unwrap();
-        wait_until_unwritten(&pair.source());
+        wait_until_closed(&pair.source());
         let running = Running::start(pair.command(options).arg("--require-quiescent"));
         let writer = if is_left {
             // The new file has no name yet: the reader of the source shows that the copy runs.

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mmapcp::sys::file_lease::is_open_for_writing;
+use mmapcp::sys::file_lease::is_open_elsewhere;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, Whence, lseek64};
 use serde_json::Value;
@@ -538,12 +538,12 @@ pub(crate) fn wait_until(what: &str, met: impl FnMut() -> bool) {
     wait_within(CHILD_TIMEOUT, what, met);
 }
 
-/// Waits until no process has `path` open for writing. A process that another test is starting has inherited this process's
-/// descriptors of files that were just made, until its exec closes them: on a loaded machine for some milliseconds.
-pub(crate) fn wait_until_unwritten(path: &Path) {
-    let file = File::open(path).expect("open the file");
-    wait_until("closed by all who write", || {
-        !is_open_for_writing(&file).expect("take a lease and give it back")
+/// Waits until no other process has `path` open. One that another test is starting has inherited this process's descriptors
+/// of files that were just made or read, until its exec closes them: on a loaded machine for some milliseconds.
+pub(crate) fn wait_until_closed(path: &Path) {
+    wait_until("closed by all others", || {
+        let file = File::options().read(true).write(true).open(path);
+        !is_open_elsewhere(file.expect("open the file")).expect("take a lease and give it back")
     });
 }
 

@@ -108,6 +108,7 @@ impl DrainFixture {
                 extents => make_dump(&path, size, extents),
             }
         }
+        wait_until_closed(&self.source());
     }
 
     pub(super) fn source(&self) -> PathBuf {
@@ -171,6 +172,10 @@ impl DrainFixture {
     /// Completes an interrupted drain, and expects that.
     pub(super) fn complete(&self, options: &[&str]) -> Output {
         let words = [&["--resume"], options].concat();
+        if self.source().exists() {
+            // assert_whole has read it.
+            wait_until_closed(&self.source());
+        }
         let output = run(&mut self.command(&words));
         assert_exit_in(&output, 0, format!("{words:?}"));
         self.assert_complete(&format!("{words:?}"));

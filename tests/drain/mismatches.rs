@@ -28,6 +28,7 @@ const BETWEEN: [Between; 9] = [
         |drain| {
             fs::remove_file(drain.source()).unwrap();
             make_dense_dump(&drain.source(), SIZE);
+            wait_until_closed(&drain.source());
         },
     ),
     ("is damaged", |drain| {
@@ -109,6 +110,7 @@ fn what_is_freed_is_not_copied_elsewhere_nor_over() {
     let other = drain.dest().with_file_name("other");
     let second = drain.source().with_file_name("second");
     make_dense_dump(&second, SIZE);
+    wait_until_closed(&second);
     let mut resume = mmapcp();
     resume.arg("--resume").arg(drain.source()).arg(drain.dest());
     let mut elsewhere = mmapcp();

@@ -37,6 +37,7 @@ impl Segments {
                 let path = root.join(name);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 make_dense_dump(&path, size);
+                wait_until_closed(&path);
             }
         }
         fs::create_dir(segments.source().join("nothing")).unwrap();

@@ -71,6 +71,7 @@ fn destinations_that_cannot_be_trusted_are_refused() {
     let shm = support::shm_dir();
     let source = shm.path().join("dump");
     support::make_dense_dump(&source, MIB);
+    support::wait_until_closed(&source);
     for (kind, words) in [
         (FsKind::Tmpfs, "is memory and no disk"),
         (FsKind::Ext4Journalled, "data=journal"),
@@ -115,6 +116,7 @@ fn a_disk_that_is_full_in_the_middle() {
     let reference = shm.path().join("reference");
     for path in [&source, &reference] {
         support::make_dense_dump(path, 120 * MIB);
+        support::wait_until_closed(path);
     }
     let words =
         |options: &[&str]| copy_arguments(&[&["--drain"], options].concat(), &source, &dest);
