@@ -2,6 +2,7 @@
 //! whole.
 
 mod fixture;
+mod interference;
 pub(crate) mod kills;
 mod mismatches;
 mod refusals;

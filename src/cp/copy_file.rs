@@ -431,6 +431,8 @@ impl<'a> OpenedCopy<'a> {
         });
         let copied = if cx.options.attributes_only {
             Ok(Assurance::default())
+        } else if let Err(error) = self.check_left(voice, copier, open) {
+            Err(error)
         } else if self.resume.is_some_and(ResumeSession::has_all) {
             self.assure_complete(voice, copier, open)
         } else {
@@ -490,7 +492,7 @@ impl<'a> OpenedCopy<'a> {
                 left,
                 then: None,
             })?;
-        if stays.is_none() {
+        if stays.is_none() && !cx.options.transfer.drain {
             self.report_assurance(voice, assurance);
         }
         Ok(stays.unwrap_or(made))
@@ -537,19 +539,67 @@ impl<'a> OpenedCopy<'a> {
         let file = open.file.try_clone().map_err(sync)?;
         let stays = self.finish(voice, open)?;
         retry(|| fsync(&file)).map_err(sync)?;
-        drop(file);
         cx.durable_names.sync(resume.entry())?;
-        resume.record_all()?;
+        let check_dest = || self.check_whole(resume, &file);
+        check_dest()?;
+        resume.record_all(self.opened)?;
+        // What is printed may be lost with the source otherwise.
+        self.report_assurance(voice, assurance);
         let freed = drain::free_and_remove(
             (source, self.opened),
             file_id(request.from),
-            dest,
+            (dest, &check_dest),
             assurance.source_modified,
             voice.interrupt_check(),
         )?;
         voice.report_freed(source.shown(), dest.shown(), freed);
         resume.discard()?;
         Ok(stays)
+    }
+
+    /// Checks that a destination still has its name and all bytes of the source.
+    fn check_whole(&self, resume: &ResumeSession, file: &File) -> Result<(), Error> {
+        let dest = self.request.dest;
+        let now = stat_of(file, dest)?;
+        match now.st_size.cast_unsigned() == self.status.size && resume.check_name().is_ok() {
+            true => Ok(()),
+            false => Err(Error::dest_replaced(dest.shown())),
+        }
+    }
+
+    /// Compares what a source still has of its first bytes with the destination, which an earlier run has drained them to:
+    /// somebody may have written to either of them since.
+    fn check_left(
+        &self,
+        voice: &mut OrderedOutput,
+        copier: &mut FileCopier,
+        open: &Destination,
+    ) -> Result<(), Error> {
+        let until = self.resume.map_or(0, ResumeSession::freed_until);
+        if until == 0 {
+            return Ok(());
+        }
+        let (source, dest) = (self.request.source, self.request.dest);
+        let status = &StatxInfo::query(&open.file).map_err(|e| dest.error(Operation::Fstat, e))?;
+        let target = OpenedFile {
+            file: &open.file,
+            status,
+        };
+        let mut observer = FileReporter::new(voice, source.shown(), dest.shown());
+        let compared = copier.compare_left((self.source(), target), until, &mut observer);
+        compared.map_err(|error| match error {
+            transfer::Error::Different { .. } => {
+                Error::drain(source.shown(), dest.shown(), DrainObstacle::Changed)
+            }
+            error => Error::Data(Box::new(DataError {
+                failure: CopyFailure::before(error, self.status.size),
+                source: source.shown().into(),
+                dest: dest.shown().into(),
+                is_atomic: false,
+                shortage: None,
+                demand: None,
+            })),
+        })
     }
 
     /// Completes the data of a destination that has all bytes of a drained source, and hashes them if that is wanted: the
@@ -570,7 +620,10 @@ impl<'a> OpenedCopy<'a> {
         let mut observer = FileReporter::new(voice, source, dest.shown());
         let Some(algorithm) = self.cx.options.transfer.digest else {
             observer.finish(size);
-            return Ok(Assurance::default());
+            return Ok(Assurance {
+                source_modified: Some(self.status.mtime),
+                ..Assurance::default()
+            });
         };
         let name = format!("/proc/self/fd/{}", open.file.as_raw_fd());
         let file = File::open(name).map_err(|e| dest.error(Operation::Access, e))?;
@@ -588,13 +641,14 @@ impl<'a> OpenedCopy<'a> {
         observer.finish(size);
         Ok(Assurance {
             digest: Some(digest),
+            source_modified: Some(self.status.mtime),
             ..Assurance::default()
         })
     }
 
     /// Returns what is where after a drain that has failed, if a part of the source may be freed.
     fn left_by_drain(&self) -> Option<Box<Warning>> {
-        let resume = self.resume?;
+        let resume = self.resume.filter(|resume| resume.check_name().is_ok())?;
         let durable = resume.freed_until();
         let left = || Warning::DrainLeft {
             source: self.request.source.shown().into(),
@@ -623,7 +677,7 @@ impl<'a> OpenedCopy<'a> {
             voice.diagnose(Warning::DrainNotVerified { dest, until });
         }
         let synced = self.cx.durable_names.sync(resume.entry());
-        if synced.is_err() && !resume.has_part() {
+        if synced.is_err() && !resume.has_part() && !resume.is_freed() {
             resume.discard()?;
         }
         synced
@@ -661,19 +715,16 @@ impl<'a> OpenedCopy<'a> {
         if let Some(resume) = self.resume {
             match self.attach_resume(voice, resume, &mut open) {
                 Ok(()) => {}
-                Err(error) if resume.has_part() => {
+                Err(error) if resume.has_part() && !self.may_remove(&open) => {
                     if let Err(also) = open.keep() {
                         voice.diagnose(&also);
                     }
                     return Err(error.into());
                 }
                 Err(error) => {
-                    abandon(
-                        voice,
-                        dest,
-                        open,
-                        Some(&CopyFailure::before(transfer::Error::Interrupted, 0)),
-                    );
+                    let failure = CopyFailure::before(transfer::Error::Interrupted, 0);
+                    let may_remove = !cx.options.transfer.drain || self.may_remove(&open);
+                    abandon(voice, dest, open, may_remove.then_some(&failure));
                     return Err(error.into());
                 }
             }
@@ -824,7 +875,15 @@ impl<'a> OpenedCopy<'a> {
             }
             return None;
         }
+        let failure = failure.filter(|_| !self.cx.options.transfer.drain || self.may_remove(&open));
         abandon(voice, self.request.dest, open, failure)
+    }
+
+    /// Returns whether the destination of a drain is one that this run has made, and empty: others may have the only copy of
+    /// what was drained.
+    fn may_remove(&self, open: &Destination) -> bool {
+        let is_empty = || fstat(&open.file).is_ok_and(|now| now.st_size == 0);
+        self.cx.options.transfer.drain && open.created && is_empty()
     }
 
     /// Sets the attributes that the file inherits from the one it replaces, and then those of its source.

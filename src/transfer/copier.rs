@@ -25,7 +25,7 @@ use super::plan::TransferOptions;
 use super::rate_limit::RateLimiter;
 use super::reflink_attempt;
 use super::stop_check::interrupted_or;
-use super::verify::{ReadBack, verify};
+use super::verify::{ReadBack, compare_left, verify};
 use super::write_batch::WriteBatch;
 use crate::sys::cpu::{ThreadUsage, thread_usage};
 use crate::sys::file::StatxInfo;
@@ -312,6 +312,36 @@ impl<T> Copier<T> {
     #[must_use]
     pub fn batch_progress(size: u64) -> Progress {
         file_copy::batch_progress(size)
+    }
+
+    /// Compares the data that a drained source still has below `until` with a destination that has all bytes up to there.
+    ///
+    /// # Errors
+    /// [`Error::Different`] with the first offset; errors of reading; [`Error::Interrupted`].
+    pub fn compare_left(
+        &mut self,
+        (source, dest): (OpenedFile<'_>, OpenedFile<'_>),
+        until: u64,
+        listener: &mut dyn CopyListener,
+    ) -> Result<(), Error> {
+        let source_info = self
+            .facts_of(source)
+            .map_err(|e| Error::Io(Endpoint::Source, e))?;
+        let dest_caps = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
+            .map_err(|e| Error::Io(Endpoint::Dest, e))?;
+        let pace = self.pace.clone();
+        let job = CopyJob {
+            source: source.file,
+            source_info,
+            dest: dest.file,
+            dest_caps,
+            reflink_refusal: None,
+            writers: None,
+            drain: None,
+            stream_hasher: None,
+            pace: pace.as_deref(),
+        };
+        compare_left(&job, until, listener)
     }
 
     /// Hashes a source that needs not be copied, at the rate of a copy.

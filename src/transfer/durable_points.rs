@@ -60,7 +60,7 @@ impl<'a> DurablePoints<'a> {
     fn make_point(&mut self, progress: &Progress) -> Result<(), Error> {
         let at = progress.copied - progress.copied % RESUME_UNIT;
         self.free_too_early_in_lab(at)?;
-        self.extend(at).map_err(Error::DurablePoint)?;
+        self.extend(at)?;
         retry(|| fdatasync(self.job.dest)).map_err(Error::DurablePoint)?;
         let Some(drain) = self.job.drain else {
             return self.inner.durable(at).map_err(Error::DurablePoint);
@@ -73,6 +73,7 @@ impl<'a> DurablePoints<'a> {
             let how = verify_range(self.job, drain.verified()..at, &mut still)?;
             drain.note_verified(at, how);
         }
+        drain.note_durable(self.job.dest, at);
         self.inner.durable(at).map_err(Error::DurablePoint)?;
         drain.free_behind(at, self.inner)
     }
@@ -90,10 +91,15 @@ impl<'a> DurablePoints<'a> {
 
     /// Gives the destination at least the size `at`, which a hole that was left out has not. No piece beyond is on its way
     /// where the file is shorter: its size is set before.
-    fn extend(&self, at: u64) -> io::Result<()> {
+    /// What was durable must be there still.
+    fn extend(&self, at: u64) -> Result<(), Error> {
         let dest = self.job.dest;
-        match dest.metadata()?.len() < at {
-            true => retry(|| ftruncate(dest, at.cast_signed())),
+        let now = dest.metadata().map_err(Error::DurablePoint)?.len();
+        if let Some(drain) = self.job.drain {
+            drain.check_dest(dest)?;
+        }
+        match now < at {
+            true => retry(|| ftruncate(dest, at.cast_signed())).map_err(Error::DurablePoint),
             false => Ok(()),
         }
     }

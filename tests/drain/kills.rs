@@ -62,6 +62,9 @@ pub(crate) fn check_kills(dir: &Path, size: u64, kinds: &[&[(u64, u64)]]) {
             }
             let output = running.finish();
             drain.assert_whole(&context);
+            if drain.source().exists() {
+                wait_until_closed(&drain.source());
+            }
             if is_last {
                 // A run that was killed when it had removed the source has left nothing to do, or its state.
                 assert_exit_in(&output, 0, &context);

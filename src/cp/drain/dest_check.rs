@@ -10,6 +10,7 @@ use nix::sys::statfs::{self, FsType, fstatfs};
 use super::super::at_path::AtPath;
 use super::super::error::DrainObstacle;
 use crate::observe::mount::Mount;
+use crate::sys::strerror::strerror;
 use crate::transfer::capabilities::{fs_name, is_memory};
 
 /// File systems whose fdatasync(2) is known to reach the medium. An overlay may be mounted so that it does nothing, FUSE
@@ -52,18 +53,20 @@ pub(in crate::cp) fn check_dest(source: &File, entry: &AtPath) -> Result<(), Dra
         ));
     }
     match flush_option(entry) {
-        Some(option) => not_durable(format!(
+        Ok(Some(option)) => not_durable(format!(
             "it is mounted with {option}, so fdatasync does not reach the disk"
         )),
-        None => Ok(()),
+        Ok(None) => Ok(()),
+        Err(why) => not_durable(format!("it is not known how it is mounted ({why})")),
     }
 }
 
-/// Returns the mount option with which a file system does not flush the cache of its disk, if it is known to have one.
-fn flush_option(entry: &AtPath) -> Option<String> {
-    let dir = entry.open_parent().ok()?;
+/// Returns the mount option with which a file system does not flush the cache of its disk, if it has one; or why that is not
+/// known.
+fn flush_option(entry: &AtPath) -> Result<Option<String>, String> {
+    let dir = entry.open_parent().map_err(|e| strerror(&e))?;
     let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
-    let mount = Mount::of_path(Path::new("/"), Path::new(&path)).ok()?;
+    let mount = Mount::of_path(Path::new("/"), Path::new(&path)).map_err(|e| e.to_string())?;
     let mut options = mount.public_options().into_iter();
-    options.find(|option| NO_FLUSH.contains(&option.as_str()))
+    Ok(options.find(|option| NO_FLUSH.contains(&option.as_str())))
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::stat::fstat;
+
 use super::super::at_path::AtPath;
 use super::super::by_inode::{self, RemoveOutcome};
 use super::super::error::{DrainObstacle, Error, Operation, Replaced};
@@ -17,7 +19,7 @@ const HELD_TIMEOUT: Duration = Duration::from_secs(2);
 const HELD_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Frees all of a source whose copy is durable under its name, and removes it. Returns how many bytes of memory that gave
-/// back. `modified` is the modification time that the source has if nobody else has written to it.
+/// back. `check_dest` fails if the destination is not what it was. `modified` is the modification time that the source has if nobody else has written to it.
 ///
 /// # Errors
 /// Another process has the source open, or has changed or replaced it; it could not be freed or removed; the run is to
@@ -25,7 +27,7 @@ const HELD_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 pub(in crate::cp) fn free_and_remove(
     (source, file): (&AtPath, &File),
     id: FileId,
-    dest: &AtPath,
+    (dest, check_dest): (&AtPath, &dyn Fn() -> Result<(), Error>),
     modified: Option<(i64, i64)>,
     is_stopping: impl Fn() -> bool,
 ) -> Result<u64, Error> {
@@ -40,6 +42,8 @@ pub(in crate::cp) fn free_and_remove(
     }
     let (started, mut freed) = (Instant::now(), 0);
     while !drain.is_complete() {
+        check_dest()?;
+        check_source_name(source, file, id)?;
         freed += drain.free(u64::MAX, &is_stopping).map_err(fail)?;
         if is_stopping() {
             return Err(fail(transfer::Error::Interrupted));
@@ -52,13 +56,36 @@ pub(in crate::cp) fn free_and_remove(
             thread::sleep(HELD_CHECK_INTERVAL);
         }
     }
-    match by_inode::remove_checked(source.dir(), source.path(), id) {
-        Ok(RemoveOutcome::Done | RemoveOutcome::Gone) => Ok(freed),
-        Ok(RemoveOutcome::Other | RemoveOutcome::Aside(_)) => {
-            Err(Error::Replaced(Replaced::Source(source.shown().into())))
+    check_dest()?;
+    match by_inode::remove_made(source.dir(), source.path(), id) {
+        Ok(RemoveOutcome::Done) => Ok(freed),
+        Ok(RemoveOutcome::Gone) if names_of(file) == 0 => Ok(freed),
+        Ok(RemoveOutcome::Gone | RemoveOutcome::Other | RemoveOutcome::Aside(_)) => {
+            Err(replaced(source))
         }
         Err(e) => Err(source.error(Operation::Remove, e)),
     }
+}
+
+/// Checks that a source has its name alone, or that somebody has removed it, so that nobody wants it any more.
+fn check_source_name(source: &AtPath, file: &File, id: FileId) -> Result<(), Error> {
+    match names_of(file) {
+        0 => Ok(()),
+        1 if by_inode::is_name_of_inode(source.dir(), source.path(), id) => Ok(()),
+        _ => Err(replaced(source)),
+    }
+}
+
+fn replaced(source: &AtPath) -> Error {
+    Error::Replaced(Replaced::Source(source.shown().into()))
+}
+
+/// Returns the number of names of an open file. One that does not tell counts as named.
+fn names_of(file: &File) -> u64 {
+    fstat(file).map_or(1, |now| {
+        #[allow(clippy::useless_conversion)] // st_nlink has 32 bits on some architectures
+        u64::from(now.st_nlink)
+    })
 }
 
 /// Returns the error of freeing a source.

@@ -196,7 +196,7 @@ impl ResumeSession {
             }
             Durable::Until(durable) => {
                 let at = durable - durable % RESUME_UNIT;
-                self.has_part.set(at > 0);
+                self.has_part.set(at > 0 || state.is_freed());
                 open.created |= state.created;
                 (at, None)
             }
@@ -254,14 +254,30 @@ impl ResumeSession {
         }
     }
 
-    /// Records that all bytes of a drained source are durable under the name of the destination.
+    /// Records that all bytes of a drained source are durable under the name of the destination, and marks the source.
     ///
     /// # Errors
     /// The error of the call that failed.
-    pub(in crate::cp) fn record_all(&self) -> Result<(), Error> {
+    pub(in crate::cp) fn record_all(&self, source: &File) -> Result<(), Error> {
         let size = self.state.borrow().as_ref().map(|state| state.source.size);
         let all = Durable::Until(size.unwrap_or_default().cast_unsigned());
-        self.record(all).map_err(|e| self.error(e))
+        self.record(all).map_err(|e| self.error(e))?;
+        mark_source(source, self.entry().shown());
+        Ok(())
+    }
+
+    /// Checks that the name of the destination still leads to the file that is written.
+    ///
+    /// # Errors
+    /// It does not, or cannot be looked up.
+    pub(in crate::cp) fn check_name(&self) -> io::Result<()> {
+        let Some(written) = self.state.borrow().as_ref().map(|state| state.dest) else {
+            return Ok(());
+        };
+        match self.entry().stat(true)? {
+            now if file_id(&now) == written => Ok(()),
+            _ => Err(io::Error::other("another process has replaced it")),
+        }
     }
 
     /// Returns the entry of the destination that the state is beside.
@@ -450,11 +466,16 @@ impl CopyListener for ResumeListener<'_> {
 
     fn durable(&mut self, at: u64) -> io::Result<()> {
         let at = at - at % RESUME_UNIT;
-        self.session.record(Durable::Until(at))?;
-        if self.session.drained.is_some() {
-            mark_source(self.source, self.session.entry().shown());
+        if self.session.drained.is_none() {
+            self.session.record(Durable::Until(at))?;
+            return self.inner.durable(at);
         }
-        self.inner.durable(at)
+        self.session.check_name()?;
+        self.session.record(Durable::Until(at))?;
+        mark_source(self.source, self.session.entry().shown());
+        self.inner.durable(at)?;
+        // The source is freed next.
+        self.session.check_name()
     }
 
     fn freed(&mut self, bytes: u64) {

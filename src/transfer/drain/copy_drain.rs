@@ -5,12 +5,22 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
+use nix::unistd::{Whence, lseek64};
+
 use super::source_drain::SourceDrain;
 use crate::sys::file::StatxInfo;
 use crate::sys::lock::lock;
 use crate::transfer::error::Error;
 use crate::transfer::event::CopyListener;
 use crate::transfer::verify::read_back::ReadBack;
+
+/// Stands for the offset of data where there is none.
+const NO_DATA: u64 = u64::MAX;
+
+/// Returns whether a byte of a file is data and no hole.
+fn is_data(file: &File, at: u64) -> bool {
+    lseek64(file, at.cast_signed(), Whence::SeekData).is_ok_and(|found| found.cast_unsigned() == at)
+}
 
 /// The drain of the source of one copy. The copying thread and the one that hashes share it.
 #[derive(Debug)]
@@ -24,6 +34,8 @@ pub(in crate::transfer) struct CopyDrain {
     verified: AtomicU64,
     /// Offset up to which the source is hashed; `u64::MAX` if nobody wants that.
     hashed: AtomicU64,
+    /// Offset of the last durable byte, if it is data as the file system of the destination says.
+    last_data: AtomicU64,
     /// Why some of what was compared was read through the page cache.
     cached: Mutex<Option<String>>,
 }
@@ -45,6 +57,7 @@ impl CopyDrain {
             durable: AtomicU64::new(begin),
             verified: AtomicU64::new(begin),
             hashed: AtomicU64::new(if is_hashed { 0 } else { u64::MAX }),
+            last_data: AtomicU64::new(NO_DATA),
             cached: Mutex::default(),
         })
     }
@@ -61,6 +74,28 @@ impl CopyDrain {
     /// Returns the offset below which the destination is never cut off.
     pub(in crate::transfer) fn durable(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
+    }
+
+    /// Fails if the destination has lost bytes that are durable in it: it is shorter, or has a hole at the end of them where
+    /// data was. What else another process writes to it is not noticed.
+    ///
+    /// # Errors
+    /// [`Error::DurablePoint`].
+    pub(in crate::transfer) fn check_dest(&self, dest: &File) -> Result<(), Error> {
+        let len = dest.metadata().map_err(Error::DurablePoint)?.len();
+        let last = self.last_data.load(Ordering::Acquire);
+        if len >= self.durable() && (last == NO_DATA || is_data(dest, last)) {
+            return Ok(());
+        }
+        let why = "another process has cut it";
+        Err(Error::DurablePoint(io::Error::other(why)))
+    }
+
+    /// Notes whether the destination has data at the end of what is durable in it, up to `at`.
+    pub(in crate::transfer) fn note_durable(&self, dest: &File, at: u64) {
+        let last = at.saturating_sub(1);
+        let noted = if is_data(dest, last) { last } else { NO_DATA };
+        self.last_data.store(noted, Ordering::Release);
     }
 
     /// Returns the modification time that the source has if nobody else has written to it.

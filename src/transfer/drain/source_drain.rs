@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -159,7 +160,9 @@ impl SourceDrain {
     /// Fails if somebody else has changed the source. Returns its status.
     fn check_unchanged(&self) -> Result<StatxInfo, Error> {
         let now = self.query()?;
-        if (now.size, now.mtime) == (self.size, self.modified) {
+        // What has got a second name is wanted by somebody.
+        let has_more_names = self.source.metadata().is_ok_and(|now| now.nlink() > 1);
+        if (now.size, now.mtime) == (self.size, self.modified) && !has_more_names {
             return Ok(now);
         }
         Err(Error::SourceChanged {

@@ -58,6 +58,9 @@ pub(super) fn finalize(run: &mut FileCopy<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let now = dest.metadata().map_err(write)?.len();
+    if let Some(drain) = run.plan.job.drain {
+        drain.check_dest(dest)?;
+    }
     if now != size && !run.is_null_engine() {
         retry(|| ftruncate(dest, size.cast_signed())).map_err(Error::Resize)?;
     }
@@ -122,7 +125,8 @@ fn abort(run: &mut FileCopy<'_>, error: Error) -> CopyFailure {
         copied = copied.max(drain.durable());
     }
     if run.plan.job.dest_caps.regular {
-        copied = cut_back(run.endpoints.dest.file, copied, size);
+        let may_empty = run.plan.job.drain.is_none();
+        copied = cut_back(run.endpoints.dest.file, copied, size, may_empty);
         let _ = drop_leftovers(run, copied);
     }
     CopyFailure {
@@ -135,10 +139,11 @@ fn abort(run: &mut FileCopy<'_>, error: Error) -> CopyFailure {
 
 /// Truncates the destination of a failed copy to its `good` bytes, and returns how many it has then. If the file system
 /// refuses that and padding makes it longer than the `size` of its source, it is emptied by open(2), which a system
-/// call filter may allow.
-fn cut_back(dest: &File, good: u64, size: u64) -> u64 {
+/// call filter may allow, if `may_empty`: it may have the only copy of what was drained.
+fn cut_back(dest: &File, good: u64, size: u64, may_empty: bool) -> u64 {
     let is_longer = || dest.metadata().is_ok_and(|meta| meta.len() > size);
     if retry(|| ftruncate(dest, good.cast_signed())).is_err()
+        && may_empty
         && is_longer()
         && truncate_by_reopen(dest).is_ok()
     {

@@ -11,6 +11,7 @@ use nix::unistd::fdatasync;
 use super::dest_reader::{DestReader, READ_BYTES};
 use super::read_back::ReadBack;
 use crate::sys::buffer::AlignedBuffer;
+use crate::sys::file::StatxInfo;
 use crate::transfer::align::Align;
 use crate::transfer::capabilities::SourceInfo;
 use crate::transfer::copy_job::CopyJob;
@@ -22,6 +23,9 @@ use crate::transfer::extent_scanner::{ExtentScanner, ScanMethod, Segment};
 use crate::transfer::source_reader::read_at;
 use crate::transfer::stop_check::report_progress;
 use crate::transfer::token_wait;
+
+/// Bytes of a page that is always freed as a whole.
+const SMALL_PAGE: usize = 4096;
 
 /// Brings a complete copy to the device, reads it back at the rate of the copy, and compares it with its source.
 /// `started` is when the file was begun.
@@ -58,6 +62,23 @@ pub(in crate::transfer) fn verify_range(
     comparison.end = range.end;
     comparison.compare_all()?;
     Ok(comparison.dest.how)
+}
+
+/// Compares the data that a drained source still has below `until` with the destination, which has all bytes up to there.
+/// What is freed already is not compared.
+///
+/// # Errors
+/// The same as of [`verify`].
+pub(in crate::transfer) fn compare_left(
+    job: &CopyJob<'_>,
+    until: u64,
+    listener: &mut dyn CopyListener,
+) -> Result<(), Error> {
+    let status = StatxInfo::query(job.source).map_err(read_error)?;
+    let mut comparison = Comparison::begin(job, Instant::now(), listener)?;
+    comparison.end = until;
+    // A part of a large page that was freed may be left as zeros.
+    comparison.compare_left(status.block_size > SMALL_PAGE as u64)
 }
 
 /// The state of a comparison.
@@ -148,6 +169,47 @@ impl Comparison<'_> {
         for hole in suspects {
             self.pos = align.down(hole.start);
             self.compare_data(self.pos..align.up(hole.end).min(self.size()))?;
+        }
+        Ok(())
+    }
+
+    /// Compares the data of the source. Pages of zeros are passed over if `skips_zeros`.
+    fn compare_left(&mut self, skips_zeros: bool) -> Result<(), Error> {
+        let source = self.job.source;
+        let mut extents = ExtentScanner::new(source, self.end, self.job.source_info.finder);
+        while let Some(segment) = extents.next(self.pos).map_err(read_error)? {
+            match segment {
+                Segment::Hole(end) => self.pos = end,
+                Segment::Data(data) => {
+                    let end = data.end.min(self.end);
+                    self.compare_left_data(data.start.max(self.pos)..end, skips_zeros)?;
+                    self.pos = end;
+                }
+            }
+            self.report()?;
+        }
+        Ok(())
+    }
+
+    fn compare_left_data(&mut self, range: Range<u64>, skips_zeros: bool) -> Result<(), Error> {
+        let mut at = self.job.dest_caps.align.down(range.start);
+        while at < range.end {
+            let len = self.admit(at, range.end)?;
+            let (source, buffer) = (self.job.source, &mut self.source);
+            let n = read_at(source, buffer, len, at, &mut None, &mut Vec::new())
+                .map_err(|e| Error::of_engine(e, source, self.job.source_info.size))?;
+            let dest = self.dest.read(at, n).map_err(Error::ReadBack)?;
+            let from = (range.start.saturating_sub(at) as usize).min(n);
+            let found = first_left_difference(
+                &self.source[from..n],
+                &dest[from.min(dest.len())..],
+                skips_zeros,
+            );
+            if let Some(offset) = found {
+                let at = at + (from + offset) as u64;
+                return Err(Error::Different { at });
+            }
+            at += n as u64;
         }
         Ok(())
     }
@@ -253,6 +315,22 @@ fn first_difference(source: &[u8], dest: &[u8]) -> Option<usize> {
     Some(first.unwrap_or_else(|| source.len().min(dest.len())))
 }
 
+/// Does the same page by page, and passes over pages of the source that are zeros if `skips_zeros`.
+fn first_left_difference(source: &[u8], dest: &[u8], skips_zeros: bool) -> Option<usize> {
+    if !skips_zeros {
+        return first_difference(source, dest);
+    }
+    let pages = source.chunks(SMALL_PAGE).enumerate();
+    pages
+        .filter(|(_, page)| page.iter().any(|byte| *byte != 0))
+        .find_map(|(n, page)| {
+            let start = n * SMALL_PAGE;
+            let there = dest.get(start..).unwrap_or_default();
+            let there = &there[..there.len().min(page.len())];
+            first_difference(page, there).map(|offset| start + offset)
+        })
+}
+
 fn read_error(error: io::Error) -> Error {
     Error::Io(Endpoint::Source, error)
 }
@@ -267,5 +345,22 @@ mod tests {
         assert_eq!(first_difference(b"abc", b"abd"), Some(2));
         assert_eq!(first_difference(b"abc", b"ab"), Some(2));
         assert_eq!(first_difference(b"xbc", b"ab"), Some(0));
+    }
+
+    #[test]
+    fn zeros_that_are_left_of_large_pages_are_no_difference() {
+        let (mut source, dest) = (vec![0; 3 * SMALL_PAGE], vec![7; 3 * SMALL_PAGE]);
+        assert_eq!(first_left_difference(&source, &dest, true), None);
+        assert_eq!(first_left_difference(&source, &dest, false), Some(0));
+        source[SMALL_PAGE..2 * SMALL_PAGE].fill(7);
+        assert_eq!(first_left_difference(&source, &dest, true), None);
+        source[2 * SMALL_PAGE - 1] = 8;
+        let last = 2 * SMALL_PAGE - 1;
+        assert_eq!(first_left_difference(&source, &dest, true), Some(last));
+        let short = &dest[..SMALL_PAGE];
+        assert_eq!(
+            first_left_difference(&source, short, true),
+            Some(SMALL_PAGE)
+        );
     }
 }

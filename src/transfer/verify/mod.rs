@@ -4,5 +4,5 @@ mod comparison;
 mod dest_reader;
 pub(super) mod read_back;
 
-pub(super) use comparison::{verify, verify_range};
+pub(super) use comparison::{compare_left, verify, verify_range};
 pub use read_back::ReadBack;
