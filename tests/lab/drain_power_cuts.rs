@@ -20,7 +20,7 @@ use crate::seeded_rng::SeededRng;
 const SIZE: usize = (6 << 20) + 80_011;
 
 /// How often a source is drained while the disk is recorded.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 6;
 
 #[test]
 fn ext4_has_what_was_freed() {
@@ -56,22 +56,22 @@ fn check_freed(fs: &str, mib: u64, options: &str) {
     let Some(ready) = kernel_lab_or_skip() else {
         return;
     };
-    for kernel in &ready.kernels {
-        let job = job(fs, "", options);
-        let record = DiskRecording::make(&ready, kernel, fs, mib, job).expect("record the disk");
-        let (looked, lost) = replay(&record, cuts()).expect("replay");
-        eprintln!(
-            "{}: {fs}: {} cuts, {looked} with freed bytes, {} lost some",
-            kernel.package,
-            cuts(),
-            lost.len()
-        );
-        assert!(
-            looked > cuts() / 4,
-            "too few cuts came while it was drained"
-        );
-        assert!(lost.is_empty(), "{}", lost.join("\n"));
-    }
+    // What a kernel keeps is asked of each of them in `power_cut_replay`; here it is the order of this program's calls.
+    let kernel = ready.kernels.last().expect("a kernel");
+    let job = job(fs, "", options);
+    let record = DiskRecording::make(&ready, kernel, fs, mib, job).expect("record the disk");
+    let (looked, lost) = replay(&record, cuts()).expect("replay");
+    eprintln!(
+        "{}: {fs}: {} cuts, {looked} with freed bytes, {} lost some",
+        kernel.package,
+        cuts(),
+        lost.len()
+    );
+    assert!(
+        looked > cuts() / 4,
+        "too few cuts came while it was drained"
+    );
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
 }
 
 fn check_broken(fs: &str, mib: u64) {
