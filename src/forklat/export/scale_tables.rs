@@ -6,7 +6,7 @@ use super::document::{Document, Part};
 use super::table::{Heading, TextTable};
 use crate::forklat::scale::power_law_fit::PowerLawFit;
 use crate::forklat::scale::scale_result::{CostCell, CostTable, ScaleResult, Series};
-use crate::report::quote::quote;
+use crate::report::quote::{quote, quote_if_needed};
 use crate::report::units::format_bytes;
 
 /// Returns the document for people: the tables, each with the growth of its medians below it.
@@ -91,7 +91,7 @@ fn cells_side_by_side(groups: &[&[Series]]) -> TextTable {
     let mut header = vec![Heading::words(""), Heading::number("N")];
     for series in groups.first().copied().unwrap_or_default() {
         let on = series.on.as_deref().unwrap_or(Path::new(""));
-        let on = on.to_string_lossy();
+        let on = quote_if_needed(on);
         header.extend(
             [format!("{on}: p50"), "p99".into(), "max".into()].map(|h| Heading::number(&h)),
         );

@@ -4,6 +4,7 @@
 use super::ScaleTable;
 use super::scale_result::{CostTable, Series};
 use crate::forklat::export::grid::Unit;
+use crate::report::quote::quote_if_needed;
 
 /// Growth from which on a cost counts as larger. With 200 measurements the medians of two runs differ by less than a half.
 const GROWN: f64 = 2.0;
@@ -61,7 +62,7 @@ fn most_grown(table: &CostTable) -> Option<(&Series, f64)> {
 fn growth(table: &CostTable, series: &Series, ratio: f64) -> String {
     let show = |time: Option<f64>| Unit::Microseconds.show(time.unwrap_or(0.0));
     let on = series.on.as_ref();
-    let on = on.map_or_else(String::new, |on| format!(" in {}", on.display()));
+    let on = on.map_or_else(String::new, |on| format!(" in {}", quote_if_needed(on)));
     format!(
         "{} takes up to {ratio:.1} times as long ({}{on}: {} became {})",
         table.name,

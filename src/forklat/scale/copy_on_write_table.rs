@@ -105,37 +105,48 @@ fn memory(pages: PageKind) -> Result<AlignedBuffer, ForklatError> {
 
 /// Returns whether memory that asks for huge pages gets any.
 fn has_huge_pages() -> Result<bool, ForklatError> {
-    let before = anonymous_huge_bytes();
     let memory = memory(PageKind::Huge)?;
-    let has = anonymous_huge_bytes() > before;
-    drop(memory);
-    Ok(has)
+    Ok(huge_bytes(&memory) > 0)
 }
 
-/// Returns the bytes of this process that are in huge pages and belong to no file, or 0 if the kernel does not tell.
-fn anonymous_huge_bytes() -> u64 {
-    let text = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("AnonHugePages:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+/// Returns the bytes of the mapping of `memory` that are in huge pages, or 0 if the kernel does not tell.
+fn huge_bytes(memory: &[u8]) -> u64 {
+    let text = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    let at = memory.as_ptr().addr() + memory.len() / 2;
+    huge_bytes_at(&text, at).unwrap_or(0)
+}
+
+/// Finds the mapping of an address in the text of /proc/PID/smaps, and reads its bytes in huge pages.
+fn huge_bytes_at(smaps: &str, at: usize) -> Option<u64> {
+    let holds = |line: &str| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        let start = usize::from_str_radix(start, 16).ok()?;
+        let end = usize::from_str_radix(end, 16).ok()?;
+        Some((start..end).contains(&at))
+    };
+    let mut lines = smaps.lines();
+    lines.find(|line| holds(line) == Some(true))?;
+    let line = lines.find_map(|line| line.strip_prefix("AnonHugePages:"))?;
+    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PageKind, anonymous_huge_bytes, has_huge_pages, memory};
+    use super::{PageKind, huge_bytes, huge_bytes_at, memory};
 
     #[test]
     fn small_pages_are_small_also_where_huge_ones_are_the_rule() {
-        let before = anonymous_huge_bytes();
         let small = memory(PageKind::Small).unwrap();
-        assert!(anonymous_huge_bytes() <= before, "{} bytes", small.len());
-        assert_eq!(has_huge_pages().unwrap(), {
-            let huge = memory(PageKind::Huge).unwrap();
-            let grown = anonymous_huge_bytes() > before;
-            drop(huge);
-            grown
-        });
+        assert_eq!(huge_bytes(&small), 0, "{} bytes", small.len());
+    }
+
+    #[test]
+    fn the_mapping_of_an_address_is_found() {
+        let smaps = "1000-2000 rw-p 0 00:00 0\nSize: 4 kB\nAnonHugePages:      0 kB\n\
+            2000-4000 rw-p 0 00:00 0\nAnonHugePages:   2048 kB\n";
+        assert_eq!(huge_bytes_at(smaps, 0x1fff), Some(0));
+        assert_eq!(huge_bytes_at(smaps, 0x2000), Some(2 << 20));
+        assert_eq!(huge_bytes_at(smaps, 0x4000), None);
     }
 }

@@ -191,14 +191,15 @@ impl Watch {
 
     /// Ends the probers and the log. The error of the watch itself comes first.
     fn finish(self, shown: Result<(), ForklatError>) -> Result<i32, ForklatError> {
-        self.screen.finish()?;
+        // A terminal that has gone away is no reason to leave probers and lines of the log behind.
+        let printed = self.screen.finish();
         for name in self.probes.stop() {
             print_diagnostic(&format!(
                 "{name} waits in the kernel and ends when that answers"
             ));
         }
         let logged = self.log.map_or(Ok(()), JsonlLog::finish);
-        shown.and(logged).map(|()| 0)
+        shown.and(printed).and(logged).map(|()| 0)
     }
 }
 
