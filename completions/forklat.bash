@@ -28,6 +28,9 @@ _forklat() {
             forklat,scale)
                 cmd="forklat__subcmd__scale"
                 ;;
+            forklat,watch)
+                cmd="forklat__subcmd__watch"
+                ;;
             *)
                 ;;
         esac
@@ -35,7 +38,7 @@ _forklat() {
 
     case "${cmd}" in
         forklat)
-            opts="-h -V --help --version run compare scale merge"
+            opts="-h -V --help --version run compare scale watch merge"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -49,7 +52,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__compare)
-            opts="-v -h --rounds --runs --warm-up --seed --until-sure --no-repeat --size --source --tool --baseline --squeeze --memory --disk-limit --disk-limit-size --disk-limit-above --sysctl --verbose --probe --period --rss --exec-cold --why --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --rounds --runs --warm-up --seed --until-sure --no-repeat --size --source --tool --baseline --squeeze --memory --disk-limit --disk-limit-size --disk-limit-above --sysctl --verbose --probe --period --rss --exec-cold --on --why --export-json --export-csv --export-markdown --export-hlog --export-svg --export-html --export-openmetrics --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -127,11 +130,11 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --why)
+                --on)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --on)
+                --why)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -155,6 +158,14 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --export-html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-openmetrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -163,7 +174,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__merge)
-            opts="-v -h --verbose --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --verbose --export-json --export-csv --export-markdown --export-hlog --export-svg --export-html --export-openmetrics --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -189,6 +200,14 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --export-html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-openmetrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -197,7 +216,7 @@ _forklat() {
             return 0
             ;;
         forklat__subcmd__run)
-            opts="-v -h --attach --for --baseline --settle --disk-limit --disk-limit-size --disk-limit-above --verbose --probe --period --rss --exec-cold --why --on --export-json --export-csv --export-markdown --export-hlog --export-svg --help"
+            opts="-v -h --attach --for --baseline --settle --disk-limit --disk-limit-size --disk-limit-above --verbose --probe --period --rss --exec-cold --on --why --export-json --export-csv --export-markdown --export-hlog --export-svg --export-html --export-openmetrics --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -243,11 +262,11 @@ _forklat() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --why)
+                --on)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --on)
+                --why)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -268,6 +287,14 @@ _forklat() {
                     return 0
                     ;;
                 --export-svg)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-openmetrics)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -306,7 +333,7 @@ _forklat() {
                     return 0
                     ;;
                 --only)
-                    COMPREPLY=($(compgen -W "fork exec join-mapping write-mapping" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "fork exec copy-on-write storm join-mapping write-mapping" -- "${cur}"))
                     return 0
                     ;;
                 --export-json)
@@ -318,6 +345,48 @@ _forklat() {
                     return 0
                     ;;
                 --export-markdown)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        forklat__subcmd__watch)
+            opts="-h --interval --for --no-probes --probe --period --rss --exec-cold --on --export-jsonl --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe)
+                    COMPREPLY=($(compgen -W "wakeup fork exec touch write fsync read overwrite stream all" -- "${cur}"))
+                    return 0
+                    ;;
+                --period)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --export-jsonl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

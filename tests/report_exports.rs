@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use mmapcp::forklat::error::ForklatError;
 use mmapcp::forklat::export::hlog::HistogramLog;
 use mmapcp::forklat::export::rows::Detail;
+use mmapcp::forklat::export::terminal_report;
 use mmapcp::forklat::export::{Exports, FORMATS, OpenExports};
-use mmapcp::forklat::export::{csv, json_report, markdown, svg, terminal_report};
+use mmapcp::forklat::export::{csv, html, json_report, markdown, openmetrics, svg};
 use mmapcp::forklat::merge::merge;
 use mmapcp::forklat::model::{
     CopyResult, Distribution, ObserverCost, ProbeResult, ProbeRun, REPORT_VERSION, Report,
@@ -29,7 +30,7 @@ use crate::support::disk_dir;
 
 // ---------------------------------------------------------------- reports
 
-fn distribution(nanoseconds: &[u64]) -> Distribution {
+pub(crate) fn distribution(nanoseconds: &[u64]) -> Distribution {
     let mut all = new_histogram();
     for value in nanoseconds {
         record_ns(&mut all, *value);
@@ -37,7 +38,7 @@ fn distribution(nanoseconds: &[u64]) -> Distribution {
     Distribution::of(&all)
 }
 
-fn probe(name: &str, nanoseconds: &[u64]) -> ProbeResult {
+pub(crate) fn probe(name: &str, nanoseconds: &[u64]) -> ProbeResult {
     ProbeResult {
         name: name.into(),
         cpu: None,
@@ -48,7 +49,7 @@ fn probe(name: &str, nanoseconds: &[u64]) -> ProbeResult {
     }
 }
 
-fn subject(name: &str, aside: bool, probes: Vec<ProbeResult>) -> Subject {
+pub(crate) fn subject(name: &str, aside: bool, probes: Vec<ProbeResult>) -> Subject {
     Subject {
         name: name.into(),
         aside,
@@ -58,7 +59,7 @@ fn subject(name: &str, aside: bool, probes: Vec<ProbeResult>) -> Subject {
     }
 }
 
-fn report(kind: &str, subjects: Vec<Subject>) -> Report {
+pub(crate) fn report(kind: &str, subjects: Vec<Subject>) -> Report {
     Report {
         v: REPORT_VERSION,
         kind: kind.into(),
@@ -76,7 +77,7 @@ fn report(kind: &str, subjects: Vec<Subject>) -> Report {
 }
 
 /// A `run` whose second phase is slower.
-fn run() -> Report {
+pub(crate) fn run() -> Report {
     report(
         "run",
         vec![
@@ -87,7 +88,7 @@ fn run() -> Report {
     )
 }
 
-fn copy(wall: f64) -> CopyResult {
+pub(crate) fn copy(wall: f64) -> CopyResult {
     CopyResult {
         wall,
         durable: wall + 1.0,
@@ -102,7 +103,7 @@ fn copy(wall: f64) -> CopyResult {
 }
 
 /// A `compare` of two tools beside an idle machine.
-fn compare() -> Report {
+pub(crate) fn compare() -> Report {
     let mut cp = subject("cp", false, vec![probe("write", &[641_000_000; 4])]);
     cp.copies = vec![copy(3.0), copy(5.0), copy(4.0)];
     let mut mmapcp = subject("mmapcp", false, vec![probe("write", &[200_000; 4])]);
@@ -238,7 +239,7 @@ fn what_was_not_measured_is_a_dash_and_never_nothing() {
 }
 
 /// Readings of Dirty, allocstall and the seconds stalled for memory; nothing else is known.
-fn timeline(dirty: &[u64], stalls: &[u64], stalled: &[f64], pressure: bool) -> Timeline {
+pub(crate) fn timeline(dirty: &[u64], stalls: &[u64], stalled: &[f64], pressure: bool) -> Timeline {
     let some = |values: &[u64]| values.iter().copied().map(Some).collect();
     let stalls_of_memory = StallSeries {
         some: stalled.iter().copied().map(Some).collect(),
@@ -416,7 +417,7 @@ fn a_run(round: u32, fsync: u64, fork: u64, tail: Option<u64>) -> RunResult {
 }
 
 /// A `compare` of ten rounds: cp twice in each, and mmapcp, under which fsync takes a hundredth and fork as long.
-fn compare_rounds() -> Report {
+pub(crate) fn compare_rounds() -> Report {
     let mut report = compare();
     let tool = |name: &str, run: &dyn Fn(u32) -> RunResult| Subject {
         copies: vec![copy(1.0); 10],
@@ -647,7 +648,9 @@ fn every_format_is_written() {
     assert_eq!(read("markdown"), markdown::render(&run()));
     assert_eq!(read("hlog"), log().text());
     assert_eq!(read("svg"), svg::render(&run()).unwrap());
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
+    assert_eq!(read("html"), html::render(&run()).unwrap());
+    assert_eq!(read("openmetrics"), openmetrics::render(&run()).unwrap());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), FORMATS.len());
 }
 
 #[test]

@@ -130,6 +130,7 @@ fn add_subject(merged: &mut Report, subject: Subject) -> Result<(), ForklatError
     known.copies.extend(subject.copies);
     known.timelines.extend(subject.timelines);
     known.runs.extend(subject.runs);
+    known.late.extend(subject.late);
     match (&mut known.why, subject.why) {
         (Some(known), Some(other)) => known.merge(other),
         (None, Some(other)) => known.why = Some(other),

@@ -26,12 +26,13 @@ pub mod scale;
 pub mod session;
 pub mod statistics;
 pub mod status_line;
+mod watch;
 pub mod why_result;
 pub mod writeback_idle;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -46,7 +47,7 @@ use crate::sys::strerror::strerror;
 use cli::{ForklatArgs, ForklatCommand};
 use export::hlog::HistogramLog;
 use export::rows::Detail;
-use export::{OpenExports, terminal_report};
+use export::{Exports, OpenExports, terminal_report};
 use model::Report;
 use status_line::StatusLine;
 
@@ -164,10 +165,13 @@ fn print_hint(words: &[OsString]) {
 /// Runs one subcommand. Changes that an earlier forklat left are undone first, and exports are opened before the
 /// measurement. A signal that ended the task is raised again once everything is restored.
 fn perform(command: &ForklatCommand, words: &[OsString]) -> Result<i32, ForklatError> {
+    let no_exports = Exports::default();
     let (exports, verbose) = match command {
         ForklatCommand::Run(words) => (&words.export.0, words.verbose),
         ForklatCommand::Compare(words) => (&words.export.0, words.verbose),
         ForklatCommand::Scale(words) => (&words.export.0, false),
+        // It has a log instead, and no report at the end.
+        ForklatCommand::Watch(_) => (&no_exports, false),
         ForklatCommand::Merge(words) => (&words.export.0, words.verbose),
     };
     for line in host::undo_journal::undo_leftovers() {
@@ -184,6 +188,7 @@ fn perform(command: &ForklatCommand, words: &[OsString]) -> Result<i32, ForklatE
         ForklatCommand::Run(words) => run_subcommand::run(words, &task),
         ForklatCommand::Compare(words) => compare::run(words, &task),
         ForklatCommand::Scale(words) => grow(words, &task).map(TaskOutcome::succeeded),
+        ForklatCommand::Watch(words) => return watch::run(words, &task),
         ForklatCommand::Merge(words) => merge::merge(&words.files).map(TaskOutcome::succeeded),
     };
     task.signals.terminate_on_next_signal();
@@ -215,7 +220,7 @@ fn install_signals(command: &ForklatCommand) -> io::Result<Signals> {
 fn grow(words: &cli::scale::ScaleArgs, task: &TaskContext) -> Result<Report, ForklatError> {
     let live = StatusLine::on_terminal();
     let report = Report {
-        facts: HostInfo::read(Path::new("/"), Some(&words.on)),
+        facts: HostInfo::read(Path::new("/"), words.on.first().map(PathBuf::as_path)),
         ..task.report("scale")
     };
     let caller = scale::RunControl {

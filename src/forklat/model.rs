@@ -108,6 +108,10 @@ pub struct Subject {
     pub probes: Vec<ProbeResult>,
     /// The readings of the machine, ten a second, with one timeline per run.
     pub timelines: Vec<Timeline>,
+    /// The answers that came later than [`MIN_LATE`], in the order of time: the latest of each probe in each span. A
+    /// request that served several moments is one answer, which counts from the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<LateAnswer>,
     /// The runs of `compare`, in the order of time, each with its own figures. The copies are in the same order. Reports
     /// of older versions have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -115,6 +119,24 @@ pub struct Subject {
     /// Why answers were late, if `--why` was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<WhyResult>,
+}
+
+/// Latency from which on an answer is kept as a late one, with its time (1 ms): shorter waits are those of an idle machine
+/// (its p99.9 of fork and wake-up here is about 1 ms).
+pub const MIN_LATE: Duration = Duration::from_millis(1);
+
+/// Number of late answers that are kept of one probe in one span.
+pub const MAX_LATE_ANSWERS: usize = 5;
+
+/// An answer of a probe that was late, and its time.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub struct LateAnswer {
+    /// The name of the probe: `fork`, `exec`, ...
+    pub probe: String,
+    /// The latency in microseconds, counted from the first intended time that it served.
+    pub latency: f64,
+    /// The wall-clock time of that intended time, in seconds since the epoch.
+    pub time: f64,
 }
 
 /// One copy made by one tool.

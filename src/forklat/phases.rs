@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::observe::latency_histograms::{LatencyHistograms, intended_times};
+use super::model::MIN_LATE;
+use crate::observe::latency_histograms::{
+    LatencyHistograms, TimedLatency, WorstLatencies, intended_times,
+};
 use crate::observe::ring::Sample;
 use crate::observe::sparse_latencies::SparseLatencies;
-use crate::sys::clock::MonotonicNs;
+use crate::sys::clock::{MonotonicNs, saturating_nanos};
 
 /// The latencies that one prober measured in all spans of a subject.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +25,8 @@ pub struct ProberLatencies {
 struct SpanLatencies {
     answer: SparseLatencies,
     child: SparseLatencies,
+    /// The latest answers, one for each operation.
+    late: WorstLatencies,
 }
 
 /// The part of a run of a tool that a span is.
@@ -66,6 +71,13 @@ pub struct Phase {
 }
 
 impl Phase {
+    /// Returns the latest answers of one prober, each counted from the first moment that it served. Those that came within
+    /// [`MIN_LATE`] are left out.
+    #[must_use]
+    pub fn late_answers(&self, prober: usize) -> &[TimedLatency] {
+        self.latencies[prober].late.as_slice()
+    }
+
     /// Adds the latencies of one prober to `sum`.
     pub fn add_prober_to(&self, prober: usize, sum: &mut ProberLatencies) {
         self.latencies[prober].answer.add_to(&mut sum.answer);
@@ -147,6 +159,13 @@ impl Phases {
         if let Some(heard) = self.latencies_at(prober, sample.first_intended) {
             let service = sample.end.nanos_since(sample.start);
             heard.answer.record_service(service);
+            let latency_ns = sample.end.nanos_since(sample.first_intended);
+            if latency_ns >= saturating_nanos(MIN_LATE) {
+                heard.late.insert(TimedLatency {
+                    latency_ns,
+                    intended: sample.first_intended,
+                });
+            }
             if let Some(child) = sample.child_start {
                 heard.child.record_service(child.nanos_since(sample.start));
             }

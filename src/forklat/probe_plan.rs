@@ -50,9 +50,6 @@ impl ProbePlan {
         check_option_applies("--exec-cold", words.exec_cold, "exec", &rows)?;
         check_option_applies("--rss", words.rss > 0, "fork", &rows)?;
         check_heaps_fit(words.rss, cpus.len() as u64)?;
-        if words.why.is_some_and(|time| time.is_zero()) {
-            return Err(ForklatError::usage("--why: the time must be above zero"));
-        }
         let execs = rows.iter().any(|(row, _)| row.name == "exec");
         let program = if execs { program()? } else { PathBuf::new() };
         if execs && let Some(on) = on.as_deref().filter(|_| !on_runs) {
@@ -73,9 +70,20 @@ impl ProbePlan {
                 directory_allows_exec: on_runs,
             },
             cpus,
-            why: words.why,
+            why: None,
             notes,
         })
+    }
+
+    /// Returns the plan with an explanation of each answer that takes this time or longer, if there is one.
+    ///
+    /// # Errors
+    /// A time of zero.
+    pub fn with_why(self, why: Option<Duration>) -> Result<Self, ForklatError> {
+        if why.is_some_and(|time| time.is_zero()) {
+            return Err(ForklatError::usage("--why: the time must be above zero"));
+        }
+        Ok(Self { why, ..self })
     }
 }
 

@@ -7,7 +7,7 @@ use super::TaskContext;
 use super::distribution::microseconds;
 use super::late_answers::ProberName;
 use super::model::{CopyResult, Distribution, ProbeResult, ProbeRun, Report, RunResult, RunSpan};
-use super::model::{Subject, WhyResult, disturbances};
+use super::model::{LateAnswer, MAX_LATE_ANSWERS, Subject, WhyResult, disturbances};
 use super::phases::{Phase, Phases, ProberLatencies, RunPart};
 use super::session::{ProberId, SessionResult};
 use crate::observe::conditions::SpanConditions;
@@ -91,9 +91,39 @@ fn subject(column: &SubjectSpec, record: &SessionResult) -> Subject {
         copies: column.copies.clone(),
         probes: probes(&record.spans.prober_latencies(&column.name), record, start),
         timelines: runs.iter().map(timeline).collect(),
+        late: late_answers(runs.iter().flatten(), record),
         runs: run_results(column, &record.spans, &record.probers, record.epoch),
         why: why(&column.name, record),
     }
+}
+
+/// Returns the latest answers of each kind of probe in each of the spans, in the order of time.
+fn late_answers<'a>(
+    spans: impl Iterator<Item = &'a &'a Phase>,
+    record: &SessionResult,
+) -> Vec<LateAnswer> {
+    let indexed: Vec<(usize, &ProberId)> = record.probers.iter().enumerate().collect();
+    let mut all = Vec::new();
+    for span in spans {
+        for kind in indexed.chunk_by(|a, b| a.1.name == b.1.name) {
+            let late = kind.iter().flat_map(|(n, _)| span.late_answers(*n));
+            let mut late: Vec<_> = late.collect();
+            late.sort_unstable_by(|a, b| b.cmp(a));
+            late.truncate(MAX_LATE_ANSWERS);
+            all.extend(late.into_iter().map(|answer| LateAnswer {
+                probe: kind[0].1.name.to_owned(),
+                latency: microseconds(answer.latency_ns as f64),
+                time: wall_clock_seconds(answer.intended, record.epoch),
+            }));
+        }
+    }
+    all.sort_by(|a, b| a.time.total_cmp(&b.time));
+    all
+}
+
+/// Returns a moment as seconds since 1970. `epoch` is the time at which the clock of the moment was zero.
+fn wall_clock_seconds(moment: MonotonicNs, epoch: Duration) -> f64 {
+    (epoch + Duration::from_nanos(moment.as_nanos())).as_secs_f64()
 }
 
 /// Returns why answers of a subject were late, if that was to be found out.

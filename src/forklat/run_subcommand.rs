@@ -120,7 +120,7 @@ fn measure(
     if let Some(disk) = &disk {
         probes.on = Some(disk.dir().to_owned());
     }
-    let observing = ProbePlan::resolve(&probes)?;
+    let observing = ProbePlan::resolve(&probes)?.with_why(words.why.why)?;
     let alone = words
         .verbose
         .then_some(words.baseline.min(MAX_ISOLATED_TIME));

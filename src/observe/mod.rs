@@ -13,6 +13,7 @@ pub mod kernel_config;
 pub(crate) mod kernel_file;
 pub mod latency_histograms;
 pub mod memory;
+pub mod memory_usage;
 pub mod mount;
 pub mod observer_process;
 pub mod probe;

@@ -27,6 +27,12 @@ impl AlignedBuffer {
         let _ = self.0.advise(Advice::HugePage);
     }
 
+    /// Asks for pages of the smallest size only (`MADV_NOHUGEPAGE`). A kernel without huge pages is no error.
+    pub fn avoid_huge_pages(&self) {
+        #[expect(clippy::disallowed_methods, reason = "not DONTFORK")]
+        let _ = self.0.advise(Advice::NoHugePage);
+    }
+
     /// Touches all pages and keeps them in memory with mlock(2).
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use mmapcp::transfer::engine::ENGINES;
 use super::repository;
 
 /// The date in the footer of all pages: that of the last change that a reader would notice.
-const DATE: &str = "2026-11-21";
+const DATE: &str = "2026-12-01";
 
 /// The first line makes man(1) call tbl(1). The others define the apostrophe that clap_mangen writes.
 const PREAMBLE: &str = "'\\\" t\n.ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";

@@ -202,7 +202,7 @@ fn the_pages_have_the_sections_that_readers_look_for() {
         let mut wanted = vec!["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SEE ALSO"];
         match page.name.as_str() {
             "mmapcp" => wanted.extend(MMAPCP_SECTIONS),
-            "forklat" | "forklat-run" | "forklat-compare" => {
+            "forklat" | "forklat-run" | "forklat-compare" | "forklat-watch" => {
                 wanted.extend(FORKLAT_SECTIONS);
                 wanted.extend(PROBE_SECTIONS);
             }

@@ -12,6 +12,7 @@ mod stalled_prober;
 mod status_line;
 mod unprivileged;
 mod usage_errors;
+mod watch;
 mod why;
 
 use std::fs;

@@ -156,7 +156,7 @@ fn bad_command_lines_are_refused() {
 const MISTAKES: &[(&[&str], &str)] = &[
     (
         &[],
-        "forklat: missing subcommand: run, compare, scale or merge\n\
+        "forklat: missing subcommand: run, compare, scale, watch or merge\n\
          Try 'forklat --help' for more information.\n",
     ),
     (

@@ -9,6 +9,7 @@ use super::disk_limit_args::DiskLimitArgs;
 use super::export_args::ExportArgs;
 use super::long_help;
 use super::probes::ProbeArgs;
+use super::why_args::WhyArgs;
 use crate::report::units::{parse_bytes, parse_time};
 
 /// The state of the free memory before each run.
@@ -88,6 +89,10 @@ pub struct CompareArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub probes: ProbeArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub why: WhyArgs,
 
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -91,10 +91,31 @@ pub fn scale() -> String {
         "Tables (beside N idle processes):\n  \
            fork           one more process is forked from their parent, writes to its memory, and is killed and reaped\n  \
            exec           the same, started by fork and exec of this program\n  \
+           copy-on-write  one more process is forked from a parent with 8 MiB of memory that N others share, and writes to each page of it or to none, \
+         in pages of 4 KiB and in huge pages\n  \
+           storm          all N are killed at once, a twentieth of --repeat times: what a fork every 2 ms and a wake-up every 1 ms on each CPU \
+         wait meanwhile (20 ms at least), and how long the end takes\n  \
            join-mapping   one more process maps the file that all have mapped and reads each page (join), and unmaps it (leave)\n  \
            write-mapping  that file is modified by a store through a mapping, by a store and msync, by a write, and by a write and fdatasync\n\
          Half of the measurements of each N are made while N grows, and half while it shrinks. The lines below each table say how \
          the medians grow, fitted as a power of N, over all steps and over the last one: ~N^0 is flat, ~N^1 is linear.\n\n{STATUS}"
+    )
+}
+
+/// Returns the text that `forklat watch --help` prints after the options.
+#[must_use]
+pub fn watch() -> String {
+    format!(
+        "Each snapshot shows where memory is: used by processes, in shared memory, in the page cache (and how much of that is dirty), \
+         in page tables, kernel stacks and other memory of the kernel, unaccounted, and in slabs, with the three largest caches and the one \
+         that grew most. Caches are read when all slabs together have changed by 1 MiB, and every 10 s; that needs root. Behind it are the \
+         change since the snapshot before and since the start. Then come the last and the longest latency of each probe in the interval; \
+         here a probe runs ten times less often than in the list below, unless --period says otherwise.\n\n\
+         After the first snapshot forklat starts no process but those that the probes fork and exec require, and its memory is locked. Without probes it \
+         takes no other memory either. A probe that dies is shown as such. The log is written by a thread: where its disk does not answer, lines \
+         are lost and counted, and the watch goes on.\n\n{}\n\n\
+         Exit status: 0 if it was ended by --for or by a signal (SIGINT, SIGTERM, SIGHUP); 125 if forklat itself failed or lines of the log are missing.",
+        probes()
     )
 }
 

@@ -8,6 +8,8 @@ pub mod probes;
 pub mod run_args;
 pub mod scale;
 pub mod usage_error;
+pub mod watch;
+pub mod why_args;
 
 use std::path::PathBuf;
 
@@ -41,6 +43,8 @@ pub enum ForklatCommand {
     Compare(compare::CompareArgs),
     /// Measure how the cost of one more process grows with their number
     Scale(scale::ScaleArgs),
+    /// Show where the memory of the machine is, again and again, also on a host in trouble
+    Watch(watch::WatchArgs),
     /// Add up the histograms of several exports
     Merge(MergeArgs),
 }

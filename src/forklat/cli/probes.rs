@@ -29,10 +29,6 @@ pub struct ProbeArgs {
     #[arg(long)]
     pub exec_cold: bool,
 
-    /// Say why answers were late: explain each that took TIME or longer, and show how much time each cause took [default of TIME: 10ms]
-    #[arg(long, value_name = "TIME", value_parser = parse_time, num_args = 0..=1, require_equals = true, default_missing_value = "10ms")]
-    pub why: Option<Duration>,
-
     /// Run the probes write, fsync and read in DIR, and exec with a program that lies there; compare copies to it, too [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub on: Option<PathBuf>,

@@ -9,6 +9,7 @@ use super::disk_limit_args::DiskLimitArgs;
 use super::export_args::ExportArgs;
 use super::long_help;
 use super::probes::ProbeArgs;
+use super::why_args::WhyArgs;
 use crate::report::units::parse_time;
 
 /// The options of the `forklat run` subcommand.
@@ -49,6 +50,10 @@ pub struct RunArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub probes: ProbeArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub why: WhyArgs,
 
     #[command(flatten)]
     #[allow(missing_docs)]

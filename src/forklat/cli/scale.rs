@@ -9,7 +9,7 @@ use super::export_args::ExportArgs;
 use super::long_help;
 use crate::report::units::parse_bytes;
 
-/// One of the four tables that `forklat scale` makes.
+/// One of the tables that `forklat scale` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ScaleTable {
     /// Fork all processes from one parent
@@ -18,6 +18,10 @@ pub enum ScaleTable {
     /// Fork and exec of one program
     #[value(alias = "1b")]
     Exec,
+    /// Write to memory that a fork shares with its parent, in pages of 4 KiB and in huge pages
+    CopyOnWrite,
+    /// End all processes at once
+    Storm,
     /// Map a file that others have mapped, and unmap it
     #[value(alias = "2a")]
     JoinMapping,
@@ -37,7 +41,7 @@ pub struct ScaleArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max: u32,
 
-    /// Let each process write to SIZE of its memory before it becomes idle (fork, exec)
+    /// Let each process write to SIZE of its memory before it becomes idle (fork, exec, storm)
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_bytes)]
     pub touch: u64,
 
@@ -45,11 +49,11 @@ pub struct ScaleArgs {
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_bytes)]
     pub file_size: u64,
 
-    /// Put the mapped file, which has no name, into DIR for the time of the run
+    /// Put the mapped file, which has no name, into DIR for the time of the run; for several directories side by side, repeat the option
     #[arg(long, value_name = "DIR", default_value = ".")]
-    pub on: PathBuf,
+    pub on: Vec<PathBuf>,
 
-    /// Make N measurements for each line of a table. With fewer than 100, the 99th percentile is the maximum
+    /// Make N measurements for each line of a table, and a twentieth of that of storms. With fewer than 100, the 99th percentile is the maximum
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub repeat: u32,
 

@@ -25,7 +25,7 @@ pub fn sentence(error: &Error) -> String {
             )
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "missing subcommand: run, compare, scale or merge".to_owned()
+            "missing subcommand: run, compare, scale, watch or merge".to_owned()
         }
         ErrorKind::InvalidValue | ErrorKind::NoEquals => invalid_value(error),
         ErrorKind::ValueValidation => {

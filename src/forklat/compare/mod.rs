@@ -88,7 +88,7 @@ fn run_on_changed_host(
     let on = limited.as_ref().map_or(on, |disk| disk.dir().to_owned());
     let mut probes = words.probes.clone();
     probes.on = Some(on.clone());
-    let observing = ProbePlan::resolve(&probes)?;
+    let observing = ProbePlan::resolve(&probes)?.with_why(words.why.why)?;
     // Both calls fork, so they come before the first thread is started.
     let host = StartedBalloon::fork_balloon(words)?;
     let session = Session::start(&observing, words.export.0.has_interval_log(), None)?;

@@ -1,5 +1,7 @@
-//! The text of a report for people: sentences, lists and tables in one order, written as plain text or as Markdown.
+//! The text of a report for people: sentences, lists and tables in one order, written as plain text, as Markdown or as
+//! HTML.
 
+use super::chart::text::escape;
 use super::table::{TextTable, escape_markdown};
 
 /// The parts of a text, separated by blank lines.
@@ -45,6 +47,12 @@ impl Document {
     #[must_use]
     pub fn markdown(&self) -> String {
         self.join(Part::markdown)
+    }
+
+    /// Returns the document as elements of a page in HTML.
+    #[must_use]
+    pub fn html(&self) -> String {
+        self.join(Part::html)
     }
 
     fn join(&self, render: fn(&Part) -> String) -> String {
@@ -101,6 +109,57 @@ impl Part {
             }
         }
     }
+
+    fn html(&self) -> String {
+        match self {
+            Self::Sentences(sentences) => {
+                let sentences = sentences
+                    .iter()
+                    .map(|line| format!("<p>{}</p>\n", escape(line)));
+                sentences.collect()
+            }
+            Self::Lists(lists) => {
+                let list = |p: &Paragraph| {
+                    format!("<h2>{}</h2>\n{}", heading(&p.title), html_list(&p.lines))
+                };
+                lists.iter().map(list).collect()
+            }
+            Self::Table {
+                title,
+                table,
+                lines,
+            } => {
+                let title = title
+                    .iter()
+                    .map(|title| format!("<h2>{}</h2>\n", heading(title)));
+                let mut text = title.collect::<String>();
+                text += &format!("<div class=\"table\">\n{}</div>\n", table.html());
+                if !lines.is_empty() {
+                    text += &html_list(lines);
+                }
+                text
+            }
+        }
+    }
+}
+
+/// Returns a title as a heading in HTML, with a capital at its start.
+fn heading(title: &str) -> String {
+    let mut chars = title.chars();
+    let first: String = chars
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    escape(&(first + chars.as_str()))
+}
+
+/// Returns a list in HTML, one item for each line.
+fn html_list(lines: &[String]) -> String {
+    let items = lines
+        .iter()
+        .map(|line| format!("<li>{}</li>\n", escape(line)));
+    format!("<ul>\n{}</ul>\n", items.collect::<String>())
 }
 
 fn prefix_lines(prefix: &str, lines: &[String]) -> String {

@@ -76,6 +76,9 @@ impl ExportFile {
     /// another process has put a file in its place meanwhile, the report is written to that one, as if it had been
     /// there before.
     pub(super) fn write(self, content: &[u8]) -> Result<(), ForklatError> {
+        if self.created && put_new(&self.path, content).map_err(|e| cannot_write(&self.path, e))? {
+            return Ok(());
+        }
         let target = if self.created || self.has_moved() {
             Self::open(&self.path)?
         } else {
@@ -145,10 +148,7 @@ impl ExportFile {
     /// Creates a new file with the same mode in the same directory. Returns `None` if that is impossible and the old
     /// file has to be overwritten.
     fn create_temp_file(&self, path: &Path) -> Option<(PathBuf, File)> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name()?);
-        name.push(format!(".forklat-{}", std::process::id()));
-        let beside = path.with_file_name(name);
+        let beside = temp_path(path)?;
         let mode = self.metadata.permissions().mode() & 0o7777;
         let file = OpenOptions::new()
             .write(true)
@@ -164,6 +164,35 @@ impl ExportFile {
         }
         Some((beside, file))
     }
+}
+
+/// Writes a file under a temporary name and gives it the name that nothing has, so that no reader sees a part of it. Returns
+/// false if something has the name, also a symbolic link, or if the directory allows no other name.
+fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    let Some(beside) = temp_path(path) else {
+        return Ok(false);
+    };
+    let mut options = OpenOptions::new();
+    let Ok(file) = options.write(true).create_new(true).open(&beside) else {
+        return Ok(false);
+    };
+    let made = inode(&file.metadata()?);
+    let put = finish(file, content).and_then(|()| fs::rename(&beside, path));
+    if put.is_err() {
+        remove(&beside, made);
+    }
+    put.map(|()| true)
+}
+
+/// Returns a name in the same directory that no other program uses and that a node exporter does not read.
+fn temp_path(path: &Path) -> Option<PathBuf> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name()?);
+    name.push(format!(".forklat-{}", std::process::id()));
+    Some(path.with_file_name(name))
 }
 
 /// Opens a file without changing it. Returns whether it was created.

@@ -1,15 +1,19 @@
 //! The files that a report is exported to, besides the terminal. They are opened before the measurement and written
 //! after it.
 
+pub mod chart;
 pub mod csv;
 pub mod document;
 mod export_file;
 pub mod format;
 pub mod grid;
 pub mod hlog;
+pub mod html;
 pub mod json_report;
 mod machine_group;
 pub mod markdown;
+mod metric_family;
+pub mod openmetrics;
 pub mod report_document;
 pub mod report_paragraphs;
 pub mod rows;
@@ -17,7 +21,6 @@ mod run_paragraphs;
 mod run_rows;
 pub mod scale_tables;
 pub mod svg;
-mod svg_text;
 pub mod table;
 pub mod terminal_report;
 mod verdict;
@@ -34,12 +37,14 @@ use super::model::Report;
 use crate::forklat::error::ForklatError;
 
 /// All export formats. The options of the command line have this order.
-pub static FORMATS: [Format; 5] = [
+pub static FORMATS: [Format; 7] = [
     json_report::FORMAT,
     csv::FORMAT,
     markdown::FORMAT,
     hlog::FORMAT,
     svg::FORMAT,
+    html::FORMAT,
+    openmetrics::FORMAT,
 ];
 
 /// The export files that were requested, each with its format. `-` is standard output.

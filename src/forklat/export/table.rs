@@ -1,5 +1,7 @@
-//! A table of text cells, and the three ways to write it: aligned text, Markdown and CSV. Every table of `forklat` is
+//! A table of text cells, and the four ways to write it: aligned text, Markdown, HTML and CSV. Every table of `forklat` is
 //! rendered here.
+
+use super::chart::text::escape;
 
 /// The cells of a table, under a row of headings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,26 @@ impl TextTable {
         header + &rule + &lines.collect::<String>()
     }
 
+    /// Returns the table in HTML. A remark has a cell of its own.
+    #[must_use]
+    pub fn html(&self) -> String {
+        let line = |tag: &str, cells: Vec<&str>| {
+            let cells = self.header.iter().zip(cells).map(|(heading, cell)| {
+                let class = match heading.kind {
+                    ColumnKind::Words => "",
+                    ColumnKind::Number => r#" class="number""#,
+                    ColumnKind::Remark => r#" class="remark""#,
+                };
+                format!("<{tag}{class}>{}</{tag}>", escape(cell))
+            });
+            format!("<tr>{}</tr>\n", cells.collect::<String>())
+        };
+        let mut lines = self.lines();
+        let header = line("th", lines.next().unwrap_or_default());
+        let body: String = lines.map(|cells| line("td", cells)).collect();
+        format!("<table>\n<thead>\n{header}</thead>\n<tbody>\n{body}</tbody>\n</table>\n")
+    }
+
     /// Returns the table as CSV according to RFC 4180, except that lines end with a newline only.
     #[must_use]
     pub fn csv(&self) -> String {
@@ -183,6 +205,16 @@ mod tests {
         let want =
             "|  | N | p50 |\n|---|---:|---:|\n| start | 1 | 1.25 (2.00) |\n|  | 1000 | 9 |\n";
         assert_eq!(table.markdown(), want);
+    }
+
+    #[test]
+    fn html_has_a_class_for_each_number_and_no_markup_of_a_name() {
+        let mut table = table();
+        table.rows[0][0] = "<b>".into();
+        let html = table.html();
+        assert!(html.contains("<tr><td>&lt;b&gt;</td><td class=\"number\">1</td>"));
+        assert_eq!(html.matches("<tr>").count(), 3);
+        assert_eq!(html.matches("<th").count(), 1 + 3);
     }
 
     #[test]

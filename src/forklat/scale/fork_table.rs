@@ -35,7 +35,7 @@ pub(super) fn table(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> 
 
 /// Returns the memory that the children write to. The parent has written to it before fork, as a server has to its
 /// heap.
-fn memory(touch: u64) -> Result<AlignedBuffer, ForklatError> {
+pub(super) fn memory(touch: u64) -> Result<AlignedBuffer, ForklatError> {
     // With `--touch 0` nothing is written to it, but a mapping cannot be empty.
     let len = touch.max(1) as usize;
     let what = format!("get {} of memory", format_bytes(touch));

@@ -25,15 +25,27 @@ use crate::sys::residency::page_size;
 /// machines.
 const BLOCK: usize = 4096;
 
-pub(super) fn join(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
+/// Makes a table in each directory, and one of all of them.
+pub(super) fn table(
+    bench: &ScaleConfig<'_>,
+    make: fn(&ScaleConfig<'_>, &Path) -> Result<CostTable, ForklatError>,
+) -> Result<CostTable, ForklatError> {
+    let tables = bench.on.iter();
+    let tables = tables.map(|on| Ok((on.clone(), make(bench, on)?)));
+    let tables: Result<Vec<_>, ForklatError> = tables.collect();
+    CostTable::side_by_side(tables?)
+        .ok_or_else(|| ForklatError::Refused("--on names no directory".into()))
+}
+
+pub(super) fn join(bench: &ScaleConfig<'_>, on: &Path) -> Result<CostTable, ForklatError> {
     let ladder = ladder(
         bench,
         ScaleTable::JoinMapping,
         "One more process joins N that have a file mapped (mmap, read each page), and leaves (munmap)",
         &["join", "leave"],
     );
-    let (file, len) = scratch(bench)?;
-    let what = format!("map a file in {}", quote(bench.on));
+    let (file, len) = scratch(bench, on)?;
+    let what = format!("map a file in {}", quote(on));
     ladder.run_up_and_down(crowd(bench, &file, len)?, |_, repeat, histograms| {
         isolated_measurement::measure(bench.caller, &what, repeat, histograms, || {
             Ok(|| {
@@ -48,15 +60,15 @@ pub(super) fn join(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
     })
 }
 
-pub(super) fn modify(bench: &ScaleConfig<'_>) -> Result<CostTable, ForklatError> {
+pub(super) fn modify(bench: &ScaleConfig<'_>, on: &Path) -> Result<CostTable, ForklatError> {
     let ladder = ladder(
         bench,
         ScaleTable::WriteMapping,
         "A page of a file that N processes have mapped is modified, through a mapping and by write",
         &["store", "store+msync", "write", "write+fdatasync"],
     );
-    let (file, len) = scratch(bench)?;
-    let what = format!("change a mapped file in {}", quote(bench.on));
+    let (file, len) = scratch(bench, on)?;
+    let what = format!("change a mapped file in {}", quote(on));
     ladder.run_up_and_down(crowd(bench, &file, len)?, |_, repeat, histograms| {
         isolated_measurement::measure(bench.caller, &what, repeat, histograms, || {
             let map = MappedWriter::new(&file, len)?;
@@ -127,13 +139,13 @@ fn crowd<'a>(
 
 /// Makes a file full of data on the disk. Returns it with its length in whole pages. The file has no name, so nothing
 /// can be left behind.
-fn scratch(bench: &ScaleConfig<'_>) -> Result<(File, usize), ForklatError> {
-    let what = format!("make a file in {}", quote(bench.on));
-    let file = tempfile::tempfile_in(bench.on).map_err(|e| failed(&what, e))?;
+fn scratch(bench: &ScaleConfig<'_>, on: &Path) -> Result<(File, usize), ForklatError> {
+    let what = format!("make a file in {}", quote(on));
+    let file = tempfile::tempfile_in(on).map_err(|e| failed(&what, e))?;
     let what = format!(
         "write {} to a file in {}",
         format_bytes(bench.file_size),
-        quote(bench.on)
+        quote(on)
     );
     let len = bench.file_size - bench.file_size % page_size();
     let block = [1; BLOCK];

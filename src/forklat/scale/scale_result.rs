@@ -14,8 +14,14 @@ pub struct ScaleResult {
     pub touch: u64,
     /// The size of the mapped file in bytes (join-mapping, write-mapping).
     pub file_size: u64,
-    /// The directory in which the file was.
-    pub on: PathBuf,
+    /// The directories in which the file was, one after the other.
+    pub on: Vec<PathBuf>,
+    /// The file system of each of them; empty if it is not known.
+    #[serde(default)]
+    pub file_systems: Vec<String>,
+    /// What the tables say, in one sentence; `None` if they say nothing about growth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// The tables, in the order in which they were made.
     pub tables: Vec<CostTable>,
 }
@@ -23,7 +29,7 @@ pub struct ScaleResult {
 /// One table: the cost of an operation as N grows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CostTable {
-    /// The name: `fork`, `exec`, `join-mapping` or `write-mapping`.
+    /// The name: `fork`, `exec`, `copy-on-write`, `storm`, `join-mapping` or `write-mapping`.
     pub name: String,
     /// The title, which describes the operation.
     pub title: String,
@@ -36,6 +42,9 @@ pub struct CostTable {
 pub struct Series {
     /// The name: `start`, `stop`, ...
     pub name: String,
+    /// The directory of the file, if the table has several of them side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<PathBuf>,
     /// The cells, one for each step.
     pub cells: Vec<CostCell>,
     /// The growth of the median, or `None` if there is only one step.
@@ -55,6 +64,33 @@ pub struct CostCell {
     pub p99: f64,
     /// The largest of the measured times.
     pub max: f64,
+}
+
+impl CostTable {
+    /// Returns one table of those of several directories, with the series of one name next to each other. That of a single
+    /// directory stays as it is.
+    #[must_use]
+    pub fn side_by_side(mut tables: Vec<(PathBuf, Self)>) -> Option<Self> {
+        if tables.len() < 2 {
+            return tables.pop().map(|(_, table)| table);
+        }
+        let (_, first) = tables.first()?;
+        let (name, title) = (first.name.clone(), first.title.clone());
+        let mut series = Vec::new();
+        for place in 0..first.series.len() {
+            let all = tables.iter();
+            series.extend(all.filter_map(|(on, table)| {
+                let series = table.series.get(place)?.clone();
+                let on = Some(on.clone());
+                Some(Series { on, ..series })
+            }));
+        }
+        Some(Self {
+            name,
+            title,
+            series,
+        })
+    }
 }
 
 impl CostCell {
@@ -84,6 +120,7 @@ impl Series {
             .collect();
         Self {
             name: name.to_owned(),
+            on: None,
             growth: fit(&points),
             cells,
         }

@@ -1,7 +1,8 @@
-//! Text for a picture in SVG: escaped, shortened and broken into lines, since SVG does none of it.
+//! Text for a chart in SVG or HTML: escaped, shortened and broken into lines, since SVG does none of it.
 
 /// Replaces the characters that would end a text or an attribute of XML, and those that XML 1.0 does not allow.
-pub(super) fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -18,7 +19,8 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// Shortens a text to at most `chars` characters, of which the last is an ellipsis if anything was left out.
-pub(super) fn shorten(text: &str, chars: usize) -> String {
+#[must_use]
+pub fn shorten(text: &str, chars: usize) -> String {
     if text.chars().count() <= chars {
         return text.to_owned();
     }
@@ -27,7 +29,8 @@ pub(super) fn shorten(text: &str, chars: usize) -> String {
 }
 
 /// Breaks a text at its spaces into lines of at most `chars` characters. A longer word has a line of its own.
-pub(super) fn wrap(text: &str, chars: usize) -> Vec<String> {
+#[must_use]
+pub fn wrap(text: &str, chars: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
