@@ -30,6 +30,13 @@ const MARGIN: Duration = Duration::from_millis(200);
 /// work.
 const MAX_EXPLAINED_AT_ONCE: usize = 20;
 
+/// Number of explained late answers that are kept for the result at most, and up to twice as many meanwhile. Each takes
+/// about 500 bytes.
+const MAX_EXPLAINED: usize = 20_000;
+
+/// How long the looks at the probers are kept, unless a late answer that waits for its explanation needs older ones.
+const LOOK_MEMORY: Duration = Duration::from_secs(30);
+
 /// The late answers of a session.
 #[derive(Debug)]
 pub struct LateAnswers {
@@ -37,12 +44,16 @@ pub struct LateAnswers {
     source: Source,
     /// The moment up to which the time of each prober is explained.
     covered: Vec<MonotonicNs>,
+    /// The moment at which the last operation of each prober was complete.
+    idle_since: Vec<MonotonicNs>,
     /// Late answers that are not explained yet.
     pending: Vec<Late>,
     explained: Vec<(Late, Explanation)>,
     last_read: MonotonicNs,
     /// Late answers that were too many to be explained.
     skipped: u64,
+    /// Explained late answers that were too many to be kept.
+    dropped: u64,
     /// CPU time of this process for reading and explaining.
     cpu_time: Duration,
 }
@@ -105,6 +116,8 @@ pub fn start(
         threshold,
         source,
         covered: vec![MonotonicNs::ZERO; probers.len()],
+        idle_since: vec![MonotonicNs::ZERO; probers.len()],
+        dropped: 0,
         pending: Vec::new(),
         explained: Vec::new(),
         last_read: MonotonicNs::ZERO,
@@ -124,6 +137,7 @@ impl LateAnswers {
     /// Takes a sample of a prober whose process id is `pid`, and keeps it if it is late. Answers that the same stall
     /// delayed are one.
     pub fn offer(&mut self, prober: usize, pid: Pid, sample: &Sample) {
+        let idle_since = std::mem::replace(&mut self.idle_since[prober], sample.end);
         let wanted = sample.first_intended.max(self.covered[prober]);
         if sample.end.since(wanted) < self.threshold {
             return;
@@ -135,6 +149,7 @@ impl LateAnswers {
             answer: LateAnswer {
                 tid: pid.as_raw().cast_unsigned(),
                 wanted,
+                idle_since,
                 start: sample.start.max(wanted),
                 end: sample.end,
             },
@@ -167,6 +182,11 @@ impl LateAnswers {
     }
 
     fn explain_pending(&mut self) -> Result<(), ForklatError> {
+        if let Source::States(states) = &mut self.source {
+            let wanted = self.pending.iter().map(|late| late.answer.wanted);
+            let oldest = MonotonicNs::now().before(LOOK_MEMORY);
+            states.forget_before(wanted.min().unwrap_or(oldest).min(oldest));
+        }
         let before = thread_cpu_time();
         self.last_read = MonotonicNs::now();
         let mut pending = std::mem::take(&mut self.pending);
@@ -176,7 +196,7 @@ impl LateAnswers {
         let Some(first) = pending.iter().map(|late| late.answer.wanted).min() else {
             return Ok(());
         };
-        let recording = match &self.source {
+        let recording = match &mut self.source {
             Source::Recorder(recorder) => Some(recorder.read_since(first.before(MARGIN))?),
             Source::States(_) => None,
         };
@@ -192,8 +212,21 @@ impl LateAnswers {
             };
             self.explained.push((late, explanation));
         }
+        self.drop_shortest();
         self.cpu_time += thread_cpu_time().saturating_sub(before);
         Ok(())
+    }
+
+    /// Keeps only the latest of the explained answers when there are twice as many as are kept.
+    fn drop_shortest(&mut self) {
+        if self.explained.len() < 2 * MAX_EXPLAINED {
+            return;
+        }
+        let lateness = |late: &Late| late.answer.end.since(late.intended);
+        self.explained
+            .sort_by_key(|(late, _)| std::cmp::Reverse(lateness(late)));
+        self.dropped += (self.explained.len() - MAX_EXPLAINED) as u64;
+        self.explained.truncate(MAX_EXPLAINED);
     }
 
     /// Returns the late answers of a subject with their causes.
@@ -242,6 +275,12 @@ impl LateAnswers {
             notes.push(format!(
                 "--why: {} late answers were not explained, since there were too many at once",
                 self.skipped
+            ));
+        }
+        if self.dropped > 0 {
+            notes.push(format!(
+                "--why: the {} shortest of the late answers are not counted, since there were too many to be kept",
+                self.dropped
             ));
         }
         let cost = match &self.source {

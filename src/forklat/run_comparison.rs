@@ -183,7 +183,7 @@ impl RunFigure<'_> {
             Self::Longest(_, RunPart::UntilExit) => "max",
             Self::Longest(_, RunPart::UntilDurable) => "max until durable",
             Self::Longest(_, RunPart::After) => "max after",
-            Self::Throughput(_) => "throughput",
+            Self::Throughput(_) => "rate in write(2)",
         }
     }
 

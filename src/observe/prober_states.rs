@@ -23,6 +23,9 @@ use crate::sys::process::ProcessUsage;
 /// Time between two looks. With eight probers they take 0.3 % of a CPU.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Least time between two walks over all processes. Each reads a file for every process.
+const READY_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Number of looks that may wait for the reader: 40 s of ten probers that all wait.
 const LOOK_RING_CAPACITY: usize = 1 << 15;
 
@@ -64,8 +67,17 @@ struct Look {
     in_flight: Option<u64>,
     /// The function in which it waited; it is empty if the kernel does not tell.
     function: String,
-    /// The task that had its CPU while it was ready; it is empty if none was found.
+    /// Whether it was ready and had not run since the look before, or `None` if the kernel does not tell.
+    is_starved: Option<bool>,
+    /// A task that was running or ready on its CPU while it was starved; it is empty if none was found.
     occupant: String,
+}
+
+/// The processes that are running or ready, each with its CPU. They are looked for only where a prober is starved.
+#[derive(Debug, Default)]
+struct ReadyProcesses {
+    looked: MonotonicNs,
+    found: Vec<(String, Pid, String)>,
 }
 
 impl ProberStates {
@@ -170,7 +182,11 @@ fn explain(looks: &[&Look], time: Duration) -> Explanation {
         explanation.add(cause, part, words);
     }
     let unseen = time.saturating_sub(part.mul_f64(looks.len() as f64));
-    explanation.add(Cause::NotRecorded, unseen, "it was not found awake");
+    explanation.add(
+        Cause::NotRecorded,
+        unseen,
+        "it was asleep, or nobody looked",
+    );
     explanation.sort();
     explanation
 }
@@ -181,10 +197,16 @@ impl Look {
         match self.state {
             b'T' | b't' => return (Cause::Stopped, "a stop signal stopped it".into()),
             b'R' if !self.occupant.is_empty() => {
-                let words = format!("{} was found on its CPU", self.occupant);
+                let words = format!("{} was running or ready on its CPU", self.occupant);
                 return (Cause::CpuTaken(self.occupant.clone()), words);
             }
-            b'R' => return (Cause::OwnWork, "it was found running or ready".into()),
+            b'R' => {
+                return match self.is_starved {
+                    Some(true) => (Cause::NotRecorded, "it was ready and did not run".into()),
+                    Some(false) => (Cause::OwnWork, "it was found running".into()),
+                    None => (Cause::NotRecorded, "it was found running or ready".into()),
+                };
+            }
             _ => {}
         }
         let in_flight = self.in_flight.filter(|count| *count > 0);
@@ -205,7 +227,10 @@ impl Look {
         let mut row = [0; LOOK_WORDS];
         row[0] = self.at.as_nanos();
         row[1] = self.prober as u64;
-        row[2] = self.state.into();
+        let starved = self
+            .is_starved
+            .map_or(0, |is_starved| 1 + u64::from(is_starved));
+        row[2] = u64::from(self.state) | starved << 8;
         row[3] = self.in_flight.map_or(u64::MAX, |count| count);
         let (function, occupant) = row[4..].split_at_mut(FUNCTION_BYTES / 8);
         pack(&self.function, function);
@@ -219,6 +244,7 @@ impl Look {
             at: MonotonicNs::from_nanos(row[0]),
             prober: row[1] as usize,
             state: row[2] as u8,
+            is_starved: (row[2] >> 8 != 0).then_some(row[2] >> 8 == 2),
             in_flight: (row[3] != u64::MAX).then_some(row[3]),
             function: unpack(function),
             occupant: unpack(occupant),
@@ -244,7 +270,7 @@ fn unpack(words: &[u64]) -> String {
 #[derive(Debug)]
 struct Watched {
     pid: Pid,
-    wchan: File,
+    wchan: Option<File>,
     stat: File,
     schedstat: Option<File>,
 }
@@ -255,7 +281,8 @@ impl Watched {
         let open = |name| File::open(path(name)).map_err(|e| cannot("open", &path(name), e));
         Ok(Self {
             pid,
-            wchan: open("wchan")?,
+            // A kernel without CONFIG_KALLSYMS has none.
+            wchan: open("wchan").ok(),
             stat: open("stat")?,
             // A kernel without CONFIG_SCHED_INFO has none.
             schedstat: open("schedstat").ok(),
@@ -272,12 +299,13 @@ fn run(
     ring: &WordRing,
 ) {
     let mut run_times = vec![0; watched.len()];
+    let mut ready = ReadyProcesses::default();
     control.set_ready();
     let mut next = MonotonicNs::now();
     while !control.is_stopping() {
         for (prober, (files, run_time)) in watched.iter().zip(&mut run_times).enumerate() {
             // A prober that has just ended is reported by whoever started it.
-            if let Ok(Some(look)) = look(root, files, run_time, in_flight) {
+            if let Ok(Some(look)) = look(root, files, (run_time, &mut ready), in_flight) {
                 ring.push(&Look { prober, ..look }.encode(), 1);
             }
         }
@@ -291,10 +319,11 @@ fn run(
 fn look(
     root: &Path,
     files: &Watched,
-    run_time: &mut u64,
+    (run_time, ready): (&mut u64, &mut ReadyProcesses),
     in_flight: Option<&File>,
 ) -> io::Result<Option<Look>> {
-    let mut function = read_again(&files.wchan)?;
+    let function = files.wchan.as_ref().map(read_again).transpose()?;
+    let mut function = function.unwrap_or_default();
     if SLEEPS.iter().any(|name| function.contains(name)) {
         return Ok(None);
     }
@@ -311,6 +340,7 @@ fn look(
         state,
         in_flight: None,
         function,
+        is_starved: None,
         occupant: String::new(),
     };
     if state == b'R' {
@@ -319,11 +349,13 @@ fn look(
             .as_ref()
             .and_then(|file| read_again(file).ok());
         let ran = times.and_then(|text| text.split(' ').next()?.parse().ok());
-        let has_run = ran.is_none_or(|ran: u64| ran > *run_time);
+        look.is_starved = ran.map(|ran: u64| ran <= *run_time);
         *run_time = ran.unwrap_or(*run_time);
-        let cpu = stat_fields(&stat).nth(STAT_CPU).filter(|_| !has_run);
+        let cpu = stat_fields(&stat)
+            .nth(STAT_CPU)
+            .filter(|_| look.is_starved == Some(true));
         look.occupant = cpu
-            .and_then(|cpu| running_on(root, cpu, files.pid))
+            .and_then(|cpu| ready.on(root, cpu, files.pid))
             .unwrap_or_default();
     }
     if let Some(file) = in_flight.filter(|_| state == b'D') {
@@ -343,22 +375,37 @@ fn read_again(file: &File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
 }
 
-/// Returns the name of a process other than `prober` and this one that runs on a CPU, or is ready to.
-fn running_on(root: &Path, cpu: &str, prober: Pid) -> Option<String> {
+impl ReadyProcesses {
+    /// Returns the name of a process other than `prober` that is running or ready on a CPU, as found within the last
+    /// [`READY_INTERVAL`].
+    fn on(&mut self, root: &Path, cpu: &str, prober: Pid) -> Option<String> {
+        let now = MonotonicNs::now();
+        if now.since(self.looked) >= READY_INTERVAL {
+            self.looked = now;
+            self.found = ready_processes(root).unwrap_or_default();
+        }
+        let mut found = self.found.iter();
+        let other = found.find(|(where_it_is, pid, _)| where_it_is == cpu && *pid != prober);
+        other.map(|(_, _, name)| name.clone())
+    }
+}
+
+/// Returns the CPU, the process id and the name of each process other than this one that is running or ready.
+fn ready_processes(root: &Path) -> Option<Vec<(String, Pid, String)>> {
     let entries = std::fs::read_dir(path_below(root, "/proc")).ok()?;
-    let is_other = |pid: &u32| {
-        let pid = Pid::from_raw(pid.cast_signed());
-        pid != prober && pid != Pid::this()
-    };
     let pids = entries.flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(is_other).find_map(|pid| {
-        let stat = std::fs::read_to_string(path_below(root, format!("/proc/{pid}/stat"))).ok()?;
+    let found = pids.filter_map(|number| {
+        let pid = Pid::from_raw(number.cast_signed());
+        let file = path_below(root, format!("/proc/{number}/stat"));
+        let stat = std::fs::read_to_string(file).ok()?;
         let mut fields = stat_fields(&stat);
-        let is_running = fields.next() == Some("R") && fields.nth(STAT_CPU - 1) == Some(cpu);
+        let is_ready = fields.next() == Some("R") && pid != Pid::this();
+        let cpu = fields.nth(STAT_CPU - 1)?;
         let name = stat.split_once('(')?.1.rsplit_once(')')?.0;
-        is_running.then(|| name.to_owned())
-    })
+        is_ready.then(|| (cpu.to_owned(), pid, name.to_owned()))
+    });
+    Some(found.collect())
 }
 
 #[cfg(test)]
@@ -373,6 +420,7 @@ mod tests {
             state,
             in_flight: (state == b'D').then_some(7),
             function: function.into(),
+            is_starved: (state == b'R').then_some(false),
             occupant: String::new(),
         }
     }
@@ -436,23 +484,33 @@ mod tests {
         ]);
         let files = Watched::open(root.path(), Pid::from_raw(70)).unwrap();
         let in_flight = File::open(root.path().join("inflight")).unwrap();
-        let mut run_time = 0;
-        let first = look(root.path(), &files, &mut run_time, Some(&in_flight))
-            .unwrap()
-            .unwrap();
+        let (mut run_time, mut ready) = (0, ReadyProcesses::default());
+        let first = look(
+            root.path(),
+            &files,
+            (&mut run_time, &mut ready),
+            Some(&in_flight),
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!((first.cause().0, first.in_flight), (Cause::OwnWork, None));
-        let second = look(root.path(), &files, &mut run_time, None)
+        let second = look(root.path(), &files, (&mut run_time, &mut ready), None)
             .unwrap()
             .unwrap();
         assert_eq!(second.cause().0, Cause::CpuTaken("a (b) c".into()));
         std::fs::write(root.path().join("proc/70/stat"), stat(70, "fork", "D")).unwrap();
-        let third = look(root.path(), &files, &mut run_time, Some(&in_flight))
-            .unwrap()
-            .unwrap();
+        let third = look(
+            root.path(),
+            &files,
+            (&mut run_time, &mut ready),
+            Some(&in_flight),
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!(third.in_flight, Some(5));
         std::fs::write(root.path().join("proc/70/wchan"), "hrtimer_nanosleep").unwrap();
         assert_eq!(
-            look(root.path(), &files, &mut run_time, None).unwrap(),
+            look(root.path(), &files, (&mut run_time, &mut ready), None).unwrap(),
             None
         );
     }

@@ -7,9 +7,11 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::atomic::{Ordering, fence};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use super::clock::MonotonicNs;
 use super::residency::page_size;
 
 /// The ioctls of an event.
@@ -51,6 +53,11 @@ const SIZE_OFFSET: usize = 6;
 
 /// The type of the records that events write (`PERF_RECORD_SAMPLE`).
 const PERF_RECORD_SAMPLE: u32 = 9;
+
+/// Place of the time in a record of an event, after its header and the numbers of the thread, and the least size of a
+/// record that has it.
+const TIME_OFFSET: u64 = 16;
+const MIN_SAMPLE_BYTES: usize = 24;
 
 /// Most frames of a call chain: a blocked fsync on ext4 has about 20 (6.18).
 const MAX_FRAMES: u16 = 32;
@@ -171,7 +178,11 @@ impl PerfEvent {
     /// EINVAL if that is an event of another CPU or has no ring buffer.
     pub fn redirect_to(&self, ring: &FlightRing) -> io::Result<()> {
         let target = ring.event.file.as_raw_fd();
-        call_by_value(&self.file, PERF_EVENT_IOC_SET_OUTPUT, target)
+        call_by_value(
+            &self.file,
+            PERF_EVENT_IOC_SET_OUTPUT,
+            target.cast_unsigned().into(),
+        )
     }
 
     /// Starts recording.
@@ -197,8 +208,8 @@ impl PerfEvent {
     }
 }
 
-fn call_by_value(event: &File, request: libc::Ioctl, value: i32) -> io::Result<()> {
-    // SAFETY: these requests take a number or a descriptor, and no pointer.
+fn call_by_value(event: &File, request: libc::Ioctl, value: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: these requests take a number or a descriptor, and no pointer. The argument has the width that the kernel reads.
     let rc = unsafe { libc::ioctl(event.as_raw_fd(), request, value) };
     check(rc)
 }
@@ -207,6 +218,43 @@ fn check(rc: i32) -> io::Result<()> {
     match rc {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
+    }
+}
+
+/// Returns the size of a record in bytes, from its header.
+fn record_size(header: u64) -> usize {
+    let bytes = header.to_ne_bytes();
+    u16::from_ne_bytes([bytes[SIZE_OFFSET], bytes[SIZE_OFFSET + 1]]).into()
+}
+
+/// Returns the type of a record, from its header.
+fn record_type(header: u64) -> u32 {
+    let [a, b, c, d, ..] = header.to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+/// The newest records of a ring buffer.
+#[derive(Debug)]
+pub struct RingCopy {
+    words: Vec<u64>,
+    /// Whether records since the wanted moment were overwritten.
+    pub is_cut: bool,
+    /// The moment since which no events were recorded.
+    pub paused: MonotonicNs,
+    /// The moment at which events were recorded again.
+    pub resumed: MonotonicNs,
+}
+
+impl RingCopy {
+    /// Returns the records without their headers, the newest first.
+    pub fn records(&self) -> impl Iterator<Item = Vec<u8>> {
+        let mut rest = &self.words[..];
+        std::iter::from_fn(move || {
+            let (record, after) = rest.split_at_checked(record_size(*rest.first()?) / 8)?;
+            rest = after;
+            let bytes = record.get(1..)?.iter().flat_map(|word| word.to_ne_bytes());
+            Some(bytes.collect())
+        })
     }
 }
 
@@ -251,43 +299,58 @@ impl FlightRing {
         self.data_bytes
     }
 
-    /// Shows each record to `visit`, without its header, the newest first, until that returns false. Events that occur
-    /// meanwhile are not recorded.
+    /// Copies the records since a moment, and the last one before it. Events that occur meanwhile are not recorded; the copy
+    /// tells from when until when that was.
     ///
     /// # Errors
     /// The errors of ioctl(2), of which none is expected.
-    pub fn read_newest_first(&self, mut visit: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    pub fn copy_since(&self, since: MonotonicNs) -> io::Result<RingCopy> {
+        let paused = MonotonicNs::now();
         call_by_value(&self.event.file, PERF_EVENT_IOC_PAUSE_OUTPUT, 1)?;
         let head = self.load(DATA_HEAD_OFFSET);
-        let mut seen = 0;
-        let mut record = Vec::new();
-        // The newest record begins at the head, which moves towards lower addresses.
-        while seen + HEADER_BYTES <= self.data_bytes {
+        // The records are read after the head that tells of them. A writer that passed the test for a pause before it may
+        // still write: its record may be torn, and is then not decoded, or is decoded as an event that was overwritten.
+        fence(Ordering::Acquire);
+        let (words, is_cut) = self.copy_from(head, since);
+        call_by_value(&self.event.file, PERF_EVENT_IOC_PAUSE_OUTPUT, 0)?;
+        Ok(RingCopy {
+            words,
+            is_cut,
+            paused,
+            resumed: MonotonicNs::now(),
+        })
+    }
+
+    /// Copies the records that begin at `head`, and returns whether overwritten ones lie between the moment and them.
+    fn copy_from(&self, head: u64, since: MonotonicNs) -> (Vec<u64>, bool) {
+        // The head begins at 0 and moves towards lower addresses, so that this is how much was ever written.
+        let written = head.wrapping_neg();
+        let is_full = written > self.data_bytes as u64;
+        let limit = written.min(self.data_bytes as u64) as usize;
+        let (mut words, mut seen) = (Vec::new(), 0);
+        while seen + HEADER_BYTES <= limit {
             let at = head.wrapping_add(seen as u64);
-            let header = self.word_at(at).to_ne_bytes();
-            let size = usize::from(u16::from_ne_bytes([
-                header[SIZE_OFFSET],
-                header[SIZE_OFFSET + 1],
-            ]));
-            if size < HEADER_BYTES || !size.is_multiple_of(8) || seen + size > self.data_bytes {
-                // Memory that was never written to, or the part of a record that is left.
-                break;
+            let header = self.word_at(at);
+            let size = record_size(header);
+            if size < HEADER_BYTES || !size.is_multiple_of(8) || seen + size > limit {
+                // The part of a record that is left.
+                return (words, true);
             }
             seen += size;
-            let kind = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
-            if kind != PERF_RECORD_SAMPLE {
+            if record_type(header) != PERF_RECORD_SAMPLE || size < MIN_SAMPLE_BYTES {
                 continue;
             }
-            record.clear();
-            for offset in (HEADER_BYTES..size).step_by(8) {
-                let word = self.word_at(at.wrapping_add(offset as u64));
-                record.extend_from_slice(&word.to_ne_bytes());
-            }
-            if !visit(&record) {
-                break;
+            words.extend(
+                (0..size)
+                    .step_by(8)
+                    .map(|o| self.word_at(at.wrapping_add(o as u64))),
+            );
+            let time = self.word_at(at.wrapping_add(TIME_OFFSET));
+            if MonotonicNs::from_nanos(time) < since {
+                return (words, false);
             }
         }
-        call_by_value(&self.event.file, PERF_EVENT_IOC_PAUSE_OUTPUT, 0)
+        (words, is_full)
     }
 
     /// Reads eight bytes of the records. Records are multiples of eight bytes long, so that none of these wraps.

@@ -1,7 +1,7 @@
 //! `--why`: the causes of late answers are named, as the kernel's trace points show them, or else /proc.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mmapcp::forklat::model::{Report, WhyResult};
 use nix::sys::signal::{Signal, kill};
@@ -12,6 +12,9 @@ use crate::support::{as_nobody, assert_exit, describe_output, is_root_or_skip, l
 
 /// How long a prober is stopped: far above the threshold, and above what a busy machine adds.
 const STOP_LENGTH: Duration = Duration::from_millis(300);
+
+/// How long a CPU must be taken at least: twice the threshold.
+const HOG_LENGTH: Duration = Duration::from_millis(100);
 
 const WORDS: [&str; 5] = [
     "--probe=fork",
@@ -108,9 +111,16 @@ fn who_takes_the_cpu_is_named() {
     // It ends by itself: nothing of the same priority on that CPU could end it.
     let hog = ["-f", "10", "taskset", "-c", &cpu, "dd", "count=4000"];
     let work = ["if=/dev/zero", "of=/dev/null", "bs=1M", "status=none"];
-    let ended = Command::new("chrt").args(hog).args(work).status();
-    assert!(ended.expect("start chrt").success());
+    let started = Instant::now();
+    let ended = Command::new("chrt").args(hog).args(work).output();
+    let length = started.elapsed();
     let output = held.finish();
+    let is_hogged = ended.is_ok_and(|ended| ended.status.success()) && length >= HOG_LENGTH;
+    if !is_hogged {
+        return crate::harness::skip(
+            "no process of real-time priority can take a CPU for long here".into(),
+        );
+    }
     assert_exit(&output, 0);
     let report = place.report("json");
     let why = why(&report, "during");
@@ -128,7 +138,7 @@ fn who_takes_the_cpu_is_named() {
     let told = why
         .late
         .iter()
-        .find(|late| late.sentence.contains("dd was on the CPU in "));
+        .find(|late| late.sentence.contains("dd was on the CPU"));
     let told = told.unwrap_or_else(|| panic!("{why:?}"));
     assert_eq!(
         (&*told.probe, told.cpu),
@@ -145,10 +155,14 @@ fn without_rights_proc_is_looked_at() {
     }
     let place = open_place();
     let output = run(as_nobody(
-        limited(&place, &[]).args(["--why=1ms", "--probe=touch"]),
+        limited(&place, &[]).args(["--why=1us", "--probe=touch"]),
     ));
     assert!(output.status.success(), "{}", describe_output(&output));
     let report = place.report("json");
+    let mut observers = report.observers.iter();
+    if observers.any(|observer| observer.name == "recorder") {
+        return crate::harness::skip("every user may record trace points here".into());
+    }
     let notes = report.notes.join("\n");
     assert!(
         notes.contains("--why: the kernel's trace points are not recorded (cannot "),
@@ -161,7 +175,8 @@ fn without_rights_proc_is_looked_at() {
             .any(|observer| observer.name == "states")
     );
     let why = why(&report, "during");
-    assert_eq!(why.threshold, 1e-3);
+    assert_eq!(why.threshold, 1e-6);
+    assert!(!why.late.is_empty(), "{why:?}");
     for late in &why.late {
         assert!(
             !late.causes.is_empty() && !late.sentence.is_empty(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::super::cli::compare::CompareArgs;
 use super::super::host::balloon::Balloon;
+use super::super::host::cgroup;
 use super::super::host::limited_dir::LimitedDir;
 use super::super::host::sysctl::Setting;
 use super::super::host::undo_journal::UndoJournal;
@@ -175,7 +176,7 @@ impl Fixture {
         stop: ShouldStop<'_>,
     ) -> Result<(), ForklatError> {
         let size = fs::metadata(&self.source).map_or(0, |meta| meta.len());
-        state.prepare(size, available()?, stop)
+        state.prepare(size, unused()?, stop)
     }
 
     /// Disables the disk limit for this program's own work between two runs.
@@ -249,6 +250,17 @@ fn available() -> Result<u64, ForklatError> {
     let meminfo = crate::observe::kernel_file::read_trimmed(Path::new("/proc/meminfo"))?;
     key_value::mem_available(&meminfo)
         .ok_or_else(|| "the kernel does not report MemAvailable".into())
+}
+
+/// Returns the bytes of memory that can be taken without taking a page from anybody, in the whole machine and in the groups
+/// of this process.
+fn unused() -> Result<u64, ForklatError> {
+    let root = Path::new("/");
+    let meminfo = crate::observe::kernel_file::read_trimmed(&root.join("proc/meminfo"))?;
+    let free = key_value::find_value(&meminfo, "MemFree").and_then(key_value::parse_kilobytes);
+    let free = free.ok_or("the kernel does not report MemFree")?;
+    let room = cgroup::unused_memory(root)?;
+    Ok(room.map_or(free, |room| room.min(free)))
 }
 
 /// Checks that a source is a regular file that is not empty. Returns whether it has to be read into the page cache.

@@ -207,7 +207,7 @@ fn throughput(subjects: &[Subject], key: &Key, ratios: &RowRatios) -> Option<Gri
         throughput_of(name, probe.service.figures.as_ref()?.mean)
     };
     Some(GridRow {
-        label: "throughput".into(),
+        label: "rate in write(2)".into(),
         unit: Unit::BytesPerSecond,
         ratios: ratios.clone(),
         values: subjects.iter().map(|subject| of(subject).into()).collect(),

@@ -91,9 +91,13 @@ fn difference(subjects: &[Subject], row: &RowComparison) -> Option<String> {
     let (reference, tool) = (reference?, tool?);
     let (name, other) = (&row.reference, &row.tool);
     if row.figure == RunFigure::Throughput(probe).label() {
-        let word = if word == "shorter" { "less" } else { "more" };
+        let word = if word == "shorter" {
+            "slower"
+        } else {
+            "faster"
+        };
         return Some(format!(
-            "Under {name}, the competing writer wrote {reference}; under {other} {tool} ({word} in {count} of {} rounds).",
+            "Under {name}, the competing writer wrote at {reference} while in write(2); under {other} at {tool} ({word} in {count} of {} rounds).",
             row.rounds
         ));
     }

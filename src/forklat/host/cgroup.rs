@@ -58,6 +58,18 @@ pub(super) fn hierarchy(
 /// File pages of the group are not counted as used, since they can be reclaimed. Returns `None` without a memory
 /// controller.
 pub(super) fn memory_room(root: &Path) -> Result<Option<u64>, ForklatError> {
+    least_room(root, true)
+}
+
+/// Returns the bytes that this process may take before its group or one above it has to reclaim anything. Returns `None`
+/// without a memory controller or a limit.
+pub(in crate::forklat) fn unused_memory(root: &Path) -> Result<Option<u64>, ForklatError> {
+    least_room(root, false)
+}
+
+/// Returns the least difference of limit and usage of the groups of this process. File pages are not counted as used if
+/// `reclaims_files`.
+fn least_room(root: &Path, reclaims_files: bool) -> Result<Option<u64>, ForklatError> {
     let v1 = hierarchy(root, Some("memory"))?;
     let (h, limit, usage, prefix) = match v1 {
         Some(h) => (
@@ -79,6 +91,7 @@ pub(super) fn memory_room(root: &Path) -> Result<Option<u64>, ForklatError> {
         let stat = read_trimmed(&dir.join("memory.stat")).unwrap_or_default();
         let files =
             stat_field(&stat, prefix, "inactive_file") + stat_field(&stat, prefix, "active_file");
+        let files = if reclaims_files { files } else { 0 };
         Some(limit.saturating_sub(usage.saturating_sub(files)))
     };
     Ok(levels.filter_map(room).min())
@@ -311,6 +324,9 @@ mod tests {
         assert_eq!(memory_room(root.path()), Ok(None));
         std::fs::write(dir.join("memory.max"), "1000\n").unwrap();
         assert_eq!(memory_room(root.path()), Ok(Some(900)));
+        std::fs::write(dir.join("memory.stat"), "inactive_file 60\n").unwrap();
+        assert_eq!(memory_room(root.path()), Ok(Some(960)));
+        assert_eq!(unused_memory(root.path()), Ok(Some(900)));
     }
 
     #[test]

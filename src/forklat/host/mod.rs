@@ -6,7 +6,7 @@
 //! [`balloon`] needs no entry: its memory is released with its process, which ends with this process.
 
 pub mod balloon;
-mod cgroup;
+pub(super) mod cgroup;
 mod control_files;
 mod disk_limit;
 pub mod limited_dir;

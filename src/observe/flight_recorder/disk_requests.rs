@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::event_decoder::RingKind;
 use super::trace_event::{DiskRequest, Happening, Recording};
 use crate::sys::clock::MonotonicNs;
 
@@ -13,18 +14,21 @@ pub enum DiskWork {
     Slowest(String, Duration),
     /// No disk had a request.
     NoRequest,
-    /// No request was recorded at all.
+    /// No request was recorded at all, or not all of the span.
     NotRecorded,
 }
 
-/// Returns what the disks did between two moments.
+/// Returns what the disks did between two moments. Nothing is told if a record may be missing that would tell otherwise.
 #[must_use]
 pub fn disk_work(recording: &Recording, from: MonotonicNs, to: MonotonicNs) -> DiskWork {
     let mut under_way: HashMap<DiskRequest, MonotonicNs> = HashMap::new();
     let mut slowest: Option<(Duration, DiskRequest)> = None;
     let mut is_recorded = false;
+    let mut is_known = !recording.is_missing(RingKind::Others, from, to);
     let mut look = |request: DiskRequest, issued: MonotonicNs, done: MonotonicNs| {
         if done > from && issued < to {
+            // A completion that is missing would pair the begin with that of another request.
+            is_known &= !recording.is_missing(RingKind::Others, issued, done);
             let time = done.since(issued);
             if slowest.is_none_or(|(longest, _)| time > longest) {
                 slowest = Some((time, request));
@@ -50,6 +54,7 @@ pub fn disk_work(recording: &Recording, from: MonotonicNs, to: MonotonicNs) -> D
         look(request, issued, to);
     }
     match slowest {
+        _ if !is_known => DiskWork::NotRecorded,
         Some((time, request)) => DiskWork::Slowest(request.device_numbers(), time),
         None if is_recorded => DiskWork::NoRequest,
         None => DiskWork::NotRecorded,
@@ -58,6 +63,7 @@ pub fn disk_work(recording: &Recording, from: MonotonicNs, to: MonotonicNs) -> D
 
 #[cfg(test)]
 mod tests {
+    use super::super::missing_records::MissingRecords;
     use super::super::trace_event::TraceEvent;
     use super::*;
 
@@ -91,5 +97,15 @@ mod tests {
         assert_eq!(disk_work(&recording, at(3), at(20)), slowest(30));
         assert_eq!(disk_work(&recording, at(40), at(80)), DiskWork::NoRequest);
         assert_eq!(disk_work(&recording, at(40), at(95)), slowest(5));
+        let missing = |from, to| MissingRecords {
+            kind: RingKind::Others,
+            cpu: 1,
+            from: at(from),
+            to: at(to),
+        };
+        let recording = recording.with_missing(vec![missing(0, 4), missing(50, 51)]);
+        assert_eq!(disk_work(&recording, at(20), at(30)), DiskWork::NotRecorded);
+        assert_eq!(disk_work(&recording, at(40), at(80)), DiskWork::NotRecorded);
+        assert_eq!(disk_work(&recording, at(52), at(95)), slowest(5));
     }
 }

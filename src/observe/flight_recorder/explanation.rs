@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::cause::{Cause, cause_of_wait};
 use super::disk_requests::{DiskWork, disk_work};
+use super::event_decoder::RingKind;
 use super::kernel_symbols::{KernelSymbols, request_of};
 use super::task_timeline::{Activity, Segment, Task};
 use super::trace_event::{Happening, Recording, SwitchReason, TraceEvent};
@@ -35,6 +36,8 @@ pub struct LateAnswer {
     pub tid: u32,
     /// The moment at which the answer was wanted, or a later one if the time before is explained elsewhere.
     pub wanted: MonotonicNs,
+    /// The moment at which the previous operation of the prober was complete.
+    pub idle_since: MonotonicNs,
     /// The moment at which the operation began.
     pub start: MonotonicNs,
     /// The moment at which the answer came.
@@ -179,14 +182,26 @@ impl Explainer<'_> {
     /// Adds time on the CPU: for memory, or for the operation itself.
     fn add_running(&self, task: Task, cpu: u32, segment: &Segment, sum: &mut Explanation) {
         // Compaction is a part of reclaim where both are recorded.
-        let compaction = self.time_of(task, segment, compaction_border);
-        let reclaim = self.time_of(task, segment, reclaim_border);
+        let times = (
+            self.time_of(task, segment, compaction_border),
+            self.time_of(task, segment, reclaim_border),
+        );
+        let (Some(compaction), Some(reclaim)) = times else {
+            let words = "it ran, and whether for memory is not recorded";
+            return sum.add(Cause::NotRecorded, segment.length(), words);
+        };
         let reclaim = reclaim.saturating_sub(compaction);
         let rest = segment.length().saturating_sub(compaction + reclaim);
         sum.add(Cause::Compaction, compaction, "compaction of memory ran");
         sum.add(Cause::DirectReclaim, reclaim, "direct reclaim ran");
         let (request, samples) = self.request(cpu, task.tid, segment);
-        if samples == 0 && rest >= MIN_ABSENCE {
+        let is_sampled = !self
+            .recording
+            .is_missing(RingKind::Stacks, segment.from, segment.to);
+        if samples == 0 && rest >= MIN_ABSENCE && !is_sampled {
+            let words = "it ran, and what it did is not recorded";
+            sum.add(Cause::NotRecorded, rest, words);
+        } else if samples == 0 && rest >= MIN_ABSENCE {
             sum.add(Cause::CpuAbsent, rest, absent(cpu, "it ran there"));
         } else {
             let words = match request {
@@ -197,22 +212,34 @@ impl Explainer<'_> {
         }
     }
 
-    /// Returns how much of a segment lies between the begin and the end of something that a task does.
-    fn time_of(&self, task: Task, segment: &Segment, border: Border) -> Duration {
+    /// Returns how much of a segment lies between the begin and the end of something that a task does. It is `None` if a
+    /// begin or an end may be missing.
+    fn time_of(&self, task: Task, segment: &Segment, border: Border) -> Option<Duration> {
+        let is_missing = |from| {
+            self.recording
+                .is_missing(RingKind::Others, from, segment.to)
+        };
+        if is_missing(segment.from) {
+            return None;
+        }
         let of_task = |event: &&TraceEvent| event.tid == task.tid;
         let mut since = self
             .was_begun(task, segment.from, border)
             .then_some(segment.from);
+        let mut is_first = since.is_none();
         let mut time = Duration::ZERO;
         let events = self.recording.between(segment.from, segment.to);
         for event in events.iter().filter(of_task) {
             match border(&event.what) {
                 Some(true) => since = Some(event.at),
+                // Its begin lies before all that was read.
+                Some(false) if is_first => return None,
                 Some(false) => time += since.take().map_or(Duration::ZERO, |at| event.at.since(at)),
-                None => {}
+                None => continue,
             }
+            is_first = false;
         }
-        time + since.map_or(Duration::ZERO, |at| segment.to.since(at))
+        Some(time + since.map_or(Duration::ZERO, |at| segment.to.since(at)))
     }
 
     /// Returns whether a task had begun something before a moment and had not ended it.
@@ -224,8 +251,11 @@ impl Explainer<'_> {
             .rev();
         let mut borders = earlier.filter(|event| event.tid == task.tid);
         borders
-            .find_map(|event| border(&event.what))
-            .unwrap_or(false)
+            .find_map(|event| Some((event.at, border(&event.what)?)))
+            .is_some_and(|(begun, is_begin)| {
+                // Its end may be among the records that are missing.
+                is_begin && !self.recording.is_missing(RingKind::Others, begun, at)
+            })
     }
 
     /// Adds time in which the task could have run, by those who had its CPU.
@@ -298,6 +328,9 @@ impl Explainer<'_> {
             sum.add(Cause::Stopped, segment.length(), words);
         } else if let Some((cause, words)) = self.known_wait(task, &functions, segment, *woken_by) {
             sum.add(cause, segment.length(), words);
+        } else if segment.from < late.idle_since {
+            let words = "its previous operation waited";
+            sum.add(Cause::OtherWait, segment.length(), words);
         } else if *reason == SwitchReason::Sleeps && segment.to <= late.start {
             // It slept beyond the moment at which it wanted to wake.
             self.add_late_timer(segment, *woken_by, sum);
@@ -348,6 +381,7 @@ impl Explainer<'_> {
             let part = LateAnswer {
                 tid: child.tid,
                 wanted: segment.from,
+                idle_since: segment.from,
                 start: segment.from,
                 end: segment.to,
             };
@@ -355,6 +389,13 @@ impl Explainer<'_> {
         }
         if cause_of_wait(functions).is_some() {
             return sum.add(Cause::Child, segment.length(), "it waited for its child");
+        }
+        let missing = |kind, from| self.recording.is_missing(kind, from, segment.to);
+        if missing(RingKind::Others, since)
+            || (functions.is_empty() && missing(RingKind::Stacks, segment.from))
+        {
+            let words = "it waited, and for what is not recorded";
+            return sum.add(Cause::NotRecorded, segment.length(), words);
         }
         let place = functions.iter().find(|name| !is_scheduler(name));
         let place = place.map_or_else(String::new, |name| format!(" in {name}"));
@@ -420,7 +461,8 @@ impl Explainer<'_> {
             .occupants(woken_by.cpu, segment.from, segment.to);
         let who = match occupants.first() {
             Some((task, _)) if !task.is_idle() => format!("{} was there", task.name()),
-            _ => "it was idle".to_owned(),
+            Some(_) => "it was idle".to_owned(),
+            None => return sum.add(Cause::NotRecorded, segment.length(), "it slept"),
         };
         let words = format!("CPU {} took no timer interrupt while {who}", woken_by.cpu);
         sum.add(Cause::CpuAbsent, segment.length(), words);
@@ -483,6 +525,7 @@ fn compaction_border(what: &Happening) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::missing_records::MissingRecords;
     use super::super::trace_event::{DiskRequest, TaskId};
     use super::*;
 
@@ -537,15 +580,19 @@ mod tests {
     }
 
     fn explain_from(events: Vec<TraceEvent>, start: u64, complete: MonotonicNs) -> Explanation {
-        let recording = Recording::new(events, complete);
+        explain_recording(&Recording::new(events, complete), 10, start)
+    }
+
+    fn explain_recording(recording: &Recording, idle_since: u64, start: u64) -> Explanation {
         let symbols = KernelSymbols::parse(SYMBOLS);
         let explainer = Explainer {
-            recording: &recording,
+            recording,
             symbols: &symbols,
         };
         let explanation = explainer.explain(&LateAnswer {
             tid: PROBER,
             wanted: at(10),
+            idle_since: at(idle_since),
             start: at(start),
             end: at(60),
         });
@@ -711,6 +758,79 @@ mod tests {
         );
         let parts = [("CPU taken by mmapcp", 39), ("own work", 11)];
         assert_eq!(times(&told), want(&parts), "{told:?}");
+    }
+
+    /// A waking tells only where the task ran before: it waits for the CPU on which it runs next.
+    #[test]
+    fn the_cpu_that_was_waited_for_is_that_of_the_next_switch() {
+        let on_one = |event| TraceEvent { cpu: 1, ..event };
+        let told = explain(
+            vec![
+                switch(1, PROBER, SwitchReason::Sleeps, 0),
+                on_one(switch(2, 0, SwitchReason::Preempted, OTHER)),
+                waking(10, 0, PROBER),
+                on_one(switch(59, OTHER, SwitchReason::Preempted, PROBER)),
+            ],
+            59,
+        );
+        let parts = [("CPU taken by mmapcp", 49), ("own work", 1)];
+        assert_eq!(times(&told), want(&parts), "{told:?}");
+    }
+
+    /// A wait in the operation before is not taken for a timer that came late.
+    #[test]
+    fn the_previous_operation_is_told_apart_from_a_late_timer() {
+        let events = || {
+            vec![
+                switch(2, PROBER, SwitchReason::Sleeps, OTHER),
+                waking(50, OTHER, PROBER),
+                switch(50, OTHER, SwitchReason::Sleeps, PROBER),
+                event(55, PROBER, Happening::Sample(vec![])),
+                switch(61, PROBER, SwitchReason::Sleeps, 0),
+            ]
+        };
+        let recording = Recording::new(events(), MonotonicNs::ZERO);
+        let told = |idle_since| times(&explain_recording(&recording, idle_since, 51))[0].clone();
+        assert_eq!(told(9), ("CPU absent".into(), 40));
+        assert_eq!(told(50), ("other wait".into(), 40));
+    }
+
+    fn missing(kind: RingKind, from: u64, to: u64) -> MissingRecords {
+        MissingRecords {
+            kind,
+            cpu: 0,
+            from: at(from),
+            to: at(to),
+        }
+    }
+
+    /// The prober runs from 9 ms to 61 ms by its switches, and no clock of the CPU found it.
+    #[test]
+    fn nothing_is_concluded_from_records_that_are_missing() {
+        let told = |span: MissingRecords, returns: Option<TraceEvent>| {
+            let mut events = vec![
+                switch(9, 0, SwitchReason::Preempted, PROBER),
+                switch(61, PROBER, SwitchReason::Sleeps, 0),
+            ];
+            events.extend(returns);
+            let recording = Recording::new(events, MonotonicNs::ZERO).with_missing(vec![span]);
+            times(&explain_recording(&recording, 10, 10))
+        };
+        let absent = want(&[("CPU absent", 50)]);
+        assert_eq!(told(missing(RingKind::Others, 1, 8), None), absent);
+        let unknown = want(&[("not recorded", 50)]);
+        for kind in [RingKind::Stacks, RingKind::Others] {
+            for (from, to) in [(0, 20), (30, 31)] {
+                assert_eq!(told(missing(kind, from, to), None), unknown, "{kind:?}");
+            }
+        }
+        let gap = missing(RingKind::Switches, 30, 32);
+        let parts = want(&[("CPU absent", 48), ("not recorded", 2)]);
+        assert_eq!(told(gap, None), parts);
+        // It left the CPU while nothing was recorded, and nobody knows for whom.
+        let returns = switch(59, 0, SwitchReason::Preempted, PROBER);
+        let parts = want(&[("not recorded", 29), ("CPU absent", 20), ("own work", 1)]);
+        assert_eq!(told(gap, Some(returns)), parts);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod disk_requests;
 mod event_decoder;
 pub mod explanation;
 pub mod kernel_symbols;
+mod missing_records;
 pub mod recorder;
 pub mod task_timeline;
 pub mod trace_event;

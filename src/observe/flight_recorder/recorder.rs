@@ -4,9 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::event_decoder::{EventDecoder, RingKind};
 use super::kernel_symbols::KernelSymbols;
-use super::trace_event::Recording;
+use super::missing_records::MissingRecords;
+use super::trace_event::{Recording, TraceEvent};
 use super::trace_point::TraceFs;
 use crate::observe::error::{ObserveError, failed, unavailable};
 use crate::observe::kernel_file::{path_below, read_trimmed};
@@ -28,6 +31,13 @@ const MAX_RING_BYTES: usize = 64 << 20;
 
 /// Fewest bytes of a ring buffer, for a machine with very many CPUs.
 const MIN_RING_BYTES: usize = 64 << 10;
+
+/// How long before the events that are read it is kept when the ring buffers were read.
+const MAX_GAP_AGE: Duration = Duration::from_secs(60);
+
+/// Descriptors that a recorder needs for each CPU, and those that everything else may need.
+const DESCRIPTORS_PER_CPU: u64 = TRACE_POINTS.len() as u64 + 1;
+const OTHER_DESCRIPTORS: u64 = 512;
 
 /// A wait with its call chain is recorded only if no signal can end it, which is so for disks, locks and memory.
 const WAIT_FILTER: &std::ffi::CStr = c"prev_state == 2";
@@ -78,6 +88,8 @@ pub struct FlightRecorder {
     /// What this kernel does not have, in words.
     missing: Vec<String>,
     began: MonotonicNs,
+    /// The times in which the ring buffers were read and so took no records, and the time before they were there.
+    gaps: Vec<MissingRecords>,
 }
 
 /// The ring buffers of one CPU, and the events that write into them beside their own.
@@ -122,6 +134,7 @@ impl FlightRecorder {
             }
         }
         let online = online_cpus(root)?;
+        raise_descriptor_limit(DESCRIPTORS_PER_CPU * online.len() as u64 + OTHER_DESCRIPTORS);
         let share = MAX_RING_BYTES / online.len().max(1);
         let cpus: Result<Vec<CpuRings>, ObserveError> = online
             .into_iter()
@@ -135,12 +148,20 @@ impl FlightRecorder {
         if symbols.is_empty() {
             missing.push("the names of the kernel's functions (kernel.kptr_restrict)".into());
         }
+        let began = MonotonicNs::now();
+        let not_yet = |kind| MissingRecords {
+            kind,
+            cpu: 0,
+            from: MonotonicNs::ZERO,
+            to: began,
+        };
         Ok(Self {
             decoder,
             cpus,
             symbols,
             missing,
-            began: MonotonicNs::now(),
+            began,
+            gaps: [RingKind::Stacks, RingKind::Others].map(not_yet).into(),
         })
     }
 
@@ -148,30 +169,40 @@ impl FlightRecorder {
     ///
     /// # Errors
     /// The ring buffers cannot be read.
-    pub fn read_since(&self, since: MonotonicNs) -> Result<Recording, ObserveError> {
+    pub fn read_since(&mut self, since: MonotonicNs) -> Result<Recording, ObserveError> {
         let (mut events, mut complete_since) = (Vec::new(), MonotonicNs::ZERO);
+        let mut overwritten = Vec::new();
+        self.gaps
+            .retain(|gap| !gap.is_gap() || since.before(MAX_GAP_AGE) < gap.to);
         for CpuRings { cpu, rings, .. } in &self.cpus {
             for (kind, ring) in rings {
-                let mut oldest = MonotonicNs::MAX;
-                let read = ring.read_newest_first(|record| {
-                    let Some(event) = self.decoder.decode(*kind, *cpu, record) else {
-                        return true;
-                    };
-                    oldest = oldest.min(event.at);
-                    let is_wanted = event.at >= since;
-                    events.extend(Some(event).filter(|_| is_wanted));
-                    is_wanted
-                });
-                read.map_err(|e| failed("read the recorder", e))?;
-                // A ring buffer that does not reach back to `since` was overwritten, unless it has all since the start.
-                let is_cut = oldest > since && self.began < since;
-                if *kind == RingKind::Switches && is_cut && oldest != MonotonicNs::MAX {
-                    complete_since = complete_since.max(oldest);
+                let copy = ring.copy_since(since);
+                let copy = copy.map_err(|e| failed("read the recorder", e))?;
+                let first = events.len();
+                let decode = |record: Vec<u8>| self.decoder.decode(*kind, *cpu, &record);
+                events.extend(copy.records().filter_map(decode));
+                let missing = |from, to| MissingRecords {
+                    kind: *kind,
+                    cpu: *cpu,
+                    from,
+                    to,
+                };
+                if copy.is_cut {
+                    let oldest = events[first..]
+                        .iter()
+                        .map(|event: &TraceEvent| event.at)
+                        .min();
+                    let oldest = oldest.unwrap_or(copy.paused);
+                    overwritten.push(missing(MonotonicNs::ZERO, oldest));
+                    if *kind == RingKind::Switches {
+                        complete_since = complete_since.max(oldest);
+                    }
                 }
+                self.gaps.push(missing(copy.paused, copy.resumed));
             }
         }
-        let recording = Recording::new(events, complete_since);
-        Ok(recording)
+        overwritten.extend(&self.gaps);
+        Ok(Recording::new(events, complete_since).with_missing(overwritten))
     }
 
     /// Returns the names of the kernel's functions.
@@ -254,6 +285,16 @@ impl CpuRings {
             ring.event().enable()?;
         }
         self.events.iter().try_for_each(PerfEvent::enable)
+    }
+}
+
+/// Raises the limit of open descriptors if it is lower than `needed`, as far as this user may. Programs that are measured
+/// inherit it.
+fn raise_descriptor_limit(needed: u64) {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < needed
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard);
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Task {
 pub enum Activity<'a> {
     /// It ran on this CPU.
     Runs(u32),
-    /// It could have run on this CPU.
+    /// It could have run on this CPU, on which it ran next if that is recorded.
     IsReady(u32),
     /// It was off the CPU until something woke it.
     Waits {
@@ -87,25 +87,42 @@ impl Recording {
             to,
             activity: Activity::Unknown,
         };
-        for event in self.between(MonotonicNs::ZERO, to) {
+        let mut last = Activity::Unknown;
+        for event in self.events() {
             let Some((before, after)) = transition(task.pid, event) else {
                 continue;
             };
             let is_awake = matches!(now.activity, Activity::Runs(_) | Activity::IsReady(_));
-            if is_awake && matches!(event.what, Happening::Waking { .. }) {
-                // It had not left its CPU yet.
+            let is_unclear = is_awake && matches!(event.what, Happening::Waking { .. });
+            if event.at >= to {
+                last = Some(before)
+                    .filter(|_| !is_unclear)
+                    .unwrap_or(Activity::Unknown);
+                break;
+            }
+            if is_unclear {
+                // It had not left its CPU yet, or it slept while nothing was recorded.
+                if self.gaps_in(&now, event.at).is_empty() {
+                    continue;
+                }
+                now.to = event.at;
+                segments.extend(self.end_segment(now, Activity::Unknown));
+                now = Segment {
+                    from: event.at,
+                    to,
+                    activity: Activity::Unknown,
+                };
                 continue;
             }
             now.to = event.at;
-            now.activity = refine(now.activity, before);
-            segments.push(now);
+            segments.extend(self.end_segment(now, before));
             now = Segment {
                 from: event.at,
                 to,
                 activity: after,
             };
         }
-        segments.push(now);
+        segments.extend(self.end_segment(now, last));
         segments.retain(|segment| segment.to > from);
         for segment in &mut segments {
             let found = self.stack_of(task, segment);
@@ -115,6 +132,59 @@ impl Recording {
             segment.from = segment.from.max(from);
         }
         segments
+    }
+
+    /// Returns the times within a segment in which a switch of its task may have been missed.
+    fn gaps_in(&self, segment: &Segment<'_>, to: MonotonicNs) -> Vec<(MonotonicNs, MonotonicNs)> {
+        let cpu = match segment.activity {
+            Activity::Runs(cpu) => Some(cpu),
+            _ => None,
+        };
+        let gaps = self.switch_gaps();
+        let gaps = gaps.filter(|gap| segment.from < gap.to && gap.from < to);
+        gaps.filter(|gap| cpu.is_none_or(|cpu| cpu == gap.cpu))
+            .map(|gap| (gap.from.max(segment.from), gap.to.min(to)))
+            .collect()
+    }
+
+    /// Returns a segment that has just ended, from what was known of its activity and what the event that ended it tells.
+    /// It is divided where switches were not recorded meanwhile.
+    fn end_segment<'a>(&self, segment: Segment<'a>, told: Activity<'a>) -> Vec<Segment<'a>> {
+        let gaps = self.gaps_in(&segment, segment.to);
+        let known = segment.activity;
+        let agrees = match (&known, &told) {
+            (Activity::Runs(a), Activity::Runs(b)) => a == b,
+            (Activity::Waits { .. }, Activity::Waits { .. })
+            | (Activity::IsReady(_), Activity::IsReady(_)) => true,
+            _ => false,
+        };
+        let is_wait = matches!(known, Activity::Waits { .. });
+        let (Some(first), Some(last)) = (gaps.first(), gaps.iter().map(|gap| gap.1).max()) else {
+            let activity = refine(known, told);
+            return vec![Segment {
+                activity,
+                ..segment
+            }];
+        };
+        let part = |from, to, activity| Segment { from, to, activity };
+        if agrees && is_wait {
+            return vec![part(segment.from, segment.to, refine(known, told))];
+        }
+        let (mut parts, mut from) = (Vec::new(), segment.from);
+        if agrees {
+            let activity = refine(known, told);
+            for (begin, end) in gaps {
+                parts.push(part(from, begin.max(from), activity.clone()));
+                parts.push(part(begin.max(from), end.max(from), Activity::Unknown));
+                from = end.max(from);
+            }
+            parts.push(part(from, segment.to, activity));
+        } else {
+            parts.push(part(from, first.0, known));
+            parts.push(part(first.0, last, Activity::Unknown));
+            parts.push(part(last, segment.to, told));
+        }
+        parts
     }
 
     /// Returns the call chain of a wait, which is recorded when the wait begins.
@@ -152,7 +222,10 @@ impl Recording {
                 *times.entry(task).or_default() += time;
             }
         };
-        let (mut since, mut occupant) = (MonotonicNs::ZERO, self.switched_to(cpu, from));
+        let (mut since, mut occupant) = match self.switched_to(cpu, from) {
+            Some((at, task)) => (at, Some(task)),
+            None => (MonotonicNs::ZERO, None),
+        };
         // The first switch after the end tells who had the CPU until then.
         for event in self.between(from, MonotonicNs::MAX) {
             let Happening::Switch {
@@ -176,18 +249,20 @@ impl Recording {
             }
         }
         if let Some(last) = occupant {
-            add(last, since, to);
+            let mut gaps = self.switch_gaps();
+            let gap = gaps.find(|gap| gap.cpu == cpu && gap.to > since);
+            add(last, since, gap.map_or(to, |gap| gap.from.min(to)));
         }
         let mut times: Vec<(TaskId, Duration)> = times.into_iter().collect();
         times.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
         times
     }
 
-    /// Returns the task of the last switch of a CPU before a moment.
-    fn switched_to(&self, cpu: u32, at: MonotonicNs) -> Option<TaskId> {
+    /// Returns the last switch of a CPU before a moment: its time and the task that was given the CPU.
+    fn switched_to(&self, cpu: u32, at: MonotonicNs) -> Option<(MonotonicNs, TaskId)> {
         let mut earlier = self.between(MonotonicNs::ZERO, at).iter().rev();
         earlier.find_map(|event| match &event.what {
-            Happening::Switch { to, .. } if event.cpu == cpu => Some(*to),
+            Happening::Switch { to, .. } if event.cpu == cpu => Some((event.at, *to)),
             _ => None,
         })
     }
@@ -206,6 +281,8 @@ impl Recording {
 fn refine<'a>(known: Activity<'a>, told: Activity<'a>) -> Activity<'a> {
     match (known, told) {
         (Activity::Unknown, told) => told,
+        // A waking only tells on which CPU it ran before; the switch tells on which it waited to run.
+        (Activity::IsReady(_), Activity::IsReady(cpu)) => Activity::IsReady(cpu),
         (Activity::Waits { reason, .. }, Activity::Waits { woken_by, .. }) => Activity::Waits {
             reason,
             stack: None,

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use super::event_decoder::RingKind;
+use super::missing_records::MissingRecords;
 use crate::sys::clock::MonotonicNs;
 
 /// Bytes of the name of a task (`TASK_COMM_LEN`).
@@ -89,7 +91,7 @@ pub enum Happening {
     Waking {
         /// The number of the task that was woken.
         pid: u32,
-        /// The CPU on which it will run.
+        /// The CPU on which it ran before. It may run on another.
         on: u32,
     },
     /// A task that waits, with the call chain of its wait, the innermost function first.
@@ -164,6 +166,7 @@ pub struct Recording {
     complete_since: MonotonicNs,
     /// The number that this process knows a task by, for each number of the whole machine.
     tids: HashMap<u32, u32>,
+    missing: Vec<MissingRecords>,
 }
 
 impl Recording {
@@ -182,7 +185,29 @@ impl Recording {
             tids: events.iter().filter_map(switch).collect(),
             events,
             complete_since,
+            missing: Vec::new(),
         }
+    }
+
+    /// Tells which records are missing.
+    #[must_use]
+    pub(super) fn with_missing(mut self, mut missing: Vec<MissingRecords>) -> Self {
+        missing.sort_by_key(|span| span.from);
+        self.missing = missing;
+        self
+    }
+
+    /// Returns whether records of a kind are missing between two moments.
+    pub(super) fn is_missing(&self, kind: RingKind, from: MonotonicNs, to: MonotonicNs) -> bool {
+        self.missing.iter().any(|span| span.is_in(kind, from, to))
+    }
+
+    /// Returns the times in which switches of tasks were not recorded, since a ring buffer was read, the earliest first.
+    pub(super) fn switch_gaps(&self) -> impl Iterator<Item = &MissingRecords> {
+        let mut all = self.missing.iter();
+        std::iter::from_fn(move || {
+            all.find(|span| span.kind == RingKind::Switches && span.is_gap())
+        })
     }
 
     /// Returns all events, the oldest first.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::observe::error::{ObserveError, cannot, unavailable};
 use crate::sys::detached_mount::DetachedMount;
 
-/// The directories in which tracefs is usually mounted.
-const USUAL_PLACES: [&str; 2] = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
+/// The directory in which tracefs is usually mounted. To look below sys/kernel/debug/tracing would mount it there for good.
+const USUAL_PLACE: &str = "sys/kernel/tracing";
 
 /// The root of tracefs, which may be mounted for this process alone.
 #[derive(Debug)]
@@ -23,9 +23,12 @@ impl TraceFs {
     /// # Errors
     /// The reason why it can be neither read nor mounted.
     pub(super) fn open(root: &Path) -> Result<Self, ObserveError> {
-        let usual = USUAL_PLACES.iter().map(|place| root.join(place));
-        if let Some(root) = usual.into_iter().find(|dir| dir.join("events").exists()) {
-            return Ok(Self { root, _own: None });
+        let usual = root.join(USUAL_PLACE);
+        if usual.join("events").exists() {
+            return Ok(Self {
+                root: usual,
+                _own: None,
+            });
         }
         let own =
             DetachedMount::new(c"tracefs").map_err(|e| cannot("mount", Path::new("tracefs"), e))?;
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn a_mounted_tracefs_is_taken() {
         let root = crate::observe::kernel_file::root_with(&[(
-            "sys/kernel/debug/tracing/events/sched/sched_switch/format",
+            "sys/kernel/tracing/events/sched/sched_switch/format",
             FORMAT,
         )]);
         let traces = TraceFs::open(root.path()).unwrap();

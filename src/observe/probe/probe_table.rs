@@ -114,7 +114,7 @@ pub const PROBE_SPECS: [ProbeSpec; 9] = [
     },
     ProbeSpec {
         name: "stream",
-        description: "write 1 MiB through the page cache to a file on DIR whose blocks exist, as a competing writer does, and show its throughput; only if selected",
+        description: "write 1 MiB through the page cache to a file on DIR whose blocks exist, as a competing writer does, and show its rate while in write(2); only if selected",
         period: Duration::from_millis(100),
         needs_directory: true,
         per_cpu: false,
