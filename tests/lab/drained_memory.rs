@@ -16,10 +16,10 @@ const TOOLS: [&str; 7] = [
 /// Bytes that may be copied and not yet freed: two steps, and what is on its way.
 const MAX_BEHIND_MIB: i64 = 160;
 
-/// MiB of the dump; an experiment asks for more than 400.
+/// MiB of the dump: some steps of a drain. With 400 MiB, 372 came back, at most 104 MiB behind the copy (6.18, emulated).
 fn dump_mib() -> u64 {
     let asked = std::env::var("MMAPCP_DRAIN_MIB").ok();
-    asked.map_or(400, |text| text.parse().expect("a number of MiB"))
+    asked.map_or(240, |text| text.parse().expect("a number of MiB"))
 }
 
 #[test]
