@@ -253,7 +253,11 @@ impl<'a> PageScanner<'a> {
 
     /// Returns the data of a window with `pages` pages in it. Pages that were allocated and never written are holes at
     /// the front of a full window and in a window with holes; after data in a full window they are copied with it.
-    fn counted_runs(&self, window: &Range<u64>, pages: PageCounts) -> io::Result<Vec<Range<u64>>> {
+    fn counted_runs(
+        &self,
+        window: &Range<u64>,
+        mut pages: PageCounts,
+    ) -> io::Result<Vec<Range<u64>>> {
         let all = window.end.div_ceil(self.page) - window.start / self.page;
         if pages.total() >= all && (pages.evicted > 0 || self.is_written(window.start)?) {
             return Ok(vec![window.clone()]);
@@ -264,7 +268,13 @@ impl<'a> PageScanner<'a> {
                 .iter()
                 .map(|r| (r.end - r.start).div_ceil(self.page))
                 .sum();
-            if resident <= pages.cached {
+            // Fewer are resident if some were never written, but also if one was swapped out after they were counted.
+            if resident == pages.cached {
+                return Ok(runs);
+            }
+            let was_cached = pages.cached;
+            pages = self.count(window)?;
+            if resident < was_cached && pages.evicted == 0 {
                 return Ok(runs);
             }
         }
