@@ -10,6 +10,7 @@ use nix::unistd::{Whence, lseek64};
 
 use crate::sys::file::StatxInfo;
 use crate::sys::file_lease::is_open_elsewhere;
+use crate::sys::residency;
 use crate::transfer::cpu_budget::{AdaptiveCallSize, PeriodicSleep};
 use crate::transfer::errno_class::{Endpoint, retry};
 use crate::transfer::error::Error;
@@ -23,6 +24,13 @@ const LEAST_PUNCH: u64 = 256 << 10;
 
 /// Bytes of the largest call where pages are small. A larger one would meet dense memory behind sparse memory unprepared.
 const MOST_PUNCH: u64 = 4 << 20;
+
+/// Memory in bytes of a source in which SEEK_DATA looks for data: it walks pages that were reserved and never written at 10 ms
+/// a GiB (6.18), so that no call takes 1 ms.
+const MOST_SEEK: u64 = 64 << 20;
+
+/// Bytes of a range whose pages are counted at once where there is more memory: 0.13 ms on pages of 4 KiB that are all there.
+const WINDOW: u64 = 8 << 20;
 
 /// A source whose memory is given back from its start on.
 ///
@@ -102,7 +110,7 @@ impl SourceDrain {
             return Ok(0);
         }
         let before = self.check_unchanged()?.allocated;
-        self.free_data(end, &is_stopping)?;
+        self.free_data(end, before, &is_stopping)?;
         let mut after = self.check_unchanged()?.allocated;
         if self.is_complete() && !self.is_held && after > 0 {
             // Pages that were reserved and never written are no data, and are freed as a range.
@@ -113,17 +121,20 @@ impl SourceDrain {
         Ok(before.saturating_sub(after))
     }
 
-    /// Frees the data below `end`; holes have nothing to free.
-    fn free_data(&mut self, end: u64, is_stopping: &impl Fn() -> bool) -> Result<(), Error> {
+    /// Frees the data below `end`; holes have nothing to free. `allocated` is the memory of the source in bytes.
+    fn free_data(
+        &mut self,
+        end: u64,
+        allocated: u64,
+        is_stopping: &impl Fn() -> bool,
+    ) -> Result<(), Error> {
         let page = self.page;
         self.free_range(end, is_stopping, |source, from| {
-            match lseek64(source, from.cast_signed(), Whence::SeekData) {
-                Ok(data) => Ok((data.cast_unsigned() / page * page).max(from)),
-                Err(Errno::ENXIO) => Ok(end),
-                // hugetlbfs does not tell.
-                Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(from),
-                Err(e) => Err(Error::Io(Endpoint::Source, e.into())),
-            }
+            let data = match allocated > MOST_SEEK {
+                true => first_pages(source, from, end),
+                false => None,
+            };
+            data.map_or_else(|| seek_data(source, from, end, page), Ok)
         })
     }
 
@@ -173,6 +184,31 @@ impl SourceDrain {
 
     fn query(&self) -> Result<StatxInfo, Error> {
         StatxInfo::query(&self.source).map_err(|e| Error::Io(Endpoint::Source, e))
+    }
+}
+
+/// Returns where the first window with pages in it begins, or `end`; nothing where the kernel does not count pages.
+fn first_pages(source: &File, from: u64, end: u64) -> Option<u64> {
+    let mut at = from;
+    while at < end {
+        let next = ((at / WINDOW + 1) * WINDOW).min(end);
+        match residency::count_pages(source, at, next - at) {
+            Ok(pages) if pages.total() == 0 => at = next,
+            Ok(_) => return Some(at),
+            Err(_) => return None,
+        }
+    }
+    Some(end)
+}
+
+/// Returns where the first data is, as SEEK_DATA says, or `end`.
+fn seek_data(source: &File, from: u64, end: u64, page: u64) -> Result<u64, Error> {
+    match lseek64(source, from.cast_signed(), Whence::SeekData) {
+        Ok(data) => Ok((data.cast_unsigned() / page * page).max(from)),
+        Err(Errno::ENXIO) => Ok(end),
+        // hugetlbfs does not tell.
+        Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(from),
+        Err(e) => Err(Error::Io(Endpoint::Source, e.into())),
     }
 }
 
@@ -228,6 +264,26 @@ mod tests {
         fallocate(&file, FallocateFlags::empty(), 0, 4 << 20)?;
         let mut drain = SourceDrain::new(&file)?;
         assert_eq!(drain.free(4 * MIB, || false).unwrap(), 4 * MIB);
+        assert_eq!(allocated_bytes(&file.metadata()?), 0);
+        Ok(())
+    }
+
+    /// Where there is more memory than SEEK_DATA may walk, pages are counted, reserved ones too.
+    #[test]
+    fn much_memory_with_holes_in_it_is_freed() -> io::Result<()> {
+        let size = 1 << 30;
+        let (_path, file) = source(size, &[0..MOST_SEEK + 3 * MIB, 900 * MIB..901 * MIB])?;
+        fallocate(
+            &file,
+            FallocateFlags::FALLOC_FL_KEEP_SIZE,
+            500 << 20,
+            2 << 20,
+        )?;
+        let mut drain = SourceDrain::new(&file)?;
+        let freed = drain.free(899 * MIB, || false).unwrap();
+        assert_eq!(freed, MOST_SEEK + 5 * MIB);
+        assert_eq!(drain.free(size, || false).unwrap(), MIB);
+        assert!(drain.is_complete());
         assert_eq!(allocated_bytes(&file.metadata()?), 0);
         Ok(())
     }
