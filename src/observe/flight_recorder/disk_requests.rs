@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::event_decoder::RingKind;
+use super::ring_kind::RingKind;
 use super::trace_event::{DiskRequest, Happening, Recording};
 use crate::sys::clock::MonotonicNs;
 

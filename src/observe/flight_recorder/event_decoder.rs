@@ -1,19 +1,9 @@
 //! Decodes the records of the kernel's ring buffers into events.
 
+use super::ring_kind::RingKind;
 use super::trace_event::{DiskRequest, Happening, TaskId, TraceEvent, switch_reason};
 use super::trace_point::TracePoint;
 use crate::sys::clock::MonotonicNs;
-
-/// A ring buffer, by what is recorded in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RingKind {
-    /// The switches of tasks, and their wakings.
-    Switches,
-    /// Call chains: of tasks that wait, and of what a CPU does.
-    Stacks,
-    /// All other trace points, which are rare.
-    Others,
-}
 
 /// A call chain has entries that only say whose part follows (`PERF_CONTEXT_MAX`).
 const MIN_CONTEXT: u64 = (-4095_i64).cast_unsigned();

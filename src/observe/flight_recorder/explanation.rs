@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::cause::{Cause, cause_of_wait};
 use super::disk_requests::{DiskWork, disk_work};
-use super::event_decoder::RingKind;
 use super::kernel_symbols::{KernelSymbols, request_of};
+use super::ring_kind::RingKind;
 use super::task_timeline::{Activity, Segment, Task};
 use super::trace_event::{Happening, Recording, SwitchReason, TraceEvent};
 use crate::report::units::format_seconds;

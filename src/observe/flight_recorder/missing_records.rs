@@ -1,6 +1,6 @@
 //! Which records a recording lacks, because newer ones have overwritten them or because the ring buffer was read meanwhile.
 
-use super::event_decoder::RingKind;
+use super::ring_kind::RingKind;
 use crate::sys::clock::MonotonicNs;
 
 /// A time of which one ring buffer has no records.

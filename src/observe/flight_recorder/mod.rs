@@ -8,6 +8,7 @@ pub mod explanation;
 pub mod kernel_symbols;
 mod missing_records;
 pub mod recorder;
+mod ring_kind;
 pub mod task_timeline;
 pub mod trace_event;
 mod trace_point;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::event_decoder::{EventDecoder, RingKind};
+use super::event_decoder::EventDecoder;
 use super::kernel_symbols::KernelSymbols;
 use super::missing_records::MissingRecords;
+use super::ring_kind::RingKind;
 use super::trace_event::{Recording, TraceEvent};
 use super::trace_point::TraceFs;
 use crate::observe::error::{ObserveError, failed, unavailable};

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::event_decoder::RingKind;
 use super::missing_records::MissingRecords;
+use super::ring_kind::RingKind;
 use crate::sys::clock::MonotonicNs;
 
 /// Bytes of the name of a task (`TASK_COMM_LEN`).
