@@ -612,7 +612,7 @@ fn lines_of_a_tree_are_of_the_whole_run() {
         );
         let last = stderr.lines().last().unwrap_or_default();
         assert!(last.starts_with("203 MiB in "), "{stderr}");
-        assert!(last.contains(&format!(" MiB/s, {FILES} files")), "{stderr}");
+        assert!(last.contains(&format!("iB/s, {FILES} files")), "{stderr}");
         let whole = " of 203 MiB, ";
         let all_files = format!(" of {FILES} files, ");
         stderr

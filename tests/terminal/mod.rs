@@ -118,8 +118,8 @@ fn the_bar_fits_every_width() {
         " left",
     ];
     let cases: [(u16, &[&str], &[&str]); 5] = [
-        (20, &["%", " MiB/s"], &["[", "left"]),
-        (40, &["%", "/8.00 MiB", " MiB/s", "left"], &["["]),
+        (20, &["%", "iB/s"], &["[", "left"]),
+        (40, &["%", "/8.00 MiB", "iB/s", "left"], &["["]),
         (80, all, &[]),
         (200, all, &[]),
         (300, all, &[]),
@@ -137,7 +137,7 @@ fn the_bar_fits_every_width() {
                 assert_eq!(left.len(), 1, "{columns}: {left:#?}");
                 assert!(left[0].starts_with("8.00 MiB in "), "{columns}: {left:#?}");
                 if columns >= 80 {
-                    assert_in_order(&left[0], &["8.00 MiB in ", " s, ", " MiB/s, ", " by "]);
+                    assert_in_order(&left[0], &["8.00 MiB in ", " s, ", "iB/s, ", " by "]);
                 }
             });
         }
@@ -183,7 +183,7 @@ fn resize_in_mid_copy(on_shrink: OnShrink) {
             rows.len() == 3 && widest < Some(columns.into()) && is_whole
         });
         assert_eq!(rows[0], PROMPT);
-        assert_in_order(&rows[1], &["%", " MiB/s"]);
+        assert_in_order(&rows[1], &["%", "iB/s"]);
         assert_eq!(rows[2], THROTTLE_LINE);
         let (rows, wraps) = screen.rows_and_wraps();
         assert!(!wraps, "{on_shrink:?} to {columns}: {rows:#?}");
@@ -271,7 +271,7 @@ fn all_files_at_work_are_shown() {
         "]",
         "/12.0 MiB",
         "/6 files",
-        " MiB/s",
+        "iB/s",
         "0:0",
         "0:0",
         " left",
