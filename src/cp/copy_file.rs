@@ -444,12 +444,8 @@ impl<'a> OpenedCopy<'a> {
                 let unwritable = request.there.filter(|_| self.must_replace(&error));
                 let left = self.give_up(voice, dest.open, narrowed, &error);
                 let Some(there) = unwritable else {
-                    let why = error.into();
-                    return Err(FileCopyError {
-                        why,
-                        left,
-                        then: None,
-                    });
+                    let failed = FileCopyError::from(error);
+                    return Err(FileCopyError { left, ..failed });
                 };
                 remove_unwritable(voice, request.dest, there)?;
                 let request = &CopyRequest {
@@ -487,11 +483,7 @@ impl<'a> OpenedCopy<'a> {
         let left = (open.created && !open.is_atomic()).then_some(made);
         let stays = self
             .finish_resumable(voice, open, assurance)
-            .map_err(|why| FileCopyError {
-                why,
-                left,
-                then: None,
-            })?;
+            .map_err(|why| FileCopyError { left, ..why.into() })?;
         if stays.is_none() && !cx.options.transfer.drain {
             self.report_assurance(voice, assurance);
         }

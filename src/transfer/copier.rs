@@ -138,16 +138,10 @@ impl<T> Copier<T> {
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let pace = self.pace.clone();
         let drain = drain_of(source, &source_info, options)?;
+        let files = ((source, source_info), (dest.file, there));
         let mut job = CopyJob {
-            source,
-            source_info,
-            dest: dest.file,
-            dest_caps: there,
-            reflink_refusal: None,
-            writers: None,
             drain: drain.as_ref(),
-            stream_hasher: None,
-            pace: pace.as_deref(),
+            ..CopyJob::new(files.0, files.1, pace.as_deref())
         };
         job.ask_for_writers(listener.listens(), options.require_quiescent)?;
         job.wait_for_file_cost(listener)?;
@@ -275,17 +269,7 @@ impl<T> Copier<T> {
         let Ok(dest_caps) = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status) else {
             return false;
         };
-        let job = CopyJob {
-            source: source.file,
-            source_info,
-            dest: dest.file,
-            dest_caps,
-            reflink_refusal: None,
-            writers: None,
-            drain: None,
-            stream_hasher: None,
-            pace: None,
-        };
+        let job = CopyJob::new((source.file, source_info), (dest.file, dest_caps), None);
         file_copy::batch_small_file(&job, options, &mut self.thread, tag)
     }
 
@@ -330,17 +314,8 @@ impl<T> Copier<T> {
         let dest_caps = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
             .map_err(|e| Error::Io(Endpoint::Dest, e))?;
         let pace = self.pace.clone();
-        let job = CopyJob {
-            source: source.file,
-            source_info,
-            dest: dest.file,
-            dest_caps,
-            reflink_refusal: None,
-            writers: None,
-            drain: None,
-            stream_hasher: None,
-            pace: pace.as_deref(),
-        };
+        let (source, dest) = ((source.file, source_info), (dest.file, dest_caps));
+        let job = CopyJob::new(source, dest, pace.as_deref());
         compare_left(&job, until, listener)
     }
 

@@ -34,6 +34,25 @@ pub(super) struct CopyJob<'a> {
 }
 
 impl<'a> CopyJob<'a> {
+    /// Makes the job of two files with their properties, at the rate that `pace` allows, if there is one.
+    pub(super) fn new(
+        (source, source_info): (&'a File, SourceInfo),
+        (dest, dest_caps): (&'a File, DestCaps),
+        pace: Option<&'a RateLimiter>,
+    ) -> Self {
+        Self {
+            source,
+            source_info,
+            dest,
+            dest_caps,
+            reflink_refusal: None,
+            writers: None,
+            drain: None,
+            stream_hasher: None,
+            pace,
+        }
+    }
+
     /// Returns the same files, for what works beside the copy.
     pub(super) fn view(&self) -> CopyJob<'a> {
         CopyJob {

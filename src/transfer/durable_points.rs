@@ -90,8 +90,7 @@ impl<'a> DurablePoints<'a> {
     }
 
     /// Gives the destination at least the size `at`, which a hole that was left out has not. No piece beyond is on its way
-    /// where the file is shorter: its size is set before.
-    /// What was durable must be there still.
+    /// where the file is shorter: its size is set before. What was durable must be there still.
     fn extend(&self, at: u64) -> Result<(), Error> {
         let dest = self.job.dest;
         let now = dest.metadata().map_err(Error::DurablePoint)?.len();

@@ -1,7 +1,7 @@
 //! Decodes the records of the kernel's ring buffers into events.
 
 use super::ring_kind::RingKind;
-use super::trace_event::{DiskRequest, Happening, TaskId, TraceEvent, switch_reason};
+use super::trace_event::{DiskRequest, Happening, SwitchReason, TaskId, TraceEvent};
 use super::trace_point::TracePoint;
 use crate::sys::clock::MonotonicNs;
 
@@ -80,7 +80,7 @@ impl EventDecoder {
         Some(match *name {
             "sched/sched_switch" => Happening::Switch {
                 from: TaskId::new(pid("prev_pid")?, point.text_in(raw, "prev_comm")),
-                reason: switch_reason(field("prev_state")?),
+                reason: SwitchReason::of(field("prev_state")?),
                 to: TaskId::new(pid("next_pid")?, point.text_in(raw, "next_comm")),
             },
             "sched/sched_waking" => Happening::Waking {

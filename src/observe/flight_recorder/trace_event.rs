@@ -64,7 +64,7 @@ pub enum SwitchReason {
 
 impl SwitchReason {
     /// Reads the field `prev_state` of `sched_switch`.
-    fn of(state: u64) -> Self {
+    pub(super) fn of(state: u64) -> Self {
         match state & 0xff {
             0 => Self::Preempted,
             bits if bits & 0x30 != 0 => Self::Ended,
@@ -246,11 +246,6 @@ impl Recording {
     }
 }
 
-/// Returns the reason of a switch from the raw field; see [`SwitchReason`].
-pub(super) fn switch_reason(state: u64) -> SwitchReason {
-    SwitchReason::of(state)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,7 +279,7 @@ mod tests {
             (0x10, SwitchReason::Ended),
             (0x80, SwitchReason::Sleeps),
         ] {
-            assert_eq!(switch_reason(state), want, "{state:#x}");
+            assert_eq!(SwitchReason::of(state), want, "{state:#x}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 
 use crate::forklat::error::ForklatError;
+use crate::forklat::export::chart::grid_line::draw_grid_line;
 use crate::forklat::export::chart::log_axis::LogAxis;
 use crate::forklat::export::chart::palette::{colour, mark};
 use crate::forklat::export::chart::text::escape;
@@ -92,14 +93,7 @@ fn across(decades: f64, all: u32) -> f64 {
 
 fn draw_axes(svg: &mut String, axis: &LogAxis, decades: u32) {
     for (y, label) in axis.ticks() {
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{}" x2="{}" y1="{y:.1}" y2="{y:.1}"/><text class="small end" x="{}" y="{:.1}">{label}</text>"#,
-            ACROSS.0,
-            ACROSS.1,
-            ACROSS.0 - 6.0,
-            y + 4.0
-        );
+        draw_grid_line(svg, ACROSS, y, &label);
     }
     let halves = [(2_f64.log10(), "50 %".to_owned())];
     let powers = (0..=decades).map(|n| (f64::from(n), percent(n)));

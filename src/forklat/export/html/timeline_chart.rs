@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::rounds::{Round, Segment};
 use super::series::{available, peak, stalled, thin, written};
+use crate::forklat::export::chart::grid_line::draw_grid_line;
 use crate::forklat::export::chart::linear_axis::LinearAxis;
 use crate::forklat::export::chart::log_axis::LogAxis;
 use crate::forklat::export::chart::palette::{COLOURS, mark};
@@ -118,15 +119,7 @@ fn draw_scales(svg: &mut String, scales: &Scales) {
         .chain(bytes(&scales.written))
         .chain(bytes(&scales.available));
     for (y, label) in all.chain(percent) {
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{}" x2="{}" y1="{y:.1}" y2="{y:.1}"/><text class="small end" x="{}" y="{:.1}">{}</text>"#,
-            ACROSS.0,
-            ACROSS.1,
-            ACROSS.0 - 6.0,
-            y + 4.0,
-            escape(&label)
-        );
+        draw_grid_line(svg, ACROSS, y, &label);
     }
     draw_panel_title(svg, LATE.1, "answers that came late (logarithmic)", &[]);
     let memory = [("Dirty", 2), ("Writeback", 1)];
