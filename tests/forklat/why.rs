@@ -1,6 +1,7 @@
 //! `--why`: the causes of late answers are named, as the kernel's trace points show them, or else /proc.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mmapcp::forklat::model::{Report, WhyResult};
@@ -9,6 +10,10 @@ use nix::sys::signal::{Signal, kill};
 use super::unprivileged::{limited, open_place};
 use super::{COMMAND_TIME_ONLY, HeldRun, Process, RunFixture, cpus, subject, wait_until};
 use crate::support::{as_nobody, assert_exit, describe_output, is_root_or_skip, lossy_string, run};
+
+/// Held by each test that stops a prober or takes a CPU from one: the other would be late by it, too, and the ring buffers
+/// take no records while they are read for that.
+static DISTURBANCE: Mutex<()> = Mutex::new(());
 
 /// How long a prober is stopped: far above the threshold, and above what a busy machine adds.
 const STOP_LENGTH: Duration = Duration::from_millis(300);
@@ -66,6 +71,7 @@ fn names_the_stop(report: &Report, stdout: &str) {
 /// By the recorder if this user and this kernel allow it, or else by a look at /proc, which is said.
 #[test]
 fn a_stopped_prober_is_explained() {
+    let _alone = DISTURBANCE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = RunFixture::new();
     let held = HeldRun::start(&place, &[&WORDS[..], &COMMAND_TIME_ONLY].concat());
     stop_a_forker(&held);
@@ -104,6 +110,7 @@ fn who_takes_the_cpu_is_named() {
     if !is_root_or_skip("who_takes_the_cpu_is_named") {
         return;
     }
+    let _alone = DISTURBANCE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = RunFixture::new();
     let words = ["--probe=wakeup", "--why=50ms", "--export-json=json"];
     let held = HeldRun::start(&place, &[&words[..], &COMMAND_TIME_ONLY].concat());

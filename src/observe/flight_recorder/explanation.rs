@@ -473,10 +473,19 @@ impl Explainer<'_> {
         let earlier = self.recording.between(MonotonicNs::ZERO, until).iter();
         let mut sent = earlier
             .filter(|event| matches!(event.what, Happening::StopSignal { pid } if pid == task.pid));
-        let sender = sent
-            .next_back()
-            .and_then(|event| self.recording.occupant_at(event.cpu, event.at));
-        let sender = sender.map_or_else(String::new, |task| format!(" from {}", task.name()));
+        let Some(sent) = sent.next_back() else {
+            return "a stop signal stopped it".to_owned();
+        };
+        // A number of 0: the sender is not in the PID namespace of this process.
+        let sender = match sent.tid {
+            0 => self.recording.occupant_at(sent.cpu, sent.at),
+            tid => self.recording.switched_task(tid),
+        };
+        let sender = match sender {
+            Some(task) => format!(" from {}", task.name()),
+            None if sent.tid == 0 => String::new(),
+            None => format!(" from process {}", sent.tid),
+        };
         format!("a stop signal{sender} stopped it")
     }
 
@@ -706,18 +715,18 @@ mod tests {
         assert_eq!(times(&told), want(&parts), "{told:?}");
     }
 
+    /// The event of a stop signal that OTHER has sent to PROBER.
+    fn stop_signal(at: u64) -> TraceEvent {
+        let pid = PROBER + PID_OFFSET;
+        event(at, OTHER, Happening::StopSignal { pid })
+    }
+
     #[test]
     fn a_stop_and_its_sender_are_told() {
         let told = explain(
             vec![
                 switch(5, PROBER, SwitchReason::Sleeps, OTHER),
-                event(
-                    12,
-                    OTHER,
-                    Happening::StopSignal {
-                        pid: PROBER + PID_OFFSET,
-                    },
-                ),
+                stop_signal(12),
                 waking(12, OTHER, PROBER),
                 switch(13, OTHER, SwitchReason::Preempted, PROBER),
                 switch(13, PROBER, SwitchReason::Stopped, OTHER),
@@ -733,6 +742,21 @@ mod tests {
             sentence.starts_with("a stop signal from mmapcp stopped it for 45 ms"),
             "{sentence}"
         );
+    }
+
+    /// The event of the signal has the number of its sender.
+    #[test]
+    fn a_sender_that_no_switch_names_is_told_by_its_number() {
+        let told = explain(
+            vec![
+                stop_signal(12),
+                switch(13, PROBER, SwitchReason::Stopped, 0),
+                switch(59, 0, SwitchReason::Preempted, PROBER),
+            ],
+            59,
+        );
+        let want = format!("a stop signal from process {OTHER} stopped it");
+        assert!(told.sentence().starts_with(&want), "{}", told.sentence());
     }
 
     /// The time of a parent that waits for its child is the child's.

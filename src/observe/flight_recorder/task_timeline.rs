@@ -78,6 +78,15 @@ impl Recording {
         Some(Task { pid, tid })
     }
 
+    /// Returns the task that this process knows by the number `tid`, with its name, if a switch from it was recorded.
+    #[must_use]
+    pub fn switched_task(&self, tid: u32) -> Option<TaskId> {
+        self.events().iter().find_map(|event| match &event.what {
+            Happening::Switch { from, .. } if event.tid == tid => Some(*from),
+            _ => None,
+        })
+    }
+
     /// Returns what a task did between two moments, without a gap.
     #[must_use]
     pub fn timeline(&self, task: Task, from: MonotonicNs, to: MonotonicNs) -> Vec<Segment<'_>> {
