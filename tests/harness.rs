@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -62,6 +63,12 @@ thread_local! {
 /// Tests that were skipped, in whole or in part, with their reasons.
 static SKIPPED_TESTS: Mutex<Vec<(&str, Extent, String)>> = Mutex::new(Vec::new());
 
+/// Tests with the time that each took.
+static TEST_TIMES: Mutex<Vec<(Duration, &str)>> = Mutex::new(Vec::new());
+
+/// The shortest time of a test that is listed among the slow ones.
+const SLOW_TEST: Duration = Duration::from_secs(10);
+
 /// Counts the running test as skipped. To be called on the test's own thread.
 ///
 /// # Panics
@@ -108,6 +115,7 @@ pub(crate) fn run() -> ExitCode {
         if let Some(dir) = tested_programs::bin_dir() {
             println!("programs under test: {}", dir.display());
         }
+        print_slow_tests();
         print_skipped(conclusion.num_passed, conclusion.num_failed);
     }
     conclusion.exit_code()
@@ -119,11 +127,12 @@ fn trial(case: &'static TestCase) -> Trial {
     let run = move || {
         CURRENT_TEST.set(name);
         SKIP_REASONS.take();
-        (case.run)().map_err(Failed::from)?;
+        let started = Instant::now();
+        let result = (case.run)();
+        locked(&TEST_TIMES).push((started.elapsed(), name));
+        result.map_err(Failed::from)?;
         let reasons = SKIP_REASONS.take();
-        let mut skipped = SKIPPED_TESTS
-            .lock()
-            .expect("no test panics while it holds the lock");
+        let mut skipped = locked(&SKIPPED_TESTS);
         let is_whole = reasons.iter().any(|(extent, _)| *extent == Extent::Whole);
         let of_extent = if is_whole {
             Extent::Whole
@@ -144,11 +153,24 @@ fn trial(case: &'static TestCase) -> Trial {
     Trial::ignorable_test(name, run).with_ignored_flag(case.is_ignored)
 }
 
+/// Locks a list. No test panics while it holds the lock.
+fn locked<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lists the tests that took long, the slowest first: the whole of `.ci/run` has a limit.
+fn print_slow_tests() {
+    let mut times = locked(&TEST_TIMES);
+    times.retain(|(time, _)| *time >= SLOW_TEST);
+    times.sort_by_key(|(time, _)| Reverse(*time));
+    for (time, name) in times.iter() {
+        println!("  slow: {:.1} s: {name}", time.as_secs_f64());
+    }
+}
+
 /// Says how many tests were skipped, in whole and in part, and why, the most frequent reason first.
 fn print_skipped(passed: u64, failed: u64) {
-    let skipped = SKIPPED_TESTS
-        .lock()
-        .expect("no test panics while it holds the lock");
+    let skipped = locked(&SKIPPED_TESTS);
     let count = |extent| skipped.iter().filter(|(_, of, _)| *of == extent).count() as u64;
     let (whole, part) = (count(Extent::Whole), count(Extent::Part));
     let passed = passed - part;
