@@ -59,7 +59,8 @@ fn available_memory_rises_with_the_copy() {
     let (gain, _) = run("--fsync");
     assert!(gain < dump / 4, "nothing gives memory back here");
     let (gain, behind) = run("--drain");
-    assert!(gain > dump * 7 / 8, "{gain} of {dump} MiB have come back");
+    // A guest's own programs and caches take some of it.
+    assert!(gain > dump * 3 / 4, "{gain} of {dump} MiB have come back");
     assert!(behind < MAX_BEHIND_MIB, "{behind} MiB behind");
 }
 
