@@ -6,6 +6,7 @@
 
 pub mod conditions;
 pub mod disk;
+pub mod disk_requests;
 pub mod error;
 pub mod flight_recorder;
 pub mod host_info;

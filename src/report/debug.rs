@@ -90,6 +90,13 @@ pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
             .chain([format!("{name}: {engine} copies the rest: {why}")])
             .collect(),
         Event::Depth(depth) => depth_lines(&name, depth),
+        Event::Sharing { is_shared, bytes } => {
+            let bytes = format_bytes(*bytes);
+            vec![match is_shared {
+                true => format!("{name}: others read from or sync to this device: {bytes} on the way at once"),
+                false => format!("{name}: nobody else waits for this device: {bytes} on the way at once"),
+            }]
+        }
         Event::Note { text } => vec![format!("{name}: {text}")],
         Event::Done(summary) => summary_lines(&name, summary),
     }

@@ -140,6 +140,13 @@ pub enum Event {
     },
     /// The number of pieces on their way at once was found by measurement.
     Depth(DepthSummary),
+    /// Others began to wait for the device of the destination, or do so no more.
+    Sharing {
+        /// Whether others wait for it now.
+        is_shared: bool,
+        /// Bytes of the file that may be on their way at once from now on.
+        bytes: u64,
+    },
     /// A degradation that does not change the engine.
     Note {
         /// The degradation and its reason, in words.

@@ -37,6 +37,7 @@ mod preallocate;
 pub mod rate_limit;
 mod reflink_attempt;
 mod segment;
+mod shared_device;
 mod source_reader;
 mod stop_check;
 mod token_wait;
@@ -57,5 +58,6 @@ pub use event::{
     CopyListener, CopySummary, DepthSummary, Event, Phase, PlanSummary, Progress, Refusal, Trial,
 };
 pub use plan::{DirectPolicy, Reflink, Sparse, TransferOptions};
+pub use shared_device::{OpenRequestCounter, RequestCounter, WaitedRequests};
 pub use verify::ReadBack;
 pub use writers::Writers;

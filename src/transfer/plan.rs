@@ -7,6 +7,7 @@ use super::digest::algorithm::DigestAlgorithm;
 use super::engine::{self, BUFFERED, DONTCACHE, ENGINES, EngineSpec};
 use super::engine_trial;
 use super::event::{Event, PlanSummary, Refusal};
+use super::shared_device::OpenRequestCounter;
 
 /// Whether to write with O_DIRECT: the argument of `--direct`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +60,9 @@ pub struct TransferOptions {
     pub chunk: Option<usize>,
     /// Bytes that may be on their way at once, if the user gave a number; otherwise it is measured.
     pub in_flight: Option<u64>,
+    /// How others at the device of the destination are counted, to whom it is left to decide how many bytes may be on
+    /// their way.
+    pub count_requests: Option<OpenRequestCounter>,
     /// Whether to wait for the writeback of a small file as well. Otherwise a file that fails later would be truncated
     /// after it got its final name.
     pub wait_for_writeback: bool,

@@ -22,6 +22,7 @@ mod power_cut_replay;
 mod power_cut_snapshots;
 mod program_run;
 mod reflink;
+mod shared_device;
 mod source_dest_matrix;
 mod source_dump;
 mod strace_injection;

@@ -346,7 +346,7 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "in-flight",
         ("SIZE", Free),
         "Bytes of one file that may be on their way to the disk at once, from 64K to 64M; \
-         default: as many as make it faster by 5 %, up to 8M",
+         default: as many as make it faster by 5 %, up to 8M, or 1M while others use the disk",
         |parsed, size| {
             size.in_flight()
                 .map(|size| parsed.options.transfer.in_flight = Some(size))

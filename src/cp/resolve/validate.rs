@@ -11,6 +11,7 @@ use super::super::options::{
 };
 use super::super::usage_error::UsageError;
 use super::parsed_options::ParsedOptions;
+use crate::observe::disk_requests::open_request_counter;
 use crate::transfer::{DirectPolicy, Reflink, Sparse, TransferOptions as Transfer};
 
 /// Completes the options, checking for contradictions in cp's order.
@@ -48,6 +49,9 @@ pub(super) fn validate(
         _ => CopyMode::Copy,
     };
     options.backup = backup;
+    if options.transfer.in_flight.is_none() {
+        options.transfer.count_requests = Some(open_request_counter);
+    }
     if options.transfer.drain {
         // What is written through the page cache is not certainly what the disk has.
         options.transfer.direct = DirectPolicy::Always;

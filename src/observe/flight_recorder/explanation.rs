@@ -715,7 +715,7 @@ mod tests {
         assert_eq!(times(&told), want(&parts), "{told:?}");
     }
 
-    /// The event of a stop signal that OTHER has sent to PROBER.
+    /// Makes the event of a stop signal that OTHER has sent to PROBER.
     fn stop_signal(at: u64) -> TraceEvent {
         let pid = PROBER + PID_OFFSET;
         event(at, OTHER, Happening::StopSignal { pid })

@@ -48,6 +48,8 @@ pub enum Event<'a> {
     Choice(Choice<'a>),
     /// The number of pieces of a file that are on their way at once was found by measurement.
     Depth(Depth),
+    /// Others began to read from or to sync to the device of the destination, or do so no more.
+    Sharing(Sharing),
     /// The throttle holds the copy to a rate, or stops doing so: then all fields are null.
     Throttle(Throttle),
     /// How far the current file and the whole run are. At most one is written per second.
@@ -187,6 +189,17 @@ pub struct DepthTrial {
     pieces: usize,
     /// Wall time in seconds for 10^9 bytes.
     wall_per_gb: f64,
+}
+
+/// Others began to read from or to sync to the device of the destination, or do so no more. Nothing is said of a device
+/// that others never use.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Sharing {
+    /// Whether others use the device.
+    shared: bool,
+    /// Bytes of the file that may be on their way at once from now on.
+    in_flight: u64,
 }
 
 /// The throttle holds the copy to a rate, or stops doing so: then all fields are null.
@@ -386,6 +399,10 @@ impl<'a> Event<'a> {
                 tried: tried.iter().map(Trial::from).collect(),
             })),
             Inner::Depth(depth) => Some(Self::Depth(depth.into())),
+            Inner::Sharing { is_shared, bytes } => Some(Self::Sharing(Sharing {
+                shared: *is_shared,
+                in_flight: *bytes,
+            })),
             Inner::Note { .. } => None,
             Inner::Done(summary) => Some(Self::Done(Done::new(summary, paths()))),
         }

@@ -78,6 +78,13 @@ fn depth_event() -> transfer::Event {
     })
 }
 
+fn sharing_event() -> transfer::Event {
+    transfer::Event::Sharing {
+        is_shared: true,
+        bytes: 1 << 20,
+    }
+}
+
 fn done_event() -> transfer::Event {
     transfer::Event::Done(CopySummary {
         bytes: 1_000_000,
@@ -121,6 +128,7 @@ fn file_lines() -> Vec<String> {
         fallback_event(),
         choice_event(),
         depth_event(),
+        sharing_event(),
         done_event(),
         hashed_event(),
     ];

@@ -11,6 +11,10 @@ use super::{FileCopy, report};
 /// Copies the next `len` bytes of the source, or gives them to a helper.
 pub(super) fn copy_piece(run: &mut FileCopy<'_>, len: usize) -> Result<(), Error> {
     settle_failures(run)?;
+    let changed = run.workers.as_mut().and_then(PieceWorkers::look_at_device);
+    if let Some(changed) = changed {
+        run.listener.event(&changed);
+    }
     if !is_ready(run, len)? {
         return copy_chunk(run, Chunk::SourceFile(len));
     }

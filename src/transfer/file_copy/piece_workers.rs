@@ -22,6 +22,7 @@ use super::super::errno_class::{Endpoint, EngineError, retry};
 use super::super::error::Error;
 use super::super::event::{DepthSummary, Event};
 use super::super::plan::{Plan, Sparse};
+use super::super::shared_device::SharedDevice;
 use super::super::token_wait::CHECK_INTERVAL;
 use super::engine_queue::MAX_STALLS;
 use super::piece_queue::{Piece, PieceQueue, PieceResult};
@@ -32,6 +33,9 @@ use crate::sys::strerror::strerror;
 /// Bytes of one file that may be on their way at once, unless the user gives another number. At 1 GB/s the request of
 /// another program waits 8 ms behind them.
 const MAX_BYTES: u64 = 8 << 20;
+
+/// Bytes that are on their way at once, in one piece, while others wait for the device.
+const SHARED_BYTES: u64 = 1 << 20;
 
 /// Bytes of one piece where the user gives the number of bytes: no disk that was measured was faster with larger ones.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -52,6 +56,8 @@ pub(super) struct PieceWorkers {
     /// Bytes that may be on their way at once.
     limit: u64,
     trial: Option<Measurement>,
+    /// Others at the device, if they can be counted and the user gives no number.
+    device: Option<SharedDevice>,
     /// The engine of the helpers, once there are some.
     row: Option<&'static EngineSpec>,
     /// Offset up to which the size of the destination has been set.
@@ -101,6 +107,11 @@ impl PieceWorkers {
                 began: None,
                 bytes: 0,
             }),
+            device: if measured {
+                shared_device_of(plan)
+            } else {
+                None
+            },
             row: None,
             sized_to: 0,
         })
@@ -108,7 +119,33 @@ impl PieceWorkers {
 
     /// Returns the bytes that one piece may have.
     pub(super) fn piece_bytes(&self) -> u64 {
-        self.limit / self.depth as u64
+        if self.is_shared() {
+            SHARED_BYTES
+        } else {
+            self.limit / self.depth as u64
+        }
+    }
+
+    /// Returns whether others wait for the device, as far as is known.
+    fn is_shared(&self) -> bool {
+        self.device.as_ref().is_some_and(SharedDevice::is_shared)
+    }
+
+    /// Looks whether others wait for the device. Returns the event of a change.
+    pub(super) fn look_at_device(&mut self) -> Option<Event> {
+        let is_changed = self.device.as_mut()?.look(Instant::now());
+        if !is_changed {
+            return None;
+        }
+        if let Some(measured) = &mut self.trial {
+            // What was measured since then was measured in both states.
+            measured.began = None;
+        }
+        let bytes = self.depth() as u64 * self.piece_bytes();
+        Some(Event::Sharing {
+            is_shared: self.is_shared(),
+            bytes,
+        })
     }
 
     /// Returns the offset up to which the file is complete, if the copying thread is at `cursor`.
@@ -128,7 +165,7 @@ impl PieceWorkers {
 
     /// Returns the number of pieces that are on their way at once.
     pub(super) fn depth(&self) -> usize {
-        self.depth
+        if self.is_shared() { 1 } else { self.depth }
     }
 
     /// Counts bytes that were given to a thread.
@@ -141,7 +178,7 @@ impl PieceWorkers {
     /// Returns whether a measurement is to be ended or begun, if so many bytes are `left`. Where they are too few for a
     /// trial, there will be none.
     pub(super) fn is_measurement_due(&mut self, left: u64) -> bool {
-        let Some(measured) = &self.trial else {
+        let Some(measured) = self.trial.as_ref().filter(|_| !self.is_shared()) else {
             return false;
         };
         if measured.began.is_some() {
@@ -171,6 +208,20 @@ impl PieceWorkers {
             tried,
         }))
     }
+}
+
+/// Returns what is known of others at the device, where the copy itself does not read from a disk: its own reads cannot be
+/// told from theirs.
+fn shared_device_of(plan: &Plan<'_>) -> Option<SharedDevice> {
+    let (job, options) = (plan.job, &plan.options);
+    if matches!(
+        job.source_info.kind,
+        SourceKind::Disk | SourceKind::BlockDevice
+    ) {
+        return None;
+    }
+    let counter = options.count_requests?(job.dest)?;
+    SharedDevice::new(counter, !options.durable_points, Instant::now())
 }
 
 /// Ends the helpers, whatever the copy came to. Afterwards the cursor is where the contiguous part of the file ends.
