@@ -209,14 +209,14 @@ fn can_be_named(entry: &AtPath, file: &File) -> bool {
 }
 
 impl TempFile {
-    pub(super) fn inherit(&self, file: &File, place: &AtPath) -> Result<(), Error> {
+    pub(super) fn inherit(&self, file: &File) -> Result<(), Error> {
         match &self.old_file {
             OldFile::Inherit {
                 old,
                 there,
                 keep_mode,
             } => inherit(old, there, file, *keep_mode)
-                .map_err(|obstacle| Error::atomic(place.shown(), obstacle)),
+                .map_err(|obstacle| Error::atomic(self.entry.shown(), obstacle)),
             OldFile::Discard(_) | OldFile::Absent => Ok(()),
         }
     }
@@ -226,14 +226,13 @@ impl TempFile {
     pub(super) fn commit(
         mut self,
         file: File,
-        place: AtPath,
         terms: &mut CommitRules<'_>,
     ) -> Result<CommitOutcome, CommitError> {
-        let done = match self.make_final(&file, &place, terms) {
+        let done = match self.make_final(&file, terms) {
             Ok(Some(committed)) => Ok(committed),
             Ok(None) => {
                 return Err(CommitError::Changed(Box::new(Destination {
-                    place,
+                    place: self.entry.clone(),
                     created: !matches!(self.old_file, OldFile::Inherit { .. }),
                     temporary: Some(self),
                     file,
@@ -241,14 +240,14 @@ impl TempFile {
             }
             Err(refused) => Err(refused),
         };
-        let left = self.discard(&place);
+        let left = self.discard();
         // The first error is the one to report.
         let committed = done?;
         left?;
         if matches!(committed, CommitOutcome::Done { .. }) {
             terms.fsync_set.note_parent(&self.entry);
         }
-        close(file, &place)?;
+        close(file, &self.entry)?;
         Ok(committed)
     }
 
@@ -256,35 +255,33 @@ impl TempFile {
     fn make_final(
         &mut self,
         file: &File,
-        place: &AtPath,
         terms: &mut CommitRules<'_>,
     ) -> Result<Option<CommitOutcome>, CommitError> {
         if terms.fsync_set.is_wanted() {
-            retry(|| nix::unistd::fsync(file)).map_err(|e| place.error(Operation::Sync, e))?;
+            retry(|| nix::unistd::fsync(file)).map_err(|e| self.entry.error(Operation::Sync, e))?;
         }
-        check_close_error(file, place)?;
+        check_close_error(file, &self.entry)?;
         for _ in 0..MAX_ROUNDS {
-            match self.attempt(file, place, terms)? {
+            match self.attempt(file, terms)? {
                 AttemptOutcome::Over(committed) => return Ok(Some(committed)),
                 AttemptOutcome::Changed => return Ok(None),
                 AttemptOutcome::Again => {}
             }
         }
-        Err(Error::dest_replaced(place.shown()).into())
+        Err(Error::dest_replaced(self.entry.shown()).into())
     }
 
     /// Examines the file at the name, decides about it as the walk did, and replaces that file and no other.
     fn attempt(
         &mut self,
         file: &File,
-        place: &AtPath,
         terms: &mut CommitRules<'_>,
     ) -> Result<AttemptOutcome, CommitError> {
         if matches!(self.old_file, OldFile::Absent) {
             match self.name_new(file) {
                 Err(Errno::EEXIST) if terms.decides() => {}
                 Err(Errno::EEXIST) => return Err(CommitError::Exists),
-                named => return named_first(named, place),
+                named => return named_first(named, &self.entry),
             }
         }
         let now = match self.entry.stat(false) {
@@ -292,15 +289,15 @@ impl TempFile {
             Err(Errno::ENOENT) => {
                 return match self.name_new(file) {
                     Err(Errno::EEXIST) => Ok(AttemptOutcome::Again),
-                    named => named_first(named, place),
+                    named => named_first(named, &self.entry),
                 };
             }
-            Err(e) => return Err(cannot_create(place, e).into()),
+            Err(e) => return Err(cannot_create(&self.entry, e).into()),
         };
         let examined = self.old_file.is_same_file(&now);
         let may_be_any = examined && matches!(self.old_file, OldFile::Discard(_));
         if is_directory(&now) || !(is_regular(&now) || may_be_any || terms.backup.is_some()) {
-            return Err(Error::dest_replaced(place.shown()).into());
+            return Err(Error::dest_replaced(self.entry.shown()).into());
         }
         match (terms.decide)(&now, examined) {
             CommitDecision::Replace => {}
@@ -316,10 +313,10 @@ impl TempFile {
                 // Any file at the name is kept as the backup. Where the decision may be to leave it, it must be the
                 // file that was decided about.
                 let seen = terms.may_leave.then_some(&now);
-                self.back_up(file, place, seen, backup)
+                self.back_up(file, seen, backup)
             }
-            None if terms.decides() => self.exchange(file, place, &now),
-            None => self.name_over(file, place),
+            None if terms.decides() => self.exchange(file, &now),
+            None => self.name_over(file),
         }
     }
 
@@ -336,13 +333,8 @@ impl TempFile {
     }
 
     /// Replaces a file in one step, and undoes that where the replaced file was not the one that was decided about.
-    fn exchange(
-        &mut self,
-        file: &File,
-        place: &AtPath,
-        now: &FileStat,
-    ) -> Result<AttemptOutcome, CommitError> {
-        let beside = self.take_random_name(file, place)?;
+    fn exchange(&mut self, file: &File, now: &FileStat) -> Result<AttemptOutcome, CommitError> {
+        let beside = self.take_random_name(file)?;
         let (dir, name) = (self.entry.dir(), self.entry.path());
         let unchanged = |old: &FileStat| is_unchanged(old, now);
         match by_inode::exchange_checked(dir, (&beside, self.file_id), name, unchanged) {
@@ -350,23 +342,23 @@ impl TempFile {
                 self.temp_name = None;
                 match by_inode::remove_checked(dir, &beside, file_id(now)) {
                     Ok(_) => Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None })),
-                    Err(e) => Err(cannot_remove(place, &beside, e).into()),
+                    Err(e) => Err(cannot_remove(&self.entry, &beside, e).into()),
                 }
             }
             Ok(ExchangeOutcome::Refused | ExchangeOutcome::Gone) => Ok(AttemptOutcome::Again),
             Ok(ExchangeOutcome::Displaced) => {
                 self.temp_name = None;
                 let kept = backup::keep_as_numbered(&self.entry, &beside).ok();
-                Err(displaced(place, kept).into())
+                Err(displaced(&self.entry, kept).into())
             }
             Err(e) if by_inode::is_unsupported(e) => {
                 // A file that gets the name in the microsecond between this check and the rename is lost.
                 match self.entry.stat(false) {
-                    Ok(again) if is_unchanged(&again, now) => self.name_over(file, place),
+                    Ok(again) if is_unchanged(&again, now) => self.name_over(file),
                     _ => Ok(AttemptOutcome::Again),
                 }
             }
-            Err(e) => Err(cannot_rename(place, e).into()),
+            Err(e) => Err(cannot_rename(&self.entry, e).into()),
         }
     }
 
@@ -374,11 +366,10 @@ impl TempFile {
     fn back_up(
         &mut self,
         file: &File,
-        place: &AtPath,
         seen: Option<&FileStat>,
         how: &Backup,
     ) -> Result<AttemptOutcome, CommitError> {
-        let beside = self.take_random_name(file, place)?;
+        let beside = self.take_random_name(file)?;
         let acceptable = |old: &FileStat| match seen {
             Some(seen) => is_unchanged(old, seen),
             None => !is_directory(old),
@@ -393,18 +384,20 @@ impl TempFile {
             Ok(BackupReplaceOutcome::Refused) => Ok(AttemptOutcome::Again),
             Ok(BackupReplaceOutcome::Displaced(name)) => {
                 self.temp_name = None;
-                Err(displaced(place, Some(name)).into())
+                Err(displaced(&self.entry, Some(name)).into())
             }
-            Err(backup::BackupError::Backup(e)) => Err(place.error(Operation::BackUp, e).into()),
+            Err(backup::BackupError::Backup(e)) => {
+                Err(self.entry.error(Operation::BackUp, e).into())
+            }
             Err(backup::BackupError::NeitherWay(e)) => {
-                Err(place.error(Operation::BackUpAtomically, e).into())
+                Err(self.entry.error(Operation::BackUpAtomically, e).into())
             }
-            Err(backup::BackupError::Name(e)) => Err(cannot_rename(place, e).into()),
+            Err(backup::BackupError::Name(e)) => Err(cannot_rename(&self.entry, e).into()),
         }
     }
 
     /// Gives the file a random name, which no search for leftovers examines, and returns the name.
-    fn take_random_name(&mut self, file: &File, place: &AtPath) -> Result<OsString, Error> {
+    fn take_random_name(&mut self, file: &File) -> Result<OsString, Error> {
         let name = match self.temp_name.take() {
             Some(name) if self.left_slot => name,
             named => {
@@ -412,7 +405,7 @@ impl TempFile {
                 if left.is_err() {
                     self.temp_name = named;
                 }
-                left.map_err(|e| cannot_rename(place, e))?
+                left.map_err(|e| cannot_rename(&self.entry, e))?
             }
         };
         self.left_slot = true;
@@ -448,22 +441,24 @@ impl TempFile {
     }
 
     /// Replaces the file that has the name by then, whichever file that is.
-    fn name_over(&mut self, file: &File, place: &AtPath) -> Result<AttemptOutcome, CommitError> {
+    fn name_over(&mut self, file: &File) -> Result<AttemptOutcome, CommitError> {
         let beside = match self.temp_name.take() {
             Some(beside) => beside,
-            None => temp_name::link(&self.entry, file).map_err(|e| cannot_rename(place, e))?,
+            None => {
+                temp_name::link(&self.entry, file).map_err(|e| cannot_rename(&self.entry, e))?
+            }
         };
         let (dir, name) = (self.entry.dir(), self.entry.path());
         let renamed = renameat(dir, beside.as_os_str(), dir, name);
         if renamed.is_err() {
             self.temp_name = Some(beside);
         }
-        renamed.map_err(|e| cannot_rename(place, e))?;
+        renamed.map_err(|e| cannot_rename(&self.entry, e))?;
         Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None }))
     }
 
-    pub(super) fn abandon(mut self, place: &AtPath) -> Result<(), Error> {
-        self.discard(place)
+    pub(super) fn abandon(mut self) -> Result<(), Error> {
+        self.discard()
     }
 
     /// Leaves the file under its temporary name, where another run completes it.
@@ -477,9 +472,9 @@ impl TempFile {
     }
 
     /// Removes the temporary name, if it still leads to the file.
-    fn discard(&mut self, place: &AtPath) -> Result<(), Error> {
+    fn discard(&mut self) -> Result<(), Error> {
         self.remove_temp_name()
-            .map_err(|(beside, e)| cannot_remove(place, &beside, e))
+            .map_err(|(beside, e)| cannot_remove(&self.entry, &beside, e))
     }
 
     /// Removes the temporary name. Fails with that name and the error.

@@ -162,7 +162,7 @@ impl Destination {
     /// Owner, mode or an extended attribute could not be kept.
     pub fn inherit(&self) -> Result<(), Error> {
         match &self.temporary {
-            Some(temporary) => temporary.inherit(&self.file, &self.place),
+            Some(temporary) => temporary.inherit(&self.file),
             None => Ok(()),
         }
     }
@@ -185,7 +185,7 @@ impl Destination {
             ..
         } = self;
         match temporary {
-            Some(temporary) => temporary.commit(file, place, terms),
+            Some(temporary) => temporary.commit(file, terms),
             None => {
                 terms.fsync_set.note_file(&file, &place);
                 terms.fsync_set.note_entry(&place);
@@ -220,7 +220,7 @@ impl Destination {
     /// A temporary file could not be removed, or the file could not be closed.
     pub fn abandon(self) -> Result<(), Error> {
         match self.temporary {
-            Some(temporary) => temporary.abandon(&self.place),
+            Some(temporary) => temporary.abandon(),
             None => close(self.file, &self.place),
         }
     }

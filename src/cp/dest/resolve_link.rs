@@ -132,3 +132,27 @@ fn may_follow(link: &FileStat, dir: &FileStat) -> bool {
         || link.st_uid == nix::unistd::geteuid().as_raw()
         || link.st_uid == dir.st_uid
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn an_entry_behind_links_is_shown_as_the_path_that_leads_to_it() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (link, file) = (dir.path().join("link"), dir.path().join("sub/file"));
+        fs::create_dir(dir.path().join("sub"))?;
+        std::os::unix::fs::symlink("sub/file", &link)?;
+        for (path, name) in [(&link, "file"), (&file, "file")] {
+            let entry = resolve_follow(&AtPath::from_current(path))?;
+            assert_eq!((entry.path(), entry.shown()), (name.as_ref(), &**path));
+        }
+        let entry = resolve_nofollow(&AtPath::from_current(&link))?;
+        assert_eq!((entry.path(), entry.shown()), ("link".as_ref(), &*link));
+        let slash = AtPath::from_current(Path::new("link/"));
+        assert!(resolve_follow(&slash).is_err_and(|e| e.raw_os_error() == Some(libc::EISDIR)));
+        Ok(())
+    }
+}
