@@ -76,28 +76,28 @@ enum OldFile {
 }
 
 pub(super) fn open(
-    place: &AtPath,
+    dest: &AtPath,
     there: Option<&FileStat>,
     how: &DestOptions,
     part: Part<'_>,
 ) -> Result<Destination, Error> {
-    let (entry, over) = match there {
+    let (entry, old_file) = match there {
         Some(there) if how.replace_as_new => {
-            let entry = resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
+            let entry = resolve_nofollow(dest).map_err(|e| cannot_create(dest, e))?;
             (entry, OldFile::Discard(*there))
         }
-        Some(there) => existing(place, there, how)?,
-        None => (new(place, how)?, OldFile::Absent),
+        Some(there) => existing(dest, there, how)?,
+        None => (new(dest, how)?, OldFile::Absent),
     };
-    let mode = match &over {
+    let mode = match &old_file {
         // The file gets the mode of the old one in the end, and nobody else needs access until then.
         OldFile::Inherit { .. } => 0o600,
         OldFile::Discard(_) | OldFile::Absent => how.mode,
     };
-    let (file, beside) = match open_part(&entry, part) {
+    let (file, temp_name) = match open_part(&entry, part) {
         Some(found) => found,
         None => {
-            if part != Part::None || !matches!(over, OldFile::Absent) {
+            if part != Part::None || !matches!(old_file, OldFile::Absent) {
                 temp_name::remove_leftovers(&entry);
             }
             let made = match part {
@@ -106,18 +106,18 @@ pub(super) fn open(
                     temp_name::create(&entry, mode).map(|(name, file)| (file, Some(name)))
                 }
             };
-            made.map_err(|e| cannot_create(place, e))?
+            made.map_err(|e| cannot_create(dest, e))?
         }
     };
-    let mine = fstat(&file).map_err(|e| cannot_create(place, e))?;
+    let mine = fstat(&file).map_err(|e| cannot_create(dest, e))?;
     Ok(Destination {
-        place: place.clone(),
-        created: !matches!(over, OldFile::Inherit { .. }),
+        dest: dest.clone(),
+        created: !matches!(old_file, OldFile::Inherit { .. }),
         temporary: Some(TempFile {
             entry,
-            temp_name: beside,
+            temp_name,
             file_id: file_id(&mine),
-            old_file: over,
+            old_file,
             how: *how,
             left_slot: false,
         }),
@@ -127,50 +127,50 @@ pub(super) fn open(
 
 /// Returns the entry of an existing file, and the file.
 fn existing(
-    place: &AtPath,
+    dest: &AtPath,
     there: &FileStat,
     how: &DestOptions,
 ) -> Result<(AtPath, OldFile), Error> {
     if is_directory(there) {
-        return Err(cannot_create(place, Errno::EISDIR));
+        return Err(cannot_create(dest, Errno::EISDIR));
     }
     if !is_regular(there) {
-        return Err(Error::atomic(place.shown(), AtomicObstacle::NotRegular));
+        return Err(Error::atomic(dest.shown(), AtomicObstacle::NotRegular));
     }
     // A user who may not write to the file may not replace it either, as in cp. The file of a running program is not
     // written to here, so it is opened for reading.
-    let old = match open_existing(place, there, OFlag::O_WRONLY, how.is_below_operand) {
+    let old = match open_existing(dest, there, OFlag::O_WRONLY, how.is_below_operand) {
         Err(OpenExistingError::Open(e)) if e.raw_os_error() == Some(libc::ETXTBSY) => {
-            open_existing(place, there, OFlag::O_RDONLY, how.is_below_operand)
+            open_existing(dest, there, OFlag::O_RDONLY, how.is_below_operand)
         }
         other => other,
     };
-    let over = match old {
+    let old_file = match old {
         Ok(old) => OldFile::Inherit {
             old,
             there: *there,
             keep_mode: how.keep_mode,
         },
         Err(OpenExistingError::Open(_)) if how.force => OldFile::Discard(*there),
-        Err(other) => return Err(other.into_error(place)),
+        Err(other) => return Err(other.into_error(dest)),
     };
-    let entry = resolve_follow(place).map_err(|e| cannot_create(place, e))?;
+    let entry = resolve_follow(dest).map_err(|e| cannot_create(dest, e))?;
     match entry.stat(false) {
-        Ok(now) if file_id(&now) == file_id(there) => Ok((entry, over)),
-        Ok(_) | Err(Errno::ENOENT) => Err(Error::dest_replaced(place.shown())),
-        Err(e) => Err(cannot_create(place, e)),
+        Ok(now) if file_id(&now) == file_id(there) => Ok((entry, old_file)),
+        Ok(_) | Err(Errno::ENOENT) => Err(Error::dest_replaced(dest.shown())),
+        Err(e) => Err(cannot_create(dest, e)),
     }
 }
 
 /// Returns the entry of a file that does not exist yet.
-fn new(place: &AtPath, how: &DestOptions) -> Result<AtPath, Error> {
-    let entry = resolve_nofollow(place).map_err(|e| cannot_create(place, e))?;
+fn new(dest: &AtPath, how: &DestOptions) -> Result<AtPath, Error> {
+    let entry = resolve_nofollow(dest).map_err(|e| cannot_create(dest, e))?;
     match entry.stat(false) {
         Ok(stat) if is_link(&stat) => {
             if how.through_dangling && !how.is_below_operand {
-                resolve_follow(place).map_err(|e| cannot_create(place, e))
+                resolve_follow(dest).map_err(|e| cannot_create(dest, e))
             } else {
-                Err(not_through_dangling(place))
+                Err(not_through_dangling(dest))
             }
         }
         // The rename at the end verifies that no file has the name.
@@ -226,13 +226,13 @@ impl TempFile {
     pub(super) fn commit(
         mut self,
         file: File,
-        terms: &mut CommitRules<'_>,
+        rules: &mut CommitRules<'_>,
     ) -> Result<CommitOutcome, CommitError> {
-        let done = match self.make_final(&file, terms) {
+        let done = match self.make_final(&file, rules) {
             Ok(Some(committed)) => Ok(committed),
             Ok(None) => {
                 return Err(CommitError::Changed(Box::new(Destination {
-                    place: self.entry.clone(),
+                    dest: self.entry.clone(),
                     created: !matches!(self.old_file, OldFile::Inherit { .. }),
                     temporary: Some(self),
                     file,
@@ -245,7 +245,7 @@ impl TempFile {
         let committed = done?;
         left?;
         if matches!(committed, CommitOutcome::Done { .. }) {
-            terms.fsync_set.note_parent(&self.entry);
+            rules.fsync_set.note_parent(&self.entry);
         }
         close(file, &self.entry)?;
         Ok(committed)
@@ -255,14 +255,14 @@ impl TempFile {
     fn make_final(
         &mut self,
         file: &File,
-        terms: &mut CommitRules<'_>,
+        rules: &mut CommitRules<'_>,
     ) -> Result<Option<CommitOutcome>, CommitError> {
-        if terms.fsync_set.is_wanted() {
+        if rules.fsync_set.is_wanted() {
             retry(|| nix::unistd::fsync(file)).map_err(|e| self.entry.error(Operation::Sync, e))?;
         }
         check_close_error(file, &self.entry)?;
         for _ in 0..MAX_ROUNDS {
-            match self.attempt(file, terms)? {
+            match self.attempt(file, rules)? {
                 AttemptOutcome::Over(committed) => return Ok(Some(committed)),
                 AttemptOutcome::Changed => return Ok(None),
                 AttemptOutcome::Again => {}
@@ -275,11 +275,11 @@ impl TempFile {
     fn attempt(
         &mut self,
         file: &File,
-        terms: &mut CommitRules<'_>,
+        rules: &mut CommitRules<'_>,
     ) -> Result<AttemptOutcome, CommitError> {
         if matches!(self.old_file, OldFile::Absent) {
             match self.name_new(file) {
-                Err(Errno::EEXIST) if terms.decides() => {}
+                Err(Errno::EEXIST) if rules.decides() => {}
                 Err(Errno::EEXIST) => return Err(CommitError::Exists),
                 named => return named_first(named, &self.entry),
             }
@@ -296,26 +296,26 @@ impl TempFile {
         };
         let examined = self.old_file.is_same_file(&now);
         let may_be_any = examined && matches!(self.old_file, OldFile::Discard(_));
-        if is_directory(&now) || !(is_regular(&now) || may_be_any || terms.backup.is_some()) {
+        if is_directory(&now) || !(is_regular(&now) || may_be_any || rules.backup.is_some()) {
             return Err(Error::dest_replaced(self.entry.shown()).into());
         }
-        match (terms.decide)(&now, examined) {
+        match (rules.decide)(&now, examined) {
             CommitDecision::Replace => {}
             CommitDecision::Leave => {
                 return Ok(AttemptOutcome::Over(CommitOutcome::Left(file_id(&now))));
             }
         }
-        if !examined && self.look_anew(&now, terms.backup.is_some())? {
+        if !examined && self.look_anew(&now, rules.backup.is_some())? {
             return Ok(AttemptOutcome::Changed);
         }
-        match terms.backup {
+        match rules.backup {
             Some(backup) => {
                 // Any file at the name is kept as the backup. Where the decision may be to leave it, it must be the
                 // file that was decided about.
-                let seen = terms.may_leave.then_some(&now);
+                let seen = rules.may_leave.then_some(&now);
                 self.back_up(file, seen, backup)
             }
-            None if terms.decides() => self.exchange(file, &now),
+            None if rules.decides() => self.exchange(file, &now),
             None => self.name_over(file),
         }
     }
@@ -326,29 +326,29 @@ impl TempFile {
             self.old_file = OldFile::Discard(*now);
             return Ok(false);
         }
-        let (_, over) = existing(&self.entry, now, &self.how)?;
-        let kept = matches!(over, OldFile::Inherit { .. });
-        self.old_file = over;
+        let (_, old_file) = existing(&self.entry, now, &self.how)?;
+        let kept = matches!(old_file, OldFile::Inherit { .. });
+        self.old_file = old_file;
         Ok(kept)
     }
 
     /// Replaces a file in one step, and undoes that where the replaced file was not the one that was decided about.
     fn exchange(&mut self, file: &File, now: &FileStat) -> Result<AttemptOutcome, CommitError> {
-        let beside = self.take_random_name(file)?;
+        let temp_name = self.take_random_name(file)?;
         let (dir, name) = (self.entry.dir(), self.entry.path());
         let unchanged = |old: &FileStat| is_unchanged(old, now);
-        match by_inode::exchange_checked(dir, (&beside, self.file_id), name, unchanged) {
+        match by_inode::exchange_checked(dir, (&temp_name, self.file_id), name, unchanged) {
             Ok(ExchangeOutcome::Done) => {
                 self.temp_name = None;
-                match by_inode::remove_checked(dir, &beside, file_id(now)) {
+                match by_inode::remove_checked(dir, &temp_name, file_id(now)) {
                     Ok(_) => Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None })),
-                    Err(e) => Err(cannot_remove(&self.entry, &beside, e).into()),
+                    Err(e) => Err(cannot_remove(&self.entry, &temp_name, e).into()),
                 }
             }
             Ok(ExchangeOutcome::Refused | ExchangeOutcome::Gone) => Ok(AttemptOutcome::Again),
             Ok(ExchangeOutcome::Displaced) => {
                 self.temp_name = None;
-                let kept = backup::keep_as_numbered(&self.entry, &beside).ok();
+                let kept = backup::keep_as_numbered(&self.entry, &temp_name).ok();
                 Err(displaced(&self.entry, kept).into())
             }
             Err(e) if by_inode::is_unsupported(e) => {
@@ -367,14 +367,19 @@ impl TempFile {
         &mut self,
         file: &File,
         seen: Option<&FileStat>,
-        how: &Backup,
+        backup: &Backup,
     ) -> Result<AttemptOutcome, CommitError> {
-        let beside = self.take_random_name(file)?;
+        let temp_name = self.take_random_name(file)?;
         let acceptable = |old: &FileStat| match seen {
             Some(seen) => is_unchanged(old, seen),
             None => !is_directory(old),
         };
-        match backup::exchange_with_backup(&self.entry, (&beside, self.file_id), how, acceptable) {
+        match backup::exchange_with_backup(
+            &self.entry,
+            (&temp_name, self.file_id),
+            backup,
+            acceptable,
+        ) {
             Ok(BackupReplaceOutcome::Done(name)) => {
                 self.temp_name = None;
                 Ok(AttemptOutcome::Over(CommitOutcome::Done {
@@ -416,12 +421,12 @@ impl TempFile {
     /// Gives the new file the name of the destination, if no file has it.
     fn name_new(&mut self, file: &File) -> nix::Result<()> {
         let (dir, name) = (self.entry.dir(), self.entry.path());
-        let Some(beside) = &self.temp_name else {
+        let Some(temp_name) = &self.temp_name else {
             return temp_name::name_open_file(file, dir, name);
         };
         match renameat2(
             dir,
-            beside.as_os_str(),
+            temp_name.as_os_str(),
             dir,
             name,
             RenameFlags::RENAME_NOREPLACE,
@@ -429,7 +434,7 @@ impl TempFile {
             // The file system cannot guarantee that, or the kernel is older than 3.15. The temporary name is removed
             // later.
             Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {
-                linkat(dir, beside.as_os_str(), dir, name, AtFlags::empty())
+                linkat(dir, temp_name.as_os_str(), dir, name, AtFlags::empty())
             }
             renamed => {
                 if renamed.is_ok() {
@@ -442,16 +447,16 @@ impl TempFile {
 
     /// Replaces the file that has the name by then, whichever file that is.
     fn name_over(&mut self, file: &File) -> Result<AttemptOutcome, CommitError> {
-        let beside = match self.temp_name.take() {
-            Some(beside) => beside,
+        let temp_name = match self.temp_name.take() {
+            Some(temp_name) => temp_name,
             None => {
                 temp_name::link(&self.entry, file).map_err(|e| cannot_rename(&self.entry, e))?
             }
         };
         let (dir, name) = (self.entry.dir(), self.entry.path());
-        let renamed = renameat(dir, beside.as_os_str(), dir, name);
+        let renamed = renameat(dir, temp_name.as_os_str(), dir, name);
         if renamed.is_err() {
-            self.temp_name = Some(beside);
+            self.temp_name = Some(temp_name);
         }
         renamed.map_err(|e| cannot_rename(&self.entry, e))?;
         Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None }))
@@ -474,17 +479,17 @@ impl TempFile {
     /// Removes the temporary name, if it still leads to the file.
     fn discard(&mut self) -> Result<(), Error> {
         self.remove_temp_name()
-            .map_err(|(beside, e)| cannot_remove(&self.entry, &beside, e))
+            .map_err(|(temp_name, e)| cannot_remove(&self.entry, &temp_name, e))
     }
 
     /// Removes the temporary name. Fails with that name and the error.
     fn remove_temp_name(&mut self) -> Result<(), (OsString, Errno)> {
-        let Some(beside) = self.temp_name.take() else {
+        let Some(temp_name) = self.temp_name.take() else {
             return Ok(());
         };
-        match by_inode::remove_checked(self.entry.dir(), &beside, self.file_id) {
+        match by_inode::remove_checked(self.entry.dir(), &temp_name, self.file_id) {
             Ok(_) => Ok(()),
-            Err(e) => Err((beside, e)),
+            Err(e) => Err((temp_name, e)),
         }
     }
 }
@@ -506,10 +511,10 @@ impl OldFile {
     }
 }
 
-fn named_first(named: nix::Result<()>, place: &AtPath) -> Result<AttemptOutcome, CommitError> {
+fn named_first(named: nix::Result<()>, entry: &AtPath) -> Result<AttemptOutcome, CommitError> {
     match named {
         Ok(()) => Ok(AttemptOutcome::Over(CommitOutcome::Done { backup: None })),
-        Err(e) => Err(cannot_create(place, e).into()),
+        Err(e) => Err(cannot_create(entry, e).into()),
     }
 }
 
@@ -520,19 +525,19 @@ fn is_unchanged(old: &FileStat, looked_at: &FileStat) -> bool {
 }
 
 /// Returns the error for a destination that another process replaced at the moment of the exchange.
-fn displaced(place: &AtPath, kept: Option<OsString>) -> Error {
-    let kept = kept.map(|name| at_path::sibling_path(place.shown().as_os_str(), &name).into());
+fn displaced(entry: &AtPath, kept: Option<OsString>) -> Error {
+    let kept = kept.map(|name| at_path::sibling_path(entry.shown().as_os_str(), &name).into());
     Error::Replaced(Replaced::Dest {
-        path: place.shown().into(),
+        path: entry.shown().into(),
         kept,
     })
 }
 
-fn cannot_remove(place: &AtPath, beside: &OsStr, e: Errno) -> Error {
-    let path = at_path::sibling_path(place.shown().as_os_str(), beside);
+fn cannot_remove(entry: &AtPath, temp_name: &OsStr, e: Errno) -> Error {
+    let path = at_path::sibling_path(entry.shown().as_os_str(), temp_name);
     Error::io(Operation::Remove, path, e)
 }
 
-fn cannot_rename(place: &AtPath, error: impl Into<io::Error>) -> Error {
-    Error::atomic(place.shown(), AtomicObstacle::Rename(error.into()))
+fn cannot_rename(entry: &AtPath, error: impl Into<io::Error>) -> Error {
+    Error::atomic(entry.shown(), AtomicObstacle::Rename(error.into()))
 }

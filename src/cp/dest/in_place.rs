@@ -17,31 +17,31 @@ use crate::cp::file_status::{file_id, is_link};
 use crate::cp::lease_wait::wait_for_lease;
 
 pub(super) fn open(
-    place: &AtPath,
+    dest: &AtPath,
     there: Option<&FileStat>,
     how: &DestOptions,
     mut removed: impl FnMut(),
 ) -> Result<Destination, Error> {
     if let Some(there) = there {
-        match open_existing(place, there, OFlag::O_WRONLY, how.is_below_operand) {
-            Ok(file) => return blocking(file, place),
+        match open_existing(dest, there, OFlag::O_WRONLY, how.is_below_operand) {
+            Ok(file) => return blocking(file, dest),
             // The file was removed meanwhile, so a new one is made, as in cp.
             Err(OpenExistingError::Open(e)) if e.raw_os_error() == Some(libc::ENOENT) => {}
             Err(OpenExistingError::Open(e))
                 if how.force && e.kind() != io::ErrorKind::Interrupted =>
             {
-                match place.remove_examined(there)? {
+                match dest.remove_examined(there)? {
                     RemoveOutcome::Done => removed(),
                     RemoveOutcome::Gone => {}
                     RemoveOutcome::Other | RemoveOutcome::Aside(_) => {
-                        return Err(Error::dest_replaced(place.shown()));
+                        return Err(Error::dest_replaced(dest.shown()));
                     }
                 }
             }
-            Err(other) => return Err(other.into_error(place)),
+            Err(other) => return Err(other.into_error(dest)),
         }
     }
-    create(place, how)
+    create(dest, how)
 }
 
 /// The reason why an existing file was not opened.
@@ -56,11 +56,11 @@ pub(super) enum OpenExistingError {
 
 impl OpenExistingError {
     /// Returns the error in the terms of the copy.
-    pub(super) fn into_error(self, place: &AtPath) -> Error {
+    pub(super) fn into_error(self, dest: &AtPath) -> Error {
         match self {
-            Self::Open(e) => cannot_create(place, e),
-            Self::Examine(e) => place.error(Operation::Fstat, e),
-            Self::Replaced => Error::dest_replaced(place.shown()),
+            Self::Open(e) => cannot_create(dest, e),
+            Self::Examine(e) => dest.error(Operation::Fstat, e),
+            Self::Replaced => Error::dest_replaced(dest.shown()),
         }
     }
 }
@@ -68,7 +68,7 @@ impl OpenExistingError {
 /// Opens the file that was examined before, and fails with `Replaced` where another was swapped in. Does not block on
 /// such a file, and does not use O_TRUNC, which would destroy data before there is known to be room.
 pub(super) fn open_existing(
-    place: &AtPath,
+    dest: &AtPath,
     there: &FileStat,
     access: OFlag,
     below: bool,
@@ -76,9 +76,9 @@ pub(super) fn open_existing(
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = wait_for_lease(|| {
         if below {
-            open_trusted(place, flags)
+            open_trusted(dest, flags)
         } else {
-            place.open(flags, 0)
+            dest.open(flags, 0)
         }
     })
     .map_err(OpenExistingError::Open)?;
@@ -91,10 +91,10 @@ pub(super) fn open_existing(
 }
 
 /// Makes an open file blocking again, now that it is known to be the right one.
-fn blocking(file: File, place: &AtPath) -> Result<Destination, Error> {
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_WRONLY)).map_err(|e| cannot_create(place, e))?;
+fn blocking(file: File, dest: &AtPath) -> Result<Destination, Error> {
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_WRONLY)).map_err(|e| cannot_create(dest, e))?;
     Ok(Destination {
-        place: place.clone(),
+        dest: dest.clone(),
         file,
         created: false,
         temporary: None,
@@ -110,51 +110,51 @@ const FIFO_READER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// # Errors
 /// Returns the error of open(2), or that another file has the name.
 pub fn open_fifo(
-    place: &AtPath,
+    dest: &AtPath,
     there: &FileStat,
     below: bool,
     interrupted: impl Fn() -> bool,
 ) -> Result<Destination, Error> {
     loop {
-        match open_existing(place, there, OFlag::O_WRONLY, below) {
-            Ok(file) => return blocking(file, place),
+        match open_existing(dest, there, OFlag::O_WRONLY, below) {
+            Ok(file) => return blocking(file, dest),
             Err(OpenExistingError::Open(e))
                 if e.raw_os_error() == Some(libc::ENXIO) && !interrupted() =>
             {
                 std::thread::sleep(FIFO_READER_POLL_INTERVAL);
             }
-            Err(other) => return Err(other.into_error(place)),
+            Err(other) => return Err(other.into_error(dest)),
         }
     }
 }
 
-fn create(place: &AtPath, how: &DestOptions) -> Result<Destination, Error> {
+fn create(dest: &AtPath, how: &DestOptions) -> Result<Destination, Error> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
-    let mut opened = place.open(flags | OFlag::O_EXCL, how.mode);
+    let mut opened = dest.open(flags | OFlag::O_EXCL, how.mode);
     let exists = |e: &io::Error| e.raw_os_error() == Some(libc::EEXIST);
-    if opened.as_ref().is_err_and(exists) && is_symlink_at(place) {
+    if opened.as_ref().is_err_and(exists) && is_symlink_at(dest) {
         if !how.through_dangling {
-            return Err(not_through_dangling(place));
+            return Err(not_through_dangling(dest));
         }
         opened = if how.is_below_operand {
-            create_trusted(place, flags, how.mode)
+            create_trusted(dest, flags, how.mode)
         } else {
-            place.open(flags, how.mode)
+            dest.open(flags, how.mode)
         };
     }
     match opened {
         Ok(file) => Ok(Destination {
-            place: place.clone(),
+            dest: dest.clone(),
             file,
             created: true,
             temporary: None,
         }),
-        Err(e) => Err(cannot_create(place, e)),
+        Err(e) => Err(cannot_create(dest, e)),
     }
 }
 
-fn is_symlink_at(place: &AtPath) -> bool {
-    place.stat(false).is_ok_and(|stat| is_link(&stat))
+fn is_symlink_at(dest: &AtPath) -> bool {
+    dest.stat(false).is_ok_and(|stat| is_link(&stat))
 }
 
 #[cfg(test)]
@@ -168,8 +168,8 @@ mod tests {
         let (path, victim) = (dir.path().join("dest"), dir.path().join("victim"));
         fs::write(&path, "old")?;
         fs::write(&victim, "precious")?;
-        let place = AtPath::from_current(&path);
-        let there = place.stat(true)?;
+        let dest = AtPath::from_current(&path);
+        let there = dest.stat(true)?;
         fs::remove_file(&path)?;
         std::os::unix::fs::symlink(&victim, &path)?;
         for atomic in [false, true] {
@@ -183,7 +183,7 @@ mod tests {
                 keep_mode: true,
             };
             let opened =
-                super::super::open(&place, Some(&there), &how, super::super::Part::None, || {});
+                super::super::open(&dest, Some(&there), &how, super::super::Part::None, || {});
             assert!(opened.is_err_and(|e| e.to_string().contains("was replaced")));
             assert_eq!(fs::read(&victim)?, b"precious");
         }

@@ -63,7 +63,7 @@ pub enum Part<'a> {
 #[derive(Debug)]
 pub struct Destination {
     /// The path of the destination.
-    place: AtPath,
+    dest: AtPath,
     /// Whether this run made the file, and may remove it.
     pub created: bool,
     /// A file that does not have its final name yet. This field is before `file`, whose lock protects the temporary
@@ -141,16 +141,16 @@ impl From<Error> for CommitError {
 /// Returns the error of opening or creating the file. Nothing was changed then, except for a file that `removed`
 /// reported.
 pub fn open(
-    place: &AtPath,
+    dest: &AtPath,
     there: Option<&FileStat>,
     how: &DestOptions,
     part: Part<'_>,
     removed: impl FnMut(),
 ) -> Result<Destination, Error> {
     if how.atomic {
-        atomic::open(place, there, how, part)
+        atomic::open(dest, there, how, part)
     } else {
-        in_place::open(place, there, how, removed)
+        in_place::open(dest, there, how, removed)
     }
 }
 
@@ -177,19 +177,19 @@ impl Destination {
     ///
     /// # Errors
     /// The file could not be made durable, named or closed; a temporary file is removed then.
-    pub fn commit(self, terms: &mut CommitRules<'_>) -> Result<CommitOutcome, CommitError> {
+    pub fn commit(self, rules: &mut CommitRules<'_>) -> Result<CommitOutcome, CommitError> {
         let Self {
-            place,
+            dest,
             file,
             temporary,
             ..
         } = self;
         match temporary {
-            Some(temporary) => temporary.commit(file, terms),
+            Some(temporary) => temporary.commit(file, rules),
             None => {
-                terms.fsync_set.note_file(&file, &place);
-                terms.fsync_set.note_entry(&place);
-                close(file, &place)?;
+                rules.fsync_set.note_file(&file, &dest);
+                rules.fsync_set.note_entry(&dest);
+                close(file, &dest)?;
                 Ok(CommitOutcome::Done { backup: None })
             }
         }
@@ -210,7 +210,7 @@ impl Destination {
         if let Some(temporary) = self.temporary {
             temporary.keep();
         }
-        close(self.file, &self.place)
+        close(self.file, &self.dest)
     }
 
     /// Ends a destination that is not to be committed: removes a temporary file, and closes one that was written in
@@ -221,42 +221,42 @@ impl Destination {
     pub fn abandon(self) -> Result<(), Error> {
         match self.temporary {
             Some(temporary) => temporary.abandon(),
-            None => close(self.file, &self.place),
+            None => close(self.file, &self.dest),
         }
     }
 }
 
 /// Returns the error of opening or creating a destination. For a name with a trailing slash that is no directory, the
 /// error is ENOTDIR, as in cp.
-fn cannot_create(place: &AtPath, error: impl Into<io::Error>) -> Error {
+fn cannot_create(dest: &AtPath, error: impl Into<io::Error>) -> Error {
     let error = error.into();
-    let slash = place.path().as_encoded_bytes().ends_with(b"/");
+    let slash = dest.path().as_encoded_bytes().ends_with(b"/");
     match error.raw_os_error() {
-        Some(libc::EISDIR) if slash => place.error(Operation::OpenDest, Errno::ENOTDIR),
-        _ => place.error(Operation::OpenDest, error),
+        Some(libc::EISDIR) if slash => dest.error(Operation::OpenDest, Errno::ENOTDIR),
+        _ => dest.error(Operation::OpenDest, error),
     }
 }
 
 /// Returns the error for a destination that is a dangling symbolic link.
-fn not_through_dangling(place: &AtPath) -> Error {
-    Error::refused(Refusal::DanglingSymlink, Path::new(""), place.shown())
+fn not_through_dangling(dest: &AtPath) -> Error {
+    Error::refused(Refusal::DanglingSymlink, Path::new(""), dest.shown())
 }
 
 /// Returns an error that only close(2) reports (NFS, FUSE) while the file stays open: closing any of its descriptors
 /// asks the file system.
-fn check_close_error(file: &File, place: &AtPath) -> Result<(), Error> {
+fn check_close_error(file: &File, dest: &AtPath) -> Result<(), Error> {
     let again = file
         .as_fd()
         .try_clone_to_owned()
-        .map_err(|e| place.error(Operation::Close, e))?;
-    close(File::from(again), place)
+        .map_err(|e| dest.error(Operation::Close, e))?;
+    close(File::from(again), dest)
 }
 
 /// Closes a file, and returns an error that only close(2) reports (NFS, FUSE).
-fn close(file: File, place: &AtPath) -> Result<(), Error> {
+fn close(file: File, dest: &AtPath) -> Result<(), Error> {
     match nix::unistd::close(file.into_raw_fd()) {
         // On Linux the descriptor is closed even after EINTR.
         Ok(()) | Err(Errno::EINTR) => Ok(()),
-        Err(e) => Err(place.error(Operation::Close, e)),
+        Err(e) => Err(dest.error(Operation::Close, e)),
     }
 }

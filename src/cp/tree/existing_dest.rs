@@ -315,16 +315,16 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
         there: FileStat,
-        (how, atomic): (&Backup, bool),
+        (backup, atomic): (&Backup, bool),
     ) -> Result<DestLook, EntryError> {
         let dest = &entry.dest;
-        if how.names != BackupNames::Numbered && is_backup_of(entry, from, &how.suffix) {
+        if backup.names != BackupNames::Numbered && is_backup_of(entry, from, &backup.suffix) {
             return Err(entry.refused(Refusal::BackupOverSource));
         }
         // The renamed file may still be in flight.
         self.wait_in_flight();
         if atomic {
-            let name = backup::plan(dest, how).map_err(|e| dest.error(Operation::BackUp, e))?;
+            let name = backup::plan(dest, backup).map_err(|e| dest.error(Operation::BackUp, e))?;
             return Ok(DestPlan {
                 there: Some(there),
                 replace_as_new: true,
@@ -332,7 +332,7 @@ impl Walk<'_, '_, '_> {
             }
             .met());
         }
-        match backup::make(dest, how, file_id(&there)) {
+        match backup::make(dest, backup, file_id(&there)) {
             Ok(BackupOutcome::Renamed(name, old)) => Ok(DestPlan {
                 backup: Some(EntryBackup {
                     name,

@@ -495,12 +495,12 @@ fn replace_by_name(
 fn replace_with_backup(
     dest: &AtPath,
     (new, mine): (&OsStr, FileId),
-    how: &Backup,
+    backup: &Backup,
     is_old: impl Fn(&FileStat) -> bool,
 ) -> nix::Result<Option<bool>> {
     let entry = dest::resolve_link::resolve_nofollow(dest).map_err(|e| errno_of(&e))?;
     let name = last_component(new.as_ref());
-    match backup::exchange_with_backup(&entry, (name, mine), how, is_old) {
+    match backup::exchange_with_backup(&entry, (name, mine), backup, is_old) {
         Ok(backup::BackupReplaceOutcome::Done(_)) => Ok(Some(true)),
         Ok(backup::BackupReplaceOutcome::Refused) => Ok(None),
         Ok(backup::BackupReplaceOutcome::Displaced(_)) => Err(Errno::EEXIST),
