@@ -139,23 +139,22 @@ pub(super) fn copy(
     copier: &mut FileCopier,
     request: &CopyRequest<'_>,
 ) -> Result<FileId, FileCopyError> {
-    let (source, dest) = (request.source.shown(), request.dest.shown());
-    if let Err(error) = cx
-        .line_names
-        .check_distinct((source, request.from), (dest, request.there))
-    {
+    let named_source = (request.source.shown(), request.from);
+    let named_dest = (request.dest.shown(), request.there);
+    if let Err(error) = cx.line_names.check_distinct(named_source, named_dest) {
         voice.discard_manifest();
         return Err(error.into());
     }
     let drains = cx.options.transfer.drain;
-    let opened = &match drains {
+    let (file, status) = &match drains {
         true => open_drained(request)?,
         false => open_source(request, OFlag::O_RDONLY)?,
     };
+    let source = OpenedFile { file, status };
     if let Some(newer) = newer_dest(cx.options, request) {
         return Ok(newer);
     }
-    let resume = begin_resume(cx, voice, request, &opened.0)?;
+    let resume = begin_resume(cx, voice, request, source)?;
     let there = request.there;
     let options = &cx.options.transfer;
     if let Some(whole) = resume
@@ -164,7 +163,7 @@ pub(super) fn copy(
         .filter(|_| !options.verify && !options.require_quiescent && !drains)
         .and_then(|r| r.whole(there, &cx.whole_files))
     {
-        return report_whole(cx, voice, (copier, &opened.0), request).map(|()| whole);
+        return report_whole(cx, voice, (copier, source), request).map(|()| whole);
     }
     let from = source_before(request.from, resume.as_ref());
     let request = &CopyRequest {
@@ -173,7 +172,7 @@ pub(super) fn copy(
     };
     let copy = OpenedCopy {
         resume: resume.as_ref(),
-        ..OpenedCopy::new(cx, request, opened)
+        ..OpenedCopy::new(cx, request, source)
     };
     let copied = copy.reporting_method(voice, |method, voice| copy.run(voice, copier, method));
     copied.map_err(|failed| FileCopyError {
@@ -194,15 +193,15 @@ fn source_before(from: &FileStat, resume: Option<&ResumeSession>) -> FileStat {
 /// A file in the copier's batch: both ends are open, and the data is read.
 #[derive(Debug)]
 pub(super) struct BatchedCopy {
-    opened: (File, StatxInfo),
-    dest: PreparedDest,
+    source: (File, StatxInfo),
+    prepared: PreparedDest,
 }
 
 impl BatchedCopy {
     /// Looks at the destination again, which a batch may have written in part.
     pub(super) fn refresh_status(&mut self) {
-        if let Ok(now) = StatxInfo::query(&self.dest.open.file) {
-            self.dest.new_file = Some(now);
+        if let Ok(now) = StatxInfo::query(&self.prepared.open.file) {
+            self.prepared.new_file = Some(now);
         }
     }
 }
@@ -239,17 +238,21 @@ pub(super) fn batch(
     copier: &mut FileCopier,
     request: &CopyRequest<'_>,
 ) -> Result<BatchOutcome, FileCopyError> {
-    let opened = open_source(request, OFlag::O_RDONLY)?;
-    let copy = OpenedCopy::new(cx, request, &opened);
-    let dest = copy.prepare_dest(voice)?;
-    let is_batched = dest.new_file.is_some_and(|status| {
-        let target = OpenedFile {
-            file: &dest.open.file,
-            status: &status,
-        };
-        copier.batch(copy.source(), target, cx.options.transfer, copy.tag())
+    let (file, status) = open_source(request, OFlag::O_RDONLY)?;
+    let source = OpenedFile {
+        file: &file,
+        status: &status,
+    };
+    let copy = OpenedCopy::new(cx, request, source);
+    let prepared = copy.prepare_dest(voice)?;
+    let is_batched = prepared.new_file.is_some_and(|status| {
+        let dest = prepared.opened(&status);
+        copier.batch(source, dest, cx.options.transfer, copy.tag())
     });
-    let held = BatchedCopy { opened, dest };
+    let held = BatchedCopy {
+        source: (file, status),
+        prepared,
+    };
     Ok(if is_batched {
         BatchOutcome::Batched(held)
     } else {
@@ -265,17 +268,18 @@ pub(super) fn finish_batched(
     request: &CopyRequest<'_>,
     (held, is_written): (BatchedCopy, bool),
 ) -> Result<FileId, FileCopyError> {
-    let BatchedCopy { opened, dest } = held;
-    let copy = OpenedCopy::new(cx, request, &opened);
+    let BatchedCopy { source, prepared } = held;
+    let (file, status) = &source;
+    let copy = OpenedCopy::new(cx, request, OpenedFile { file, status });
     if is_written {
         let size = request.from.st_size.cast_unsigned();
         let mut observer = FileReporter::new(voice, request.source.shown(), request.dest.shown());
         observer.progress(&FileCopier::batch_progress(size));
         observer.finish(size);
-        return copy.complete(voice, dest, &Assurance::default());
+        return copy.complete(voice, prepared, &Assurance::default());
     }
     copy.reporting_method(voice, |method, voice| {
-        copy.transfer(voice, copier, method, dest)
+        copy.transfer(voice, copier, method, prepared)
     })
 }
 
@@ -287,25 +291,42 @@ struct PreparedDest {
     new_file: Option<StatxInfo>,
 }
 
+impl PreparedDest {
+    /// Returns the status of the file, which is queried where it is not known.
+    fn status(&self, dest: &AtPath) -> Result<StatxInfo, Error> {
+        match self.new_file {
+            Some(status) => Ok(status),
+            None => StatxInfo::query(&self.open.file).map_err(|e| dest.error(Operation::Fstat, e)),
+        }
+    }
+
+    /// Returns the file together with its status.
+    fn opened<'a>(&'a self, status: &'a StatxInfo) -> OpenedFile<'a> {
+        OpenedFile {
+            file: &self.open.file,
+            status,
+        }
+    }
+}
+
 /// Reads with --resume what is known of an interrupted copy, and warns if it cannot be used.
 fn begin_resume(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
     request: &CopyRequest<'_>,
-    opened: &File,
+    source: OpenedFile<'_>,
 ) -> Result<Option<ResumeSession>, Error> {
     if !cx.options.resume || cx.options.attributes_only {
         return Ok(None);
     }
-    let source = request.source;
     // The status of the walk may be old: the source could have been written to since.
-    let from = fstat(opened).map_err(|e| source.error(Operation::Fstat, e))?;
+    let from = fstat(source.file).map_err(|e| request.source.error(Operation::Fstat, e))?;
     let options = &cx.options.transfer;
     let drained = options
         .drain
-        .then(|| drain::identity_of(opened, options.verify));
-    let ends = ((source, &from), (request.dest, request.there));
-    let (session, why) = ResumeSession::begin(ends.0, ends.1, drained, freed_into(opened))?;
+        .then(|| drain::identity_of(source.file, options.verify));
+    let ends = ((request.source, &from), (request.dest, request.there));
+    let (session, why) = ResumeSession::begin(ends.0, ends.1, drained, freed_into(source.file))?;
     warn_copied_anew(voice, request.dest, why);
     Ok(Some(session))
 }
@@ -314,10 +335,10 @@ fn begin_resume(
 fn report_whole(
     cx: &CopyContext<'_>,
     voice: &mut OrderedOutput,
-    (copier, opened): (&mut FileCopier, &File),
+    (copier, source): (&mut FileCopier, OpenedFile<'_>),
     request: &CopyRequest<'_>,
 ) -> Result<(), FileCopyError> {
-    let (source, dest) = (request.source.shown(), request.dest.shown());
+    let dest = request.dest.shown();
     // The run that copied it has synced its data, and perhaps not its name.
     cx.fsync_set.note_entry(request.dest);
     if cx.options.report.debug {
@@ -326,14 +347,14 @@ fn report_whole(
     let Some(algorithm) = cx.options.transfer.digest else {
         return Ok(());
     };
-    let mut observer = FileReporter::new(voice, source, dest);
-    let hashed = copier.hash(opened, algorithm, &mut observer);
+    let mut observer = FileReporter::new(voice, request.source.shown(), dest);
+    let hashed = copier.hash(source.file, algorithm, &mut observer);
     drop(observer);
     let digest = hashed.map_err(|error| {
         let size = request.from.st_size.cast_unsigned();
         Error::Data(Box::new(DataError {
             failure: CopyFailure::before(error, size),
-            source: source.into(),
+            source: request.source.shown().into(),
             dest: dest.into(),
             is_atomic: false,
             shortage: None,
@@ -358,32 +379,18 @@ fn warn_copied_anew(voice: &mut OrderedOutput, dest: &AtPath, why: Option<AnewRe
 struct OpenedCopy<'a> {
     cx: &'a CopyContext<'a>,
     request: &'a CopyRequest<'a>,
-    opened: &'a File,
-    /// The status of the source since it was opened.
-    status: &'a StatxInfo,
+    source: OpenedFile<'a>,
     /// The state of the copy, with --resume.
     resume: Option<&'a ResumeSession>,
 }
 
 impl<'a> OpenedCopy<'a> {
-    fn new(
-        cx: &'a CopyContext<'a>,
-        request: &'a CopyRequest<'a>,
-        (opened, status): &'a (File, StatxInfo),
-    ) -> Self {
+    fn new(cx: &'a CopyContext<'a>, request: &'a CopyRequest<'a>, source: OpenedFile<'a>) -> Self {
         Self {
             cx,
             request,
-            opened,
-            status,
+            source,
             resume: None,
-        }
-    }
-
-    fn source(&self) -> OpenedFile<'a> {
-        OpenedFile {
-            file: self.opened,
-            status: self.status,
         }
     }
 
@@ -410,8 +417,8 @@ impl<'a> OpenedCopy<'a> {
         copier: &mut FileCopier,
         method: &mut CopyMethod,
     ) -> Result<FileId, FileCopyError> {
-        let dest = self.prepare_dest(voice)?;
-        self.transfer(voice, copier, method, dest)
+        let prepared = self.prepare_dest(voice)?;
+        self.transfer(voice, copier, method, prepared)
     }
 
     /// Copies data and attributes to a destination that is prepared.
@@ -420,10 +427,10 @@ impl<'a> OpenedCopy<'a> {
         voice: &mut OrderedOutput,
         copier: &mut FileCopier,
         method: &mut CopyMethod,
-        dest: PreparedDest,
+        prepared: PreparedDest,
     ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
-        let open = &dest.open;
+        let open = &prepared.open;
         // A file that replaces the old one atomically has a narrow mode already.
         let narrowed = request.there.filter(|there| {
             let attributes = &cx.attributes;
@@ -431,18 +438,18 @@ impl<'a> OpenedCopy<'a> {
         });
         let copied = if cx.options.attributes_only {
             Ok(Assurance::default())
-        } else if let Err(error) = self.check_left(voice, copier, open) {
+        } else if let Err(error) = self.check_left(voice, copier, &prepared) {
             Err(error)
         } else if self.resume.is_some_and(ResumeSession::has_all) {
             self.assure_complete(voice, copier, open)
         } else {
-            self.copy_data(voice, copier, &dest, method)
+            self.copy_data(voice, copier, &prepared, method)
         };
         let assurance = match copied {
             Ok(assurance) => assurance,
             Err(error) => {
                 let unwritable = request.there.filter(|_| self.must_replace(&error));
-                let left = self.give_up(voice, dest.open, narrowed, &error);
+                let left = self.give_up(voice, prepared.open, narrowed, &error);
                 let Some(there) = unwritable else {
                     let failed = FileCopyError::from(error);
                     return Err(FileCopyError { left, ..failed });
@@ -455,18 +462,18 @@ impl<'a> OpenedCopy<'a> {
                 return OpenedCopy { request, ..*self }.run(voice, copier, method);
             }
         };
-        self.complete(voice, dest, &assurance)
+        self.complete(voice, prepared, &assurance)
     }
 
     /// Sets the attributes of a destination whose data is complete, and commits it.
     fn complete(
         &self,
         voice: &mut OrderedOutput,
-        dest: PreparedDest,
+        prepared: PreparedDest,
         assurance: &Assurance,
     ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
-        let PreparedDest { open, new_file } = dest;
+        let PreparedDest { open, new_file } = prepared;
         let made = match new_file {
             Some(status) => file_id_of_statx(&status),
             None => {
@@ -534,11 +541,11 @@ impl<'a> OpenedCopy<'a> {
         cx.durable_names.sync(resume.entry())?;
         let check_dest = || self.check_whole(resume, &file);
         check_dest()?;
-        resume.record_all(self.opened)?;
+        resume.record_all(self.source.file)?;
         // What is printed may be lost with the source otherwise.
         self.report_assurance(voice, assurance);
         let freed = drain::free_and_remove(
-            (source, self.opened),
+            (source, self.source.file),
             file_id(request.from),
             (dest, &check_dest),
             assurance.source_modified,
@@ -553,7 +560,8 @@ impl<'a> OpenedCopy<'a> {
     fn check_whole(&self, resume: &ResumeSession, file: &File) -> Result<(), Error> {
         let dest = self.request.dest;
         let now = stat_of(file, dest)?;
-        match now.st_size.cast_unsigned() == self.status.size && resume.check_name().is_ok() {
+        match now.st_size.cast_unsigned() == self.source.status.size && resume.check_name().is_ok()
+        {
             true => Ok(()),
             false => Err(Error::dest_replaced(dest.shown())),
         }
@@ -565,26 +573,23 @@ impl<'a> OpenedCopy<'a> {
         &self,
         voice: &mut OrderedOutput,
         copier: &mut FileCopier,
-        open: &Destination,
+        prepared: &PreparedDest,
     ) -> Result<(), Error> {
         let until = self.resume.map_or(0, ResumeSession::freed_until);
         if until == 0 {
             return Ok(());
         }
         let (source, dest) = (self.request.source, self.request.dest);
-        let status = &StatxInfo::query(&open.file).map_err(|e| dest.error(Operation::Fstat, e))?;
-        let target = OpenedFile {
-            file: &open.file,
-            status,
-        };
+        let status = prepared.status(dest)?;
+        let ends = (self.source, prepared.opened(&status));
         let mut observer = FileReporter::new(voice, source.shown(), dest.shown());
-        let compared = copier.compare_left((self.source(), target), until, &mut observer);
+        let compared = copier.compare_left(ends, until, &mut observer);
         compared.map_err(|error| match error {
             transfer::Error::Different { .. } => {
                 Error::drain(source.shown(), dest.shown(), DrainObstacle::Changed)
             }
             error => Error::Data(Box::new(DataError {
-                failure: CopyFailure::before(error, self.status.size),
+                failure: CopyFailure::before(error, self.source.status.size),
                 source: source.shown().into(),
                 dest: dest.shown().into(),
                 is_atomic: false,
@@ -603,7 +608,7 @@ impl<'a> OpenedCopy<'a> {
         open: &Destination,
     ) -> Result<Assurance, Error> {
         let (source, dest) = (self.request.source.shown(), self.request.dest);
-        let size = self.status.size;
+        let size = self.source.status.size;
         let now = stat_of(&open.file, dest)?;
         if now.st_size.cast_unsigned() != size {
             let cut = retry(|| ftruncate(&open.file, size.cast_signed()));
@@ -613,7 +618,7 @@ impl<'a> OpenedCopy<'a> {
         let Some(algorithm) = self.cx.options.transfer.digest else {
             observer.finish(size);
             return Ok(Assurance {
-                source_modified: Some(self.status.mtime),
+                source_modified: Some(self.source.status.mtime),
                 ..Assurance::default()
             });
         };
@@ -633,7 +638,7 @@ impl<'a> OpenedCopy<'a> {
         observer.finish(size);
         Ok(Assurance {
             digest: Some(digest),
-            source_modified: Some(self.status.mtime),
+            source_modified: Some(self.source.status.mtime),
             ..Assurance::default()
         })
     }
@@ -786,12 +791,9 @@ impl<'a> OpenedCopy<'a> {
     ) -> Result<Assurance, Error> {
         let (source, dest) = (self.request.source, self.request.dest);
         let open = &prepared.open;
-        let status = match prepared.new_file {
-            Some(status) => status,
-            None => StatxInfo::query(&open.file).map_err(|e| dest.error(Operation::Fstat, e))?,
-        };
+        let status = prepared.status(dest)?;
         let source_info = copier
-            .facts_of(self.source())
+            .facts_of(self.source)
             .map_err(|e| source.error(Operation::Fstat, e))?;
         // The old file is kept until the new one is known to be complete.
         let options = transfer::TransferOptions {
@@ -803,24 +805,20 @@ impl<'a> OpenedCopy<'a> {
         let (size, needed) = (source_info.size, needed_bytes(&source_info, &options));
         let mut observer = FileReporter::new(voice, source.shown(), dest.shown());
         let tag = self.tag();
-        let target = OpenedFile {
-            file: &open.file,
-            status: &status,
-        };
         let mut recorder;
         let listener: &mut dyn CopyListener = match self.resume {
             Some(session) => {
                 recorder = ResumeListener {
                     inner: &mut observer,
                     session,
-                    source: self.opened,
+                    source: self.source.file,
                 };
                 &mut recorder
             }
             None => &mut observer,
         };
-        let opened = self.opened;
-        let copied = copier.copy_to(opened, source_info, target, options, listener, tag);
+        let (file, opened_dest) = (self.source.file, prepared.opened(&status));
+        let copied = copier.copy_to(file, source_info, opened_dest, options, listener, tag);
         *method = copier.method();
         match copied {
             Ok(assurance) => {
@@ -887,7 +885,7 @@ impl<'a> OpenedCopy<'a> {
         open.inherit()?;
         let paths = (self.request.source.shown(), self.request.dest.shown());
         let report = self.cx.attributes.finish_file(
-            self.opened,
+            self.source.file,
             self.request.from,
             &open.file,
             open.created,
@@ -1060,7 +1058,7 @@ fn open_drained(request: &CopyRequest<'_>) -> Result<(File, StatxInfo), Error> {
     let (source, dest) = (request.source, request.dest);
     let refuse = |obstacle| Error::drain(source.shown(), dest.shown(), obstacle);
     drain::check_source(source, request.from).map_err(refuse)?;
-    let opened = open_source(request, OFlag::O_RDWR).map_err(|error| match error {
+    let (file, status) = open_source(request, OFlag::O_RDWR).map_err(|error| match error {
         Error::Io {
             operation: Operation::OpenSource,
             error,
@@ -1068,13 +1066,13 @@ fn open_drained(request: &CopyRequest<'_>) -> Result<(File, StatxInfo), Error> {
         } => refuse(DrainObstacle::NotWritable(error)),
         other => other,
     })?;
-    drain::check_opened(&opened.0).map_err(refuse)?;
+    drain::check_opened(&file).map_err(refuse)?;
     // Where the directory is missing, opening the destination says so.
     if let Ok(entry) = resolve_follow(dest) {
-        drain::check_dest(&opened.0, &entry).map_err(refuse)?;
+        drain::check_dest(&file, &entry).map_err(refuse)?;
     }
-    drain::claim_source(&opened.0).map_err(refuse)?;
-    Ok(opened)
+    drain::claim_source(&file).map_err(refuse)?;
+    Ok((file, status))
 }
 
 fn open_source(request: &CopyRequest<'_>, access: OFlag) -> Result<(File, StatxInfo), Error> {
