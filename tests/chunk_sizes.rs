@@ -52,7 +52,7 @@ fn copied(source: &File, first: RateSettings, later: Option<RateSettings>) -> (u
     let pacer = Arc::new(RateLimiter::new(false));
     pacer.apply(&first, MonotonicNs::now());
     let mut worker = Copier::with_rate_limiter(Some(Arc::clone(&pacer)));
-    let facts = worker.facts(source).unwrap();
+    let source_info = worker.source_info(source).unwrap();
     let mut pieces = ChunkCounter {
         pacer,
         later,
@@ -60,7 +60,7 @@ fn copied(source: &File, first: RateSettings, later: Option<RateSettings>) -> (u
     };
     let copied = worker.copy(
         source,
-        facts,
+        source_info,
         &dest,
         TransferOptions::default(),
         &mut pieces,

@@ -269,7 +269,7 @@ fn changed_meanwhile(change: fn(&File)) -> (CopyFailure, PathBuf, [TempDir; 2]) 
     make_dense_dump(&source, 5000);
     let (file, dest) = (File::open(&source).unwrap(), File::create(&copy).unwrap());
     let mut worker = Copier::default();
-    let facts = worker.facts(&file).unwrap();
+    let source_info = worker.source_info(&file).unwrap();
     let mut observer = ChangeDuringCopy {
         source: &source,
         change,
@@ -277,7 +277,7 @@ fn changed_meanwhile(change: fn(&File)) -> (CopyFailure, PathBuf, [TempDir; 2]) 
     };
     let copied = worker.copy(
         &file,
-        facts,
+        source_info,
         &dest,
         TransferOptions::default(),
         &mut observer,
@@ -336,13 +336,13 @@ fn workers_write_separate_files() {
                     let name = n.to_string();
                     let source = File::open(tree.source.join(&name)).unwrap();
                     let dest = File::create(tree.copy.join(&name)).unwrap();
-                    let facts = worker.facts(&source).unwrap();
+                    let source_info = worker.source_info(&source).unwrap();
                     let options = TransferOptions {
                         sparse: [Sparse::Auto, Sparse::Never][n % 2],
                         ..TransferOptions::default()
                     };
                     worker
-                        .copy(&source, facts, &dest, options, &mut (), n)
+                        .copy(&source, source_info, &dest, options, &mut (), n)
                         .unwrap_or_else(|failure| panic!("{name}: {}", failure.error));
                     assert!(worker.take_deferred_errors().is_empty());
                 }

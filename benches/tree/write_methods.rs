@@ -172,9 +172,9 @@ fn copy_all(
                 ..TransferOptions::default()
             },
         };
-        let facts = worker.facts(&source)?;
+        let source_info = worker.source_info(&source)?;
         worker
-            .copy(&source, facts, &dest, options, &mut (), ())
+            .copy(&source, source_info, &dest, options, &mut (), ())
             .map_err(|failure| anyhow!("{}", failure.error))?;
     }
     match worker.finish_writeback().pop() {

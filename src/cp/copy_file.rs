@@ -793,7 +793,7 @@ impl<'a> OpenedCopy<'a> {
         let open = &prepared.open;
         let status = prepared.status(dest)?;
         let source_info = copier
-            .facts_of(self.source)
+            .source_info_of(self.source)
             .map_err(|e| source.error(Operation::Fstat, e))?;
         // The old file is kept until the new one is known to be complete.
         let options = transfer::TransferOptions {

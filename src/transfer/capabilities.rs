@@ -102,13 +102,13 @@ impl SourceInfo {
     }
 
     /// Queries the properties of a source, using its status and what is known of its mount.
-    pub(super) fn on(mounts: &mut MountCache, file: &File, look: &StatxInfo) -> io::Result<Self> {
-        let fs = mounts.fs(file, look)?;
-        let kind = match source_kind(look, fs) {
+    pub(super) fn on(mounts: &mut MountCache, file: &File, status: &StatxInfo) -> io::Result<Self> {
+        let fs = mounts.fs(file, status)?;
+        let kind = match source_kind(status, fs) {
             // An empty file in memory is known to be empty; it is read nevertheless, so that its access time changes.
             kind if kind != SourceKind::Stream
-                && look.size == 0
-                && look.is_type(SFlag::S_IFREG) =>
+                && status.size == 0
+                && status.is_type(SFlag::S_IFREG) =>
             {
                 match (has_bytes(file), kind) {
                     (true, SourceKind::Disk) => SourceKind::Stream,
@@ -121,22 +121,22 @@ impl SourceInfo {
             SourceKind::Stream => 0,
             // A block device has st_size 0.
             SourceKind::BlockDevice => lseek64(file, 0, Whence::SeekEnd)?.cast_unsigned(),
-            _ => look.size,
+            _ => status.size,
         };
         let allocated = match kind {
             SourceKind::BlockDevice => size,
-            _ => look.allocated,
+            _ => status.allocated,
         };
         Ok(Self {
             kind,
-            is_pipe: look.is_type(SFlag::S_IFIFO),
+            is_pipe: status.is_type(SFlag::S_IFIFO),
             size,
             data: allocated.min(size),
-            block: look.block_size,
+            block: status.block_size,
             fs,
-            mtime: look.mtime,
+            mtime: status.mtime,
             finder: finder(file, kind, size),
-            read_direct: read_direct(file, kind, size, look.dio_align),
+            read_direct: read_direct(file, kind, size, status.dio_align),
         })
     }
 
@@ -171,10 +171,10 @@ fn has_bytes(file: &File) -> bool {
     matches!(retry(|| pread(file, &mut [0], 0)), Ok(1))
 }
 
-fn source_kind(look: &StatxInfo, fs: FsType) -> SourceKind {
-    if look.is_type(SFlag::S_IFBLK) {
+fn source_kind(status: &StatxInfo, fs: FsType) -> SourceKind {
+    if status.is_type(SFlag::S_IFBLK) {
         SourceKind::BlockDevice
-    } else if !look.is_type(SFlag::S_IFREG) || MADE_UP.contains(&fs) {
+    } else if !status.is_type(SFlag::S_IFREG) || MADE_UP.contains(&fs) {
         SourceKind::Stream
     } else if fs == statfs::TMPFS_MAGIC {
         SourceKind::Tmpfs
@@ -256,20 +256,20 @@ impl DestCaps {
     ///
     /// # Errors
     /// The error of fstatfs(2).
-    pub(super) fn on(mounts: &mut MountCache, file: &File, look: &StatxInfo) -> io::Result<Self> {
-        let fs = mounts.fs(file, look)?;
-        let regular = look.is_type(SFlag::S_IFREG);
-        let stream = !regular && !look.is_type(SFlag::S_IFBLK);
+    pub(super) fn on(mounts: &mut MountCache, file: &File, status: &StatxInfo) -> io::Result<Self> {
+        let fs = mounts.fs(file, status)?;
+        let regular = status.is_type(SFlag::S_IFREG);
+        let stream = !regular && !status.is_type(SFlag::S_IFBLK);
         Ok(Self {
             regular,
             stream,
             fs,
-            mount: look.mount_id,
-            size: look.size,
-            allocated: look.allocated,
-            direct: direct_of(stream, regular, fs, look.dio_align),
-            dontcache: dontcache_of(stream, fs, look.dio_align),
-            align: Align::from_statx(look.dio_align),
+            mount: status.mount_id,
+            size: status.size,
+            allocated: status.allocated,
+            direct: direct_of(stream, regular, fs, status.dio_align),
+            dontcache: dontcache_of(stream, fs, status.dio_align),
+            align: Align::from_statx(status.dio_align),
             flush: if stream || is_memory(fs) && regular {
                 FlushMethod::Nothing
             } else if fs == statfs::OVERLAYFS_SUPER_MAGIC || fs == statfs::FUSE_SUPER_MAGIC {

@@ -84,8 +84,8 @@ impl<T> Copier<T> {
     ///
     /// # Errors
     /// The errors of fstat(2), fstatfs(2) and lseek(2).
-    pub fn facts(&mut self, source: &File) -> io::Result<SourceInfo> {
-        self.facts_of(OpenedFile {
+    pub fn source_info(&mut self, source: &File) -> io::Result<SourceInfo> {
+        self.source_info_of(OpenedFile {
             file: source,
             status: &StatxInfo::query(source)?,
         })
@@ -95,7 +95,7 @@ impl<T> Copier<T> {
     ///
     /// # Errors
     /// The errors of fstatfs(2) and lseek(2).
-    pub fn facts_of(&mut self, source: OpenedFile<'_>) -> io::Result<SourceInfo> {
+    pub fn source_info_of(&mut self, source: OpenedFile<'_>) -> io::Result<SourceInfo> {
         SourceInfo::on(&mut self.thread.mounts, source.file, source.status)
     }
 
@@ -134,14 +134,17 @@ impl<T> Copier<T> {
         tag: T,
     ) -> Result<Assurance, CopyFailure> {
         self.thread.method = CopyMethod::before(&options);
-        let there = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
+        let dest_caps = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
         let pace = self.pace.clone();
         let drain = drain_of(source, &source_info, options)?;
-        let files = ((source, source_info), (dest.file, there));
         let mut job = CopyJob {
             drain: drain.as_ref(),
-            ..CopyJob::new(files.0, files.1, pace.as_deref())
+            ..CopyJob::new(
+                (source, source_info),
+                (dest.file, dest_caps),
+                pace.as_deref(),
+            )
         };
         job.ask_for_writers(listener.listens(), options.require_quiescent)?;
         job.wait_for_file_cost(listener)?;
@@ -188,8 +191,8 @@ impl<T> Copier<T> {
         if !options.durable_points || !job.dest_caps.regular {
             return self.copy_and_hash(job, options, listener, tag);
         }
-        let files = job.view();
-        let mut points = DurablePoints::new(listener, &files, options);
+        let view = job.view();
+        let mut points = DurablePoints::new(listener, &view, options);
         let hashed = self.copy_and_hash(job, options, &mut points, tag);
         hashed.map_err(|failure| CopyFailure {
             error: points.own_error(failure.error),
@@ -263,7 +266,7 @@ impl<T> Copier<T> {
         if self.pace.is_some() || !self.thread.write_batch.admit_file() {
             return false;
         }
-        let Ok(source_info) = self.facts_of(source) else {
+        let Ok(source_info) = self.source_info_of(source) else {
             return false;
         };
         let Ok(dest_caps) = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status) else {
@@ -309,13 +312,16 @@ impl<T> Copier<T> {
         listener: &mut dyn CopyListener,
     ) -> Result<(), Error> {
         let source_info = self
-            .facts_of(source)
+            .source_info_of(source)
             .map_err(|e| Error::Io(Endpoint::Source, e))?;
         let dest_caps = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
             .map_err(|e| Error::Io(Endpoint::Dest, e))?;
         let pace = self.pace.clone();
-        let (source, dest) = ((source.file, source_info), (dest.file, dest_caps));
-        let job = CopyJob::new(source, dest, pace.as_deref());
+        let job = CopyJob::new(
+            (source.file, source_info),
+            (dest.file, dest_caps),
+            pace.as_deref(),
+        );
         compare_left(&job, until, listener)
     }
 
@@ -330,7 +336,7 @@ impl<T> Copier<T> {
         listener: &mut dyn CopyListener,
     ) -> Result<Digest, Error> {
         let info = self
-            .facts(source)
+            .source_info(source)
             .map_err(|e| Error::Io(Endpoint::Source, e))?;
         let pace = self.pace.clone();
         let input = HashInput {
@@ -477,8 +483,8 @@ mod tests {
         };
         pacer.apply(&orders, crate::sys::clock::MonotonicNs::now());
         let mut worker = Copier::with_rate_limiter(Some(Arc::clone(&pacer)));
-        let facts = worker.facts(&source).unwrap();
-        let copied = worker.copy(&source, facts, &dest, options, &mut Silent, ());
+        let source_info = worker.source_info(&source).unwrap();
+        let copied = worker.copy(&source, source_info, &dest, options, &mut Silent, ());
         copied.unwrap();
         assert!(worker.finish_writeback().is_empty());
         pacer.totals().moved

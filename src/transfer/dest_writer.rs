@@ -48,16 +48,16 @@ pub struct DestWriter<'a> {
 impl<'a> DestWriter<'a> {
     /// Makes the writer for a destination that was not written to yet.
     #[must_use]
-    pub fn new(file: &'a File, facts: &DestCaps) -> Self {
+    pub fn new(file: &'a File, dest_caps: &DestCaps) -> Self {
         Self {
             file,
-            align: facts.align,
-            is_direct_verified: facts.direct == Direct::Genuine,
-            is_truncatable: facts.regular,
+            align: dest_caps.align,
+            is_direct_verified: dest_caps.direct == Direct::Genuine,
+            is_truncatable: dest_caps.regular,
             write_mode: WriteMode::Cached,
-            stream: facts.stream,
-            flush: facts.flush,
-            dirty_window: DirtyWindow::new(facts.flush),
+            stream: dest_caps.stream,
+            flush: dest_caps.flush,
+            dirty_window: DirtyWindow::new(dest_caps.flush),
             is_deferred: false,
         }
     }
@@ -65,21 +65,21 @@ impl<'a> DestWriter<'a> {
     /// Makes a writer that is in `write_mode`, which is not direct, and flushes nothing before [`Self::finish`]: for a file so
     /// small that all of it may be dirty.
     #[must_use]
-    pub(super) fn deferred(file: &'a File, facts: &DestCaps, write_mode: WriteMode) -> Self {
+    pub(super) fn deferred(file: &'a File, dest_caps: &DestCaps, write_mode: WriteMode) -> Self {
         Self {
             write_mode,
             is_deferred: true,
-            ..Self::new(file, facts)
+            ..Self::new(file, dest_caps)
         }
     }
 
     /// Makes a writer for a destination that another writer has brought into the direct mode, where that is verified.
     #[must_use]
-    pub(super) fn already_direct(file: &'a File, facts: &DestCaps) -> Self {
+    pub(super) fn already_direct(file: &'a File, dest_caps: &DestCaps) -> Self {
         Self {
             write_mode: WriteMode::Direct,
             is_direct_verified: true,
-            ..Self::new(file, facts)
+            ..Self::new(file, dest_caps)
         }
     }
 

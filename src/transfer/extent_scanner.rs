@@ -106,10 +106,10 @@ impl<'a> ExtentScanner<'a> {
         if pos >= self.size {
             return Ok(None);
         }
-        let stretch = if self.finder == ScanMethod::Everything {
+        let segment = if self.finder == ScanMethod::Everything {
             Segment::Data(pos..window_end(pos))
-        } else if let Some(stretch) = self.next_page_or_give_up(pos) {
-            stretch
+        } else if let Some(segment) = self.next_page_or_give_up(pos) {
+            segment
         } else {
             match self.next_by_seek(pos) {
                 Err(Errno::EINVAL | Errno::ESPIPE | Errno::EOPNOTSUPP) => {
@@ -121,12 +121,12 @@ impl<'a> ExtentScanner<'a> {
                 other => other?,
             }
         };
-        Ok(Some(self.note(pos, stretch)))
+        Ok(Some(self.note(pos, segment)))
     }
 
     /// Cuts a segment at the size, and counts it. A source that has grown has data beyond the part to copy.
-    fn note(&mut self, pos: u64, stretch: Segment) -> Segment {
-        match stretch {
+    fn note(&mut self, pos: u64, segment: Segment) -> Segment {
+        match segment {
             Segment::Data(data) if data.start < self.size => {
                 let data = data.start..data.end.min(self.size);
                 self.note_hole(pos..data.start);
@@ -179,7 +179,7 @@ impl<'a> ExtentScanner<'a> {
     /// memory is exhausted), it uses lseek from here on, which walks the data; ramfs has no holes then.
     fn next_page_or_give_up(&mut self, pos: u64) -> Option<Segment> {
         match self.next_page(pos) {
-            Ok(stretch) => stretch,
+            Ok(segment) => segment,
             Err(_) => {
                 self.pages = None;
                 self.finder = match self.finder {
@@ -202,8 +202,8 @@ impl<'a> ExtentScanner<'a> {
             pages.note(&data);
             return Ok(Some(Segment::Data(data)));
         }
-        let stretch = pages.next(pos)?;
-        if let Some(Segment::Data(data)) = &stretch {
+        let segment = pages.next(pos)?;
+        if let Some(Segment::Data(data)) = &segment {
             if stamp == self.stamp && self.known.end == data.start {
                 self.known.end = data.end;
             } else {
@@ -211,7 +211,7 @@ impl<'a> ExtentScanner<'a> {
             }
         }
         // The finder and this reader have one size, so that it returned something.
-        Ok(Some(stretch.unwrap_or(Segment::Hole(self.size))))
+        Ok(Some(segment.unwrap_or(Segment::Hole(self.size))))
     }
 
     fn next_by_seek(&mut self, pos: u64) -> nix::Result<Segment> {
@@ -357,8 +357,8 @@ mod tests {
 
     fn all(extents: &mut ExtentScanner<'_>) -> io::Result<Vec<Range<u64>>> {
         let (mut pos, mut out) = (0, Vec::new());
-        while let Some(stretch) = extents.next(pos)? {
-            match stretch {
+        while let Some(segment) = extents.next(pos)? {
+            match segment {
                 Segment::Data(r) => {
                     pos = r.end;
                     out.push(r);
@@ -505,11 +505,11 @@ mod tests {
         // This is the state after SEEK_DATA has skipped the data at 20 MiB.
         for at in [0, (1 << 20) + 4096, 50 << 20, (50 << 20) + 4096] {
             let from = if at == (1 << 20) + 4096 { 50 << 20 } else { at };
-            let stretch = extents.next(from)?;
+            let segment = extents.next(from)?;
             if from != at {
                 extents.note_hole(at..from);
             }
-            assert!(stretch.is_some());
+            assert!(segment.is_some());
         }
         let doubted = extents.take_suspect_holes(heard)?;
         assert!(

@@ -31,12 +31,12 @@ impl MountCache {
     ///
     /// # Errors
     /// The error of fstatfs(2).
-    pub(super) fn fs(&mut self, file: &File, look: &StatxInfo) -> io::Result<FsType> {
-        if let Some(mount) = self.get(look.mount_id) {
+    pub(super) fn fs(&mut self, file: &File, status: &StatxInfo) -> io::Result<FsType> {
+        if let Some(mount) = self.get(status.mount_id) {
             return Ok(mount.fs);
         }
         let fs = retry(|| fstatfs(file))?.filesystem_type();
-        if let Some(id) = look.mount_id {
+        if let Some(id) = status.mount_id {
             if self.0.len() == MAX_CACHED_MOUNTS {
                 self.0.clear();
             }

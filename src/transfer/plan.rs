@@ -107,15 +107,15 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Divides the engines into those that can copy these files and those that cannot.
     #[must_use]
-    pub(super) fn of(files: &'a CopyJob<'a>, options: TransferOptions) -> Self {
-        let source = &files.source_info;
+    pub(super) fn of(job: &'a CopyJob<'a>, options: TransferOptions) -> Self {
+        let source_info = &job.source_info;
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
         let all = ENGINES
             .iter()
             .copied()
             .chain(options.engine.filter(|row| !ENGINES.contains(row)));
         for row in all {
-            match wanted(row, &options).and_then(|()| possible(row, files, &options)) {
+            match wanted(row, &options).and_then(|()| possible(row, job, &options)) {
                 Ok(()) => rows.push(row),
                 Err(why) => refused.push(Refusal {
                     engine: row.name,
@@ -128,12 +128,12 @@ impl<'a> Plan<'a> {
             .filter(|r| matches!(r.name, "mmap" | "splice"))
             .count()
             == 2;
-        let measure = pair && source.data >= engine_trial::MIN_TRIAL_FILE_BYTES;
-        if pair && !measure && source.block < engine_trial::HUGE {
+        let measure = pair && source_info.data >= engine_trial::MIN_TRIAL_FILE_BYTES;
+        if pair && !measure && source_info.block < engine_trial::HUGE {
             rows[..2].reverse();
         }
         Self {
-            job: files,
+            job,
             rows,
             refused,
             measure,
@@ -166,12 +166,12 @@ impl<'a> Plan<'a> {
     /// Makes the same plan without a reason for each refusal: where nobody listens, they are not looked for.
     #[must_use]
     pub(super) fn unexplained(
-        files: &'a CopyJob<'a>,
+        job: &'a CopyJob<'a>,
         options: TransferOptions,
         row: &'static EngineSpec,
     ) -> Self {
         Self {
-            job: files,
+            job,
             rows: small_file_rows(row),
             refused: Vec::new(),
             measure: false,
@@ -241,14 +241,10 @@ fn wanted(row: &EngineSpec, options: &TransferOptions) -> Result<(), String> {
     }
 }
 
-fn possible(
-    row: &EngineSpec,
-    files: &CopyJob<'_>,
-    options: &TransferOptions,
-) -> Result<(), String> {
-    let (source, dest) = (&files.source_info, &files.dest_caps);
+fn possible(row: &EngineSpec, job: &CopyJob<'_>, options: &TransferOptions) -> Result<(), String> {
+    let (source_info, dest_caps) = (&job.source_info, &job.dest_caps);
     if row.write_mode == WriteMode::Shared {
-        if let Some(why) = &files.reflink_refusal {
+        if let Some(why) = &job.reflink_refusal {
             return Err(why.clone());
         }
         if options.reflink == Reflink::Always {
@@ -256,19 +252,19 @@ fn possible(
             return Ok(());
         }
     }
-    if let (WriteMode::Direct, Direct::No(why)) = (row.write_mode, &dest.direct) {
+    if let (WriteMode::Direct, Direct::No(why)) = (row.write_mode, &dest_caps.direct) {
         return Err(why.clone());
     }
-    if row == engine::SPLICE && source.is_pipe && options.sparse == Sparse::Always {
+    if row == engine::SPLICE && source_info.is_pipe && options.sparse == Sparse::Always {
         return Err("blocks of zeros are looked for, so the bytes are read".into());
     }
-    if row == engine::SPLICE && source.is_pipe && options.digest.is_some() {
+    if row == engine::SPLICE && source_info.is_pipe && options.digest.is_some() {
         return Err("a digest is made of the bytes, so they are read".into());
     }
-    row.fits(source, dest)
+    row.fits(source_info, dest_caps)
 }
 
 /// Returns whether the options allow this engine, and it can copy these files.
-pub(super) fn serves(row: &EngineSpec, files: &CopyJob<'_>, options: &TransferOptions) -> bool {
-    wanted(row, options).is_ok() && possible(row, files, options).is_ok()
+pub(super) fn serves(row: &EngineSpec, job: &CopyJob<'_>, options: &TransferOptions) -> bool {
+    wanted(row, options).is_ok() && possible(row, job, options).is_ok()
 }

@@ -70,16 +70,16 @@ pub(super) fn prepare_dest(
 /// The error of ftruncate(2), or of `check_stop`.
 pub(super) fn truncate_dest(
     dest: &File,
-    facts: &DestCaps,
+    dest_caps: &DestCaps,
     kept: u64,
     check_stop: &mut StopCheck<'_>,
 ) -> Result<(), Error> {
-    if facts.size <= kept {
+    if dest_caps.size <= kept {
         return Ok(());
     }
     let all = Cut {
-        size: facts.size,
-        allocated: facts.allocated,
+        size: dest_caps.size,
+        allocated: dest_caps.allocated,
         to: kept,
     };
     incremental_alloc::truncate_in_steps(dest, all, check_stop).map_err(|stopped| match stopped {
@@ -138,8 +138,8 @@ fn preallocate_extents(
     let (mut pos, mut run) = (plan.options.resume_at, 0..0);
     loop {
         check_stop().map_err(StepError::Interrupted)?;
-        let stretch = match extents.next(pos) {
-            Ok(stretch) => stretch,
+        let segment = match extents.next(pos) {
+            Ok(segment) => segment,
             // The copy itself queries again, and reports the error.
             Err(e) => {
                 return Ok(Some(format!(
@@ -148,7 +148,7 @@ fn preallocate_extents(
                 )));
             }
         };
-        match &stretch {
+        match &segment {
             Some(Segment::Data(data))
                 if data.start == run.end && run.end - run.start < incremental_alloc::RESERVE =>
             {
@@ -164,7 +164,7 @@ fn preallocate_extents(
                     .map(|()| None);
             }
         }
-        pos = match stretch {
+        pos = match segment {
             Some(Segment::Data(data)) => data.end,
             Some(Segment::Hole(end)) => end,
             None => pos,

@@ -33,24 +33,24 @@ struct ShareError {
 /// asked for, an error of the medium: then the destination is unchanged or empty. Also the error of truncating a
 /// destination that holds a mixture of both files: then the copy has begun.
 pub(super) fn try_reflink(
-    files: &mut CopyJob<'_>,
+    job: &mut CopyJob<'_>,
     options: TransferOptions,
     listener: &mut dyn CopyListener,
 ) -> Result<bool, CopyFailure> {
-    if options.resume_at > 0 || !plan::serves(REFLINK, files, &options) {
+    if options.resume_at > 0 || !plan::serves(REFLINK, job, &options) {
         return Ok(false);
     }
     let start = CopyStart::now();
-    let Err(refusal) = share_blocks(files) else {
-        let plan = Plan::of(files, options);
+    let Err(refusal) = share_blocks(job) else {
+        let plan = Plan::of(job, options);
         listener.event(&plan.event(Some("blocks are shared".into())));
         return finish_shared(&plan, start, listener).map(|()| true);
     };
-    let fail = |error| CopyFailure::before(error, files.source_info.size);
+    let fail = |error| CopyFailure::before(error, job.source_info.size);
     let is_demanded = options.reflink == Reflink::Always;
-    if (is_demanded || refusal.is_mixture) && files.dest_caps.regular {
+    if (is_demanded || refusal.is_mixture) && job.dest_caps.regular {
         let mut heard = || check_stop(listener);
-        let emptied = preallocate::truncate_dest(files.dest, &files.dest_caps, 0, &mut heard);
+        let emptied = preallocate::truncate_dest(job.dest, &job.dest_caps, 0, &mut heard);
         emptied.map_err(|error| match error {
             _ if refusal.is_mixture => CopyFailure {
                 begun: true,
@@ -63,7 +63,7 @@ pub(super) fn try_reflink(
     if is_demanded || is_media_error(&refusal.error) {
         return Err(fail(Error::Clone(refusal.error)));
     }
-    files.reflink_refusal = Some(strerror(&refusal.error));
+    job.reflink_refusal = Some(strerror(&refusal.error));
     Ok(false)
 }
 
@@ -78,33 +78,33 @@ fn is_media_error(error: &io::Error) -> bool {
 }
 
 /// Shares the blocks, and cuts off the rest of a longer old file. Before that it checks that this file can be truncated.
-fn share_blocks(files: &CopyJob<'_>) -> Result<(), ShareError> {
+fn share_blocks(job: &CopyJob<'_>) -> Result<(), ShareError> {
     let refused = |error| ShareError {
         error,
         is_mixture: false,
     };
-    let (old_size, size) = (files.dest_caps.size, files.source_info.size);
-    let truncate = |size: u64| retry(|| ftruncate(files.dest, size.cast_signed()));
+    let (old_size, size) = (job.dest_caps.size, job.source_info.size);
+    let truncate = |size: u64| retry(|| ftruncate(job.dest, size.cast_signed()));
     if old_size <= size {
-        return clone_blocks(files).map_err(refused);
+        return clone_blocks(job).map_err(refused);
     }
     truncate(old_size).map_err(refused)?;
-    clone_blocks(files).map_err(refused)?;
+    clone_blocks(job).map_err(refused)?;
     truncate(size).map_err(|error| ShareError {
         error,
         is_mixture: true,
     })
 }
 
-fn clone_blocks(files: &CopyJob<'_>) -> io::Result<()> {
-    let mut pair = Endpoints {
-        source: files.source,
-        source_info: &files.source_info,
-        dest: DestWriter::new(files.dest, &files.dest_caps),
+fn clone_blocks(job: &CopyJob<'_>) -> io::Result<()> {
+    let mut endpoints = Endpoints {
+        source: job.source,
+        source_info: &job.source_info,
+        dest: DestWriter::new(job.dest, &job.dest_caps),
         notes: Vec::new(),
     };
-    let mut engine = REFLINK.make(REFLINK.chunk, &files.source_info, &files.dest_caps)?;
-    match engine.transfer(0, files.source_info.size as usize, &mut pair) {
+    let mut engine = REFLINK.make(REFLINK.chunk, &job.source_info, &job.dest_caps)?;
+    match engine.transfer(0, job.source_info.size as usize, &mut endpoints) {
         Ok(_) => Ok(()),
         Err(EngineError::Unsupported(_, e) | EngineError::Fatal(_, e)) => Err(e),
         Err(EngineError::SourceEnd) => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -26,7 +26,7 @@ pub(super) fn validate(
     check_conflicts(&parsed, overwrite)?;
     let backup = resolve_backup(&parsed)?;
     check_contexts(&mut parsed)?;
-    let (sources, target) = pair_operands(&mut parsed, operands)?;
+    let (sources, target) = split_operands(&mut parsed, operands)?;
     let mut options = parsed.options;
     // cp 9.5 resolves it like this; 9.1 shares the holes that it was told to fill.
     if options.transfer.sparse == Sparse::Never && options.transfer.reflink == Reflink::Auto {
@@ -240,7 +240,7 @@ fn check_contexts(parsed: &mut ParsedOptions) -> Result<(), UsageError> {
     Ok(())
 }
 
-fn pair_operands(
+fn split_operands(
     parsed: &mut ParsedOptions,
     mut operands: Vec<OsString>,
 ) -> Result<(Vec<OsString>, DestOperand), UsageError> {

@@ -54,15 +54,16 @@ impl Engine for CopyFileRange {
         &mut self,
         at: u64,
         len: usize,
-        pair: &mut Endpoints<'_>,
+        endpoints: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError> {
         let (mut from, mut to) = (at.cast_signed(), at.cast_signed());
-        let dest = pair.dest.file;
+        let dest = endpoints.dest.file;
         let len = len.min(self.chunk);
-        match retry(|| copy_file_range(pair.source, Some(&mut from), dest, Some(&mut to), len)) {
-            Ok(0) => Err(nothing_copied(at, pair)),
-            Ok(n) => pair.dest.record_written(at, n).map(|()| n),
-            Err(e) => Err(failed_to_move(e, at, pair)),
+        match retry(|| copy_file_range(endpoints.source, Some(&mut from), dest, Some(&mut to), len))
+        {
+            Ok(0) => Err(nothing_copied(at, endpoints)),
+            Ok(n) => endpoints.dest.record_written(at, n).map(|()| n),
+            Err(e) => Err(failed_to_move(e, at, endpoints)),
         }
     }
 }

@@ -83,13 +83,13 @@ impl Engine for Mmap {
         &mut self,
         at: u64,
         len: usize,
-        pair: &mut Endpoints<'_>,
+        endpoints: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError> {
         let len = len.min(self.chunk);
         if !self.window.as_ref().is_some_and(|w| w.covers(at, len)) {
             // The old window is unmapped before the new one is mapped, since two would double the resident size.
             self.window = None;
-            self.window = Some(map(at, len, self.window_bytes, pair)?);
+            self.window = Some(map(at, len, self.window_bytes, endpoints)?);
         }
         let Some(window) = &self.window else {
             return Err(EngineError::Unsupported(
@@ -101,8 +101,8 @@ impl Engine for Mmap {
             // Linux before 5.14 has no populate; the write then faults the pages in itself.
             let _ = window.populate(at, len);
         }
-        retry(|| window.pwrite(at, len, pair.dest.file))
-            .map_err(|e| write_fault(e, at + len as u64, pair))
+        retry(|| window.pwrite(at, len, endpoints.dest.file))
+            .map_err(|e| write_fault(e, at + len as u64, endpoints))
     }
 }
 
@@ -111,27 +111,28 @@ fn map(
     at: u64,
     len: usize,
     window_bytes: u64,
-    pair: &Endpoints<'_>,
+    endpoints: &Endpoints<'_>,
 ) -> Result<SourceWindow, EngineError> {
     // With huge pages of 1 GiB a window has that size: the kernel maps nothing smaller, with one table entry.
-    let grain = pair.source_info.block.max(window_bytes);
+    let grain = endpoints.source_info.block.max(window_bytes);
     let start = at - at % grain;
     let end = (at + len as u64).next_multiple_of(grain);
     let end = end.min(
-        pair.source_info
+        endpoints
+            .source_info
             .size
-            .next_multiple_of(pair.source_info.block.max(1)),
+            .next_multiple_of(endpoints.source_info.block.max(1)),
     );
-    SourceWindow::new(pair.source, start, (end - start) as usize)
+    SourceWindow::new(endpoints.source, start, (end - start) as usize)
         .map_err(|e| EngineError::Unsupported(Endpoint::Source, e))
 }
 
 /// Interprets an error of a write: EFAULT means that a page of the source is no longer there.
-fn write_fault(error: io::Error, end: u64, pair: &Endpoints<'_>) -> EngineError {
+fn write_fault(error: io::Error, end: u64, endpoints: &Endpoints<'_>) -> EngineError {
     if error.raw_os_error() != Some(libc::EFAULT) {
         return EngineError::new(Endpoint::Dest, error);
     }
-    match pair.source.metadata() {
+    match endpoints.source.metadata() {
         Ok(now) if now.len() < end => EngineError::SourceEnd,
         // A full tmpfs has no page for a hole that was just punched; read(2) needs none.
         _ => EngineError::Unsupported(Endpoint::Source, error),

@@ -38,7 +38,7 @@ pub trait Engine: Send {
         &mut self,
         at: u64,
         len: usize,
-        pair: &mut Endpoints<'_>,
+        endpoints: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError>;
 }
 
@@ -137,15 +137,15 @@ impl Buffer {
         &mut self,
         at: u64,
         len: usize,
-        pair: &mut Endpoints<'_>,
+        endpoints: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError> {
         super::source_reader::read_at(
-            pair.source,
+            endpoints.source,
             &mut self.buffer,
             len,
             at,
             &mut self.read_direct,
-            &mut pair.notes,
+            &mut endpoints.notes,
         )
     }
 }
@@ -155,18 +155,18 @@ impl Engine for Buffer {
         &mut self,
         at: u64,
         len: usize,
-        pair: &mut Endpoints<'_>,
+        endpoints: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError> {
         let len = len.min(self.buffer.len());
-        let mut n = self.read(at, len, pair)?;
-        if n < len && pair.dest.write_mode() == WriteMode::Direct {
+        let mut n = self.read(at, len, endpoints)?;
+        if n < len && endpoints.dest.write_mode() == WriteMode::Direct {
             // A source that has shrunk can end inside a unit; a direct write cannot.
-            n -= n % pair.dest.align.unit() as usize;
+            n -= n % endpoints.dest.align.unit() as usize;
             if n == 0 {
                 return Err(EngineError::SourceEnd);
             }
         }
-        pair.dest.write_at(&self.buffer[..n], at)
+        endpoints.dest.write_at(&self.buffer[..n], at)
     }
 }
 
@@ -191,11 +191,11 @@ fn needs_file(source: &SourceInfo, dest: &DestCaps) -> Result<(), String> {
 }
 
 /// Interprets the failure of a call that reads and writes: it is an error of the source if reading it fails as well.
-fn failed_to_move(error: io::Error, at: u64, pair: &Endpoints<'_>) -> EngineError {
+fn failed_to_move(error: io::Error, at: u64, endpoints: &Endpoints<'_>) -> EngineError {
     let fault = EngineError::new(Endpoint::Dest, error);
     if let EngineError::Fatal(..) = fault
         // The call moved nothing, so the first byte is the one that could not be read.
-        && let Err(error) = retry(|| pread(pair.source, &mut [0], at.cast_signed()))
+        && let Err(error) = retry(|| pread(endpoints.source, &mut [0], at.cast_signed()))
     {
         return EngineError::Fatal(Endpoint::Source, error);
     }
@@ -204,8 +204,8 @@ fn failed_to_move(error: io::Error, at: u64, pair: &Endpoints<'_>) -> EngineErro
 
 /// Interprets that a call copied nothing although data was left: the file has shrunk, or the kernel reports in this way
 /// that it cannot copy here.
-fn nothing_copied(at: u64, pair: &Endpoints<'_>) -> EngineError {
-    match pair.source.metadata() {
+fn nothing_copied(at: u64, endpoints: &Endpoints<'_>) -> EngineError {
+    match endpoints.source.metadata() {
         Ok(now) if now.len() <= at => EngineError::SourceEnd,
         _ => EngineError::Unsupported(
             Endpoint::Source,

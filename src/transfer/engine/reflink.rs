@@ -49,23 +49,23 @@ impl Engine for ReflinkEngine {
         &mut self,
         _: u64,
         len: usize,
-        pair: &mut Endpoints<'_>,
+        endpoints: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError> {
-        share(pair)
+        share(endpoints)
             .map(|()| len)
             .map_err(|e| EngineError::new(Endpoint::Dest, e))
     }
 }
 
 /// Shares the blocks. The destination keeps what it has beyond the size of the source.
-fn share(pair: &Endpoints<'_>) -> io::Result<()> {
-    let (dest, size) = (pair.dest.file, pair.source_info.size);
-    match retry(|| clone_file(pair.source, dest)) {
+fn share(endpoints: &Endpoints<'_>) -> io::Result<()> {
+    let (dest, size) = (endpoints.dest.file, endpoints.source_info.size);
+    match retry(|| clone_file(endpoints.source, dest)) {
         // A last block that is not full can be shared only where the destination ends as well. It is cut then, and not
         // before: most refusals come first.
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) && dest.metadata()?.len() > size => {
             retry(|| ftruncate(dest, size.cast_signed()))?;
-            retry(|| clone_file(pair.source, dest))
+            retry(|| clone_file(endpoints.source, dest))
         }
         other => other,
     }

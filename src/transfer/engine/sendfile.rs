@@ -26,18 +26,18 @@ impl Engine for Sendfile {
         &mut self,
         at: u64,
         len: usize,
-        pair: &mut Endpoints<'_>,
+        endpoints: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError> {
-        let dest = pair.dest.file;
+        let dest = endpoints.dest.file;
         let len = len.min(self.chunk);
         // sendfile has no offset for its output.
         lseek64(dest, at.cast_signed(), Whence::SeekSet)
             .map_err(|e| EngineError::new(Endpoint::Dest, e.into()))?;
         let mut offset = at.cast_signed();
-        match retry(|| sendfile64(dest, pair.source, Some(&mut offset), len)) {
-            Ok(0) => Err(nothing_copied(at, pair)),
-            Ok(n) => pair.dest.record_written(at, n).map(|()| n),
-            Err(e) => Err(failed_to_move(e, at, pair)),
+        match retry(|| sendfile64(dest, endpoints.source, Some(&mut offset), len)) {
+            Ok(0) => Err(nothing_copied(at, endpoints)),
+            Ok(n) => endpoints.dest.record_written(at, n).map(|()| n),
+            Err(e) => Err(failed_to_move(e, at, endpoints)),
         }
     }
 }

@@ -53,11 +53,11 @@ impl Splice {
     }
 
     /// Fills the empty pipe with source pages.
-    fn fill(&self, at: u64, len: usize, pair: &Endpoints<'_>) -> Result<usize, EngineError> {
+    fn fill(&self, at: u64, len: usize, endpoints: &Endpoints<'_>) -> Result<usize, EngineError> {
         let flags = SpliceFFlags::empty();
         match self
             .pipe
-            .fill(pair.source, Some(at.cast_signed()), len, flags)
+            .fill(endpoints.source, Some(at.cast_signed()), len, flags)
         {
             Ok(0) => Err(EngineError::SourceEnd),
             Ok(n) => Ok(n),
@@ -66,8 +66,8 @@ impl Splice {
     }
 
     /// Empties the pipe into the destination, in whole units only. The caller discards what is left in it.
-    fn drain(&self, at: u64, len: usize, pair: &Endpoints<'_>) -> Result<usize, EngineError> {
-        let moved = self.pipe.drain(pair.dest.file, at, len);
+    fn drain(&self, at: u64, len: usize, endpoints: &Endpoints<'_>) -> Result<usize, EngineError> {
+        let moved = self.pipe.drain(endpoints.dest.file, at, len);
         moved.map_err(|e| EngineError::new(Endpoint::Dest, e))
     }
 }
@@ -77,13 +77,13 @@ impl Engine for Splice {
         &mut self,
         at: u64,
         len: usize,
-        pair: &mut Endpoints<'_>,
+        endpoints: &mut Endpoints<'_>,
     ) -> Result<usize, EngineError> {
-        let filled = self.fill(at, len.min(self.chunk).min(self.pipe.capacity()), pair)?;
+        let filled = self.fill(at, len.min(self.chunk).min(self.pipe.capacity()), endpoints)?;
         // A shrinking source leaves a last piece that is not a whole unit, which O_DIRECT would refuse.
         let whole = filled - filled % self.unit;
         let moved = if whole > 0 {
-            self.drain(at, whole, pair)
+            self.drain(at, whole, endpoints)
         } else {
             Err(EngineError::SourceEnd)
         };

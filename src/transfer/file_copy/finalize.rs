@@ -162,18 +162,21 @@ fn truncate_by_reopen(file: &File) -> io::Result<()> {
 /// Checks that size and modification time of the source are unchanged. The bytes written while a source shrinks can be
 /// zeros from its new end on, with every call a success (measured), so only the source itself can tell afterwards.
 pub(in crate::transfer) fn check_source_unchanged(job: &CopyJob<'_>) -> Result<(), Error> {
-    let facts = &job.source_info;
-    if matches!(facts.kind, SourceKind::Stream | SourceKind::BlockDevice) {
+    let source_info = &job.source_info;
+    if matches!(
+        source_info.kind,
+        SourceKind::Stream | SourceKind::BlockDevice
+    ) {
         return Ok(());
     }
     let now = StatxInfo::query(job.source).map_err(|e| Error::Io(Endpoint::Source, e))?;
     // What this program frees changes the time, too.
-    let modified = job.drain.map_or(facts.mtime, CopyDrain::modified);
-    if (now.size, now.mtime) == (facts.size, modified) {
+    let modified = job.drain.map_or(source_info.mtime, CopyDrain::modified);
+    if (now.size, now.mtime) == (source_info.size, modified) {
         return Ok(());
     }
     Err(Error::SourceChanged {
-        was: facts.size,
+        was: source_info.size,
         now: now.size,
     })
 }

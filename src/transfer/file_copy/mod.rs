@@ -162,10 +162,11 @@ fn scan_method(job: &CopyJob<'_>) -> ScanMethod {
 /// content is emptied before the copy, which answers the question; an empty one is truncated to 0 before anything is
 /// reserved for it.
 fn check_truncatable(plan: &Plan<'_>, dest: &File) -> io::Result<()> {
-    let (source, caps) = (&plan.job.source_info, &plan.job.dest_caps);
-    let whole = source.kind != SourceKind::Stream && source.size.is_multiple_of(caps.align.unit());
+    let (source_info, dest_caps) = (&plan.job.source_info, &plan.job.dest_caps);
+    let whole = source_info.kind != SourceKind::Stream
+        && source_info.size.is_multiple_of(dest_caps.align.unit());
     let pads = plan.rows.iter().any(|row| row.is_direct()) && !whole;
-    if caps.regular && caps.size == 0 && pads {
+    if dest_caps.regular && dest_caps.size == 0 && pads {
         retry(|| ftruncate(dest, 0))
     } else {
         Ok(())

@@ -37,47 +37,47 @@ pub(in crate::transfer) const MAX_SMALL_FILE_BYTES: u64 = 64 << 10;
 
 /// Returns the engine for a small file, or `None` if the file is large or the options ask for another path.
 pub(super) fn choose_small_engine(
-    files: &CopyJob<'_>,
+    job: &CopyJob<'_>,
     options: &TransferOptions,
     mounts: &mut MountCache,
 ) -> Option<&'static EngineSpec> {
-    let (source, dest) = (&files.source_info, &files.dest_caps);
+    let (source_info, dest_caps) = (&job.source_info, &job.dest_caps);
     let free = options.engine.is_none()
         && options.chunk.is_none()
         && options.resume_at == 0
         && options.direct != DirectPolicy::Always
         && options.sparse != Sparse::Always;
-    let plain = source.size <= MAX_SMALL_FILE_BYTES
+    let plain = source_info.size <= MAX_SMALL_FILE_BYTES
         && matches!(
-            source.kind,
+            source_info.kind,
             SourceKind::Tmpfs | SourceKind::Ramfs | SourceKind::Disk
         )
-        && dest.regular;
+        && dest_caps.regular;
     // What may not go in one write is no small file.
-    let fits = files
+    let fits = job
         .pace
-        .is_none_or(|pace| source.size <= pace.chunk() as u64);
+        .is_none_or(|pace| source_info.size <= pace.chunk() as u64);
     if !free
         || !plain
         || !fits
-        || asks_for_holes(source, options) && !has_no_hole(files.source, source)
+        || asks_for_holes(source_info, options) && !has_no_hole(job.source, source_info)
     {
         return None;
     }
-    let uncached = dest.flush != FlushMethod::Nothing
-        && dest.dontcache.is_ok()
-        && mounts.dontcache(dest.mount);
+    let uncached = dest_caps.flush != FlushMethod::Nothing
+        && dest_caps.dontcache.is_ok()
+        && mounts.dontcache(dest_caps.mount);
     Some(if uncached { DONTCACHE } else { BUFFERED })
 }
 
 /// Returns whether holes must be searched for, because fewer blocks are allocated than the size needs. Blocks may also
 /// be fewer or more for reasons of the file system.
-fn asks_for_holes(facts: &SourceInfo, options: &TransferOptions) -> bool {
-    options.sparse != Sparse::Never && !facts.is_dense()
+fn asks_for_holes(source_info: &SourceInfo, options: &TransferOptions) -> bool {
+    options.sparse != Sparse::Never && !source_info.is_dense()
 }
 
-fn has_no_hole(source: &File, facts: &SourceInfo) -> bool {
-    lseek64(source, 0, Whence::SeekHole).is_ok_and(|at| at.cast_unsigned() >= facts.size)
+fn has_no_hole(source: &File, source_info: &SourceInfo) -> bool {
+    lseek64(source, 0, Whence::SeekHole).is_ok_and(|at| at.cast_unsigned() >= source_info.size)
 }
 
 /// Copies a small file by `row`. What is written is left to the thread's queue under `tag`.

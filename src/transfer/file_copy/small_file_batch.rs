@@ -17,8 +17,8 @@ pub(in crate::transfer) fn batch_small_file<T>(
     thread: &mut ThreadState<T>,
     tag: T,
 ) -> bool {
-    let (size, caps) = (job.source_info.size, &job.dest_caps);
-    let is_for_batch = caps.size == 0
+    let (size, dest_caps) = (job.source_info.size, &job.dest_caps);
+    let is_for_batch = dest_caps.size == 0
         && !options.wait_for_writeback
         && (1..=thread.file_size_limit).contains(&size)
         && !plan::serves(REFLINK, job, &options)
@@ -32,7 +32,7 @@ pub(in crate::transfer) fn batch_small_file<T>(
     is_read
         && thread
             .write_batch
-            .push(job.dest, size as usize, caps.flush, tag)
+            .push(job.dest, size as usize, dest_caps.flush, tag)
 }
 
 /// Writes the files of the thread's batch, and leaves them to its queue. Returns for each whether it was written.
