@@ -393,9 +393,16 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
             Ok(parents) => parents,
             Err(failed) => return self.report_failure(&job.source, &job.dest, failed),
         };
+        let dest = match &parents.folder {
+            Some(folder) => {
+                let name = parents::base(dest.path().as_bytes());
+                dest.below(Arc::clone(folder), name)
+            }
+            None => dest,
+        };
         let entry = TreeEntry {
             source: AtPath::with_open_parent(&job.source),
-            dest: parents.dest_below(dest),
+            dest,
             level: None,
             known: parents.known(job.known),
         };

@@ -25,7 +25,7 @@ pub(super) struct Parents {
     /// The directories to complete, the uppermost first.
     list: Vec<Parent>,
     /// The last directory of the path, where there are any.
-    folder: Option<Arc<DirHandle>>,
+    pub(super) folder: Option<Arc<DirHandle>>,
     /// Whether this run made the last directory.
     new: bool,
 }
@@ -42,14 +42,6 @@ struct Parent {
 }
 
 impl Parents {
-    /// Returns the destination of the operand, once the directories above it exist.
-    pub(super) fn dest_below(&self, dest: AtPath) -> AtPath {
-        match &self.folder {
-            Some(folder) => dest.below(Arc::clone(folder), base(dest.path().as_bytes())),
-            None => dest,
-        }
-    }
-
     /// Returns the facts that are known about the destination: a new directory is empty.
     pub(super) fn known(&self, known: DestKnowledge) -> DestKnowledge {
         if self.new {
@@ -61,7 +53,7 @@ impl Parents {
 }
 
 /// Returns the last component with its trailing slashes.
-fn base(path: &[u8]) -> &OsStr {
+pub(super) fn base(path: &[u8]) -> &OsStr {
     let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
     let start = path[..end]
         .iter()
