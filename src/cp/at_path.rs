@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
@@ -18,7 +19,12 @@ use super::error::{Error, Operation, Replaced};
 use super::file_status::{FileId, file_id};
 use super::path_parts::split;
 pub use super::path_parts::{last_component, sibling_path};
+use crate::sys::stop_request;
 use crate::transfer::errno_class::retry;
+
+/// The interval between two attempts to open a file on which another process holds a lease. A signal is noticed within
+/// the same time.
+const LEASE_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// An open directory, or the current directory of the process.
 #[derive(Debug)]
@@ -157,18 +163,26 @@ impl AtPath {
 
     /// Opens the file at this path, with O_CLOEXEC.
     ///
+    /// With O_NONBLOCK it waits for a lease as open(2) without that flag would, which would not return for a signal. Only
+    /// a lease of another process, such as a file server, makes open(2) of a regular file fail with EWOULDBLOCK
+    /// (fcntl(2), F_SETLEASE): each attempt asks the holder to give it up, and the kernel takes it away after
+    /// /proc/sys/fs/lease-break-time.
+    ///
     /// # Errors
-    /// Returns the error of openat(2).
+    /// Returns the error of openat(2), or EINTR after a signal that asks to stop.
     pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<File> {
-        retry(|| {
-            openat(
-                self.dir(),
-                self.path(),
-                flags | OFlag::O_CLOEXEC,
-                Mode::from_bits_truncate(mode),
-            )
-        })
-        .map(File::from)
+        let waits = flags.contains(OFlag::O_NONBLOCK);
+        let (flags, mode) = (flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(mode));
+        loop {
+            match retry(|| openat(self.dir(), self.path(), flags, mode)) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && waits => {}
+                opened => return opened.map(File::from),
+            }
+            if stop_request::is_requested() {
+                return Err(Errno::EINTR.into());
+            }
+            std::thread::sleep(LEASE_RETRY_INTERVAL);
+        }
     }
 
     /// Opens the directory that the path is relative to, for reading and fsync(2).

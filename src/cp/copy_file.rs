@@ -26,7 +26,6 @@ use super::error::{
 };
 use super::fsync_set::FsyncSet;
 use super::in_flight::Claim;
-use super::lease_wait::wait_for_lease;
 use super::manifest::{LineNames, check_line};
 use super::messages;
 use super::options::{CopyOptions, Overwrite};
@@ -1083,7 +1082,8 @@ fn open_source(request: &CopyRequest<'_>, access: OFlag) -> Result<(File, StatxI
     if !request.follow || access == OFlag::O_RDWR {
         flags |= OFlag::O_NOFOLLOW;
     }
-    let file = wait_for_lease(|| source.open(flags, 0))
+    let file = source
+        .open(flags, 0)
         .map_err(|e| source.error(Operation::OpenSource, e))?;
     match StatxInfo::query(&file) {
         Ok(now) if file_id_of_statx(&now) == file_id(request.from) => Ok((file, now)),

@@ -15,7 +15,6 @@ pub mod error;
 pub mod file_status;
 pub mod fsync_set;
 mod in_flight;
-mod lease_wait;
 mod manifest;
 mod messages;
 pub mod operands;

@@ -14,7 +14,6 @@ use crate::cp::at_path::AtPath;
 use crate::cp::by_inode::RemoveOutcome;
 use crate::cp::error::{Error, Operation};
 use crate::cp::file_status::{file_id, is_link};
-use crate::cp::lease_wait::wait_for_lease;
 
 pub(super) fn open(
     dest: &AtPath,
@@ -74,14 +73,12 @@ pub(super) fn open_existing(
     below: bool,
 ) -> Result<File, OpenExistingError> {
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = wait_for_lease(|| {
-        if below {
-            open_trusted(dest, flags)
-        } else {
-            dest.open(flags, 0)
-        }
-    })
-    .map_err(OpenExistingError::Open)?;
+    let opened = if below {
+        open_trusted(dest, flags)
+    } else {
+        dest.open(flags, 0)
+    };
+    let file = opened.map_err(OpenExistingError::Open)?;
     let now = fstat(&file).map_err(OpenExistingError::Examine)?;
     if file_id(&now) == file_id(there) {
         Ok(file)
