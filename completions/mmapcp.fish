@@ -36,7 +36,7 @@ buffered\t''"
 complete -c mmapcp -l direct -d 'Use O_DIRECT where it bypasses the page cache (auto), use it or fail (always), or do not use it (never)' -r -f -a "never\t''
 auto\t''
 always\t''"
-complete -c mmapcp -l in-flight -d 'Bytes of one file that may be on their way to the disk at once, from 64K to 64M; default: as many as make it faster by 5 %, up to 8M' -r -f
+complete -c mmapcp -l in-flight -d 'Bytes of one file that may be on their way to the disk at once, from 64K to 64M; default: as many as make it faster by 5 %, up to 8M, or 1M while others use the disk' -r -f
 complete -c mmapcp -l progress -d 'Show a bar on a terminal for copies that take long (auto), lines also without a terminal (always, the default without WHEN), or nothing (never)' -r -f -a "never\t''
 auto\t''
 always\t''"

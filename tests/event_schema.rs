@@ -106,6 +106,7 @@ fn resolve(reference: &Value) -> &'static Value {
 fn has_type(wanted: &Value, value: &Value) -> bool {
     let is = |name: &Value| match text(name) {
         "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
         "string" => value.is_string(),
         "integer" => value.is_i64() || value.is_u64(),
         "number" => value.is_number(),

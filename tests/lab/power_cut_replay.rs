@@ -37,9 +37,9 @@ const TOOLS: [&str; 11] = [
 const SIZE: usize = 80_011;
 
 /// How often each variant copies while the disk is recorded.
-const ROUNDS_PER_VARIANT: usize = 25;
+const ROUNDS_PER_VARIANT: usize = 12;
 
-/// Emulated, 25 rounds take 20 s.
+/// Emulated, 12 rounds take 10 s alone.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(400);
 
 /// In the order in which they take turns.

@@ -15,13 +15,13 @@ use crate::support::*;
 /// Bytes of the source: the trial of depths takes 192 MiB, begins when twice as much is left, and waits for the first look.
 const SIZE: u64 = 640 * MIB;
 
-/// A dump in memory, and a file system of its own device to copy it to.
-fn dump_and_disk() -> Option<(tempfile::TempDir, Mount)> {
+/// The lab, which must be there until the end, a dump in memory, and a file system of its own device to copy it to.
+fn dump_and_disk() -> Option<(Lab, tempfile::TempDir, Mount)> {
     let lab = Lab::acquire_or_skip(&["mount", "umount", "mkfs.ext4"])?;
     let disk = lab.mount(FsKind::Ext4, 800)?;
     let shm = shm_dir();
     make_dump(&shm.path().join("dump"), SIZE, &[(0, SIZE)]);
-    Some((shm, disk))
+    Some((lab, shm, disk))
 }
 
 fn copy(shm: &Path, disk: &Mount) -> Vec<Value> {
@@ -35,7 +35,7 @@ fn is_shared(events: &[Value]) -> bool {
 
 #[test]
 fn alone_the_number_of_pieces_is_measured() {
-    let Some((shm, disk)) = dump_and_disk() else {
+    let Some((_lab, shm, disk)) = dump_and_disk() else {
         return;
     };
     // A new file system is still completed by the kernel for a while.
@@ -58,7 +58,7 @@ fn alone_the_number_of_pieces_is_measured() {
 
 #[test]
 fn one_small_piece_is_on_its_way_while_another_reads() {
-    let Some((shm, disk)) = dump_and_disk() else {
+    let Some((_lab, shm, disk)) = dump_and_disk() else {
         return;
     };
     let path = disk.path("read");
@@ -72,7 +72,7 @@ fn one_small_piece_is_on_its_way_while_another_reads() {
         events
     });
     if events.iter().any(|event| event["event"] == "depth") {
-        return skip("this device does not count the requests of others".into());
+        return skip("this device does not count the requests of others").unwrap_or_default();
     }
     assert!(is_shared(&events), "{events:?}");
     let sharing = only_event(&events, "sharing");
