@@ -85,14 +85,12 @@ fn the_page_cache_holds_no_more_than_may_be_in_flight() {
     assert!(most_in_flight(&events) <= MIB);
 }
 
-/// Which of the two is said depends on who else uses this disk; `lab::shared_device` has a disk of its own.
+/// What is decided depends on who else uses this disk; `lab::shared_device` has a disk of its own.
 #[test]
-fn a_long_file_is_measured_or_shares_its_disk() {
+fn a_long_file_has_a_few_pieces_on_its_way() {
     let pair = CopyFixture::new(600 * MIB);
     let events = copy_json(&["--engine=splice"], &pair.source(), &pair.destination());
     assert_same_content(&pair.source(), &pair.destination(), "measured");
-    let decided = |event: &&Value| ["depth", "sharing"].contains(&event["event"].as_str().unwrap());
-    assert!(events.iter().any(|event| decided(&event)), "{events:?}");
     assert!(most_in_flight(&events) <= 8 * MIB);
 }
 

@@ -271,7 +271,7 @@ pub fn why_direct_writes_bounce(root: &Path, path: &Path) -> Option<String> {
 
 /// Returns the disks that a device lies on. A mapped device has no scheduler of its own, whatever sysfs shows, and
 /// passes the class on.
-fn backing_disks(dir: &Path, depth: u32) -> Vec<PathBuf> {
+pub(super) fn backing_disks(dir: &Path, depth: u32) -> Vec<PathBuf> {
     let slaves = fs::read_dir(dir.join("slaves")).into_iter().flatten();
     let mut slaves: Vec<PathBuf> = slaves
         .filter_map(|slave| fs::canonicalize(slave.ok()?.path()).ok())

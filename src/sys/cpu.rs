@@ -53,6 +53,12 @@ pub fn thread_usage() -> ThreadUsage {
     )
 }
 
+/// Returns the blocks of 512 bytes that this process has had read from disks, its swapped pages among them.
+#[must_use]
+pub fn blocks_read() -> u64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.block_reads().unsigned_abs())
+}
+
 /// Returns the peak resident set size of the process in bytes.
 #[must_use]
 pub fn max_rss() -> u64 {

@@ -3,6 +3,7 @@
 //! A request of somebody else waits behind all that this copy has given to the device. Nobody feels that on a device of
 //! one's own, where a deep queue is faster; whoever shares it feels little else.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -10,11 +11,10 @@ use std::time::{Duration, Instant};
 /// Time between two looks at the counters. A bystander who asks 20 times a second is seen by the second.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long others count as waiting after their last request: ten looks, so that one who asks a few times a second is not
-/// met by a deep queue in between.
+/// How long a request counts. One who asks a few times a second is not met by a deep queue in between.
 const HOLD: Duration = Duration::from_secs(1);
 
-/// Requests in one look that are not those of a journal alone: a commit of jbd2 flushes once, or twice on a device
+/// Requests within [`HOLD`] that are not those of a journal alone: a commit of jbd2 flushes once, or twice on a device
 /// without FUA, and comes every five seconds.
 const MIN_REQUESTS: u64 = 3;
 
@@ -42,14 +42,13 @@ pub(super) struct SharedDevice {
     counter: Box<dyn RequestCounter>,
     /// Whether flushes are those of others: a copy that syncs makes some itself.
     counts_flushes: bool,
-    /// The count of the last look, and when that was.
-    last: u64,
+    /// The counts of the last look, and when that was.
+    last: WaitedRequests,
     looked: Instant,
-    /// When a request was last seen.
-    last_seen: Option<Instant>,
+    /// Looks of the last second that saw requests, with their number.
+    recent: VecDeque<(Instant, u64)>,
+    is_first_look: bool,
     is_shared: bool,
-    /// Whether the last look came to this, too; before the first one, that nobody waits.
-    was_shared: bool,
 }
 
 impl SharedDevice {
@@ -59,15 +58,14 @@ impl SharedDevice {
         counts_flushes: bool,
         now: Instant,
     ) -> Option<Self> {
-        let last = total(counter.count()?, counts_flushes);
         Some(Self {
+            last: counter.count()?,
             counter,
             counts_flushes,
-            last,
             looked: now,
-            last_seen: None,
+            recent: VecDeque::new(),
+            is_first_look: true,
             is_shared: true,
-            was_shared: false,
         })
     }
 
@@ -76,34 +74,35 @@ impl SharedDevice {
         self.is_shared
     }
 
-    /// Looks again if it is time. Returns whether the answer is another one than after the last look.
+    /// Looks again if it is time. Returns whether the answer is another one than after the last look, or after none that
+    /// nobody waits.
     pub(super) fn look(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.looked) < LOOK_INTERVAL {
+        let since_last = now.saturating_duration_since(self.looked);
+        if since_last < LOOK_INTERVAL {
             return false;
         }
-        let is_first = self.last_seen.is_none() && self.is_shared;
         self.looked = now;
         // Where the counters are gone, the device is, too.
         let Some(count) = self.counter.count() else {
             return false;
         };
-        let count = total(count, self.counts_flushes);
-        let seen = count.saturating_sub(std::mem::replace(&mut self.last, count));
-        let is_recent = self
-            .last_seen
-            .is_some_and(|seen| now.saturating_duration_since(seen) < HOLD);
-        if seen > 0 {
-            self.last_seen = Some(now);
-        }
-        self.is_shared = seen >= MIN_REQUESTS
-            || seen > 0 && (is_first || is_recent)
-            || self.is_shared && is_recent;
-        std::mem::replace(&mut self.was_shared, self.is_shared) != self.is_shared
+        let last = std::mem::replace(&mut self.last, count);
+        let reads = count.reads.saturating_sub(last.reads);
+        let flushes = count.flushes.saturating_sub(last.flushes);
+        let seen = reads + if self.counts_flushes { flushes } else { 0 };
+        // After a call that took long, what came in a second of that time.
+        let seen = seen / since_last.as_secs().max(1);
+        self.recent
+            .retain(|(at, _)| now.saturating_duration_since(*at) < HOLD);
+        self.recent.push_back((now, seen));
+        let is_first = std::mem::replace(&mut self.is_first_look, false);
+        let was_shared = self.is_shared && !is_first;
+        let recent: u64 = self.recent.iter().map(|(_, seen)| seen).sum();
+        // No journal reads, so one read is enough where little is known.
+        self.is_shared =
+            recent >= MIN_REQUESTS || is_first && reads > 0 || was_shared && recent > 0;
+        self.is_shared != was_shared
     }
-}
-
-fn total(count: WaitedRequests, counts_flushes: bool) -> u64 {
-    count.reads + if counts_flushes { count.flushes } else { 0 }
 }
 
 #[cfg(test)]
@@ -154,11 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn one_request_in_the_first_look_or_some_later_ones_are_others() {
+    fn a_read_in_the_first_look_or_some_requests_in_a_second_are_others() {
         assert_eq!(after(&[1, 0], true, false), [true, true]);
+        assert_eq!(after(&[1, 0], true, true), [false, false]);
         assert_eq!(after(&[0, MIN_REQUESTS], true, false), [false, true]);
         assert_eq!(
-            after(&[0, 1, 0, 1], true, false),
+            after(&[0, 1, 1, 1], true, true),
             [false, false, false, true]
         );
     }
@@ -166,8 +166,21 @@ mod tests {
     #[test]
     fn a_commit_of_a_journal_is_nobody() {
         let mut looks = [0; 60];
-        (looks[9], looks[59]) = (MIN_REQUESTS - 1, MIN_REQUESTS - 1);
+        (looks[8], looks[9], looks[59]) = (1, 1, MIN_REQUESTS - 1);
         assert_eq!(after(&looks, true, true), [false; 60]);
+    }
+
+    #[test]
+    fn after_a_long_call_it_is_the_rate_that_counts() {
+        for (flushes, is_shared) in [(20, false), (40, true)] {
+            let count = |flushes| WaitedRequests { reads: 0, flushes };
+            let counts = Counts(vec![count(0), count(0), count(flushes)]);
+            let start = Instant::now();
+            let mut device = SharedDevice::new(Box::new(counts), true, start).unwrap();
+            device.look(start + LOOK_INTERVAL);
+            device.look(start + Duration::from_secs(10) + LOOK_INTERVAL);
+            assert_eq!(device.is_shared(), is_shared, "{flushes} in ten seconds");
+        }
     }
 
     #[test]

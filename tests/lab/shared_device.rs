@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -64,21 +64,26 @@ fn one_small_piece_is_on_its_way_while_another_reads() {
     let path = disk.path("read");
     fs::write(&path, [1; 4096]).unwrap();
     File::open(&path).unwrap().sync_all().unwrap();
-    let is_over = AtomicBool::new(false);
+    let reads = Reads::default();
     let events = std::thread::scope(|scope| {
-        scope.spawn(|| read_until(&path, &is_over));
-        let events = copy(shm.path(), &disk);
-        is_over.store(true, Ordering::Relaxed);
-        events
+        let _end = EndOfReads(&reads);
+        scope.spawn(|| reads.run(&path));
+        while reads.done.load(Ordering::Relaxed) < 3 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        copy(shm.path(), &disk)
     });
-    if events.iter().any(|event| event["event"] == "depth") {
+    let sharing = events.iter().find(|event| event["event"] == "sharing");
+    let Some(sharing) = sharing else {
         return skip("this device does not count the requests of others").unwrap_or_default();
+    };
+    assert_eq!(sharing["shared"], true, "{events:?}");
+    assert_eq!(sharing["in_flight"], MIB, "{events:?}");
+    // A reader that is held up on a busy machine is gone for a while.
+    if events.iter().all(|event| event["event"] != "depth") {
+        let done = only_event(&events, "done");
+        assert!(done["in_flight"].as_u64().unwrap() <= MIB, "{done}");
     }
-    assert!(is_shared(&events), "{events:?}");
-    let sharing = only_event(&events, "sharing");
-    assert_eq!(sharing["in_flight"], MIB, "{sharing}");
-    let done = only_event(&events, "done");
-    assert!(done["in_flight"].as_u64().unwrap() <= MIB, "{done}");
     assert_same_content(
         &shm.path().join("dump"),
         &disk.path("copy"),
@@ -86,17 +91,35 @@ fn one_small_piece_is_on_its_way_while_another_reads() {
     );
 }
 
-/// Reads the first block again and again, past the cache.
-fn read_until(path: &Path, is_over: &AtomicBool) {
-    let mut direct = File::options();
-    let file = direct.read(true).custom_flags(libc::O_DIRECT);
-    let file = file.open(path).unwrap();
-    // The alignment that O_DIRECT asks of memory.
-    let mut buffer = vec![0_u8; 2 * 4096];
-    let start = buffer.as_ptr().align_offset(4096);
-    while !is_over.load(Ordering::Relaxed) {
-        file.read_exact_at(&mut buffer[start..start + 4096], 0)
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(5));
+/// A thread that reads the first block of a file again and again, past the cache.
+#[derive(Default)]
+struct Reads {
+    done: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Reads {
+    fn run(&self, path: &Path) {
+        let mut direct = File::options();
+        let file = direct.read(true).custom_flags(libc::O_DIRECT);
+        let file = file.open(path).unwrap();
+        // The alignment that O_DIRECT asks of memory.
+        let mut buffer = vec![0_u8; 2 * 4096];
+        let start = buffer.as_ptr().align_offset(4096);
+        while !self.is_over.load(Ordering::Relaxed) {
+            let block = &mut buffer[start..start + 4096];
+            file.read_exact_at(block, 0).unwrap();
+            self.done.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Ends the reads, also when the copy fails.
+struct EndOfReads<'a>(&'a Reads);
+
+impl Drop for EndOfReads<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
     }
 }

@@ -359,6 +359,21 @@ fn jobs_are_a_number_of_at_least_one() {
 }
 
 #[test]
+fn others_at_the_disk_are_counted_where_they_can_be_told_from_this_run() {
+    for (line, counts) in [
+        ("a b", true),
+        ("--fsync --atomic a b", true),
+        ("a b dir", true),
+        ("--fsync a b dir", false),
+        ("--fsync -r a b", false),
+        ("--in-flight=1M a b", false),
+    ] {
+        let counted = options(line).transfer.count_requests;
+        assert_eq!(counted.is_some(), counts, "{line}");
+    }
+}
+
+#[test]
 fn what_may_be_in_flight_is_a_size_within_bounds() {
     assert_eq!(options("a b").transfer.in_flight, None);
     for (value, bytes) in [

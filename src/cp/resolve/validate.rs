@@ -49,7 +49,9 @@ pub(super) fn validate(
         _ => CopyMode::Copy,
     };
     options.backup = backup;
-    if options.transfer.in_flight.is_none() {
+    // Files that are synced beside the copy of another would be taken for those of others.
+    let syncs_beside = options.durability.fsync && (options.recursive || options.sources.len() > 1);
+    if options.transfer.in_flight.is_none() && !syncs_beside {
         options.transfer.count_requests = Some(open_request_counter);
     }
     if options.transfer.drain {

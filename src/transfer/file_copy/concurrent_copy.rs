@@ -5,16 +5,15 @@ use super::super::errno_class::{Endpoint, EngineError};
 use super::super::error::Error;
 use super::chunk::{Chunk, copy_chunk, fall_back};
 use super::piece_queue::Piece;
-use super::piece_workers::{PieceWorkers, apply_report, push, set_size_ahead, wait_idle};
+use super::piece_workers::{
+    PieceWorkers, apply_report, look_at_device, push, set_size_ahead, wait_idle,
+};
 use super::{FileCopy, report};
 
 /// Copies the next `len` bytes of the source, or gives them to a helper.
 pub(super) fn copy_piece(run: &mut FileCopy<'_>, len: usize) -> Result<(), Error> {
     settle_failures(run)?;
-    let changed = run.workers.as_mut().and_then(PieceWorkers::look_at_device);
-    if let Some(changed) = changed {
-        run.listener.event(&changed);
-    }
+    look_at_device(run)?;
     if !is_ready(run, len)? {
         return copy_chunk(run, Chunk::SourceFile(len));
     }

@@ -307,7 +307,11 @@ impl<'a> FileCopy<'a> {
     fn affordable_bytes(&self) -> usize {
         let (affordable, unit) = (self.engines.affordable_bytes(), self.align().unit());
         self.workers.as_ref().map_or(affordable, |workers| {
-            let share = (workers.piece_bytes() / unit).max(1) * unit;
+            let share = match self.engines.is_on_trial() {
+                true => workers.piece_bytes_on_trial(),
+                false => workers.piece_bytes(),
+            };
+            let share = (share / unit).max(1) * unit;
             affordable.min(usize::try_from(share).unwrap_or(affordable))
         })
     }

@@ -65,6 +65,7 @@ pub(super) struct PieceWorkers {
 }
 
 /// The trial of depths, with the current measurement.
+#[derive(Default)]
 struct Measurement {
     trial: DepthTrial,
     /// When the current measurement began; `None` before the first.
@@ -102,11 +103,7 @@ impl PieceWorkers {
                 depth.clamp(1, MAX_DEPTH)
             },
             limit,
-            trial: measured.then(|| Measurement {
-                trial: DepthTrial::default(),
-                began: None,
-                bytes: 0,
-            }),
+            trial: measured.then(Measurement::default),
             device: if measured {
                 shared_device_of(plan)
             } else {
@@ -115,6 +112,14 @@ impl PieceWorkers {
             row: None,
             sized_to: 0,
         })
+    }
+
+    /// Returns the bytes that one piece may have while two engines are compared. All pieces have one size then, whatever others do.
+    pub(super) fn piece_bytes_on_trial(&self) -> u64 {
+        match self.device {
+            Some(_) => SHARED_BYTES,
+            None => self.piece_bytes(),
+        }
     }
 
     /// Returns the bytes that one piece may have.
@@ -132,14 +137,15 @@ impl PieceWorkers {
     }
 
     /// Looks whether others wait for the device. Returns the event of a change.
-    pub(super) fn look_at_device(&mut self) -> Option<Event> {
+    fn look_at_device(&mut self) -> Option<Event> {
         let is_changed = self.device.as_mut()?.look(Instant::now());
         if !is_changed {
             return None;
         }
         if let Some(measured) = &mut self.trial {
-            // What was measured since then was measured in both states.
-            measured.began = None;
+            // What was measured since the last look may have been measured in both states.
+            *measured = Measurement::default();
+            self.depth = 1;
         }
         let bytes = self.depth() as u64 * self.piece_bytes();
         Some(Event::Sharing {
@@ -210,14 +216,26 @@ impl PieceWorkers {
     }
 }
 
+/// Looks whether others wait for the device. Once they do, what the helpers have on their way is waited for.
+pub(super) fn look_at_device(run: &mut FileCopy<'_>) -> Result<(), Error> {
+    let changed = run.workers.as_mut().and_then(PieceWorkers::look_at_device);
+    let Some(changed) = changed else {
+        return Ok(());
+    };
+    wait_idle(run)?;
+    run.listener.event(&changed);
+    Ok(())
+}
+
 /// Returns what is known of others at the device, where the copy itself does not read from a disk: its own reads cannot be
 /// told from theirs.
 fn shared_device_of(plan: &Plan<'_>) -> Option<SharedDevice> {
     let (job, options) = (plan.job, &plan.options);
-    if matches!(
+    let from_disk = matches!(
         job.source_info.kind,
         SourceKind::Disk | SourceKind::BlockDevice
-    ) {
+    );
+    if from_disk || options.verify {
         return None;
     }
     let counter = options.count_requests?(job.dest)?;
@@ -254,6 +272,7 @@ pub(super) fn retire(run: &mut FileCopy<'_>) -> Result<(), Error> {
     if let Some(workers) = &mut run.workers {
         workers.depth = 1;
         workers.trial = None;
+        workers.device = None;
         let queue = Arc::clone(&workers.queue);
         apply_report(run, &queue);
     }
