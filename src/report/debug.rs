@@ -91,11 +91,12 @@ pub fn event_lines(event: &Event, source: &Path) -> Vec<String> {
             .collect(),
         Event::Depth(depth) => depth_lines(&name, depth),
         Event::Sharing { is_shared, bytes } => {
+            let who = match is_shared {
+                true => "others read from or sync to this device",
+                false => "nobody else waits for this device",
+            };
             let bytes = format_bytes(*bytes);
-            vec![match is_shared {
-                true => format!("{name}: others read from or sync to this device: {bytes} on the way at once"),
-                false => format!("{name}: nobody else waits for this device: {bytes} on the way at once"),
-            }]
+            vec![format!("{name}: {who}: at most {bytes} on their way at once")]
         }
         Event::Note { text } => vec![format!("{name}: {text}")],
         Event::Done(summary) => summary_lines(&name, summary),

@@ -34,7 +34,8 @@ use crate::sys::strerror::strerror;
 /// another program waits 8 ms behind them.
 const MAX_BYTES: u64 = 8 << 20;
 
-/// Bytes that are on their way at once, in one piece, while others wait for the device.
+/// Bytes that are on their way at once, in one piece, while others wait for the device. On a disk of 420 MB/s a sync of
+/// theirs then took 16 ms (median of four rounds) instead of 36 behind 4 MiB, and the copy the same time.
 const SHARED_BYTES: u64 = 1 << 20;
 
 /// Bytes of one piece where the user gives the number of bytes: no disk that was measured was faster with larger ones.
@@ -114,7 +115,8 @@ impl PieceWorkers {
         })
     }
 
-    /// Returns the bytes that one piece may have while two engines are compared. All pieces have one size then, whatever others do.
+    /// Returns the bytes that one piece may have while two engines are compared. All pieces have one size then, whatever
+    /// others do.
     pub(super) fn piece_bytes_on_trial(&self) -> u64 {
         match self.device {
             Some(_) => SHARED_BYTES,
