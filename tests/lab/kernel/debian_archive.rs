@@ -1,8 +1,8 @@
 //! Kernels of Debian's archive: looked up, fetched and unpacked by an apt of our own, which leaves the system's as it is.
 
 use std::env;
+use std::fmt::Write;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl<'a> Apt<'a> {
         );
         fs::write(home.join("apt/status"), "")?;
         let (main, security) = mirrors()?;
-        let mut sources = File::create(home.join("apt/sources.list"))?;
+        let mut sources = String::new();
         let mut suites: Vec<Suite> = ALL_SERIES.iter().map(|series| series.suite).collect();
         suites.dedup();
         for suite in suites {
@@ -128,6 +128,12 @@ impl<'a> Apt<'a> {
                 "deb [signed-by={KEYRING} arch=amd64] {site} {suite} main"
             )?;
         }
+        let (list, stamp) = (home.join("apt/sources.list"), home.join("apt/updated"));
+        // This system's apt may have learned of another mirror since the archive was asked.
+        if fs::read_to_string(&list).is_ok_and(|old| old != sources) && stamp.exists() {
+            fs::remove_file(stamp)?;
+        }
+        fs::write(list, sources)?;
         Ok(Self { home })
     }
 
