@@ -45,7 +45,7 @@ pub(super) struct SharedDevice {
     /// The counts of the last look, and when that was.
     last: WaitedRequests,
     looked: Instant,
-    /// Looks of the last second that saw requests, with their number.
+    /// The looks of the last second, with the number of requests that each saw.
     recent: VecDeque<(Instant, u64)>,
     is_first_look: bool,
     is_shared: bool,

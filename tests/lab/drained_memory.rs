@@ -59,8 +59,11 @@ fn available_memory_rises_with_the_copy() {
     let (gain, _) = run("--fsync");
     assert!(gain < dump / 4, "nothing gives memory back here");
     let (gain, behind) = run("--drain");
-    // A guest's own programs and caches take some of it.
-    assert!(gain > dump * 3 / 4, "{gain} of {dump} MiB have come back");
+    // The guest's own programs and caches take some, whatever the size: 210 and 214 of 240 MiB came back.
+    assert!(
+        gain > dump * 7 / 8 - 10,
+        "{gain} of {dump} MiB have come back"
+    );
     assert!(behind < MAX_BEHIND_MIB, "{behind} MiB behind");
 }
 
