@@ -23,7 +23,7 @@ _mmapcp() {
 
     case "${cmd}" in
         mmapcp)
-            opts="-a -b -d -L -f -i -H -l -n -P -p -T -x -r -R -S -s -t -u -v -Z --archive --attributes-only --backup --copy-contents --debug --dereference --force --interactive --link --no-clobber --no-dereference --no-preserve --no-target-directory --one-file-system --parents --preserve --recursive --remove-destination --sparse --reflink --strip-trailing-slashes --suffix --symbolic-link --target-directory --update --verbose --keep-directory-symlink --context --help --version --fsync --atomic --require-quiescent --resume --drain --verify --checksum --manifest --jobs --engine --direct --in-flight --progress --json --limit-rate --max-fork-latency --max-wakeup-latency --max-write-latency --max-pressure --give-up-after --idle"
+            opts="-a -b -d -L -f -i -H -l -n -P -p -T -x -r -R -S -s -t -u -v -Z --archive --attributes-only --backup --copy-contents --debug --dereference --force --interactive --link --no-clobber --no-dereference --no-preserve --no-target-directory --one-file-system --parents --preserve --recursive --remove-destination --sparse --reflink --strip-trailing-slashes --suffix --symbolic-link --target-directory --update --verbose --keep-directory-symlink --context --help --version --fsync --atomic --require-quiescent --resume --drain --verify --checksum --manifest --jobs --first --order --engine --direct --in-flight --progress --json --limit-rate --max-fork-latency --max-wakeup-latency --max-write-latency --max-pressure --give-up-after --finish-within --idle"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -120,6 +120,17 @@ _mmapcp() {
                     fi
                     return 0
                     ;;
+                --first)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --order)
+                    COMPREPLY=($(compgen -W "given size name" -- "${cur}"))
+                    return 0
+                    ;;
                 --engine)
                     COMPREPLY=($(compgen -W "reflink mmap splice direct dontcache copy-file-range sendfile buffered" -- "${cur}"))
                     return 0
@@ -175,6 +186,13 @@ _mmapcp() {
                     return 0
                     ;;
                 --give-up-after)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --finish-within)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

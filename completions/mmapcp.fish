@@ -25,6 +25,10 @@ complete -c mmapcp -l checksum -d 'Print the digest of each SOURCE that is copie
 blake3\t''"
 complete -c mmapcp -l manifest -d 'Write the digests to FILE, which appears when all files are copied; implies --checksum' -r -F
 complete -c mmapcp -l jobs -d 'Copy N files at once; the default depends on the machine' -r -f
+complete -c mmapcp -l first -d 'Copy files whose names match PATTERN, or whose paths match one with a slash, before all others; may be given several times, the most important first' -r -f
+complete -c mmapcp -l order -d 'Copy operands, and the entries of each directory, as cp does (given, the default), small files before large ones and directories last (size), or by name (name)' -r -f -a "given\t''
+size\t''
+name\t''"
 complete -c mmapcp -l engine -d 'Use only this engine, and fail if it cannot copy a file' -r -f -a "reflink\t''
 mmap\t''
 splice\t''
@@ -46,6 +50,7 @@ complete -c mmapcp -l max-wakeup-latency -d 'Copy only so fast that the 99th per
 complete -c mmapcp -l max-write-latency -d 'Copy only so fast that the 99th percentile of the time of a 4 KiB write with fdatasync, by another program on the file system of DEST, stays below TIME' -r -f
 complete -c mmapcp -l max-pressure -d 'Copy only so fast that the time in which some task waits for memory, or for a disk, stays below PERCENT (PSI)' -r -f
 complete -c mmapcp -l give-up-after -d 'Fail if one of these three limits is exceeded for TIME at the slowest rate; without this option the copy continues at that rate' -r -f
+complete -c mmapcp -l finish-within -d 'Hold the limits of latencies and pressure only as long as the copy can still be complete within TIME of the start of the program, and then run as fast as that needs; --limit-rate always holds' -r -f
 complete -c mmapcp -s a -l archive -d 'Same as -dR --preserve=all'
 complete -c mmapcp -l attributes-only -d 'Copy no data, only the attributes'
 complete -c mmapcp -s b -d 'Same as --backup without an argument'

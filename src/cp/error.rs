@@ -419,6 +419,8 @@ pub enum Error {
         /// The reason why it cannot be kept.
         why: LimitError,
     },
+    /// The rate limit does not let all data through in the time of --finish-within.
+    NoTime(TimeShortage),
     /// No thread can be started to hold the limits.
     StartGovernor(io::Error),
     /// A limit was missed at the slowest rate for as long as --give-up-after allows.
@@ -531,9 +533,11 @@ impl Error {
                 why: LimitError::Unavailable(error),
                 ..
             } => find_io_error(error),
-            Self::Replaced(_) | Self::Refused { .. } | Self::Limit { .. } | Self::GaveUp { .. } => {
-                None
-            }
+            Self::Replaced(_)
+            | Self::Refused { .. }
+            | Self::Limit { .. }
+            | Self::NoTime(_)
+            | Self::GaveUp { .. } => None,
         }
     }
 }
@@ -579,7 +583,9 @@ impl ReportedError for Error {
             },
             Self::Replaced(Replaced::Removed { .. }) => "unlink",
             Self::Replaced(_) | Self::Refused { .. } | Self::Drain { .. } => "copy",
-            Self::Limit { .. } | Self::StartGovernor(_) | Self::GaveUp { .. } => "limit",
+            Self::Limit { .. } | Self::NoTime(_) | Self::StartGovernor(_) | Self::GaveUp { .. } => {
+                "limit"
+            }
         }
     }
 
@@ -667,6 +673,39 @@ pub enum Warning {
     },
 }
 
+/// The time that data takes at a rate limit, and the time that there is.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeShortage {
+    /// The bytes that must be copied at least.
+    pub bytes: u64,
+    /// The limit, in bytes per second.
+    pub rate: u64,
+    /// The time that they take.
+    pub needs: Duration,
+    /// The time that there is.
+    pub within: Duration,
+}
+
+/// A warning about the deadline of a copy.
+#[derive(Debug, Clone, Copy)]
+pub enum DeadlineWarning {
+    /// The limits yield to the deadline.
+    LimitsYield(Bottleneck),
+    /// The copy cannot be complete by the deadline at the rate that it has, or may have.
+    TooShort {
+        /// The bytes per second that it has, or may have.
+        rate: f64,
+        /// The time that the rest takes at this rate.
+        needs: Duration,
+        /// The time that is left.
+        left: Duration,
+    },
+    /// The deadline has passed, and the copy is not complete.
+    IsOver(Duration),
+    /// The deadline is watched without knowing how much there is to copy.
+    UnknownTotal,
+}
+
 /// A warning about the limits of a copy, or about its lowered priority.
 #[derive(Debug)]
 pub enum LimitWarning {
@@ -683,6 +722,8 @@ pub enum LimitWarning {
     ProbersNotLocked(io::Error),
     /// A limit is missed before anything is copied.
     MissedBeforeStart(Bottleneck),
+    /// Something is to be said about the deadline of --finish-within.
+    Deadline(DeadlineWarning),
     /// A prober has died, and the copy is slow until another answers.
     ProberDied {
         /// The option whose limit it measures, with its dashes.

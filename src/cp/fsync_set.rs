@@ -164,6 +164,13 @@ impl FsyncSet {
         self.note(directory, path);
     }
 
+    /// Notes a directory in which a name was made, and which is closed meanwhile: sync(2) syncs it.
+    pub fn note_closed_directory(&self) {
+        if self.wanted {
+            self.state().needs_sync_all = true;
+        }
+    }
+
     /// Notes the directory that a resolved entry is in.
     pub fn note_parent(&self, entry: &AtPath) {
         if !self.wanted || lab_skips_parents() {

@@ -7,6 +7,7 @@ pub mod by_inode;
 pub mod cli;
 pub mod cli_answer;
 mod copy_file;
+mod deadline;
 pub mod dest;
 mod drain;
 mod entry_error;
@@ -17,12 +18,15 @@ pub mod fsync_set;
 mod in_flight;
 mod manifest;
 mod messages;
+mod operand_order;
 pub mod operands;
 pub mod options;
+pub mod order;
 mod path_parts;
 mod prompt;
 pub mod resolve;
 mod resume;
+mod service_notify;
 pub mod space_shortage;
 pub mod thread_pool;
 mod throttle;
@@ -39,15 +43,19 @@ use crate::observe::disk::why_direct_writes_bounce;
 use crate::report::quote::quote;
 use crate::report::signal_handlers::Signals;
 use crate::report::{OrderedOutput, Reporter, diagnose, set_program_name};
+use crate::sys::clock::MonotonicNs;
 use environment::Environment;
+use error::Error;
 use manifest::ManifestFile;
 use operands::OperandJobs;
 use options::CopyOptions;
+use service_notify::{ServiceNotifier, run_notifying, take_socket_name};
 use throttle::Throttle;
 
 /// Runs `mmapcp` with the arguments of the command line, program name first, and returns its exit status.
 #[must_use]
 pub fn main(words: Vec<OsString>) -> u8 {
+    let began = MonotonicNs::now();
     let mut words = words.into_iter();
     if let Some(word) = words.next() {
         set_program_name(&word);
@@ -56,10 +64,11 @@ pub fn main(words: Vec<OsString>) -> u8 {
     for warning in resolved.warnings {
         diagnose(messages::usage::usage_warning(warning));
     }
-    let options = match resolved.options {
+    let mut options = match resolved.options {
         Ok(options) => options,
         Err(answer) => return answer.print(),
     };
+    options.throttle.began = began;
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(e) => {
@@ -70,7 +79,7 @@ pub fn main(words: Vec<OsString>) -> u8 {
     raise_descriptor_limit();
     let reporter = Reporter::new(&options.report, signals);
     let mut voice = reporter.first_output();
-    let copied = match operands::pair_operands(&options) {
+    let copied = match prepare_jobs(&options) {
         Ok(jobs) => copy_with_manifest(&jobs, &options, &reporter, &mut voice),
         Err(error) => {
             voice.error_without_file(&error);
@@ -87,6 +96,14 @@ pub fn main(words: Vec<OsString>) -> u8 {
     } else {
         cli_answer::EXIT_FAILURE
     }
+}
+
+/// Pairs sources with destinations, in the order in which they are copied, and checks that there is time for them.
+fn prepare_jobs(options: &CopyOptions) -> Result<OperandJobs, Error> {
+    let mut jobs = operands::pair_operands(options)?;
+    operand_order::sort_operands(&mut jobs, options);
+    deadline::check_rate_limit(&jobs, options)?;
+    Ok(jobs)
 }
 
 /// Copies all operands, and writes the manifest if there is one. After a signal it does not appear, and neither if
@@ -130,7 +147,8 @@ fn copy(
     reporter: &Reporter,
     voice: &mut OrderedOutput,
 ) -> bool {
-    // This is done before any other thread starts.
+    // Both are done before any other thread starts.
+    let socket_name = take_socket_name();
     let throttle = match Throttle::start(options, jobs, voice) {
         Ok(throttle) => throttle,
         Err(error) => {
@@ -138,15 +156,18 @@ fn copy(
             return false;
         }
     };
+    let notifier = socket_name.and_then(|name| ServiceNotifier::open(&name).ok());
     if voice.is_interrupted() {
         return false;
     }
     if options.report.debug {
         report_bounced_writes(jobs, options, reporter);
     }
-    throttle::run_throttled(throttle, options, jobs, reporter, |pace| {
-        total_scan::run_with_total_scan(options, jobs, reporter, || {
-            tree::copy_all(jobs, options, pace, voice)
+    run_notifying(notifier, reporter, || {
+        throttle::run_throttled(throttle, options, jobs, reporter, |pace| {
+            total_scan::run_with_total_scan(options, jobs, reporter, || {
+                tree::copy_all(jobs, options, pace, voice)
+            })
         })
     })
 }

@@ -49,13 +49,15 @@ pub struct OperandJob {
 /// The sources to copy and their destinations.
 #[derive(Debug)]
 pub struct OperandJobs {
-    /// The jobs, in the order of the operands.
+    /// The jobs, in the order in which they are begun.
     pub list: Vec<OperandJob>,
+    /// Number of jobs at the beginning of the list that are complete before the others begin (--first).
+    pub first: usize,
     /// The directory that all sources are copied into, open (O_PATH), and its name as the user wrote it.
     pub directory: Option<(OwnedFd, PathBuf)>,
 }
 
-/// Pairs each source with its destination.
+/// Pairs each source with its destination, in the order in which they are given.
 ///
 /// # Errors
 /// Returns an error where an operand that must be a directory is none.
@@ -108,6 +110,7 @@ fn jobs_into_directory(directory: &Path, open: OwnedFd, options: &CopyOptions) -
     };
     OperandJobs {
         list: options.sources.iter().map(job).collect(),
+        first: 0,
         directory: Some((open, directory.into())),
     }
 }
@@ -139,6 +142,7 @@ fn job_to_exact_name(
     };
     Ok(OperandJobs {
         list: options.sources.iter().map(job).collect(),
+        first: 0,
         directory: None,
     })
 }

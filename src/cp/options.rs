@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use super::order::CopyOrder;
 use crate::report::ReportOptions;
 use crate::transfer::TransferOptions as Transfer;
 use crate::transfer::rate_limit::Limits;
@@ -169,6 +170,8 @@ pub struct CopyOptions {
     pub resume: bool,
     /// The file that the digests of --checksum are written to (--manifest).
     pub manifest: Option<PathBuf>,
+    /// The order in which files are copied (--first, --order).
+    pub order: CopyOrder,
     /// The number of files that are copied at once; `None` means as many as suit the machine.
     pub jobs: Option<NonZeroUsize>,
     /// The limits of the rate and of the effect on other processes.

@@ -15,6 +15,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
+use super::deadline::allocated;
+use super::error::{DeadlineWarning, LimitWarning};
 use super::operands::{OperandJob, OperandJobs};
 use super::options::{CopyMode, CopyOptions, Dereference};
 use super::tree::size;
@@ -37,25 +39,33 @@ pub(super) fn run_with_total_scan<R>(
     copy: impl FnOnce() -> R,
 ) -> R {
     let jobs = &*jobs.list;
+    let has_deadline = options.throttle.finish_within.is_some();
+    let is_wanted = has_deadline || reporter.wants_total();
     if let Some(only) = only_file(options, jobs) {
         // The size of a stream is not known before it ends.
-        if reporter.shows_progress() && is_regular(&only) {
-            let bytes = if moves_data(options) { size(&only) } else { 0 };
-            reporter.set_total(TotalWork { files: 1, bytes });
+        if is_wanted && is_regular(&only) {
+            let mut total = TotalWork {
+                files: 1,
+                ..TotalWork::default()
+            };
+            if moves_data(options) {
+                (total.bytes, total.data) = (size(&only), allocated(&only));
+            }
+            reporter.set_total(total);
+        } else if has_deadline {
+            reporter.warn(LimitWarning::Deadline(DeadlineWarning::UnknownTotal));
         }
         return copy();
     }
     reporter.set_multiple_files();
-    if !reporter.shows_progress() {
+    if !is_wanted {
         return copy();
     }
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let counting = Builder::new().spawn_scoped(scope, || {
-            if wait_until_lasting(&over)
-                && let Some(total) = TotalScan::new(options, &over).all(jobs)
-            {
-                reporter.set_total(total);
+            if has_deadline || wait_until_lasting(&over) {
+                count_total(options, jobs, reporter, &over);
             }
         });
         // If no thread can be started, there is no total, but the copy runs.
@@ -65,6 +75,19 @@ pub(super) fn run_with_total_scan<R>(
         });
         copy()
     })
+}
+
+/// Counts all files and bytes, and records them. With a deadline, what is found is known at once, and that not all can
+/// be counted is a warning.
+fn count_total(options: &CopyOptions, jobs: &[OperandJob], reporter: &Reporter, over: &AtomicBool) {
+    let found = |found| reporter.set_found(found);
+    match TotalScan::new(options, over, &found).all(jobs) {
+        Some(total) => reporter.set_total(total),
+        None if options.throttle.finish_within.is_some() && !over.load(Ordering::Relaxed) => {
+            reporter.warn(LimitWarning::Deadline(DeadlineWarning::UnknownTotal));
+        }
+        None => {}
+    }
 }
 
 /// Ends the count when the copy ends, even if that panics.
@@ -109,6 +132,8 @@ fn moves_data(options: &CopyOptions) -> bool {
 struct TotalScan<'a> {
     options: &'a CopyOptions,
     copy_done: &'a AtomicBool,
+    /// Is told what was found so far, after each directory and each operand.
+    note_found: &'a dyn Fn(TotalWork),
     total: TotalWork,
     /// Files with several hard links, which are copied once.
     linked: HashSet<FileId>,
@@ -123,10 +148,15 @@ struct TotalScan<'a> {
 struct Abandoned;
 
 impl<'a> TotalScan<'a> {
-    fn new(options: &'a CopyOptions, over: &'a AtomicBool) -> Self {
+    fn new(
+        options: &'a CopyOptions,
+        over: &'a AtomicBool,
+        note_found: &'a dyn Fn(TotalWork),
+    ) -> Self {
         Self {
             options,
             copy_done: over,
+            note_found,
             total: TotalWork::default(),
             linked: HashSet::new(),
             operands: HashSet::new(),
@@ -138,6 +168,7 @@ impl<'a> TotalScan<'a> {
     fn all(mut self, jobs: &[OperandJob]) -> Option<TotalWork> {
         for job in jobs {
             self.operand(&job.source).ok()?;
+            (self.note_found)(self.total);
         }
         Some(self.total)
     }
@@ -169,6 +200,7 @@ impl<'a> TotalScan<'a> {
         let first = !may_be_linked || self.linked.insert(file_id(stat));
         if first && moves_data(self.options) {
             self.total.bytes += size(stat);
+            self.total.data += if is_regular(stat) { allocated(stat) } else { 0 };
         }
     }
 
@@ -200,7 +232,9 @@ impl<'a> TotalScan<'a> {
         }
         self.above.push(file_id(&stat));
         let opened = File::from(opened);
-        for name in self.entries(&opened)? {
+        let below = self.entries(&opened)?;
+        (self.note_found)(self.total);
+        for name in below {
             let follow = self.options.dereference == Dereference::Always;
             self.directory(opened.as_fd(), &name, follow, Some(stat.st_dev))?;
         }
@@ -292,7 +326,8 @@ mod tests {
         let mut options = options(words.into_iter().chain(operands))?;
         change(&mut options);
         let jobs = operands::pair_operands(&options).ok()?;
-        let total = TotalScan::new(&options, &AtomicBool::new(false)).all(&jobs.list)?;
+        let over = AtomicBool::new(false);
+        let total = TotalScan::new(&options, &over, &|_| ()).all(&jobs.list)?;
         Some((total.files, total.bytes))
     }
 
@@ -348,7 +383,8 @@ mod tests {
         let options = options(words).ok_or(io::ErrorKind::InvalidInput)?;
         let jobs =
             operands::pair_operands(&options).map_err(|no| io::Error::other(no.to_string()))?;
-        assert_eq!(TotalScan::new(&options, &over).all(&jobs.list), None);
+        let total = TotalScan::new(&options, &over, &|_| ()).all(&jobs.list);
+        assert_eq!(total, None);
         Ok(())
     }
 }

@@ -130,6 +130,8 @@ pub struct KeywordError {
 pub enum ValueKind {
     /// A number of files at once.
     JobCount,
+    /// A pattern of file names.
+    Pattern,
     /// A number of bytes a second.
     Rate {
         /// The unit that may be meant, where the given one differs from it in case alone.
@@ -141,6 +143,8 @@ pub enum ValueKind {
     Latency,
     /// The time after which a run that misses its limits fails.
     GiveUpTime,
+    /// The time within which a copy shall be complete.
+    Deadline,
     /// A percentage of the time that passes.
     Pressure,
 }

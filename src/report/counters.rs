@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::transfer::rate_limit::RemainingWork;
+
 /// The result of one source. A file is anything but a directory; bytes are its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceOutcome {
@@ -34,7 +36,14 @@ pub(super) struct Counters {
     uncopied_bytes: AtomicU64,
     /// Bytes of memory of sources that were given back.
     freed_bytes: AtomicU64,
+    /// Whether somebody is told of the progress who does not see it.
+    is_watched: AtomicBool,
+    /// Changes whenever bytes are moved or compared, or a source is finished.
+    activity: AtomicU64,
     total: OnceLock<TotalWork>,
+    /// Bytes that the count of the total has found so far: sizes, and what of them is allocated.
+    found_bytes: AtomicU64,
+    found_data: AtomicU64,
     /// Bytes that each engine moved in complete files.
     engine_bytes: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -46,6 +55,8 @@ pub struct TotalWork {
     pub files: u64,
     /// Sum of the sizes of these files.
     pub bytes: u64,
+    /// The bytes of them that are allocated, which excludes holes.
+    pub data: u64,
 }
 
 /// How far the whole run is.
@@ -94,7 +105,11 @@ impl Counters {
             copied_bytes: AtomicU64::default(),
             uncopied_bytes: AtomicU64::default(),
             freed_bytes: AtomicU64::default(),
+            is_watched: AtomicBool::default(),
+            activity: AtomicU64::default(),
             total: OnceLock::new(),
+            found_bytes: AtomicU64::default(),
+            found_data: AtomicU64::default(),
             engine_bytes: Mutex::default(),
         }
     }
@@ -114,9 +129,55 @@ impl Counters {
         self.multiple_files.load(Relaxed)
     }
 
+    /// Records that somebody is told of the progress who does not see it.
+    pub(super) fn set_watched(&self) {
+        self.is_watched.store(true, Relaxed);
+    }
+
+    /// Returns whether somebody is told of the progress who does not see it.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.load(Relaxed)
+    }
+
+    /// Records that bytes were moved or compared, or that a source is finished.
+    pub(super) fn note_activity(&self) {
+        self.activity.fetch_add(1, Relaxed);
+    }
+
+    /// Returns a number that changes with each such record.
+    pub(super) fn activity(&self) -> u64 {
+        self.activity.load(Relaxed)
+    }
+
     /// Records the amount of work of the run.
     pub(super) fn set_total(&self, total: TotalWork) {
+        self.set_found(total);
         let _ = self.total.set(total);
+    }
+
+    /// Records the part of the work that is known while it is still counted.
+    pub(super) fn set_found(&self, found: TotalWork) {
+        self.found_bytes.store(found.bytes, Relaxed);
+        self.found_data.store(found.data, Relaxed);
+    }
+
+    /// Returns the bytes that were copied so far.
+    pub(super) fn copied_bytes(&self) -> u64 {
+        self.copied_bytes.load(Relaxed)
+    }
+
+    /// Returns what is known to remain. Sizes include holes, and `moved`, the bytes of data that were moved so far, does
+    /// not include what was skipped: the less of the two is nearer to the truth.
+    pub(super) fn remaining_work(&self, moved: Option<u64>) -> RemainingWork {
+        let done = self.copied_bytes() + self.uncopied_bytes.load(Relaxed);
+        let by_size = self.found_bytes.load(Relaxed).saturating_sub(done);
+        let data = self.found_data.load(Relaxed);
+        // More data than is allocated was moved where a file system does not tell what is.
+        let by_data = moved.and_then(|moved| data.checked_sub(moved));
+        RemainingWork {
+            bytes: by_data.map_or(by_size, |bytes| bytes.min(by_size)),
+            may_be_more: self.total.get().is_none(),
+        }
     }
 
     pub(super) fn add_error(&self) {
@@ -132,6 +193,7 @@ impl Counters {
         };
         self.uncopied_bytes.fetch_add(bytes, Relaxed);
         count.fetch_add(1, Relaxed);
+        self.note_activity();
     }
 
     /// Replaces `before` bytes of one file in the sum by `now` bytes, which are fewer if the file failed.
@@ -177,6 +239,7 @@ impl Counters {
         let total = self.total.get().map(|total| TotalWork {
             files: total.files.max(files),
             bytes: total.bytes.max(bytes),
+            ..*total
         });
         let elapsed = self.elapsed();
         RunProgress {

@@ -18,6 +18,7 @@ pub(super) fn throttle(holding: Option<&Bottleneck>) -> String {
         Some(holding) => {
             let rate = match holding.rate {
                 Rate::Stopped => "the copy has not started".to_owned(),
+                Rate::Unlimited => "not limited".to_owned(),
                 rate => format_rate(rate.as_f64()),
             };
             format!("throttle: {rate}: {}", bottleneck_clause(holding))

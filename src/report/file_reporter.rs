@@ -109,6 +109,10 @@ impl CopyListener for FileReporter<'_> {
         if self.output.shared.display.shows_summary() && progress.phase == Phase::Copy {
             self.count_engine(progress);
         }
+        let last = (self.last_progress.copied, self.last_progress.phase);
+        if last != (progress.copied, progress.phase) {
+            self.output.shared.counters.note_activity();
+        }
         self.last_progress = *progress;
         if progress.phase == Phase::Copy {
             self.count(progress.copied);

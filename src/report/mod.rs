@@ -34,7 +34,7 @@ pub use progress_text::bottleneck_clause;
 pub use run_output::write_stdout;
 
 use crate::sys::strerror::strerror;
-use crate::transfer::rate_limit::Bottleneck;
+use crate::transfer::rate_limit::{Bottleneck, RemainingWork};
 use line_order::Stream;
 use progress::ShowProgress;
 use run_output::RunOutput;
@@ -133,15 +133,49 @@ impl Reporter {
         self.shared.manifest.flush()
     }
 
-    /// Returns whether progress is shown. Only then is it useful to count the total work.
+    /// Returns whether it is useful to count the total work: where progress is shown, or somebody else is told of it.
     #[must_use]
-    pub fn shows_progress(&self) -> bool {
-        self.shared.display.is_shown()
+    pub fn wants_total(&self) -> bool {
+        self.shared.display.is_shown() || self.shared.counters.is_watched()
+    }
+
+    /// Makes the total work be counted, since somebody is told of the progress who does not see it.
+    pub fn count_total(&self) {
+        self.shared.counters.set_watched();
+    }
+
+    /// Returns a number that differs from the last one if bytes were moved or compared, or a file was finished, since.
+    #[must_use]
+    pub fn activity(&self) -> u64 {
+        self.shared.counters.activity()
+    }
+
+    /// Returns in words how far the run is, and what holds it back.
+    #[must_use]
+    pub fn status_text(&self) -> String {
+        progress::run_status(&self.shared.counters, &self.shared.throttle_status)
     }
 
     /// Records the total amount of work.
     pub fn set_total(&self, total: TotalWork) {
         self.shared.counters.set_total(total);
+    }
+
+    /// Records the part of the work that is known while it is still counted.
+    pub fn set_found(&self, found: TotalWork) {
+        self.shared.counters.set_found(found);
+    }
+
+    /// Returns the bytes that were copied so far.
+    #[must_use]
+    pub fn copied_bytes(&self) -> u64 {
+        self.shared.counters.copied_bytes()
+    }
+
+    /// Returns what is known to remain, given the bytes of data that were moved, if these are counted.
+    #[must_use]
+    pub fn remaining_work(&self, moved: Option<u64>) -> RemainingWork {
+        self.shared.counters.remaining_work(moved)
     }
 
     /// Records what holds the copy back now, if anything does, for the progress bar and the status line. Prints an

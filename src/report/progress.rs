@@ -232,8 +232,14 @@ impl ProgressDisplay {
     }
 }
 
+/// Formats how far the whole run is, and what holds it back.
+pub(super) fn run_status(tally: &Counters, held: &ThrottleStatus) -> String {
+    append_status(run_text(tally), tally, held)
+}
+
 fn run_text(tally: &Counters) -> String {
-    let figures = ProgressFigures::of_run(&tally.run_progress(), true);
+    let has_files = tally.has_multiple_files();
+    let figures = ProgressFigures::of_run(&tally.run_progress(), has_files);
     progress_text::figures_text(&figures)
 }
 

@@ -101,6 +101,12 @@ pub(super) fn bottleneck_text(holding: &Bottleneck) -> String {
         return format!("limited to {rate}");
     }
     let (cause, target) = (holding.cause.name(), format_figure(holding, holding.target));
+    if holding.cause == Cause::Deadline {
+        return match holding.rate {
+            Rate::Unlimited => "limits lifted for the deadline".to_owned(),
+            _ => format!("raised to {rate} for the deadline"),
+        };
+    }
     let figure = format_figure(holding, holding.figure);
     match holding.rate {
         Rate::Stopped => format!("waiting for {cause} {figure} ({target})"),
@@ -115,6 +121,9 @@ pub fn bottleneck_clause(holding: &Bottleneck) -> String {
     let target = format_figure(holding, holding.target);
     let now = holding.cause.spec().phrase;
     let now = now.replace(FIGURE_PLACEHOLDER, &figure);
+    if holding.cause == Cause::Deadline {
+        return format!("{now}, and the deadline needs {target}");
+    }
     format!("{now} (limit: {target})")
 }
 
@@ -173,6 +182,12 @@ mod tests {
             (3e7, 36_700_160.0),
             "limited to 35 MiB/s",
             "the copy runs at 28.61 MiB/s (limit: 35 MiB/s)",
+        );
+        says(
+            Cause::Deadline,
+            (3e7, 36_700_160.0),
+            "raised to 35 MiB/s for the deadline",
+            "the copy runs at 28.61 MiB/s, and the deadline needs 35 MiB/s",
         );
     }
 

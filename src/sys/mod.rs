@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cpu;
 pub mod detached_mount;
 pub mod entry_point;
+pub mod environment;
 pub mod fiemap;
 pub mod file;
 pub mod file_lease;

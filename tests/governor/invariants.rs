@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mmapcp::transfer::rate_limit::{
-    CallSpan, CallSummary, Cause, CopyTotals, Governor, LatencySample, Limits, MAX_BURST, Sample,
-    StallSample,
+    CallSpan, CallSummary, Cause, CopyTotals, Governor, LatencySample, Limits, MAX_BURST,
+    RemainingWork, Sample, StallSample,
 };
 use proptest::prelude::*;
 
@@ -26,14 +26,17 @@ fn any_limits() -> impl Strategy<Value = Limits> {
     let time = || prop::option::of(any_number().prop_map(Duration::from_nanos));
     let rate = prop::option::of(1..u64::MAX);
     let pressure = prop::option::of(prop_oneof![0.0..100.0, any::<f64>()]);
-    (rate, time(), time(), time(), pressure, time()).prop_map(
-        |(rate, fork_latency, wakeup_latency, write_latency, pressure, give_up_after)| Limits {
+    let deadline = (time(), any_number());
+    (rate, [time(), time(), time()], pressure, time(), deadline).prop_map(
+        |(rate, latencies, pressure, give_up_after, (finish_within, began))| Limits {
             rate,
-            fork_latency,
-            wakeup_latency,
-            write_latency,
+            fork_latency: latencies[0],
+            wakeup_latency: latencies[1],
+            write_latency: latencies[2],
             pressure,
             give_up_after,
+            finish_within,
+            began: moment(began),
         },
     )
 }
@@ -60,6 +63,10 @@ fn feed_input(governor: &mut Governor, what: u8, numbers: (u64, u64, u64)) {
         2 => governor.add_sample(Cause::MemoryPressure, stall),
         3 => governor.add_sample(Cause::IoPressure, stall),
         6 => governor.sensor_lost(Cause::ForkLatency, moment(intended)),
+        7 => governor.set_remaining(RemainingWork {
+            bytes: moments,
+            may_be_more: intended % 2 == 0,
+        }),
         _ => governor.add_sample(Cause::LimitRate, answer),
     }
 }
@@ -71,7 +78,7 @@ proptest! {
         periods in (any_number(), any_number()),
         threads in prop_oneof![0_usize..64, any::<usize>()],
         start in any_number(),
-        calls in prop::collection::vec((0_u8..12, (any_number(), any_number(), any_number())), 1..120),
+        calls in prop::collection::vec((0_u8..13, (any_number(), any_number(), any_number())), 1..120),
     ) {
         let period = |cause| match cause {
             Cause::ForkLatency => Duration::from_nanos(periods.0),
@@ -80,7 +87,7 @@ proptest! {
         let mut governor = Governor::new(&limits, period, threads, moment(start));
         let mut opened = false;
         for (what, numbers) in calls {
-            if what < 8 {
+            if what < 9 {
                 feed_input(&mut governor, what, numbers);
                 continue;
             }
@@ -93,7 +100,7 @@ proptest! {
             if opened {
                 prop_assert!(rate >= limit.min(MIN_RATE), "{orders:?}");
             }
-            if limits.any() {
+            if limits.holds_back() {
                 prop_assert!(orders.chunk.is_power_of_two() || orders.chunk.is_multiple_of(64 << 10), "{orders:?}");
                 prop_assert!((4096..=8 << 20).contains(&orders.chunk), "{orders:?}");
             }

@@ -1,5 +1,6 @@
 //! The governor on simulated machines: hours of copying in seconds.
 
+mod deadlines;
 mod disk_kinds;
 mod invariants;
 mod scenarios;

@@ -8,7 +8,7 @@ use crate::seeded_rng::SeededRng;
 use mmapcp::sys::clock::MonotonicNs;
 use mmapcp::transfer::rate_limit::{
     CallSpan, CallSummary, Cause, CopyTotals, Governor, LatencySample, Limits, Notice, Rate,
-    RateSettings, Sample, StallSample, TokenBucket, Wait,
+    RateSettings, RemainingWork, Sample, StallSample, TokenBucket, Wait,
 };
 
 pub(crate) const NANOS_PER_MS: u64 = 1_000_000;
@@ -171,6 +171,26 @@ impl SimulatedMachine {
         limits
     }
 
+    /// Copies so many bytes under these limits, until `until` at most. Returns when they were copied, too.
+    pub(crate) fn simulate_file(
+        &self,
+        limits: &Limits,
+        bytes: u64,
+        until: u64,
+    ) -> (SimulationLog, Option<u64>) {
+        let mut run = Simulation::new(self, limits);
+        run.bytes = Some(bytes);
+        loop {
+            let at = run.step();
+            if run.done.moved >= bytes {
+                return (run.record, Some(at));
+            }
+            if at > until {
+                return (run.record, None);
+            }
+        }
+    }
+
     /// Copies under these limits until `until`.
     pub(crate) fn simulate_copy(&self, limits: &Limits, until: u64) -> SimulationLog {
         let mut run = Simulation::new(self, limits);
@@ -290,6 +310,8 @@ struct Simulation<'m> {
     orders: RateSettings,
     workers: Vec<SimulatedCopier>,
     done: CopyTotals,
+    /// The size of the file, if it ends.
+    bytes: Option<u64>,
     fork: SimulatedProber,
     write: SimulatedProber,
     bystander: SimulatedProber,
@@ -333,6 +355,7 @@ impl<'m> Simulation<'m> {
             orders,
             workers: vec![idle; machine.threads],
             done: CopyTotals::default(),
+            bytes: None,
             fork: SimulatedProber::new(FORK_PERIOD),
             write: SimulatedProber::new(WRITE_PERIOD),
             bystander: SimulatedProber {
@@ -409,6 +432,12 @@ impl<'m> Simulation<'m> {
         }
         if at >= self.reading {
             self.read_pressure(at);
+        }
+        if let Some(bytes) = self.bytes {
+            self.governor.set_remaining(RemainingWork {
+                bytes: bytes.saturating_sub(self.done.moved),
+                may_be_more: false,
+            });
         }
         self.speed *= 0.4;
         self.orders = self.governor.decide(moment(at), self.done);

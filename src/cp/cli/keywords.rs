@@ -1,6 +1,7 @@
 //! The keywords that options take as arguments. Each list is in the order in which cp shows it.
 
 use super::super::options::BackupNames;
+use super::super::order::OrderBy;
 use super::argmatch::{self, KeywordTable};
 use crate::report::progress;
 use crate::transfer::engine::{self, EngineSpec};
@@ -103,6 +104,13 @@ pub const CHECKSUM: KeywordTable<DigestAlgorithm> = &[
     (DigestAlgorithm::Blake3.name(), DigestAlgorithm::Blake3),
 ];
 
+/// The KEY of --order, which says what is copied first.
+pub const ORDER: KeywordTable<OrderBy> = &[
+    ("given", OrderBy::Given),
+    ("size", OrderBy::Size),
+    ("name", OrderBy::Name),
+];
+
 /// Returns the keywords for NAME of --engine, with their engines.
 #[must_use]
 pub fn engines() -> Vec<(&'static str, &'static EngineSpec)> {
@@ -131,6 +139,10 @@ pub(super) fn when() -> Vec<&'static str> {
 
 pub(super) fn checksum() -> Vec<&'static str> {
     argmatch::names(CHECKSUM)
+}
+
+pub(super) fn order() -> Vec<&'static str> {
+    argmatch::names(ORDER)
 }
 
 pub(super) fn engine() -> Vec<&'static str> {

@@ -1,7 +1,7 @@
 //! The argument of an option, and how it is parsed: keywords of a list, rates, times, percentages and counts, each
 //! within its bounds.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -26,6 +26,9 @@ const MAX_LATENCY: Duration = Duration::from_secs(3600);
 
 /// Longest give-up time, six weeks. A user who wants to wait longer needs no limit.
 const MAX_GIVE_UP_AFTER: Duration = Duration::from_secs(1000 * 3600);
+
+/// Shortest time for a whole copy, since no program starts in less.
+const MIN_DEADLINE: Duration = Duration::from_millis(1);
 
 /// The units that the help names. `m` is not accepted: elsewhere it means minutes, but a user who limits a latency
 /// would mean milliseconds.
@@ -115,12 +118,32 @@ impl OptionValue<'_> {
         self.or_invalid(time, ValueKind::GiveUpTime)
     }
 
+    /// Returns the argument as the time within which a copy shall be complete.
+    ///
+    /// # Errors
+    /// Returns the usage error where the argument is no time, or out of bounds: no time at all is over before it begins.
+    pub fn deadline(self) -> Result<Duration, UsageError> {
+        let time = time(self.text(), MAX_GIVE_UP_AFTER);
+        let time = time.filter(|time| *time >= MIN_DEADLINE);
+        self.or_invalid(time, ValueKind::Deadline)
+    }
+
     /// Returns the argument as a percentage of time.
     ///
     /// # Errors
     /// Returns the usage error where the argument is no percentage, or out of bounds.
     pub fn pressure(self) -> Result<f64, UsageError> {
         self.or_invalid(percent(self.text()), ValueKind::Pressure)
+    }
+
+    /// Returns the argument as a pattern of file names.
+    ///
+    /// # Errors
+    /// Returns the usage error where the argument is empty, which no file name matches.
+    pub fn pattern(self) -> Result<CString, UsageError> {
+        let pattern = CString::new(self.value.as_bytes()).ok();
+        let pattern = pattern.filter(|pattern| !pattern.is_empty());
+        self.or_invalid(pattern, ValueKind::Pattern)
     }
 
     fn option_name(self) -> String {

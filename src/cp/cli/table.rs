@@ -320,6 +320,31 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     .own(),
     required(
         "",
+        "first",
+        ("PATTERN", Free),
+        "Copy files whose names match PATTERN, or whose paths match one with a slash, before all others; may be given \
+         several times, the most important first",
+        |parsed, pattern| {
+            let pattern = pattern.pattern()?;
+            parsed.options.order.first.push(pattern);
+            Ok(())
+        },
+    )
+    .own(),
+    required(
+        "",
+        "order",
+        ("KEY", Words(keywords::order)),
+        "Copy operands, and the entries of each directory, as cp does (given, the default), small files before large \
+         ones and directories last (size), or by name (name)",
+        |parsed, key| {
+            key.keyword(keywords::ORDER)
+                .map(|by| parsed.options.order.by = Some(by))
+        },
+    )
+    .own(),
+    required(
+        "",
         "engine",
         ("NAME", Words(keywords::engine)),
         "Use only this engine, and fail if it cannot copy a file",
@@ -446,6 +471,18 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         |parsed, time| {
             time.give_up_time()
                 .map(|time| parsed.options.throttle.give_up_after = Some(time))
+        },
+    )
+    .own(),
+    required(
+        "",
+        "finish-within",
+        ("TIME", Free),
+        "Hold the limits of latencies and pressure only as long as the copy can still be complete within TIME of the \
+         start of the program, and then run as fast as that needs; --limit-rate always holds",
+        |parsed, time| {
+            time.deadline()
+                .map(|time| parsed.options.throttle.finish_within = Some(time))
         },
     )
     .own(),

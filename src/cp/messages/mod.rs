@@ -1,5 +1,6 @@
 //! The sentences of errors, warnings, -v lines and questions. Only this module contains GNU cp's words and its quoting.
 
+mod deadline;
 mod drain;
 pub(super) mod usage;
 
@@ -211,6 +212,7 @@ impl Display for Error {
                 dest,
             } => write_refusal(f, *refusal, source, dest),
             Self::Limit { option, why } => write!(f, "{option}: {why}"),
+            Self::NoTime(shortage) => write!(f, "{shortage}"),
             Self::StartGovernor(error) => {
                 let why = strerror(error);
                 write!(f, "cannot start a thread to hold the limits: {why}")
@@ -621,6 +623,7 @@ impl Display for LimitWarning {
                 bottleneck_clause(bottleneck),
                 units::format_rate(bottleneck.rate.as_f64())
             ),
+            Self::Deadline(warning) => write!(f, "{warning}"),
             Self::ProberDied { option, why } => write!(
                 f,
                 "warning: {option}: the prober died ({why}); the copy slows down until a new prober answers"

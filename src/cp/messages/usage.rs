@@ -126,6 +126,7 @@ fn keyword_sentence(error: &KeywordError) -> String {
 fn describe_values(takes: &ValueKind) -> String {
     let text = match takes {
         ValueKind::JobCount => "a number of at least 1",
+        ValueKind::Pattern => "a pattern of file names, such as 'core.*'",
         ValueKind::Rate { meant: None } => "bytes per second from 1K to 100G, such as 50M",
         ValueKind::Rate { meant: Some(unit) } => {
             return format!("bytes per second from 1K to 100G, such as 50M; did you mean {unit}?");
@@ -133,6 +134,7 @@ fn describe_values(takes: &ValueKind) -> String {
         ValueKind::InFlight => "a size from 64K to 64M, as 4M",
         ValueKind::Latency => "a time with a unit, from 1us to 1h, such as 5ms",
         ValueKind::GiveUpTime => "a time with a unit, from 1us to 1000h, such as 30s",
+        ValueKind::Deadline => "a time with a unit, from 1ms to 1000h, such as 10min",
         ValueKind::Pressure => "a percentage from 0.01 to 100",
     };
     text.to_owned()

@@ -12,13 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, Thread};
 use std::time::Duration;
 
-use super::error::{Error, LimitWarning};
+use super::error::{DeadlineWarning, Error, LimitWarning};
 use super::operands::OperandJobs;
 use super::options::CopyOptions;
 use super::tree::thread_count;
 use crate::report::{OrderedOutput, Reporter};
 use crate::sys::clock::MonotonicNs;
-use crate::transfer::rate_limit::{Governor, Limits, Notice, RateLimiter, RateSettings};
+use crate::transfer::rate_limit::{
+    CopyTotals, Governor, Limits, Notice, RateLimiter, RateSettings, RemainingWork,
+};
 use sensors::{SensorEvent, SensorSet};
 
 /// The interval between two runs of the governor. A fork prober answers every 25 ms; a run takes 10 us.
@@ -33,6 +35,8 @@ pub(super) struct Throttle {
     watch: SensorSet,
     limits: Limits,
     threads: usize,
+    /// Whether bytes may be read a second time after they were copied.
+    reads_again: bool,
 }
 
 impl Throttle {
@@ -53,6 +57,7 @@ impl Throttle {
             watch: SensorSet::start(options, jobs, voice)?,
             limits,
             threads: thread_count(options),
+            reads_again: options.transfer.verify || options.transfer.digest.is_some(),
         }))
     }
 }
@@ -74,6 +79,7 @@ pub(super) fn run_throttled(
         be_idle();
         return copy(None);
     };
+    let holds_back = throttle.limits.holds_back();
     let mut pacer = RateLimiter::new(throttle.limits.governed());
     if options.idle {
         pacer = pacer.ignoring_calls();
@@ -102,7 +108,7 @@ pub(super) fn run_throttled(
             over: &over,
             governing: governing.thread().clone(),
         };
-        copy(Some(Arc::clone(&pacer)))
+        copy(holds_back.then(|| Arc::clone(&pacer)))
     })
 }
 
@@ -137,6 +143,8 @@ struct GovernorLoop<'a> {
     pacer: &'a RateLimiter,
     reporter: &'a Reporter,
     limits: Limits,
+    /// Whether bytes may be read a second time after they were copied.
+    reads_again: bool,
 }
 
 impl<'a> GovernorLoop<'a> {
@@ -145,6 +153,7 @@ impl<'a> GovernorLoop<'a> {
             watch,
             limits,
             threads,
+            reads_again,
         } = throttle;
         Self {
             governor: Governor::new(&limits, sensors::sample_period, threads, MonotonicNs::now()),
@@ -152,6 +161,7 @@ impl<'a> GovernorLoop<'a> {
             pacer,
             reporter,
             limits,
+            reads_again,
         }
     }
 
@@ -173,9 +183,31 @@ impl<'a> GovernorLoop<'a> {
         if let Some(calls) = self.pacer.take_calls() {
             self.governor.add_calls(calls);
         }
-        let orders = self.governor.decide(now, self.pacer.totals());
+        let done = self.totals();
+        if self.limits.finish_within.is_some() {
+            self.governor.set_remaining(self.remaining(done.moved));
+        }
+        let orders = self.governor.decide(now, done);
         self.pacer.apply(&orders, now);
         self.report_notice(&orders);
+    }
+
+    /// Returns what the copy has done so far. A copy that nothing holds back does not ask the rate limiter.
+    fn totals(&self) -> CopyTotals {
+        if self.limits.holds_back() {
+            return self.pacer.totals();
+        }
+        CopyTotals {
+            moved: self.reporter.copied_bytes(),
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Returns what remains to be copied. Bytes that are read once more, for a digest or to verify the copy, are among
+    /// those that the rate limiter counts.
+    fn remaining(&self, moved: u64) -> RemainingWork {
+        let is_exact = self.limits.holds_back() && !self.reads_again;
+        self.reporter.remaining_work(is_exact.then_some(moved))
     }
 
     fn look(&mut self) {
@@ -211,7 +243,25 @@ impl<'a> GovernorLoop<'a> {
                     after,
                 });
             }
+            Some(notice) => {
+                if let Some(warning) = deadline_warning(notice, &self.limits) {
+                    self.reporter.warn(warning);
+                }
+            }
             None => {}
         }
     }
+}
+
+/// Returns the warning about a deadline, if the notice is about one.
+fn deadline_warning(notice: &Notice, limits: &Limits) -> Option<LimitWarning> {
+    let warning = match *notice {
+        Notice::LimitsYield(bottleneck) => Some(DeadlineWarning::LimitsYield(bottleneck)),
+        Notice::DeadlineTooShort { rate, needs, left } => {
+            Some(DeadlineWarning::TooShort { rate, needs, left })
+        }
+        Notice::DeadlineOver => limits.finish_within.map(DeadlineWarning::IsOver),
+        Notice::TargetMissedBeforeStart(_) | Notice::GiveUp(_) => None,
+    };
+    warning.map(LimitWarning::Deadline)
 }

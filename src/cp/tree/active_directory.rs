@@ -17,6 +17,7 @@ use super::name_folding::NameRule;
 use crate::cp::at_path::{AtPath, DirHandle};
 use crate::cp::error::ReplacedWhileCopied;
 use crate::cp::file_status::{FileId, file_id};
+use crate::cp::fsync_set::FsyncSet;
 use crate::cp::operands::join;
 use crate::report::OrderedOutput;
 use crate::sys::lock::lock;
@@ -208,6 +209,19 @@ impl ActiveDirectory {
         let source = side(open.listing.as_ref()?, &self.source.shown);
         let dest = side(open.dest.as_ref()?, &self.dest.shown);
         Some((source, dest))
+    }
+
+    /// Notes the names of this directory and of those above it that this run made, for files in it that must be durable
+    /// before the directory is complete.
+    pub(super) fn note_names_above(&self, fsync_set: &FsyncSet) {
+        let mut level = Some(self);
+        while let Some(this) = level {
+            match this.folders().dest.as_deref().and_then(file) {
+                Some(dest) => fsync_set.note_directory(dest, &this.dest.shown),
+                None => fsync_set.note_closed_directory(),
+            }
+            level = this.above.as_deref().filter(|_| this.is_new());
+        }
     }
 
     /// Counts one more user of the directory.

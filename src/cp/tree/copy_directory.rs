@@ -1,10 +1,11 @@
 //! Copies directories: makes them so that only the owner can use them before they are complete, then fills them.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
 
 use super::active_directory::{ActiveDirectory, Entered};
 use super::dir_names::DirNames;
@@ -14,9 +15,11 @@ use super::{
     Dereference, DestKnowledge, DirectoryPlan, EntryError, EntryResult, MAX_TREE_DEPTH, TreeEntry,
     Walk, copied_line,
 };
-use crate::cp::at_path::{AtPath, open_searchable};
+use crate::cp::at_path::{AtPath, DirHandle, open_searchable};
 use crate::cp::error::{Error, Operation, Refusal, ReplacedWhileCopied};
 use crate::cp::file_status::{file_id, is_link};
+use crate::cp::operands::join;
+use crate::cp::order::{CopyOrder, OrderBy};
 use crate::cp::resume::remove_leftover_of_name;
 use crate::report::SourceOutcome;
 
@@ -274,24 +277,52 @@ impl Walk<'_, '_, '_> {
         }
     }
 
+    /// Sorts the names in a directory as the options ask for. Returns the number of names at the beginning that --first
+    /// names. The smallest files are drained first, since their memory is soon free.
+    fn sort_names(
+        &self,
+        names: &mut DirNames,
+        listing: &DirHandle,
+        level: &ActiveDirectory,
+    ) -> usize {
+        let options = self.options();
+        let drained = options.transfer.drain.then_some(OrderBy::Size);
+        let order = CopyOrder {
+            by: options.order.by.or(drained),
+            ..options.order.clone()
+        };
+        let mut flags = AtFlags::empty();
+        flags.set(
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+            options.dereference != Dereference::Always,
+        );
+        let shown = level.shown().0;
+        names.sort(
+            &order,
+            |name| fstatat(listing.as_fd(), name, flags),
+            |name| join(shown, name),
+        )
+    }
+
     fn copy_children(&mut self, level: &Arc<ActiveDirectory>) -> EntryResult {
         let Some(listing) = level.folders().listing else {
             return Ok(());
         };
         let mut names = DirNames::of(&*listing)
             .map_err(|e| Error::io(Operation::Access, level.shown().0, e))?;
-        if self.options().transfer.drain {
-            names.sort_by_size(&*listing);
-        }
+        let first = self.sort_names(&mut names, &listing, level);
         drop(listing);
         let known = if level.is_new() {
             DestKnowledge::Missing
         } else {
             DestKnowledge::Unknown
         };
-        for name in names.iter() {
+        for (index, name) in names.iter().enumerate() {
             if self.voice.is_interrupted() {
                 return Err(EntryError::Reported);
+            }
+            if index > 0 && index == first {
+                self.complete_first(Some(level));
             }
             // If it is `None`, the directory was closed and could not be opened again, which has been reported.
             let Some((source, dest)) = level.child(name) else {

@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use nix::dir::Dir;
+use nix::sys::stat::FileStat;
 
-use crate::cp::by_inode::lstat_at;
-use crate::cp::file_status::is_directory;
+use crate::cp::order::{CopyOrder, OrderBy, size_key};
 
 /// The names in a directory, in the order of their inodes, as in cp: on a disk neighbouring inodes are close together.
 #[derive(Debug)]
@@ -41,16 +42,35 @@ impl DirNames {
         Ok(names)
     }
 
-    /// Sorts the names by the sizes of their files, the smallest first, and directories last: a small file is drained soon.
-    pub(super) fn sort_by_size(&mut self, directory: impl AsFd) {
-        let key = |at: u32| {
-            let stat = lstat_at(directory.as_fd(), name_at(&self.bytes, at));
-            // What has gone meanwhile is reported first.
-            stat.map_or((false, 0), |stat| (is_directory(&stat), stat.st_size))
-        };
-        let mut entries = std::mem::take(&mut self.entries);
-        entries.sort_by_cached_key(|(_, at)| key(*at));
-        self.entries = entries;
+    /// Sorts the names as --first and --order ask for. `stat` returns the status of an entry, and `path` the path that
+    /// patterns are compared with. Returns the number of names at the beginning that --first names.
+    pub(super) fn sort(
+        &mut self,
+        order: &CopyOrder,
+        stat: impl Fn(&OsStr) -> nix::Result<FileStat>,
+        path: impl Fn(&OsStr) -> PathBuf,
+    ) -> usize {
+        let Self { bytes, entries } = self;
+        let name = |at: &u32| name_at(bytes, *at);
+        match order.by {
+            None | Some(OrderBy::Given) => {}
+            Some(OrderBy::Size) => {
+                entries.sort_by_cached_key(|(_, at)| size_key(stat(name(at))));
+            }
+            Some(OrderBy::Name) => entries.sort_by(|(_, a), (_, b)| name(a).cmp(name(b))),
+        }
+        if order.first.is_empty() {
+            return 0;
+        }
+        let ranked = entries
+            .drain(..)
+            .map(|entry| (order.rank(&path(name(&entry.1))), entry));
+        let (mut first, rest): (Vec<_>, Vec<_>) =
+            ranked.partition(|(rank, _)| *rank < order.first.len());
+        first.sort_by_key(|(rank, _)| *rank);
+        let count = first.len();
+        entries.extend(first.into_iter().chain(rest).map(|(_, entry)| entry));
+        count
     }
 
     /// Returns the names, one after the other.

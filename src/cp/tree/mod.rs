@@ -105,6 +105,7 @@ fn to_own_backup(
     };
     let jobs = OperandJobs {
         list: vec![job],
+        first: 0,
         directory: None,
     };
     let options = CopyOptions {
@@ -136,10 +137,7 @@ fn copy_each(
     } else {
         walk_all(jobs, &run, voice);
     }
-    for error in run.cx.fsync_set.finish() {
-        run.fail();
-        voice.diagnose(error);
-    }
+    run.sync_all(voice);
     // All copies have their names by then.
     for error in run
         .cx
@@ -187,10 +185,13 @@ fn walk_all(jobs: &OperandJobs, run: &CopyRun<'_>, voice: &mut OrderedOutput) {
     let threads = thread_count(run.options);
     thread_pool::scoped(threads, |pool| {
         let mut walk = Walk::new(run, pool, voice.split(), jobs);
-        for job in &jobs.list {
+        for (index, job) in jobs.list.iter().enumerate() {
             if walk.voice.is_interrupted() {
                 run.fail();
                 break;
+            }
+            if index > 0 && index == jobs.first {
+                walk.complete_first(None);
             }
             walk.operand(job);
         }
@@ -576,6 +577,19 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
         self.pool.drain();
     }
 
+    /// Waits until all files so far are complete, and on the disk with --fsync: those that --first names, before others
+    /// begin. `level` is the directory that they are in, unless they are operands.
+    fn complete_first(&mut self, level: Option<&ActiveDirectory>) {
+        self.wait_in_flight_and_writeback();
+        let fsync_set = &self.run.cx.fsync_set;
+        if fsync_set.is_wanted() {
+            if let Some(level) = level {
+                level.note_names_above(fsync_set);
+            }
+            self.run.sync_all(&mut self.voice);
+        }
+    }
+
     /// Waits until no file is in flight, including the writeback of small files: when that fails, the file is
     /// truncated.
     fn wait_in_flight_and_writeback(&mut self) {
@@ -587,6 +601,14 @@ impl<'a, 'p, 's> Walk<'a, 'p, 's> {
 impl<'a> CopyRun<'a> {
     fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until all that was noted with --fsync is on the disk, and reports what is not.
+    fn sync_all(&self, voice: &mut OrderedOutput) {
+        for error in self.cx.fsync_set.finish() {
+            self.fail();
+            voice.diagnose(error);
+        }
     }
 
     fn attributes(&self) -> &Attributes {

@@ -202,7 +202,8 @@ pub struct Sharing {
     in_flight: u64,
 }
 
-/// The throttle holds the copy to a rate, or stops doing so: then all fields are null.
+/// The throttle holds the copy to a rate, or stops doing so: then all fields are null. With the cause `deadline` the
+/// limits yield, and the rate is the one that the copy is raised to.
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Throttle {
@@ -210,9 +211,9 @@ pub struct Throttle {
     cause: Option<&'static str>,
     /// What was measured: bytes per second for the rate, seconds for a latency, percent for pressure.
     figure: Option<f64>,
-    /// What is allowed, in the unit of `figure`.
+    /// What is allowed, in the unit of `figure`; for the cause `deadline` the rate that it needs.
     target: Option<f64>,
-    /// Bytes per second to which the copy is held; 0 if nothing may be copied yet.
+    /// Bytes per second to which the copy is held; 0 if nothing may be copied yet, and null if nothing holds it.
     rate: Option<u64>,
 }
 

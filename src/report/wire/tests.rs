@@ -171,6 +171,7 @@ fn progress_lines() -> [String; 2] {
         ..file
     };
     let total = TotalWork {
+        data: 0,
         files: 10,
         bytes: 1 << 30,
     };

@@ -14,7 +14,7 @@ mod signal;
 mod token_bucket;
 
 pub use call_summary::{CallSpan, CallSummary};
-pub use governor::Governor;
+pub use governor::{Governor, RemainingWork, needed_rate};
 pub use rate::Rate;
 pub use rate_limiter::{Permit, RateLimiter};
 pub use signal::{Cause, FIGURE_PLACEHOLDER, Feed, FigureUnit, Limits, SIGNALS, SignalSpec};
@@ -93,6 +93,19 @@ pub enum Notice {
     TargetMissedBeforeStart(Bottleneck),
     /// The target was missed at the lowest rate for as long as the user allows.
     GiveUp(Bottleneck),
+    /// The limits allow less than the deadline needs, and yield to it.
+    LimitsYield(Bottleneck),
+    /// The copy cannot be complete by the deadline.
+    DeadlineTooShort {
+        /// The bytes per second that it has, or may have at most.
+        rate: f64,
+        /// The time that the rest takes at this rate.
+        needs: Duration,
+        /// The time that is left.
+        left: Duration,
+    },
+    /// The deadline has passed, and the copy is not complete.
+    DeadlineOver,
 }
 
 /// How the copy shall proceed from now on.

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::sys::clock::MonotonicNs;
+
 /// What can hold a copy back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
@@ -21,6 +23,8 @@ pub enum Cause {
     MemoryPressure,
     /// The share of time in which some task waits for a disk.
     IoPressure,
+    /// The time by which the copy shall be complete, to which the other limits yield.
+    Deadline,
 }
 
 impl Cause {
@@ -55,6 +59,10 @@ pub struct Limits {
     pub pressure: Option<f64>,
     /// How long a target may be missed at the lowest rate before the copy is given up.
     pub give_up_after: Option<Duration>,
+    /// The time within which the copy shall be complete.
+    pub finish_within: Option<Duration>,
+    /// When the program was started, from which this time counts.
+    pub began: MonotonicNs,
 }
 
 impl Limits {
@@ -62,6 +70,12 @@ impl Limits {
     #[must_use]
     pub fn any(&self) -> bool {
         SIGNALS.iter().any(|signal| signal.is_limited(self))
+    }
+
+    /// Returns whether anything holds the copy back: a deadline alone does not.
+    #[must_use]
+    pub fn holds_back(&self) -> bool {
+        self.rate.is_some() || self.governed()
     }
 
     /// Returns whether the rate depends on samples of the machine.
@@ -127,6 +141,7 @@ impl SignalSpec {
     pub fn is_limited(&self, limits: &Limits) -> bool {
         match self.control {
             Control::FixedRate => limits.rate.is_some(),
+            Control::Deadline => limits.finish_within.is_some(),
             Control::Latency { target, .. } => target(limits).is_some(),
             Control::Pressure { target } => target(limits).is_some(),
         }
@@ -138,6 +153,8 @@ impl SignalSpec {
 pub(super) enum Control {
     /// The rate that the user has set is used unchanged.
     FixedRate,
+    /// The others yield where the time that is left asks for more.
+    Deadline,
     /// The 99th percentile of a latency is kept below the target.
     Latency {
         target: fn(&Limits) -> Option<Duration>,
@@ -177,7 +194,7 @@ const WRITE_PERIOD: Duration = Duration::from_millis(40);
 const WAKEUP_PERIOD: Duration = Duration::from_millis(10);
 
 /// All signals, in the order of [`Cause`].
-pub static SIGNALS: [SignalSpec; 6] = [
+pub static SIGNALS: [SignalSpec; 7] = [
     SignalSpec {
         cause: Cause::LimitRate,
         name: "limit-rate",
@@ -266,6 +283,15 @@ pub static SIGNALS: [SignalSpec; 6] = [
             target: |limits| limits.pressure,
         },
     },
+    SignalSpec {
+        cause: Cause::Deadline,
+        name: "deadline",
+        option: "--finish-within",
+        phrase: "the copy runs at {figure}",
+        unit: FigureUnit::BytesPerSec,
+        feed: Feed::None,
+        control: Control::Deadline,
+    },
 ];
 
 #[cfg(test)]
@@ -294,5 +320,10 @@ mod tests {
             ..Limits::default()
         };
         assert!(pressure.any() && pressure.governed());
+        let deadline = Limits {
+            finish_within: Some(Duration::from_secs(1)),
+            ..Limits::default()
+        };
+        assert!(deadline.any() && !deadline.holds_back() && !deadline.governed());
     }
 }

@@ -3,6 +3,7 @@
 //! Each signal of the table has a controller with an allowed rate of its own. The lowest rate is used, and the others
 //! are kept below twice of it, so that none has grown without effect when it becomes the lowest.
 
+mod deadline;
 mod latency_controller;
 mod latency_window;
 mod own_calls;
@@ -12,6 +13,9 @@ mod throughput_meter;
 
 use std::time::Duration;
 
+pub use deadline::{RemainingWork, needed_rate};
+
+use deadline::DeadlineController;
 use latency_controller::LatencyController;
 use pressure_controller::PressureController;
 use signal_controller::{ChunkLimit, SignalController};
@@ -74,6 +78,7 @@ pub struct Governor {
     threads: u64,
     signals: Vec<GovernedSignal>,
     meter: ThroughputMeter,
+    deadline: Option<DeadlineController>,
     /// When the baseline measurement was started, while it runs.
     baseline_since: Option<MonotonicNs>,
     now: MonotonicNs,
@@ -114,6 +119,7 @@ impl Governor {
             threads: threads.max(1) as u64,
             signals,
             meter: ThroughputMeter::new(now),
+            deadline: DeadlineController::new(limits),
             baseline_since: needs_baseline.then_some(now),
             now,
             ordered: 0.0,
@@ -143,6 +149,13 @@ impl Governor {
         }
     }
 
+    /// Sets what remains to be copied until the deadline, if there is one.
+    pub fn set_remaining(&mut self, remaining: RemainingWork) {
+        if let Some(deadline) = &mut self.deadline {
+            deadline.set_remaining(remaining);
+        }
+    }
+
     /// Returns the settings from now on. It must be called at least every tenth of a second.
     pub fn decide(&mut self, now: MonotonicNs, done: CopyTotals) -> RateSettings {
         // If the clock goes back, no time passes.
@@ -156,14 +169,34 @@ impl Governor {
         let seconds = passed.min(MAX_DECISION_INTERVAL).as_secs_f64();
         let pace = self.meter.pace(now, seconds, self.ordered);
         if self.measure_baseline() {
+            self.note_deadline(done, &pace);
             return self.orders(0.0, &pace);
         }
         for signal in &mut self.signals {
             signal.controller.decide(&pace);
         }
-        let rate = self.combine();
+        let allowed = self.combine();
+        let rate = match &mut self.deadline {
+            Some(deadline) => deadline.rate(now, allowed),
+            None => allowed,
+        };
+        self.note_deadline(done, &pace);
         self.check_give_up();
         self.orders(rate, &pace)
+    }
+
+    /// Collects what is to be said about the deadline.
+    fn note_deadline(&mut self, done: CopyTotals, pace: &CopyPace) {
+        if let Some(deadline) = &mut self.deadline {
+            self.words.extend(deadline.notices(self.now, done, pace));
+        }
+    }
+
+    /// Returns the deadline, if the limits yield to it now.
+    fn urgent_deadline(&self) -> Option<&DeadlineController> {
+        self.deadline
+            .as_ref()
+            .filter(|deadline| deadline.is_yielding())
     }
 
     fn controller(&mut self, cause: Cause) -> Option<&mut dyn SignalController> {
@@ -188,7 +221,12 @@ impl Governor {
         for signal in &mut self.signals {
             is_enough &= signal.controller.collect_baseline();
         }
-        if !is_enough && passed < MAX_BASELINE {
+        let longest = self
+            .deadline
+            .as_ref()
+            .map(DeadlineController::longest_baseline);
+        if !is_enough && passed < longest.map_or(MAX_BASELINE, |longest| longest.min(MAX_BASELINE))
+        {
             return true;
         }
         self.baseline_since = None;
@@ -224,12 +262,15 @@ impl Governor {
             return;
         };
         let rate = self.lowest();
+        // Limits that yield are not held at the lowest rate.
+        let is_urgent = self.urgent_deadline().is_some();
         for GovernedSignal {
             controller,
             missed_since,
         } in &mut self.signals
         {
-            let missed = controller.allowed_rate() <= MIN_RATE
+            let missed = !is_urgent
+                && controller.allowed_rate() <= MIN_RATE
                 && controller.is_missed(self.now, give_up_after);
             if !missed {
                 *missed_since = None;
@@ -266,6 +307,12 @@ impl Governor {
     /// Returns the cause of the rate in force, if the copy really waits for it.
     fn find_bottleneck(&self, rate: Rate, pace: &CopyPace) -> Option<Bottleneck> {
         let is_stopped = rate == Rate::Stopped;
+        if let Some(deadline) = self.urgent_deadline().filter(|_| !is_stopped) {
+            return match deadline.is_over() {
+                true => self.find_rate_limit(rate, pace),
+                false => Some(deadline.bottleneck(self.now, pace, rate)),
+            };
+        }
         if !is_stopped && !pace.was_throttled {
             return None;
         }
@@ -281,22 +328,27 @@ impl Governor {
         if governed.is_none() && is_stopped {
             return None;
         }
-        match (governed, self.limits.rate) {
-            (Some(governed), _) => Some(governed.bottleneck(self.now, rate)),
-            (None, Some(limit)) => Some(Bottleneck {
-                cause: Cause::LimitRate,
-                figure: pace.reached,
-                target: limit as f64,
-                rate,
-            }),
-            (None, None) => None,
+        match governed {
+            Some(governed) => Some(governed.bottleneck(self.now, rate)),
+            None => self.find_rate_limit(rate, pace),
         }
+    }
+
+    /// Returns the rate that the user has set, if the copy waits for it.
+    fn find_rate_limit(&self, rate: Rate, pace: &CopyPace) -> Option<Bottleneck> {
+        let limit = self.limits.rate.filter(|_| pace.was_throttled)?;
+        Some(Bottleneck {
+            cause: Cause::LimitRate,
+            figure: pace.reached,
+            target: limit as f64,
+            rate,
+        })
     }
 
     /// Returns the size of a chunk. Other programs wait behind the data in flight, so chunks shrink with the rate and
     /// with the target.
     fn chunk(&self, rate: f64) -> usize {
-        if !self.limits.any() {
+        if self.signals.is_empty() && self.limits.rate.is_none() {
             return usize::MAX;
         }
         let limit = self.limits.rate.map_or(f64::INFINITY, |rate| rate as f64);
@@ -308,8 +360,8 @@ impl Governor {
         };
         let mut takes = MAX_CHUNK_SECS;
         let mut most = MAX_CHUNK_BYTES;
-        for signal in &self.signals {
-            match signal.controller.chunk_limit() {
+        for limit in self.chunk_limits() {
+            match limit {
                 ChunkLimit::DiskSeconds(seconds) => takes = takes.min(seconds),
                 ChunkLimit::CpuSeconds(seconds) => {
                     let bytes = round_chunk(PAGE_PINNING_RATE * seconds);
@@ -323,11 +375,17 @@ impl Governor {
             .min(most) as usize
     }
 
+    /// Returns the limits of a chunk that signals set, none of which holds while they yield to the deadline.
+    fn chunk_limits(&self) -> impl Iterator<Item = ChunkLimit> + '_ {
+        let is_urgent = self.urgent_deadline().is_some();
+        let limits = self.signals.iter().map(|s| s.controller.chunk_limit());
+        limits.filter(move |_| !is_urgent)
+    }
+
     /// Returns the time for which unused rate may be made up for: where others wait for the disk, no more at once than lets
     /// them wait for a part of what is allowed.
     fn burst(&self) -> Duration {
-        let limits = self.signals.iter().map(|s| s.controller.chunk_limit());
-        let bursts = limits.map(|limit| match limit {
+        let bursts = self.chunk_limits().map(|limit| match limit {
             ChunkLimit::DiskSeconds(seconds) => Duration::from_secs_f64(BURST_CHUNKS * seconds),
             ChunkLimit::CpuSeconds(_) | ChunkLimit::Unlimited => MAX_BURST,
         });
@@ -349,7 +407,7 @@ fn make_controller(
 ) -> Option<Box<dyn SignalController>> {
     match &signal.control {
         // The user's rate needs no samples. It is an upper bound for all others.
-        Control::FixedRate => None,
+        Control::FixedRate | Control::Deadline => None,
         Control::Latency { target, tuning } => target(limits).map(|target| {
             let controller = LatencyController::new(signal.cause, tuning, target, period(), now);
             Box::new(controller) as Box<dyn SignalController>

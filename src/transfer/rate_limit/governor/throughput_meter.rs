@@ -32,7 +32,7 @@ pub(super) struct ThroughputMeter {
 }
 
 /// What the controllers need to know about the copy.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CopyPace {
     /// The current time in nanoseconds.
     pub(super) now: MonotonicNs,
