@@ -225,7 +225,12 @@ fn nothing_vanishes_in_a_closed_stream() {
             125,
             "write error: No space left",
         ),
-        (&*FORKLAT, "run --probe fork --for 0.1 >&-", 125, cannot),
+        (
+            &*FORKLAT,
+            "run --probe fork --for 0.1 --settle 0 >&-",
+            125,
+            cannot,
+        ),
     ] {
         let script = format!("exec \"$0\" {words}");
         let mut command = Command::new("sh");

@@ -4,6 +4,7 @@ mod aliased_destinations;
 mod atomic_filesystems;
 mod bind_mounts;
 mod block_devices;
+mod core_dumps;
 mod deferred_write_errors;
 mod disk_full;
 mod drain_power_cuts;
