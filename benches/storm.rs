@@ -101,7 +101,8 @@ fn main() -> Result<()> {
     fs::write(&small, "small")?;
     let command = words.command((sources.path(), &small), (&log, &json), total);
     let ended = forklat_child::run(&command, &signals)?;
-    ensure!(ended.status.success(), "forklat: {}", ended.status);
+    let last = ended.said.last().map_or("nothing", String::as_str);
+    ensure!(ended.status.success(), "forklat: {}: {last}", ended.status);
     let report = parse(&fs::read(&json)?)?;
     let logs = read_log(&fs::read_to_string(&log)?, words.files)?;
     println!(
