@@ -117,6 +117,18 @@ fn durable_with_four_jobs_makes_what_cp_makes() {
     );
 }
 
+/// The order of a tree changes nothing of what is made of it, nor does the time that there is.
+#[test]
+fn copies_in_another_order_make_what_cp_makes() {
+    for options in [
+        "--order=size --first=x --first=sub --fsync",
+        "--order=name --first=*/y --jobs=4 --finish-within=1h",
+    ] {
+        let compared = ComparisonOptions::ANY_ORDER.with_mmapcp_options(options);
+        assert_same_as_cp(TREES, compared);
+    }
+}
+
 /// A backup that was made is gone again, whether or not the old name was ever missing. What is backed up belongs to the
 /// user: the kernel forbids to link to the files of others (fs.protected_hardlinks).
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use std::thread::{Builder, Thread};
 use std::time::Instant;
 
 use nix::dir::{Dir, Type};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
@@ -23,6 +24,7 @@ use super::tree::size;
 use crate::cp::file_status::{FileId, file_id, file_type, is_regular};
 use crate::report::progress::PROGRESS_DELAY;
 use crate::report::{Reporter, TotalWork};
+use crate::transfer::rate_limit::EACH_FILE;
 
 /// Number of nested directories that are counted. Each holds a descriptor open; for a tree deeper than this, progress
 /// is shown without a total.
@@ -49,7 +51,7 @@ pub(super) fn run_with_total_scan<R>(
                 ..TotalWork::default()
             };
             if moves_data(options) {
-                (total.bytes, total.data) = (size(&only), allocated(&only));
+                (total.bytes, total.data) = (size(&only), charged(&only));
             }
             reporter.set_total(total);
         } else if has_deadline {
@@ -128,6 +130,15 @@ fn moves_data(options: &CopyOptions) -> bool {
     options.copy_mode == CopyMode::Copy && !options.attributes_only
 }
 
+/// Returns the bytes that a rate limiter charges for a file.
+fn charged(stat: &FileStat) -> u64 {
+    if is_regular(stat) {
+        allocated(stat).max(EACH_FILE)
+    } else {
+        0
+    }
+}
+
 /// The state of the walk that counts.
 struct TotalScan<'a> {
     options: &'a CopyOptions,
@@ -200,7 +211,7 @@ impl<'a> TotalScan<'a> {
         let first = !may_be_linked || self.linked.insert(file_id(stat));
         if first && moves_data(self.options) {
             self.total.bytes += size(stat);
-            self.total.data += if is_regular(stat) { allocated(stat) } else { 0 };
+            self.total.data += charged(stat);
         }
     }
 
@@ -220,7 +231,7 @@ impl<'a> TotalScan<'a> {
         }
         let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         flags.set(OFlag::O_NOFOLLOW, !follow);
-        let Ok(opened) = openat(at, name, flags, Mode::empty()) else {
+        let Ok(opened) = open_unread(at, name, flags) else {
             return Ok(());
         };
         let Ok(stat) = fstat(&opened) else {
@@ -286,6 +297,14 @@ impl<'a> TotalScan<'a> {
             Err(_) => {}
         }
         false
+    }
+}
+
+/// Opens a directory so that listing it does not change its access time, which the copy may preserve. Only its owner can.
+fn open_unread(at: BorrowedFd<'_>, name: &OsStr, flags: OFlag) -> nix::Result<OwnedFd> {
+    match openat(at, name, flags | OFlag::O_NOATIME, Mode::empty()) {
+        Err(Errno::EPERM) => openat(at, name, flags, Mode::empty()),
+        opened => opened,
     }
 }
 

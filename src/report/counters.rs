@@ -41,7 +41,7 @@ pub(super) struct Counters {
     /// Changes whenever bytes are moved or compared, or a source is finished.
     activity: AtomicU64,
     total: OnceLock<TotalWork>,
-    /// Bytes that the count of the total has found so far: sizes, and what of them is allocated.
+    /// Bytes that the count of the total has found so far: sizes, and what is charged for them.
     found_bytes: AtomicU64,
     found_data: AtomicU64,
     /// Bytes that each engine moved in complete files.
@@ -55,7 +55,7 @@ pub struct TotalWork {
     pub files: u64,
     /// Sum of the sizes of these files.
     pub bytes: u64,
-    /// The bytes of them that are allocated, which excludes holes.
+    /// The bytes that a rate limiter charges for them: what is allocated, which excludes holes, and a block at least.
     pub data: u64,
 }
 

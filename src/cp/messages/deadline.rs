@@ -40,7 +40,7 @@ impl Display for DeadlineWarning {
                 format_span(*within),
             ),
             Self::UnknownTotal => f.write_str(
-                "it is not known how much there is to copy; the limits hold for nine tenths of the time",
+                "it is not known how much there is to copy; limits of latency and pressure hold for nine tenths of the time",
             ),
         }
     }

@@ -16,7 +16,7 @@ mod token_bucket;
 pub use call_summary::{CallSpan, CallSummary};
 pub use governor::{Governor, RemainingWork, needed_rate};
 pub use rate::Rate;
-pub use rate_limiter::{Permit, RateLimiter};
+pub use rate_limiter::{EACH_FILE, Permit, RateLimiter};
 pub use signal::{Cause, FIGURE_PLACEHOLDER, Feed, FigureUnit, Limits, SIGNALS, SignalSpec};
 pub use token_bucket::{TokenBucket, Wait};
 

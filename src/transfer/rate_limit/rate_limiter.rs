@@ -11,7 +11,7 @@ use crate::sys::clock::{MonotonicNs, saturating_nanos};
 use crate::sys::lock::{lock, unpoisoned};
 
 /// Bytes that a file without data is charged if the rate is governed: creating one writes a block or two of metadata.
-const EACH_FILE: u64 = 4096;
+pub const EACH_FILE: u64 = 4096;
 
 /// The rate limiter of a run.
 #[derive(Debug)]
