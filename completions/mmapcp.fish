@@ -51,6 +51,9 @@ complete -c mmapcp -l max-write-latency -d 'Copy only so fast that the 99th perc
 complete -c mmapcp -l max-pressure -d 'Copy only so fast that the time in which some task waits for memory, or for a disk, stays below PERCENT (PSI)' -r -f
 complete -c mmapcp -l give-up-after -d 'Fail if one of these three limits is exceeded for TIME at the slowest rate; without this option the copy continues at that rate' -r -f
 complete -c mmapcp -l finish-within -d 'Hold the limits of latencies and pressure only as long as the copy can still be complete within TIME of the start of the program, and then run as fast as that needs; --limit-rate always holds' -r -f
+complete -c mmapcp -l queue -d 'Wait until no other copy of this user or, for root, of this host is under way in the queue NAME, and keep the strictest limits of all in it; default: a queue for each device that is copied to' -r -f
+complete -c mmapcp -l queue-priority -d 'Go before copies of the queue that have a greater N, from -20 to 19; default: 0' -r -f
+complete -c mmapcp -l queue-status -d 'Print who copies and who waits in the queue NAME, or in all queues, and copy nothing; with --json an object on each line' -r -f
 complete -c mmapcp -s a -l archive -d 'Same as -dR --preserve=all'
 complete -c mmapcp -l attributes-only -d 'Copy no data, only the attributes'
 complete -c mmapcp -s b -d 'Same as --backup without an argument'

@@ -47,6 +47,7 @@ mod order;
 mod overwriting;
 mod pipe_sources;
 mod progress;
+mod queue;
 mod quiescent_source;
 mod random_differential;
 mod rate_limit;

@@ -1,6 +1,7 @@
-//! Answers to the command line itself: help, version, and usage errors.
+//! Answers to the command line itself: help, version, usage errors, and the status of queues.
 
 use super::messages::{self, usage};
+use super::queue::status::{StatusRequest, status_text};
 use super::usage_error::UsageError;
 use crate::report::{diagnose, write_stdout};
 
@@ -15,6 +16,8 @@ pub const EXIT_FAILURE: u8 = 1;
 pub enum CliAnswer {
     /// An answer that was asked for: standard output, exit status 0.
     Text(String),
+    /// The question who copies and who waits: standard output, exit status 0 if that can be told.
+    QueueStatus(StatusRequest),
     /// An error: standard error, exit status 1.
     Mistake(UsageError),
 }
@@ -31,10 +34,11 @@ impl CliAnswer {
     pub fn print(self) -> u8 {
         use std::io::Write;
         match self {
-            Self::Text(text) => match write_stdout(text.as_bytes()) {
-                Ok(()) => EXIT_SUCCESS,
-                Err(e) => {
-                    diagnose(&messages::write_error(&e));
+            Self::Text(text) => print_text(&text),
+            Self::QueueStatus(request) => match status_text(&request) {
+                Ok(text) => print_text(&text),
+                Err(error) => {
+                    diagnose(&error.to_string());
                     EXIT_FAILURE
                 }
             },
@@ -43,6 +47,16 @@ impl CliAnswer {
                 let _ = std::io::stderr().write_all(&usage::usage_error(&error));
                 EXIT_FAILURE
             }
+        }
+    }
+}
+
+fn print_text(text: &str) -> u8 {
+    match write_stdout(text.as_bytes()) {
+        Ok(()) => EXIT_SUCCESS,
+        Err(e) => {
+            diagnose(&messages::write_error(&e));
+            EXIT_FAILURE
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::queue::error::QueueError;
 use super::space_shortage::SpaceShortage;
 use crate::observe::error::ObserveError;
 use crate::report::ReportedError;
@@ -421,6 +422,8 @@ pub enum Error {
     },
     /// The rate limit does not let all data through in the time of --finish-within.
     NoTime(TimeShortage),
+    /// The queue of --queue cannot be used.
+    Queue(QueueError),
     /// No thread can be started to hold the limits.
     StartGovernor(io::Error),
     /// A limit was missed at the slowest rate for as long as --give-up-after allows.
@@ -509,6 +512,7 @@ impl Error {
                 ..
             }
             | Self::StartGovernor(error) => Some(error),
+            Self::Queue(error) => error.io_error(),
             Self::Atomic { obstacle, .. } => match obstacle {
                 AtomicObstacle::Keep(_, error) | AtomicObstacle::Rename(error) => Some(error),
                 AtomicObstacle::NotRegular => None,
@@ -586,6 +590,7 @@ impl ReportedError for Error {
             Self::Limit { .. } | Self::NoTime(_) | Self::StartGovernor(_) | Self::GaveUp { .. } => {
                 "limit"
             }
+            Self::Queue(_) => "queue",
         }
     }
 

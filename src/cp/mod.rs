@@ -24,6 +24,7 @@ pub mod options;
 pub mod order;
 mod path_parts;
 mod prompt;
+pub mod queue;
 pub mod resolve;
 mod resume;
 mod service_notify;
@@ -44,11 +45,14 @@ use crate::report::quote::quote;
 use crate::report::signal_handlers::Signals;
 use crate::report::{OrderedOutput, Reporter, diagnose, set_program_name};
 use crate::sys::clock::MonotonicNs;
+use crate::transfer::rate_limit::Limits;
 use environment::Environment;
 use error::Error;
 use manifest::ManifestFile;
 use operands::OperandJobs;
 use options::CopyOptions;
+use queue::error::QueueWarning;
+use queue::{Admission, QueueTurn};
 use service_notify::{ServiceNotifier, run_notifying, take_socket_name};
 use throttle::Throttle;
 
@@ -80,14 +84,8 @@ pub fn main(words: Vec<OsString>) -> u8 {
     let reporter = Reporter::new(&options.report, signals);
     let mut voice = reporter.first_output();
     let copied = match prepare_jobs(&options) {
-        Ok(jobs) => copy_with_manifest(&jobs, &options, &reporter, &mut voice),
-        Err(error) => {
-            voice.error_without_file(&error);
-            if error.is_usage_error() {
-                voice.print_hint(&messages::usage::hint());
-            }
-            false
-        }
+        Ok(jobs) => copy_in_turn(&jobs, options, &reporter, &mut voice),
+        Err(error) => report_operand_error(&error, &mut voice),
     };
     drop(voice);
     let told = reporter.finish();
@@ -106,16 +104,50 @@ fn prepare_jobs(options: &CopyOptions) -> Result<OperandJobs, Error> {
     Ok(jobs)
 }
 
+fn report_operand_error(error: &Error, voice: &mut OrderedOutput) -> bool {
+    voice.error_without_file(error);
+    if error.is_usage_error() {
+        voice.print_hint(&messages::usage::hint());
+    }
+    false
+}
+
+/// Copies all operands, with --queue when it is the turn of this copy.
+fn copy_in_turn(
+    jobs: &OperandJobs,
+    mut options: CopyOptions,
+    reporter: &Reporter,
+    voice: &mut OrderedOutput,
+) -> bool {
+    let Some(request) = options.queue.take() else {
+        return copy_with_manifest(jobs, &options, None, reporter, voice);
+    };
+    match queue::wait_in_queue(&request, jobs, &options, reporter, voice) {
+        Ok(Admission::Turn(turn)) => match prepare_jobs(&options) {
+            // What the operands lead to may have changed while they waited.
+            Ok(jobs) => copy_with_manifest(&jobs, &options, Some(turn), reporter, voice),
+            Err(error) => report_operand_error(&error, voice),
+        },
+        Ok(Admission::Unqueued) => copy_with_manifest(jobs, &options, None, reporter, voice),
+        Ok(Admission::Stopped) => false,
+        Err(error) => {
+            voice.error_without_file(&error);
+            false
+        }
+    }
+}
+
 /// Copies all operands, and writes the manifest if there is one. After a signal it does not appear, and neither if
 /// its name is that of a source or a destination; after another error it has the files that were copied.
 fn copy_with_manifest(
     jobs: &OperandJobs,
     options: &CopyOptions,
+    turn: Option<Box<QueueTurn>>,
     reporter: &Reporter,
     voice: &mut OrderedOutput,
 ) -> bool {
     let Some(path) = &options.manifest else {
-        return copy(jobs, options, reporter, voice);
+        return copy(jobs, options, turn, reporter, voice);
     };
     let opened = ManifestFile::create(path).and_then(|file| Ok((file.writer()?, file)));
     let (writer, manifest) = match opened {
@@ -126,7 +158,7 @@ fn copy_with_manifest(
         }
     };
     reporter.set_manifest(writer);
-    let copied = copy(jobs, options, reporter, voice);
+    let copied = copy(jobs, options, turn, reporter, voice);
     if reporter.is_stopping() || reporter.is_manifest_discarded() {
         manifest.abandon();
         return false;
@@ -144,12 +176,14 @@ fn copy_with_manifest(
 fn copy(
     jobs: &OperandJobs,
     options: &CopyOptions,
+    turn: Option<Box<QueueTurn>>,
     reporter: &Reporter,
     voice: &mut OrderedOutput,
 ) -> bool {
     // Both are done before any other thread starts.
     let socket_name = take_socket_name();
-    let throttle = match Throttle::start(options, jobs, voice) {
+    let limits = turn.as_ref().map_or(options.throttle, |turn| turn.limits);
+    let throttle = match start_throttle(options, limits, jobs, voice) {
         Ok(throttle) => throttle,
         Err(error) => {
             voice.error_without_file(&error);
@@ -163,13 +197,40 @@ fn copy(
     if options.report.debug {
         report_bounced_writes(jobs, options, reporter);
     }
-    run_notifying(notifier, reporter, || {
-        throttle::run_throttled(throttle, options, jobs, reporter, |pace| {
-            total_scan::run_with_total_scan(options, jobs, reporter, || {
-                tree::copy_all(jobs, options, pace, voice)
+    let run = || {
+        run_notifying(notifier, reporter, || {
+            throttle::run_throttled(throttle, options, jobs, reporter, |pace| {
+                total_scan::run_with_total_scan(options, jobs, reporter, || {
+                    tree::copy_all(jobs, options, pace, voice)
+                })
             })
         })
-    })
+    };
+    match turn {
+        Some(turn) => turn.hold(reporter, run),
+        None => run(),
+    }
+}
+
+/// Starts the throttle within the limits of all copies in the queue. Where those of others cannot be kept, the copy keeps
+/// its own and the least rate.
+fn start_throttle(
+    options: &CopyOptions,
+    limits: Limits,
+    jobs: &OperandJobs,
+    voice: &mut OrderedOutput,
+) -> Result<Option<Throttle>, Error> {
+    let own = Limits {
+        rate: limits.rate,
+        ..options.throttle
+    };
+    match Throttle::start(options, limits, jobs, voice) {
+        Err(error) if limits != own => {
+            voice.diagnose(QueueWarning::LimitsNotShared(error.to_string()));
+            Throttle::start(options, own, jobs, voice)
+        }
+        started => started,
+    }
 }
 
 /// Reports with `--debug` that the kernel may copy direct writes to the destination once more.

@@ -114,6 +114,15 @@ pub struct Durability {
     pub atomic: bool,
 }
 
+/// The settings of --queue and --queue-priority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueRequest {
+    /// The name of the queue; `None` for that of the device that is copied to.
+    pub name: Option<String>,
+    /// The priority in the queue, as a nice value: a lower one goes first.
+    pub priority: i8,
+}
+
 impl Default for DestOperand {
     /// Returns the empty name, which is a placeholder until the operands are known.
     fn default() -> Self {
@@ -176,6 +185,8 @@ pub struct CopyOptions {
     pub jobs: Option<NonZeroUsize>,
     /// The limits of the rate and of the effect on other processes.
     pub throttle: Limits,
+    /// The queue in which the copy waits for its turn, if it does (--queue).
+    pub queue: Option<QueueRequest>,
     /// Whether disk and CPU are used only when no other process needs them (--idle).
     pub idle: bool,
     /// The way in which the bytes of a file are transferred.

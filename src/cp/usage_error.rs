@@ -37,6 +37,8 @@ pub enum UsageError {
     },
     /// --give-up-after was given without a limit that can be missed.
     GiveUpWithoutLimit,
+    /// --queue-priority was given without a queue.
+    PriorityWithoutQueue,
     /// --engine was given with an option that forbids this engine.
     EngineWith {
         /// The name of the engine.
@@ -147,4 +149,8 @@ pub enum ValueKind {
     Deadline,
     /// A percentage of the time that passes.
     Pressure,
+    /// The name of a queue of copies.
+    QueueName,
+    /// The priority in a queue of copies.
+    QueuePriority,
 }

@@ -24,6 +24,8 @@ pub enum SourceOutcome {
 #[derive(Debug)]
 pub(super) struct Counters {
     started: Instant,
+    /// Nanoseconds between the start of the run and that of its copy, which may wait for its turn first.
+    waited_ns: AtomicU64,
     multiple_files: AtomicBool,
     copied_files: AtomicU64,
     skipped_files: AtomicU64,
@@ -72,7 +74,7 @@ pub(super) struct RunProgress {
     pub(super) freed_bytes: u64,
     /// The mean rate of these bytes, in bytes per second.
     pub(super) rate: f64,
-    /// Time since the run was started.
+    /// Time since the run was started, without the wait for its turn.
     pub(super) elapsed: Duration,
     /// The amount of work; `None` until it is known.
     pub(super) total: Option<TotalWork>,
@@ -96,6 +98,7 @@ impl Counters {
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
+            waited_ns: AtomicU64::default(),
             multiple_files: AtomicBool::default(),
             copied_files: AtomicU64::default(),
             skipped_files: AtomicU64::default(),
@@ -114,9 +117,17 @@ impl Counters {
         }
     }
 
-    /// Returns the time since the run was started.
+    /// Returns the time since the run was started, without the wait for its turn.
     pub(super) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        let waited = Duration::from_nanos(self.waited_ns.load(Relaxed));
+        self.started.elapsed().saturating_sub(waited)
+    }
+
+    /// Makes the time begin here.
+    pub(super) fn begin_here(&self) {
+        let waited = self.started.elapsed().as_nanos();
+        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+        self.waited_ns.store(waited, Relaxed);
     }
 
     /// Records that the run has more than one source file.
@@ -206,6 +217,7 @@ impl Counters {
     /// Adds bytes of memory of a source that were given back.
     pub(super) fn add_freed_bytes(&self, bytes: u64) {
         self.freed_bytes.fetch_add(bytes, Relaxed);
+        self.note_activity();
     }
 
     /// Adds the bytes of one complete file, by the engines that moved them.

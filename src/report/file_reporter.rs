@@ -123,6 +123,7 @@ impl CopyListener for FileReporter<'_> {
     }
 
     fn durable(&mut self, at: u64) -> io::Result<()> {
+        self.output.shared.counters.note_activity();
         if self.output.shared.report.json {
             let line = wire::Event::durable(self.source, self.dest, at).into_line();
             self.output.print_line(Stream::Stdout, &line);

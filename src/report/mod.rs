@@ -10,6 +10,8 @@ pub mod progress;
 mod progress_figures;
 mod progress_line;
 mod progress_text;
+mod queue_report;
+mod queue_state;
 pub mod quote;
 mod run_output;
 pub mod signal_handlers;
@@ -31,6 +33,8 @@ pub use counters::{SourceOutcome, TotalWork};
 pub use file_reporter::FileReporter;
 pub use ordered_output::OrderedOutput;
 pub use progress_text::bottleneck_clause;
+pub use queue_report::queue_member_line;
+pub use queue_state::{QueueMember, QueueNews, QueuePlace, QueueState};
 pub use run_output::write_stdout;
 
 use crate::sys::strerror::strerror;

@@ -20,6 +20,10 @@ const LOG_LINE_INTERVAL: Duration = Duration::from_secs(3);
 const JSON_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 const BAR_DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How often a terminal and a log show the place in a queue: a second is read, and a log grows.
+const TERMINAL_WAIT_INTERVAL: Duration = Duration::from_secs(1);
+const LOG_WAIT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// When to show progress: the WHEN argument of `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ShowProgress {
@@ -170,6 +174,30 @@ impl ProgressDisplay {
             ProgressMode::Bar => self.bar.suspend(write),
             _ => write(),
         }
+    }
+
+    /// Returns how often the place in a queue shall be looked at, to be shown.
+    pub(super) fn waiting_refresh(&self) -> Option<Duration> {
+        match self.mode {
+            ProgressMode::Bar => Some(TERMINAL_WAIT_INTERVAL),
+            ProgressMode::LogLines | ProgressMode::JsonEvents => Some(LOG_WAIT_INTERVAL),
+            ProgressMode::Off => None,
+        }
+    }
+
+    /// Shows that the copy waits. Returns the line of a log.
+    pub(super) fn show_waiting(&self, text: &str) -> PendingLine {
+        match self.mode {
+            ProgressMode::Bar => self.bar.draw_text(text),
+            ProgressMode::LogLines => return Some((Stream::Stderr, text.to_owned())),
+            ProgressMode::JsonEvents | ProgressMode::Off => {}
+        }
+        None
+    }
+
+    /// Removes the line about the wait.
+    pub(super) fn end_waiting(&self) {
+        self.suspend(|| ());
     }
 
     /// Removes the bar at the end of the run, and returns the last line: what a run did that was not stopped and lasted.

@@ -112,6 +112,12 @@ impl TerminalBars {
         state.was_drawn = true;
     }
 
+    /// Draws one line of text, before the run copies anything.
+    pub(super) fn draw_text(&self, text: &str) {
+        let lines = [text.to_owned()];
+        self.state().frame.draw(&lines, ScreenSize::of_stderr());
+    }
+
     /// Removes the lines while something else is written to the terminal. The next frame shows them again.
     pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         let mut state = self.state();

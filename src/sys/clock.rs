@@ -1,4 +1,4 @@
-//! Reads CLOCK_MONOTONIC in nanoseconds, and sleeps until a moment of that clock.
+//! Reads CLOCK_MONOTONIC and CLOCK_BOOTTIME in nanoseconds, and sleeps until a moment of the first.
 
 use std::time::Duration;
 
@@ -11,8 +11,19 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// Returns CLOCK_MONOTONIC in nanoseconds. Its zero is arbitrary, but the same for all processes until the next boot.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
-    // Fails for clocks that do not exist; this one does since Linux 2.6.
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
+    read_clock(ClockId::CLOCK_MONOTONIC)
+}
+
+/// Returns CLOCK_BOOTTIME: the time since the machine was started, suspension included. It is the same for all processes,
+/// and nobody sets it.
+#[must_use]
+pub fn since_boot() -> Duration {
+    Duration::from_nanos(read_clock(ClockId::CLOCK_BOOTTIME))
+}
+
+fn read_clock(clock: ClockId) -> u64 {
+    // Fails for clocks that do not exist; these do since Linux 2.6.39.
+    clock_gettime(clock).map_or(0, |t| {
         t.tv_sec().cast_unsigned() * NANOS_PER_SECOND + t.tv_nsec().cast_unsigned()
     })
 }

@@ -124,6 +124,7 @@ fn set_up_child(parent: Pid) {
         unsafe { libc::signal(signal as i32, libc::SIG_DFL) };
     }
     let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    super::flock::close_in_child();
     redirect_streams_to_null();
     if set_parent_death_signal(parent).is_err() {
         exit_now(1);

@@ -14,6 +14,7 @@ mod drained_sources;
 mod fault_injection;
 mod forklat_host_changes;
 mod forklat_limited_disk;
+mod frozen_queue;
 mod kernel;
 mod kernel_versions;
 mod memory_cgroup;

@@ -37,6 +37,12 @@ const UNITS: [&str; 5] = ["us", "ms", "s", "min", "h"];
 /// The least pressure, in percent, that can be distinguished from none: a ten-thousandth of a second in each second.
 const LEAST_PRESSURE: f64 = 0.01;
 
+/// The accepted priorities in a queue: those of nice(1).
+const QUEUE_PRIORITIES: std::ops::RangeInclusive<i8> = -20..=19;
+
+/// Most bytes of the name of a queue: enough for a device or a service, on one line of a terminal.
+const MAX_QUEUE_NAME: usize = 64;
+
 /// The argument of an option, as the command line gave it.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionValue<'a> {
@@ -146,6 +152,25 @@ impl OptionValue<'_> {
         self.or_invalid(pattern, ValueKind::Pattern)
     }
 
+    /// Returns the argument as the name of a queue, which is the name of a directory as well.
+    ///
+    /// # Errors
+    /// Returns the usage error where the argument has other characters, begins with a dot, or is too long.
+    pub fn queue_name(self) -> Result<String, UsageError> {
+        let name = Some(self.text()).filter(|name| is_queue_name(name));
+        self.or_invalid(name.map(str::to_owned), ValueKind::QueueName)
+    }
+
+    /// Returns the argument as a priority.
+    ///
+    /// # Errors
+    /// Returns the usage error where the argument is no whole number, or out of bounds.
+    pub fn queue_priority(self) -> Result<i8, UsageError> {
+        let priority = self.text().parse().ok();
+        let priority = priority.filter(|priority| QUEUE_PRIORITIES.contains(priority));
+        self.or_invalid(priority, ValueKind::QueuePriority)
+    }
+
     fn option_name(self) -> String {
         format!("--{}", self.option)
     }
@@ -162,6 +187,13 @@ impl OptionValue<'_> {
             takes,
         })
     }
+}
+
+fn is_queue_name(name: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    (1..=MAX_QUEUE_NAME).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(is_allowed)
 }
 
 /// Parses a time that has a unit. Without a unit, 5 might be meant as milliseconds and be read as seconds.

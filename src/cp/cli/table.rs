@@ -5,6 +5,7 @@ use super::super::resolve::parsed_options::ParsedOptions;
 use super::keywords::{self, Update};
 use super::option_spec::ArgumentValues::{Directory, File, Free, Words};
 use super::option_spec::{OptionSpec, Question, letter, optional, question, required, switch};
+use super::option_value::OptionValue;
 use crate::report::progress::ShowProgress;
 use crate::transfer::{DigestAlgorithm, Reflink};
 
@@ -492,6 +493,41 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
         "Use disk and CPU only when no other program wants them: idle I/O class, nice 19, \
          SCHED_IDLE",
         |parsed| parsed.options.idle = true,
+    )
+    .own(),
+    optional(
+        "",
+        "queue",
+        ("NAME", Free),
+        "Wait until no other copy of this user or, for root, of this host is under way in the queue NAME, and keep the \
+         strictest limits of all in it; default: a queue for each device that is copied to",
+        |parsed, name| {
+            parsed.queue = Some(name.map(OptionValue::queue_name).transpose()?);
+            Ok(())
+        },
+    )
+    .own(),
+    required(
+        "",
+        "queue-priority",
+        ("N", Free),
+        "Go before copies of the queue that have a greater N, from -20 to 19; default: 0",
+        |parsed, priority| {
+            parsed.queue_priority = Some(priority.queue_priority()?);
+            Ok(())
+        },
+    )
+    .own(),
+    optional(
+        "",
+        "queue-status",
+        ("NAME", Free),
+        "Print who copies and who waits in the queue NAME, or in all queues, and copy nothing; with --json an object \
+         on each line",
+        |parsed, name| {
+            parsed.queue_status = Some(name.map(OptionValue::queue_name).transpose()?);
+            Ok(())
+        },
     )
     .own(),
 ];

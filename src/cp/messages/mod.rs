@@ -2,12 +2,14 @@
 
 mod deadline;
 mod drain;
+mod queue;
 pub(super) mod usage;
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::error::{
     AnewReason, AtomicObstacle, DataError, Demand, Error, KeptAttribute, LimitError, LimitWarning,
@@ -22,6 +24,7 @@ use crate::report::{PROGRAM_NAME, program_name};
 use crate::sys::proc_status::is_proc_mounted;
 use crate::sys::strerror::strerror;
 use crate::transfer::errno_class::Endpoint;
+use crate::transfer::rate_limit::Bottleneck;
 use crate::transfer::{self, CopyFailure};
 
 /// The way in which cp quotes the path in a message.
@@ -213,19 +216,24 @@ impl Display for Error {
             } => write_refusal(f, *refusal, source, dest),
             Self::Limit { option, why } => write!(f, "{option}: {why}"),
             Self::NoTime(shortage) => write!(f, "{shortage}"),
+            Self::Queue(error) => error.fmt(f),
             Self::StartGovernor(error) => {
                 let why = strerror(error);
                 write!(f, "cannot start a thread to hold the limits: {why}")
             }
-            Self::GaveUp { bottleneck, after } => write!(
-                f,
-                "giving up after {} at {}: {}",
-                humantime::format_duration(*after),
-                units::format_rate(bottleneck.rate.as_f64()),
-                bottleneck_clause(bottleneck)
-            ),
+            Self::GaveUp { bottleneck, after } => write_gave_up(f, bottleneck, *after),
         }
     }
+}
+
+fn write_gave_up(f: &mut Formatter<'_>, bottleneck: &Bottleneck, after: Duration) -> fmt::Result {
+    write!(
+        f,
+        "giving up after {} at {}: {}",
+        humantime::format_duration(after),
+        units::format_rate(bottleneck.rate.as_f64()),
+        bottleneck_clause(bottleneck)
+    )
 }
 
 fn write_refusal(

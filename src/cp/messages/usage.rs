@@ -57,6 +57,9 @@ fn sentence(error: &UsageError) -> Vec<u8> {
         UsageError::GiveUpWithoutLimit => {
             "--give-up-after can be used only with --max-fork-latency, --max-wakeup-latency, --max-write-latency or --max-pressure".into()
         }
+        UsageError::PriorityWithoutQueue => {
+            "--queue-priority can be used only with --queue".into()
+        }
         UsageError::ContextSetAndPreserved => "cannot set target context and preserve it".into(),
         UsageError::ContextWithoutSelinux => {
             "cannot preserve security context without an SELinux-enabled kernel".into()
@@ -136,6 +139,10 @@ fn describe_values(takes: &ValueKind) -> String {
         ValueKind::GiveUpTime => "a time with a unit, from 1us to 1000h, such as 30s",
         ValueKind::Deadline => "a time with a unit, from 1ms to 1000h, such as 10min",
         ValueKind::Pressure => "a percentage from 0.01 to 100",
+        ValueKind::QueueName => {
+            "a name of 1 to 64 letters, digits, dots, dashes and underscores that does not begin with a dot"
+        }
+        ValueKind::QueuePriority => "a whole number from -20 (goes first) to 19",
     };
     text.to_owned()
 }

@@ -33,7 +33,12 @@ pub fn resolve(words: impl IntoIterator<Item = OsString>, environment: &Environm
     let operands = read_options(&mut parsed, words);
     let warnings = std::mem::take(&mut parsed.warnings);
     Resolved {
-        options: operands.and_then(|operands| Ok(validate::validate(parsed, operands)?)),
+        options: operands.and_then(|operands| match parsed.queue_status.take() {
+            Some(name) => Err(CliAnswer::QueueStatus(validate::validate_status(
+                parsed, name, operands,
+            )?)),
+            None => Ok(validate::validate(parsed, operands)?),
+        }),
         warnings,
     }
 }

@@ -41,6 +41,12 @@ pub struct ParsedOptions {
     pub target_directory: Option<OsString>,
     /// Whether the option --no-target-directory was given.
     pub no_target_directory: bool,
+    /// The option --queue, where it was given, with its NAME.
+    pub queue: Option<Option<String>>,
+    /// The N of the option --queue-priority, where it was given.
+    pub queue_priority: Option<i8>,
+    /// The option --queue-status, where it was given, with its NAME.
+    pub queue_status: Option<Option<String>>,
 }
 
 impl ParsedOptions {
@@ -65,6 +71,9 @@ impl ParsedOptions {
             update: Update::All,
             target_directory: None,
             no_target_directory: false,
+            queue: None,
+            queue_priority: None,
+            queue_status: None,
         }
     }
 

@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use super::super::cli::argmatch::argmatch;
 use super::super::cli::keywords::{self, Update};
 use super::super::options::{
-    Backup, BackupNames, CopyMode, CopyOptions, Dereference, DestOperand, Overwrite,
+    Backup, BackupNames, CopyMode, CopyOptions, Dereference, DestOperand, Overwrite, QueueRequest,
 };
+use super::super::queue::status::StatusRequest;
 use super::super::usage_error::UsageError;
 use super::parsed_options::ParsedOptions;
 use crate::observe::disk_requests::open_request_counter;
@@ -49,6 +50,10 @@ pub(super) fn validate(
         _ => CopyMode::Copy,
     };
     options.backup = backup;
+    options.queue = parsed.queue.map(|name| QueueRequest {
+        name,
+        priority: parsed.queue_priority.unwrap_or_default(),
+    });
     // Files that are synced beside the copy of another would be taken for those of others.
     let syncs_beside = options.durability.fsync && (options.recursive || options.sources.len() > 1);
     if options.transfer.in_flight.is_none() && !syncs_beside {
@@ -64,6 +69,30 @@ pub(super) fn validate(
         options.transfer.digest.get_or_insert_default();
     }
     Ok(options)
+}
+
+/// Returns the question of --queue-status, which is asked alone: beside --json it goes with no operand and no queue.
+///
+/// # Errors
+/// Returns the operand or the option that is too much.
+pub(super) fn validate_status(
+    parsed: ParsedOptions,
+    name: Option<String>,
+    mut operands: Vec<OsString>,
+) -> Result<StatusRequest, UsageError> {
+    if parsed.queue.is_some() {
+        return Err(UsageError::Exclusive {
+            option: "--queue-status",
+            with: "--queue",
+        });
+    }
+    if !operands.is_empty() {
+        return Err(UsageError::ExtraOperand(operands.swap_remove(0)));
+    }
+    Ok(StatusRequest {
+        queue: name,
+        json: parsed.options.report.json,
+    })
 }
 
 /// Returns the treatment of an existing file: -n overrides --update, and --update overrides -i.
@@ -175,10 +204,14 @@ fn check_drain_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
     }
 }
 
-/// Rejects --give-up-after together with a rate alone, since a rate is always kept and cannot be missed.
+/// Rejects --give-up-after together with a rate alone, since a rate is always kept and cannot be missed, and a priority
+/// without a queue.
 fn check_give_up_after(parsed: &ParsedOptions) -> Result<(), UsageError> {
     if parsed.options.throttle.give_up_after.is_some() && !parsed.options.throttle.governed() {
         return Err(UsageError::GiveUpWithoutLimit);
+    }
+    if parsed.queue_priority.is_some() && parsed.queue.is_none() {
+        return Err(UsageError::PriorityWithoutQueue);
     }
     check_engine_conflicts(parsed)
 }

@@ -46,15 +46,15 @@ impl Throttle {
     /// Returns the signal that cannot be measured, and why: a copy that could exceed its limits is not begun.
     pub(super) fn start(
         options: &CopyOptions,
+        limits: Limits,
         jobs: &OperandJobs,
         voice: &mut OrderedOutput,
     ) -> Result<Option<Self>, Error> {
-        let limits = options.throttle;
         if !limits.any() {
             return Ok(None);
         }
         Ok(Some(Self {
-            watch: SensorSet::start(options, jobs, voice)?,
+            watch: SensorSet::start(options, &limits, jobs, voice)?,
             limits,
             threads: thread_count(options),
             reads_again: options.transfer.verify || options.transfer.digest.is_some(),

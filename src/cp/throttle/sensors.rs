@@ -13,7 +13,7 @@ use crate::observe::probe::{ProberEvent, SupervisedProber};
 use crate::report::OrderedOutput;
 use crate::sys::clock::MonotonicNs;
 use crate::transfer::rate_limit::{
-    Cause, Feed, LatencySample, SIGNALS, Sample, SignalSpec, StallSample,
+    Cause, Feed, LatencySample, Limits, SIGNALS, Sample, SignalSpec, StallSample,
 };
 
 /// The interval at which PSI is read: ten times in the second over which the pressure is computed. The kernel updates
@@ -47,10 +47,10 @@ impl SensorSet {
     /// Returns the option whose signal cannot be sampled, and why.
     pub(super) fn start(
         options: &CopyOptions,
+        limits: &Limits,
         jobs: &OperandJobs,
         voice: &mut OrderedOutput,
     ) -> Result<Self, Error> {
-        let limits = &options.throttle;
         let limited = || SIGNALS.iter().filter(|signal| signal.is_limited(limits));
         let (mut stalls, mut probers) = (Vec::new(), Vec::new());
         // Files are opened before a process is started, so that a missing file is reported sooner.

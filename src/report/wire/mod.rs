@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::ReportedError;
 use super::counters::{RunProgress, RunSummary, bytes_per_second};
+use super::queue_state::{QueueMember, QueueNews};
 use crate::transfer;
 use crate::transfer::rate_limit::Bottleneck;
 use crate::transfer::{Phase, ReadBack};
@@ -50,6 +51,10 @@ pub enum Event<'a> {
     Depth(Depth),
     /// Others began to read from or to sync to the device of the destination, or do so no more.
     Sharing(Sharing),
+    /// The copy waits in a queue, has its turn there, or has given it up.
+    Queue(Queue<'a>),
+    /// A copy in a queue, written by `--queue-status` alone.
+    Member(Member<'a>),
     /// The throttle holds the copy to a rate, or stops doing so: then all fields are null.
     Throttle(Throttle),
     /// How far the current file and the whole run are. At most one is written per second.
@@ -200,6 +205,54 @@ pub struct Sharing {
     shared: bool,
     /// Bytes of the file that may be on their way at once from now on.
     in_flight: u64,
+}
+
+/// The copy waits in a queue, has its turn there, or has given it up. Only with `--queue`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Queue<'a> {
+    /// The name of the queue.
+    queue: &'a str,
+    /// What the copy does there: `waiting`, `copying`, or `left` if it goes on without a turn, since nothing moved.
+    #[cfg_attr(test, schemars(extend("enum" = ["waiting", "copying", "left"])))]
+    state: &'static str,
+    /// The place in the queue from 1, which is that of the copy under way.
+    place: usize,
+    /// Number of copies in the queue.
+    members: usize,
+    /// Bytes that are to be copied before; null if a copy before does not know its size.
+    ahead: Option<u64>,
+    /// Seconds until the turn at the rate of the copy under way; null if that is not known.
+    estimate: Option<f64>,
+    /// Seconds that the copy has waited.
+    waited: f64,
+    /// Stricter limits of other copies in the queue that this one keeps, as options.
+    adopted: &'a [String],
+}
+
+/// A copy in a queue. Only with `--queue-status`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Member<'a> {
+    /// The name of the queue.
+    queue: &'a str,
+    /// The process that copies, in its own PID namespace.
+    pid: u32,
+    /// What the copy does there: `waiting` or `copying`.
+    #[cfg_attr(test, schemars(extend("enum" = ["waiting", "copying"])))]
+    state: &'static str,
+    /// The place in the queue from 1, which is that of the copy under way.
+    place: usize,
+    /// The priority that `--queue-priority` gives.
+    priority: i32,
+    /// Bytes to copy; null if that is not known.
+    size: Option<u64>,
+    /// Bytes that are copied so far.
+    copied: u64,
+    /// Seconds that the copy has waited, or had waited when its turn came.
+    waited: f64,
+    /// Bytes per second of its `--limit-rate`; null if it has none.
+    limit_rate: Option<u64>,
 }
 
 /// The throttle holds the copy to a rate, or stops doing so: then all fields are null. With the cause `deadline` the
@@ -570,6 +623,37 @@ impl Progress {
             bytes_done: run.bytes,
             bytes: run.total.map(|total| total.bytes),
             freed: run.freed_bytes,
+        }
+    }
+}
+
+impl<'a> From<&QueueNews<'a>> for Queue<'a> {
+    fn from(news: &QueueNews<'a>) -> Self {
+        Self {
+            queue: news.queue,
+            state: news.state.name(),
+            place: news.place.place,
+            members: news.place.members,
+            ahead: news.place.ahead,
+            estimate: news.place.estimate.map(|time| time.as_secs_f64()),
+            waited: news.place.waited.as_secs_f64(),
+            adopted: news.adopted,
+        }
+    }
+}
+
+impl<'a> From<&QueueMember<'a>> for Member<'a> {
+    fn from(member: &QueueMember<'a>) -> Self {
+        Self {
+            queue: member.queue,
+            pid: member.pid,
+            state: member.state.name(),
+            place: member.place,
+            priority: member.priority.into(),
+            size: member.size,
+            copied: member.copied,
+            waited: member.waited.as_secs_f64(),
+            limit_rate: member.limit_rate,
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::report::counters::TotalWork;
+use crate::report::queue_state::{QueuePlace, QueueState};
 use crate::transfer::rate_limit::{Cause, Rate};
 use crate::transfer::{CopySummary, PlanSummary};
 
@@ -145,6 +146,47 @@ fn file_lines() -> Vec<String> {
     lines
 }
 
+fn queue_lines() -> [String; 3] {
+    let place = QueuePlace {
+        place: 3,
+        members: 7,
+        ahead: Some(3 << 30),
+        estimate: Some(Duration::from_secs(40)),
+        waited: Duration::from_millis(2500),
+    };
+    let member = QueueMember {
+        queue: "dumps",
+        pid: 4711,
+        state: QueueState::Copying,
+        place: 1,
+        priority: -5,
+        size: Some(1 << 30),
+        copied: 1 << 20,
+        waited: Duration::from_millis(1500),
+        limit_rate: Some(50 << 20),
+    };
+    let news = |state, place, adopted| QueueNews {
+        queue: "dumps",
+        state,
+        place,
+        adopted,
+    };
+    let first = QueuePlace {
+        place: 1,
+        ahead: None,
+        estimate: None,
+        ..place
+    };
+    let adopted = ["--limit-rate=1048576".to_owned()];
+    let waiting = news(QueueState::Waiting, place, &[]);
+    let copying = news(QueueState::Copying, first, &adopted);
+    [
+        Event::Queue((&waiting).into()).into_line(),
+        Event::Queue((&copying).into()).into_line(),
+        Event::Member((&member).into()).into_line(),
+    ]
+}
+
 fn throttle_lines() -> [String; 2] {
     let bottleneck = Bottleneck {
         cause: Cause::ForkLatency,
@@ -222,6 +264,7 @@ fn total_line() -> String {
 /// Returns a line of each kind of event, and of each form that it can have.
 fn lines_of_each_kind() -> Vec<String> {
     let mut lines = file_lines();
+    lines.extend(queue_lines());
     lines.extend(throttle_lines());
     lines.extend(progress_lines());
     lines.extend(error_lines());

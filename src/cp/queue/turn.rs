@@ -1,0 +1,141 @@
+//! Waits until it is this copy's turn, without looking at anything from time to time: a thread waits for the lock of the
+//! ticket before, or of the turn itself, and this one for that thread and for signals.
+//!
+//! Each copy waits for the one directly before it in the order, the first one for the turn. Whoever gets the turn looks
+//! once more, since a copy with an earlier due time may have come, and then waits for that. The order of two copies never
+//! changes, so these waits have no circle.
+
+use std::fs::File;
+use std::io;
+use std::thread::Builder;
+
+use super::error::QueueError;
+use super::members::Member;
+use super::membership::Membership;
+use super::place::place_among;
+use crate::report::{QueueNews, QueueState, Reporter};
+use crate::sys::flock::{LockMode, lock_at_once, unlock, wait_for_lock};
+use crate::sys::signal_gate::{SignalGate, Wakeup};
+
+/// The end of a wait.
+#[derive(Debug)]
+pub(super) enum WaitEnd {
+    /// It is this copy's turn, and these others are in the queue.
+    Turn(Vec<Member>),
+    /// A signal asks this process to stop.
+    Stopped,
+}
+
+/// Waits for the turn. The thread that waits for a lock has ended when it comes.
+pub(super) fn wait_for_turn(
+    membership: &Membership,
+    reporter: &Reporter,
+) -> Result<WaitEnd, QueueError> {
+    let failed = |e| membership.wait_error(e);
+    let mut wait = TurnWait {
+        membership,
+        reporter,
+        gate: SignalGate::close().map_err(failed)?,
+        told: None,
+    };
+    while !reporter.is_stopping() {
+        let mut others = membership.others()?;
+        if let Some(nearest) = wait.nearest_before(&others) {
+            wait.tell(&others);
+            wait.for_lock(others.swap_remove(nearest).file, LockMode::Shared)?;
+            continue;
+        }
+        let turn = membership.turn();
+        if !lock_at_once(turn, LockMode::Exclusive).map_err(failed)? {
+            wait.tell(&others);
+            let turn = turn.try_clone().map_err(failed)?;
+            if !wait.for_lock(turn, LockMode::Exclusive)? {
+                break;
+            }
+        }
+        let others = membership.others()?;
+        if wait.nearest_before(&others).is_none() {
+            return Ok(WaitEnd::Turn(others));
+        }
+        unlock(turn).map_err(failed)?;
+    }
+    Ok(WaitEnd::Stopped)
+}
+
+/// A copy that waits, with what was said of it.
+struct TurnWait<'a> {
+    membership: &'a Membership,
+    reporter: &'a Reporter,
+    gate: SignalGate,
+    /// The place and the number of members that were reported last.
+    told: Option<(usize, usize)>,
+}
+
+impl TurnWait<'_> {
+    /// Returns the index of the copy directly before this one in the order.
+    fn nearest_before(&self, others: &[Member]) -> Option<usize> {
+        let own = self.membership.precedence();
+        let before = others.iter().enumerate();
+        let before = before.filter(|(_, other)| other.precedence < own);
+        before
+            .max_by_key(|(_, other)| other.precedence)
+            .map(|(index, _)| index)
+    }
+
+    /// Waits for a lock in a thread. Returns false if a signal asks to stop; then the thread goes on waiting until this
+    /// process ends, which is soon.
+    fn for_lock(&mut self, file: File, mode: LockMode) -> Result<bool, QueueError> {
+        let failed = |e| self.membership.wait_error(e);
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        let waiting = Builder::new().spawn(move || {
+            let locked = wait_for_lock(&file, mode);
+            drop(writer);
+            locked
+        });
+        let waiting = waiting.map_err(failed)?;
+        while !self.reporter.is_stopping() {
+            let refresh = self.reporter.queue_refresh();
+            match self.gate.wait(&reader, refresh).map_err(failed)? {
+                Wakeup::Ready => {
+                    let locked = waiting.join();
+                    let locked = locked.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+                    return locked.map(|()| true).map_err(failed);
+                }
+                Wakeup::Signal => self.answer_signal()?,
+                Wakeup::Timeout => self.refresh()?,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reports the place, if it is another than before.
+    fn tell(&mut self, others: &[Member]) {
+        let place = place_among(others, self.membership);
+        let now = Some((place.place, place.members));
+        if std::mem::replace(&mut self.told, now) != now {
+            self.reporter.report_queue(&QueueNews {
+                queue: self.membership.queue_name(),
+                state: QueueState::Waiting,
+                place,
+                adopted: &[],
+            });
+        }
+    }
+
+    fn answer_signal(&self) -> Result<(), QueueError> {
+        if !self.reporter.is_stopping() {
+            let others = self.membership.others()?;
+            let place = place_among(&others, self.membership);
+            self.reporter.answer_waiting(&place);
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self) -> Result<(), QueueError> {
+        let others = self.membership.others()?;
+        let place = place_among(&others, self.membership);
+        self.reporter.show_waiting(&place);
+        self.tell(&others);
+        Ok(())
+    }
+}
