@@ -129,11 +129,11 @@ fn what_takes_no_time_is_no_contradiction() {
     assert!(out.status.success(), "{out:?}");
 }
 
-/// A fork never takes less than a microsecond: the governor holds the copy to 2 MiB/s, which would take 8 s.
+/// A fork never takes less than a microsecond: the governor holds the copy to 2 MiB/s, which would take 12 s.
 #[test]
 fn limits_yield_to_the_deadline_and_that_is_said_once() {
-    let fixture = DeadlineFixture::new(16 * MIB);
-    let options = ["--max-fork-latency=1us", "--finish-within=4s"];
+    let fixture = DeadlineFixture::new(24 * MIB);
+    let options = ["--max-fork-latency=1us", "--finish-within=6s"];
     let out = fixture.copy(&[&options[..], &["--json", "--debug"]].concat());
     assert!(out.status.success(), "{out:?}");
     fixture.assert_complete();
@@ -157,8 +157,8 @@ fn limits_that_leave_enough_time_do_not_yield() {
 /// The size of a directory is known only when it was counted: then a warning, and the copy goes on behind the deadline.
 #[test]
 fn a_copy_that_is_late_is_said_to_be_and_is_complete() {
-    let fixture = DeadlineFixture::new(3 * MIB);
-    let options = ["-r", "--limit-rate=1M", "--finish-within=1s"];
+    let fixture = DeadlineFixture::new(4 * MIB);
+    let options = ["-r", "--limit-rate=1M", "--finish-within=2s"];
     let out = fixture.copy_from(fixture.from.path(), &options);
     assert!(out.status.success(), "{out:?}");
     let copied = fs::read(fixture.copy_path().join("dump")).unwrap();
@@ -169,7 +169,7 @@ fn a_copy_that_is_late_is_said_to_be_and_is_complete() {
     assert!(
         lines[0].contains("the copy will not be complete in time: at 1.00 MiB/s the rest takes")
     );
-    assert!(lines[1].contains("1.0 s is over; the copy goes on as fast as it can"));
+    assert!(lines[1].contains("2.0 s is over; the copy goes on as fast as it can"));
 }
 
 #[test]
