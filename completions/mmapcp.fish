@@ -44,6 +44,8 @@ complete -c mmapcp -l in-flight -d 'Bytes of one file that may be on their way t
 complete -c mmapcp -l progress -d 'Show a bar on a terminal for copies that take long (auto), lines also without a terminal (always, the default without WHEN), or nothing (never)' -r -f -a "never\t''
 auto\t''
 always\t''"
+complete -c mmapcp -l keep-free -d 'Keep SIZE bytes, or PERCENT of the size (15%), of the file system of DEST free: fail before the first byte if a file does not fit, and when others fill the disk' -r -f
+complete -c mmapcp -l max-size -d 'Fail if a file has more than SIZE bytes of data, holes not counted' -r -f
 complete -c mmapcp -l limit-rate -d 'Copy at most RATE bytes of data per second, from 1K to 100G; K, M, G are powers of 1024, and KB, MB, GB are powers of 1000' -r -f
 complete -c mmapcp -l max-fork-latency -d 'Copy only so fast that the 99th percentile of the time of a fork on this machine stays below TIME, for example 5ms' -r -f
 complete -c mmapcp -l max-wakeup-latency -d 'Copy only so fast that the 99th percentile of the time from the end of a program\'s sleep until it runs again stays below TIME, for example 1ms' -r -f
@@ -88,4 +90,5 @@ complete -c mmapcp -l resume -d 'Go on with an interrupted copy where it was on 
 complete -c mmapcp -l drain -d 'Give the memory of SOURCE back behind what is on the disk, and remove it at the end; implies --fsync and --resume; SOURCE is on tmpfs or hugetlbfs, and nobody else has it open'
 complete -c mmapcp -l verify -d 'When the data is on the disk, read it back past the page cache and compare it with SOURCE; a difference is an error'
 complete -c mmapcp -l json -d 'Write each event as a JSON object on a line of standard output; -v and --debug then write to standard error'
+complete -c mmapcp -l cut -d 'Keep the beginning of a file that does not fit as DEST.part, on the disk, with a map of it in DEST.part.map as ddrescuelog reads it; implies --atomic and --fsync; the exit status is 3 then'
 complete -c mmapcp -l idle -d 'Use disk and CPU only when no other program wants them: idle I/O class, nice 19, SCHED_IDLE'

@@ -56,6 +56,7 @@ mod report_page;
 mod required_lab;
 mod resource_bounds;
 mod resume;
+mod room;
 mod scripts;
 mod seccomp_filter;
 mod seeded_rng;

@@ -11,6 +11,9 @@ pub const EXIT_SUCCESS: u8 = 0;
 /// The exit status after any error.
 pub const EXIT_FAILURE: u8 = 1;
 
+/// The exit status if files were cut, and everything else was copied.
+pub const EXIT_CUT: u8 = 3;
+
 /// What is printed instead of copying.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CliAnswer {

@@ -15,6 +15,7 @@ use nix::unistd::{fsync, ftruncate};
 use super::at_path::{AtPath, sibling_path};
 use super::attrs::{AttrReport, Attributes};
 use super::by_inode::RemoveOutcome;
+use super::cut::{CutFiles, CutNotice, CutPoint};
 use super::dest::resolve_link::resolve_follow;
 use super::dest::{
     self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination, Part,
@@ -33,6 +34,7 @@ use super::prompt::ask_overwrite;
 use super::resume::{ResumeListener, ResumeSession, WholeFiles, freed_into};
 use super::space_shortage::{SpaceShortage, needed_bytes};
 use crate::cp::file_status::{FileId, file_id, file_id_of_statx, is_fifo, is_older, is_regular};
+use crate::report::wire::CutFile;
 use crate::report::{FileReporter, OrderedOutput, debug};
 use crate::sys::file::StatxInfo;
 use crate::transfer::errno_class::retry;
@@ -225,6 +227,7 @@ pub(super) fn may_batch(options: &CopyOptions, request: &CopyRequest<'_>) -> boo
         && !options.attributes_only
         && !options.resume
         && !options.transfer.wants_assurance()
+        && !options.transfer.room.is_limited()
         && request.there.is_none()
         && is_regular(request.from)
         && (1..=Copier::<WritebackTag>::MAX_BATCHED_BYTES).contains(&size)
@@ -288,6 +291,8 @@ struct PreparedDest {
     open: Destination,
     /// The status of a new file where nothing was before, which needs not be asked again for its identity.
     new_file: Option<StatxInfo>,
+    /// The names for its beginning, if it is to be kept where the file is cut.
+    cut_files: Option<CutFiles>,
 }
 
 impl PreparedDest {
@@ -426,7 +431,7 @@ impl<'a> OpenedCopy<'a> {
         voice: &mut OrderedOutput,
         copier: &mut FileCopier,
         method: &mut CopyMethod,
-        prepared: PreparedDest,
+        mut prepared: PreparedDest,
     ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
         let open = &prepared.open;
@@ -447,6 +452,10 @@ impl<'a> OpenedCopy<'a> {
         let assurance = match copied {
             Ok(assurance) => assurance,
             Err(error) => {
+                let point = error.copy_failure().and_then(CutPoint::of);
+                if let Some((files, point)) = prepared.cut_files.take().zip(point) {
+                    return Err(self.keep_beginning(voice, prepared.open, files, (&error, &point)));
+                }
                 let unwritable = request.there.filter(|_| self.must_replace(&error));
                 let left = self.give_up(voice, prepared.open, narrowed, &error);
                 let Some(there) = unwritable else {
@@ -472,7 +481,7 @@ impl<'a> OpenedCopy<'a> {
         assurance: &Assurance,
     ) -> Result<FileId, FileCopyError> {
         let Self { cx, request, .. } = *self;
-        let PreparedDest { open, new_file } = prepared;
+        let PreparedDest { open, new_file, .. } = prepared;
         let made = match new_file {
             Some(status) => file_id_of_statx(&status),
             None => {
@@ -725,6 +734,13 @@ impl<'a> OpenedCopy<'a> {
                 }
             }
         }
+        let cut_files = match self.prepare_cut(&open) {
+            Ok(files) => files,
+            Err(error) => {
+                abandon(voice, dest, open, None);
+                return Err(error.into());
+            }
+        };
         let mut new_file = None;
         match open.created {
             _ if open.is_atomic() => {}
@@ -740,7 +756,11 @@ impl<'a> OpenedCopy<'a> {
             .fsync_set
             .register_file_system(&open.file, dest, !open.created);
         match registered {
-            Ok(()) => Ok(PreparedDest { open, new_file }),
+            Ok(()) => Ok(PreparedDest {
+                open,
+                new_file,
+                cut_files,
+            }),
             Err(e) => {
                 abandon(voice, dest, open, None);
                 Err(dest.error(Operation::Sync, e).into())
@@ -760,16 +780,7 @@ impl<'a> OpenedCopy<'a> {
                 voice.interrupt_check(),
             );
         }
-        let how = DestOptions {
-            mode: self.cx.attributes.file_mode(request.from),
-            is_below_operand: request.is_below_operand,
-            // What an interrupted drain has written is never removed.
-            force: options.force && !options.transfer.drain,
-            through_dangling: options.through_dangling,
-            atomic,
-            replace_as_new: request.replace_as_new,
-            keep_mode: !options.preserve.mode,
-        };
+        let how = self.dest_options();
         let removed = || voice.print_verbose(&messages::removed(dest.shown()));
         let Some(resume) = self.resume else {
             return dest::open(dest, there, &how, Part::None, removed);
@@ -778,6 +789,64 @@ impl<'a> OpenedCopy<'a> {
             let part = found.map_or(Part::Named, |(name, id)| Part::Found(name, id));
             dest::open(dest, there, &how, part, removed)
         })
+    }
+
+    /// Returns what the options say of the destination.
+    fn dest_options(&self) -> DestOptions {
+        let (options, request) = (self.cx.options, self.request);
+        DestOptions {
+            mode: self.cx.attributes.file_mode(request.from),
+            is_below_operand: request.is_below_operand,
+            // What an interrupted drain has written is never removed.
+            force: options.force && !options.transfer.drain,
+            through_dangling: options.through_dangling,
+            atomic: options.durability.atomic,
+            replace_as_new: request.replace_as_new,
+            keep_mode: !options.preserve.mode,
+        }
+    }
+
+    /// Makes sure with --cut that the beginning of the file can be kept.
+    fn prepare_cut(&self, open: &Destination) -> Result<Option<CutFiles>, Error> {
+        if !self.cx.options.transfer.room.cut {
+            return Ok(None);
+        }
+        let paths = (self.request.source, self.request.dest);
+        CutFiles::prepare(paths, open, &self.dest_options()).map(Some)
+    }
+
+    /// Keeps the beginning of a file that was cut, with the attributes that the whole file would have.
+    fn keep_beginning(
+        &self,
+        voice: &mut OrderedOutput,
+        open: Destination,
+        files: CutFiles,
+        (error, point): (&Error, &CutPoint),
+    ) -> FileCopyError {
+        let (source, dest) = (self.request.source.shown(), self.request.dest.shown());
+        if let Err(EntryError::Unreported(error)) = self.set_attributes(voice, &open) {
+            voice.diagnose(&error);
+        }
+        let (part, map) = (files.part_path(), files.map_path());
+        if let Err(not_kept) = files.keep(open, point, &self.cx.fsync_set) {
+            voice.diagnose(error);
+            return not_kept.into();
+        }
+        let notice = CutNotice {
+            source,
+            part: &part,
+            point,
+        };
+        let cut = CutFile {
+            paths: (source, dest),
+            part: &part,
+            map: &map,
+            at: point.at,
+            size: point.size,
+            why: point.why.word(),
+        };
+        voice.report_cut(&cut, notice);
+        EntryError::Cut.into()
     }
 
     /// Transfers the bytes. The error says how far the copy came, where it had begun.

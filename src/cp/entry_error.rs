@@ -9,6 +9,8 @@ pub(super) enum EntryError {
     Unreported(Error),
     /// The error has been reported.
     Reported,
+    /// The file was cut, which has been reported and is no failure of the run.
+    Cut,
 }
 
 impl From<Error> for EntryError {

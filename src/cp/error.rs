@@ -16,7 +16,7 @@ use crate::report::ReportedError;
 use crate::transfer::engine::EngineSpec;
 use crate::transfer::errno_class::Endpoint;
 use crate::transfer::rate_limit::Bottleneck;
-use crate::transfer::{self, CopyFailure};
+use crate::transfer::{self, CopyFailure, StopReason};
 
 /// The operation on one file that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,6 +328,8 @@ pub enum Refusal {
     ResumeSpecial,
     /// A destination of --resume has the name of a state file.
     ResumeStateName,
+    /// The name for the beginning of a file that is cut, or for its map, exists.
+    PartExists,
 }
 
 /// The reason why a limit cannot be kept.
@@ -578,6 +580,7 @@ impl ReportedError for Error {
                 transfer::Error::Io(Endpoint::Dest, _) => "write",
                 transfer::Error::Truncate(_) | transfer::Error::Resize(_) => "truncate",
                 transfer::Error::Clone(_) => "clone",
+                transfer::Error::Stopped(_) => "limit",
                 transfer::Error::DurablePoint(_) => "sync",
                 transfer::Error::Free(_) => "fallocate",
                 transfer::Error::ReadBack(_)
@@ -607,6 +610,40 @@ impl AtomicObstacle {
             Self::Keep(KeptAttribute::Xattrs, _) => "listxattr",
             Self::Keep(KeptAttribute::Xattr(_), _) => "setxattr",
             Self::NotRegular | Self::Rename(_) => "rename",
+        }
+    }
+}
+
+/// The reason why a file is cut.
+#[derive(Debug)]
+pub enum CutReason {
+    /// The copy was ended, though no call has failed.
+    Stopped(StopReason),
+    /// The file system or a quota has no room: ENOSPC or EDQUOT.
+    NoSpace(Errno),
+}
+
+impl CutReason {
+    /// Returns why a file whose transfer has failed is cut, if it can be.
+    #[must_use]
+    pub fn of(error: &transfer::Error) -> Option<Self> {
+        match error {
+            transfer::Error::Stopped(reason) => Some(Self::Stopped(*reason)),
+            transfer::Error::Io(Endpoint::Dest, e) | transfer::Error::Resize(e) => {
+                let errno = Errno::from_raw(e.raw_os_error()?);
+                matches!(errno, Errno::ENOSPC | Errno::EDQUOT).then_some(Self::NoSpace(errno))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the word by which events name the reason.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Stopped(reason) => reason.word(),
+            Self::NoSpace(Errno::EDQUOT) => "quota",
+            Self::NoSpace(_) => "no-space",
         }
     }
 }

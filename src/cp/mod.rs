@@ -7,6 +7,7 @@ pub mod by_inode;
 pub mod cli;
 pub mod cli_answer;
 mod copy_file;
+mod cut;
 mod deadline;
 pub mod dest;
 mod drain;
@@ -88,11 +89,12 @@ pub fn main(words: Vec<OsString>) -> u8 {
         Err(error) => report_operand_error(&error, &mut voice),
     };
     drop(voice);
+    let is_cut = reporter.has_cut_files();
     let told = reporter.finish();
-    if copied && told {
-        cli_answer::EXIT_SUCCESS
-    } else {
-        cli_answer::EXIT_FAILURE
+    match copied && told {
+        true if is_cut => cli_answer::EXIT_CUT,
+        true => cli_answer::EXIT_SUCCESS,
+        false => cli_answer::EXIT_FAILURE,
     }
 }
 
@@ -193,6 +195,9 @@ fn copy(
     let notifier = socket_name.and_then(|name| ServiceNotifier::open(&name).ok());
     if voice.is_interrupted() {
         return false;
+    }
+    if options.transfer.room.cut {
+        reporter.debug("--cut implies --atomic and --fsync");
     }
     if options.report.debug {
         report_bounced_writes(jobs, options, reporter);

@@ -141,6 +141,10 @@ pub enum ValueKind {
     },
     /// A number of bytes of one file.
     InFlight,
+    /// Bytes, or a share of a file system, that are to stay free.
+    KeepFree,
+    /// The largest number of bytes of a file.
+    MaxSize,
     /// The limit of a latency.
     Latency,
     /// The time after which a run that misses its limits fails.

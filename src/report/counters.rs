@@ -32,6 +32,8 @@ pub(super) struct Counters {
     failed_files: AtomicU64,
     directories: AtomicU64,
     errors: AtomicU64,
+    /// Failed files whose beginning was kept.
+    cut_files: AtomicU64,
     /// Bytes of complete files, and of unfinished files so far.
     copied_bytes: AtomicU64,
     /// Bytes of files that were skipped or failed.
@@ -89,6 +91,7 @@ pub(super) struct RunSummary {
     pub(super) directories: u64,
     pub(super) skipped: u64,
     pub(super) errors: u64,
+    pub(super) cut: u64,
     pub(super) elapsed: Duration,
     /// The engine that moved most bytes; `None` if that was not recorded or there are none.
     pub(super) engine: Option<&'static str>,
@@ -105,6 +108,7 @@ impl Counters {
             failed_files: AtomicU64::default(),
             directories: AtomicU64::default(),
             errors: AtomicU64::default(),
+            cut_files: AtomicU64::default(),
             copied_bytes: AtomicU64::default(),
             uncopied_bytes: AtomicU64::default(),
             freed_bytes: AtomicU64::default(),
@@ -195,6 +199,15 @@ impl Counters {
         self.errors.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn add_cut(&self) {
+        self.cut_files.fetch_add(1, Relaxed);
+    }
+
+    /// Returns the number of files whose beginning was kept in place of the whole.
+    pub(super) fn cut_files(&self) -> u64 {
+        self.cut_files.load(Relaxed)
+    }
+
     pub(super) fn count_source(&self, fate: SourceOutcome) {
         let (count, bytes) = match fate {
             SourceOutcome::Copied => (&self.copied_files, 0),
@@ -273,6 +286,7 @@ impl Counters {
             directories: self.directories.load(Relaxed),
             skipped: self.skipped_files.load(Relaxed),
             errors: self.errors.load(Relaxed),
+            cut: self.cut_files(),
             elapsed: self.elapsed(),
             engine: self.main_engine(),
         }

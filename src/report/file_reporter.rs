@@ -6,7 +6,7 @@ use std::path::Path;
 use super::line_order::Stream;
 use super::ordered_output::OrderedOutput;
 use super::{debug, wire};
-use crate::transfer::{CopyListener, Event, Phase, Progress};
+use crate::transfer::{CopyListener, Event, Phase, Progress, StopReason};
 
 /// Receives the events of one file's copy and prints them.
 #[derive(Debug)]
@@ -141,5 +141,9 @@ impl CopyListener for FileReporter<'_> {
 
     fn interrupted(&self) -> bool {
         self.output.is_interrupted()
+    }
+
+    fn stop_reason(&self) -> Option<StopReason> {
+        self.output.shared.stop_reason.get().copied()
     }
 }

@@ -38,6 +38,7 @@ pub use queue_state::{QueueMember, QueueNews, QueuePlace, QueueState};
 pub use run_output::write_stdout;
 
 use crate::sys::strerror::strerror;
+use crate::transfer::StopReason;
 use crate::transfer::rate_limit::{Bottleneck, RemainingWork};
 use line_order::Stream;
 use progress::ShowProgress;
@@ -213,6 +214,17 @@ impl Reporter {
         if self.shared.report.debug {
             self.shared.write(self.shared.info_stream(), line);
         }
+    }
+
+    /// Ends all copies of the run with what they have by now, for this reason. The first reason counts.
+    pub fn end_copies(&self, reason: StopReason) {
+        let _ = self.shared.stop_reason.set(reason);
+    }
+
+    /// Returns whether the beginning of some file was kept in place of the whole.
+    #[must_use]
+    pub fn has_cut_files(&self) -> bool {
+        self.shared.counters.cut_files() > 0
     }
 
     /// Makes the run end as after a signal, but without the signal: complete files stay, and [`finish`](Self::finish)

@@ -9,7 +9,7 @@ use super::counters::SourceOutcome;
 use super::debug;
 use super::line_order::Stream;
 use super::run_output::RunOutput;
-use super::wire::{self, ErrorCause};
+use super::wire::{self, CutFile, ErrorCause};
 
 /// Limit of the memory for lines that wait for a slow file before them, above which [`OrderedOutput::is_backlogged`]
 /// returns true: enough for the events of 20,000 files.
@@ -127,6 +127,16 @@ impl OrderedOutput {
         }
         if self.shared.report.debug {
             self.print_info(&debug::freed(source, bytes));
+        }
+    }
+
+    /// Counts and reports a file whose beginning was kept in place of the whole: with `message`, and as an event.
+    pub fn report_cut(&mut self, cut: &CutFile<'_>, message: impl Display) {
+        self.shared.counters.add_cut();
+        self.diagnose(message);
+        if self.shared.report.json {
+            let line = wire::Event::cut(cut).into_line();
+            self.print_line(Stream::Stdout, &line);
         }
     }
 

@@ -14,7 +14,7 @@ use super::signal_handlers::Signals;
 use super::throttle_status::ThrottleStatus;
 use crate::sys::lock::lock;
 use crate::sys::std_streams;
-use crate::transfer::Progress;
+use crate::transfer::{Progress, StopReason};
 
 /// The shared state, of which a run has one. Its locks are held while a line is written, never while bytes are copied.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) struct RunOutput {
     pub(super) display: ProgressDisplay,
     /// The file of --manifest, where there is one.
     pub(super) manifest: ManifestSink,
+    /// Why the copies end with what they have, once they shall.
+    pub(super) stop_reason: OnceLock<StopReason>,
     /// Whether the run was given up without a signal.
     stopped: AtomicBool,
     order: Mutex<LineOrder>,
@@ -43,6 +45,7 @@ impl RunOutput {
             throttle_status: ThrottleStatus::default(),
             display: ProgressDisplay::new(report),
             manifest: ManifestSink::default(),
+            stop_reason: OnceLock::new(),
             stopped: AtomicBool::new(false),
             order: Mutex::new(LineOrder::new()),
         }

@@ -28,6 +28,7 @@ pub mod parked_process;
 pub mod perf_event;
 pub mod proc_status;
 pub mod process;
+pub mod quota;
 pub mod residency;
 pub mod shared_memory;
 pub mod signal_gate;

@@ -24,6 +24,7 @@ use super::mount_cache::MountCache;
 use super::plan::TransferOptions;
 use super::rate_limit::RateLimiter;
 use super::reflink_attempt;
+use super::room::ledger::RoomLedger;
 use super::stop_check::interrupted_or;
 use super::verify::{ReadBack, compare_left, verify};
 use super::write_batch::WriteBatch;
@@ -40,6 +41,7 @@ use crate::sys::lock::lock;
 pub struct Copier<T> {
     thread: ThreadState<T>,
     pace: Option<Arc<RateLimiter>>,
+    room: Arc<RoomLedger>,
 }
 
 /// An open file with what statx(2) said of it since it was opened.
@@ -63,6 +65,7 @@ impl<T> Default for Copier<T> {
                 method: CopyMethod::default(),
             },
             pace: None,
+            room: Arc::default(),
         }
     }
 }
@@ -78,6 +81,12 @@ impl<T> Copier<T> {
             pace,
             ..Self::default()
         }
+    }
+
+    /// Shares the account of free space with other copiers.
+    #[must_use]
+    pub fn with_room_ledger(self, room: Arc<RoomLedger>) -> Self {
+        Self { room, ..self }
     }
 
     /// Queries the properties of a source.
@@ -136,10 +145,11 @@ impl<T> Copier<T> {
         self.thread.method = CopyMethod::before(&options);
         let dest_caps = DestCaps::on(&mut self.thread.mounts, dest.file, dest.status)
             .map_err(|e| CopyFailure::before(Error::Io(Endpoint::Dest, e), source_info.size))?;
-        let pace = self.pace.clone();
+        let (pace, room) = (self.pace.clone(), Arc::clone(&self.room));
         let drain = drain_of(source, &source_info, options)?;
         let mut job = CopyJob {
             drain: drain.as_ref(),
+            room: Some(&room),
             ..CopyJob::new(
                 (source, source_info),
                 (dest.file, dest_caps),
@@ -452,6 +462,7 @@ mod tests {
     use crate::transfer::event::{Event, Progress};
     use crate::transfer::plan::{DirectPolicy, Sparse};
     use crate::transfer::rate_limit::{MAX_BURST, Rate, RateSettings};
+    use crate::transfer::stop_reason::StopReason;
 
     /// Ignores all events and never stops the copy.
     struct Silent;
@@ -488,6 +499,35 @@ mod tests {
         copied.unwrap();
         assert!(worker.finish_writeback().is_empty());
         pacer.totals().moved
+    }
+
+    /// Ends each copy with what it has.
+    struct Ending;
+
+    impl CopyListener for Ending {
+        fn event(&mut self, _: &Event) {}
+        fn progress(&mut self, _: &Progress) {}
+        fn interrupted(&self) -> bool {
+            false
+        }
+        fn stop_reason(&self) -> Option<StopReason> {
+            Some(StopReason::MaxSize { size: None, max: 1 })
+        }
+    }
+
+    #[test]
+    fn a_listener_ends_a_copy_for_a_reason() {
+        let (source, dest) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        source.write_all_at(&vec![b'x'; 1 << 20], 0).unwrap();
+        let mut worker = Copier::default();
+        let info = worker.source_info(&source).unwrap();
+        let options = TransferOptions::default();
+        let ended = worker.copy(&source, info, &dest, options, &mut Ending, ());
+        let failure = ended.expect_err("it is ended");
+        assert!(matches!(
+            failure.error,
+            Error::Stopped(StopReason::MaxSize { max: 1, .. })
+        ));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::drain::CopyDrain;
 use super::error::{CopyFailure, Error};
 use super::event::{CopyListener, Progress};
 use super::rate_limit::RateLimiter;
+use super::room::ledger::RoomLedger;
 use super::stop_check::report_progress;
 use super::token_wait;
 use super::writers::Writers;
@@ -31,6 +32,8 @@ pub(super) struct CopyJob<'a> {
     pub(super) stream_hasher: Option<Mutex<Hasher>>,
     /// The rate limiter that each chunk waits for.
     pub(super) pace: Option<&'a RateLimiter>,
+    /// The free space that is promised to the files of the run.
+    pub(super) room: Option<&'a RoomLedger>,
 }
 
 impl<'a> CopyJob<'a> {
@@ -50,6 +53,7 @@ impl<'a> CopyJob<'a> {
             drain: None,
             stream_hasher: None,
             pace,
+            room: None,
         }
     }
 

@@ -10,6 +10,7 @@ use super::errno_class::retry;
 use super::error::Error;
 use super::event::{CopyListener, Event, Phase, Progress};
 use super::plan::TransferOptions;
+use super::stop_reason::StopReason;
 use super::verify::verify_range;
 
 /// Bytes between two durable points, which is what an interrupted copy moves again at most, and what a drained source
@@ -144,6 +145,10 @@ impl CopyListener for DurablePoints<'_> {
     fn interrupted(&self) -> bool {
         self.error.is_some() || self.inner.interrupted()
     }
+
+    fn stop_reason(&self) -> Option<StopReason> {
+        self.inner.stop_reason()
+    }
 }
 
 /// The listener of a comparison in the middle of a copy, which leaves the progress of the copy where it is.
@@ -168,5 +173,9 @@ impl CopyListener for StillListener<'_> {
 
     fn interrupted(&self) -> bool {
         self.inner.interrupted()
+    }
+
+    fn stop_reason(&self) -> Option<StopReason> {
+        self.inner.stop_reason()
     }
 }

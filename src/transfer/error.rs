@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 
 use super::errno_class::{Endpoint, EngineError};
+use super::stop_reason::StopReason;
 use super::writers::Writers;
 
 /// Why a file was not copied, or not faithfully.
@@ -51,6 +52,8 @@ pub enum Error {
     },
     /// The listener asked to stop.
     Interrupted,
+    /// The copy was ended for this reason, though no call has failed.
+    Stopped(StopReason),
 }
 
 impl fmt::Display for Error {
@@ -94,6 +97,7 @@ impl fmt::Display for Error {
             Self::ReadBack(e) => write!(f, "reading back: {e}"),
             Self::Different { at } => write!(f, "differs from the source from byte {at} on"),
             Self::Interrupted => f.write_str("interrupted"),
+            Self::Stopped(reason) => write!(f, "ended by --{}", reason.word()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::depth_trial::DepthRate;
 use super::digest::algorithm::Digest;
+use super::stop_reason::StopReason;
 use super::verify::read_back::ReadBack;
 use super::writers::Writers;
 use crate::sys::cpu::ThreadUsage;
@@ -219,6 +220,10 @@ pub trait CopyListener {
     }
     /// Returns whether the transfer shall stop. It is asked before each chunk.
     fn interrupted(&self) -> bool;
+    /// Returns why the transfer shall end with what it has by now, if it shall. It is asked before each chunk.
+    fn stop_reason(&self) -> Option<StopReason> {
+        None
+    }
 }
 
 /// Ignores all events and never stops the transfer.

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::event::{CopyListener, CopySummary, Event, Progress};
+use super::stop_reason::StopReason;
 
 /// Passes on everything but [`Event::Done`], which it keeps.
 pub(super) struct HeldDone<'a> {
@@ -63,5 +64,9 @@ impl CopyListener for HeldDone<'_> {
 
     fn interrupted(&self) -> bool {
         self.inner.interrupted()
+    }
+
+    fn stop_reason(&self) -> Option<StopReason> {
+        self.inner.stop_reason()
     }
 }

@@ -36,10 +36,12 @@ pub mod plan;
 mod preallocate;
 pub mod rate_limit;
 mod reflink_attempt;
+pub mod room;
 mod segment;
 mod shared_device;
 mod source_reader;
 mod stop_check;
+pub mod stop_reason;
 mod token_wait;
 mod verify;
 mod write_batch;
@@ -58,6 +60,9 @@ pub use event::{
     CopyListener, CopySummary, DepthSummary, Event, Phase, PlanSummary, Progress, Refusal, Trial,
 };
 pub use plan::{DirectPolicy, Reflink, Sparse, TransferOptions};
+pub use room::ledger::RoomLedger;
+pub use room::limits::{KeepFree, RoomLimits};
 pub use shared_device::{OpenRequestCounter, RequestCounter, WaitedRequests};
+pub use stop_reason::StopReason;
 pub use verify::ReadBack;
 pub use writers::Writers;

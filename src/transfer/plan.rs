@@ -7,6 +7,7 @@ use super::digest::algorithm::DigestAlgorithm;
 use super::engine::{self, BUFFERED, DONTCACHE, ENGINES, EngineSpec};
 use super::engine_trial;
 use super::event::{Event, PlanSummary, Refusal};
+use super::room::limits::RoomLimits;
 use super::shared_device::OpenRequestCounter;
 
 /// Whether to write with O_DIRECT: the argument of `--direct`.
@@ -78,6 +79,8 @@ pub struct TransferOptions {
     pub verify: bool,
     /// Whether a source is refused that another process can write to, or may be able to.
     pub require_quiescent: bool,
+    /// The room that the file may take.
+    pub room: RoomLimits,
 }
 
 impl TransferOptions {

@@ -26,6 +26,7 @@ const MAX_PREALLOCATED_EXTENTS: u64 = 1024;
 
 /// Truncates an existing destination, after all checks that are possible beforehand, and reserves the blocks of the
 /// source's data, or returns why not. Its findings about the extents are used again: a dense source is queried once.
+/// Nothing is reserved if `unreserved` says why not.
 ///
 /// # Errors
 /// EFBIG beyond the file size limit, and ENOSPC if the data certainly does not fit: then the destination is unchanged.
@@ -34,6 +35,7 @@ const MAX_PREALLOCATED_EXTENTS: u64 = 1024;
 pub(super) fn prepare_dest(
     plan: &Plan<'_>,
     extents: &mut ExtentScanner<'_>,
+    mut unreserved: Option<&'static str>,
     check_stop: &mut StopCheck<'_>,
 ) -> Result<Option<String>, Error> {
     let dest = plan.job.dest;
@@ -49,7 +51,10 @@ pub(super) fn prepare_dest(
             Sparse::Never => plan.job.source_info.size,
             Sparse::Auto | Sparse::Always => plan.job.source_info.data,
         };
-        check_free_space(dest, data, plan.job.dest_caps.allocated, check_stop)?;
+        match check_free_space(dest, data, plan.job.dest_caps.allocated, check_stop) {
+            Err(Error::Io(..)) if plan.options.room.cut => unreserved = Some("it does not fit"),
+            checked => checked?,
+        }
     }
     truncate_dest(
         dest,
@@ -57,6 +62,9 @@ pub(super) fn prepare_dest(
         plan.options.resume_at,
         check_stop,
     )?;
+    if let Some(why) = unreserved {
+        return Ok(Some(why.into()));
+    }
     let mut rest = PeriodicSleep::begin();
     preallocate(plan, extents, &mut || {
         rest.sleep_if_due();
@@ -117,7 +125,13 @@ fn preallocate(
     // Space reserved so far is released, since ext4 keeps it otherwise.
     let kept = plan.options.resume_at.cast_signed();
     let _ = retry(|| ftruncate(plan.job.dest, kept));
-    Err(error)
+    match error {
+        // What fits of it is wanted.
+        Error::Io(_, e) if plan.options.room.cut && e.raw_os_error() != Some(libc::EFBIG) => {
+            Ok(Some(format!("fallocate: {}", strerror(&e))))
+        }
+        error => Err(error),
+    }
 }
 
 fn preallocate_extents(

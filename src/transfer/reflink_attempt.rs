@@ -24,7 +24,7 @@ struct ShareError {
     is_mixture: bool,
 }
 
-/// Shares the blocks of the source, if that is wanted and may be possible. Returns whether it did; if not, the reason
+/// Shares the blocks of the source, if that is wanted and may be possible, and the file is not too large. Returns whether it did; if not, the reason
 /// is recorded, and the destination is unchanged, except that it may have been truncated to the size of the source, or
 /// emptied.
 ///
@@ -37,7 +37,8 @@ pub(super) fn try_reflink(
     options: TransferOptions,
     listener: &mut dyn CopyListener,
 ) -> Result<bool, CopyFailure> {
-    if options.resume_at > 0 || !plan::serves(REFLINK, job, &options) {
+    let is_too_large = options.room.is_too_large(job.source_info.data);
+    if is_too_large || options.resume_at > 0 || !plan::serves(REFLINK, job, &options) {
         return Ok(false);
     }
     let start = CopyStart::now();

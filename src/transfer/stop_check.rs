@@ -8,12 +8,14 @@ use super::event::{CopyListener, Progress};
 /// What a long task calls between two steps. It fails once the copy shall stop.
 pub(super) type StopCheck<'a> = dyn FnMut() -> Result<(), Error> + 'a;
 
-/// Fails with [`Error::Interrupted`] once the listener asks to stop.
+/// Fails with [`Error::Interrupted`] once the listener asks to stop, or with [`Error::Stopped`] if it has a reason.
 pub(super) fn check_stop(listener: &dyn CopyListener) -> Result<(), Error> {
     if listener.interrupted() {
-        Err(Error::Interrupted)
-    } else {
-        Ok(())
+        return Err(Error::Interrupted);
+    }
+    match listener.stop_reason() {
+        Some(reason) => Err(Error::Stopped(reason)),
+        None => Ok(()),
     }
 }
 

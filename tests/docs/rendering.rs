@@ -19,10 +19,11 @@ const GROFF_LINE_LENGTH: &str = "-rLL=78n";
 const FALSE_WARNING: &str = "table text block will not fit on one page";
 
 /// The sections that a reader looks for, besides those that clap makes.
-const MMAPCP_SECTIONS: [&str; 14] = [
+const MMAPCP_SECTIONS: [&str; 15] = [
     "ENGINES",
     "THROTTLING",
     "DURABILITY",
+    "ROOM",
     "WRITERS OF THE SOURCE",
     "CHECKSUMS",
     "VERIFICATION",

@@ -24,6 +24,7 @@ mod power_cut_replay;
 mod power_cut_snapshots;
 mod program_run;
 mod reflink;
+mod room;
 mod shared_device;
 mod source_dest_matrix;
 mod source_dump;

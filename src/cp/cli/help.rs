@@ -75,7 +75,8 @@ pub(super) fn after() -> String {
         "\nFor files of at least 256 MiB, mmap and splice are measured against each other on the first 32 MiB, and the cheaper \
          one copies the rest. Smaller files in memory are copied by splice, or by mmap if they are in huge pages. Files of up \
          to 64 KiB are written by dontcache or buffered.\n\
-         SIGUSR1 prints a line of status. The exit status is 0 if everything was copied, and otherwise 1.",
+         SIGUSR1 prints a line of status. The exit status is 0 if everything was copied, 3 if files were cut and \
+         nothing else failed, and otherwise 1.",
     );
     text
 }

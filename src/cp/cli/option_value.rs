@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::super::usage_error::{UsageError, ValueKind};
 use super::argmatch::argmatch;
 use crate::report::units::{parse_bytes, parse_rate, parse_time_with_unit, suggest_unit};
+use crate::transfer::KeepFree;
 
 /// The accepted rates, in bytes a second. A lower limit would be less than a page in four seconds, and a higher one is
 /// faster than memory.
@@ -171,6 +172,30 @@ impl OptionValue<'_> {
         self.or_invalid(priority, ValueKind::QueuePriority)
     }
 
+    /// Returns the argument as space that is to stay free: a size, or a percentage of the file system.
+    ///
+    /// # Errors
+    /// Returns the usage error where the argument is neither.
+    pub fn keep_free(self) -> Result<KeepFree, UsageError> {
+        let text = self.text();
+        let free = match text.strip_suffix('%') {
+            Some(share) => decimal(share)
+                .filter(|share| *share > 0.0 && *share <= 100.0)
+                .map(KeepFree::Percent),
+            None => parse_bytes(text).ok().map(KeepFree::Bytes),
+        };
+        self.or_invalid(free, ValueKind::KeepFree)
+    }
+
+    /// Returns the argument as the largest size of a file, of at least one byte.
+    ///
+    /// # Errors
+    /// Returns the usage error where the argument is no such size.
+    pub fn max_size(self) -> Result<u64, UsageError> {
+        let size = parse_bytes(self.text()).ok().filter(|size| *size > 0);
+        self.or_invalid(size, ValueKind::MaxSize)
+    }
+
     fn option_name(self) -> String {
         format!("--{}", self.option)
     }
@@ -209,11 +234,15 @@ fn time(text: &str, longest: Duration) -> Option<Duration> {
 }
 
 fn percent(text: &str) -> Option<f64> {
-    let number = text.strip_suffix('%').unwrap_or(text);
+    let share = decimal(text.strip_suffix('%').unwrap_or(text));
+    share.filter(|share| (LEAST_PRESSURE..=100.0).contains(share))
+}
+
+/// Parses digits with at most one point.
+fn decimal(number: &str) -> Option<f64> {
     // These are other forms that f64 would accept: inf, nan, exponents and signs.
     if number.contains(|c: char| !c.is_ascii_digit() && c != '.') {
         return None;
     }
-    let share = number.parse::<f64>().ok();
-    share.filter(|share| (LEAST_PRESSURE..=100.0).contains(share))
+    number.parse().ok()
 }

@@ -404,6 +404,37 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     .own(),
     required(
         "",
+        "keep-free",
+        ("SIZE|PERCENT", Free),
+        "Keep SIZE bytes, or PERCENT of the size (15%), of the file system of DEST free: fail before the first byte \
+         if a file does not fit, and when others fill the disk",
+        |parsed, free| {
+            free.keep_free()
+                .map(|free| parsed.options.transfer.room.keep_free = Some(free))
+        },
+    )
+    .own(),
+    required(
+        "",
+        "max-size",
+        ("SIZE", Free),
+        "Fail if a file has more than SIZE bytes of data, holes not counted",
+        |parsed, size| {
+            size.max_size()
+                .map(|size| parsed.options.transfer.room.max_size = Some(size))
+        },
+    )
+    .own(),
+    switch(
+        "",
+        "cut",
+        "Keep the beginning of a file that does not fit as DEST.part, on the disk, with a map of it in DEST.part.map \
+         as ddrescuelog reads it; implies --atomic and --fsync; the exit status is 3 then",
+        |parsed| parsed.options.transfer.room.cut = true,
+    )
+    .own(),
+    required(
+        "",
         "limit-rate",
         ("RATE", Free),
         "Copy at most RATE bytes of data per second, from 1K to 100G; K, M, G are powers \

@@ -471,6 +471,18 @@ impl TempFile {
         self.temp_name = None;
     }
 
+    /// Returns the entry that the file gets in the end.
+    pub(super) fn entry(&self) -> &AtPath {
+        &self.entry
+    }
+
+    /// Makes the file get another entry of the same directory, which must be free.
+    pub(super) fn with_entry(mut self, entry: AtPath) -> Self {
+        self.entry = entry;
+        self.old_file = OldFile::Absent;
+        self
+    }
+
     /// Returns the temporary name, where the file has one.
     pub(super) fn name(&self) -> Option<&OsStr> {
         self.temp_name.as_deref()

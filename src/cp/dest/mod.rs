@@ -195,6 +195,27 @@ impl Destination {
         }
     }
 
+    /// Returns the entry that the file gets in the end, after all symbolic links if it is atomic.
+    #[must_use]
+    pub fn entry(&self) -> &AtPath {
+        match &self.temporary {
+            Some(temporary) => temporary.entry(),
+            None => &self.dest,
+        }
+    }
+
+    /// Makes a temporary file get another name than the one that it was opened for. There must be no file of that name.
+    #[must_use]
+    pub fn into_part(self, part: AtPath) -> Self {
+        Self {
+            temporary: self
+                .temporary
+                .map(|temporary| temporary.with_entry(part.clone())),
+            dest: part,
+            ..self
+        }
+    }
+
     /// Returns the temporary name of the file, where it has one.
     #[must_use]
     pub fn part_name(&self) -> Option<OsString> {

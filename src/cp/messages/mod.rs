@@ -3,6 +3,7 @@
 mod deadline;
 mod drain;
 mod queue;
+mod room;
 pub(super) mod usage;
 
 use std::ffi::OsStr;
@@ -313,6 +314,9 @@ fn own_refusal(refusal: Refusal, source: &str, dest: &str) -> String {
         Refusal::ResumeStateName => {
             format!("cannot use --resume with {dest}: its name is that of a state of --resume")
         }
+        Refusal::PartExists => {
+            format!("will not copy {source}: {dest} exists, perhaps from an earlier --cut")
+        }
         _ => "with --parents, the destination must be a directory".into(),
     }
 }
@@ -459,6 +463,7 @@ impl DataError {
                 };
                 write!(f, "--require-quiescent: {from}: {error}{what}")
             }
+            transfer::Error::Stopped(reason) => f.write_str(&room::stop_sentence(reason, from, to)),
             transfer::Error::DurablePoint(e) => {
                 write!(
                     f,

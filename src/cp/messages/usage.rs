@@ -135,6 +135,10 @@ fn describe_values(takes: &ValueKind) -> String {
             return format!("bytes per second from 1K to 100G, such as 50M; did you mean {unit}?");
         }
         ValueKind::InFlight => "a size from 64K to 64M, as 4M",
+        ValueKind::KeepFree => {
+            "a size such as 10G, or a share above 0% and up to 100%, such as 15%"
+        }
+        ValueKind::MaxSize => "a size of at least 1 byte, such as 100G",
         ValueKind::Latency => "a time with a unit, from 1us to 1h, such as 5ms",
         ValueKind::GiveUpTime => "a time with a unit, from 1us to 1000h, such as 30s",
         ValueKind::Deadline => "a time with a unit, from 1ms to 1000h, such as 10min",

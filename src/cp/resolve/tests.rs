@@ -325,7 +325,7 @@ fn an_abbreviation_means_what_it_means_to_cp() {
     assert_eq!(options("--lim=1M a b").throttle.rate, Some(1 << 20));
     assert_eq!(
         mistake("--m=1 a b"),
-        "option '--m=1' is ambiguous; possibilities: '--manifest' '--max-fork-latency' '--max-wakeup-latency' '--max-write-latency' '--max-pressure'"
+        "option '--m=1' is ambiguous; possibilities: '--manifest' '--max-size' '--max-fork-latency' '--max-wakeup-latency' '--max-write-latency' '--max-pressure'"
     );
     let among_ours = "option '--j' is ambiguous; possibilities: '--jobs' '--json'";
     assert_eq!(mistake("--j a b"), among_ours);

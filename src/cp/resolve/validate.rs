@@ -54,6 +54,7 @@ pub(super) fn validate(
         name,
         priority: parsed.queue_priority.unwrap_or_default(),
     });
+    imply_durability(&mut options);
     // Files that are synced beside the copy of another would be taken for those of others.
     let syncs_beside = options.durability.fsync && (options.recursive || options.sources.len() > 1);
     if options.transfer.in_flight.is_none() && !syncs_beside {
@@ -95,6 +96,14 @@ pub(super) fn validate_status(
     })
 }
 
+/// Sets what --cut implies: the old file is kept, and what is kept of the new one is not lost with the power.
+fn imply_durability(options: &mut CopyOptions) {
+    if options.transfer.room.cut {
+        options.durability.atomic = true;
+        options.durability.fsync = true;
+    }
+}
+
 /// Returns the treatment of an existing file: -n overrides --update, and --update overrides -i.
 fn resolve_overwrite(parsed: &ParsedOptions) -> Overwrite {
     match (parsed.interactive, parsed.update) {
@@ -131,6 +140,9 @@ fn check_dataless_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
     let (options, transfer) = (&parsed.options, &parsed.options.transfer);
     let of_data = [
         (options.durability.atomic, "--atomic"),
+        (transfer.room.keep_free.is_some(), "--keep-free"),
+        (transfer.room.max_size.is_some(), "--max-size"),
+        (transfer.room.cut, "--cut"),
         (options.manifest.is_some(), "--manifest"),
         (transfer.digest.is_some(), "--checksum"),
         (transfer.verify, "--verify"),
@@ -144,6 +156,24 @@ fn check_dataless_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
     };
     match (first(&of_data), first(&dataless)) {
         (Some(option), Some(with)) => Err(UsageError::Exclusive { option, with }),
+        _ => check_cut_conflicts(parsed),
+    }
+}
+
+/// Rejects --cut together with what needs the whole file, or a source that stays.
+fn check_cut_conflicts(parsed: &ParsedOptions) -> Result<(), UsageError> {
+    let (options, transfer) = (&parsed.options, &parsed.options.transfer);
+    let others = [
+        (transfer.drain, "--drain"),
+        (options.resume, "--resume"),
+        (transfer.verify, "--verify"),
+        (transfer.reflink == Reflink::Always, "--reflink=always"),
+    ];
+    match others.iter().find(|(given, _)| *given) {
+        Some((_, with)) if transfer.room.cut => Err(UsageError::Exclusive {
+            option: "--cut",
+            with,
+        }),
         _ => check_resume_conflicts(parsed),
     }
 }

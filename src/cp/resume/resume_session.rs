@@ -24,6 +24,7 @@ use super::state_file::{StateFile, UnusableState};
 use super::whole_files::WholeFiles;
 use crate::sys::file::try_lock;
 use crate::transfer::errno_class::{Endpoint, retry};
+use crate::transfer::stop_reason::StopReason;
 use crate::transfer::{self, CopyFailure, CopyListener, Event, Progress, RESUME_UNIT};
 
 /// A copy with a state file.
@@ -484,5 +485,9 @@ impl CopyListener for ResumeListener<'_> {
 
     fn interrupted(&self) -> bool {
         self.inner.interrupted()
+    }
+
+    fn stop_reason(&self) -> Option<StopReason> {
+        self.inner.stop_reason()
     }
 }

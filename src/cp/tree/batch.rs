@@ -157,8 +157,10 @@ impl CopyRun<'_> {
     /// Returns an idle copier, or a new one, for a thread that copies.
     fn take_copier(&self) -> FileCopier {
         let mut idle = lock(&self.idle_copiers);
-        idle.pop()
-            .unwrap_or_else(|| FileCopier::with_rate_limiter(self.pace.clone()))
+        idle.pop().unwrap_or_else(|| {
+            FileCopier::with_rate_limiter(self.pace.clone())
+                .with_room_ledger(Arc::clone(&self.room))
+        })
     }
 
     /// Keeps the copier for the next batch, and reports its deferred errors.

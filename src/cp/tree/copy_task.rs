@@ -58,7 +58,9 @@ impl CopyTask {
                 Some(made)
             }
             Err(failed) => {
-                run.fail();
+                if !matches!(failed.why, EntryError::Cut) {
+                    run.fail();
+                }
                 voice.count_source(SourceOutcome::Failed(size(&self.transfer.from)));
                 self.failed(failed, run, voice);
                 None

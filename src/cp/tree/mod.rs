@@ -47,6 +47,7 @@ use super::resume::remove_leftover;
 use super::thread_pool::{self, Pool};
 use crate::cp::in_flight::InFlight;
 use crate::report::{OrderedOutput, SourceOutcome};
+use crate::transfer::RoomLedger;
 use crate::transfer::rate_limit::RateLimiter;
 use batch::Batch;
 use copy_task::FileTransfer;
@@ -126,6 +127,7 @@ fn copy_each(
         options,
         cx: CopyContext::new(options, umask()),
         pace,
+        room: Arc::default(),
         failed: AtomicBool::new(false),
         idle_copiers: Mutex::default(),
         copied: Mutex::default(),
@@ -220,6 +222,8 @@ pub(super) struct CopyRun<'a> {
     pub(super) cx: CopyContext<'a>,
     /// The rate limiter that the threads wait for before they write.
     pace: Option<Arc<RateLimiter>>,
+    /// The free space that is promised to the files of the run.
+    room: Arc<RoomLedger>,
     failed: AtomicBool,
     /// The copiers that no thread is using.
     idle_copiers: Mutex<Vec<FileCopier>>,

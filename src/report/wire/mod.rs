@@ -65,6 +65,8 @@ pub enum Event<'a> {
     Freed(Freed<'a>),
     /// One file was copied completely.
     Done(Done<'a>),
+    /// The beginning of a file was kept in place of the whole.
+    Cut(Cut<'a>),
     /// Something could not be copied, or not completely.
     Error(Error<'a>),
     /// The sums of the whole run, written at its end.
@@ -319,6 +321,53 @@ pub struct Freed<'a> {
     bytes: u64,
 }
 
+/// The beginning of a file was kept in place of the whole, for which there was no room. Only with `--cut`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Cut<'a> {
+    #[serde(flatten)]
+    paths: FilePaths<'a>,
+    /// The file that has the beginning, and is on the disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    part: Option<&'a str>,
+    /// The bytes of that path in hexadecimal, only if they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    part_hex: Option<String>,
+    /// The file that says what the other one has, in the format of GNU ddrescue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    map: Option<&'a str>,
+    /// The bytes of that path in hexadecimal, only if they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    map_hex: Option<String>,
+    /// Bytes from the start of the source that were kept.
+    at: u64,
+    /// Size of the source in bytes; null for a stream.
+    size: Option<u64>,
+    /// Why it was cut: a limit by the name of its option, `no-space`, or `quota`.
+    why: &'a str,
+}
+
+/// A file of which the beginning was kept.
+#[derive(Debug, Clone, Copy)]
+pub struct CutFile<'a> {
+    /// The source and the destination.
+    pub paths: (&'a Path, &'a Path),
+    /// The file that has the beginning.
+    pub part: &'a Path,
+    /// The file that says what the other one has.
+    pub map: &'a Path,
+    /// Bytes from the start that were kept.
+    pub at: u64,
+    /// Size of the source in bytes; `None` for a stream.
+    pub size: Option<u64>,
+    /// The word for the reason.
+    pub why: &'a str,
+}
+
 /// One file was copied completely.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -427,6 +476,8 @@ pub struct Total {
     skipped: u64,
     /// Errors that were reported by `error` events.
     errors: u64,
+    /// Files whose beginning was kept in place of the whole, which `cut` events reported.
+    cut: u64,
     /// Wall time in seconds since the run was started.
     elapsed: f64,
     /// `bytes` divided by `elapsed`, in bytes per second.
@@ -477,6 +528,21 @@ impl<'a> Event<'a> {
         Self::Freed(Freed {
             paths: FilePaths::new(source, dest),
             bytes,
+        })
+    }
+
+    /// Makes the event of a file of which the beginning was kept.
+    #[must_use]
+    pub fn cut(cut: &CutFile<'a>) -> Self {
+        Self::Cut(Cut {
+            paths: FilePaths::new(cut.paths.0, cut.paths.1),
+            part: cut.part.to_str(),
+            part_hex: hex_unless_utf8(cut.part),
+            map: cut.map.to_str(),
+            map_hex: hex_unless_utf8(cut.map),
+            at: cut.at,
+            size: cut.size,
+            why: cut.why,
         })
     }
 
@@ -695,6 +761,7 @@ impl From<&RunSummary> for Total {
             directories: sum.directories,
             skipped: sum.skipped,
             errors: sum.errors,
+            cut: sum.cut,
             elapsed: sum.elapsed.as_secs_f64(),
             rate: bytes_per_second(sum.bytes, sum.elapsed),
         }

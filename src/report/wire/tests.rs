@@ -140,6 +140,23 @@ fn file_lines() -> Vec<String> {
     let mut lines: Vec<_> = lines.collect();
     lines.push(Event::durable(source, dest, 64 << 20).into_line());
     lines.push(Event::freed(source, dest, 60 << 20).into_line());
+    let cut = CutFile {
+        paths: (source, dest),
+        part: Path::new("/var/dump.part"),
+        map: Path::new("/var/dump.part.map"),
+        at: 4 << 20,
+        size: Some(16 << 20),
+        why: "keep-free",
+    };
+    lines.push(Event::cut(&cut).into_line());
+    let stream = CutFile {
+        paths: (bytes, bytes),
+        part: bytes,
+        map: bytes,
+        size: None,
+        ..cut
+    };
+    lines.push(Event::cut(&stream).into_line());
     let event = plan_event();
     let with_bytes = Event::of_file(&event, bytes, bytes);
     lines.push(with_bytes.expect("it is no note").into_line());
@@ -255,6 +272,7 @@ fn total_line() -> String {
         directories: 2,
         skipped: 1,
         errors: 3,
+        cut: 1,
         elapsed: Duration::from_millis(2500),
         engine: None,
     };

@@ -16,6 +16,7 @@ use crate::sys::lock::{lock, unpoisoned};
 use crate::transfer::copy_job::CopyJob;
 use crate::transfer::error::{CopyFailure, Error};
 use crate::transfer::event::{CopyListener, Event, Progress};
+use crate::transfer::stop_reason::StopReason;
 
 /// Bytes that the copy may be ahead of the thread: some windows of the engines, so that neither waits for each of the
 /// other's calls. What is hashed so late has left the caches of the CPU anyway.
@@ -148,6 +149,10 @@ impl CopyListener for Follower<'_> {
 
     fn interrupted(&self) -> bool {
         self.inner.interrupted()
+    }
+
+    fn stop_reason(&self) -> Option<StopReason> {
+        self.inner.stop_reason()
     }
 }
 

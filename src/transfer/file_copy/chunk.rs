@@ -12,6 +12,7 @@ use super::super::rate_limit::CallSpan;
 use super::super::token_wait;
 use super::direct_check::verify_direct;
 use super::piece_workers;
+use super::room_check;
 use super::unaligned::{write_padded, write_tail};
 use super::{FileCopy, report};
 use crate::sys::clock::MonotonicNs;
@@ -46,12 +47,13 @@ impl Chunk<'_> {
 /// Writes a chunk at the cursor, or as much of it as may go at once. Returns once that is done.
 pub(super) fn copy_chunk(run: &mut FileCopy<'_>, chunk: Chunk<'_>) -> Result<(), Error> {
     let taken = wait_for_tokens(run, chunk.len())?;
-    let Some(pace) = run.plan.job.pace else {
-        write_admitted(run, chunk.first(taken))?;
+    let granted = room_check::grant(run, taken)?;
+    let began = run.plan.job.pace.map(|_| MonotonicNs::now());
+    let moved = write_admitted(run, chunk.first(granted))?;
+    room_check::settle(run, moved);
+    let (Some(pace), Some(began)) = (run.plan.job.pace, began) else {
         return Ok(());
     };
-    let began = MonotonicNs::now();
-    let moved = write_admitted(run, chunk.first(taken))?;
     pace.record_moved(taken, moved);
     // The time of a call that reads another disk, or that waits for more than its own bytes, says little about this disk.
     let direct = run.endpoints.dest.write_mode() == WriteMode::Direct;

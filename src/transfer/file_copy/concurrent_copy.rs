@@ -8,16 +8,19 @@ use super::piece_queue::Piece;
 use super::piece_workers::{
     PieceWorkers, apply_report, look_at_device, push, set_size_ahead, wait_idle,
 };
+use super::room_check;
 use super::{FileCopy, report};
 
 /// Copies the next `len` bytes of the source, or gives them to a helper.
 pub(super) fn copy_piece(run: &mut FileCopy<'_>, len: usize) -> Result<(), Error> {
+    room_check::note_position(run);
     settle_failures(run)?;
     look_at_device(run)?;
     if !is_ready(run, len)? {
         return copy_chunk(run, Chunk::SourceFile(len));
     }
     advance_trial(run)?;
+    room_check::grant(run, 0)?;
     let piece = Piece {
         at: run.cursor.pos,
         len: len as u64,

@@ -11,6 +11,7 @@ use super::super::plan::Sparse;
 use super::super::source_reader;
 use super::chunk::{Chunk, copy_chunk};
 use super::concurrent_copy;
+use super::room_check;
 use super::{FileCopy, charge_skipped_zeros, report};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
@@ -86,6 +87,7 @@ fn read_suspect_holes(
         .finish()
         .map_err(|e| Error::Io(Endpoint::Dest, e))?;
     let align = run.align();
+    room_check::note_position(run);
     for hole in holes {
         run.cursor.pos = align.down(hole.start);
         let end = align.up(hole.end).min(run.cursor.size);

@@ -13,6 +13,7 @@ mod finalize;
 mod piece_queue;
 mod piece_workers;
 mod pipe_copy;
+mod room_check;
 mod small_file;
 mod small_file_batch;
 mod stream_copy;
@@ -38,6 +39,7 @@ use super::event::{CopyListener, Phase, Progress};
 use super::extent_scanner::{ExtentScanner, ScanMethod};
 use super::mount_cache::MountCache;
 use super::plan::{Plan, Sparse, TransferOptions};
+use super::room::file_room::FileRoom;
 use super::segment::Segment;
 use super::stop_check::{check_stop, interrupted_or, report_progress};
 use super::write_batch::WriteBatch;
@@ -93,18 +95,22 @@ fn copy_by_engines(
         let error = Error::Impossible(plan.why_not());
         return Err(CopyFailure::before(error, job.source_info.size));
     }
+    let fail = |error, listener: &dyn CopyListener| {
+        let error = interrupted_or(error, listener);
+        CopyFailure::before(error, job.source_info.size)
+    };
+    let admitted = room_check::admit_file(job, &options, &mut || check_stop(listener));
+    let mut room = admitted.map_err(|error| fail(error, listener))?;
     let mut extents = ExtentScanner::new(job.source, job.source_info.size, scan_method(job));
     let truncatable = check_truncatable(&plan, job.dest);
-    let room = preallocate::prepare_dest(&plan, &mut extents, &mut || check_stop(listener));
+    let reserved = reserve(&plan, &mut extents, room.as_mut(), listener);
     extents.rewind();
-    let is_reserved = matches!(room, Ok(None));
-    listener.event(&plan.event(room.as_ref().ok().cloned().flatten()));
-    if let Err(error) = room {
-        let error = interrupted_or(error, listener);
-        return Err(CopyFailure::before(error, job.source_info.size));
-    }
+    let is_reserved = matches!(reserved, Ok(None));
+    listener.event(&plan.event(reserved.as_ref().ok().cloned().flatten()));
+    reserved.map_err(|error| fail(error, listener))?;
     let dest = DestWriter::new(job.dest, &job.dest_caps);
     let mut run = FileCopy::new(&plan, dest, Some(start), listener);
+    run.room = room;
     run.workers = PieceWorkers::for_plan(&plan, is_reserved && truncatable.is_ok());
     if let Err(e) = truncatable {
         run.endpoints.dest.is_truncatable = false;
@@ -119,6 +125,26 @@ fn copy_by_engines(
     method.note_detection(&job.source_info, extents.finder(), &options, regular);
     method.note_moved(&run.account.moved, &plan.rows, run.engines.rows());
     finalize::end(run, copied)
+}
+
+/// Truncates the destination and reserves its space, if that is wanted. Returns why it is not reserved.
+fn reserve(
+    plan: &Plan<'_>,
+    extents: &mut ExtentScanner<'_>,
+    mut room: Option<&mut FileRoom<'_>>,
+    listener: &dyn CopyListener,
+) -> Result<Option<String>, Error> {
+    let unreserved = room.as_ref().and_then(|room| room.why_unreserved());
+    let reserved = preallocate::prepare_dest(plan, extents, unreserved, &mut || {
+        if let Some(room) = &mut room {
+            room.note_allocated();
+        }
+        check_stop(listener)
+    });
+    if let (Some(room), Ok(None)) = (room, &reserved) {
+        room.note_reserved();
+    }
+    reserved
 }
 
 /// Looks for the data before the offset at which a copy goes on, so that all blocks of the source are accounted for.
@@ -253,6 +279,10 @@ pub(super) struct FileCopy<'a> {
     account: CopyAccount,
     /// The threads that help, where several pieces may be on their way at once.
     workers: Option<PieceWorkers>,
+    /// The room that the file may take, where it is limited.
+    room: Option<FileRoom<'a>>,
+    /// Offset behind the last byte that was written, noted where the room is limited and before the cursor moves back.
+    furthest: u64,
     listener: &'a mut dyn CopyListener,
 }
 
@@ -286,6 +316,8 @@ impl<'a> FileCopy<'a> {
                 peak_in_flight: 0,
             },
             workers: None,
+            room: None,
+            furthest: 0,
             listener,
         }
     }

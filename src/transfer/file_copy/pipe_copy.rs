@@ -21,6 +21,7 @@ use super::super::event::Event;
 use super::super::page_pipe::{PagePipe, enlarge_pipe};
 use super::chunk::{fall_back, start_row, wait_for_tokens};
 use super::direct_check::verify_direct;
+use super::room_check;
 use super::{FileCopy, report};
 
 /// Smallest capacity in bytes of a pipe from which pages are written: with 64 KiB a write of so little costs more than
@@ -148,10 +149,13 @@ impl PipeCopy {
             let chunk = run.plan.options.chunk.unwrap_or(self.held);
             let most = run.engines.affordable_bytes().min(chunk).min(self.held);
             let taken = wait_for_tokens(run, run.limit_chunk(most) as u64)?;
+            let granted = room_check::grant(run, taken)?;
             let before = run.cursor.pos;
-            let written = self.write_some(run, taken as usize);
+            let written = self.write_some(run, granted as usize);
+            let moved = run.cursor.pos - before;
+            room_check::settle(run, moved);
             if let Some(pace) = run.plan.job.pace {
-                pace.record_moved(taken, run.cursor.pos - before);
+                pace.record_moved(taken, moved);
             }
             for text in run.endpoints.notes.drain(..) {
                 run.listener.event(&Event::Note { text });

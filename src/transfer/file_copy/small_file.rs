@@ -21,10 +21,11 @@ use super::super::free_space::check_free_space;
 use super::super::mount_cache::MountCache;
 use super::super::plan::{DirectPolicy, Plan, Sparse, TransferOptions};
 use super::super::preallocate;
-use super::super::stop_check::interrupted_or;
+use super::super::stop_check::{check_stop, interrupted_or};
 use super::super::token_wait;
 use super::chunk::{Chunk, write_admitted};
 use super::finalize::{self, check_source_unchanged};
+use super::room_check;
 use super::{CopyStart, FileCopy, ThreadState, report};
 
 /// Largest size in bytes of such a file.
@@ -130,11 +131,13 @@ fn copy_whole(
     // As a rule at once: a chunk was no smaller than the file when this way was taken.
     token_wait::wait_for_all_tokens(job.pace, size, || report(run))?;
     let data = read_whole(job, buffer)?;
+    take_room(run, size)?;
     prepare_dest(run, file_size_limit)?;
     while run.cursor.pos < size {
         let rest = &data[run.cursor.pos as usize..];
         write_admitted(run, Chunk::Buffer(rest, rest.len()))?;
     }
+    room_check::settle(run, size);
     run.endpoints.dest.start_writeback();
     run.account.extents = u64::from(size > 0);
     if let Some(pace) = job.pace {
@@ -142,6 +145,18 @@ fn copy_whole(
     }
     report(run)?;
     check_source_unchanged(job)
+}
+
+/// Asks for the room of all bytes, where it is limited.
+fn take_room(run: &mut FileCopy<'_>, size: u64) -> Result<(), Error> {
+    let (job, options) = (run.plan.job, run.plan.options);
+    let listener = &*run.listener;
+    run.room = room_check::admit_file(job, &options, &mut || check_stop(listener))?;
+    if run.room.is_some() && size > 0 {
+        // Less than all of a file this small is of no use.
+        room_check::grant_all(run, size)?;
+    }
+    Ok(())
 }
 
 /// Reads all of the source, and looks whether there is more than it said.
