@@ -39,6 +39,13 @@ fn space(disk: &Mount) -> (u64, u64) {
     (stat.blocks_available() * block, stat.blocks() * block)
 }
 
+/// The engines that can copy to a file system: a tmpfs has no O_DIRECT.
+fn engines(kind: FsKind) -> impl Iterator<Item = &'static str> {
+    let direct = ["--engine=mmap", "--engine=splice", "--engine=direct"];
+    let is_possible = move |engine: &&str| kind != FsKind::Tmpfs || !direct.contains(engine);
+    PORTABLE_ENGINES.into_iter().filter(is_possible)
+}
+
 fn dump(memory: &Mount, name: &str, size: u64) -> PathBuf {
     let path = memory.path(name);
     write_dense(&File::create(&path).expect("create a dump"), 0..size).expect("write a dump");
@@ -67,7 +74,7 @@ fn a_file_fits_down_to_what_is_kept_free() {
         // What a file system needs beside the data (extents, allocation groups) is a few blocks.
         let fits = format!("--keep-free={}", free - DUMP - MIB);
         let short = format!("--keep-free={}", free - DUMP + 4096);
-        for engine in PORTABLE_ENGINES {
+        for engine in engines(kind) {
             let outcome = copy(&[engine, &short], &source, &dest);
             assert_eq!(outcome.code, Some(1), "{kind:?} {engine}: {outcome:?}");
             assert!(outcome.stderr.contains("no room for "), "{outcome:?}");
@@ -76,14 +83,6 @@ fn a_file_fits_down_to_what_is_kept_free() {
                 "{outcome:?}"
             );
             assert!(!dest.exists(), "{kind:?} {engine}");
-            if kind == FsKind::Tmpfs
-                && matches!(
-                    engine,
-                    "--engine=mmap" | "--engine=splice" | "--engine=direct"
-                )
-            {
-                continue;
-            }
             let outcome = copy(&[engine, &fits], &source, &dest);
             assert_eq!(outcome.code, Some(0), "{kind:?} {engine}: {outcome:?}");
             fs::remove_file(&dest).expect("remove the copy");
@@ -108,15 +107,7 @@ fn a_cut_file_fills_the_disk_down_to_what_is_kept_free() {
         let (free, total) = space(&disk);
         let kept = free - 20 * MIB;
         let keep = format!("--keep-free={kept}");
-        for engine in PORTABLE_ENGINES {
-            if kind == FsKind::Tmpfs
-                && matches!(
-                    engine,
-                    "--engine=mmap" | "--engine=splice" | "--engine=direct"
-                )
-            {
-                continue;
-            }
+        for engine in engines(kind) {
             let outcome = copy(&[engine, &keep, "--cut"], &source, &dest);
             assert_eq!(outcome.code, Some(3), "{kind:?} {engine}: {outcome:?}");
             let cut = outcome.event("cut").expect("a cut");
@@ -229,7 +220,7 @@ fn what_is_kept_free_stays_free_while_another_writer_fills_the_disk() {
         let Some(disk) = lab.mount(kind, mib) else {
             return;
         };
-        let sources = if round % 2 == 0 { &four } else { &one };
+        let sources = if round.is_multiple_of(2) { &four } else { &one };
         let outcome = FilledRound::run(&disk, sources, round as u64);
         eprintln!(
             "round {round}: {kind:?}, {} files, status {:?}, at most {:.3} % below while writing",
@@ -268,8 +259,8 @@ impl FilledRound {
         command
             .args([format!("--keep-free={kept}"), "--jobs=4".into()])
             .args((seed % 4 >= 2).then_some("--cut"))
-            .args((seed % 5 == 0).then_some("--sparse=always"))
-            .args((seed % 3 == 0).then_some("--limit-rate=200M"))
+            .args(seed.is_multiple_of(5).then_some("--sparse=always"))
+            .args(seed.is_multiple_of(3).then_some("--limit-rate=200M"))
             .args(sources)
             .arg(&disk.dir)
             .stdout(Stdio::null())
