@@ -23,7 +23,7 @@ _mmapcp() {
 
     case "${cmd}" in
         mmapcp)
-            opts="-a -b -d -L -f -i -H -l -n -P -p -T -x -r -R -S -s -t -u -v -Z --archive --attributes-only --backup --copy-contents --debug --dereference --force --interactive --link --no-clobber --no-dereference --no-preserve --no-target-directory --one-file-system --parents --preserve --recursive --remove-destination --sparse --reflink --strip-trailing-slashes --suffix --symbolic-link --target-directory --update --verbose --keep-directory-symlink --context --help --version --fsync --atomic --require-quiescent --resume --drain --verify --checksum --manifest --jobs --first --order --engine --direct --in-flight --progress --json --keep-free --max-size --cut --limit-rate --max-fork-latency --max-wakeup-latency --max-write-latency --max-pressure --give-up-after --finish-within --idle"
+            opts="-a -b -d -L -f -i -H -l -n -P -p -T -x -r -R -S -s -t -u -v -Z --archive --attributes-only --backup --copy-contents --debug --dereference --force --interactive --link --no-clobber --no-dereference --no-preserve --no-target-directory --one-file-system --parents --preserve --recursive --remove-destination --sparse --reflink --strip-trailing-slashes --suffix --symbolic-link --target-directory --update --verbose --keep-directory-symlink --context --help --version --fsync --atomic --require-quiescent --resume --drain --verify --checksum --manifest --jobs --first --order --engine --direct --in-flight --progress --json --keep-free --max-size --cut --limit-rate --max-fork-latency --max-wakeup-latency --max-write-latency --max-pressure --give-up-after --finish-within --idle --queue --queue-priority --queue-status"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -207,6 +207,27 @@ _mmapcp() {
                     return 0
                     ;;
                 --finish-within)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --queue)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --queue-priority)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --queue-status)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

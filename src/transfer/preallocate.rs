@@ -14,7 +14,9 @@ use super::extent_scanner::{ExtentScanner, Segment};
 use super::free_space::check_free_space;
 use super::incremental_alloc::{self, Cut, StepError};
 use super::plan::{Plan, Sparse};
+use super::room::file_room::FileRoom;
 use super::stop_check::StopCheck;
+use super::stop_reason::StopReason;
 use crate::sys::strerror::strerror;
 
 /// Files with fewer bytes of data are written in one or two calls, which report ENOSPC themselves.
@@ -26,7 +28,7 @@ const MAX_PREALLOCATED_EXTENTS: u64 = 1024;
 
 /// Truncates an existing destination, after all checks that are possible beforehand, and reserves the blocks of the
 /// source's data, or returns why not. Its findings about the extents are used again: a dense source is queried once.
-/// Nothing is reserved if `unreserved` says why not.
+/// Where the room of the file is limited, each step of the reservation asks whether there still is as much.
 ///
 /// # Errors
 /// EFBIG beyond the file size limit, and ENOSPC if the data certainly does not fit: then the destination is unchanged.
@@ -35,10 +37,11 @@ const MAX_PREALLOCATED_EXTENTS: u64 = 1024;
 pub(super) fn prepare_dest(
     plan: &Plan<'_>,
     extents: &mut ExtentScanner<'_>,
-    mut unreserved: Option<&'static str>,
+    mut room: Option<&mut FileRoom<'_>>,
     check_stop: &mut StopCheck<'_>,
 ) -> Result<Option<String>, Error> {
     let dest = plan.job.dest;
+    let mut unreserved = room.as_ref().and_then(|room| room.why_unreserved());
     let write = |e| Error::Io(Endpoint::Dest, e);
     if !plan.job.dest_caps.regular {
         return Ok(Some("not a regular file".into()));
@@ -68,6 +71,9 @@ pub(super) fn prepare_dest(
     let mut rest = PeriodicSleep::begin();
     preallocate(plan, extents, &mut || {
         rest.sleep_if_due();
+        if let Some(room) = &mut room {
+            room.check_promise()?;
+        }
         check_stop()
     })
 }
@@ -129,6 +135,9 @@ fn preallocate(
         // What fits of it is wanted.
         Error::Io(_, e) if plan.options.room.cut && e.raw_os_error() != Some(libc::EFBIG) => {
             Ok(Some(format!("fallocate: {}", strerror(&e))))
+        }
+        Error::Stopped(StopReason::KeepFree { .. }) if plan.options.room.cut => {
+            Ok(Some("space gets short".into()))
         }
         error => Err(error),
     }

@@ -294,16 +294,23 @@ fn fill_slowly(disk: &Mount, seed: u64, over: &AtomicBool) {
     }
 }
 
-/// Returns by how many bytes the free space was below `kept`, at most, at a moment before the files of a running copy grew.
+/// Returns by how many bytes the free space was below `kept`, at most, while the files of a running copy grew. What is read
+/// is not of one moment, so the free space that counts is the largest between two looks at the files.
 fn watch_growth(copy: &mut Child, disk: &Mount, kept: u64) -> u64 {
     let device = fs::metadata(&disk.dir).expect("stat the disk").dev();
-    let (mut below, mut before) = (0, (0, space(disk).0));
+    let look = |pid| {
+        let before = space(disk).0;
+        let allocated = allocated_by(pid, device);
+        (allocated, before, space(disk).0)
+    };
+    let (mut below, mut last) = (0, look(copy.id()));
     while copy.try_wait().expect("look at the copy").is_none() {
-        let now = (allocated_by(copy.id(), device), space(disk).0);
-        if now.0 > before.0 {
-            below = below.max(kept.saturating_sub(before.1));
+        let now = look(copy.id());
+        if now.0 > last.0 {
+            let free = last.1.max(last.2).max(now.1);
+            below = below.max(kept.saturating_sub(free));
         }
-        before = now;
+        last = now;
         thread::sleep(Duration::from_micros(500));
     }
     below

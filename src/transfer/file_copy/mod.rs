@@ -134,13 +134,8 @@ fn reserve(
     mut room: Option<&mut FileRoom<'_>>,
     listener: &dyn CopyListener,
 ) -> Result<Option<String>, Error> {
-    let unreserved = room.as_ref().and_then(|room| room.why_unreserved());
-    let reserved = preallocate::prepare_dest(plan, extents, unreserved, &mut || {
-        if let Some(room) = &mut room {
-            room.note_allocated();
-        }
-        check_stop(listener)
-    });
+    let mut heard = || check_stop(listener);
+    let reserved = preallocate::prepare_dest(plan, extents, room.as_deref_mut(), &mut heard);
     if let (Some(room), Ok(None)) = (room, &reserved) {
         room.note_reserved();
     }

@@ -182,14 +182,31 @@ impl<'a> FileRoom<'a> {
         (!self.fits).then_some("the file does not fit, and is cut where it does not")
     }
 
-    /// Takes what is allocated for the file by now out of its promise.
-    pub(in crate::transfer) fn note_allocated(&mut self) {
-        let Some(share) = &mut self.share else { return };
-        if let Ok(status) = StatxInfo::query(self.new_file.dest) {
-            let allocated = status.allocated.saturating_sub(share.allocated_before);
-            share.allocated_before = share.allocated_before.max(status.allocated);
-            share.reduce_promise(allocated);
+    /// Takes what is allocated for the file by now out of its promise, and asks whether there still is room for the rest:
+    /// others may have filled the disk since.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if there is not, and errors of asking.
+    pub(in crate::transfer) fn check_promise(&mut self) -> Result<(), Error> {
+        let Some(share) = &mut self.share else {
+            return Ok(());
+        };
+        let failed = |e| Error::Io(Endpoint::Dest, e);
+        let status = StatxInfo::query(self.new_file.dest).map_err(failed)?;
+        let allocated = status.allocated.saturating_sub(share.allocated_before);
+        share.allocated_before = share.allocated_before.max(status.allocated);
+        share.reduce_promise(allocated);
+        let account = &mut *lock(&share.account);
+        let space = account.query_space(self.new_file.dest, share.owner);
+        let space = space.map_err(failed)?;
+        if spare(account, space, share.kept).is_some_and(|spare| spare >= share.promised) {
+            return Ok(());
         }
+        Err(Error::Stopped(StopReason::KeepFree {
+            needed: Some(share.promised),
+            free: space.map_or(0, |space| space.free.saturating_sub(account.granted)),
+            kept: share.kept,
+        }))
     }
 
     /// Records that the space of the whole file is allocated.
