@@ -90,5 +90,5 @@ complete -c mmapcp -l resume -d 'Go on with an interrupted copy where it was on 
 complete -c mmapcp -l drain -d 'Give the memory of SOURCE back behind what is on the disk, and remove it at the end; implies --fsync and --resume; SOURCE is on tmpfs or hugetlbfs, and nobody else has it open'
 complete -c mmapcp -l verify -d 'When the data is on the disk, read it back past the page cache and compare it with SOURCE; a difference is an error'
 complete -c mmapcp -l json -d 'Write each event as a JSON object on a line of standard output; -v and --debug then write to standard error'
-complete -c mmapcp -l cut -d 'Keep the beginning of a file that does not fit as DEST.part, on the disk, with a map of it in DEST.part.map as ddrescuelog reads it; implies --atomic and --fsync; the exit status is 3 then'
+complete -c mmapcp -l cut -d 'Keep the beginning of a file that does not fit, or that --finish-within leaves no time for, as DEST.part, on the disk, with a map of it in DEST.part.map as ddrescuelog reads it; implies --atomic and --fsync; the exit status is 3 then'
 complete -c mmapcp -l idle -d 'Use disk and CPU only when no other program wants them: idle I/O class, nice 19, SCHED_IDLE'

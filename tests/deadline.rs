@@ -196,6 +196,63 @@ fn a_stream_has_no_size_and_that_is_said() {
     assert_eq!(fs::metadata(fixture.copy_path()).unwrap().len(), 100_000);
 }
 
+/// What is complete stays, what is under way is cut, and what was not begun is an error.
+#[test]
+fn with_cut_the_beginning_is_kept_when_the_time_is_over() {
+    let fixture = DeadlineFixture::new(16 * MIB);
+    let small = fixture.from.path().join("small");
+    make_dense_dump(&small, 4096);
+    let late = fixture.from.path().join("late");
+    make_dense_dump(&late, 4096);
+    let options = [
+        "--json",
+        "--cut",
+        "--jobs=1",
+        "--finish-within=2s",
+        "--limit-rate=2M",
+    ];
+    let mut command = mmapcp();
+    command.args(options).arg(&small).arg(fixture.source());
+    let out = run(command.arg(fixture.to.path()));
+    assert_eq!(out.status.code(), Some(3), "{out:?}");
+    let copy = |name: &str| fixture.to.path().join(name);
+    assert!(fs::read(copy("small")).unwrap() == fs::read(&small).unwrap());
+    assert!(!copy("dump").exists());
+    let part = fs::read(copy("dump.part")).unwrap();
+    let whole = fs::read(fixture.source()).unwrap();
+    assert!(!part.is_empty() && part.len() < whole.len() && part == whole[..part.len()]);
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let cut = text
+        .lines()
+        .find(|line| line.contains(r#""event":"cut""#))
+        .unwrap();
+    let cut: Value = serde_json::from_str(cut).unwrap();
+    assert_eq!(
+        (&cut["why"], &cut["at"]),
+        (&"deadline".into(), &part.len().into())
+    );
+    let text = stderr(&out);
+    assert!(
+        text.contains("the copy will not be complete in time"),
+        "{text}"
+    );
+    assert!(
+        text.contains("2.0 s is over; what is not complete is cut"),
+        "{text}"
+    );
+    assert!(text.contains("--finish-within, 2.0 s, is over"), "{text}");
+
+    let mut command = mmapcp();
+    for name in ["small", "dump.part", "dump.part.map"] {
+        fs::remove_file(copy(name)).unwrap();
+    }
+    command.args(options).arg(fixture.source()).arg(&late);
+    let out = run(command.arg(fixture.to.path()));
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    assert!(copy("dump.part").exists() && !copy("late").exists());
+    assert!(stderr(&out).contains("no time for"), "{out:?}");
+}
+
 /// Without limits there is nothing to yield, and a copy in time is silent, whatever it is made of.
 #[test]
 fn a_deadline_alone_changes_nothing() {

@@ -27,7 +27,8 @@ pub(super) fn check_rate_limit(jobs: &OperandJobs, options: &CopyOptions) -> Res
     let (Some(within), Some(rate)) = (limits.finish_within, limits.rate) else {
         return Ok(());
     };
-    if !writes_all(options) {
+    // What there is no time for is cut then.
+    if options.transfer.room.cut || !writes_all(options) {
         return Ok(());
     }
     let bytes = certain_bytes(jobs, options);

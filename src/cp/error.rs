@@ -743,7 +743,12 @@ pub enum DeadlineWarning {
         left: Duration,
     },
     /// The deadline has passed, and the copy is not complete.
-    IsOver(Duration),
+    IsOver {
+        /// The time that there was.
+        within: Duration,
+        /// Whether what is not complete is cut (--cut), or copied on.
+        cuts: bool,
+    },
     /// The deadline is watched without knowing how much there is to copy.
     UnknownTotal,
 }

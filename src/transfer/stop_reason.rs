@@ -1,5 +1,7 @@
 //! Why a copy is ended before the end of its source, though no call has failed.
 
+use std::time::Duration;
+
 /// Why a copy is ended before the end of its source, though no call has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
@@ -19,6 +21,8 @@ pub enum StopReason {
         /// Bytes of data that it may have.
         max: u64,
     },
+    /// The time of so long is over within which all was to be copied (`--finish-within`).
+    Deadline(Duration),
 }
 
 impl StopReason {
@@ -28,6 +32,7 @@ impl StopReason {
         match self {
             Self::KeepFree { .. } => "keep-free",
             Self::MaxSize { .. } => "max-size",
+            Self::Deadline(_) => "deadline",
         }
     }
 }

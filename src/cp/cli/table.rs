@@ -428,8 +428,9 @@ pub static OPTION_TABLE: &[OptionSpec] = &[
     switch(
         "",
         "cut",
-        "Keep the beginning of a file that does not fit as DEST.part, on the disk, with a map of it in DEST.part.map \
-         as ddrescuelog reads it; implies --atomic and --fsync; the exit status is 3 then",
+        "Keep the beginning of a file that does not fit, or that --finish-within leaves no time for, as DEST.part, on \
+         the disk, with a map of it in DEST.part.map as ddrescuelog reads it; implies --atomic and --fsync; the exit \
+         status is 3 then",
         |parsed| parsed.options.transfer.room.cut = true,
     )
     .own(),

@@ -34,10 +34,14 @@ impl Display for DeadlineWarning {
                 format_span(*needs),
                 format_span(*left),
             ),
-            Self::IsOver(within) => write!(
+            Self::IsOver { within, cuts } => write!(
                 f,
-                "{} is over; the copy goes on as fast as it can",
+                "{} is over; {}",
                 format_span(*within),
+                match cuts {
+                    true => "what is not complete is cut",
+                    false => "the copy goes on as fast as it can",
+                },
             ),
             Self::UnknownTotal => f.write_str(
                 "it is not known how much there is to copy; limits of latency and pressure hold for nine tenths of the time",

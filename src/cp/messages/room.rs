@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::cp::cut::{CutNotice, CutPoint};
 use crate::cp::error::CutReason;
 use crate::report::quote::quote;
-use crate::report::units::{format_size, format_size_of};
+use crate::report::units::{format_size, format_size_of, format_span};
 use crate::sys::strerror::strerror;
 use crate::transfer::StopReason;
 
@@ -14,6 +14,7 @@ pub(super) fn stop_sentence(reason: &StopReason, from: &str, to: &str) -> String
     match reason {
         StopReason::KeepFree { .. } => format!("no room for {to}: {}", stop_clause(reason)),
         StopReason::MaxSize { .. } => format!("{from} is too large: {}", stop_clause(reason)),
+        StopReason::Deadline(_) => format!("no time for {to}: {}", stop_clause(reason)),
     }
 }
 
@@ -39,6 +40,9 @@ fn stop_clause(reason: &StopReason) -> String {
         ),
         StopReason::MaxSize { size: None, max } => {
             format!("it has more than --max-size, {}", format_size(max))
+        }
+        StopReason::Deadline(within) => {
+            format!("--finish-within, {}, is over", format_span(within))
         }
     }
 }

@@ -18,6 +18,7 @@ use super::options::CopyOptions;
 use super::tree::thread_count;
 use crate::report::{OrderedOutput, Reporter};
 use crate::sys::clock::MonotonicNs;
+use crate::transfer::StopReason;
 use crate::transfer::rate_limit::{
     CopyTotals, Governor, Limits, Notice, RateLimiter, RateSettings, RemainingWork,
 };
@@ -37,6 +38,8 @@ pub(super) struct Throttle {
     threads: usize,
     /// Whether bytes may be read a second time after they were copied.
     reads_again: bool,
+    /// Whether files are cut when there is no more time for them (--cut).
+    cuts: bool,
 }
 
 impl Throttle {
@@ -58,6 +61,7 @@ impl Throttle {
             limits,
             threads: thread_count(options),
             reads_again: options.transfer.verify || options.transfer.digest.is_some(),
+            cuts: options.transfer.room.cut,
         }))
     }
 }
@@ -145,6 +149,8 @@ struct GovernorLoop<'a> {
     limits: Limits,
     /// Whether bytes may be read a second time after they were copied.
     reads_again: bool,
+    /// Whether files are cut when there is no more time for them (--cut).
+    cuts: bool,
 }
 
 impl<'a> GovernorLoop<'a> {
@@ -154,6 +160,7 @@ impl<'a> GovernorLoop<'a> {
             limits,
             threads,
             reads_again,
+            cuts,
         } = throttle;
         Self {
             governor: Governor::new(&limits, sensors::sample_period, threads, MonotonicNs::now()),
@@ -162,6 +169,7 @@ impl<'a> GovernorLoop<'a> {
             reporter,
             limits,
             reads_again,
+            cuts,
         }
     }
 
@@ -243,25 +251,30 @@ impl<'a> GovernorLoop<'a> {
                     after,
                 });
             }
-            Some(notice) => {
-                if let Some(warning) = deadline_warning(notice, &self.limits) {
-                    self.reporter.warn(warning);
-                }
-            }
+            Some(notice) => self.report_deadline(notice),
             None => {}
         }
     }
-}
 
-/// Returns the warning about a deadline, if the notice is about one.
-fn deadline_warning(notice: &Notice, limits: &Limits) -> Option<LimitWarning> {
-    let warning = match *notice {
-        Notice::LimitsYield(bottleneck) => Some(DeadlineWarning::LimitsYield(bottleneck)),
-        Notice::DeadlineTooShort { rate, needs, left } => {
-            Some(DeadlineWarning::TooShort { rate, needs, left })
-        }
-        Notice::DeadlineOver => limits.finish_within.map(DeadlineWarning::IsOver),
-        Notice::TargetMissedBeforeStart(_) | Notice::GiveUp(_) => None,
-    };
-    warning.map(LimitWarning::Deadline)
+    /// Warns about a deadline, if the notice is about one. When it is over, all files under way are cut with --cut.
+    fn report_deadline(&self, notice: &Notice) {
+        let warning = match *notice {
+            Notice::LimitsYield(bottleneck) => DeadlineWarning::LimitsYield(bottleneck),
+            Notice::DeadlineTooShort { rate, needs, left } => {
+                DeadlineWarning::TooShort { rate, needs, left }
+            }
+            Notice::DeadlineOver => {
+                let within = self.limits.finish_within.unwrap_or_default();
+                if self.cuts {
+                    self.reporter.end_copies(StopReason::Deadline(within));
+                }
+                DeadlineWarning::IsOver {
+                    within,
+                    cuts: self.cuts,
+                }
+            }
+            Notice::TargetMissedBeforeStart(_) | Notice::GiveUp(_) => return,
+        };
+        self.reporter.warn(LimitWarning::Deadline(warning));
+    }
 }

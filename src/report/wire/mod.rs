@@ -321,7 +321,7 @@ pub struct Freed<'a> {
     bytes: u64,
 }
 
-/// The beginning of a file was kept in place of the whole, for which there was no room. Only with `--cut`.
+/// The beginning of a file was kept in place of the whole, for which there was no room or no time. Only with `--cut`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cut<'a> {
@@ -347,7 +347,7 @@ pub struct Cut<'a> {
     at: u64,
     /// Size of the source in bytes; null for a stream.
     size: Option<u64>,
-    /// Why it was cut: a limit by the name of its option, `no-space`, or `quota`.
+    /// Why it was cut: a limit by the name of its option, `no-space`, `quota`, or `deadline`.
     why: &'a str,
 }
 
