@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -248,6 +249,28 @@ fn a_signal_ends_the_wait_at_once() {
     }
     holder.end();
     fixture.assert_empty();
+}
+
+/// Its time would run out before the turn of the copy.
+#[test]
+fn a_service_manager_hears_of_the_wait() {
+    let Some(fixture) = QueueFixture::new_or_skip("NOTIFY_SOCKET in a queue") else {
+        return;
+    };
+    let source = fixture.source("dump", MIB);
+    let holder = fixture.holder();
+    let path = fixture.dest("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let mut command = fixture.copy(&source, "copy", &[]);
+    let copy = fixture.start_waiting(command.env("NOTIFY_SOCKET", &path), 2);
+    let mut message = [0; 256];
+    let length = socket.recv(&mut message).unwrap();
+    assert_eq!(
+        lossy_string(&message[..length]),
+        "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=waiting: place 2 of 2\n"
+    );
+    holder.end();
+    assert_exit(&copy.finish(), 0);
 }
 
 #[test]

@@ -52,8 +52,15 @@ impl ServiceNotifier {
         Ok(Self { socket, address })
     }
 
+    /// Opens the socket that the environment names, for a wait before the copy, and leaves the variable there. Processes
+    /// that are forked have the socket until this is dropped.
+    pub(super) fn open_for_wait() -> Option<Self> {
+        let name = std::env::var_os(VARIABLE)?;
+        Self::open(&name).ok()
+    }
+
     /// Sends what the service manager may show, and asks it for more time. A full or missing socket is no error.
-    fn send(&self, status: &str) {
+    pub(super) fn send(&self, status: &str) {
         let message = format!(
             "EXTEND_TIMEOUT_USEC={}\nSTATUS={}\n",
             EXTENSION.as_micros(),

@@ -27,6 +27,8 @@ pub(super) struct Advance {
     pub(super) copied: u64,
     /// When it began, as the time since the machine was started.
     pub(super) since: Duration,
+    /// When that was published, likewise.
+    pub(super) published: Duration,
 }
 
 /// A copy in a queue.
@@ -95,10 +97,8 @@ fn look_at(queue: &Directory, name: &OsStr, removes_dead: bool) -> io::Result<Op
     let meta = file.metadata()?;
     let advance = meta.len().checked_sub(1).map(|copied| Advance {
         copied,
-        since: Duration::new(
-            u64::try_from(meta.atime()).unwrap_or_default(),
-            u32::try_from(meta.atime_nsec()).unwrap_or_default(),
-        ),
+        since: since_boot(meta.atime(), meta.atime_nsec()),
+        published: since_boot(meta.mtime(), meta.mtime_nsec()),
     });
     Ok(Some(Member {
         precedence: precedence(&ticket),
@@ -106,4 +106,12 @@ fn look_at(queue: &Directory, name: &OsStr, removes_dead: bool) -> io::Result<Op
         advance,
         file,
     }))
+}
+
+/// Returns a time of a ticket. The owner sets it, so that it counts from the start of the machine.
+fn since_boot(seconds: i64, nanos: i64) -> Duration {
+    Duration::new(
+        u64::try_from(seconds).unwrap_or_default(),
+        u32::try_from(nanos).unwrap_or_default(),
+    )
 }

@@ -98,19 +98,20 @@ impl Membership {
         QueueError::io(QueueStep::Wait, self.queue.path(), error)
     }
 
-    /// Marks the ticket as that of the copy under way. Others see when it began.
-    pub(super) fn begin(&self) {
-        let now = TimeSpec::from(since_boot());
-        // Estimates alone depend on it.
-        let _ = futimens(&self.ticket_file, &now, &now);
-        self.publish(0);
+    /// Marks the ticket as that of the copy under way, which began at this time since the machine was started.
+    pub(super) fn begin(&self, began: Duration) {
+        self.publish(0, began);
     }
 
-    /// Shows others how many bytes are copied. The size of a ticket is one more, and costs no memory.
-    pub(super) fn publish(&self, copied: u64) {
+    /// Shows others how many bytes were copied by now. The size of a ticket is one more, and costs no memory; its times are
+    /// those since the machine was started, which nobody sets.
+    pub(super) fn publish(&self, copied: u64, began: Duration) {
         if let Ok(size) = i64::try_from(copied.saturating_add(1)) {
             let _ = ftruncate(&self.ticket_file, size);
         }
+        // Estimates alone depend on them.
+        let (began, now) = (TimeSpec::from(began), TimeSpec::from(since_boot()));
+        let _ = futimens(&self.ticket_file, &began, &now);
     }
 
     /// Returns the descriptors that hold the locks.

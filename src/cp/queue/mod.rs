@@ -16,6 +16,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicBool;
 use std::thread::Builder;
+use std::time::Duration;
 
 use nix::libc::{major, minor};
 
@@ -53,6 +54,8 @@ pub(super) enum Admission {
 #[derive(Debug)]
 pub(super) struct QueueTurn {
     membership: Membership,
+    /// When the turn began, as the time since the machine was started.
+    began: Duration,
     /// The limits to keep: the strictest of all in the queue.
     pub(super) limits: Limits,
 }
@@ -145,7 +148,8 @@ impl QueueTurn {
         options: &CopyOptions,
         reporter: &Reporter,
     ) -> Self {
-        membership.begin();
+        let began = since_boot();
+        membership.begin(began);
         let theirs = others.iter().map(|other| other.ticket.limits());
         let (limits, adopted) = strictest(&options.throttle, theirs);
         reporter.report_queue(&QueueNews {
@@ -155,7 +159,11 @@ impl QueueTurn {
             adopted: &adopted,
         });
         reporter.begin_after_wait();
-        Self { membership, limits }
+        Self {
+            membership,
+            began,
+            limits,
+        }
     }
 
     /// Runs `copy` while others see how far it is. If nothing moves, the turn ends, and the copy goes on.
@@ -197,7 +205,7 @@ impl QueueTurn {
         watch_until(over, |since_last| {
             let copied = reporter.copied_bytes();
             if copied != shown {
-                self.membership.publish(copied);
+                self.membership.publish(copied, self.began);
                 shown = copied;
             }
             let hangs = still.look(reporter.activity(), since_last);

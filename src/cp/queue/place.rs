@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::members::Member;
 use super::membership::Membership;
 use crate::report::QueuePlace;
-use crate::sys::clock::since_boot;
 
 /// The least time over which the rate of the copy under way is taken.
 const LEAST_RATE_TIME: Duration = Duration::from_millis(500);
@@ -20,7 +19,7 @@ pub(super) fn place_among(others: &[Member], membership: &Membership) -> QueuePl
         place: before.len() + 1,
         members: others.len() + 1,
         ahead,
-        estimate: estimate(ahead, current_rate(others, since_boot())),
+        estimate: estimate(ahead, current_rate(others)),
         waited: membership.waited(),
     }
 }
@@ -32,9 +31,9 @@ fn bytes_left(member: &Member) -> Option<u64> {
 }
 
 /// Returns the bytes per second of the copy under way, if it has copied any for long enough.
-fn current_rate(members: &[Member], now: Duration) -> Option<f64> {
+fn current_rate(members: &[Member]) -> Option<f64> {
     let advance = members.iter().find_map(|member| member.advance)?;
-    let time = now.checked_sub(advance.since)?;
+    let time = advance.published.checked_sub(advance.since)?;
     (time >= LEAST_RATE_TIME && advance.copied > 0)
         .then(|| advance.copied as f64 / time.as_secs_f64())
 }

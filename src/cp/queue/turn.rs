@@ -8,14 +8,19 @@
 use std::fs::File;
 use std::io;
 use std::thread::Builder;
+use std::time::Duration;
 
 use super::error::QueueError;
 use super::members::Member;
 use super::membership::Membership;
 use super::place::place_among;
+use crate::cp::service_notify::ServiceNotifier;
 use crate::report::{QueueNews, QueueState, Reporter};
 use crate::sys::flock::{LockMode, lock_at_once, unlock, wait_for_lock};
 use crate::sys::signal_gate::{SignalGate, Wakeup};
+
+/// The time between two messages to a service manager, each of which asks for 60 s.
+const NOTIFY_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The end of a wait.
 #[derive(Debug)]
@@ -36,6 +41,7 @@ pub(super) fn wait_for_turn(
         membership,
         reporter,
         gate: SignalGate::close().map_err(failed)?,
+        notifier: ServiceNotifier::open_for_wait(),
         told: None,
     };
     while !reporter.is_stopping() {
@@ -67,6 +73,8 @@ struct TurnWait<'a> {
     membership: &'a Membership,
     reporter: &'a Reporter,
     gate: SignalGate,
+    /// The service manager whose time would run out meanwhile, if there is one.
+    notifier: Option<ServiceNotifier>,
     /// The place and the number of members that were reported last.
     told: Option<(usize, usize)>,
 }
@@ -94,8 +102,11 @@ impl TurnWait<'_> {
         });
         let waiting = waiting.map_err(failed)?;
         while !self.reporter.is_stopping() {
-            let refresh = self.reporter.queue_refresh();
-            match self.gate.wait(&reader, refresh).map_err(failed)? {
+            match self
+                .gate
+                .wait(&reader, self.refresh_interval())
+                .map_err(failed)?
+            {
                 Wakeup::Ready => {
                     let locked = waiting.join();
                     let locked = locked.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
@@ -108,9 +119,19 @@ impl TurnWait<'_> {
         Ok(false)
     }
 
-    /// Reports the place, if it is another than before.
+    /// Returns how often somebody wants to hear of the wait, if anybody does.
+    fn refresh_interval(&self) -> Option<Duration> {
+        let shown = self.reporter.queue_refresh();
+        let notified = self.notifier.as_ref().map(|_| NOTIFY_INTERVAL);
+        shown.into_iter().chain(notified).min()
+    }
+
+    /// Tells a service manager the place, and reports it if it is another than before.
     fn tell(&mut self, others: &[Member]) {
         let place = place_among(others, self.membership);
+        if let Some(notifier) = &self.notifier {
+            notifier.send(&place.text());
+        }
         let now = Some((place.place, place.members));
         if std::mem::replace(&mut self.told, now) != now {
             self.reporter.report_queue(&QueueNews {
