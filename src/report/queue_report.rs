@@ -36,11 +36,18 @@ impl Reporter {
         self.shared.write_pending(due);
     }
 
-    /// Answers SIGUSR1, if it has come, while the copy waits.
-    pub fn answer_waiting(&self, place: &QueuePlace) {
+    /// Answers SIGUSR1, if it has come, with the place of a copy that waits.
+    ///
+    /// # Errors
+    /// Returns why the place cannot be found.
+    pub fn answer_waiting<E>(
+        &self,
+        find_place: impl FnOnce() -> Result<QueuePlace, E>,
+    ) -> Result<(), E> {
         if self.shared.signals.take_status_request() {
-            self.shared.write(Stream::Stderr, &place.text());
+            self.shared.write(Stream::Stderr, &find_place()?.text());
         }
+        Ok(())
     }
 
     /// Ends the display of the wait, and makes rates and times begin here.

@@ -102,6 +102,8 @@ impl TurnWait<'_> {
         });
         let waiting = waiting.map_err(failed)?;
         while !self.reporter.is_stopping() {
+            // It may have come before the gate was closed.
+            self.answer_status_request()?;
             match self
                 .gate
                 .wait(&reader, self.refresh_interval())
@@ -112,7 +114,7 @@ impl TurnWait<'_> {
                     let locked = locked.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
                     return locked.map(|()| true).map_err(failed);
                 }
-                Wakeup::Signal => self.answer_signal()?,
+                Wakeup::Signal => {}
                 Wakeup::Timeout => self.refresh()?,
             }
         }
@@ -143,13 +145,11 @@ impl TurnWait<'_> {
         }
     }
 
-    fn answer_signal(&self) -> Result<(), QueueError> {
-        if !self.reporter.is_stopping() {
+    fn answer_status_request(&self) -> Result<(), QueueError> {
+        self.reporter.answer_waiting(|| {
             let others = self.membership.others()?;
-            let place = place_among(&others, self.membership);
-            self.reporter.answer_waiting(&place);
-        }
-        Ok(())
+            Ok(place_among(&others, self.membership))
+        })
     }
 
     fn refresh(&mut self) -> Result<(), QueueError> {
