@@ -243,6 +243,29 @@ fn an_earlier_part_is_never_replaced() {
 }
 
 #[test]
+fn a_file_of_the_run_never_replaces_a_part_of_the_run() {
+    let (from, to) = (shm_dir(), disk_dir());
+    let (first, second) = (from.path().join("dump"), from.path().join("dump.part"));
+    make_dense_dump(&first, DUMP_BYTES);
+    fs::write(&second, "another file").expect("make a file");
+    let tree = from.path().join("tree");
+    fs::create_dir(&tree).expect("make a tree");
+    fs::rename(&first, tree.join("dump")).expect("rename");
+    fs::rename(&second, tree.join("dump.part")).expect("rename");
+    for jobs in ["--jobs=1", "--jobs=4"] {
+        let output = copy(&["-r", "--cut", MAX_SIZE, jobs], &tree, to.path());
+        assert_exit_in(&output, 1, jobs);
+        let events = parse_events(&output);
+        let is_cut = events.iter().any(|event| event["event"] == "cut");
+        let bytes = fs::metadata(to.path().join("tree/dump.part"))
+            .expect("a file")
+            .len();
+        assert_eq!(bytes, if is_cut { KEPT_BYTES } else { 12 }, "{jobs}");
+        fs::remove_dir_all(to.path().join("tree")).expect("remove the copy");
+    }
+}
+
+#[test]
 fn a_name_that_leaves_no_place_for_the_part_is_an_error() {
     let (from, to) = (shm_dir(), disk_dir());
     let (source, dest) = (from.path().join("dump"), to.path().join("n".repeat(250)));

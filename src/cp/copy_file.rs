@@ -1,11 +1,12 @@
 //! Copies one regular file, or a file that is copied as one: opens both ends, transfers the data, sets the attributes
 //! and closes the files.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -37,6 +38,7 @@ use crate::cp::file_status::{FileId, file_id, file_id_of_statx, is_fifo, is_olde
 use crate::report::wire::CutFile;
 use crate::report::{FileReporter, OrderedOutput, debug};
 use crate::sys::file::StatxInfo;
+use crate::sys::lock::lock;
 use crate::transfer::errno_class::retry;
 use crate::transfer::{
     self, Assurance, Copier, CopyFailure, CopyListener, CopyMethod, DeferredError, OpenedFile,
@@ -68,6 +70,8 @@ pub(super) struct CopyContext<'a> {
     pub(super) whole_files: WholeFiles,
     /// The names that are on the disk before a source is freed (--drain).
     pub(super) durable_names: DurableNames,
+    /// The beginnings of files that this run has cut (--cut), and their maps.
+    kept_parts: Mutex<HashSet<FileId>>,
     /// The source directories that are removed at the end if they are empty (--drain).
     pub(super) drained_directories: DrainedDirectories,
 }
@@ -82,8 +86,16 @@ impl<'a> CopyContext<'a> {
             line_names: LineNames::new(options.manifest.as_deref()),
             whole_files: WholeFiles::new(options.recursive || options.sources.len() > 1),
             durable_names: DurableNames::default(),
+            kept_parts: Mutex::default(),
             drained_directories: DrainedDirectories::default(),
         }
+    }
+}
+
+impl CopyContext<'_> {
+    /// Returns whether this run has cut another file and made this one of it.
+    fn is_kept_part(&self, there: &FileStat) -> bool {
+        self.options.transfer.room.cut && lock(&self.kept_parts).contains(&file_id(there))
     }
 }
 
@@ -145,6 +157,10 @@ pub(super) fn copy(
     if let Err(error) = cx.line_names.check_distinct(named_source, named_dest) {
         voice.discard_manifest();
         return Err(error.into());
+    }
+    if request.there.is_some_and(|there| cx.is_kept_part(there)) {
+        let (source, dest) = (request.source.shown(), request.dest.shown());
+        return Err(Error::refused(Refusal::OverNewFile, source, dest).into());
     }
     let drains = cx.options.transfer.drain;
     let (file, status) = &match drains {
@@ -828,9 +844,12 @@ impl<'a> OpenedCopy<'a> {
             voice.diagnose(&error);
         }
         let (part, map) = (files.part_path(), files.map_path());
-        if let Err(not_kept) = files.keep(open, point, &self.cx.fsync_set) {
-            voice.diagnose(error);
-            return not_kept.into();
+        match files.keep(open, point, &self.cx.fsync_set) {
+            Ok(made) => lock(&self.cx.kept_parts).extend(made),
+            Err(not_kept) => {
+                voice.diagnose(error);
+                return not_kept.into();
+            }
         }
         let notice = CutNotice {
             source,

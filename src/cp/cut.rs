@@ -14,7 +14,7 @@ use nix::unistd::fsync;
 use super::at_path::{AtPath, DirHandle, sibling_path};
 use super::dest::{self, CommitDecision, CommitError, CommitRules, DestOptions, Destination, Part};
 use super::error::{CutReason, Error, Operation, Refusal};
-use super::file_status::{file_id, is_link};
+use super::file_status::{FileId, file_id, is_link};
 use super::fsync_set::FsyncSet;
 use crate::transfer::CopyFailure;
 use crate::transfer::errno_class::retry;
@@ -144,7 +144,8 @@ impl CutFiles {
         self.map.shown().into()
     }
 
-    /// Gives the beginning and its map their names when both are on the disk. No file is replaced by that.
+    /// Gives the beginning and its map their names when both are on the disk. No file is replaced by that. Returns both
+    /// files.
     ///
     /// # Errors
     /// One of them could not be written, made durable or named. Then neither of the names is taken.
@@ -153,7 +154,7 @@ impl CutFiles {
         open: Destination,
         point: &CutPoint,
         fsync_set: &FsyncSet,
-    ) -> Result<(), Error> {
+    ) -> Result<[FileId; 2], Error> {
         let Self {
             part,
             map,
@@ -162,21 +163,23 @@ impl CutFiles {
         retry(|| fsync(&open.file)).map_err(|e| part.error(Operation::Sync, e))?;
         let written = (&map_file.file).write_all(point.map_text().as_bytes());
         written.map_err(|e| map.error(Operation::Write, e))?;
-        let made = fstat(&map_file.file).map_err(|e| map.error(Operation::Fstat, e))?;
+        let id_of = |file, name: &AtPath| {
+            let stat = fstat(file).map_err(|e| name.error(Operation::Fstat, e))?;
+            Ok::<_, Error>(file_id(&stat))
+        };
+        let made = [id_of(&open.file, &part)?, id_of(&map_file.file, &map)?];
         commit_new(map_file, &map, fsync_set)?;
         let named = commit_new(open.into_part(part.clone()), &part, fsync_set);
         if named.is_err() {
             // The first error is the one to report.
-            let _ = map.remove_made(file_id(&made));
+            let _ = map.remove_made(made[1]);
         }
         named?;
         // Where the directory may not be read, the file system is synced at the end.
-        match part.open_parent() {
-            Ok(directory) => {
-                retry(|| fsync(&directory)).map_err(|e| part.error(Operation::Sync, e))
-            }
-            Err(_) => Ok(()),
+        if let Ok(directory) = part.open_parent() {
+            retry(|| fsync(&directory)).map_err(|e| part.error(Operation::Sync, e))?;
         }
+        Ok(made)
     }
 }
 
