@@ -223,20 +223,20 @@ fn what_is_kept_free_stays_free_while_another_writer_fills_the_disk() {
         let sources = if round.is_multiple_of(2) { &four } else { &one };
         let outcome = FilledRound::run(&disk, sources, round as u64);
         eprintln!(
-            "round {round}: {kind:?}, {} files, status {:?}, at most {:.3} % below while writing",
+            "round {round}: {kind:?}, {} files, status {:?}, {:.3} % taken of what is kept",
             sources.len(),
             outcome.status,
-            outcome.below_percent
+            outcome.taken_percent
         );
         assert!(
-            outcome.below_percent <= 1.0,
+            outcome.taken_percent <= 1.0,
             "round {round}: {}",
-            outcome.below_percent
+            outcome.taken_percent
         );
-        worst = worst.max(outcome.below_percent);
+        worst = worst.max(outcome.taken_percent);
         ended += usize::from(outcome.status != Some(0));
     }
-    eprintln!("{ended} of {rounds} copies ended early, at most {worst:.3} % below what is kept");
+    eprintln!("{ended} of {rounds} copies ended early, at most {worst:.3} % taken of what is kept");
     assert!(
         ended * 2 >= rounds,
         "only {ended} of {rounds} copies met the other writer"
@@ -246,9 +246,8 @@ fn what_is_kept_free_stays_free_while_another_writer_fills_the_disk() {
 /// What a copy did beside a writer that fills the disk.
 struct FilledRound {
     status: Option<i32>,
-    /// How far the free space was below what is kept at the last moment at which the copy took more of it, in percent of
-    /// the size of the file system.
-    below_percent: f64,
+    /// What the copy took of the space that is to stay free, in percent of the size of the file system.
+    taken_percent: f64,
 }
 
 impl FilledRound {
@@ -266,17 +265,17 @@ impl FilledRound {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let over = AtomicBool::new(false);
-        let (below, status) = thread::scope(|scope| {
+        let (taken, status) = thread::scope(|scope| {
             let mut copy = command.spawn().expect("run mmapcp");
             scope.spawn(|| fill_slowly(disk, seed, &over));
-            let below = watch_growth(&mut copy, disk, kept);
+            let taken = watch_growth(&mut copy, disk, kept);
             let status = copy.wait().expect("wait for the copy");
             over.store(true, Ordering::Relaxed);
-            (below, status)
+            (taken, status)
         });
         Self {
             status: status.code(),
-            below_percent: below as f64 * 100.0 / total as f64,
+            taken_percent: taken as f64 * 100.0 / total as f64,
         }
     }
 }
@@ -294,8 +293,9 @@ fn fill_slowly(disk: &Mount, seed: u64, over: &AtomicBool) {
     }
 }
 
-/// Returns by how many bytes the free space was below `kept`, at most, while the files of a running copy grew. What is read
-/// is not of one moment, so the free space that counts is the largest between two looks at the files.
+/// Returns by how many bytes the files of a running copy grew while less than `kept` was free: a piece that was on its way
+/// when others took the rest. What is read is not of one moment, so the free space that counts is the largest between two
+/// looks at the files.
 fn watch_growth(copy: &mut Child, disk: &Mount, kept: u64) -> u64 {
     let device = fs::metadata(&disk.dir).expect("stat the disk").dev();
     let look = |pid| {
@@ -303,17 +303,17 @@ fn watch_growth(copy: &mut Child, disk: &Mount, kept: u64) -> u64 {
         let allocated = allocated_by(pid, device);
         (allocated, before, space(disk).0)
     };
-    let (mut below, mut last) = (0, look(copy.id()));
+    let (mut taken, mut last) = (0, look(copy.id()));
     while copy.try_wait().expect("look at the copy").is_none() {
         let now = look(copy.id());
         if now.0 > last.0 {
             let free = last.1.max(last.2).max(now.1);
-            below = below.max(kept.saturating_sub(free));
+            taken += if free < kept { now.0 - last.0 } else { 0 };
         }
         last = now;
         thread::sleep(Duration::from_micros(500));
     }
-    below
+    taken
 }
 
 /// Bytes that are allocated for the files of a disk that a process has open.
