@@ -22,9 +22,8 @@ const TOOLS: [&str; 7] = [
 /// The kernels before and after 5.16, which rewrote how a core is collected before it is written.
 const DEFAULT_KERNELS: &str = "5.10,6.18";
 
-/// The line of `core_pattern` that the README has, and the path of the program in it.
-const PATTERN: &str =
-    "|/usr/bin/mmapcp --atomic --fsync --sparse=always -T /dev/stdin /var/crash/core.%P";
+/// The line of `core_pattern` that the README has. A single `%` before the space would take the space with it.
+const PATTERN: &str = "|/usr/bin/mmapcp --atomic --fsync --idle --sparse=always --keep-free=15%% --queue -T /dev/stdin /var/crash/core.%P";
 
 /// How many programs crash at once, one run after the other.
 const COUNTS: [u64; 2] = [1, 20];
@@ -134,4 +133,17 @@ fn check_cores(said: &[String], count: u64) -> Result<()> {
         "{cached} bytes of {copied} are in the page cache"
     );
     Ok(())
+}
+
+#[test]
+fn the_tried_line_is_the_one_of_the_documentation() {
+    let read = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        std::fs::read_to_string(path).expect(name)
+    };
+    // The kernel keeps 127 bytes of it (CORENAME_MAX_SIZE).
+    assert!(PATTERN.len() < 128);
+    assert!(read("README.md").contains(PATTERN));
+    let page = read("man/sections/mmapcp.roff").replace("\\-", "-").replace("\\e\n", "");
+    assert!(page.contains(PATTERN), "the manual page has another line");
 }

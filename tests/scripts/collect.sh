@@ -1,10 +1,16 @@
 #!/bin/sh
 # collect PID: keeps what the process PID left in shared memory, named *.PID.
-# Exit status: 0 all is on the disk, 1 something is not (the log says what), 2 wrong usage.
+# Exit status: 0 all is on the disk, 1 something is not (the log says what), 2 wrong usage, 3 for some of it there was only room for the
+# beginning (*.part, with a map of what it has).
+#
+# Crashes come together: --queue lets one collector of the host copy at a time. LIMITS has how much the others at the disk may feel of
+# it, and what is left free for them. DRAIN=1 gives the memory of each file back while it is copied, and removes it: nobody else has
+# these files open any more. What is kept here for how long is the business of systemd-tmpfiles: see crash.conf.
 SHM=${SHM:-/dev/shm} STORE=${STORE:-/var/crash} MMAPCP=${MMAPCP:-/usr/local/lib/mmapcp/mmapcp}
 LC_ALL=C PATH=/usr/bin:/bin
 export LC_ALL PATH
 unset POSIXLY_CORRECT
+LIMITS=${LIMITS---queue --keep-free=15% --max-write-latency=50ms}
 umask 077
 
 log() {
@@ -33,12 +39,16 @@ if ! mkdir "$kept.part" 2>> "$STORE/log"; then
     exit 1
 fi
 
+# A source of which only the beginning fits must stay, so --drain and --cut exclude each other.
+if [ -n "${DRAIN-}" ]; then whole=--drain; else whole='--atomic --fsync --cut'; fi
+
 # -RP: anybody may put links and FIFOs into /dev/shm; they are kept as what they are, never followed or read.
-if "$MMAPCP" -RP -p --atomic --fsync --jobs=2 -t "$kept.part" -- "$@" < /dev/null >> "$STORE/log" 2>&1 &&
-    mv -T "$kept.part" "$kept" && sync "$STORE"
-then
-    log "collected $# to $kept"
-else
-    log "incomplete: see $kept.part"
-    exit 1
+# shellcheck disable=SC2086
+"$MMAPCP" -RP -p $whole --jobs=2 $LIMITS -t "$kept.part" -- "$@" < /dev/null >> "$STORE/log" 2>&1
+status=$?
+if { [ $status -eq 0 ] || [ $status -eq 3 ]; } && mv -T "$kept.part" "$kept" && sync "$STORE"; then
+    if [ $status -eq 3 ]; then log "cut: no room for all of $kept"; else log "collected $# to $kept"; fi
+    exit $status
 fi
+log "incomplete: see $kept.part"
+exit 1

@@ -45,14 +45,22 @@ impl CrashFixture {
         self.path("shm").join(name)
     }
 
+    /// Runs it without limits and without a queue.
     fn run(&self, words: &[&str]) -> Output {
-        run(Command::new("sh")
+        run(self.command().args(words).env("LIMITS", ""))
+    }
+
+    /// The command without its words, with the limits that the script has.
+    fn command(&self) -> Command {
+        let mut command = Command::new("sh");
+        command
             .arg(self.path("collect"))
-            .args(words)
             .env("SHM", self.path("shm"))
             .env("STORE", self.path("store"))
+            .env("XDG_RUNTIME_DIR", self.dir.path())
             .env("MMAPCP", &*MMAPCP)
-            .env("LC_ALL", "C"))
+            .env("LC_ALL", "C");
+        command
     }
 
     fn log(&self) -> String {
@@ -169,7 +177,8 @@ fn it_says_what_failed() {
     command
         .args(["-c", "ulimit -f 4; exec sh \"$@\"", "sh"])
         .arg(crash.path("collect"))
-        .arg("4711");
+        .arg("4711")
+        .env("LIMITS", "");
     command
         .env("SHM", crash.path("shm"))
         .env("STORE", crash.path("store"));
@@ -189,6 +198,73 @@ fn it_says_what_failed() {
     );
 }
 
+/// Many processes crash at once, and each starts a collector with the limits of the script.
+#[test]
+fn a_storm_of_collectors_loses_nothing() {
+    let crash = CrashFixture::new();
+    let pids: Vec<String> = (4700..4708).map(|pid: u32| pid.to_string()).collect();
+    for pid in &pids {
+        let heap = crash.memory(format!("heap.{pid}").as_ref());
+        make_dense_dump(&heap, MIB);
+        fs::write(crash.memory(format!("stack.{pid}").as_ref()), pid).unwrap();
+    }
+    let start = |pid: &String| Running::start(crash.command().arg(pid));
+    let collectors: Vec<Running> = pids.iter().map(start).collect();
+    for collector in collectors {
+        let output = collector.finish();
+        assert_exit(&output, 0);
+    }
+    let stored = crash.stored();
+    assert_eq!(stored.len(), pids.len(), "{stored:?}");
+    for (pid, dir) in pids.iter().zip(stored) {
+        for name in ["heap", "stack"] {
+            let name = format!("{name}.{pid}");
+            let source = crash.memory(name.as_ref());
+            assert_same_content(&source, &dir.join(&name), "collected");
+        }
+    }
+}
+
+#[test]
+fn it_keeps_the_beginning_of_what_has_no_room() {
+    let crash = CrashFixture::new();
+    make_dense_dump(&crash.memory("large.4711".as_ref()), MIB);
+    fs::write(crash.memory("small.4711".as_ref()), "small").unwrap();
+    let mut command = crash.command();
+    let output = run(command.arg("4711").env("LIMITS", "--max-size=256K"));
+    assert_exit(&output, 3);
+    let stored = crash.stored();
+    assert_eq!(stored.len(), 1, "{stored:?}");
+    let names = ["large.4711.part", "large.4711.part.map", "small.4711"];
+    assert_eq!(names_in(&stored[0]), names.map(|name| name.as_bytes().to_vec()));
+    let part = fs::metadata(stored[0].join("large.4711.part")).unwrap();
+    assert_eq!(part.len(), 256 << 10);
+    assert!(crash.log().contains("4711: cut"), "{}", crash.log());
+}
+
+#[test]
+fn it_gives_memory_back_where_that_is_allowed() {
+    let crash = CrashFixture::new();
+    let heap = crash.memory("heap.4711".as_ref());
+    make_dense_dump(&heap, MIB);
+    let copy = fs::read(&heap).unwrap();
+    let mut command = crash.command();
+    let output = run(command.arg("4711").env("LIMITS", "").env("DRAIN", "1"));
+    let stored = crash.stored();
+    // A store in memory cannot be trusted to have what is written to it.
+    assert_exit(&output, 1);
+    assert_eq!(fs::read(&heap).unwrap(), copy, "{stored:?}");
+    fs::remove_dir_all(crash.path("store")).unwrap();
+    let disk = disk_dir();
+    std::os::unix::fs::symlink(disk.path(), crash.path("store")).unwrap();
+    let mut command = crash.command();
+    let output = run(command.arg("4711").env("LIMITS", "").env("DRAIN", "1"));
+    assert_exit(&output, 0);
+    assert!(!heap.exists());
+    let stored = crash.stored();
+    assert_eq!(fs::read(stored[0].join("heap.4711")).unwrap(), copy);
+}
+
 /// By its name in PATH, as the script calls it.
 #[test]
 fn the_short_one_of_the_readme_keeps_all_or_names_nothing_complete() {
@@ -203,6 +279,7 @@ fn the_short_one_of_the_readme_keeps_all_or_names_nothing_complete() {
             .arg(pid)
             .env("SHM", crash.path("shm"))
             .env("STORE", crash.path("store"))
+            .env("XDG_RUNTIME_DIR", crash.dir.path())
             .env("PATH", format!("{}:/usr/bin:/bin", bin.display())))
     };
     assert!(collect("4711").status.success());
