@@ -236,7 +236,10 @@ fn it_keeps_the_beginning_of_what_has_no_room() {
     let stored = crash.stored();
     assert_eq!(stored.len(), 1, "{stored:?}");
     let names = ["large.4711.part", "large.4711.part.map", "small.4711"];
-    assert_eq!(names_in(&stored[0]), names.map(|name| name.as_bytes().to_vec()));
+    assert_eq!(
+        names_in(&stored[0]),
+        names.map(|name| name.as_bytes().to_vec())
+    );
     let part = fs::metadata(stored[0].join("large.4711.part")).unwrap();
     assert_eq!(part.len(), 256 << 10);
     assert!(crash.log().contains("4711: cut"), "{}", crash.log());
