@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::kernel::power_cut::{PowerCut, Replay};
 use super::kernel::tool_command;
 use super::kernel_versions::scratch;
-use super::power_cut_replay::{DISK_EXPORT, DiskRecording, cuts, kernel_lab_or_skip, seed};
+use super::power_cut_replay::{DISK_EXPORT, DiskRecording, StopAt, cuts, kernel_lab_or_skip, seed};
 use crate::seeded_rng::SeededRng;
 
 /// Bytes of each source: some steps of the laboratory's build, and a part of one.
@@ -66,7 +66,7 @@ fn check_freed(fs: &str, mib: u64, options: &str) {
     let kernel = ready.kernels.last().expect("a kernel");
     let job = job(fs, "", options);
     let record = DiskRecording::make(&ready, kernel, fs, mib, job).expect("record the disk");
-    let (looked, lost) = replay(&record, drain_cuts()).expect("replay");
+    let (looked, lost) = replay(&record, drain_cuts(), StopAt::LastCut).expect("replay");
     eprintln!(
         "{}: {fs}: {} cuts, {looked} with freed bytes, {} lost some",
         kernel.package,
@@ -87,7 +87,7 @@ fn check_broken(fs: &str, mib: u64) {
     let kernel = ready.kernels.last().expect("a kernel");
     let job = job(fs, "MMAPCP_LAB_BREAK=drain", "");
     let record = DiskRecording::make(&ready, kernel, fs, mib, job).expect("record the disk");
-    let (looked, lost) = replay(&record, drain_cuts().min(200)).expect("replay");
+    let (looked, lost) = replay(&record, drain_cuts().min(200), StopAt::FirstLoss).expect("replay");
     eprintln!(
         "{}: {fs}, freed too early on purpose: {looked} cuts with freed bytes, {} lost some",
         kernel.package,
@@ -96,14 +96,15 @@ fn check_broken(fs: &str, mib: u64) {
     assert!(!lost.is_empty(), "not found in {looked} cuts");
 }
 
-/// Cuts at so many moments, by two threads. Returns how many came when something was freed, and what was lost.
-fn replay(record: &DiskRecording, n: usize) -> Result<(usize, Vec<String>)> {
+/// Cuts at so many moments, by two threads, each of which stops by itself. Returns how many came when something was freed,
+/// and what was lost.
+fn replay(record: &DiskRecording, n: usize, stop: StopAt) -> Result<(usize, Vec<String>)> {
     let mut all = moments(record, n)?;
     all.sort_by_key(|cut| cut.at);
     let (first, second) = all.split_at(all.len() / 2);
     thread::scope(|scope| {
-        let other = scope.spawn(|| check(record, second));
-        let (looked, mut lost) = check(record, first)?;
+        let other = scope.spawn(|| check(record, second, stop));
+        let (looked, mut lost) = check(record, first, stop)?;
         let other = other
             .join()
             .map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
@@ -138,7 +139,7 @@ fn moments(record: &DiskRecording, n: usize) -> Result<Vec<PowerCut>> {
     Ok(cuts.collect())
 }
 
-fn check(record: &DiskRecording, cuts: &[PowerCut]) -> Result<(usize, Vec<String>)> {
+fn check(record: &DiskRecording, cuts: &[PowerCut], stop: StopAt) -> Result<(usize, Vec<String>)> {
     let dir = scratch()?;
     // In memory, and without a name: nobody has to remove it.
     let image = tempfile::tempfile_in("/dev/shm")?;
@@ -159,6 +160,9 @@ fn check(record: &DiskRecording, cuts: &[PowerCut]) -> Result<(usize, Vec<String
                 record.log.len(),
                 cut.survive
             ));
+            if stop == StopAt::FirstLoss {
+                break;
+            }
         }
     }
     Ok((looked, lost))

@@ -52,6 +52,15 @@ const VARIANTS: [&str; 6] = [
     "tree-both",
 ];
 
+/// When a replay ends before its last cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopAt {
+    /// Every cut is looked at.
+    LastCut,
+    /// A broken promise is enough: nothing more is asked of a variant that is broken on purpose.
+    FirstLoss,
+}
+
 /// Where the marks are.
 pub(super) const DISK_EXPORT: usize = 0;
 const MARKS_EXPORT: usize = 1;
@@ -104,7 +113,7 @@ fn promises_are_kept(fs: &str, mib: u64) {
     for kernel in &ready.kernels {
         let job = job(fs, &VARIANTS, "", "");
         let record = DiskRecording::make(&ready, kernel, fs, mib, job).expect("record the disk");
-        let found = record.replay(cuts()).expect("replay");
+        let found = record.replay(cuts(), StopAt::LastCut).expect("replay");
         eprintln!("{}: {fs}: {}", kernel.package, found.summary());
         assert!(found.broken.is_empty(), "{}", found.broken.join("\n"));
     }
@@ -119,7 +128,9 @@ fn a_broken_promise_is_found(fs: &str, mib: u64) {
     // Nobody else's fsync shall put the names on the disk.
     let job = job(fs, &["both"], "MMAPCP_LAB_BREAK=parents", "usleep 200000");
     let record = DiskRecording::make(&ready, kernel, fs, mib, job).expect("record the disk");
-    let found = record.replay(cuts().min(200)).expect("replay");
+    let found = record
+        .replay(cuts().min(200), StopAt::FirstLoss)
+        .expect("replay");
     eprintln!(
         "{}: {fs}, broken on purpose: {}",
         kernel.package,
@@ -229,14 +240,14 @@ impl DiskRecording {
         })
     }
 
-    /// Cuts at so many moments, by two threads.
-    fn replay(&self, n: usize) -> Result<ReplayResult> {
+    /// Cuts at so many moments, by two threads, each of which stops by itself.
+    fn replay(&self, n: usize, stop: StopAt) -> Result<ReplayResult> {
         let mut cuts = self.cuts(n)?;
         cuts.sort_by_key(|cut| cut.at);
         let (first, second) = cuts.split_at(cuts.len() / 2);
         thread::scope(|scope| {
-            let other = scope.spawn(|| self.check_cuts(second));
-            let mut found = self.check_cuts(first)?;
+            let other = scope.spawn(|| self.check_cuts(second, stop));
+            let mut found = self.check_cuts(first, stop)?;
             let other = other
                 .join()
                 .map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
@@ -270,7 +281,7 @@ impl DiskRecording {
         Ok(cuts.collect())
     }
 
-    fn check_cuts(&self, cuts: &[PowerCut]) -> Result<ReplayResult> {
+    fn check_cuts(&self, cuts: &[PowerCut], stop: StopAt) -> Result<ReplayResult> {
         let dir = scratch()?;
         // In memory, and without a name: nobody has to remove it.
         let image = tempfile::tempfile_in("/dev/shm")?;
@@ -283,6 +294,9 @@ impl DiskRecording {
             found.cuts += 1;
             for variant in VARIANTS {
                 self.check_cut(variant, cut, &then, &mut found);
+            }
+            if stop == StopAt::FirstLoss && !found.broken.is_empty() {
+                break;
             }
         }
         Ok(found)
