@@ -18,12 +18,13 @@ for file in "$sources"/*; do
     collect "$file" &
 done
 wait
+# Its second line has the CPU time of the collectors; in a pipe it would be that of another shell.
+times > "$log.times"
 status=0
 for file in "$sources"/*; do
     cmp -s "$file" "$kept/${file##*/}" || { echo "$tool ${file##*/} differs 0" >> "$log"; status=1; }
 done
-# `times` ends with the CPU time of the collectors.
-echo "$tool times $(times | tail -n 1 | tr ' ' '+') 0" >> "$log"
+echo "$tool times $(tail -n 1 "$log.times" | tr ' ' '+') 0" >> "$log"
 rm -r "$kept"
 cp "$small" "$dest"
 exit $status
