@@ -24,6 +24,37 @@ pub(crate) const QUEUE: &str = "--queue=q";
 /// Makes the directory that is its first argument the `/run` of the program that follows.
 const WITH_OWN_RUN: &str = "mount --bind \"$0\" /run && exec \"$@\"";
 
+/// A program whose queues, and those of what it starts, are in `state`: a directory that is open to this user alone.
+pub(crate) fn with_own_queues(state: &Path, program: &Path) -> Command {
+    let mut command = if geteuid().is_root() {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", WITH_OWN_RUN]);
+        command.arg(state).arg(program);
+        command
+    } else {
+        let mut command = Command::new(program);
+        command.env("XDG_RUNTIME_DIR", state);
+        command
+    };
+    command.env("LC_ALL", "C");
+    command
+}
+
+/// Returns whether programs can have queues of their own here. If not, the test counts as skipped.
+pub(crate) fn can_have_own_queues_or_skip(test: &str) -> bool {
+    if !geteuid().is_root() {
+        return true;
+    }
+    if !has_tools_or_skip(test, &["unshare", "mount"]) {
+        return false;
+    }
+    let is_allowed = run(Command::new("unshare").args(["-m", "true"]));
+    if !is_allowed.status.success() {
+        skip(test, "no mount namespace can be made");
+    }
+    is_allowed.status.success()
+}
+
 /// A directory for the state of queues that only these tests have, and files to copy.
 pub(crate) struct QueueFixture {
     state: TempDir,
@@ -34,17 +65,8 @@ pub(crate) struct QueueFixture {
 impl QueueFixture {
     /// Returns `None`, and counts the test as skipped, where root cannot have a `/run` of its own.
     pub(crate) fn new_or_skip(test: &str) -> Option<Self> {
-        if geteuid().is_root() {
-            if !has_tools_or_skip(test, &["unshare", "mount"]) {
-                return None;
-            }
-            if !run(Command::new("unshare").args(["-m", "true"]))
-                .status
-                .success()
-            {
-                skip(test, "no mount namespace can be made");
-                return None;
-            }
+        if !can_have_own_queues_or_skip(test) {
+            return None;
         }
         let state = shm_dir();
         fs::set_permissions(state.path(), fs::Permissions::from_mode(0o700)).unwrap();
@@ -61,17 +83,7 @@ impl QueueFixture {
     }
 
     fn program_in(&self, state: &Path) -> Command {
-        if !geteuid().is_root() {
-            let mut command = mmapcp();
-            command.env("XDG_RUNTIME_DIR", state);
-            return command;
-        }
-        let mut command = Command::new("unshare");
-        command
-            .env("LC_ALL", "C")
-            .args(["-m", "sh", "-c", WITH_OWN_RUN]);
-        command.arg(state).arg(&*MMAPCP);
-        command
+        with_own_queues(state, Path::new(&*MMAPCP))
     }
 
     /// A file of this size to copy.
