@@ -51,7 +51,7 @@ fn assert_told(messages: &[String]) {
         );
     }
     let last = messages.last().unwrap();
-    assert!(last.contains("of 4.00 MiB"), "{last}");
+    assert!(last.contains("of 8.00 MiB"), "{last}");
     assert!(last.contains("limited to 1 MiB/s"), "{last}");
 }
 
@@ -60,7 +60,7 @@ fn a_socket_with_a_path_hears_how_the_copy_gets_on() {
     let dir = disk_dir();
     let path = dir.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    copy_with(path.to_str().unwrap(), 4, &SLOW);
+    copy_with(path.to_str().unwrap(), 8, &SLOW);
     assert_told(&messages(&socket));
 }
 
@@ -69,7 +69,7 @@ fn an_abstract_socket_hears_the_same() {
     let name = format!("mmapcp-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let socket = UnixDatagram::bind_addr(&address).unwrap();
-    copy_with(&format!("@{name}"), 4, &SLOW);
+    copy_with(&format!("@{name}"), 8, &SLOW);
     assert_told(&messages(&socket));
 }
 
@@ -85,7 +85,7 @@ fn a_socket_that_is_full_or_missing_or_of_another_kind_is_no_error() {
     let missing = dir.path().join("missing");
     let long = format!("/{}", "x".repeat(200));
     for name in [&path, &missing] {
-        copy_with(name.to_str().unwrap(), 4, &SLOW);
+        copy_with(name.to_str().unwrap(), 8, &SLOW);
     }
     for name in ["relative", "vsock:2:1", &long, ""] {
         copy_with(name, 1, &[]);
@@ -100,7 +100,7 @@ fn probers_do_not_inherit_the_socket() {
     let path = to.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let source = from.path().join("dump");
-    make_dense_dump(&source, 16 * MIB);
+    make_dense_dump(&source, 64 * MIB);
     let mut command = mmapcp();
     command.env("NOTIFY_SOCKET", &path);
     command.args(["--limit-rate=4M", "--max-write-latency=1h"]);
@@ -117,7 +117,8 @@ fn probers_do_not_inherit_the_socket() {
     for child in children {
         assert_eq!(sockets_of(child), 0);
     }
-    assert!(running.finish().status.success());
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.finish();
 }
 
 fn children_of(parent: u32) -> Vec<u32> {

@@ -331,6 +331,26 @@ fn the_strictest_limits_of_all_are_kept() {
     assert_eq!(waiting.expect("its wait")["place"], 2);
 }
 
+/// Probers are forked after the wait, and a process that has threads must not fork.
+#[test]
+fn a_copy_that_has_waited_is_measured_and_governed() {
+    let Some(fixture) = QueueFixture::new_or_skip("a governed copy in a queue") else {
+        return;
+    };
+    let source = fixture.source("dump", MIB);
+    for round in 0..10 {
+        let holder = fixture.holder();
+        let name = format!("copy-{round}");
+        let options = ["--json", "--max-fork-latency=1h"];
+        let copy = fixture.start_waiting(&mut fixture.copy(&source, &name, &options), 2);
+        holder.end();
+        let output = copy.finish();
+        assert_exit(&output, 0);
+        assert_eq!(lossy_string(&output.stderr), "", "round {round}");
+        assert_same_content(&source, &fixture.dest(&name), "after a wait");
+    }
+}
+
 #[test]
 fn devices_do_not_wait_for_each_other() {
     let Some(fixture) = QueueFixture::new_or_skip("a queue for each device") else {

@@ -125,12 +125,13 @@ fn copy_in_turn(
         return copy_with_manifest(jobs, &options, None, reporter, voice);
     };
     match queue::wait_in_queue(&request, jobs, &options, reporter, voice) {
-        Ok(Admission::Turn(turn)) => match prepare_jobs(&options) {
-            // What the operands lead to may have changed while they waited.
-            Ok(jobs) => copy_with_manifest(&jobs, &options, Some(turn), reporter, voice),
-            Err(error) => report_operand_error(&error, voice),
-        },
-        Ok(Admission::Unqueued) => copy_with_manifest(jobs, &options, None, reporter, voice),
+        // What the operands lead to may have changed while they waited.
+        Ok(admission @ (Admission::Turn(_) | Admission::Unqueued)) => {
+            match prepare_jobs(&options) {
+                Ok(jobs) => copy_with_manifest(&jobs, &options, admission.turn(), reporter, voice),
+                Err(error) => report_operand_error(&error, voice),
+            }
+        }
         Ok(Admission::Stopped) => false,
         Err(error) => {
             voice.error_without_file(&error);

@@ -12,6 +12,7 @@ use std::panic::{UnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::ptr;
+use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -108,14 +109,22 @@ pub fn fork_and_run<T: UnwindSafe>(
     }
 }
 
+/// How often the threads are counted: pthread_join(3) returns when the kernel has cleared the thread's number (`exit_mm`), and the
+/// thread is listed until it has been scheduled once more (`release_task`).
+const THREAD_COUNTS: u32 = 500;
+const THREAD_COUNT_INTERVAL: Duration = Duration::from_millis(2);
+
 /// Fails where this process has other threads, or where /proc does not tell. The only one is the main thread: a leader that has ended before its process is still counted, as a zombie.
 fn check_single_threaded() -> io::Result<()> {
-    let threads = std::fs::read_dir("/proc/self/task")
-        .map_err(|e| io::Error::new(e.kind(), "no /proc/self/task: is /proc mounted?"))?;
-    match threads.count() {
-        1 => Ok(()),
-        _ => Err(io::Error::other("fork from a process that has threads")),
+    for _ in 0..THREAD_COUNTS {
+        let threads = std::fs::read_dir("/proc/self/task")
+            .map_err(|e| io::Error::new(e.kind(), "no /proc/self/task: is /proc mounted?"))?;
+        if threads.count() == 1 {
+            return Ok(());
+        }
+        std::thread::sleep(THREAD_COUNT_INTERVAL);
     }
+    Err(io::Error::other("fork from a process that has threads"))
 }
 
 fn set_up_child(parent: Pid) {

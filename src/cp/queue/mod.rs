@@ -50,6 +50,16 @@ pub(super) enum Admission {
     Stopped,
 }
 
+impl Admission {
+    /// Returns the turn, if there is one.
+    pub(super) fn turn(self) -> Option<QueueTurn> {
+        match self {
+            Self::Turn(turn) => Some(turn),
+            Self::Unqueued | Self::Stopped => None,
+        }
+    }
+}
+
 /// The turn of a copy, which ends when this is dropped, or when nothing moves.
 #[derive(Debug)]
 pub(super) struct QueueTurn {

@@ -48,12 +48,16 @@ pub(super) fn wait_for_turn(
         let mut others = membership.others()?;
         if let Some(nearest) = wait.nearest_before(&others) {
             wait.tell(&others);
-            wait.for_lock(others.swap_remove(nearest).file, LockMode::Shared)?;
+            let before = others.swap_remove(nearest).file;
+            // Each of them has an open file: thirty that wait would keep nine hundred.
+            drop(others);
+            wait.for_lock(before, LockMode::Shared)?;
             continue;
         }
         let turn = membership.turn();
         if !lock_at_once(turn, LockMode::Exclusive).map_err(failed)? {
             wait.tell(&others);
+            drop(others);
             let turn = turn.try_clone().map_err(failed)?;
             if !wait.for_lock(turn, LockMode::Exclusive)? {
                 break;
@@ -102,8 +106,8 @@ impl TurnWait<'_> {
         });
         let waiting = waiting.map_err(failed)?;
         while !self.reporter.is_stopping() {
-            // It may have come before the gate was closed.
-            self.answer_status_request()?;
+            // It may have come before the gate was closed. Who cannot be told the place now still keeps it.
+            let _ = self.answer_status_request();
             match self
                 .gate
                 .wait(&reader, self.refresh_interval())
@@ -114,8 +118,14 @@ impl TurnWait<'_> {
                     let locked = locked.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
                     return locked.map(|()| true).map_err(failed);
                 }
-                Wakeup::Signal => {}
-                Wakeup::Timeout => self.refresh()?,
+                // Signals that come often must not keep the time of a service manager from being extended.
+                Wakeup::Signal | Wakeup::Timeout => {
+                    if self.refresh().is_err()
+                        && let Some(notifier) = &self.notifier
+                    {
+                        notifier.send("waiting");
+                    }
+                }
             }
         }
         Ok(false)
