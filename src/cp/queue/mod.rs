@@ -52,7 +52,7 @@ pub(super) enum Admission {
 
 impl Admission {
     /// Returns the turn, if there is one.
-    pub(super) fn turn(self) -> Option<QueueTurn> {
+    pub(super) fn turn(self) -> Option<Box<QueueTurn>> {
         match self {
             Self::Turn(turn) => Some(turn),
             Self::Unqueued | Self::Stopped => None,
