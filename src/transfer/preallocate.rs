@@ -69,13 +69,20 @@ pub(super) fn prepare_dest(
         return Ok(Some(why.into()));
     }
     let mut rest = PeriodicSleep::begin();
-    preallocate(plan, extents, &mut || {
+    let reserved = preallocate(plan, extents, &mut || {
         rest.sleep_if_due();
         if let Some(room) = &mut room {
             room.check_promise()?;
         }
         check_stop()
-    })
+    })?;
+    if let Some(room) = room.filter(|room| reserved.is_some() && room.is_counted()) {
+        // What is written into a part that is reserved would count twice.
+        let kept = plan.options.resume_at.cast_signed();
+        retry(|| ftruncate(dest, kept)).map_err(Error::Resize)?;
+        room.promise_again(check_stop)?;
+    }
+    Ok(reserved)
 }
 
 /// Truncates an existing destination to the bytes that it is to keep, which are none as a rule.

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -37,6 +38,18 @@ fn space(disk: &Mount) -> (u64, u64) {
     let stat = statvfs(&disk.dir).expect("statvfs");
     let block = stat.fragment_size();
     (stat.blocks_available() * block, stat.blocks() * block)
+}
+
+/// Waits until the blocks of removed files are free again: xfs frees them in the background.
+fn wait_until_free(disk: &Mount, wanted: u64) {
+    for _ in 0..1000 {
+        if space(disk).0 + MIB / 2 >= wanted {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    let free = space(disk).0;
+    panic!("{free} bytes are free where {wanted} were before");
 }
 
 /// The engines that can copy to a file system: a tmpfs has no O_DIRECT.
@@ -83,9 +96,11 @@ fn a_file_fits_down_to_what_is_kept_free() {
                 "{outcome:?}"
             );
             assert!(!dest.exists(), "{kind:?} {engine}");
+            wait_until_free(&disk, free);
             let outcome = copy(&[engine, &fits], &source, &dest);
             assert_eq!(outcome.code, Some(0), "{kind:?} {engine}: {outcome:?}");
             fs::remove_file(&dest).expect("remove the copy");
+            wait_until_free(&disk, free);
         }
     }
 }
@@ -118,6 +133,7 @@ fn a_cut_file_fills_the_disk_down_to_what_is_kept_free() {
                 "{kind:?} {engine}: {left} free, {kept} to be kept of {total}"
             );
             assert_part(&dest, &source, cut["at"].as_u64().expect("a size"));
+            wait_until_free(&disk, free);
         }
     }
 }
@@ -149,6 +165,7 @@ fn a_full_disk_cuts_a_file_without_any_limit() {
         };
         let filler = fill_up(&disk, 12 * MIB);
         let dest = disk.path("copy");
+        let free = space(&disk).0;
         for engine in ["--direct=auto", "--engine=buffered", "--engine=sendfile"] {
             let outcome = copy(&[engine, "--cut"], &source, &dest);
             assert_eq!(outcome.code, Some(3), "{kind:?} {engine}: {outcome:?}");
@@ -160,6 +177,7 @@ fn a_full_disk_cuts_a_file_without_any_limit() {
                 "{kind:?} {engine}: only {at} bytes of 12 MiB"
             );
             assert_part(&dest, &source, at);
+            wait_until_free(&disk, free);
         }
         fs::remove_file(filler).expect("remove the filler");
     }
@@ -197,6 +215,7 @@ fn files_at_once_are_counted_together() {
             for entry in fs::read_dir(&disk.dir).expect("list").flatten() {
                 let _ = fs::remove_file(entry.path());
             }
+            wait_until_free(&disk, free);
         }
     }
 }
@@ -253,7 +272,7 @@ struct FilledRound {
 impl FilledRound {
     fn run(disk: &Mount, sources: &[PathBuf], seed: u64) -> Self {
         let (free, total) = space(disk);
-        let kept = free - 60 * MIB;
+        let kept = free - 60 * MIB - WRITTEN_BEFORE;
         let mut command = Command::new(&*MMAPCP);
         command
             .args([format!("--keep-free={kept}"), "--jobs=4".into()])
@@ -265,9 +284,11 @@ impl FilledRound {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let over = AtomicBool::new(false);
+        let (writes, written) = mpsc::channel();
         let (taken, status) = thread::scope(|scope| {
+            scope.spawn(|| fill_slowly(disk, seed, &over, writes));
+            written.recv().expect("the other writer writes");
             let mut copy = command.spawn().expect("run mmapcp");
-            scope.spawn(|| fill_slowly(disk, seed, &over));
             let taken = watch_growth(&mut copy, disk, kept);
             let status = copy.wait().expect("wait for the copy");
             over.store(true, Ordering::Relaxed);
@@ -280,14 +301,22 @@ impl FilledRound {
     }
 }
 
-/// Fills the disk in small pieces, until the copy is over.
-fn fill_slowly(disk: &Mount, seed: u64, over: &AtomicBool) {
+/// Bytes that the other writer has written before the copy begins.
+const WRITTEN_BEFORE: u64 = 4 * MIB;
+
+/// Fills the disk in small pieces, until the copy is over. Says when it has written the first bytes.
+fn fill_slowly(disk: &Mount, seed: u64, over: &AtomicBool, writes: mpsc::Sender<()>) {
+    let mut written = 0;
     let mut random = SeededRng(seed);
     let mut file = File::create(disk.path("other")).expect("create a file of another writer");
     let piece = vec![1; 128 << 10];
     while !over.load(Ordering::Relaxed) {
-        if file.write_all(&piece).is_err() {
-            thread::sleep(Duration::from_millis(5));
+        match file.write_all(&piece) {
+            Ok(()) => written += piece.len() as u64,
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+        if written == WRITTEN_BEFORE {
+            let _ = writes.send(());
         }
         thread::sleep(Duration::from_micros(random.below(2000)));
     }

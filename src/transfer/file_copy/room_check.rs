@@ -7,10 +7,10 @@ use super::super::errno_class::retry;
 use super::super::error::Error;
 use super::super::event::Event;
 use super::super::plan::{Sparse, TransferOptions};
-use super::super::room::file_room::{FileRoom, NewFile};
+use super::super::room::file_room::{FileRoom, NewFile, ROOM_CHECK_INTERVAL, ROOM_CHECKS};
 use super::super::stop_check::StopCheck;
 use super::super::stop_reason::StopReason;
-use super::{FileCopy, piece_workers};
+use super::{FileCopy, piece_workers, report};
 
 /// Asks whether a file fits, where the room is limited.
 ///
@@ -26,9 +26,11 @@ pub(super) fn admit_file<'a>(
     };
     let (source_info, dest_caps) = (&job.source_info, &job.dest_caps);
     let data = match (source_info.known_size(), options.sparse) {
-        (None, _) | (_, Sparse::Always) => None,
-        (Some(size), Sparse::Never) => Some(size),
-        (Some(_), Sparse::Auto) => Some(source_info.data),
+        (None, _) => None,
+        // Only a regular file has holes.
+        (Some(size), sparse) if sparse == Sparse::Never || !dest_caps.regular => Some(size),
+        (Some(_), Sparse::Always) => None,
+        (Some(_), _) => Some(source_info.data),
     };
     let new_file = NewFile {
         dest: job.dest,
@@ -53,12 +55,28 @@ pub(super) fn grant(run: &mut FileCopy<'_>, bytes: u64) -> Result<u64, Error> {
     match room.grant(bytes, unit) {
         Err(Error::Stopped(StopReason::KeepFree { .. })) if room.gives_back() => {
             give_back(run)?;
-            match &mut run.room {
-                Some(room) => room.grant(bytes, unit),
-                None => Ok(bytes),
-            }
+            grant_again(run, bytes, unit)
         }
         granted => granted,
+    }
+}
+
+/// Asks again for what was given back, some times: it may be freed in the background.
+fn grant_again(run: &mut FileCopy<'_>, bytes: u64, unit: u64) -> Result<u64, Error> {
+    for _ in 1..ROOM_CHECKS {
+        let Some(room) = &mut run.room else {
+            return Ok(bytes);
+        };
+        match room.grant(bytes, unit) {
+            Err(Error::Stopped(StopReason::KeepFree { .. })) => {}
+            granted => return granted,
+        }
+        report(run)?;
+        std::thread::sleep(ROOM_CHECK_INTERVAL);
+    }
+    match &mut run.room {
+        Some(room) => room.grant(bytes, unit),
+        None => Ok(bytes),
     }
 }
 

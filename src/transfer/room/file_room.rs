@@ -15,8 +15,9 @@ use crate::sys::lock::lock;
 use crate::sys::quota::FileOwner;
 
 /// Number of times that a file system without room is asked again: xfs frees the blocks of removed files in the background.
-const ROOM_CHECKS: u32 = 10;
-const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+pub(in crate::transfer) const ROOM_CHECKS: u32 = 10;
+/// Time between two of these questions.
+pub(in crate::transfer) const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Share of the spare room that one piece may take: one part in so many. Others may write at the same time, so pieces get
 /// smaller while room gets short.
@@ -62,6 +63,8 @@ struct Share {
     kept: u64,
     /// Bytes that are promised to this file and not allocated yet.
     promised: u64,
+    /// Whether all that the file needs was promised, so that it may take that in spite of what is promised to others.
+    is_promised: bool,
     /// Bytes of the piece that is being written.
     granted: u64,
     /// Bytes that were allocated for the destination when they were promised.
@@ -111,6 +114,7 @@ impl<'a> FileRoom<'a> {
                 owner,
                 kept: keep.bytes_of(space.total),
                 promised: 0,
+                is_promised: false,
                 granted: 0,
                 allocated_before: status.allocated,
             });
@@ -174,6 +178,7 @@ impl<'a> FileRoom<'a> {
         }
         account.promised += needed;
         share.promised = needed;
+        share.is_promised = true;
         Ok(None)
     }
 
@@ -207,6 +212,29 @@ impl<'a> FileRoom<'a> {
             free: space.map_or(0, |space| space.free.saturating_sub(account.granted)),
             kept: share.kept,
         }))
+    }
+
+    /// Promises the file its room anew, after what was allocated for it has been given back.
+    ///
+    /// # Errors
+    /// As [`FileRoom::admit`].
+    pub(in crate::transfer) fn promise_again(
+        &mut self,
+        check_stop: &mut StopCheck<'_>,
+    ) -> Result<(), Error> {
+        let Some(share) = &mut self.share else {
+            return Ok(());
+        };
+        let status = StatxInfo::query(self.new_file.dest);
+        share.allocated_before = status.map_err(|e| Error::Io(Endpoint::Dest, e))?.allocated;
+        share.reduce_promise(u64::MAX);
+        share.is_promised = false;
+        self.promise(check_stop)
+    }
+
+    /// Returns whether the file takes space of which a part is to stay free.
+    pub(in crate::transfer) fn is_counted(&self) -> bool {
+        self.share.is_some()
     }
 
     /// Records that the space of the whole file is allocated.
@@ -245,10 +273,11 @@ impl<'a> FileRoom<'a> {
         let least = cost.min(unit);
         let dest = self.new_file.dest;
         let mut space = account.recent_space(dest, share.owner).map_err(failed)?;
-        if spare(&account, space, share.kept).is_none_or(|spare| spare < cost) {
+        let kept = share.kept_from(&account);
+        if spare(&account, space, kept).is_none_or(|spare| spare < cost) {
             space = account.query_space(dest, share.owner).map_err(failed)?;
         }
-        match spare(&account, space, share.kept) {
+        match spare(&account, space, kept) {
             Some(spare) if spare >= least => {
                 if is_reserved {
                     return Ok(bytes);
@@ -306,6 +335,16 @@ impl<'a> FileRoom<'a> {
 }
 
 impl Share {
+    /// Returns the bytes that this file must leave: those that are to stay free and, unless its own were promised, those
+    /// that other files are to get.
+    fn kept_from(&self, account: &Account) -> u64 {
+        let others = match self.is_promised {
+            true => 0,
+            false => account.promised.saturating_sub(self.promised),
+        };
+        self.kept.saturating_add(others)
+    }
+
     /// Takes at most `bytes` out of the promise.
     fn reduce_promise(&mut self, bytes: u64) {
         let bytes = bytes.min(self.promised);
@@ -370,20 +409,55 @@ mod tests {
         FileRoom::admit(new_file(dest, data), ledger, limits, &mut || Ok(()))
     }
 
-    /// Keeps all but about `spare` bytes of the file system of `dest` free.
-    fn keeping_all_but(dest: &File, spare: u64) -> RoomLimits {
-        let space = FreeSpace::query(dest, None).unwrap().unwrap();
+    /// Bytes that are free in these tests, and those that are kept of them.
+    const FREE: u64 = 1 << 40;
+    const KEPT: u64 = 1 << 39;
+
+    /// Returns an empty file and the ledger of a file system with `spare` bytes more than are to stay free, whatever others
+    /// do with the real one.
+    fn file_and_ledger(spare: u64) -> (File, RoomLedger) {
+        let dest = tempfile::tempfile_in("/dev/shm").unwrap();
+        let ledger = RoomLedger::default();
+        let device = StatxInfo::query(&dest).unwrap().device;
+        lock(&ledger.account_of(device)).fixed = Some(FreeSpace {
+            free: KEPT + spare,
+            total: FREE,
+            block: 4096,
+        });
+        (dest, ledger)
+    }
+
+    fn keeping() -> RoomLimits {
         RoomLimits {
-            keep_free: Some(KeepFree::Bytes(space.free - spare)),
+            keep_free: Some(KeepFree::Bytes(KEPT)),
             ..RoomLimits::default()
         }
     }
 
     #[test]
+    fn a_file_without_a_promise_leaves_what_is_promised_to_others() {
+        let (dest, ledger) = file_and_ledger(64 * MIB);
+        let mut stream = admit(&dest, &ledger, None, keeping()).unwrap();
+        let promised = admit(&dest, &ledger, Some(64 * MIB), keeping()).unwrap();
+        assert!(stream.grant(MIB, 4096).is_err());
+        drop(promised);
+        assert_eq!(stream.grant(MIB, 4096).unwrap(), MIB);
+    }
+
+    #[test]
+    fn what_is_given_back_is_promised_again() {
+        let (dest, ledger) = file_and_ledger(64 * MIB);
+        let mut first = admit(&dest, &ledger, Some(40 * MIB), keeping()).unwrap();
+        first.note_reserved();
+        drop(admit(&dest, &ledger, Some(40 * MIB), keeping()).unwrap());
+        first.promise_again(&mut || Ok(())).unwrap();
+        assert!(admit(&dest, &ledger, Some(40 * MIB), keeping()).is_err());
+    }
+
+    #[test]
     fn what_is_promised_to_one_file_is_not_free_for_another() {
-        let dest = tempfile::tempfile_in("/dev/shm").unwrap();
-        let ledger = RoomLedger::default();
-        let limits = keeping_all_but(&dest, 256 * MIB);
+        let (dest, ledger) = file_and_ledger(256 * MIB);
+        let limits = keeping();
         let first = admit(&dest, &ledger, Some(150 * MIB), limits).unwrap();
         let second = admit(&dest, &ledger, Some(150 * MIB), limits);
         assert!(
@@ -400,11 +474,10 @@ mod tests {
 
     #[test]
     fn a_file_that_is_cut_begins_in_any_case() {
-        let dest = tempfile::tempfile_in("/dev/shm").unwrap();
-        let ledger = RoomLedger::default();
+        let (dest, ledger) = file_and_ledger(64 * MIB);
         let limits = RoomLimits {
             cut: true,
-            ..keeping_all_but(&dest, 64 * MIB)
+            ..keeping()
         };
         let mut room = admit(&dest, &ledger, Some(1 << 50), limits).unwrap();
         assert!(room.why_unreserved().is_some());

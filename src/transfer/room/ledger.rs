@@ -44,6 +44,9 @@ pub(super) struct Account {
     /// Bytes of pieces that are being written.
     pub(super) granted: u64,
     last: Option<Answer>,
+    /// What a test says is free.
+    #[cfg(test)]
+    pub(super) fixed: Option<FreeSpace>,
 }
 
 /// An answer of the file system.
@@ -92,6 +95,10 @@ impl Account {
         file: &File,
         owner: Option<FileOwner>,
     ) -> io::Result<Option<FreeSpace>> {
+        #[cfg(test)]
+        if self.fixed.is_some() {
+            return Ok(self.fixed);
+        }
         let at = Instant::now();
         let space = FreeSpace::query(file, owner)?;
         if owner.is_none() {
