@@ -530,6 +530,64 @@ mod tests {
         ));
     }
 
+    /// Ends a copy when it has come to an offset, and lets the source grow then, if there is one.
+    struct EndingAt {
+        at: u64,
+        source: Option<File>,
+        is_due: bool,
+    }
+
+    impl CopyListener for EndingAt {
+        fn event(&mut self, _: &Event) {}
+        fn progress(&mut self, progress: &Progress) {
+            if progress.copied >= self.at {
+                self.is_due = true;
+                if let Some(source) = self.source.take() {
+                    source.set_len(100 << 20).unwrap();
+                }
+            }
+        }
+        fn interrupted(&self) -> bool {
+            false
+        }
+        fn stop_reason(&self) -> Option<StopReason> {
+            let reason = StopReason::MaxSize { size: None, max: 1 };
+            self.is_due.then_some(reason)
+        }
+    }
+
+    #[test]
+    fn what_is_complete_is_not_ended_and_what_has_changed_is_not_cut() {
+        for size in [1 << 20, 9_000_000] {
+            let (source, dest) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+            source.write_all_at(&vec![b'x'; size], 0).unwrap();
+            let mut worker = Copier::default();
+            let mut options = TransferOptions {
+                digest: Some(DigestAlgorithm::Sha256),
+                ..TransferOptions::default()
+            };
+            options.room.cut = true;
+            let info = worker.source_info(&source).unwrap();
+            let mut complete = EndingAt {
+                at: size as u64,
+                source: None,
+                is_due: false,
+            };
+            let copied = worker.copy(&source, info, &dest, options, &mut complete, ());
+            assert!(copied.is_ok(), "{size}: {copied:?}");
+            assert!(complete.is_due, "{size}");
+            let info = worker.source_info(&source).unwrap();
+            let mut changed = EndingAt {
+                at: 0,
+                source: Some(source.try_clone().unwrap()),
+                is_due: false,
+            };
+            let copied = worker.copy(&source, info, &dest, options, &mut changed, ());
+            let error = copied.expect_err("the source has changed").error;
+            assert!(matches!(error, Error::SourceChanged { .. }), "{error:?}");
+        }
+    }
+
     #[test]
     fn every_way_charges_for_the_file() {
         let ways = [

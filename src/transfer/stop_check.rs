@@ -19,6 +19,15 @@ pub(super) fn check_stop(listener: &dyn CopyListener) -> Result<(), Error> {
     }
 }
 
+/// Fails with [`Error::Interrupted`] once the listener asks to stop. It is for what follows a complete copy, which no other
+/// reason ends.
+pub(super) fn check_interrupted(listener: &dyn CopyListener) -> Result<(), Error> {
+    match listener.interrupted() {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
+    }
+}
+
 /// Reports how far the copy is, and fails once the listener asks to stop.
 pub(super) fn report_progress(
     listener: &mut dyn CopyListener,

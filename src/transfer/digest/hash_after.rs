@@ -6,7 +6,7 @@ use crate::transfer::copy_job::CopyJob;
 use crate::transfer::error::Error;
 use crate::transfer::event::CopyListener;
 use crate::transfer::rate_limit::RateLimiter;
-use crate::transfer::stop_check::check_stop;
+use crate::transfer::stop_check::{StopCheck, check_interrupted, check_stop};
 use crate::transfer::token_wait;
 
 /// Largest size in bytes of a file that is hashed after its copy. Starting a thread takes about 50 us, and hashing this
@@ -25,7 +25,8 @@ pub(in crate::transfer) fn hash_after(
     listener: &mut dyn CopyListener,
 ) -> Result<HashedSource, Error> {
     let pace = job.pace.filter(|_| is_throttled);
-    hash_at_rate(HashInput::of(job), algorithm, pace, listener).map(HashedSource::from)
+    let mut check = || check_interrupted(listener);
+    hash_checked(HashInput::of(job), algorithm, pace, &mut check).map(HashedSource::from)
 }
 
 /// Hashes a source at the rate that a limiter allows, if there is one.
@@ -38,11 +39,21 @@ pub(in crate::transfer) fn hash_at_rate(
     pace: Option<&RateLimiter>,
     listener: &mut dyn CopyListener,
 ) -> Result<Digest, Error> {
+    hash_checked(input, algorithm, pace, &mut || check_stop(listener))
+}
+
+/// Hashes a source at the rate of `pace`, and asks `check` before each piece.
+fn hash_checked(
+    input: HashInput<'_>,
+    algorithm: DigestAlgorithm,
+    pace: Option<&RateLimiter>,
+    check: &mut StopCheck<'_>,
+) -> Result<Digest, Error> {
     hash_source(input, algorithm, &mut |piece| {
         if piece.data == 0 {
-            return check_stop(listener);
+            return check();
         }
-        token_wait::wait_for_all_tokens(pace, piece.data, || check_stop(listener))?;
+        token_wait::wait_for_all_tokens(pace, piece.data, &mut *check)?;
         if let Some(pace) = pace {
             pace.record_moved(piece.data, piece.data);
         }

@@ -12,7 +12,7 @@ use super::super::source_reader;
 use super::chunk::{Chunk, copy_chunk};
 use super::concurrent_copy;
 use super::room_check;
-use super::{FileCopy, charge_skipped_zeros, report};
+use super::{FileCopy, charge_skipped_zeros, report, report_complete};
 use crate::sys::buffer::AlignedBuffer;
 use crate::sys::file::set_direct;
 
@@ -22,10 +22,30 @@ const ZERO_BUFFER_BYTES: usize = 1 << 20;
 /// A buffer in which blocks of zeros are looked for, made for the first use.
 type ScanBuffer = Option<AlignedBuffer>;
 
-/// Copies every extent of the source, and the holes between them.
+/// Copies every extent of the source, and the holes between them. What is complete is not stopped any more.
 pub(super) fn copy(run: &mut FileCopy<'_>, extents: &mut ExtentScanner<'_>) -> Result<(), Error> {
-    let (align, mut asked) = (run.align(), 0);
     let mut scan: ScanBuffer = None;
+    match copy_segments(run, extents, &mut scan) {
+        Err(Error::Stopped(_)) if run.complete_until() >= run.cursor.size => {}
+        copied => copied?,
+    }
+    run.account.extents = extents.found();
+    if run.plan.job.drain.is_some() {
+        // Memory shows all of its data, and what is freed meanwhile makes no hole suspect.
+        return Ok(());
+    }
+    // Until they are known, nobody could tell what of the copy is good.
+    let suspects = extents.take_suspect_holes(|| report_complete(run))?;
+    read_suspect_holes(run, &suspects, &mut scan)
+}
+
+/// Copies every extent that is found, and the holes between them.
+fn copy_segments(
+    run: &mut FileCopy<'_>,
+    extents: &mut ExtentScanner<'_>,
+    scan: &mut ScanBuffer,
+) -> Result<(), Error> {
+    let (align, mut asked) = (run.align(), 0);
     while let Some(segment) = extents
         .next(run.cursor.pos.max(asked))
         .map_err(|e| Error::Io(Endpoint::Source, e))?
@@ -34,7 +54,7 @@ pub(super) fn copy(run: &mut FileCopy<'_>, extents: &mut ExtentScanner<'_>) -> R
             Segment::Data(data) => {
                 skip_or_zero_until(run, align.down(data.start))?;
                 let end = align.up(data.end).min(run.cursor.size);
-                copy_data_until(run, end, &mut scan)?;
+                copy_data_until(run, end, scan)?;
             }
             Segment::Hole(end) => {
                 asked = end;
@@ -44,14 +64,7 @@ pub(super) fn copy(run: &mut FileCopy<'_>, extents: &mut ExtentScanner<'_>) -> R
         }
     }
     concurrent_copy::finish(run)?;
-    run.account.extents = extents.found();
-    skip_or_zero_until(run, run.cursor.size)?;
-    if run.plan.job.drain.is_some() {
-        // Memory shows all of its data, and what is freed meanwhile makes no hole suspect.
-        return Ok(());
-    }
-    let suspects = extents.take_suspect_holes(|| report(run))?;
-    read_suspect_holes(run, &suspects, &mut scan)
+    skip_or_zero_until(run, run.cursor.size)
 }
 
 /// Copies everything up to `end` as data.

@@ -17,7 +17,7 @@ use super::super::error::{CopyFailure, Error};
 use super::super::event::{CopyListener, CopySummary, Event};
 use super::super::plan::Plan;
 use super::super::stop_check::interrupted_or;
-use super::{CopyStart, FileCopy, piece_workers, report};
+use super::{CopyStart, FileCopy, piece_workers, report_complete};
 use crate::sys::cpu;
 use crate::sys::file::StatxInfo;
 
@@ -44,7 +44,7 @@ pub(in crate::transfer) fn finish_shared(
     let mut run = FileCopy::new(plan, dest, Some(start), listener);
     run.cursor.pos = run.cursor.size;
     run.account.add(REFLINK, job.source_info.data);
-    let told = report(&mut run);
+    let told = report_complete(&mut run);
     let copied = told.and_then(|()| check_source_unchanged(job));
     end(run, copied)
 }
@@ -65,7 +65,7 @@ pub(super) fn finalize(run: &mut FileCopy<'_>) -> Result<(), Error> {
         retry(|| ftruncate(dest, size.cast_signed())).map_err(Error::Resize)?;
     }
     drop_leftovers(run, size).map_err(write)?;
-    report(run)
+    report_complete(run)
 }
 
 /// Drops what a destination of `size` bytes has in the cache. Direct writes leave no page behind, with two exceptions: the page
@@ -116,7 +116,7 @@ fn done_event(run: &mut FileCopy<'_>, start: CopyStart) -> Event {
 /// Leaves a destination that ends where its good bytes end, with nothing cached and nothing reserved beyond.
 fn abort(run: &mut FileCopy<'_>, error: Error) -> CopyFailure {
     let (size, begun) = (run.cursor.size, !run.account.moved.is_empty());
-    let error = interrupted_or(error, run.listener);
+    let error = or_source_changed(run, interrupted_or(error, run.listener));
     // Brings out what is still good. After an error of writeback it does nothing, and what is in doubt is cut off.
     let _ = run.endpoints.dest.finish();
     let mut copied = run.endpoints.dest.confirmed(run.cursor.pos);
@@ -135,6 +135,20 @@ fn abort(run: &mut FileCopy<'_>, error: Error) -> CopyFailure {
         size,
         begun,
     }
+}
+
+/// Returns that the source has changed, in place of an error for which a beginning of it would be kept.
+fn or_source_changed(run: &FileCopy<'_>, error: Error) -> Error {
+    let is_room = |e: &io::Error| matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
+    let may_cut = match &error {
+        Error::Stopped(_) => true,
+        Error::Io(Endpoint::Dest, e) | Error::Resize(e) => is_room(e),
+        _ => false,
+    };
+    if !(may_cut && run.plan.options.room.cut) {
+        return error;
+    }
+    check_source_unchanged(run.plan.job).err().unwrap_or(error)
 }
 
 /// Truncates the destination of a failed copy to its `good` bytes, and returns how many it has then. If the file system

@@ -379,6 +379,14 @@ fn report(run: &mut FileCopy<'_>) -> Result<(), Error> {
     report_progress(run.listener, &progress)
 }
 
+/// Reports that all bytes are written. No reason but an interruption stops what is complete.
+fn report_complete(run: &mut FileCopy<'_>) -> Result<(), Error> {
+    match report(run) {
+        Err(Error::Stopped(_)) => Ok(()),
+        told => told,
+    }
+}
+
 /// Charges for zeros that were read to be left out: reading them is work, too.
 fn charge_skipped_zeros(run: &mut FileCopy<'_>, bytes: u64) -> Result<(), Error> {
     if bytes == 0 {

@@ -26,7 +26,7 @@ use super::super::token_wait;
 use super::chunk::{Chunk, write_admitted};
 use super::finalize::{self, check_source_unchanged};
 use super::room_check;
-use super::{CopyStart, FileCopy, ThreadState, report};
+use super::{CopyStart, FileCopy, ThreadState, report, report_complete};
 
 /// Largest size in bytes of such a file.
 ///
@@ -47,7 +47,9 @@ pub(super) fn choose_small_engine(
         && options.chunk.is_none()
         && options.resume_at == 0
         && options.direct != DirectPolicy::Always
-        && options.sparse != Sparse::Always;
+        && options.sparse != Sparse::Always
+        // What fits of the file is wanted, however little.
+        && !(options.room.cut && options.room.is_limited());
     let plain = source_info.size <= MAX_SMALL_FILE_BYTES
         && matches!(
             source_info.kind,
@@ -143,7 +145,7 @@ fn copy_whole(
     if let Some(pace) = job.pace {
         pace.record_moved(size, size);
     }
-    report(run)?;
+    report_complete(run)?;
     check_source_unchanged(job)
 }
 
