@@ -265,6 +265,64 @@ fn a_file_of_the_run_never_replaces_a_part_of_the_run() {
     }
 }
 
+/// What another file of the run may be that has the name of the beginning.
+const OTHERS: [&str; 4] = ["file", "symlink", "fifo", "hard link"];
+
+fn make_other(kind: &str, first: &Path, other: &Path) {
+    match kind {
+        "file" => fs::write(other, "another file").expect("make a file"),
+        "symlink" => std::os::unix::fs::symlink("elsewhere", other).expect("make a link"),
+        "fifo" => nix::unistd::mkfifo(other, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo"),
+        _ => fs::hard_link(first, other).expect("make a hard link"),
+    }
+}
+
+#[test]
+fn nothing_of_the_run_takes_the_name_of_a_part() {
+    for kind in OTHERS {
+        let (from, to) = (shm_dir(), disk_dir());
+        let [first, dump, other] = ["first", "dump", "dump.part"].map(|n| from.path().join(n));
+        fs::write(&first, "a small file").expect("make a file");
+        make_dense_dump(&dump, DUMP_BYTES);
+        make_other(kind, &first, &other);
+        for options in [
+            &["--jobs=1"][..],
+            &["--jobs=4"],
+            &["--jobs=4", "-f"],
+            &["--jobs=1", "--backup=numbered"],
+            &["--jobs=4", "--backup=numbered"],
+            &["--jobs=4", "--update"],
+        ] {
+            let what = format!("{kind} {options:?}");
+            let output = run(mmapcp()
+                .args(["--json", "-R", "-P", "--preserve=links", "--cut", MAX_SIZE])
+                .args(options)
+                .args([&first, &dump, &other])
+                .arg(to.path()));
+            let cut = parse_events(&output)
+                .iter()
+                .any(|event| event["event"] == "cut");
+            let part = to.path().join("dump.part");
+            let is_part = fs::symlink_metadata(&part)
+                .is_ok_and(|meta| meta.is_file() && meta.len() == KEPT_BYTES);
+            assert_eq!(is_part, cut, "{what}: {output:?}");
+            assert_exit_in(&output, 1, &what);
+            for entry in fs::read_dir(to.path()).expect("list") {
+                fs::remove_file(entry.expect("an entry").path()).expect("remove a copy");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_small_file_is_cut_as_well() {
+    let (from, to) = (shm_dir(), disk_dir());
+    let (source, dest) = (from.path().join("dump"), to.path().join("copy"));
+    make_dense_dump(&source, 50_000);
+    let output = copy(&["--cut", "--max-size=20K"], &source, &dest);
+    assert_cut(&output, &source, &dest, 20 << 10);
+}
+
 #[test]
 fn a_name_that_leaves_no_place_for_the_part_is_an_error() {
     let (from, to) = (shm_dir(), disk_dir());

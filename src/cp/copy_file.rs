@@ -1,12 +1,11 @@
 //! Copies one regular file, or a file that is copied as one: opens both ends, transfers the data, sets the attributes
 //! and closes the files.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -16,7 +15,7 @@ use nix::unistd::{fsync, ftruncate};
 use super::at_path::{AtPath, sibling_path};
 use super::attrs::{AttrReport, Attributes};
 use super::by_inode::RemoveOutcome;
-use super::cut::{CutFiles, CutNotice, CutPoint};
+use super::cut::{CutFiles, CutNotice, CutPoint, KeptParts};
 use super::dest::resolve_link::resolve_follow;
 use super::dest::{
     self, CommitDecision, CommitError, CommitOutcome, CommitRules, DestOptions, Destination, Part,
@@ -38,7 +37,6 @@ use crate::cp::file_status::{FileId, file_id, file_id_of_statx, is_fifo, is_olde
 use crate::report::wire::CutFile;
 use crate::report::{FileReporter, OrderedOutput, debug};
 use crate::sys::file::StatxInfo;
-use crate::sys::lock::lock;
 use crate::transfer::errno_class::retry;
 use crate::transfer::{
     self, Assurance, Copier, CopyFailure, CopyListener, CopyMethod, DeferredError, OpenedFile,
@@ -71,7 +69,7 @@ pub(super) struct CopyContext<'a> {
     /// The names that are on the disk before a source is freed (--drain).
     pub(super) durable_names: DurableNames,
     /// The beginnings of files that this run has cut (--cut), and their maps.
-    kept_parts: Mutex<HashSet<FileId>>,
+    kept_parts: KeptParts,
     /// The source directories that are removed at the end if they are empty (--drain).
     pub(super) drained_directories: DrainedDirectories,
 }
@@ -86,7 +84,7 @@ impl<'a> CopyContext<'a> {
             line_names: LineNames::new(options.manifest.as_deref()),
             whole_files: WholeFiles::new(options.recursive || options.sources.len() > 1),
             durable_names: DurableNames::default(),
-            kept_parts: Mutex::default(),
+            kept_parts: KeptParts::default(),
             drained_directories: DrainedDirectories::default(),
         }
     }
@@ -94,8 +92,8 @@ impl<'a> CopyContext<'a> {
 
 impl CopyContext<'_> {
     /// Returns whether this run has cut another file and made this one of it.
-    fn is_kept_part(&self, there: &FileStat) -> bool {
-        self.options.transfer.room.cut && lock(&self.kept_parts).contains(&file_id(there))
+    pub(super) fn is_kept_part(&self, there: &FileStat) -> bool {
+        self.options.transfer.room.cut && self.kept_parts.has(file_id(there))
     }
 }
 
@@ -159,8 +157,7 @@ pub(super) fn copy(
         return Err(error.into());
     }
     if request.there.is_some_and(|there| cx.is_kept_part(there)) {
-        let (source, dest) = (request.source.shown(), request.dest.shown());
-        return Err(Error::refused(Refusal::OverNewFile, source, dest).into());
+        return Err(over_new_file(request).into());
     }
     let drains = cx.options.transfer.drain;
     let (file, status) = &match drains {
@@ -196,6 +193,12 @@ pub(super) fn copy(
         then: copy.left_by_drain(),
         ..failed
     })
+}
+
+/// Returns the refusal to replace what this run has kept of another file.
+fn over_new_file(request: &CopyRequest<'_>) -> Error {
+    let (source, dest) = (request.source.shown(), request.dest.shown());
+    Error::refused(Refusal::OverNewFile, source, dest)
 }
 
 /// Returns the status of a source as it was before a drain has changed its time.
@@ -840,16 +843,14 @@ impl<'a> OpenedCopy<'a> {
         (error, point): (&Error, &CutPoint),
     ) -> FileCopyError {
         let (source, dest) = (self.request.source.shown(), self.request.dest.shown());
-        if let Err(EntryError::Unreported(error)) = self.set_attributes(voice, &open) {
-            voice.diagnose(&error);
+        let attributes = self.set_attributes(voice, &open);
+        if let Err(EntryError::Unreported(error)) = &attributes {
+            voice.error(source, dest, error);
         }
         let (part, map) = (files.part_path(), files.map_path());
-        match files.keep(open, point, &self.cx.fsync_set) {
-            Ok(made) => lock(&self.cx.kept_parts).extend(made),
-            Err(not_kept) => {
-                voice.diagnose(error);
-                return not_kept.into();
-            }
+        if let Err(not_kept) = files.keep(open, point, &self.cx.fsync_set, &self.cx.kept_parts) {
+            voice.diagnose(error);
+            return not_kept.into();
         }
         let notice = CutNotice {
             source,
@@ -865,7 +866,11 @@ impl<'a> OpenedCopy<'a> {
             why: point.why.word(),
         };
         voice.report_cut(&cut, notice);
-        EntryError::Cut.into()
+        match attributes {
+            Ok(()) => EntryError::Cut.into(),
+            // A beginning without what is required of it is a failure, which is said above.
+            Err(_) => EntryError::Reported.into(),
+        }
     }
 
     /// Transfers the bytes. The error says how far the copy came, where it had begun.
@@ -1031,7 +1036,12 @@ impl<'a> OpenedCopy<'a> {
         let asks = options.overwrite == Overwrite::Ask;
         // With -n or --update=none-fail, a file that appears at an empty destination is left alone without a question.
         let never = matches!(options.overwrite, Overwrite::Skip | Overwrite::Fail);
+        let mut is_over_part = false;
         let mut decide = |now: &FileStat, examined: bool| {
+            if cx.is_kept_part(now) {
+                is_over_part = true;
+                return CommitDecision::Leave;
+            }
             let newer = options.update && !is_older(now, request.from);
             if newer || asks && !examined && !ask_overwrite(voice, options, request.dest, now) {
                 CommitDecision::Leave
@@ -1039,12 +1049,19 @@ impl<'a> OpenedCopy<'a> {
                 CommitDecision::Replace
             }
         };
-        open.commit(&mut CommitRules {
+        let backup = options.backup.as_ref().filter(|_| !never);
+        // A beginning that is kept gets no backup name, either.
+        let keeps = options.transfer.room.cut && backup.is_some();
+        let committed = open.commit(&mut CommitRules {
             fsync_set: &cx.fsync_set,
-            backup: options.backup.as_ref().filter(|_| !never),
-            may_leave: !never && (options.update || asks),
+            backup,
+            may_leave: !never && (options.update || asks) || keeps,
             decide: &mut decide,
-        })
+        });
+        match committed {
+            Ok(CommitOutcome::Left(_)) if is_over_part => Err(over_new_file(request).into()),
+            committed => committed,
+        }
     }
 }
 

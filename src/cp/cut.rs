@@ -1,10 +1,11 @@
 //! What is kept of a file that is cut (--cut): its durable beginning as `DEST.part`, and beside it a map of what that has.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -16,6 +17,7 @@ use super::dest::{self, CommitDecision, CommitError, CommitRules, DestOptions, D
 use super::error::{CutReason, Error, Operation, Refusal};
 use super::file_status::{FileId, file_id, is_link};
 use super::fsync_set::FsyncSet;
+use crate::sys::lock::lock;
 use crate::transfer::CopyFailure;
 use crate::transfer::errno_class::retry;
 
@@ -27,6 +29,17 @@ const MAP_SUFFIX: &str = ".map";
 
 /// Bytes that are reserved for the map, which is written when the disk may be full. It has five lines.
 const MAP_BYTES: i64 = 4096;
+
+/// The beginnings that a run has kept, and their maps. Nothing else of the run replaces them.
+#[derive(Debug, Default)]
+pub(super) struct KeptParts(Mutex<HashSet<FileId>>);
+
+impl KeptParts {
+    /// Returns whether a file is one of them.
+    pub(super) fn has(&self, file: FileId) -> bool {
+        lock(&self.0).contains(&file)
+    }
+}
 
 /// The names that a file gets if it is cut, and the map, which has none yet.
 #[derive(Debug)]
@@ -144,17 +157,19 @@ impl CutFiles {
         self.map.shown().into()
     }
 
-    /// Gives the beginning and its map their names when both are on the disk. No file is replaced by that. Returns both
-    /// files.
+    /// Gives the beginning and its map their names when both are on the disk. No file is replaced by that. Both are in
+    /// `kept` before they have names.
     ///
     /// # Errors
-    /// One of them could not be written, made durable or named. Then neither of the names is taken.
+    /// One of them could not be written, made durable or named: then neither of the names is taken. Or the directory could
+    /// not be synced: then both have their names, which may be lost in a crash.
     pub(super) fn keep(
         self,
         open: Destination,
         point: &CutPoint,
         fsync_set: &FsyncSet,
-    ) -> Result<[FileId; 2], Error> {
+        kept: &KeptParts,
+    ) -> Result<(), Error> {
         let Self {
             part,
             map,
@@ -168,18 +183,24 @@ impl CutFiles {
             Ok::<_, Error>(file_id(&stat))
         };
         let made = [id_of(&open.file, &part)?, id_of(&map_file.file, &map)?];
-        commit_new(map_file, &map, fsync_set)?;
-        let named = commit_new(open.into_part(part.clone()), &part, fsync_set);
+        lock(&kept.0).extend(made);
+        let named = commit_new(map_file, &map, fsync_set).and_then(|()| {
+            let named = commit_new(open.into_part(part.clone()), &part, fsync_set);
+            if named.is_err() {
+                // The first error is the one to report.
+                let _ = map.remove_made(made[1]);
+            }
+            named
+        });
         if named.is_err() {
-            // The first error is the one to report.
-            let _ = map.remove_made(made[1]);
+            lock(&kept.0).retain(|file| !made.contains(file));
         }
         named?;
         // Where the directory may not be read, the file system is synced at the end.
         if let Ok(directory) = part.open_parent() {
             retry(|| fsync(&directory)).map_err(|e| part.error(Operation::Sync, e))?;
         }
-        Ok(made)
+        Ok(())
     }
 }
 

@@ -46,6 +46,11 @@ impl Walk<'_, '_, '_> {
         entry: &TreeEntry,
         from: &FileStat,
     ) -> Result<Option<DestPlan>, EntryError> {
+        let may_link = !is_directory(from) && (!is_regular(from) || from.st_nlink > 1);
+        if self.options().transfer.room.cut && may_link {
+            // A link replaces what is there, which may be the beginning of a file that is still to be cut.
+            self.wait_in_flight();
+        }
         for _ in 0..MAX_LOOKS {
             let mut there = self.stat_dest(entry, from)?;
             if there.is_some_and(|there| self.run.in_flight.is_used(file_id(&there))) {
@@ -106,6 +111,8 @@ impl Walk<'_, '_, '_> {
             && options.backup.is_none()
             && !options.remove_destination;
         match entry.known {
+            // This run may have cut a file since, whose beginning is there.
+            _ if options.transfer.room.cut => {}
             DestKnowledge::Missing => return Ok(None),
             DestKnowledge::MissingOrDangling if through => return Ok(None),
             _ => {}
@@ -147,6 +154,10 @@ impl Walk<'_, '_, '_> {
         there: FileStat,
         done: bool,
     ) -> Result<DestLook, EntryError> {
+        let leaves = matches!(self.options().overwrite, Overwrite::Skip | Overwrite::Fail);
+        if (is_directory(from) || !leaves) && self.run.cx.is_kept_part(&there) {
+            return Err(entry.refused(Refusal::OverNewFile));
+        }
         if !is_directory(from) && self.is_kept(entry, from, &there)? {
             return Ok(DestLook::Nothing);
         }
