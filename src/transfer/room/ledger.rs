@@ -13,8 +13,8 @@ use super::available_space::FreeSpace;
 use crate::sys::lock::lock;
 use crate::sys::quota::FileOwner;
 
-/// Share of the time that may be spent on asking for free space: one part in so many. On a local disk a question takes
-/// about a microsecond, on a network one a round trip.
+/// An answer is used for so many times the time that the question took, up to [`MAX_QUERY_AGE`]. On a local disk a question
+/// takes about a microsecond, on a network one a round trip.
 const QUERY_SHARE: u32 = 50;
 
 /// Longest time for which an answer is used again.

@@ -50,6 +50,8 @@ crash() {
     done
     echo "cached $1 $(($(cached) - before))"
     echo "names $1 $(ls -A /disk/crash | wc -l)"
+    # A core has its name before the copy has synced its directory and ended.
+    while pidof mmapcp > /dev/null; do usleep 50000; done
     # The programs are gone; who waits for them is told of their end alone.
     wait $programs 2>/dev/null
     kill $readers
