@@ -10,7 +10,7 @@ pub fn matches(pattern: &CStr, name: &CStr) -> bool {
     unsafe { libc::fnmatch(pattern.as_ptr(), name.as_ptr(), 0) == 0 }
 }
 
-/// Returns whether `path` matches `pattern` as in a shell: like [`matches`], but only a slash matches a slash
+/// Returns whether `path` matches `pattern` as in a shell: like [`matches()`], but only a slash matches a slash
 /// (`FNM_PATHNAME`).
 #[must_use]
 pub fn matches_path(pattern: &CStr, path: &CStr) -> bool {
