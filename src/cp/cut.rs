@@ -19,7 +19,7 @@ use super::file_status::{FileId, file_id, is_link};
 use super::fsync_set::FsyncSet;
 use crate::sys::lock::lock;
 use crate::transfer::CopyFailure;
-use crate::transfer::errno_class::retry;
+use crate::transfer::errno_class::{errno_of, is_no_space, retry};
 
 /// What follows the name of the destination in that of its beginning.
 const PART_SUFFIX: &str = ".part";
@@ -135,9 +135,7 @@ impl CutFiles {
         let map_file = dest::open(&map, None, &how, Part::None, || {})?;
         let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
         match retry(|| fallocate(&map_file.file, flags, 0, MAP_BYTES)) {
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) => {
-                Err(map.error(Operation::OpenDest, e))
-            }
+            Err(e) if is_no_space(errno_of(&e)) => Err(map.error(Operation::OpenDest, e)),
             // Where nothing can be reserved, the map may not fit when it is written, which is said then.
             _ => Ok(Self {
                 part,

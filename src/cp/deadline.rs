@@ -9,7 +9,7 @@ use nix::sys::stat::{FileStat, fstatat};
 use nix::sys::statfs::statfs;
 
 use super::error::{Error, TimeShortage};
-use super::file_status::{FileId, file_id, is_regular};
+use super::file_status::{FileId, allocated_bytes, file_id, is_regular};
 use super::operands::{OperandJob, OperandJobs};
 use super::options::{CopyMode, CopyOptions, Dereference, Overwrite};
 use crate::transfer::Reflink;
@@ -73,16 +73,15 @@ fn certain_bytes(jobs: &OperandJobs, options: &CopyOptions) -> u64 {
         };
         let is_new = inodes.insert(file_id(&stat)) && dests.insert(job.dest.as_os_str());
         if is_new && is_regular(&stat) && !may_share_blocks(job, options) {
-            bytes = bytes.saturating_add(allocated(&stat));
+            bytes = bytes.saturating_add(data_bytes(&stat));
         }
     }
     bytes
 }
 
-/// Returns the bytes of a file that are allocated, which excludes its holes.
-pub(super) fn allocated(stat: &FileStat) -> u64 {
-    let blocks = stat.st_blocks.max(0).cast_unsigned();
-    blocks.saturating_mul(512).min(stat.st_size.cast_unsigned())
+/// Returns the bytes of a file that are copied: what is allocated, which excludes its holes, up to its end.
+pub(super) fn data_bytes(stat: &FileStat) -> u64 {
+    allocated_bytes(stat).min(stat.st_size.cast_unsigned())
 }
 
 /// Returns whether the destination may share the blocks of the source, which takes no time.

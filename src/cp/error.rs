@@ -629,11 +629,7 @@ impl CutReason {
     pub fn of(error: &transfer::Error) -> Option<Self> {
         match error {
             transfer::Error::Stopped(reason) => Some(Self::Stopped(*reason)),
-            transfer::Error::Io(Endpoint::Dest, e) | transfer::Error::Resize(e) => {
-                let errno = Errno::from_raw(e.raw_os_error()?);
-                matches!(errno, Errno::ENOSPC | Errno::EDQUOT).then_some(Self::NoSpace(errno))
-            }
-            _ => None,
+            error => error.no_space().map(Self::NoSpace),
         }
     }
 

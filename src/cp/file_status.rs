@@ -2,7 +2,7 @@
 
 use nix::sys::stat::{FileStat, SFlag};
 
-use crate::sys::file::StatxInfo;
+use crate::sys::file::{STAT_BLOCK_BYTES, StatxInfo};
 
 /// Identifies a file by device and inode, which do not change when it is renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +65,13 @@ pub fn is_link(stat: &FileStat) -> bool {
 #[must_use]
 pub fn is_fifo(stat: &FileStat) -> bool {
     file_type(stat) == SFlag::S_IFIFO
+}
+
+/// Returns the bytes that are allocated for a file. FUSE daemons may report any number of blocks.
+#[must_use]
+pub fn allocated_bytes(stat: &FileStat) -> u64 {
+    let blocks = stat.st_blocks.max(0).cast_unsigned();
+    blocks.saturating_mul(STAT_BLOCK_BYTES)
 }
 
 /// Returns whether a file was modified before another.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::sys::stat::FileStat;
 
-use super::file_status::is_directory;
+use super::file_status::{allocated_bytes, is_directory};
 use super::path_parts::split;
 use crate::sys::fnmatch;
 
@@ -65,10 +65,9 @@ pub type SizeKey = (bool, u64);
 /// Returns the sort key of --order=size for a file with this status.
 #[must_use]
 pub fn size_key(stat: nix::Result<FileStat>) -> SizeKey {
-    let allocated = |stat: FileStat| stat.st_blocks.max(0).cast_unsigned().saturating_mul(512);
     stat.map_or((false, 0), |stat| match is_directory(&stat) {
         true => (true, 0),
-        false => (false, allocated(stat)),
+        false => (false, allocated_bytes(&stat)),
     })
 }
 

@@ -2,18 +2,13 @@
 
 use std::fs::File;
 
-use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use nix::sys::statvfs::fstatvfs;
 
-use super::file_status::is_regular;
+use super::file_status::{allocated_bytes, is_regular};
 use crate::transfer::Error;
 use crate::transfer::capabilities::SourceInfo;
-use crate::transfer::errno_class::Endpoint;
 use crate::transfer::plan::{Sparse, TransferOptions};
-
-/// Size of the units in which fstat(2) counts the space of a file.
-const BLOCK_BYTES: u64 = 512;
 
 /// The space that a copy needed, and what there was for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +32,7 @@ impl SpaceShortage {
     /// Asks the file system of `dest` why a copy of `needed` bytes has failed. Returns `None` if the error is another, or
     /// if the file system reports enough space: then the limit is one that it does not tell, such as the quota of a user.
     pub(super) fn of(error: &Error, needed: u64, dest: &File) -> Option<Self> {
-        let (Error::Io(Endpoint::Dest, error) | Error::Resize(error)) = error else {
-            return None;
-        };
-        let errno = Errno::from_raw(error.raw_os_error()?);
-        if !matches!(errno, Errno::ENOSPC | Errno::EDQUOT) {
-            return None;
-        }
+        error.no_space()?;
         let stat = fstat(dest).ok().filter(is_regular)?;
         // A tmpfs without a limit has 0 blocks.
         let space = fstatvfs(dest).ok().filter(|space| space.blocks() > 0)?;
@@ -52,7 +41,7 @@ impl SpaceShortage {
         } else {
             space.blocks_available()
         };
-        let held = stat.st_blocks.cast_unsigned() * BLOCK_BYTES;
+        let held = allocated_bytes(&stat);
         let free = (blocks * space.fragment_size()).saturating_add(held);
         (free < needed).then_some(Self { needed, free })
     }
@@ -62,7 +51,10 @@ impl SpaceShortage {
 mod tests {
     use std::io;
 
+    use nix::errno::Errno;
+
     use super::*;
+    use crate::transfer::errno_class::Endpoint;
 
     fn shortage(errno: Errno, needed: u64) -> Option<SpaceShortage> {
         let dest = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();

@@ -16,7 +16,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-use super::deadline::allocated;
+use super::deadline::data_bytes;
 use super::error::{DeadlineWarning, LimitWarning};
 use super::operands::{OperandJob, OperandJobs};
 use super::options::{CopyMode, CopyOptions, Dereference};
@@ -133,7 +133,7 @@ fn moves_data(options: &CopyOptions) -> bool {
 /// Returns the bytes that a rate limiter charges for a file.
 fn charged(stat: &FileStat) -> u64 {
     if is_regular(stat) {
-        allocated(stat).max(EACH_FILE)
+        data_bytes(stat).max(EACH_FILE)
     } else {
         0
     }

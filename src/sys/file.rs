@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::SFlag;
 
 /// The unit of `st_blocks` in bytes, whatever the block size of the file system is: S_BLKSIZE of stat(3type).
-const STAT_BLOCK_BYTES: u64 = 512;
+pub const STAT_BLOCK_BYTES: u64 = 512;
 
 /// Returns how many bytes are allocated for a file.
 #[must_use]

@@ -42,6 +42,12 @@ pub fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
+/// Returns whether an errno means that a file system is full, or that a quota is used up: ENOSPC or EDQUOT.
+#[must_use]
+pub fn is_no_space(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSPC | Errno::EDQUOT)
+}
+
 /// Returns whether an error means that a call is refused, and not that it failed at its work. Security modules refuse
 /// with EACCES as well. It is only for calls that a copy can do without: for others EACCES is final.
 #[must_use]

@@ -5,7 +5,9 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 
-use super::errno_class::{Endpoint, EngineError};
+use nix::errno::Errno;
+
+use super::errno_class::{Endpoint, EngineError, errno_of, is_no_space};
 use super::stop_reason::StopReason;
 use super::writers::Writers;
 
@@ -105,6 +107,15 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Error {
+    /// Returns the errno if the destination could not be written or sized for want of space or quota.
+    #[must_use]
+    pub fn no_space(&self) -> Option<Errno> {
+        let (Self::Io(Endpoint::Dest, e) | Self::Resize(e)) = self else {
+            return None;
+        };
+        Some(errno_of(e)).filter(|errno| is_no_space(*errno))
+    }
+
     /// Returns what the error of an engine, or of reading as engines do, means for the copy of a source that had `size`
     /// bytes.
     pub(super) fn of_engine(error: EngineError, source: &File, size: u64) -> Self {

@@ -12,8 +12,9 @@ use super::stop_check::StopCheck;
 
 /// Number of times that a file system without space is queried again: xfs frees the blocks of removed files in the
 /// background (it was seen to report no space for some milliseconds after a removal), and a query starts that work.
-const FREE_SPACE_CHECKS: u32 = 10;
-const FREE_SPACE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const FREE_SPACE_CHECKS: u32 = 10;
+/// Time between two of these queries.
+pub(super) const FREE_SPACE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Checks whether `data` bytes can fit into the file system of `dest`, if `freed` bytes of it are freed first. Only a
 /// certain "no" is reported: file systems that compress, share or grow are not checked.

@@ -7,17 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::kernel::debian_archive::Kernel;
 use super::kernel::virtual_machine::{Disk, VirtualMachine};
-use super::kernel_versions::{KernelLab, image, scratch, selected_series};
-
-const TOOLS: [&str; 7] = [
-    "apt-get",
-    "busybox",
-    "cpio",
-    "dpkg",
-    "mkfs.ext4",
-    "qemu-system-x86_64",
-    "xz",
-];
+use super::kernel_versions::{EXT4_GUEST_TOOLS, KernelLab, image, scratch, selected_series};
 
 /// The kernel that is run where `MMAPCP_KERNELS` does not name others: each takes some 40 s. With 5.10, before a core was
 /// collected in another way (5.16), the same was seen.
@@ -46,7 +36,9 @@ fn heap_mib() -> u64 {
 
 #[test]
 fn cores_of_programs_that_crash_at_once_are_on_the_disk() {
-    let Some(ready) = KernelLab::prepare_or_skip(&TOOLS, &selected_series(DEFAULT_KERNELS)) else {
+    let Some(ready) =
+        KernelLab::prepare_or_skip(&EXT4_GUEST_TOOLS, &selected_series(DEFAULT_KERNELS))
+    else {
         return;
     };
     let mut wrong = Vec::new();

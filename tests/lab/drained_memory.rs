@@ -1,17 +1,7 @@
 //! A host whose memory is nearly full gets it back while a dump is drained, and its bystanders wait no longer for that.
 
 use super::kernel::slow_disk_scenario::{BystanderWaits, SlowDiskScenario};
-use super::kernel_versions::{KernelLab, scratch, selected_series};
-
-const TOOLS: [&str; 7] = [
-    "apt-get",
-    "busybox",
-    "cpio",
-    "dpkg",
-    "mkfs.ext4",
-    "qemu-system-x86_64",
-    "xz",
-];
+use super::kernel_versions::{EXT4_GUEST_TOOLS, KernelLab, scratch, selected_series};
 
 /// Bytes that may be copied and not yet freed: two steps, and what is on its way.
 const MAX_BEHIND_MIB: i64 = 160;
@@ -24,7 +14,8 @@ fn dump_mib() -> u64 {
 
 #[test]
 fn available_memory_rises_with_the_copy() {
-    let Some(ready) = KernelLab::prepare_or_skip(&TOOLS, &selected_series("6.18")) else {
+    let Some(ready) = KernelLab::prepare_or_skip(&EXT4_GUEST_TOOLS, &selected_series("6.18"))
+    else {
         return;
     };
     let kernel = ready.kernels.last().expect("a kernel");

@@ -31,6 +31,17 @@ const TOOLS: [&str; 8] = [
     "xz",
 ];
 
+/// What a guest with an ext4 needs.
+pub(super) const EXT4_GUEST_TOOLS: [&str; 7] = [
+    "apt-get",
+    "busybox",
+    "cpio",
+    "dpkg",
+    "mkfs.ext4",
+    "qemu-system-x86_64",
+    "xz",
+];
+
 /// Those that are run where `MMAPCP_KERNELS` does not name others: the oldest without anything, and one with everything.
 const DEFAULT_KERNELS: &str = "5.10,6.18";
 

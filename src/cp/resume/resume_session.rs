@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::fdatasync;
 
@@ -23,7 +22,7 @@ use super::source_mark::mark_source;
 use super::state_file::{StateFile, UnusableState};
 use super::whole_files::WholeFiles;
 use crate::sys::file::try_lock;
-use crate::transfer::errno_class::{Endpoint, retry};
+use crate::transfer::errno_class::{Endpoint, errno_of, is_no_space, retry};
 use crate::transfer::stop_reason::StopReason;
 use crate::transfer::{self, CopyFailure, CopyListener, Event, Progress, RESUME_UNIT};
 
@@ -423,10 +422,7 @@ fn usable_state(
 fn may_have_lost(error: &transfer::Error) -> bool {
     match error {
         transfer::Error::DurablePoint(_) => true,
-        transfer::Error::Io(Endpoint::Dest, e) => {
-            let errno = e.raw_os_error().map(Errno::from_raw);
-            !matches!(errno, Some(Errno::ENOSPC | Errno::EDQUOT))
-        }
+        transfer::Error::Io(Endpoint::Dest, e) => !is_no_space(errno_of(e)),
         _ => false,
     }
 }

@@ -139,12 +139,7 @@ fn abort(run: &mut FileCopy<'_>, error: Error) -> CopyFailure {
 
 /// Returns that the source has changed, in place of an error for which a beginning of it would be kept.
 fn or_source_changed(run: &FileCopy<'_>, error: Error) -> Error {
-    let is_room = |e: &io::Error| matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
-    let may_cut = match &error {
-        Error::Stopped(_) => true,
-        Error::Io(Endpoint::Dest, e) | Error::Resize(e) => is_room(e),
-        _ => false,
-    };
+    let may_cut = matches!(error, Error::Stopped(_)) || error.no_space().is_some();
     if !(may_cut && run.plan.options.room.cut) {
         return error;
     }

@@ -6,8 +6,9 @@ use super::super::copy_job::CopyJob;
 use super::super::errno_class::retry;
 use super::super::error::Error;
 use super::super::event::Event;
+use super::super::free_space::{FREE_SPACE_CHECK_INTERVAL, FREE_SPACE_CHECKS};
 use super::super::plan::{Sparse, TransferOptions};
-use super::super::room::file_room::{FileRoom, NewFile, ROOM_CHECK_INTERVAL, ROOM_CHECKS};
+use super::super::room::file_room::{FileRoom, NewFile};
 use super::super::stop_check::StopCheck;
 use super::super::stop_reason::StopReason;
 use super::{FileCopy, piece_workers, report};
@@ -63,7 +64,7 @@ pub(super) fn grant(run: &mut FileCopy<'_>, bytes: u64) -> Result<u64, Error> {
 
 /// Asks again for what was given back, some times: it may be freed in the background.
 fn grant_again(run: &mut FileCopy<'_>, bytes: u64, unit: u64) -> Result<u64, Error> {
-    for _ in 1..ROOM_CHECKS {
+    for _ in 1..FREE_SPACE_CHECKS {
         let Some(room) = &mut run.room else {
             return Ok(bytes);
         };
@@ -72,7 +73,7 @@ fn grant_again(run: &mut FileCopy<'_>, bytes: u64, unit: u64) -> Result<u64, Err
             granted => return granted,
         }
         report(run)?;
-        std::thread::sleep(ROOM_CHECK_INTERVAL);
+        std::thread::sleep(FREE_SPACE_CHECK_INTERVAL);
     }
     match &mut run.room {
         Some(room) => room.grant(bytes, unit),

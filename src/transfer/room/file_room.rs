@@ -1,10 +1,10 @@
 //! The room of one file: whether it fits before its first byte, and how much of it may be written at each moment.
 
 use std::fs::File;
-use std::time::Duration;
 
 use super::super::errno_class::Endpoint;
 use super::super::error::Error;
+use super::super::free_space::{FREE_SPACE_CHECK_INTERVAL, FREE_SPACE_CHECKS};
 use super::super::stop_check::StopCheck;
 use super::super::stop_reason::StopReason;
 use super::available_space::FreeSpace;
@@ -13,11 +13,6 @@ use super::limits::RoomLimits;
 use crate::sys::file::StatxInfo;
 use crate::sys::lock::lock;
 use crate::sys::quota::FileOwner;
-
-/// Number of times that a file system without room is asked again: xfs frees the blocks of removed files in the background.
-pub(in crate::transfer) const ROOM_CHECKS: u32 = 10;
-/// Time between two of these questions.
-pub(in crate::transfer) const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Share of the spare room that one piece may take: one part in so many. Others may write at the same time, so pieces get
 /// smaller while room gets short.
@@ -138,7 +133,11 @@ impl<'a> FileRoom<'a> {
             return Ok(());
         };
         let needed = data.saturating_sub(self.new_file.present);
-        let mut checks = if self.limits.cut { 1 } else { ROOM_CHECKS };
+        let mut checks = if self.limits.cut {
+            1
+        } else {
+            FREE_SPACE_CHECKS
+        };
         loop {
             let Some(reason) = self.try_promise(needed)? else {
                 return Ok(());
@@ -148,7 +147,7 @@ impl<'a> FileRoom<'a> {
                 return self.refuse(reason);
             }
             check_stop()?;
-            std::thread::sleep(ROOM_CHECK_INTERVAL);
+            std::thread::sleep(FREE_SPACE_CHECK_INTERVAL);
         }
     }
 
